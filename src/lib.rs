@@ -1,1 +1,35 @@
-//! Sluice.
+//! Sluice: the gate between the outside world and a workflow engine, as one WebAssembly component for Spin.
+//!
+//! The rooms, from the ground up; a room names only rooms below it (`tests/it/layering.rs` holds the ladder):
+//!
+//! | Room | What | |
+//! |---|---|---|
+//! | [`time`] | points in time, windows of retention | pure |
+//! | [`json`] | JSON that passes through byte-faithful | pure |
+//! | [`reference`](mod@reference) | what a sender may name: a workflow, a run, a topic | pure |
+//! | [`event`] | CloudEvents: structured, binary → `Event` | pure |
+//! | [`callback`] | a callback, its stored form and key | pure |
+//! | [`delivery`] | one thing to be brought to the engine | pure |
+//! | [`engine`] | the engine's requests and answers, a file a profile | pure |
+//! | [`ports`] | all that is asked of outside | traits |
+//! | [`config`] | variables → checked settings | pure |
+//! | [`gateway`] | the use cases, generic over ports | |
+//! | [`api`] | HTTP: routes, refusals, answers | |
+//! | `spin` | the shell: entry, store, outbound HTTP, variables, clock | runs in Spin only |
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::string_slice)]
+
+pub mod api;
+pub mod callback;
+pub mod config;
+pub mod delivery;
+pub mod engine;
+pub mod event;
+pub mod gateway;
+pub mod json;
+pub mod ports;
+pub mod reference;
+pub mod time;
+
+// It calls its host, so it runs in Spin only; clippy and rustdoc look at it everywhere.
+#[cfg(any(target_family = "wasm", clippy, doc))]
+mod spin;

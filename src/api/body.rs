@@ -1,0 +1,64 @@
+//! Bodies: bounded while they are read, checked before anything is done with them.
+
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+
+use super::problem::{Kind, Problem};
+use crate::event::MediaType;
+use crate::json::JsonError;
+use crate::ports::Body;
+
+/// How much of a body that is too large is read and thrown away. A sender that still writes when the connection closes
+/// sees a reset instead of the 413.
+const DISCARD: usize = 16 * 1024 * 1024;
+
+/// The whole body, if it has at most `max` bytes. They are counted as they come: `Content-Length` is never believed,
+/// save that it is too large already.
+pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) -> Result<Vec<u8>, Problem> {
+    let too_large = || {
+        let detail = format!("the body has more than {max} bytes: send less, or raise max_body_bytes");
+        Problem::new(Kind::BodyTooLarge, detail).field("body")
+    };
+    let declared: Option<usize> = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    // Who waits for `100 Continue` has sent nothing yet (RFC 9110, section 10.1.1).
+    if declared.is_some_and(|length| length > max) && headers.contains_key(EXPECT) {
+        return Err(too_large());
+    }
+
+    let mut whole = Vec::with_capacity(declared.unwrap_or(0).min(max));
+    let mut count = 0_usize;
+    while let Some(chunk) = body.chunk().await {
+        let chunk = chunk.map_err(|_| {
+            Problem::new(Kind::BodyIncomplete, "the connection ended before the body did: send it again").field("body")
+        })?;
+        count = count.saturating_add(chunk.len());
+        if count <= max {
+            whole.extend_from_slice(&chunk);
+        } else if count > max.saturating_add(DISCARD) {
+            break;
+        }
+    }
+    if count > max { Err(too_large()) } else { Ok(whole) }
+}
+
+/// The `Content-Type`; an unreadable one is like none, and named by what refuses it.
+pub(super) fn content_type(headers: &HeaderMap) -> Option<MediaType> {
+    MediaType::parse(headers.get(CONTENT_TYPE)?.to_str().ok()?)
+}
+
+/// A content type that isn't taken.
+pub(super) fn unsupported(headers: &HeaderMap, accepted: &str) -> Problem {
+    let sent = match headers.get(CONTENT_TYPE).map(|value| value.to_str()) {
+        None => "there is no Content-Type".to_owned(),
+        Some(Ok(text)) if text.len() <= 100 => format!("the Content-Type is {text:?}"),
+        Some(_) => "the Content-Type can't be read".to_owned(),
+    };
+    Problem::new(Kind::UnsupportedMediaType, format!("{sent}: send {accepted}, in UTF-8"))
+        .field("Content-Type")
+        .accept_post(accepted)
+}
+
+/// A body that isn't the JSON object that the contract asks for.
+pub(super) fn not_an_object(error: &JsonError) -> Problem {
+    Problem::new(Kind::InvalidBody, format!("the body must be a JSON object, but {error}")).field("body")
+}

@@ -1,0 +1,240 @@
+//! The one table of errors → RFC 9457 `application/problem+json`. `docs/problems.md` lists it for senders.
+
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use crate::gateway::Failure;
+
+/// Where the problem types are described.
+pub const TYPE_BASE: &str = "https://sluice.dev/problems/";
+
+/// `Accept-Post` (W3C Linked Data Platform, section 7.1): what a route takes.
+pub const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+
+/// How long a sender is asked to wait where the engine doesn't say.
+pub const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
+/// The longest that a sender is asked to wait, whatever the engine says.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
+/// What sending the same request again does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retry {
+    /// Nothing was done; the same request may succeed later.
+    Safe,
+    /// It fails again until what `detail` says is mended.
+    FixFirst,
+    /// The engine may have acted; a second request may act twice.
+    MayRepeat,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $slug:literal $status:ident $retry:ident $title:literal;)*) => {
+        /// The kinds of problems.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind { $($(#[$doc])* $kind,)* }
+
+        impl Kind {
+            /// All of them, in the order of the table.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// The last part of the type URI, the status, what a retry does, and the title.
+            pub fn row(self) -> (&'static str, StatusCode, Retry, &'static str) {
+                match self { $(Self::$kind => ($slug, StatusCode::$status, Retry::$retry, $title),)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// No such path, or one that isn't switched on.
+    NotFound "not-found" NOT_FOUND FixFirst "There is nothing at this path";
+    /// The path is known, the method isn't.
+    MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED FixFirst "This path has no such method";
+    /// A content type that the route doesn't take.
+    UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE FixFirst "This content type isn't taken here";
+    /// More bytes than `max_body_bytes`.
+    BodyTooLarge "body-too-large" PAYLOAD_TOO_LARGE FixFirst "The body is too large";
+    /// The connection ended within the body.
+    BodyIncomplete "body-incomplete" BAD_REQUEST Safe "The body ended early";
+    /// The body isn't what the route asks for.
+    InvalidBody "invalid-body" BAD_REQUEST FixFirst "The body can't be read";
+    /// An event's attribute breaks a rule.
+    InvalidEvent "invalid-event" BAD_REQUEST FixFirst "The request isn't a valid CloudEvent";
+    /// A query parameter that must be there isn't.
+    MissingParameter "missing-parameter" BAD_REQUEST FixFirst "A query parameter is missing";
+    /// A query parameter or path segment can't be used.
+    InvalidParameter "invalid-parameter" BAD_REQUEST FixFirst "A parameter can't be used";
+    /// No token, or a wrong one.
+    Unauthorized "unauthorized" UNAUTHORIZED FixFirst "A valid token is required";
+    /// A browser or mail program looked ahead.
+    Prefetch "prefetch" SERVICE_UNAVAILABLE Safe "A look ahead changes nothing";
+    /// No callback is stored under this run and topic.
+    NoCallback "no-callback" NOT_FOUND FixFirst "No such callback";
+    /// The engine refused for good. It has the engine's status.
+    Rejected "rejected" BAD_REQUEST FixFirst "The engine refused this";
+    /// The engine can't be reached, or says later.
+    EngineUnavailable "engine-unavailable" SERVICE_UNAVAILABLE Safe "The engine is not available";
+    /// The engine gave no answer to rely on.
+    EngineUnclear "engine-unclear" BAD_GATEWAY MayRepeat "The engine's answer did not arrive whole";
+    /// The engine's address, token or path is set wrong.
+    EngineMisconfigured "engine-misconfigured" BAD_GATEWAY Safe "Sluice is not set up to reach its engine";
+    /// The store failed.
+    StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE Safe "The key-value store is not available";
+    /// A variable can't be used.
+    Configuration "configuration" SERVICE_UNAVAILABLE Safe "Sluice is not set up right";
+}
+
+/// One problem, on its way to a sender.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// Its kind.
+    pub kind: Kind,
+    status: StatusCode,
+    detail: String,
+    field: Option<String>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A problem with what is wrong and how to mend it.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let (_, status, ..) = kind.row();
+        let problem = Self { kind, status, detail: detail.into(), field: None, headers: Vec::new() };
+        match status {
+            StatusCode::UNAUTHORIZED => problem.header(WWW_AUTHENTICATE, "Bearer realm=\"sluice\""),
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(None),
+            _ => problem,
+        }
+    }
+
+    /// Names the parameter, attribute or part that is at fault.
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// The methods that the path has.
+    pub fn allow(self, methods: &str) -> Self {
+        self.header(ALLOW, methods)
+    }
+
+    /// The content types that the route takes.
+    pub fn accept_post(self, types: &str) -> Self {
+        self.header(ACCEPT_POST, types)
+    }
+
+    /// No answer of this kind may be kept.
+    pub fn no_store(self) -> Self {
+        self.header(CACHE_CONTROL, "no-store")
+    }
+
+    fn retry_after(self, wanted: Option<Duration>) -> Self {
+        let wait = wanted.unwrap_or(RETRY_AFTER_DEFAULT).clamp(Duration::from_secs(1), RETRY_AFTER_MAX);
+        self.header(RETRY_AFTER, &wait.as_secs().to_string())
+    }
+
+    fn header(mut self, name: HeaderName, value: &str) -> Self {
+        self.headers.retain(|(had, _)| *had != name);
+        self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+        self
+    }
+
+    /// The answer.
+    pub fn into_response(self) -> Response<Vec<u8>> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            r#type: String,
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            field: Option<&'a str>,
+            retry: Retry,
+        }
+        let (slug, _, retry, title) = self.kind.row();
+        let body = Body {
+            r#type: format!("{TYPE_BASE}{slug}"),
+            title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            field: self.field.as_deref(),
+            retry,
+        };
+        let mut response = Response::new(serde_json::to_vec(&body).unwrap_or_default());
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Store(_) => {
+                Self::new(Kind::StoreUnavailable, "nothing was sent to the engine; send it again, or see /readyz")
+            }
+            Failure::Rejected { status, reason } => {
+                let because = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
+                let mut problem = Self::new(
+                    Kind::Rejected,
+                    format!("the engine answered {}{because}: check that `ref` exists there and takes this", status.as_u16()),
+                )
+                .field("ref")
+                .header(super::SLUICE_OUTCOME, "rejected");
+                problem.status = status;
+                problem
+            }
+            Failure::Later { reason, retry_after } => {
+                Self::new(Kind::EngineUnavailable, format!("{reason}; it has not acted, send this again"))
+                    .retry_after(retry_after)
+            }
+            Failure::Unclear { reason, retry_after } => {
+                Self::new(Kind::EngineUnclear, format!("{reason}; it may have acted, look there before you send this again"))
+                    .retry_after(retry_after)
+            }
+            Failure::Misconfigured { reason } => Self::new(
+                Kind::EngineMisconfigured,
+                format!("{reason}; who runs Sluice has to check engine_url and engine_token, then send this again"),
+            ),
+        }
+    }
+}
+
+impl From<crate::config::Fault> for Problem {
+    fn from(fault: crate::config::Fault) -> Self {
+        Self::new(Kind::Configuration, fault.to_string()).field(fault.variable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_is_bounded_and_said_where_it_helps() {
+        let later = |seconds| Failure::Later { reason: String::new(), retry_after: Some(Duration::from_secs(seconds)) };
+        for (seconds, said) in [(0, "1"), (120, "120"), (1_000_000, "3600")] {
+            let response = Problem::from(later(seconds)).into_response();
+            assert_eq!(response.headers()[RETRY_AFTER], said);
+            assert_eq!(response.headers().get_all(RETRY_AFTER).iter().count(), 1);
+        }
+        for kind in Kind::ALL {
+            let (_, status, ..) = kind.row();
+            let response = Problem::new(*kind, "").into_response();
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), status.is_server_error(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_slug_of_its_own() {
+        let mut slugs: Vec<_> = Kind::ALL.iter().map(|kind| kind.row().0).collect();
+        slugs.sort_unstable();
+        slugs.dedup();
+        assert_eq!(slugs.len(), Kind::ALL.len());
+    }
+}

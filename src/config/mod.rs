@@ -1,0 +1,140 @@
+//! Variables → checked settings. Each route reads what it needs; `/readyz` reads all ([`check`]).
+
+mod secret;
+
+use std::time::Duration;
+
+use crate::engine::EngineUrl;
+use crate::ports::{Timeouts, Variables};
+use crate::time::Retention;
+
+pub use secret::Secret;
+
+/// A variable that can't be used. Names no value: it might be a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("variable `{variable}` {problem}")]
+pub struct Fault {
+    /// Its name.
+    pub variable: &'static str,
+    /// What is wrong. Completes the sentence.
+    pub problem: String,
+}
+
+/// How the engine is called.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// `engine_url`.
+    pub url: EngineUrl,
+    /// `engine_token`, where set.
+    pub token: Option<Secret>,
+    /// `engine_start`: does the engine start a run at once?
+    pub start: bool,
+    /// `engine_connect_ms`, `engine_timeout_ms`.
+    pub timeouts: Timeouts,
+}
+
+/// Everything that says how the engine is called.
+pub fn engine(variables: &impl Variables) -> Result<EngineSettings, Fault> {
+    Ok(EngineSettings {
+        url: engine_url(variables)?,
+        token: engine_token(variables)?,
+        start: engine_start(variables)?,
+        timeouts: Timeouts { connect: engine_connect(variables)?, total: engine_timeout(variables)? },
+    })
+}
+
+fn engine_url(variables: &impl Variables) -> Result<EngineUrl, Fault> {
+    parse(variables, "engine_url", |text| EngineUrl::parse(text).map_err(|e| e.to_string()))
+}
+
+fn engine_token(variables: &impl Variables) -> Result<Option<Secret>, Fault> {
+    secret(variables, "engine_token")
+}
+
+fn engine_start(variables: &impl Variables) -> Result<bool, Fault> {
+    parse(variables, "engine_start", |text| text.parse().map_err(|_| "must be `true` or `false`".to_owned()))
+}
+
+fn engine_connect(variables: &impl Variables) -> Result<Duration, Fault> {
+    milliseconds(variables, "engine_connect_ms")
+}
+
+fn engine_timeout(variables: &impl Variables) -> Result<Duration, Fault> {
+    milliseconds(variables, "engine_timeout_ms")
+}
+
+/// `max_body_bytes`: the largest body that is taken.
+pub fn max_body(variables: &impl Variables) -> Result<usize, Fault> {
+    /// Akamai's limit for a request.
+    const MOST: usize = 10 * 1024 * 1024;
+    parse(variables, "max_body_bytes", |text| number(text, 1, MOST))
+}
+
+/// `retention_hours`.
+pub fn retention(variables: &impl Variables) -> Result<Retention, Fault> {
+    parse(variables, "retention_hours", |text| {
+        let hours = number(text, 1, Retention::MAX_HOURS)?;
+        Retention::from_hours(hours).ok_or_else(|| "is out of range".to_owned())
+    })
+}
+
+/// `operator_token`, where set.
+pub fn operator_token(variables: &impl Variables) -> Result<Option<Secret>, Fault> {
+    secret(variables, "operator_token")
+}
+
+/// Every fault of the configuration; none means ready.
+pub fn check(variables: &impl Variables) -> Vec<Fault> {
+    let faults = [
+        engine_url(variables).err(),
+        engine_token(variables).err(),
+        engine_start(variables).err(),
+        engine_connect(variables).err(),
+        engine_timeout(variables).err(),
+        max_body(variables).err(),
+        retention(variables).err(),
+        operator_token(variables).err(),
+    ];
+    faults.into_iter().flatten().collect()
+}
+
+fn parse<T>(
+    variables: &impl Variables,
+    variable: &'static str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, Fault> {
+    let text = text(variables, variable)?;
+    read(text.trim()).map_err(|problem| Fault { variable, problem })
+}
+
+fn text(variables: &impl Variables, variable: &'static str) -> Result<String, Fault> {
+    match variables.variable(variable) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(Fault { variable, problem: "is not in the manifest: take spin.toml as it is shipped".to_owned() }),
+        // The provider's own words may carry its address or a token.
+        Err(_) => Err(Fault { variable, problem: "can't be read: its provider did not answer".to_owned() }),
+    }
+}
+
+/// A token that goes into a header, so visible ASCII (RFC 9110, section 5.5); empty means none.
+fn secret(variables: &impl Variables, variable: &'static str) -> Result<Option<Secret>, Fault> {
+    parse(variables, variable, |text| match text {
+        "" => Ok(None),
+        text if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(Secret::new(text))),
+        _ => Err("must be visible ASCII without blanks".to_owned()),
+    })
+}
+
+fn milliseconds(variables: &impl Variables, variable: &'static str) -> Result<Duration, Fault> {
+    parse(variables, variable, |text| number(text, 1_u64, 600_000).map(Duration::from_millis))
+}
+
+fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    text.parse()
+        .ok()
+        .filter(|number| (&least..=&most).contains(&number))
+        .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}

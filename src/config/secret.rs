@@ -1,0 +1,52 @@
+//! Tokens. They are compared here and nowhere else, and never shown.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// A token or a signing secret.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a secret's text.
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// Is `given` this secret? Both are hashed first, so neither a byte nor the length is told by the time it takes.
+    pub fn matches(&self, given: &str) -> bool {
+        Sha256::digest(&self.0).ct_eq(&Sha256::digest(given)).into()
+    }
+
+    /// The text, for the header that carries it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_text_matches() {
+        let secret = Secret::new("s3cret");
+        assert!(secret.matches("s3cret"));
+        for other in ["", "s3cre", "s3cret ", "S3cret", "s3crets"] {
+            assert!(!secret.matches(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        assert_eq!(format!("{:?}", Some(Secret::new("s3cret"))), "Some(Secret(…))");
+    }
+}

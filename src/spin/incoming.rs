@@ -1,0 +1,47 @@
+//! The request of the host → `http::Request`, and back.
+
+use std::pin::Pin;
+
+use anyhow::{Context, anyhow};
+use futures_util::{Stream, StreamExt};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::{Method, Request, Response, Uri};
+use spin_sdk::http::{Fields, IncomingRequest, OutgoingResponse, ResponseOutparam};
+
+use crate::ports::{Body, BodyError};
+
+/// The request, its body still to be read. What the host lets through but the `http` crate doesn't is left out.
+pub(super) fn request(incoming: IncomingRequest) -> Request<Incoming> {
+    let method = Method::from_bytes(incoming.method().to_string().as_bytes()).unwrap_or_default();
+    let uri: Uri = incoming.path_with_query().and_then(|path| path.parse().ok()).unwrap_or_default();
+    let headers = incoming.headers().entries();
+    let mut request = Request::new(Incoming(Box::pin(incoming.into_body_stream())));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&value)) {
+            request.headers_mut().append(name, value);
+        }
+    }
+    request
+}
+
+/// A body as the host streams it.
+pub(super) struct Incoming(Pin<Box<dyn Stream<Item = Result<Vec<u8>, wasi::io::error::Error>>>>);
+
+impl Body for Incoming {
+    async fn chunk(&mut self) -> Option<Result<Vec<u8>, BodyError>> {
+        Some(self.0.next().await?.map_err(|_| BodyError))
+    }
+}
+
+/// Sends the answer; returns when the host has all of it.
+pub(super) async fn respond(response: Response<Vec<u8>>, responder: ResponseOutparam) -> anyhow::Result<()> {
+    let (mut parts, body) = response.into_parts();
+    parts.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(body.len()));
+    let headers: Vec<_> =
+        parts.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    let outgoing = OutgoingResponse::new(Fields::from_list(&headers).context("a header was refused")?);
+    outgoing.set_status_code(parts.status.as_u16()).map_err(|()| anyhow!("the status was refused"))?;
+    responder.set_with_body(outgoing, body).await.context("the body was not taken")
+}

@@ -1,0 +1,112 @@
+//! The shell: what the core asks of outside, answered by Spin. WASIp2; nothing above `ports` knows.
+
+#![allow(unsafe_code, reason = "the entry that the SDK's macro writes")]
+
+mod incoming;
+mod outbound;
+mod wait;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{Request, Response};
+use spin_sdk::http::{IncomingRequest, ResponseOutparam};
+use spin_sdk::http_component;
+
+use crate::api;
+use crate::ports::{self, SendError, StoreError, Timeouts, VariableError};
+use crate::time::Timestamp;
+use bindings::wasi::clocks::monotonic_clock;
+use bindings::wasi::random::random;
+
+/// What the SDK doesn't wrap, from `wit/`.
+mod bindings {
+    #![allow(missing_docs, clippy::all, clippy::arithmetic_side_effects, reason = "generated")]
+    wit_bindgen::generate!({
+        world: "shell",
+        path: "wit",
+        with: {
+            "wasi:io/error@0.2.0": ::wasi::io::error,
+            "wasi:io/poll@0.2.0": ::wasi::io::poll,
+            "wasi:io/streams@0.2.0": ::wasi::io::streams,
+            "wasi:http/types@0.2.0": ::spin_sdk::wit::wasi::http0_2_0::types,
+            "wasi:clocks/monotonic-clock@0.2.0": generate,
+            "wasi:http/outgoing-handler@0.2.0": generate,
+            "wasi:random/random@0.2.0": generate,
+        },
+    });
+}
+
+#[http_component]
+async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
+    let started = monotonic_clock::now();
+    let answer = api::handle(&Spin, incoming::request(request)).await;
+    if let Err(error) = incoming::respond(answer.response, responder).await {
+        eprintln!("the answer was not sent: {error:#}");
+    }
+    let duration = Duration::from_nanos(monotonic_clock::now().saturating_sub(started));
+    // Whole microseconds: more digits would say more than the clock knows.
+    println!("{}", answer.log.to_json((duration.as_secs_f64() * 1e6).round() / 1e3));
+}
+
+/// The host.
+struct Spin;
+
+/// The label of the store in `spin.toml`.
+const STORE: &str = "default";
+
+impl Spin {
+    fn store(&self) -> Result<spin_sdk::key_value::Store, StoreError> {
+        spin_sdk::key_value::Store::open(STORE).map_err(store_error)
+    }
+}
+
+fn store_error(error: spin_sdk::key_value::Error) -> StoreError {
+    StoreError(error.to_string())
+}
+
+impl ports::Store for Spin {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store()?.get(key).map_err(store_error)
+    }
+
+    async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.store()?.set(key, value).map_err(store_error)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.store()?.delete(key).map_err(store_error)
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        self.store()?.exists(key).map_err(store_error)
+    }
+}
+
+impl ports::Engine for Spin {
+    async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
+        outbound::send(request, timeouts).await
+    }
+}
+
+impl ports::Clock for Spin {
+    #[allow(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
+    fn now(&self) -> Timestamp {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn entropy(&self) -> u128 {
+        (u128::from(random::get_random_u64()) << 64) | u128::from(random::get_random_u64())
+    }
+}
+
+impl ports::Variables for Spin {
+    fn variable(&self, name: &str) -> Result<Option<String>, VariableError> {
+        use spin_sdk::variables::{Error, get};
+        match get(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::Undefined(_)) => Ok(None),
+            Err(error) => Err(VariableError(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The call to the engine. The SDK's `send` takes no timeouts, so this binds the handler itself.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Request, Response};
+use spin_sdk::http::{ErrorCode, Fields, IncomingResponse, Method, OutgoingRequest, Scheme};
+use spin_sdk::wit::wasi::http0_2_0::types::{FutureIncomingResponse, RequestOptions};
+
+use super::bindings::wasi::http::outgoing_handler;
+use super::wait::{at_most, until};
+use crate::engine::MAX_ANSWER_BYTES;
+use crate::ports::{SendError, Timeouts};
+
+pub(super) async fn send(request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
+    at_most(timeouts.total, attempt(request, timeouts)).await.unwrap_or(Err(SendError::NoAnswer("its time is over")))
+}
+
+async fn attempt(request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
+    let (outgoing, body) = outgoing(request)?;
+    let options = options(timeouts).ok_or(SendError::Denied("the host takes no timeouts"))?;
+    let mut sink = Box::pin(outgoing.take_body());
+    let answer = outgoing_handler::handle(outgoing, Some(options)).map_err(send_error)?;
+    // An engine may answer before it has read all; its answer says more than the broken pipe.
+    let _ = sink.send(body).await;
+    drop(sink);
+    let head = until(answer, FutureIncomingResponse::get, FutureIncomingResponse::subscribe).await;
+    // The inner layers: read twice, which `until` never does; then what the host says.
+    whole(head.unwrap_or(Err(ErrorCode::InternalError(None))).map_err(send_error)?).await
+}
+
+fn outgoing(request: Request<Vec<u8>>) -> Result<(OutgoingRequest, Vec<u8>), SendError> {
+    let refused = |_| SendError::Denied("the host refused a part of the request");
+    let (mut parts, body) = request.into_parts();
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let headers: Vec<_> =
+        parts.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    let outgoing = OutgoingRequest::new(Fields::from_list(&headers).map_err(|_| refused(()))?);
+    let method = match parts.method {
+        http::Method::GET => Method::Get,
+        http::Method::POST => Method::Post,
+        http::Method::PUT => Method::Put,
+        other => Method::Other(other.to_string()),
+    };
+    let scheme = if parts.uri.scheme() == Some(&http::uri::Scheme::HTTPS) { Scheme::Https } else { Scheme::Http };
+    outgoing.set_method(&method).map_err(refused)?;
+    outgoing.set_scheme(Some(&scheme)).map_err(refused)?;
+    outgoing.set_authority(parts.uri.authority().map(|authority| authority.as_str())).map_err(refused)?;
+    outgoing.set_path_with_query(parts.uri.path_and_query().map(|path| path.as_str())).map_err(refused)?;
+    Ok((outgoing, body))
+}
+
+fn options(timeouts: Timeouts) -> Option<RequestOptions> {
+    let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).ok();
+    let options = RequestOptions::new();
+    options.set_connect_timeout(nanoseconds(timeouts.connect)).ok()?;
+    options.set_first_byte_timeout(nanoseconds(timeouts.total)).ok()?;
+    options.set_between_bytes_timeout(nanoseconds(timeouts.total)).ok()?;
+    Some(options)
+}
+
+/// Reads the body to its end, or the connection isn't used again.
+async fn whole(incoming: IncomingResponse) -> Result<Response<Vec<u8>>, SendError> {
+    let mut response = Response::builder().status(incoming.status());
+    for (name, value) in incoming.headers().entries() {
+        response = response.header(name, value);
+    }
+    let mut body = Vec::new();
+    let mut stream = pin!(incoming.take_body_stream());
+    while let Some(chunk) = stream.next().await {
+        body.extend(chunk.map_err(|_| SendError::NoAnswer("its answer broke off"))?);
+        if body.len() > MAX_ANSWER_BYTES {
+            return Err(SendError::NoAnswer("its answer is too large"));
+        }
+    }
+    response.body(body).map_err(|_| SendError::NoAnswer("its answer can't be read"))
+}
+
+/// Only what fails before a byte of the request is out counts as not sent.
+fn send_error(error: ErrorCode) -> SendError {
+    match error {
+        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
+            SendError::Denied("it is not among allowed_outbound_hosts")
+        }
+        ErrorCode::HttpRequestUriInvalid => SendError::Denied("its URL is not valid"),
+        ErrorCode::DnsTimeout | ErrorCode::DnsError(_) => SendError::NotSent("its name is not resolved"),
+        ErrorCode::DestinationNotFound
+        | ErrorCode::DestinationUnavailable
+        | ErrorCode::DestinationIpUnroutable
+        | ErrorCode::ConnectionRefused => SendError::NotSent("the connection was refused"),
+        ErrorCode::ConnectionTimeout => SendError::NotSent("the connection took too long"),
+        ErrorCode::ConnectionLimitReached => SendError::NotSent("the host has too many connections"),
+        ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError | ErrorCode::TlsAlertReceived(_) => {
+            SendError::NotSent("TLS could not be agreed on")
+        }
+        ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => SendError::NoAnswer("its time is over"),
+        _ => SendError::NoAnswer("the connection broke"),
+    }
+}

@@ -1,0 +1,78 @@
+//! Points in time. The core has no clock: `now` is an argument.
+
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since the Unix epoch, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// RFC 3339 in UTC, with milliseconds: `2026-11-24T08:30:00.000Z`.
+    pub fn rfc3339(self) -> String {
+        i64::try_from(self.0)
+            .ok()
+            .and_then(chrono::DateTime::from_timestamp_millis)
+            .map(|t| t.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+            // Only a clock beyond the year 262000 comes here.
+            .unwrap_or_else(|| self.0.to_string())
+    }
+}
+
+/// How long outcomes and callbacks are kept. Keys carry the number of their window, so that a sweep knows old ones by
+/// name alone; a lookup reads the present window and the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    hours: u32,
+}
+
+impl Retention {
+    /// The longest retention that a variable may ask for: a year.
+    pub const MAX_HOURS: u32 = 8_784;
+
+    /// A retention of 1 to [`MAX_HOURS`](Self::MAX_HOURS) hours.
+    pub fn from_hours(hours: u32) -> Option<Self> {
+        (1..=Self::MAX_HOURS).contains(&hours).then_some(Self { hours })
+    }
+
+    /// The window that `now` falls in.
+    pub fn window(self, now: Timestamp) -> u64 {
+        let length = u64::from(self.hours).saturating_mul(3_600_000);
+        now.0.checked_div(length).unwrap_or(0)
+    }
+
+    /// The windows that a lookup at `now` reads: the present one, then the one before.
+    pub fn lookup(self, now: Timestamp) -> [u64; 2] {
+        let present = self.window(now);
+        [present, present.saturating_sub(1)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_rfc_3339() {
+        assert_eq!(Timestamp(0).rfc3339(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Timestamp(1_796_035_800_123).rfc3339(), "2026-11-30T14:10:00.123Z");
+    }
+
+    #[test]
+    fn what_is_younger_than_the_retention_is_always_looked_up() {
+        let retention = Retention::from_hours(72).unwrap();
+        let length = 72 * 3_600_000;
+        for written in [0, 1, length - 1, length, 5 * length + 7] {
+            for age in [0, 1, length / 2, length] {
+                let key = retention.window(Timestamp(written));
+                assert!(retention.lookup(Timestamp(written + age)).contains(&key), "{written} {age}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_retention_is_bounded() {
+        assert_eq!(Retention::from_hours(0), None);
+        assert_eq!(Retention::from_hours(Retention::MAX_HOURS + 1), None);
+    }
+}
