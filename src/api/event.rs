@@ -49,7 +49,7 @@ fn params<'a>(event: &'a Event<'_>, null: &'a RawValue) -> Vec<Param<'a>> {
         Param { name: ParamName::Fixed("event"), value: &event.json },
         Param { name: ParamName::Fixed("data"), value: data },
     ];
-    let mut seen = std::collections::HashMap::from([("event".to_owned(), None), ("data".to_owned(), None)]);
+    let mut seen = std::collections::BTreeMap::from([("event".to_owned(), None), ("data".to_owned(), None)]);
     for (name, value) in json::members(data).unwrap_or_default() {
         // Half a surrogate pair has no text; its spelling tells it apart.
         let text = json::text(name).unwrap_or_else(|| name.get().to_owned());

@@ -106,14 +106,14 @@ fn read(answer: Response<Vec<u8>>, now: Timestamp, is_ours: impl Fn(&[u8]) -> bo
     }
 }
 
-/// A 404 for a path that the server doesn't have: Spring's own error names the path, and a proxy's is not JSON. The
-/// engine's for a workflow or a run is neither.
+/// A 404 for a path that the server doesn't have: Spring names it (`instance` in its problem details, `path` in its
+/// older form), and a proxy's is not JSON. The engine's own, for a workflow or a run, is neither.
 fn is_unknown_path(body: &[u8]) -> bool {
     if body.trim_ascii().is_empty() {
         return false;
     }
     let Some(members) = json::object(body).ok().and_then(json::members) else { return true };
-    members.iter().any(|(name, _)| name.get() == "\"path\"")
+    members.iter().any(|(name, _)| matches!(name.get(), "\"instance\"" | "\"path\""))
 }
 
 /// The engine's own code for the reason; nothing else of its answer leaves us.
@@ -231,7 +231,8 @@ mod tests {
     #[test]
     fn an_unknown_path_is_not_an_unknown_workflow() {
         let spring = r#"{"timestamp":"2026-11-24","status":404,"error":"Not Found","path":"/api/v1/workflow/x/submit"}"#;
-        for body in [spring, "<html>404</html>", "not found"] {
+        let problem = r#"{"type":"about:blank","title":"Not Found","status":404,"instance":"/api/v1/workflow/x/submit"}"#;
+        for body in [spring, problem, "<html>404</html>", "not found"] {
             assert!(matches!(read_submit(answer(404, body), Timestamp(0)), Verdict::Misconfigured { .. }), "{body}");
         }
         let unknown = r#"{"code":1201,"reason":"WORKFLOW_INVALID_REFERENCE","message":"No workflow x"}"#;

@@ -1,0 +1,48 @@
+//! What the documents say is what the code does.
+
+use std::fs;
+use std::path::Path;
+
+use sluice::api::problem::Kind;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn every_problem_is_described() {
+    let page = read("docs/problems.md");
+    for kind in Kind::ALL {
+        let (slug, status, retry, title) = kind.row();
+        let retry = serde_json::to_value(retry).unwrap();
+        let status = if slug == "rejected" { "the engine's".to_owned() } else { status.as_u16().to_string() };
+        let row = format!("| `{slug}` | {status} | `{}` | {title} |", retry.as_str().unwrap());
+        assert!(page.contains(&row), "docs/problems.md lacks: {row}");
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(rows, Kind::ALL.len(), "docs/problems.md lists what isn't there");
+}
+
+#[test]
+fn the_readme_lists_every_variable_with_its_default() {
+    let (manifest, readme) = (read("spin.toml"), read("README.md"));
+    let variables = manifest.split("[variables]").nth(1).unwrap().split("\n[").next().unwrap();
+    let mut count = 0;
+    for line in variables.lines().filter(|line| line.contains(" = { default = ")) {
+        let (name, rest) = line.split_once(" = { default = \"").unwrap();
+        let default = rest.split_once('"').unwrap().0;
+        let cell = if default.is_empty() { "empty".to_owned() } else { format!("`{default}`") };
+        assert!(readme.contains(&format!("| `{name}` | {cell} |")), "README.md lacks {name} = {default:?}");
+        assert!(manifest.contains(&format!("{name} = \"{{{{ {name} }}}}\"")), "spin.toml doesn't pass {name} on");
+        count += 1;
+    }
+    assert_eq!(count, 8);
+}
+
+#[test]
+fn the_short_documents_are_short() {
+    for (path, most) in [("README.md", 80), ("ARCHITECTURE.md", 100)] {
+        let lines = read(path).lines().count();
+        assert!(lines <= most, "{path} has {lines} lines, and may have {most}");
+    }
+}

@@ -1,0 +1,82 @@
+//! Health, readiness, configuration, and the log.
+
+use crate::fake::{RUN, World, request};
+
+#[test]
+fn healthz_asks_no_one() {
+    let world = World::new().with("engine_url", "nonsense");
+    world.failing_operation.set(Some(0));
+    let reply = world.get("/healthz");
+    assert_eq!((reply.status(), reply.text()), (200, r#"{"status":"alive"}"#));
+    assert!(world.operations.borrow().is_empty());
+    world.assert_untouched();
+    assert_eq!(world.send(request("HEAD", "/healthz", &[], "")).text(), "");
+}
+
+#[test]
+fn readyz_asks_the_store_and_the_configuration() {
+    let world = World::new();
+    assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
+    assert_eq!(world.operations.borrow().len(), 1);
+    assert!(world.sent.borrow().is_empty(), "the engine is not asked");
+
+    let world = World::new();
+    world.failing_operation.set(Some(0));
+    let reply = world.get("/readyz");
+    reply.problem(503, "store-unavailable");
+    assert!(!reply.text().contains("disk full") && reply.log["warning"].as_str().unwrap().contains("disk full"));
+}
+
+#[test]
+fn an_unreadable_variable_is_named_where_it_is_needed() {
+    for (variable, values) in [
+        ("engine_url", &["", "nonsense", "http://user:s3cret@engine", "http://engine/path"][..]),
+        ("engine_token", &["s3cret\ns3cret", "s3crét"]),
+        ("engine_start", &["", "yes", "1"]),
+        ("engine_connect_ms", &["", "0", "-1", "1.5", "600001", "99999999999999999999"]),
+        ("engine_timeout_ms", &["", "0", "ten"]),
+        ("max_body_bytes", &["", "0", "10485761", "512k"]),
+        ("retention_hours", &["", "0", "8785"]),
+        ("operator_token", &["two s3crets"]),
+        ("engine_url", &["(provider fails)"]),
+    ] {
+        for value in values {
+            let ready = World::new().with(variable, value).get("/readyz");
+            let problem = ready.problem(503, "configuration");
+            assert_eq!(problem["field"], variable, "{value}");
+            assert!(!ready.text().contains("s3cr"), "{}", ready.text());
+
+            let world = World::new().with(variable, value).answers(200, RUN);
+            let webhook = world.json("/api/v2/webhook?ref=w", "{}");
+            if matches!(variable, "retention_hours" | "operator_token") {
+                assert_eq!(webhook.status(), 200, "a webhook doesn't need {variable}");
+            } else {
+                assert_eq!(webhook.problem(503, "configuration")["field"], variable);
+                world.assert_untouched();
+            }
+        }
+    }
+    let world = World::new();
+    world.variables.borrow_mut().remove("engine_url");
+    world.variables.borrow_mut().remove("retention_hours");
+    let detail = world.get("/readyz").problem(503, "configuration")["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("engine_url") && detail.contains("retention_hours"), "all at once: {detail}");
+}
+
+#[test]
+fn the_log_says_what_happened_and_nothing_else() {
+    let world = World::new().answers(200, RUN).with("engine_token", "t0ken-of-ours");
+    let headers = [("content-type", "application/json"), ("authorization", "Bearer s3cret-of-theirs")];
+    let reply = world.post("/api/v2/webhook?ref=w&access_token=s3cret", &headers, r#"{"pay":"load"}"#);
+    let delivery = reply.header("sluice-delivery").unwrap();
+    let expected = serde_json::json!({
+        "time": "2026-11-24T08:30:00.000Z", "method": "POST", "route": "/api/v2/webhook", "status": 200,
+        "duration_ms": 1.5, "delivery": delivery, "engine_status": 200,
+    });
+    assert_eq!(reply.log, expected);
+
+    let refused = World::new().get("/api/v2/callbacks/run-1?topic=s3cret");
+    assert_eq!(refused.log["route"], "/api/v2/callbacks/{run}");
+    let unknown = World::new().get("/s3cret?s3cret");
+    assert!(!unknown.log.to_string().contains("s3cret"), "{}", unknown.log);
+}

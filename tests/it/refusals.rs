@@ -1,0 +1,267 @@
+//! Each route × each refusal: a precise problem, and neither engine nor store touched.
+
+use std::collections::VecDeque;
+
+use http::Request;
+
+use crate::fake::{Chunks, RUN, World, request};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+
+/// The routes that take a body, with a query that is right.
+const POSTS: [&str; 3] = ["/api/v2/webhook?ref=w", "/api/v2/event?ref=w", "/api/v2/callback?ref=r&topic=t"];
+
+#[test]
+fn unknown_paths_are_404() {
+    for path in ["/", "/api/v2", "/api/v2/event/", "/api/v1/event", "/api/v2/callbacks/", "/api/v2/callbacks/a/b", "/EVENT"] {
+        let world = World::new();
+        world.get(path).problem(404, "not-found");
+        world.assert_untouched();
+    }
+}
+
+#[test]
+fn wrong_methods_are_405_with_allow() {
+    for (path, allow) in [
+        ("/api/v2/webhook?ref=w", "POST"),
+        ("/api/v2/event?ref=w", "POST"),
+        ("/api/v2/callback?ref=r&topic=t", "GET, HEAD, POST"),
+        ("/api/v2/callbacks/r?topic=t", "GET, HEAD"),
+        ("/healthz", "GET, HEAD"),
+        ("/readyz", "GET, HEAD"),
+    ] {
+        for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW", "get"] {
+            if allow.split(", ").any(|allowed| allowed == method) {
+                continue;
+            }
+            let world = World::new();
+            let reply = world.send(request(method, path, &[JSON], "{}"));
+            if method == "HEAD" {
+                assert_eq!((reply.status(), reply.text()), (405, ""));
+            } else {
+                reply.problem(405, "method-not-allowed");
+            }
+            assert_eq!(reply.header("allow"), Some(allow), "{method} {path}");
+            world.assert_untouched();
+        }
+    }
+}
+
+#[test]
+fn wrong_content_types_are_415_with_accept_post() {
+    for uri in POSTS {
+        for content_type in ["", "text/plain", "application/x-www-form-urlencoded", "json", "application/json; charset=utf-16",
+            "application/cloudevents-batch+json", "application/cloudevents+avro", "application/jsonx"]
+        {
+            let world = World::new();
+            let headers: &[_] = if content_type.is_empty() { &[] } else { &[("content-type", content_type)] };
+            let reply = world.post(uri, headers, EVENT);
+            let problem = reply.problem(415, "unsupported-media-type");
+            assert_eq!(problem["field"], "Content-Type");
+            let accepted = if uri.contains("event") { "application/cloudevents+json, application/json" } else { "application/json" };
+            assert_eq!(reply.header("accept-post"), Some(accepted));
+            world.assert_untouched();
+        }
+    }
+}
+
+#[test]
+fn bodies_are_refused_by_what_is_wrong_with_them() {
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(1_000), "]".repeat(1_000));
+    let arrays = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+    let bodies: [(&[u8], &str); 9] = [
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"{\"a\":\"\xff\xfe\"}", "not UTF-8 (byte 6)"),
+        (b"{\"a\":1", "EOF"),
+        (b"{\"a\":1}{}", "trailing"),
+        (deep.as_bytes(), "deeper than 128"),
+        (arrays.as_bytes(), "deeper than 128"),
+        (b"[1]", "an array"),
+        (b"\"a\"", "a string"),
+    ];
+    for uri in POSTS {
+        for (body, says) in bodies {
+            let world = World::new();
+            let problem = world.post(uri, &[JSON], body).problem(400, "invalid-body");
+            assert_eq!(problem["field"], "body");
+            assert!(problem["detail"].as_str().unwrap().contains(says), "{problem}");
+            world.assert_untouched();
+        }
+    }
+}
+
+#[test]
+fn a_body_is_bounded_by_what_comes_not_by_what_is_said() {
+    for uri in POSTS {
+        for length in [None, Some("3"), Some("10000000"), Some("-1"), Some("x")] {
+            let world = World::new();
+            let mut headers = vec![JSON];
+            headers.extend(length.map(|length| ("content-length", length)));
+            let problem = world.post(uri, &headers, vec![b' '; 10_000_000]).problem(413, "body-too-large");
+            assert!(problem["detail"].as_str().unwrap().contains("524288"), "{problem}");
+            world.assert_untouched();
+        }
+        // To the byte.
+        let world = World::new().with("max_body_bytes", "100").answers(200, RUN);
+        let padded = |length: usize| format!("{EVENT}{}", " ".repeat(length - EVENT.len()));
+        world.json(uri, padded(101)).problem(413, "body-too-large");
+        world.assert_untouched();
+        assert_eq!(world.json(uri, padded(100)).status(), 200);
+    }
+}
+
+#[test]
+fn who_waits_for_100_continue_is_refused_unread() {
+    let world = World::new();
+    let headers = [JSON, ("content-length", "10000000"), ("expect", "100-continue")];
+    let mut unread = request("POST", POSTS[0], &headers, "");
+    // Reading it would break off.
+    *unread.body_mut() = Chunks(VecDeque::from([None]));
+    world.send(unread).problem(413, "body-too-large");
+}
+
+#[test]
+fn a_body_that_breaks_off_is_said_so() {
+    for uri in POSTS {
+        let world = World::new();
+        let broken = Chunks(VecDeque::from([Some(b"{\"a\":1}".to_vec()), None]));
+        let request: Request<Chunks> =
+            Request::builder().method("POST").uri(uri).header(JSON.0, JSON.1).body(broken).unwrap();
+        assert_eq!(world.send(request).problem(400, "body-incomplete")["retry"], "safe");
+        world.assert_untouched();
+    }
+}
+
+#[test]
+fn references_are_one_path_segment() {
+    for (value, says) in [
+        ("..%2F..%2Fadmin", "'/'"),
+        ("../../admin", "'/'"),
+        ("a/b?x#y", "'/'"),
+        ("..", "dot segment"),
+        ("%2e", "dot segment"),
+        ("a%00b", "\\0"),
+        ("a%252fb", "'%'"),
+        ("", "empty"),
+    ] {
+        for uri in ["/api/v2/webhook?ref=", "/api/v2/event?ref=", "/api/v2/callback?topic=t&ref="] {
+            let world = World::new();
+            let problem = world.json(&format!("{uri}{value}"), EVENT).problem(400, "invalid-parameter");
+            assert_eq!(problem["field"], "ref");
+            assert!(problem["detail"].as_str().unwrap().contains(says), "{value}: {problem}");
+            world.assert_untouched();
+        }
+    }
+    let world = World::new();
+    world.json(&format!("/api/v2/webhook?ref={}", "a".repeat(257)), "{}").problem(400, "invalid-parameter");
+    world.json(&format!("/api/v2/callback?ref=r&topic={}", "a".repeat(1_025)), "{}").problem(400, "invalid-parameter");
+    world.json("/api/v2/webhook?ref=%ff", "{}").problem(400, "invalid-parameter");
+    world.assert_untouched();
+}
+
+#[test]
+fn a_repeated_parameter_is_refused() {
+    for (uri, field) in [
+        ("/api/v2/webhook?ref=a&ref=b", "ref"),
+        ("/api/v2/event?ref=a&ref=a", "ref"),
+        ("/api/v2/callback?ref=a&topic=t&ref=b", "ref"),
+        ("/api/v2/callback?ref=a&topic=t&topic=u", "topic"),
+        ("/api/v2/callback?ref=a&topic=t&status=failed&status=succeeded", "status"),
+        ("/api/v2/callback?ref=a,topic=t,ref=b", "ref"),
+    ] {
+        let world = World::new();
+        assert_eq!(world.json(uri, EVENT).problem(400, "invalid-parameter")["field"], field, "{uri}");
+        world.assert_untouched();
+    }
+}
+
+#[test]
+fn a_missing_parameter_is_named() {
+    for (uri, field) in [
+        ("/api/v2/webhook", "ref"),
+        ("/api/v2/webhook?reference=a", "ref"),
+        ("/api/v2/event", "ref"),
+        ("/api/v2/callback", "ref"),
+        ("/api/v2/callback?topic=t", "ref"),
+        ("/api/v2/callback?ref=r", "topic"),
+        ("/api/v2/callback?ref=r,x=y&z=1", "topic"),
+    ] {
+        let world = World::new();
+        assert_eq!(world.json(uri, EVENT).problem(400, "missing-parameter")["field"], field, "{uri}");
+        world.assert_untouched();
+    }
+}
+
+#[test]
+fn an_unknown_status_is_never_a_silent_null() {
+    for status in ["", "success", "done", "null", "Succeeded%20"] {
+        for method in ["POST", "GET", "HEAD"] {
+            let world = World::new();
+            let uri = format!("/api/v2/callback?ref=r&topic=t&status={status}");
+            let reply = world.send(request(method, &uri, &[JSON], "{}"));
+            assert_eq!(reply.status(), 400, "{method} {status}");
+            assert_eq!(reply.log["problem"], "invalid-parameter");
+            world.assert_untouched();
+        }
+    }
+}
+
+#[test]
+fn an_event_is_refused_by_its_attribute() {
+    for (event, kind, field) in [
+        (r#"{"id":"1","source":"/s","type":"t"}"#, "invalid-event", "specversion"),
+        (r#"{"specversion":"1.0","source":"/s","type":"t"}"#, "invalid-event", "id"),
+        (r#"{"specversion":"1.0","id":"","source":"/s","type":"t"}"#, "invalid-event", "id"),
+        (r#"{"specversion":"1.0","id":null,"source":"/s","type":"t"}"#, "invalid-event", "id"),
+        (r#"{"specversion":"1.0","id":7,"source":"/s","type":"t"}"#, "invalid-event", "id"),
+        (r#"{"specversion":"1.0","id":"\ud800","source":"/s","type":"t"}"#, "invalid-event", "id"),
+        (r#"{"specversion":"1.0","id":"1","type":"t"}"#, "invalid-event", "source"),
+        (r#"{"specversion":"1.0","id":"1","source":"/s"}"#, "invalid-event", "type"),
+        (r#"{"specversion":"2.0","id":"1","source":"/s","type":"t"}"#, "invalid-event", "specversion"),
+        (r#"{"specversion":"1.0","id":"1","i\u0064":"2","source":"/s","type":"t"}"#, "invalid-event", "id"),
+        (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":{}}"#, "invalid-event", "subject"),
+        (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"/../x"}"#, "invalid-event", "subject"),
+        (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"//"}"#, "invalid-event", "subject"),
+        (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1,"data":2}"#, "invalid-event", "data"),
+        (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1,"data_base64":"YQ=="}"#, "invalid-event", "data_base64"),
+        (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"?"}"#, "invalid-event", "data_base64"),
+        (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#, "missing-parameter", "ref"),
+    ] {
+        let world = World::new();
+        assert_eq!(world.json("/api/v2/event", event).problem(400, kind)["field"], field, "{event}");
+        world.assert_untouched();
+    }
+}
+
+#[test]
+fn a_binary_event_is_refused_by_its_header() {
+    let good = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"), JSON];
+    let without = |name: &str| good.iter().copied().filter(|(had, _)| *had != name).collect::<Vec<_>>();
+    let with = |name: &'static str, value: &'static str| {
+        let mut headers = without(name);
+        headers.push((name, value));
+        headers
+    };
+    let mut doubled = good.to_vec();
+    doubled.push(("ce-id", "2"));
+    for (headers, field) in [
+        (without("ce-specversion"), "specversion"),
+        (without("ce-id"), "id"),
+        (without("ce-source"), "source"),
+        (without("ce-type"), "type"),
+        (with("ce-specversion", "0.1"), "specversion"),
+        (with("ce-id", "%C0%A0"), "id"),
+        (with("ce-subject", "a%0Ab"), "subject"),
+        (with("ce-datacontenttype", "text/plain"), "datacontenttype"),
+        (doubled, "id"),
+    ] {
+        let world = World::new();
+        assert_eq!(world.post("/api/v2/event?ref=w", &headers, "{}").problem(400, "invalid-event")["field"], field);
+        world.assert_untouched();
+    }
+    let world = World::new();
+    assert_eq!(world.post("/api/v2/event?ref=w", &good, "{").problem(400, "invalid-body")["field"], "body");
+    world.assert_untouched();
+}
