@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn a_stored_payload_keeps_its_bytes() {
-        let payload: &RawValue = serde_json::from_str(r#"{"n":12345678901234567890, "f":1.417566161e9,"n":1}"#).unwrap();
+        let payload: &RawValue =
+            serde_json::from_str(r#"{"n":12345678901234567890, "f":1.417566161e9,"n":1}"#).unwrap();
         let record = Record::pending(&callback(Some(payload)), Timestamp(7));
         let read = Record::from_bytes(&record.to_bytes().unwrap()).unwrap();
         assert_eq!(read.payload.unwrap().get(), payload.get());

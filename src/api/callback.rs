@@ -63,7 +63,9 @@ pub(super) async fn recall(call: &mut Call<'_, impl Outside>, run: &str) -> Resu
     let record = gateway::recall(call.outside, retention, &run, &topic).await.map_err(|error| {
         call.log.warning(error.to_string());
         match error {
-            RecallError::Store(_) => Problem::new(Kind::StoreUnavailable, "nothing was changed; ask again, or see /readyz"),
+            RecallError::Store(_) => {
+                Problem::new(Kind::StoreUnavailable, "nothing was changed; ask again, or see /readyz")
+            }
             RecallError::Record(_) => Problem::new(Kind::StoreUnavailable, error.to_string()),
         }
     })?;
@@ -128,7 +130,9 @@ fn looks_ahead(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| {
         headers.get_all(*name).iter().any(|value| {
             let value = value.as_bytes().to_ascii_lowercase();
-            ["prefetch", "prerender", "preview"].iter().any(|what| value.windows(what.len()).any(|w| w == what.as_bytes()))
+            ["prefetch", "prerender", "preview"]
+                .iter()
+                .any(|what| value.windows(what.len()).any(|w| w == what.as_bytes()))
         })
     })
 }

@@ -18,7 +18,8 @@ pub(super) async fn post(
 ) -> Result<Response<Vec<u8>>, Problem> {
     let by_ref = query::Query::parse(call.query)?.workflow()?;
     let content_type = body::content_type(call.headers);
-    let mode = Mode::of(content_type.as_ref(), call.headers).ok_or_else(|| body::unsupported(call.headers, ACCEPTED))?;
+    let mode =
+        Mode::of(content_type.as_ref(), call.headers).ok_or_else(|| body::unsupported(call.headers, ACCEPTED))?;
     let max = config::max_body(call.outside)?;
     let engine = config::engine(call.outside)?;
 

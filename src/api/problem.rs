@@ -182,7 +182,10 @@ impl From<Failure> for Problem {
                 let because = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
                 let mut problem = Self::new(
                     Kind::Rejected,
-                    format!("the engine answered {}{because}: check that `ref` exists there and takes this", status.as_u16()),
+                    format!(
+                        "the engine answered {}{because}: check that `ref` exists there and takes this",
+                        status.as_u16()
+                    ),
                 )
                 .field("ref")
                 .header(super::SLUICE_OUTCOME, "rejected");
@@ -193,10 +196,11 @@ impl From<Failure> for Problem {
                 Self::new(Kind::EngineUnavailable, format!("{reason}; it has not acted, send this again"))
                     .retry_after(retry_after)
             }
-            Failure::Unclear { reason, retry_after } => {
-                Self::new(Kind::EngineUnclear, format!("{reason}; it may have acted, look there before you send this again"))
-                    .retry_after(retry_after)
-            }
+            Failure::Unclear { reason, retry_after } => Self::new(
+                Kind::EngineUnclear,
+                format!("{reason}; it may have acted, look there before you send this again"),
+            )
+            .retry_after(retry_after),
             Failure::Misconfigured { reason } => Self::new(
                 Kind::EngineMisconfigured,
                 format!("{reason}; who runs Sluice has to check engine_url and engine_token, then send this again"),

@@ -47,7 +47,8 @@ impl Query {
         match values.next() {
             None => Ok(value),
             Some(_) => {
-                Err(Problem::new(Kind::InvalidParameter, format!("`{name}` is there more than once: send it once")).field(name))
+                Err(Problem::new(Kind::InvalidParameter, format!("`{name}` is there more than once: send it once"))
+                    .field(name))
             }
         }
     }

@@ -110,7 +110,9 @@ fn parse<T>(
 fn text(variables: &impl Variables, variable: &'static str) -> Result<String, Fault> {
     match variables.variable(variable) {
         Ok(Some(text)) => Ok(text),
-        Ok(None) => Err(Fault { variable, problem: "is not in the manifest: take spin.toml as it is shipped".to_owned() }),
+        Ok(None) => {
+            Err(Fault { variable, problem: "is not in the manifest: take spin.toml as it is shipped".to_owned() })
+        }
         // The provider's own words may carry its address or a token.
         Err(_) => Err(Fault { variable, problem: "can't be read: its provider did not answer".to_owned() }),
     }

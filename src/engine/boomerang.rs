@@ -50,11 +50,8 @@ pub fn event(engine: &EngineUrl, callback: &Callback<'_>) -> Result<Request<Vec<
         results: Vec<Param<'a>>,
     }
     let results = callback.payload.map(|value| Param { name: ParamName::Fixed("data"), value });
-    let body = Event {
-        topic: callback.topic.as_str(),
-        status: callback.status,
-        results: results.into_iter().collect(),
-    };
+    let body =
+        Event { topic: callback.topic.as_str(), status: callback.status, results: results.into_iter().collect() };
     request(engine, Method::PUT, &format!("/api/v1/workflowrun/{}/event", callback.run.to_segment()), &body)
 }
 
@@ -66,7 +63,12 @@ fn request(
 ) -> Result<Request<Vec<u8>>, RequestError> {
     let uri = engine.join(path).ok_or(RequestError)?;
     let body = serde_json::to_vec(body).map_err(|_| RequestError)?;
-    Request::builder().method(method).uri(uri).header(CONTENT_TYPE, "application/json").body(body).map_err(|_| RequestError)
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .header(CONTENT_TYPE, "application/json")
+        .body(body)
+        .map_err(|_| RequestError)
 }
 
 /// What the answer to [`submit`] means: a 2xx counts only with a WorkflowRun in it, for a login page is a 200 too.
@@ -230,13 +232,17 @@ mod tests {
 
     #[test]
     fn an_unknown_path_is_not_an_unknown_workflow() {
-        let spring = r#"{"timestamp":"2026-11-24","status":404,"error":"Not Found","path":"/api/v1/workflow/x/submit"}"#;
-        let problem = r#"{"type":"about:blank","title":"Not Found","status":404,"instance":"/api/v1/workflow/x/submit"}"#;
+        let spring =
+            r#"{"timestamp":"2026-11-24","status":404,"error":"Not Found","path":"/api/v1/workflow/x/submit"}"#;
+        let problem =
+            r#"{"type":"about:blank","title":"Not Found","status":404,"instance":"/api/v1/workflow/x/submit"}"#;
         for body in [spring, problem, "<html>404</html>", "not found"] {
             assert!(matches!(read_submit(answer(404, body), Timestamp(0)), Verdict::Misconfigured { .. }), "{body}");
         }
         let unknown = r#"{"code":1201,"reason":"WORKFLOW_INVALID_REFERENCE","message":"No workflow x"}"#;
-        for (body, reason) in [(unknown, Some("WORKFLOW_INVALID_REFERENCE")), ("", None), (r#"{"reason":"my <b>"}"#, None)] {
+        for (body, reason) in
+            [(unknown, Some("WORKFLOW_INVALID_REFERENCE")), ("", None), (r#"{"reason":"my <b>"}"#, None)]
+        {
             let verdict = read_submit(answer(404, body), Timestamp(0));
             let refused = Verdict::Refused { status: StatusCode::NOT_FOUND, reason: reason.map(str::to_owned) };
             assert_eq!(verdict, refused, "{body}");

@@ -38,11 +38,18 @@ pub(super) fn read<'a>(
     attributes.sort();
 
     let data = data(content_type, body)?;
-    let whole = Whole { id: &id, source: &source, kind: &kind, subject: subject.as_deref(), attributes, content_type, data: &data };
+    let whole = Whole {
+        id: &id,
+        source: &source,
+        kind: &kind,
+        subject: subject.as_deref(),
+        attributes,
+        content_type,
+        data: &data,
+    };
     // Strings and checked JSON always serialize.
-    let json = serde_json::value::to_raw_value(&whole).map_err(|e| {
-        EventError::Body(json::JsonError::Syntax { reason: e.to_string() })
-    })?;
+    let json = serde_json::value::to_raw_value(&whole)
+        .map_err(|e| EventError::Body(json::JsonError::Syntax { reason: e.to_string() }))?;
     let data = match data {
         Data::Absent => None,
         Data::Json(raw) => Some(Cow::Borrowed(raw)),

@@ -89,6 +89,8 @@ mod tests {
         let event = MediaType::parse("application/cloudevents+json; charset=utf-8").unwrap();
         assert!(event.is("application", "cloudevents", Some("json")) && event.is_json());
         let batch = MediaType::parse("application/cloudevents-batch+json").unwrap();
-        assert!(!batch.is("application", "cloudevents", Some("json")) && batch.starts_with("application", "cloudevents"));
+        assert!(
+            !batch.is("application", "cloudevents", Some("json")) && batch.starts_with("application", "cloudevents")
+        );
     }
 }

@@ -60,11 +60,10 @@ fn string(name: &'static str, value: Option<&RawValue>) -> Result<Option<String>
 }
 
 fn base64(encoded: &RawValue) -> Result<(), EventError> {
-    json::text(encoded)
-        .and_then(|text| data_encoding::BASE64.decode(text.as_bytes()).ok())
-        .map(|_| ())
-        .ok_or(EventError::Invalid {
+    json::text(encoded).and_then(|text| data_encoding::BASE64.decode(text.as_bytes()).ok()).map(|_| ()).ok_or(
+        EventError::Invalid {
             attribute: "data_base64".to_owned(),
             rule: "must be a string in base64 (JSON Event Format 1.0.2, section 3.1)",
-        })
+        },
+    )
 }

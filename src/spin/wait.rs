@@ -28,11 +28,7 @@ async fn sleep(duration: Duration) {
 }
 
 /// Waits until a source is ready; whenever it isn't, its pollable wakes us.
-pub(super) async fn until<S, T>(
-    source: S,
-    ready: impl Fn(&S) -> Option<T>,
-    subscribe: impl Fn(&S) -> Pollable,
-) -> T {
+pub(super) async fn until<S, T>(source: S, ready: impl Fn(&S) -> Option<T>, subscribe: impl Fn(&S) -> Pollable) -> T {
     // The host traps where a resource goes before its pollable, so the order of these two counts.
     struct Wait<S> {
         registered: Option<CancelOnDropToken>,

@@ -26,7 +26,7 @@ class Sluice:
         self.url, self.engine = url, engine
 
     def only_sent(self) -> dict:
-        sent = requests.get(f"{self.engine}/stand-in/requests", timeout=10).json()
+        sent = requests.get(f"{self.engine}/stand-in/requests", timeout=10).json()["requests"]
         assert len(sent) == 1, sent
         return sent[0]
 

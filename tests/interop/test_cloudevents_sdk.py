@@ -82,4 +82,4 @@ def test_an_event_without_a_workflow_is_refused(sluice):
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
     assert json.loads(answer.text)["field"] == "ref"
-    assert requests.get(f"{sluice.engine}/stand-in/requests", timeout=10).json() == []
+    assert requests.get(f"{sluice.engine}/stand-in/requests", timeout=10).json()["requests"] == []

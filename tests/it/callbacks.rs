@@ -19,7 +19,7 @@ fn a_callback_is_stored_before_it_is_sent() {
     let world = world().answers(200, "");
     assert_eq!(world.json("/api/v2/callback?ref=run1&topic=t&status=failed", r#"{"n":1e2}"#).status(), 200);
     let sent = world.sent.borrow();
-    let (_, _, store) = &sent[0];
+    let store = &sent[0].store;
     assert_eq!(store.len(), 1);
     let (key, value) = store.iter().next().unwrap();
     assert!(key.starts_with(&format!("sluice/callback/{}/", NOW / (72 * HOUR))), "{key}");
@@ -31,7 +31,10 @@ fn a_callback_is_stored_before_it_is_sent() {
 #[test]
 fn it_is_read_back_as_it_was_sent() {
     let world = world().answers(200, "");
-    world.json("/api/v2/callback?ref=run 1&topic=a/b&status=failed".replace(' ', "%20").as_str(), r#"{"n":12345678901234567890}"#);
+    world.json(
+        "/api/v2/callback?ref=run 1&topic=a/b&status=failed".replace(' ', "%20").as_str(),
+        r#"{"n":12345678901234567890}"#,
+    );
     let reply = recall(&world, "/api/v2/callbacks/run%201?topic=a/b");
     assert_eq!(reply.status(), 200, "{}", reply.text());
     let received = "2026-11-24T08:30:00.000Z";
@@ -101,7 +104,12 @@ fn head_and_looks_ahead_change_nothing() {
     let reply = closed.send(request("HEAD", uri, &[], ""));
     assert_eq!((reply.status(), reply.text()), (200, ""));
     closed.assert_untouched();
-    for header in [("sec-purpose", "prefetch;prerender"), ("purpose", "prefetch"), ("x-purpose", "preview"), ("x-moz", "Prefetch")] {
+    for header in [
+        ("sec-purpose", "prefetch;prerender"),
+        ("purpose", "prefetch"),
+        ("x-purpose", "preview"),
+        ("x-moz", "Prefetch"),
+    ] {
         let world = world();
         let reply = world.send(request("GET", uri, &[header], ""));
         reply.problem(503, "prefetch");

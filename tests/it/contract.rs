@@ -22,7 +22,10 @@ fn a_webhook_starts_a_run() {
     assert_eq!(reply.header("sluice-outcome"), Some("delivered"));
     let id = reply.header("sluice-delivery").unwrap().to_owned();
     let (method, url, body) = world.only_sent();
-    assert_eq!((method.as_str(), url.as_str()), ("POST", "http://127.0.0.1:7701/api/v1/workflow/build/submit?start=false"));
+    assert_eq!(
+        (method.as_str(), url.as_str()),
+        ("POST", "http://127.0.0.1:7701/api/v1/workflow/build/submit?start=false")
+    );
     let expected = format!(
         r#"{{"trigger":"webhook","params":[{{"name":"data","value":{{"a":1}}}}],"labels":{{"sluice.dev/delivery":"{id}"}}}}"#
     );
@@ -40,7 +43,10 @@ fn payloads_pass_byte_faithful() {
     let event = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","x":1e5,"data":{ODD}}}"#);
     world.post("/api/v2/event?ref=build", &[("content-type", "application/cloudevents+json")], &event);
     let body = world.only_sent().2;
-    assert!(body.contains(&format!(r#"{{"name":"event","value":{event}}},{{"name":"data","value":{ODD}}},"#)), "{body}");
+    assert!(
+        body.contains(&format!(r#"{{"name":"event","value":{event}}},{{"name":"data","value":{ODD}}},"#)),
+        "{body}"
+    );
 
     let world = World::new().answers(200, "");
     world.json("/api/v2/callback?ref=r&topic=t", ODD);
@@ -55,7 +61,8 @@ fn an_event_becomes_event_data_and_the_members_of_data() {
     assert_eq!((reply.status(), reply.text()), (200, RUN));
     let body: Value = serde_json::from_str(&world.only_sent().2).unwrap();
     assert_eq!(body["trigger"], "event");
-    let names: Vec<_> = body["params"].as_array().unwrap().iter().map(|param| param["name"].as_str().unwrap()).collect();
+    let names: Vec<_> =
+        body["params"].as_array().unwrap().iter().map(|param| param["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["event", "data", "b", "a"]);
     assert_eq!(body["params"][2]["value"], serde_json::json!({"c": 2}), "of two, the later");
 }
@@ -169,9 +176,8 @@ fn a_callback_resolves_a_wait() {
         assert_eq!((reply.status(), reply.text()), (200, ""), "{query}");
         let (method, url, body) = world.only_sent();
         assert_eq!((method.as_str(), url.as_str()), ("PUT", "http://127.0.0.1:7701/api/v1/workflowrun/run1/event"));
-        let expected = format!(
-            r#"{{"topic":"ok","status":"{status}","results":[{{"name":"data","value":{{"by":"me"}}}}]}}"#
-        );
+        let expected =
+            format!(r#"{{"topic":"ok","status":"{status}","results":[{{"name":"data","value":{{"by":"me"}}}}]}}"#);
         assert_eq!(body, expected, "{query}");
     }
 }
@@ -202,7 +208,7 @@ fn what_the_operator_sets_reaches_the_engine() {
     ];
     assert_eq!(world.post("/api/v2/webhook?ref=w", &trace, "{}").status(), 200);
     let sent = world.sent.borrow();
-    let (request, timeouts, _) = &sent[0];
+    let crate::fake::Sent { request, timeouts, .. } = &sent[0];
     assert_eq!(request.uri(), "https://engine.example:8443/api/v1/workflow/w/submit?start=true");
     assert_eq!((timeouts.connect.as_millis(), timeouts.total.as_millis()), (11, 22));
     let headers: Vec<_> = request.headers().iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();

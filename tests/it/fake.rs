@@ -7,9 +7,7 @@ use futures_executor::block_on;
 use http::{Request, Response};
 use serde_json::Value;
 use sluice::api::{self, Answer};
-use sluice::ports::{
-    Body, BodyError, Clock, Engine, SendError, Store, StoreError, Timeouts, VariableError, Variables,
-};
+use sluice::ports::{Body, BodyError, Clock, Engine, SendError, Store, StoreError, Timeouts, VariableError, Variables};
 use sluice::time::Timestamp;
 
 /// 2026-11-24T08:30:00Z.
@@ -26,9 +24,15 @@ pub struct World {
     pub operations: RefCell<Vec<String>>,
     /// The operation that fails, by its number from 0.
     pub failing_operation: Cell<Option<usize>>,
-    /// What the engine got, and what the store held at that moment.
-    pub sent: RefCell<Vec<(Request<Vec<u8>>, Timeouts, BTreeMap<String, Vec<u8>>)>>,
+    pub sent: RefCell<Vec<Sent>>,
     pub answers: RefCell<VecDeque<Scripted>>,
+}
+
+/// What the engine got, and what the store held at that moment.
+pub struct Sent {
+    pub request: Request<Vec<u8>>,
+    pub timeouts: Timeouts,
+    pub store: BTreeMap<String, Vec<u8>>,
 }
 
 impl World {
@@ -87,7 +91,7 @@ impl World {
     pub fn only_sent(&self) -> (String, String, String) {
         let sent = self.sent.borrow();
         assert_eq!(sent.len(), 1, "requests to the engine");
-        let request = &sent[0].0;
+        let request = &sent[0].request;
         let body = String::from_utf8(request.body().clone()).unwrap();
         (request.method().to_string(), request.uri().to_string(), body)
     }
@@ -194,7 +198,7 @@ impl Store for World {
 
 impl Engine for World {
     async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> Scripted {
-        self.sent.borrow_mut().push((request, timeouts, self.store.borrow().clone()));
+        self.sent.borrow_mut().push(Sent { request, timeouts, store: self.store.borrow().clone() });
         self.answers.borrow_mut().pop_front().expect("an answer is scripted for each request")
     }
 }

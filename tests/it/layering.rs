@@ -5,7 +5,18 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up, as src/lib.rs lists them.
 const LADDER: [&str; 12] = [
-    "time", "json", "reference", "event", "callback", "delivery", "engine", "ports", "config", "gateway", "api", "spin",
+    "time",
+    "json",
+    "reference",
+    "event",
+    "callback",
+    "delivery",
+    "engine",
+    "ports",
+    "config",
+    "gateway",
+    "api",
+    "spin",
 ];
 /// Crates that ask something of a host.
 const HOST_ONLY: [&str; 5] = ["spin_sdk", "spin_executor", "wit_bindgen", "wasi", "futures_util"];

@@ -14,7 +14,9 @@ const POSTS: [&str; 3] = ["/api/v2/webhook?ref=w", "/api/v2/event?ref=w", "/api/
 
 #[test]
 fn unknown_paths_are_404() {
-    for path in ["/", "/api/v2", "/api/v2/event/", "/api/v1/event", "/api/v2/callbacks/", "/api/v2/callbacks/a/b", "/EVENT"] {
+    for path in
+        ["/", "/api/v2", "/api/v2/event/", "/api/v1/event", "/api/v2/callbacks/", "/api/v2/callbacks/a/b", "/EVENT"]
+    {
         let world = World::new();
         world.get(path).problem(404, "not-found");
         world.assert_untouched();
@@ -51,15 +53,26 @@ fn wrong_methods_are_405_with_allow() {
 #[test]
 fn wrong_content_types_are_415_with_accept_post() {
     for uri in POSTS {
-        for content_type in ["", "text/plain", "application/x-www-form-urlencoded", "json", "application/json; charset=utf-16",
-            "application/cloudevents-batch+json", "application/cloudevents+avro", "application/jsonx"]
-        {
+        for content_type in [
+            "",
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "json",
+            "application/json; charset=utf-16",
+            "application/cloudevents-batch+json",
+            "application/cloudevents+avro",
+            "application/jsonx",
+        ] {
             let world = World::new();
             let headers: &[_] = if content_type.is_empty() { &[] } else { &[("content-type", content_type)] };
             let reply = world.post(uri, headers, EVENT);
             let problem = reply.problem(415, "unsupported-media-type");
             assert_eq!(problem["field"], "Content-Type");
-            let accepted = if uri.contains("event") { "application/cloudevents+json, application/json" } else { "application/json" };
+            let accepted = if uri.contains("event") {
+                "application/cloudevents+json, application/json"
+            } else {
+                "application/json"
+            };
             assert_eq!(reply.header("accept-post"), Some(accepted));
             world.assert_untouched();
         }
@@ -225,8 +238,16 @@ fn an_event_is_refused_by_its_attribute() {
         (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"/../x"}"#, "invalid-event", "subject"),
         (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"//"}"#, "invalid-event", "subject"),
         (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1,"data":2}"#, "invalid-event", "data"),
-        (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1,"data_base64":"YQ=="}"#, "invalid-event", "data_base64"),
-        (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"?"}"#, "invalid-event", "data_base64"),
+        (
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1,"data_base64":"YQ=="}"#,
+            "invalid-event",
+            "data_base64",
+        ),
+        (
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"?"}"#,
+            "invalid-event",
+            "data_base64",
+        ),
         (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#, "missing-parameter", "ref"),
     ] {
         let world = World::new();
