@@ -1,1 +1,43 @@
-fn main() {}
+//! The stand-in engine by itself.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Parser;
+use sluice_host::stand_in::{StandIn, welcome};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs a stand-in engine until Ctrl-C.
+#[derive(Parser)]
+struct Arguments {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:7701")]
+    listen: SocketAddr,
+    /// Where Sluice is, for the lines to paste
+    #[arg(long, default_value = "http://127.0.0.1:3000")]
+    sluice: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { listen, sluice } = Arguments::parse();
+    match run(listen, &sluice).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: the stand-in engine can't listen on {listen}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(listen: SocketAddr, sluice: &str) -> std::io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let stand_in = StandIn::builder().listen(listen).start().await?;
+    println!("{}", welcome(&stand_in, sluice).await);
+    tokio::select! {
+        _ = terminated.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    stand_in.stop().await;
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! The three requests that Sluice makes of an engine.
+
+#![allow(clippy::result_large_err, reason = "an answer is moved once, a refusal as any other")]
+
+use hyper::header::CONTENT_TYPE;
+use hyper::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, crash, empty, json, no_such_path, problem, refusal, wrong_method};
+use super::runs::{Event, Run, Status, Submit};
+use super::script::Kind;
+use super::state::{Recorded, State};
+
+/// What a path means, whatever the method.
+#[derive(Debug, PartialEq, Eq)]
+enum Route {
+    Submit(String),
+    Event(String),
+    Query,
+}
+
+fn route(path: &str) -> Option<Route> {
+    let rest = path.strip_prefix("/api/v1/")?;
+    let decode = |segment: &str| percent_decode_str(segment).decode_utf8_lossy().into_owned();
+    match rest.split('/').collect::<Vec<_>>()[..] {
+        ["workflow", workflow, "submit"] if !workflow.is_empty() => Some(Route::Submit(decode(workflow))),
+        ["workflowrun", run, "event"] if !run.is_empty() => Some(Route::Event(decode(run))),
+        ["workflowrun", "query"] => Some(Route::Query),
+        _ => None,
+    }
+}
+
+/// Which of the three it is, if its method is right too.
+pub(super) fn kind(method: &Method, path: &str) -> Option<Kind> {
+    match (method.as_str(), route(path)?) {
+        ("POST", Route::Submit(_)) => Some(Kind::Submit),
+        ("PUT", Route::Event(_)) => Some(Kind::Event),
+        ("GET", Route::Query) => Some(Kind::Query),
+        _ => None,
+    }
+}
+
+/// Does what the request asks for.
+pub(super) fn act(state: &State, request: &Recorded) -> Answer {
+    let path = &request.path;
+    let method = request.method.as_str();
+    let done = match (method, route(path)) {
+        ("POST", Some(Route::Submit(workflow))) => submit(state, request, workflow),
+        ("PUT", Some(Route::Event(run))) => event(state, request, &run),
+        ("GET", Some(Route::Query)) => query(state, request),
+        (_, Some(Route::Submit(_))) => Err(wrong_method(method, "POST", path)),
+        (_, Some(Route::Event(_))) => Err(wrong_method(method, "PUT", path)),
+        (_, Some(Route::Query)) => Err(wrong_method(method, "GET", path)),
+        (_, None) => Err(no_such_path(path)),
+    };
+    done.unwrap_or_else(|refused| refused)
+}
+
+fn submit(state: &State, request: &Recorded, workflow: String) -> Result<Answer, Answer> {
+    let body: Submit = read(request)?;
+    let start = match parameter(request, "start").as_deref() {
+        None | Some("" | "false") => false,
+        Some("true") => true,
+        Some(other) => return Err(unreadable("start", other, request)),
+    };
+    let run = state.lock().submit(workflow, body, start, request.body.len()).map_err(refusal)?;
+    Ok(json(StatusCode::OK, &run))
+}
+
+fn event(state: &State, request: &Recorded, run: &str) -> Result<Answer, Answer> {
+    let body: Event = read(request)?;
+    if !matches!(body.status, Status::Succeeded | Status::Failed) {
+        return Err(unread(request));
+    }
+    state.lock().resolve(run, body).map_err(refusal)?;
+    Ok(empty(StatusCode::OK))
+}
+
+fn query(state: &State, request: &Recorded) -> Result<Answer, Answer> {
+    let number = |name| match parameter(request, name) {
+        None => Ok(None),
+        Some(text) => text.parse::<usize>().map(Some).map_err(|_| unreadable(name, &text, request)),
+    };
+    let (limit, page) = (number("limit")?, number("page")?.unwrap_or(0));
+    if limit == Some(0) {
+        return Err(crash(&request.path));
+    }
+    let mut labels = Vec::new();
+    for list in parameters(request).filter(|(name, _)| name == "labels").map(|(_, list)| list) {
+        for label in list.split(',') {
+            // The framework has decoded the query already; the engine decodes each label once more.
+            let label = percent_decode_str(&label.replace('+', " ")).decode_utf8_lossy().into_owned();
+            // As the engine does it: a value ends at the next `=`, and a label without a value is its crash.
+            let (name, value) = label.split_once('=').ok_or_else(|| crash(&request.path))?;
+            let value = value.trim_start_matches('=').split('=').next().unwrap_or_default();
+            labels.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    let state = state.lock();
+    let found = state
+        .runs
+        .iter()
+        .filter(|run| labels.iter().all(|(name, value)| run.labels.get(name) == Some(value)))
+        .skip(limit.unwrap_or(0).saturating_mul(page))
+        .take(limit.unwrap_or(usize::MAX))
+        .collect();
+    Ok(json(StatusCode::OK, &Page::new(found, limit, page)))
+}
+
+/// A Spring `Page`. Its total is what is on this page and before, for that is how the engine counts.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<'a> {
+    content: Vec<&'a Run>,
+    pageable: Value,
+    total_pages: usize,
+    total_elements: usize,
+    last: bool,
+    size: usize,
+    number: usize,
+    sort: Value,
+    number_of_elements: usize,
+    first: bool,
+    empty: bool,
+}
+
+impl Page<'_> {
+    fn new(content: Vec<&Run>, limit: Option<usize>, number: usize) -> Page<'_> {
+        let here = content.len();
+        let size = limit.unwrap_or(here);
+        let number = if limit.is_some() { number } else { 0 };
+        let offset = size.saturating_mul(number);
+        let sort = json!({"empty": limit.is_none(), "sorted": limit.is_some(), "unsorted": limit.is_none()});
+        let pageable = match limit {
+            None => json!("INSTANCE"),
+            Some(_) => json!({
+                "pageNumber": number, "pageSize": size, "sort": sort,
+                "offset": offset, "paged": true, "unpaged": false,
+            }),
+        };
+        // Only a page that isn't full tells the engine how many came before it.
+        let total_elements = if here > 0 && here < size { offset + here } else { here };
+        let total_pages = if size == 0 { 1 } else { total_elements.div_ceil(size) };
+        Page {
+            pageable,
+            total_pages,
+            total_elements,
+            last: number + 1 >= total_pages,
+            size,
+            number,
+            sort,
+            number_of_elements: here,
+            first: number == 0,
+            empty: content.is_empty(),
+            content,
+        }
+    }
+}
+
+fn parameters(request: &Recorded) -> impl Iterator<Item = (String, String)> {
+    form_urlencoded::parse(request.query.as_deref().unwrap_or_default().as_bytes()).into_owned()
+}
+
+fn parameter(request: &Recorded, name: &str) -> Option<String> {
+    parameters(request).find(|(found, _)| found == name).map(|(_, value)| value)
+}
+
+fn read<T: DeserializeOwned>(request: &Recorded) -> Result<T, Answer> {
+    let content_type = request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence != "application/json" && !(essence.starts_with("application/") && essence.ends_with("+json")) {
+        let detail = format!("Content-Type '{content_type}' is not supported.");
+        return Err(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, &detail, &request.path));
+    }
+    serde_json::from_slice(&request.body).map_err(|_| unread(request))
+}
+
+fn unread(request: &Recorded) -> Answer {
+    problem(StatusCode::BAD_REQUEST, "Failed to read request", &request.path)
+}
+
+fn unreadable(name: &str, value: &str, request: &Recorded) -> Answer {
+    problem(StatusCode::BAD_REQUEST, &format!("Failed to convert '{name}' with value: '{value}'"), &request.path)
+}
