@@ -1,1 +1,98 @@
-fn main() {}
+//! Runs Sluice from its `spin.toml`, where Spin isn't installed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use sluice_host::Host;
+use sluice_host::stand_in::{StandIn, welcome};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs a Spin application until Ctrl-C.
+#[derive(Parser)]
+struct Arguments {
+    /// The manifest
+    #[arg(long, default_value = "spin.toml")]
+    from: PathBuf,
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
+    /// Where the key-value data is [default: .spin beside the manifest]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// A variable's value; may be given several times
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
+    variables: Vec<(String, String)>,
+    /// Start a stand-in engine too [at 127.0.0.1:7701 if no address is given]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "127.0.0.1:7701"
+    )]
+    stand_in: Option<SocketAddr>,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    // The value may be a secret, so the text isn't repeated.
+    let (name, value) = text.split_once('=').ok_or("a variable is given as name=value")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut stop = async || {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+    };
+
+    let mut builder = Host::builder().manifest(arguments.from).listen(arguments.listen);
+    for (name, value) in arguments.variables {
+        builder = builder.variable(name, value);
+    }
+    if let Some(directory) = arguments.state_dir {
+        builder = builder.state_dir(directory);
+    }
+    let host = tokio::select! {
+        host = builder.start() => host?,
+        () = stop() => return Ok(()),
+    };
+    let stand_in = match arguments.stand_in {
+        Some(addr) => Some(StandIn::builder().listen(addr).start().await.with_context(|| {
+            format!("the stand-in engine can't listen on {addr}: choose another address by --stand-in=ADDR")
+        })?),
+        None => None,
+    };
+    match &stand_in {
+        Some(stand_in) => println!("{}", welcome(stand_in, &host.url()).await),
+        None => println!("Serving {}", host.url()),
+    }
+
+    stop().await;
+    // A second Ctrl-C doesn't wait for what is in flight.
+    tokio::select! {
+        () = host.stop() => {}
+        () = stop() => {}
+    }
+    if let Some(stand_in) = stand_in {
+        stand_in.stop().await;
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! `allowed_outbound_hosts`: where a component may send requests.
+
+use std::ops::Range;
+
+use anyhow::{Context, Result, bail, ensure};
+use url::{Host, Url};
+
+use crate::variables::Variables;
+
+/// A component's allow-list.
+#[derive(Debug, Default)]
+pub(crate) struct AllowedHosts(Vec<AllowedHost>);
+
+impl AllowedHosts {
+    /// Reads the list. An error if it can't be right: a literal that is wrong, or a template that is wrong by the
+    /// variables' defaults. As in Spin, what only a given value makes wrong stops no start: it allows nothing.
+    pub(crate) fn new(list: &[String], variables: &Variables) -> Result<(AllowedHosts, Option<String>)> {
+        let mut hosts = Vec::new();
+        let mut warning = None;
+        for text in list {
+            let in_list = || format!("in allowed_outbound_hosts, {text:?}");
+            let template = variables.template(text).with_context(in_list)?;
+            if template.is_literal() {
+                hosts.push(AllowedHost::parse(text).with_context(in_list)?);
+                continue;
+            }
+            if let Some(default) = variables.resolve_defaults(&template) {
+                parse_or_skip(&default).with_context(in_list)?;
+            }
+            match parse_or_skip(&variables.resolve(&template)?) {
+                Ok(host) => hosts.extend(host),
+                // The parser's words may hold the value, which may be a secret.
+                Err(_) => {
+                    warning = Some(format!(
+                        "allowed_outbound_hosts: the value given for {text:?} is no host; no request may go out"
+                    ));
+                }
+            }
+        }
+        if warning.is_some() {
+            hosts.clear();
+        }
+        Ok((AllowedHosts(hosts), warning))
+    }
+
+    /// Whether a request may go to this URL.
+    pub(crate) fn allows(&self, url: &http::Uri) -> bool {
+        let Ok(url) = Url::parse(&url.to_string()) else {
+            return false;
+        };
+        self.0.iter().any(|host| host.allows(&url))
+    }
+}
+
+/// An empty variable means an endpoint that isn't there.
+fn parse_or_skip(resolved: &str) -> Result<Option<AllowedHost>> {
+    match resolved {
+        "" | "http://" | "https://" => Ok(None),
+        _ => AllowedHost::parse(resolved).map(Some),
+    }
+}
+
+/// An entry: `scheme://host[:port]`, each of which may be `*`.
+#[derive(Debug)]
+struct AllowedHost {
+    /// None is any, here and below.
+    scheme: Option<String>,
+    host: HostPattern,
+    ports: Option<Range<u32>>,
+}
+
+#[derive(Debug)]
+enum HostPattern {
+    Any,
+    /// With the dot before it.
+    SubdomainOf(String),
+    Exactly(Host),
+}
+
+impl AllowedHost {
+    fn parse(text: &str) -> Result<AllowedHost> {
+        let (scheme, rest) =
+            text.trim().split_once("://").context("a host must be scheme://host[:port], with * for any of them")?;
+        ensure!(scheme == "*" || scheme.chars().all(char::is_alphabetic), "the scheme may have letters only, or be *");
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        ensure!(!rest.contains('/'), "a path or a range of addresses isn't allowed here");
+        // The last colon may be one within an IPv6 address.
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !rest.ends_with(']') => (host, port),
+            _ => (rest, ""),
+        };
+        Ok(AllowedHost {
+            scheme: (scheme != "*").then(|| scheme.to_owned()),
+            host: HostPattern::parse(host)?,
+            ports: parse_ports(port, scheme)?,
+        })
+    }
+
+    fn allows(&self, url: &Url) -> bool {
+        self.scheme.as_deref().is_none_or(|scheme| scheme == url.scheme())
+            && url.host().is_some_and(|host| self.host.allows(&host))
+            && self
+                .ports
+                .as_ref()
+                .is_none_or(|ports| url.port_or_known_default().is_some_and(|port| ports.contains(&port.into())))
+    }
+}
+
+impl HostPattern {
+    fn parse(host: &str) -> Result<HostPattern> {
+        match host {
+            "*" => return Ok(HostPattern::Any),
+            "self" | "self.alt" => {
+                bail!("requests to the application itself aren't known to this host")
+            }
+            _ => {}
+        }
+        let (domain, below) = match host.strip_prefix("*.") {
+            Some(domain) => (domain, true),
+            None => (host, false),
+        };
+        ensure!(!domain.contains('*'), "a wildcard is a whole host, or *. before a domain");
+        let parsed = Host::parse(domain)?;
+        if parsed.to_string().ends_with("spin.internal") {
+            bail!("calls between components aren't known to this host");
+        }
+        Ok(match (parsed, below) {
+            (Host::Domain(domain), true) => HostPattern::SubdomainOf(format!(".{domain}")),
+            (_, true) => bail!("a wildcard needs a domain behind it"),
+            (host, false) => HostPattern::Exactly(host),
+        })
+    }
+
+    fn allows(&self, host: &Host<&str>) -> bool {
+        match self {
+            HostPattern::Any => true,
+            HostPattern::SubdomainOf(suffix) => {
+                matches!(host, Host::Domain(domain) if domain.ends_with(suffix))
+            }
+            HostPattern::Exactly(expected) => host.to_owned() == *expected,
+        }
+    }
+}
+
+/// Nothing (the scheme's own port), `*`, a port, or a range `from..to` without its end.
+fn parse_ports(port: &str, scheme: &str) -> Result<Option<Range<u32>>> {
+    let number = |text: &str| text.parse::<u16>().map(u32::from).context("a port must be a number");
+    let (from, to) = match (port, scheme) {
+        ("*", _) => return Ok(None),
+        ("", "http") => (80, 81),
+        ("", "https") => (443, 444),
+        ("", _) => bail!("without a port the scheme must be http or https"),
+        _ => match port.split_once("..") {
+            Some((from, to)) => (number(from)?, number(to)?),
+            None => (number(port)?, number(port)? + 1),
+        },
+    };
+    Ok(Some(from..to))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn allows(entry: &str, url: &str) -> bool {
+        AllowedHosts(vec![AllowedHost::parse(entry).unwrap()]).allows(&url.parse().unwrap())
+    }
+
+    #[test]
+    fn what_an_entry_allows() {
+        for (entry, url, allowed) in [
+            ("http://a.test", "http://a.test/x", true),
+            ("http://a.test", "http://a.test:80/x", true),
+            ("http://a.test/", "http://a.test:81/", false),
+            ("http://a.test", "https://a.test/", false),
+            ("https://a.test", "https://a.test:443/", true),
+            ("http://a.test:7701/", "http://a.test:7701/", true),
+            ("http://a.test:7701..7703", "http://a.test:7702/", true),
+            ("http://a.test:7701..7703", "http://a.test:7703/", false),
+            ("http://a.test:65535", "http://a.test:65535/", true),
+            ("http://*.a.test", "http://b.a.test/", true),
+            ("http://*.a.test", "http://a.test/", false),
+            ("http://*.a.test", "http://ba.test/", false),
+            ("http://*:*", "http://anything:9/", true),
+            ("*://a.test:*", "https://a.test:9/", true),
+            ("*://*:*", "https://a.test/", true),
+            ("http://127.0.0.1:1", "http://127.0.0.1:1/", true),
+            ("http://[::1]:1", "http://[::1]:1/", true),
+            ("http://[::1]", "http://[::1]/", true),
+            ("http://a.test", "http://a.test@b.test/", false),
+        ] {
+            assert_eq!(allows(entry, url), allowed, "{entry} {url}");
+        }
+    }
+
+    #[test]
+    fn wrong_entries() {
+        for entry in [
+            "",
+            "*",
+            "a.test",
+            "http://a.test/path",
+            "http://a.test:80/path",
+            "http://a.*",
+            "http://**.a",
+            "redis://a",
+            "http://a:b",
+            "ht-tp://a",
+            "http://self",
+            "http://x.spin.internal",
+            "http://10.0.0.0/8",
+        ] {
+            assert!(AllowedHost::parse(entry).is_err(), "{entry}");
+        }
+    }
+
+    #[test]
+    fn a_given_value_that_is_wrong_allows_nothing() {
+        let declared = toml::from_str("engine = { default = 'http://a:1' }\nnone = { default = '' }").unwrap();
+        let list = ["{{ engine }}", "{{ none }}", "http://b"].map(str::to_owned);
+        let read =
+            |given: BTreeMap<_, _>| AllowedHosts::new(&list, &Variables::new(&declared, given).unwrap()).unwrap();
+        let (hosts, warning) = read(BTreeMap::new());
+        assert!(hosts.allows(&"http://a:1/".parse().unwrap()) && warning.is_none());
+        let (hosts, warning) = read([("engine".to_owned(), "hush".to_owned())].into());
+        assert!(!hosts.allows(&"http://b/".parse().unwrap()));
+        assert!(!warning.unwrap().contains("hush"));
+    }
+}

@@ -1,0 +1,181 @@
+//! What one request's instance has: its own store, and the interfaces that the host offers it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use self::bindings::fermyon::spin::{key_value, variables as wit_variables};
+use crate::key_value::{KeyValue, Kind, Operation};
+use crate::logs::{Logs, Source};
+use crate::outbound::Hooks;
+use crate::variables::{self, Template, Variables};
+
+#[allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "generated")]
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "wit",
+        world: "imports",
+        imports: { default: async | trappable },
+        with: { "fermyon:spin/key-value.store": crate::guest::Store },
+    });
+}
+
+pub(crate) use bindings::Imports;
+
+/// As many stores as Spin lets a request have open.
+const OPEN_STORES: usize = 256;
+
+/// An open store: its label.
+#[allow(unreachable_pub, reason = "the generated code re-exports it")]
+pub struct Store(Arc<str>);
+
+/// What a component may use, by the manifest.
+pub(crate) struct Grants {
+    pub(crate) id: String,
+    pub(crate) variables: Arc<Variables>,
+    /// The component's own variables.
+    pub(crate) templates: BTreeMap<String, Template>,
+    pub(crate) stores: Vec<String>,
+    pub(crate) key_value: KeyValue,
+    pub(crate) hooks: Hooks,
+    pub(crate) logs: Logs,
+}
+
+/// The state of an instance.
+pub(crate) struct Guest {
+    grants: Arc<Grants>,
+    hooks: Hooks,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    table: ResourceTable,
+    stores: ResourceTable,
+}
+
+impl Guest {
+    pub(crate) fn new(grants: Arc<Grants>) -> Guest {
+        let wasi = WasiCtx::builder()
+            .stdout(grants.logs.stream(Source::Stdout))
+            .stderr(grants.logs.stream(Source::Stderr))
+            .build();
+        let mut stores = ResourceTable::new();
+        stores.set_max_capacity(OPEN_STORES);
+        Guest {
+            hooks: grants.hooks.clone(),
+            grants,
+            wasi,
+            http: WasiHttpCtx::new(),
+            table: ResourceTable::new(),
+            stores,
+        }
+    }
+
+    /// Counts the operation, and gives the store's label if no fault is ordered.
+    fn admit(
+        &self,
+        store: &Resource<Store>,
+        kind: Kind,
+        key: Option<&str>,
+    ) -> wasmtime::Result<Result<Arc<str>, key_value::Error>> {
+        let store = self.stores.get(store)?.0.clone();
+        let admitted = self.grants.key_value.admit(Operation { kind, store: &store, key });
+        Ok(admitted.map(|()| store).map_err(key_value::Error::Other))
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+impl wit_variables::Host for Guest {
+    async fn get(&mut self, name: String) -> wasmtime::Result<Result<String, wit_variables::Error>> {
+        Ok(self.grants.variable(&name).map_err(|error| match error {
+            variables::Error::InvalidName(reason) => wit_variables::Error::InvalidName(reason),
+            variables::Error::Undefined(reason) => wit_variables::Error::Undefined(reason),
+            variables::Error::Provider(reason) => wit_variables::Error::Provider(reason),
+            variables::Error::InvalidTemplate(_) => wit_variables::Error::Other(error.to_string()),
+        }))
+    }
+}
+
+impl Grants {
+    fn variable(&self, name: &str) -> Result<String, variables::Error> {
+        variables::check_name(name)?;
+        let template = self
+            .templates
+            .get(name)
+            .ok_or_else(|| variables::Error::Undefined(format!("no variable for {:?}.{name:?}", self.id)))?;
+        self.variables.resolve(template)
+    }
+}
+
+type Answer<T> = wasmtime::Result<Result<T, key_value::Error>>;
+
+fn answer<T>(result: anyhow::Result<T>) -> Answer<T> {
+    Ok(result.map_err(|error| key_value::Error::Other(format!("{error:#}"))))
+}
+
+impl key_value::Host for Guest {}
+
+impl key_value::HostStore for Guest {
+    async fn open(&mut self, label: String) -> Answer<Resource<Store>> {
+        let operation = Operation { kind: Kind::Open, store: &label, key: None };
+        if let Err(reason) = self.grants.key_value.admit(operation) {
+            return Ok(Err(key_value::Error::Other(reason)));
+        }
+        if !self.grants.stores.contains(&label) {
+            return Ok(Err(key_value::Error::AccessDenied));
+        }
+        Ok(self.stores.push(Store(label.into())).map_err(|_| key_value::Error::StoreTableFull))
+    }
+
+    async fn get(&mut self, store: Resource<Store>, key: String) -> Answer<Option<Vec<u8>>> {
+        match self.admit(&store, Kind::Get, Some(&key))? {
+            Ok(store) => answer(self.grants.key_value.get(&store, &key).await),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn set(&mut self, store: Resource<Store>, key: String, value: Vec<u8>) -> Answer<()> {
+        match self.admit(&store, Kind::Set, Some(&key))? {
+            Ok(store) => answer(self.grants.key_value.set(&store, &key, value).await),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn delete(&mut self, store: Resource<Store>, key: String) -> Answer<()> {
+        match self.admit(&store, Kind::Delete, Some(&key))? {
+            Ok(store) => answer(self.grants.key_value.delete(&store, &key).await),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn exists(&mut self, store: Resource<Store>, key: String) -> Answer<bool> {
+        match self.admit(&store, Kind::Exists, Some(&key))? {
+            Ok(store) => answer(self.grants.key_value.get(&store, &key).await.map(|value| value.is_some())),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn get_keys(&mut self, store: Resource<Store>) -> Answer<Vec<String>> {
+        match self.admit(&store, Kind::GetKeys, None)? {
+            Ok(store) => answer(self.grants.key_value.keys(&store).await),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn drop(&mut self, store: Resource<Store>) -> wasmtime::Result<()> {
+        self.stores.delete(store)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! The host: a manifest, its components, a port.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use tokio::time::Instant;
+
+use crate::allowed_hosts::AllowedHosts;
+use crate::component;
+use crate::guest::Grants;
+use crate::key_value::KeyValue;
+use crate::logs::Logs;
+use crate::manifest::{self, Manifest};
+use crate::outbound::{Hooks, Outbound};
+use crate::route::Route;
+use crate::serve::Server;
+use crate::trigger::{Component, Trigger};
+use crate::variables::Variables;
+
+/// How a host shall be.
+#[derive(Debug)]
+pub struct Builder {
+    manifest: PathBuf,
+    variables: BTreeMap<String, String>,
+    listen: SocketAddr,
+    state_dir: Option<PathBuf>,
+    component: Option<PathBuf>,
+    logs: Logs,
+    grace: Duration,
+}
+
+impl Builder {
+    /// The manifest; `spin.toml` if nothing is said.
+    pub fn manifest(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.manifest = path.into();
+        self
+    }
+
+    /// A variable's value, before those of the environment (`SPIN_VARIABLE_NAME`) and the defaults.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Builder {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// Where it listens; a free port of 127.0.0.1 if nothing is said.
+    pub fn listen(mut self, addr: SocketAddr) -> Builder {
+        self.listen = addr;
+        self
+    }
+
+    /// Where the key-value file is; `.spin` beside the manifest if nothing is said.
+    pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.state_dir = Some(path.into());
+        self
+    }
+
+    /// The built component, instead of the manifest's `source`. The manifest must have one component only.
+    pub fn component(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.component = Some(path.into());
+        self
+    }
+
+    /// Where log lines go; the terminal if nothing is said.
+    pub fn logs(mut self, logs: Logs) -> Builder {
+        self.logs = logs;
+        self
+    }
+
+    /// How long a stop waits for what is in flight; 30 s if nothing is said.
+    pub fn grace(mut self, grace: Duration) -> Builder {
+        self.grace = grace;
+        self
+    }
+
+    /// Starts it.
+    pub async fn start(self) -> Result<Host> {
+        let (listen, grace, logs) = (self.listen, self.grace, self.logs.clone());
+        // It compiles, for seconds.
+        let (trigger, key_value, outbound) = tokio::task::spawn_blocking(|| self.prepare()).await??;
+        let trigger = Arc::new(trigger);
+        let shared = trigger.clone();
+        let handler = move |request, client| {
+            let trigger = shared.clone();
+            async move { trigger.handle(request, client).await }
+        };
+        let server = Server::start(listen, handler).await.map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => {
+                anyhow!("{listen} is already in use: choose another by --listen")
+            }
+            _ => anyhow!("can't listen on {listen}: {error}"),
+        })?;
+        Ok(Host { server, trigger, key_value, outbound, logs, grace })
+    }
+
+    fn prepare(self) -> Result<(Trigger, KeyValue, Outbound)> {
+        let (manifest, warnings) = Manifest::load(&self.manifest)?;
+        for warning in warnings {
+            self.logs.say(format_args!("warning: {warning}"));
+        }
+        let variables = Arc::new(Variables::new(&manifest.variables, self.variables)?);
+        let base = self.manifest.parent().unwrap_or(Path::new(""));
+        let key_value = KeyValue::open(&self.state_dir.unwrap_or_else(|| base.join(".spin")))?;
+        let outbound = Outbound::new();
+        ensure!(
+            self.component.is_none() || manifest.component.len() == 1,
+            "the manifest has several components: which one's source shall be replaced?"
+        );
+
+        let grants = |id: &str, declared: &manifest::Component| -> Result<Grants> {
+            let (allowed, warning) = AllowedHosts::new(&declared.allowed_outbound_hosts, &variables)?;
+            if let Some(warning) = warning {
+                self.logs.say(format_args!("warning: {warning}"));
+            }
+            let mut templates = BTreeMap::new();
+            for (name, template) in &declared.variables {
+                crate::variables::check_name(name)?;
+                let template = variables.template(template).with_context(|| format!("in the variable {name}"))?;
+                templates.insert(name.clone(), template);
+            }
+            Ok(Grants {
+                id: id.to_owned(),
+                variables: variables.clone(),
+                templates,
+                stores: declared.key_value_stores.clone(),
+                key_value: key_value.clone(),
+                hooks: Hooks { outbound: outbound.clone(), allowed: Arc::new(allowed), logs: self.logs.clone() },
+                logs: self.logs.clone(),
+            })
+        };
+        let mut components = BTreeMap::new();
+        for (id, declared) in &manifest.component {
+            let in_component = || format!("in the component {id}");
+            let grants = Arc::new(grants(id, declared).with_context(in_component)?);
+            let source = self.component.clone().unwrap_or_else(|| base.join(&declared.source));
+            let pre =
+                component::prepare(&read(&source)?).with_context(|| format!("{} can't be run", source.display()))?;
+            components.insert(id, Arc::new(Component { pre, grants }));
+        }
+
+        let mut routes: Vec<(Route, _)> = Vec::new();
+        for trigger in &manifest.trigger.http {
+            let route = Route::parse(&trigger.route)?;
+            if routes.iter().any(|(other, _)| other.raw() == route.raw()) {
+                bail!("the route {} is there twice", route.raw());
+            }
+            let component = components.get(&trigger.component).context("a route without its component")?;
+            routes.push((route, component.clone()));
+        }
+        Ok((Trigger::new(routes, self.logs.clone()), key_value, outbound))
+    }
+}
+
+fn read(source: &Path) -> Result<Vec<u8>> {
+    std::fs::read(source).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => anyhow!("{} isn't there: build it by `cargo xtask build`", source.display()),
+        _ => anyhow!("can't read {}: {error}", source.display()),
+    })
+}
+
+/// A running host. Dropped, it ends at once; `stop` lets it finish.
+pub struct Host {
+    server: Server,
+    trigger: Arc<Trigger>,
+    key_value: KeyValue,
+    outbound: Outbound,
+    logs: Logs,
+    grace: Duration,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("addr", &self.addr()).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// A host to be.
+    pub fn builder() -> Builder {
+        Builder {
+            manifest: PathBuf::from("spin.toml"),
+            variables: BTreeMap::new(),
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            state_dir: None,
+            component: None,
+            logs: Logs::terminal(),
+            grace: Duration::from_secs(30),
+        }
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    /// Its base URL, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr())
+    }
+
+    /// The key-value stores: to look into, to count, to make them fail.
+    pub fn key_value(&self) -> &KeyValue {
+        &self.key_value
+    }
+
+    /// The outbound calls: to count, to make them fail.
+    pub fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    /// The log, if it is kept.
+    pub fn logs(&self) -> &Logs {
+        &self.logs
+    }
+
+    /// Stops accepting, and waits for what is in flight, work after the response too, at most for the grace.
+    pub async fn stop(self) {
+        let grace = self.grace;
+        self.end(grace).await;
+    }
+
+    /// Ends it as a crash does: what is in flight is lost.
+    pub async fn kill(self) {
+        self.end(Duration::ZERO).await;
+    }
+
+    async fn end(self, grace: Duration) {
+        let end = Instant::now() + grace;
+        self.server.stop(grace).await;
+        self.trigger.stop(end.saturating_duration_since(Instant::now())).await;
+    }
+}

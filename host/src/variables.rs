@@ -1,0 +1,209 @@
+//! Application variables and the `{{ templates }}` that use them.
+
+use std::collections::BTreeMap;
+use std::env::VarError;
+
+use anyhow::{Result, ensure};
+
+use crate::manifest;
+
+/// Why a variable has no value. Names only: no value is ever in it.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Error {
+    InvalidName(String),
+    InvalidTemplate(String),
+    Undefined(String),
+    Provider(String),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::InvalidName(reason) => write!(f, "invalid variable name: {reason}"),
+            Error::InvalidTemplate(reason) => write!(f, "invalid variable template: {reason}"),
+            Error::Undefined(reason) => write!(f, "undefined variable: {reason}"),
+            Error::Provider(reason) => write!(f, "{reason}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The application's variables.
+#[derive(Debug)]
+pub(crate) struct Variables {
+    /// Name and default.
+    declared: BTreeMap<String, Option<String>>,
+    given: BTreeMap<String, String>,
+}
+
+impl Variables {
+    /// `given` goes before the environment, the environment before the defaults. All that is required must be there.
+    pub(crate) fn new(
+        declared: &BTreeMap<String, manifest::Variable>,
+        given: BTreeMap<String, String>,
+    ) -> Result<Variables> {
+        for name in declared.keys() {
+            check_name(name)?;
+        }
+        for name in given.keys() {
+            ensure!(declared.contains_key(name), "the manifest has no variable {name}");
+        }
+        let declared = declared.iter().map(|(name, v)| (name.clone(), v.default.clone())).collect();
+        let variables = Variables { declared, given };
+        let mut missing = Vec::new();
+        for name in variables.declared.keys() {
+            if variables.value(name).is_err() {
+                missing.push(format!("{name} (--variable {name}=… or {})", environment_name(name)));
+            }
+        }
+        ensure!(missing.is_empty(), "required variables have no value: {}", missing.join(", "));
+        Ok(variables)
+    }
+
+    /// A variable's value at this moment.
+    pub(crate) fn value(&self, name: &str) -> Result<String, Error> {
+        let default = self.declared.get(name).ok_or_else(|| Error::InvalidName(name.to_owned()))?;
+        if let Some(given) = self.given.get(name) {
+            return Ok(given.clone());
+        }
+        match std::env::var(environment_name(name)) {
+            Ok(value) => Ok(value),
+            Err(VarError::NotUnicode(_)) => Err(Error::Provider(format!("{} isn't UTF-8", environment_name(name)))),
+            Err(VarError::NotPresent) => default
+                .clone()
+                .ok_or_else(|| Error::Provider(format!("no provider resolved required variable {name:?}"))),
+        }
+    }
+
+    /// Reads a template, all of whose variables must be declared.
+    pub(crate) fn template(&self, text: &str) -> Result<Template, Error> {
+        let template = Template::parse(text)?;
+        for part in &template.0 {
+            if let Part::Variable(name) = part
+                && !self.declared.contains_key(name)
+            {
+                return Err(Error::InvalidTemplate(format!("unknown variable {name:?}")));
+            }
+        }
+        Ok(template)
+    }
+
+    /// A template's value at this moment.
+    pub(crate) fn resolve(&self, template: &Template) -> Result<String, Error> {
+        template.fill(|name| self.value(name))
+    }
+
+    /// A template's value if nothing but the defaults is there.
+    pub(crate) fn resolve_defaults(&self, template: &Template) -> Option<String> {
+        let default = |name: &str| self.declared.get(name).cloned().flatten().ok_or(());
+        template.fill(default).ok()
+    }
+}
+
+fn environment_name(name: &str) -> String {
+    format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase())
+}
+
+/// Names must survive upper-casing for the environment, so they are `lower_case_1`.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let fine = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !name.ends_with('_')
+        && !name.contains("__");
+    fine.then_some(()).ok_or_else(|| {
+        Error::InvalidName(format!(
+            "{name:?}: must be lower-case letters, digits and single underscores, and begin with a letter"
+        ))
+    })
+}
+
+/// Text with `{{ variable }}` in it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Template(Vec<Part>);
+
+#[derive(Debug, PartialEq)]
+enum Part {
+    Literal(String),
+    Variable(String),
+}
+
+impl Template {
+    fn parse(mut text: &str) -> Result<Template, Error> {
+        let mut parts = Vec::new();
+        while !text.is_empty() {
+            if let Some(rest) = text.strip_prefix("{{") {
+                let (name, rest) = rest
+                    .split_once("}}")
+                    .ok_or_else(|| Error::InvalidTemplate("unmatched '{{' in template".to_owned()))?;
+                parts.push(Part::Variable(name.trim().to_owned()));
+                text = rest;
+            } else {
+                let (literal, rest) = text.split_at(text.find("{{").unwrap_or(text.len()));
+                parts.push(Part::Literal(literal.to_owned()));
+                text = rest;
+            }
+        }
+        Ok(Template(parts))
+    }
+
+    pub(crate) fn is_literal(&self) -> bool {
+        self.0.iter().all(|part| matches!(part, Part::Literal(_)))
+    }
+
+    fn fill<E>(&self, value: impl Fn(&str) -> Result<String, E>) -> Result<String, E> {
+        let part = |part: &Part| match part {
+            Part::Literal(literal) => Ok(literal.clone()),
+            Part::Variable(name) => value(name),
+        };
+        self.0.iter().map(part).collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn variables(given: &[(&str, &str)]) -> Result<Variables> {
+        let declared = toml::from_str("url = { default = 'http://a' }\ntoken = { required = true }").unwrap();
+        let given = given.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Variables::new(&declared, given)
+    }
+
+    #[test]
+    fn given_values_go_before_defaults() {
+        let variables = variables(&[("token", "t"), ("url", "http://b")]).unwrap();
+        let template = variables.template("{{ url }}/x?{{token}}").unwrap();
+        assert_eq!(variables.resolve(&template).unwrap(), "http://b/x?t");
+        assert_eq!(variables.resolve_defaults(&template), None);
+        let template = variables.template("{{ url }}/x").unwrap();
+        assert_eq!(variables.resolve_defaults(&template).unwrap(), "http://a/x");
+    }
+
+    #[test]
+    fn what_is_missing_or_unknown_is_named_at_the_start() {
+        let missing = variables(&[]).unwrap_err().to_string();
+        assert!(missing.contains("token") && missing.contains("SPIN_VARIABLE_TOKEN"), "{missing}");
+        let unknown = variables(&[("token", "hush"), ("tokne", "hush")]).unwrap_err().to_string();
+        assert!(unknown.contains("tokne") && !unknown.contains("hush"), "{unknown}");
+    }
+
+    #[test]
+    fn templates_must_be_whole_and_known() {
+        let variables = variables(&[("token", "t")]).unwrap();
+        assert!(matches!(variables.template("{{ url"), Err(Error::InvalidTemplate(_))));
+        assert!(matches!(variables.template("{{ nope }}"), Err(Error::InvalidTemplate(_))));
+        assert!(variables.template("plain").unwrap().is_literal());
+    }
+
+    #[test]
+    fn names() {
+        for name in ["a", "engine_url", "a1"] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for name in ["", "A", "1a", "a_", "a__b", "a-b", "_a"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! End to end: the built component in the host, with the stand-in engine. `cargo xtask build` makes the component.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod engine_faults;
+mod good_paths;
+mod hostile;
+mod setup;
+mod world;
