@@ -1,2 +1,52 @@
-//! Chores.
-fn main() {}
+//! Sluice's chores.
+
+mod component;
+mod shell;
+mod test;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Sluice's chores.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Builds the component, target/wasm32-wasip1/release/sluice.wasm
+    Build,
+    /// Runs Sluice with a stand-in engine, on Spin where it is installed
+    Up(up::Arguments),
+    /// Runs all that CI runs
+    Test {
+        /// This step alone
+        #[arg(long)]
+        step: Option<test::Step>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // In one line, and the last one: what failed, then why.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> anyhow::Result<()> {
+    std::env::set_current_dir(shell::root())?;
+    match chore {
+        Chore::Build => component::build(),
+        Chore::Up(arguments) => up::start(&arguments),
+        Chore::Test { step } => test::run(step),
+    }
+}

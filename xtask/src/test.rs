@@ -1,0 +1,117 @@
+//! All that CI runs, in order.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::component;
+use crate::shell::{apt_install, cargo, command, output, quiet, run as run_command, target};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    Fmt,
+    Clippy,
+    Doc,
+    Component,
+    Test,
+    Interop,
+    Deny,
+}
+
+pub(crate) fn run(only: Option<Step>) -> Result<()> {
+    for step in Step::value_variants().iter().filter(|step| only.is_none_or(|only| only == **step)) {
+        let name = format!("{step:?}").to_lowercase();
+        println!("== {name}");
+        let start = Instant::now();
+        step.run().with_context(|| format!("step {name} failed"))?;
+        println!("== {name}: well, {:.1} s", start.elapsed().as_secs_f32());
+    }
+    Ok(())
+}
+
+impl Step {
+    fn run(self) -> Result<()> {
+        match self {
+            Step::Fmt => run_command(&mut cargo(["fmt", "--all", "--check"])),
+            Step::Clippy => {
+                run_command(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+            }
+            Step::Doc => {
+                run_command(cargo(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-Dwarnings"))
+            }
+            Step::Component => component::build(),
+            Step::Test => run_command(&mut cargo(["test", "--workspace", "--locked"])),
+            Step::Interop => interop(),
+            Step::Deny => deny(),
+        }
+    }
+}
+
+/// Real clients against the running component.
+fn interop() -> Result<()> {
+    let tests = Path::new("tests/interop");
+    let target = std::path::absolute(target())?;
+    let venv = target.join("interop");
+    let python = venv.join("bin/python");
+    let requirements = tests.join("requirements.txt");
+    once(&venv, std::slice::from_ref(&requirements), || {
+        let mut make = command("python3", ["-m", "venv", "--clear"]);
+        make.arg(&venv);
+        // Debian's python3 comes without what a venv needs.
+        let made = quiet(&mut make) || (apt_install(&["python3-venv"]) && quiet(&mut make));
+        if !made {
+            bail!("python3 can't make a venv; on Debian, `apt-get install python3-venv`");
+        }
+        run_command(command(&python, ["-m", "pip", "install", "-q", "-r"]).arg(&requirements))
+    })?;
+
+    let npm = target.join("interop-npm");
+    let manifests = ["package.json", "package-lock.json"].map(|name| tests.join(name));
+    once(&npm, &manifests, || {
+        fs::create_dir_all(&npm)?;
+        for manifest in &manifests {
+            fs::copy(manifest, npm.join(manifest.file_name().unwrap_or_default()))?;
+        }
+        run_command(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&npm))
+    })?;
+
+    run_command(
+        command(&python, ["-m", "pytest", "tests/interop"])
+            .env("SLUICE_HOST_BIN", target.join("debug/sluice-host"))
+            .env("SLUICE_NODE_MODULES", npm.join("node_modules")),
+    )
+}
+
+/// Makes a directory from files, unless it was made from the same before.
+fn once(made: &Path, from: &[PathBuf], make: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mut content = Vec::new();
+    for file in from {
+        content.extend(fs::read(file).with_context(|| format!("can't read {}", file.display()))?);
+    }
+    let stamp = made.join("made-from");
+    if fs::read(&stamp).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    make()?;
+    Ok(fs::write(stamp, content)?)
+}
+
+/// Licences, sources and banned crates. Advisories want the network at each run, and are no matter of a change.
+fn deny() -> Result<()> {
+    const VERSION: &str = "0.20.2";
+    if !Path::new("deny.toml").exists() {
+        println!("no deny.toml, nothing to check");
+        return Ok(());
+    }
+    let tools = std::path::absolute(target())?.join("tools");
+    let deny = tools.join("bin/cargo-deny");
+    let there = output(&mut command(&deny, ["--version"])).is_ok_and(|version| version.ends_with(VERSION));
+    if !there {
+        println!("installing cargo-deny, which takes minutes the first time");
+        run_command(cargo(["install", "-q", "cargo-deny", "--locked", "--version", VERSION, "--root"]).arg(&tools))?;
+    }
+    run_command(&mut command(&deny, ["check", "bans", "licenses", "sources"]))
+}
