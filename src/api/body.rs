@@ -1,7 +1,7 @@
 //! Bodies: bounded while they are read, checked before anything is done with them.
 
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 
 use super::problem::{Kind, Problem};
 use crate::event::MediaType;
@@ -15,6 +15,12 @@ const DISCARD: usize = 16 * 1024 * 1024;
 /// The whole body, if it has at most `max` bytes. They are counted as they come: `Content-Length` is never believed,
 /// save that it is too large already.
 pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) -> Result<Vec<u8>, Problem> {
+    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let detail = "the body is compressed: send it without a Content-Encoding";
+        return Err(Problem::new(Kind::UnsupportedMediaType, detail)
+            .field("Content-Encoding")
+            .accept_encoding("identity"));
+    }
     let too_large = || {
         let detail = format!("the body has more than {max} bytes: send less, or raise max_body_bytes");
         Problem::new(Kind::BodyTooLarge, detail).field("body")

@@ -11,7 +11,7 @@ mod log;
 mod query;
 mod webhook;
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response};
 
 use crate::gateway::Outcome;
@@ -68,7 +68,11 @@ pub async fn handle(outside: &impl Outside, request: Request<impl Body>) -> Answ
         response.headers_mut().insert(SLUICE_DELIVERY, id);
     }
     if method == Method::HEAD {
+        // Its length isn't that of the GET, so none is said (RFC 9110, section 8.6).
         response.body_mut().clear();
+    } else {
+        let length = HeaderValue::from(response.body().len());
+        response.headers_mut().insert(CONTENT_LENGTH, length);
     }
     log.answer(&response);
     Answer { response, log }

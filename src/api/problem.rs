@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -125,6 +125,11 @@ impl Problem {
     /// The content types that the route takes.
     pub fn accept_post(self, types: &str) -> Self {
         self.header(ACCEPT_POST, types)
+    }
+
+    /// The content codings that the route takes (RFC 9110, section 15.5.16).
+    pub fn accept_encoding(self, codings: &str) -> Self {
+        self.header(ACCEPT_ENCODING, codings)
     }
 
     /// No answer of this kind may be kept.

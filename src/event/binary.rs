@@ -158,7 +158,29 @@ impl Serialize for Whole<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::AsciiSet;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_the_specification_encodes_comes_back(value in "\\PC{0,40}") {
+            // Section 3.1.3.2: space, double quote, percent, and all but printable ASCII are encoded.
+            const ENCODED: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'%');
+            let header = percent_encoding::utf8_percent_encode(&value, ENCODED).to_string();
+            prop_assert_eq!(decode(&HeaderValue::from_str(&header).unwrap()), Ok(value));
+        }
+
+        #[test]
+        fn any_header_is_read_or_refused(bytes in proptest::collection::vec(0x20_u8..=0xff, 0..40)) {
+            if let Ok(header) = HeaderValue::from_bytes(&bytes)
+                && let Ok(value) = decode(&header)
+            {
+                prop_assert!(!value.chars().any(char::is_control));
+            }
+        }
+    }
 
     #[test]
     fn header_values_are_unquoted_then_percent_decoded_once() {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use anyhow::{Context, anyhow};
 use futures_util::{Stream, StreamExt};
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, Response, Uri};
 use spin_sdk::http::{Fields, IncomingRequest, OutgoingResponse, ResponseOutparam};
 
@@ -37,8 +37,7 @@ impl Body for Incoming {
 
 /// Sends the answer; returns when the host has all of it.
 pub(super) async fn respond(response: Response<Vec<u8>>, responder: ResponseOutparam) -> anyhow::Result<()> {
-    let (mut parts, body) = response.into_parts();
-    parts.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(body.len()));
+    let (parts, body) = response.into_parts();
     let headers: Vec<_> =
         parts.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     let outgoing = OutgoingResponse::new(Fields::from_list(&headers).context("a header was refused")?);

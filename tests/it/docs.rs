@@ -19,7 +19,10 @@ fn every_problem_is_described() {
         let row = format!("| `{slug}` | {status} | `{}` | {title} |", retry.as_str().unwrap());
         assert!(page.contains(&row), "docs/problems.md lacks: {row}");
     }
-    let rows = page.lines().filter(|line| line.starts_with("| `")).count();
+    let is_row = |line: &&str| {
+        ["`safe`", "`fix-first`", "`may-repeat`"].iter().any(|retry| line.contains(&format!("| {retry} | ")))
+    };
+    let rows = page.lines().filter(|line| line.starts_with("| `")).filter(is_row).count();
     assert_eq!(rows, Kind::ALL.len(), "docs/problems.md lists what isn't there");
 }
 

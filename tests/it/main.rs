@@ -10,6 +10,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod anything;
 mod callbacks;
 mod contract;
 mod docs;

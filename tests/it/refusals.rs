@@ -80,6 +80,18 @@ fn wrong_content_types_are_415_with_accept_post() {
 }
 
 #[test]
+fn a_compressed_body_is_415_with_accept_encoding() {
+    for uri in POSTS {
+        let world = World::new().answers(200, RUN);
+        let reply = world.post(uri, &[JSON, ("content-encoding", "gzip")], b"\x1f\x8b");
+        assert_eq!(reply.problem(415, "unsupported-media-type")["field"], "Content-Encoding");
+        assert_eq!(reply.header("accept-encoding"), Some("identity"));
+        world.assert_untouched();
+        assert_eq!(world.post(uri, &[JSON, ("content-encoding", "Identity")], EVENT).status(), 200);
+    }
+}
+
+#[test]
 fn bodies_are_refused_by_what_is_wrong_with_them() {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(1_000), "]".repeat(1_000));
     let arrays = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));

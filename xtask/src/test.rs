@@ -15,19 +15,19 @@ pub(crate) enum Step {
     Fmt,
     Clippy,
     Doc,
+    Deny,
     Component,
     Test,
     Interop,
-    Deny,
 }
 
 pub(crate) fn run(only: Option<Step>) -> Result<()> {
+    let start = Instant::now();
     for step in Step::value_variants().iter().filter(|step| only.is_none_or(|only| only == **step)) {
         let name = format!("{step:?}").to_lowercase();
-        println!("== {name}");
-        let start = Instant::now();
+        // When each began says how long they took, and leaves the last words to the last runner.
+        println!("== {name}, after {:.0} s", start.elapsed().as_secs_f32());
         step.run().with_context(|| format!("step {name} failed"))?;
-        println!("== {name}: well, {:.1} s", start.elapsed().as_secs_f32());
     }
     Ok(())
 }

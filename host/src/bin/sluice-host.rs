@@ -37,7 +37,6 @@ struct Arguments {
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
-    // The value may be a secret, so the text isn't repeated.
     let (name, value) = text.split_once('=').ok_or("a variable is given as name=value")?;
     Ok((name.to_owned(), value.to_owned()))
 }
