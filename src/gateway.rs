@@ -90,9 +90,10 @@ pub async fn resolve(
     let now = outside.now();
     let key = callback::key(&callback.run, &callback.topic, retention.window(now));
     let mut record = Record::pending(callback, now);
-    if let Err(error) = write(outside, &key, &record).await {
-        return Outcome { id, engine_status: None, result: Err(Failure::Store(error)), warning: None };
-    }
+    let before = match replace(outside, &key, &record).await {
+        Ok(before) => before,
+        Err(error) => return Outcome { id, engine_status: None, result: Err(Failure::Store(error)), warning: None },
+    };
 
     let request = boomerang::event(&engine.url, callback);
     let mut outcome = send(outside, engine, id, request, trace, boomerang::read_event).await;
@@ -101,8 +102,11 @@ pub async fn resolve(
             record.state = State::Delivered;
             write(outside, &key, &record).await
         }
-        // What is refused is not kept: the sender may mend it and send it again.
-        Err(Failure::Rejected { .. }) => outside.delete(&key).await,
+        // What is refused is not kept, and doesn't undo what was there.
+        Err(Failure::Rejected { .. }) => match before {
+            Some(before) => outside.set(&key, &before).await,
+            None => outside.delete(&key).await,
+        },
         Err(_) => Ok(()),
     };
     outcome.warning = stored.err().map(|error| error.to_string());
@@ -126,6 +130,13 @@ pub async fn recall(
 
 fn new_id(clock: &impl Clock) -> DeliveryId {
     DeliveryId::new(clock.now(), clock.entropy())
+}
+
+/// Writes a record, and gives what it replaces.
+async fn replace(store: &impl Store, key: &str, record: &Record) -> Result<Option<Vec<u8>>, StoreError> {
+    let before = store.get(key).await?;
+    write(store, key, record).await?;
+    Ok(before)
 }
 
 async fn write(store: &impl Store, key: &str, record: &Record) -> Result<(), StoreError> {
