@@ -177,16 +177,10 @@ impl KeyValue {
 mod tests {
     use super::*;
 
-    fn scratch(name: &str) -> std::path::PathBuf {
-        let directory = std::env::temp_dir().join(format!("sluice-host-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&directory);
-        directory
-    }
-
     #[tokio::test]
     async fn what_is_set_is_there_after_a_restart() {
-        let directory = scratch("restart");
-        let first = KeyValue::open(&directory).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let first = KeyValue::open(directory.path()).unwrap();
         first.set("default", "a", b"1".to_vec()).await.unwrap();
         first.set("default", "a", b"2".to_vec()).await.unwrap();
         first.set("default", "b", Vec::new()).await.unwrap();
@@ -195,17 +189,16 @@ mod tests {
         first.delete("default", "b").await.unwrap();
         drop(first);
 
-        let second = KeyValue::open(&directory).unwrap();
+        let second = KeyValue::open(directory.path()).unwrap();
         assert_eq!(second.get("default", "a").await.unwrap(), Some(b"2".to_vec()));
         assert_eq!(second.get("default", "b").await.unwrap(), None);
         assert_eq!(second.keys("default").await.unwrap(), ["a"]);
-        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[tokio::test]
     async fn operations_are_counted_and_fail_on_demand() {
-        let directory = scratch("fault");
-        let store = KeyValue::open(&directory).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let store = KeyValue::open(directory.path()).unwrap();
         let set = |key| store.admit(Operation { kind: Kind::Set, store: "default", key: Some(key) });
         store.fail(|operation| (operation.key == Some("bad")).then(|| "disk full".to_owned()));
         assert_eq!(set("good"), Ok(()));
@@ -215,6 +208,5 @@ mod tests {
         store.reset();
         assert_eq!(set("bad"), Ok(()));
         assert_eq!(store.snapshot().sets, 1);
-        std::fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -234,3 +234,6 @@ impl Host {
         self.trigger.stop(end.saturating_duration_since(Instant::now())).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,7 +104,7 @@ impl Trigger {
         let mut guests = std::mem::take(&mut *lock(&self.guests));
         let finish = async { while guests.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, finish).await.is_err() && !grace.is_zero() {
-            self.logs.say(format_args!("{} requests were still at work and are ended", guests.len()));
+            self.logs.say(format_args!("ended while at work: {} requests", guests.len()));
         }
         guests.shutdown().await;
     }

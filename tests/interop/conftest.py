@@ -1,5 +1,6 @@
 """The built component in the host, with the stand-in engine, for real clients. `cargo xtask test` sets the variables."""
 
+import json
 import os
 import pathlib
 import signal
@@ -31,7 +32,7 @@ class Sluice:
         return sent[0]
 
     def params(self) -> dict:
-        return {param["name"]: param["value"] for param in requests.models.complexjson.loads(self.only_sent()["body"])["params"]}
+        return {param["name"]: param["value"] for param in json.loads(self.only_sent()["body"])["params"]}
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,112 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread;
+
+use http_body_util::Empty;
+
+use super::*;
+
+const SOON: Duration = Duration::from_millis(200);
+const MUCH_LATER: Duration = Duration::from_secs(3);
+
+/// A server of three bytes, each answer of which tells how many connections there were; `/late` answers late, and
+/// `/stalls` pauses within the body.
+fn server() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for (connections, stream) in (1..).zip(listener.incoming()) {
+            thread::spawn(move || serve(stream?, connections));
+        }
+    });
+    addr
+}
+
+fn serve(mut stream: std::net::TcpStream, connections: u32) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    while let Some(request) = lines.next() {
+        let request = request?;
+        let hosts = lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty());
+        let hosts = hosts.filter(|line| line.to_ascii_lowercase().starts_with("host:")).count();
+        if request.contains("/late") {
+            thread::sleep(MUCH_LATER);
+        }
+        write!(stream, "HTTP/1.1 200 OK\r\nconnections: {connections}\r\nhosts: {hosts}\r\n")?;
+        write!(stream, "content-length: 3\r\n\r\na")?;
+        if request.contains("/stalls") {
+            thread::sleep(MUCH_LATER);
+        }
+        write!(stream, "bc")?;
+    }
+    Ok(())
+}
+
+async fn call(outbound: &Outbound, uri: impl Into<String>) -> Result<Response<WasiBody>, ErrorCode> {
+    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let request = Request::get(uri.into()).header(HOST, "of-the-guest.test").body(body).unwrap();
+    let options = RequestOptions {
+        connect_timeout: Some(SOON),
+        first_byte_timeout: Some(SOON * 2),
+        between_bytes_timeout: Some(SOON),
+    };
+    outbound.clone().send(request, options).await
+}
+
+#[tokio::test]
+async fn connections_are_used_again_and_the_guests_host_header_is_not() {
+    let (addr, outbound) = (server(), Outbound::new());
+    for _ in 0..3 {
+        let response = call(&outbound, format!("http://{addr}/")).await.unwrap();
+        assert_eq!(response.headers()["connections"], "1");
+        assert_eq!(response.headers()["hosts"], "1");
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "abc");
+    }
+    assert_eq!(outbound.calls(), 3);
+}
+
+#[tokio::test]
+async fn each_failure_has_its_code() {
+    let (addr, outbound) = (server(), Outbound::new());
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let error = async |uri: String| call(&outbound, uri).await.unwrap_err();
+    assert!(matches!(error(format!("http://{closed}/")).await, ErrorCode::ConnectionRefused));
+    assert!(matches!(error("http://nowhere.invalid/".into()).await, ErrorCode::DnsError { .. }));
+    assert!(matches!(error(format!("http://{addr}/late")).await, ErrorCode::ConnectionReadTimeout));
+
+    let stalls = call(&outbound, format!("http://{addr}/stalls")).await.unwrap();
+    let error = stalls.into_body().collect().await.unwrap_err();
+    assert!(matches!(error, ErrorCode::ConnectionReadTimeout));
+}
+
+#[tokio::test]
+async fn connecting_has_its_own_timeout() {
+    // Linux leaves a connection unanswered when nobody accepts those that wait already.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let waiting: Vec<_> = (0..8).map(|_| tokio::spawn(TcpStream::connect(addr))).collect();
+    sleep(SOON).await;
+    let error = call(&Outbound::new(), format!("http://{addr}/")).await.unwrap_err();
+    assert!(matches!(error, ErrorCode::ConnectionTimeout), "{error:?}");
+    drop((waiting, listener));
+}
+
+#[tokio::test]
+async fn faults_come_before_or_after_the_send() {
+    let (addr, outbound) = (server(), Outbound::new());
+    outbound.fail(|parts| match parts.uri.path() {
+        "/before" => Some(Fault::BeforeSend(ErrorCode::ConnectionRefused)),
+        "/after" => Some(Fault::AfterSend(ErrorCode::ConnectionTerminated)),
+        _ => None,
+    });
+    let error = call(&outbound, "http://nowhere.invalid/before").await.unwrap_err();
+    assert!(matches!(error, ErrorCode::ConnectionRefused));
+    let error = call(&outbound, format!("http://{addr}/after")).await.unwrap_err();
+    assert!(matches!(error, ErrorCode::ConnectionTerminated));
+    outbound.heal();
+    assert!(call(&outbound, format!("http://{addr}/after")).await.is_ok());
+    assert_eq!(outbound.calls(), 3);
+}

@@ -1,0 +1,80 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::*;
+
+/// Of `traps.wat`: its handler traps. What a component does otherwise is tested with Sluice itself.
+const TRAPS: &[u8] = include_bytes!("traps.wasm");
+
+const MANIFEST: &str = r#"
+    spin_manifest_version = 2
+    [application]
+    name = "traps"
+    colour = "red"
+    [[trigger.http]]
+    route = "/gate/..."
+    component = "traps"
+    [component.traps]
+    source = "traps.wasm"
+"#;
+
+/// A directory with the manifest and, if wanted, its component.
+fn application(built: bool) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("spin.toml"), MANIFEST).unwrap();
+    if built {
+        std::fs::write(directory.path().join("traps.wasm"), TRAPS).unwrap();
+    }
+    directory
+}
+
+async fn get(host: &Host, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: gate.test\r\nconnection: close\r\n\r\n");
+    let addr = host.addr();
+    let ask = move || {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    tokio::task::spawn_blocking(ask).await.unwrap()
+}
+
+#[tokio::test]
+async fn it_serves_and_tells_what_went_wrong() {
+    let directory = application(true);
+    let logs = Logs::kept();
+    let builder = || Host::builder().manifest(directory.path().join("spin.toml")).logs(logs.clone());
+    let host = builder().start().await.unwrap();
+
+    let health = get(&host, "/.well-known/spin/health").await;
+    assert!(health.starts_with("HTTP/1.1 200") && health.ends_with("\r\n\r\nOK"), "{health}");
+    assert!(get(&host, "/elsewhere").await.starts_with("HTTP/1.1 404"));
+    let trap = get(&host, "/gate").await;
+    assert!(trap.starts_with("HTTP/1.1 500") && trap.ends_with("\r\n\r\n"), "{trap}");
+
+    let told = |what: &str| logs.lines().iter().any(|line| line.contains(what));
+    assert!(told("application.colour has no effect"));
+    assert!(told("unreachable"));
+
+    let taken = builder().listen(host.addr()).start().await.unwrap_err().to_string();
+    assert!(taken.contains("--listen"), "{taken}");
+
+    host.key_value().set("default", "a", b"1".to_vec()).await.unwrap();
+    host.stop().await;
+    let again = builder().start().await.unwrap();
+    assert_eq!(again.key_value().get("default", "a").await.unwrap(), Some(b"1".to_vec()));
+    assert!(directory.path().join(".spin/sqlite_key_value.db").exists());
+    again.kill().await;
+}
+
+#[tokio::test]
+async fn a_component_that_is_not_built_is_named() {
+    let directory = application(false);
+    let builder = Host::builder().manifest(directory.path().join("spin.toml")).logs(Logs::kept());
+    let error = format!("{:#}", builder.start().await.unwrap_err());
+    assert!(error.contains("traps.wasm") && error.contains("cargo xtask build"), "{error}");
+}
