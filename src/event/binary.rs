@@ -29,7 +29,7 @@ pub(super) fn read<'a>(
         let at = attributes.iter().position(|(attribute, _)| attribute == name)?;
         Some(attributes.swap_remove(at).1)
     };
-    let [id, source, kind] = required(&mut take)?;
+    let [id, source, kind] = required(|name| Ok(take(name)))?;
     let subject = take("subject").filter(|subject| !subject.is_empty());
     if take("datacontenttype").is_some() {
         let rule = "is the Content-Type header in binary mode (HTTP Protocol Binding 1.0.2, section 3.1.1)";
@@ -85,6 +85,11 @@ fn attributes(headers: &HeaderMap) -> Result<Vec<(String, String)>, EventError> 
         let Some(attribute) = name.as_str().strip_prefix("ce-") else { continue };
         if attributes.iter().any(|(seen, _)| seen == attribute) {
             return Err(EventError::Repeated { attribute: attribute.to_owned() });
+        }
+        if matches!(attribute, "data" | "data_base64") {
+            let rule =
+                "is no attribute: in binary mode the data is the body (HTTP Protocol Binding 1.0.2, section 3.1.2)";
+            return Err(EventError::Invalid { attribute: attribute.to_owned(), rule });
         }
         let value = decode(value).map_err(|rule| EventError::Invalid { attribute: attribute.to_owned(), rule })?;
         attributes.push((attribute.to_owned(), value));

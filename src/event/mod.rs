@@ -126,10 +126,12 @@ pub fn read<'a>(
 
 const SPEC_VERSION: &str = "must be \"1.0\" (CloudEvents 1.0.2, specversion)";
 
-/// The attributes that every event has, by name; `find` yields a checked value.
-fn required(mut find: impl FnMut(&'static str) -> Option<String>) -> Result<[String; 3], EventError> {
+/// The attributes that every event has, by name: `id`, `source`, `type`, and a `specversion` that is known.
+fn required(
+    mut find: impl FnMut(&'static str) -> Result<Option<String>, EventError>,
+) -> Result<[String; 3], EventError> {
     let mut attribute =
-        |name| find(name).filter(|value| !value.is_empty()).ok_or(EventError::Missing { attribute: name });
+        |name| find(name)?.filter(|value| !value.is_empty()).ok_or(EventError::Missing { attribute: name });
     if attribute("specversion")? != "1.0" {
         return Err(EventError::Invalid { attribute: "specversion".to_owned(), rule: SPEC_VERSION });
     }

@@ -7,33 +7,13 @@ use serde_json::value::RawValue;
 use super::{Event, EventError, required};
 use crate::json;
 
-/// The members that Sluice reads; each may be there once, so that no two readers see two events.
-const READ: [&str; 8] = ["specversion", "id", "source", "type", "subject", "datacontenttype", "data", "data_base64"];
-
 pub(super) fn read(body: &[u8]) -> Result<Event<'_>, EventError> {
     let whole = json::object(body).map_err(EventError::Body)?;
-    let mut found: [Option<&RawValue>; READ.len()] = [None; READ.len()];
-    for (name, value) in json::members(whole).unwrap_or_default() {
-        let Some(name) = json::text(name) else { continue };
-        let Some(slot) = READ.iter().position(|read| *read == name).and_then(|at| found.get_mut(at)) else { continue };
-        if slot.replace(value).is_some() {
-            return Err(EventError::Repeated { attribute: name });
-        }
-    }
-    let [specversion, id, source, kind, subject, datacontenttype, data, data_base64] = found;
-
-    let mut attributes = [None, None, None, None];
-    for (slot, (name, value)) in attributes.iter_mut().zip(READ.into_iter().zip([specversion, id, source, kind])) {
-        *slot = string(name, value)?;
-    }
-    let [id, source, kind] = required(|name| {
-        let at = READ.iter().position(|read| *read == name)?;
-        attributes.get_mut(at)?.take()
-    })?;
-    let subject = string("subject", subject)?;
-    string("datacontenttype", datacontenttype)?;
-
-    let data = match (data, data_base64.filter(|value| json::type_of(value) != "null")) {
+    let members = Members::of(whole);
+    let [id, source, kind] = required(|name| members.string(name))?;
+    let subject = members.string("subject")?;
+    members.string("datacontenttype")?;
+    let data = match (members.one("data")?, members.present("data_base64")?) {
         (Some(_), Some(_)) => {
             let rule = "must not stand beside `data` (JSON Event Format 1.0.2, section 3.1)";
             return Err(EventError::Invalid { attribute: "data_base64".to_owned(), rule });
@@ -47,15 +27,36 @@ pub(super) fn read(body: &[u8]) -> Result<Event<'_>, EventError> {
     Ok(Event { id, source, kind, subject, json: Cow::Borrowed(whole), data: data.map(Cow::Borrowed) })
 }
 
-/// An attribute whose type is a string; `null` is the same as absent (JSON Event Format 1.0.2, section 2.2).
-fn string(name: &'static str, value: Option<&RawValue>) -> Result<Option<String>, EventError> {
-    let Some(value) = value.filter(|value| json::type_of(value) != "null") else { return Ok(None) };
-    match json::text(value) {
-        Some(text) => Ok(Some(text)),
-        None => {
-            let rule = "must be a string of valid Unicode (JSON Event Format 1.0.2, section 2.2)";
-            Err(EventError::Invalid { attribute: name.to_owned(), rule })
+/// The members of the event by name.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    fn of(whole: &'a RawValue) -> Self {
+        let members = json::members(whole).unwrap_or_default().into_iter();
+        // A name that isn't valid Unicode is none that is read here.
+        Self(members.filter_map(|(name, value)| Some((json::text(name)?, value))).collect())
+    }
+
+    /// A member that may be there once, so that no two readers see two events.
+    fn one(&self, name: &str) -> Result<Option<&'a RawValue>, EventError> {
+        let mut values = self.0.iter().filter(|(had, _)| had == name).map(|(_, value)| *value);
+        let value = values.next();
+        match values.next() {
+            None => Ok(value),
+            Some(_) => Err(EventError::Repeated { attribute: name.to_owned() }),
         }
+    }
+
+    /// The same; `null` is as absent (JSON Event Format 1.0.2, section 2.2).
+    fn present(&self, name: &str) -> Result<Option<&'a RawValue>, EventError> {
+        Ok(self.one(name)?.filter(|value| json::type_of(value) != "null"))
+    }
+
+    /// An attribute whose type is a string.
+    fn string(&self, name: &str) -> Result<Option<String>, EventError> {
+        let Some(value) = self.present(name)? else { return Ok(None) };
+        let rule = "must be a string of valid Unicode (JSON Event Format 1.0.2, section 2.2)";
+        json::text(value).map(Some).ok_or(EventError::Invalid { attribute: name.to_owned(), rule })
     }
 }
 

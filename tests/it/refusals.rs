@@ -288,6 +288,8 @@ fn a_binary_event_is_refused_by_its_header() {
         (with("ce-id", "%C0%A0"), "id"),
         (with("ce-subject", "a%0Ab"), "subject"),
         (with("ce-datacontenttype", "text/plain"), "datacontenttype"),
+        (with("ce-data", "x"), "data"),
+        (with("ce-data_base64", "eA=="), "data_base64"),
         (doubled, "id"),
     ] {
         let world = World::new();
