@@ -1,5 +1,7 @@
 //! `POST /api/v2/event`: a CloudEvent starts a run, as its params `event`, `data`, and the members of `data`.
 
+use std::collections::BTreeMap;
+
 use http::Response;
 use serde_json::value::RawValue;
 
@@ -36,21 +38,20 @@ pub(super) async fn post(
             return Err(Problem::new(Kind::MissingParameter, detail).field("ref"));
         }
     };
-    let null: &RawValue = RawValue::NULL;
-    let start = Start { workflow, trigger: Trigger::Event, params: params(&event, null) };
+    let start = Start { workflow, trigger: Trigger::Event, params: params(&event) };
     let outcome = gateway::start(call.outside, &engine, &start, &call.trace()).await;
     call.answer(outcome)
 }
 
 /// `event`, `data`, then each member of `data`: of two of one name the later counts, as it does for most readers of
 /// JSON; `event` and `data` are never overwritten.
-fn params<'a>(event: &'a Event<'_>, null: &'a RawValue) -> Vec<Param<'a>> {
-    let data = event.data.as_deref().unwrap_or(null);
+fn params<'a>(event: &'a Event<'_>) -> Vec<Param<'a>> {
+    let data = event.data.as_deref().unwrap_or(RawValue::NULL);
     let mut params = vec![
         Param { name: ParamName::Fixed("event"), value: &event.json },
         Param { name: ParamName::Fixed("data"), value: data },
     ];
-    let mut seen = std::collections::BTreeMap::from([("event".to_owned(), None), ("data".to_owned(), None)]);
+    let mut seen = BTreeMap::from([("event".to_owned(), None), ("data".to_owned(), None)]);
     for (name, value) in json::members(data).unwrap_or_default() {
         // Half a surrogate pair has no text; its spelling tells it apart.
         let text = json::text(name).unwrap_or_else(|| name.get().to_owned());

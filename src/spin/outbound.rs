@@ -27,8 +27,9 @@ async fn attempt(request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Respon
     let _ = sink.send(body).await;
     drop(sink);
     let head = until(answer, FutureIncomingResponse::get, FutureIncomingResponse::subscribe).await;
-    // The inner layers: read twice, which `until` never does; then what the host says.
-    whole(head.unwrap_or(Err(ErrorCode::InternalError(None))).map_err(send_error)?).await
+    // The outer error is for an answer that was taken before, which `until` never does.
+    let head = head.unwrap_or(Err(ErrorCode::InternalError(None)));
+    whole(head.map_err(send_error)?).await
 }
 
 fn outgoing(request: Request<Vec<u8>>) -> Result<(OutgoingRequest, Vec<u8>), SendError> {
