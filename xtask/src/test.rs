@@ -78,7 +78,8 @@ fn interop() -> Result<()> {
         run_command(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&npm))
     })?;
 
-    run_command(&mut cargo(["build", "-q", "-p", "sluice-host", "--locked"]))?;
+    // As the step before builds it: with `-p` cargo would choose other features, and build wasmtime again.
+    run_command(&mut cargo(["test", "-q", "--workspace", "--locked", "--no-run"]))?;
     run_command(
         command(&python, ["-m", "pytest", "tests/interop"])
             .env("SLUICE_HOST_BIN", target.join("debug/sluice-host"))
