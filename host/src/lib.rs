@@ -2,32 +2,9 @@
 //! development and tests. Production runs on Spin itself.
 
 pub mod serve;
+#[cfg(feature = "runtime")]
+pub mod spin;
 pub mod stand_in;
 
 #[cfg(feature = "runtime")]
-mod allowed_hosts;
-#[cfg(feature = "runtime")]
-pub mod component;
-#[cfg(feature = "runtime")]
-mod guest;
-#[cfg(feature = "runtime")]
-mod headers;
-#[cfg(feature = "runtime")]
-pub mod key_value;
-#[cfg(feature = "runtime")]
-pub mod logs;
-#[cfg(feature = "runtime")]
-mod manifest;
-#[cfg(feature = "runtime")]
-pub mod outbound;
-#[cfg(feature = "runtime")]
-mod route;
-#[cfg(feature = "runtime")]
-mod runtime;
-#[cfg(feature = "runtime")]
-mod trigger;
-#[cfg(feature = "runtime")]
-mod variables;
-
-#[cfg(feature = "runtime")]
-pub use runtime::{Builder, Host};
+pub use spin::Host;

@@ -9,7 +9,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use sluice_host::Host;
-use sluice_host::logs::Logs;
+use sluice_host::spin::logs::Logs;
 use sluice_host::stand_in::StandIn;
 use tempfile::TempDir;
 

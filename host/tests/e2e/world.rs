@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sluice_host::component::componentize;
+use sluice_host::spin::component::componentize;
 use wit_parser::{Resolve, WorldId, WorldItem};
 
 use crate::setup::root;

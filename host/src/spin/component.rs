@@ -11,7 +11,7 @@ use wasmtime::{Cache, CacheConfig, Config, Engine, PoolingAllocationConfig};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wit_component::ComponentEncoder;
 
-use crate::guest::{Guest, Imports};
+use crate::spin::guest::{Guest, Imports};
 
 /// Makes a component of a wasip1 module, as Spin does; a component is taken as it is.
 pub fn componentize(wasm: &[u8]) -> Result<Vec<u8>> {

@@ -8,10 +8,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use self::bindings::fermyon::spin::{key_value, variables as wit_variables};
-use crate::key_value::{KeyValue, Kind, Operation};
-use crate::logs::{Logs, Source};
-use crate::outbound::Hooks;
-use crate::variables::{self, Template, Variables};
+use crate::spin::key_value::{KeyValue, Kind, Operation};
+use crate::spin::logs::{Logs, Source};
+use crate::spin::outbound::Hooks;
+use crate::spin::variables::{self, Template, Variables};
 
 #[allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "generated")]
 mod bindings {
@@ -19,7 +19,7 @@ mod bindings {
         path: "wit",
         world: "imports",
         imports: { default: async | trappable },
-        with: { "fermyon:spin/key-value.store": crate::guest::Store },
+        with: { "fermyon:spin/key-value.store": crate::spin::guest::Store },
     });
 }
 

@@ -10,17 +10,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tokio::time::Instant;
 
-use crate::allowed_hosts::AllowedHosts;
-use crate::component;
-use crate::guest::Grants;
-use crate::key_value::KeyValue;
-use crate::logs::Logs;
-use crate::manifest::{self, Manifest};
-use crate::outbound::{Hooks, Outbound};
-use crate::route::Route;
 use crate::serve::Server;
-use crate::trigger::{Component, Trigger};
-use crate::variables::Variables;
+use crate::spin::allowed_hosts::AllowedHosts;
+use crate::spin::component;
+use crate::spin::guest::Grants;
+use crate::spin::key_value::KeyValue;
+use crate::spin::logs::Logs;
+use crate::spin::manifest::{self, Manifest};
+use crate::spin::outbound::{Hooks, Outbound};
+use crate::spin::route::Route;
+use crate::spin::trigger::{Component, Trigger};
+use crate::spin::variables::Variables;
 
 /// How a host shall be.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Builder {
             }
             let mut templates = BTreeMap::new();
             for (name, template) in &declared.variables {
-                crate::variables::check_name(name)?;
+                crate::spin::variables::check_name(name)?;
                 let template = variables.template(template).with_context(|| format!("in the variable {name}"))?;
                 templates.insert(name.clone(), template);
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::logs::lock;
+use crate::spin::logs::lock;
 
 /// What a component asks of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use anyhow::{Context, Result, bail, ensure};
 use url::{Host, Url};
 
-use crate::variables::Variables;
+use crate::spin::variables::Variables;
 
 /// A component's allow-list.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::env::VarError;
 
 use anyhow::{Result, ensure};
 
-use crate::manifest;
+use crate::spin::manifest;
 
 /// Why a variable has no value. Names only: no value is ever in it.
 #[derive(Debug, PartialEq)]

@@ -16,12 +16,12 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
-use crate::component::wasm_error;
-use crate::guest::{Grants, Guest};
-use crate::headers;
-use crate::logs::{Logs, lock};
-use crate::route::Route;
 use crate::serve::BoxError;
+use crate::spin::component::wasm_error;
+use crate::spin::guest::{Grants, Guest};
+use crate::spin::headers;
+use crate::spin::logs::{Logs, lock};
+use crate::spin::route::Route;
 
 /// A component that is ready to run.
 pub(crate) struct Component {

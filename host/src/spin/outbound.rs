@@ -22,8 +22,8 @@ use tokio::time::{Sleep, sleep, timeout};
 use tower_service::Service;
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::allowed_hosts::AllowedHosts;
-use crate::logs::{Logs, lock};
+use crate::spin::allowed_hosts::AllowedHosts;
+use crate::spin::logs::{Logs, lock};
 
 /// How a call fails, as `wasi:http` tells the component.
 pub use wasmtime_wasi_http::Error as ErrorCode;

@@ -7,7 +7,7 @@ use http::header::{CONNECTION, HOST};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Uri};
 
-use crate::route::Route;
+use crate::spin::route::Route;
 
 /// Drops what concerns the connection alone.
 pub(crate) fn strip(headers: &mut HeaderMap) {
