@@ -2,10 +2,11 @@
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use serde_json::value::RawValue;
 
 use super::problem::{Kind, Problem};
 use crate::event::MediaType;
-use crate::json::JsonError;
+use crate::json;
 use crate::ports::Body;
 
 /// How much of a body that is too large is read and thrown away. A sender that still writes when the connection closes
@@ -64,7 +65,17 @@ pub(super) fn unsupported(headers: &HeaderMap, accepted: &str) -> Problem {
         .accept_post(accepted)
 }
 
-/// A body that isn't the JSON object that the contract asks for.
-pub(super) fn not_an_object(error: &JsonError) -> Problem {
-    Problem::new(Kind::InvalidBody, format!("the body must be a JSON object, but {error}")).field("body")
+/// The contract's content type for a payload: `application/json` in UTF-8.
+pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    match content_type(headers) {
+        Some(media_type) if media_type.is("application", "json", None) && media_type.is_utf8() => Ok(()),
+        _ => Err(unsupported(headers, "application/json")),
+    }
+}
+
+/// The JSON object that the contract asks for.
+pub(super) fn object(bytes: &[u8]) -> Result<&RawValue, Problem> {
+    json::object(bytes).map_err(|error| {
+        Problem::new(Kind::InvalidBody, format!("the body must be a JSON object, but {error}")).field("body")
+    })
 }

@@ -9,11 +9,10 @@ use super::problem::{Kind, Problem};
 use super::query::{Query, decode, unusable};
 use super::{Call, body};
 use crate::callback::{Callback, State, Status};
-use crate::event::is_utf8_json;
+use crate::config;
 use crate::gateway::{self, RecallError};
 use crate::ports::{Body, Outside};
 use crate::reference::RunRef;
-use crate::{config, json};
 
 /// POST carries a payload; GET is for a link in a mail, and carries none; HEAD is a look that changes nothing.
 pub(super) async fn complete(
@@ -24,10 +23,9 @@ pub(super) async fn complete(
     let (run, topic) = (query.run()?, query.topic()?);
     let status = status(&query)?;
     let posted = call.method == Method::POST;
-    if posted && !body::content_type(call.headers).is_some_and(|media_type| is_utf8_json(&media_type)) {
-        return Err(body::unsupported(call.headers, "application/json"));
-    }
-    if !posted && looks_ahead(call.headers) {
+    if posted {
+        body::require_json(call.headers)?;
+    } else if looks_ahead(call.headers) {
         let detail = "this would complete the callback: open the link itself, without a preview or prefetch";
         return Err(Problem::new(Kind::Prefetch, detail).no_store());
     }
@@ -41,7 +39,7 @@ pub(super) async fn complete(
     let bytes;
     let payload = if posted {
         bytes = body::read(incoming, call.headers, max).await?;
-        Some(json::object(&bytes).map_err(|error| body::not_an_object(&error))?)
+        Some(body::object(&bytes)?)
     } else {
         None
     };

@@ -5,24 +5,21 @@ use http::Response;
 use super::problem::Problem;
 use super::{Call, body, query};
 use crate::engine::{Param, ParamName, Start, Trigger};
-use crate::event::is_utf8_json;
 use crate::ports::{Body, Outside};
-use crate::{config, gateway, json};
+use crate::{config, gateway};
 
 pub(super) async fn post(
     call: &mut Call<'_, impl Outside>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let workflow = query::Query::parse(call.query)?.workflow()?;
-    if !body::content_type(call.headers).is_some_and(|media_type| is_utf8_json(&media_type)) {
-        return Err(body::unsupported(call.headers, "application/json"));
-    }
+    body::require_json(call.headers)?;
     let workflow = workflow.ok_or_else(|| query::missing("ref", "the workflow to start"))?;
     let max = config::max_body(call.outside)?;
     let engine = config::engine(call.outside)?;
 
     let bytes = body::read(incoming, call.headers, max).await?;
-    let payload = json::object(&bytes).map_err(|error| body::not_an_object(&error))?;
+    let payload = body::object(&bytes)?;
     let params = vec![Param { name: ParamName::Fixed("data"), value: payload }];
     let start = Start { workflow, trigger: Trigger::Webhook, params };
     let outcome = gateway::start(call.outside, &engine, &start, &call.trace()).await;

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::json::JsonError;
 use crate::reference::{ReferenceError, WorkflowRef};
 
-pub use media::{MediaType, is_utf8_json};
+pub use media::MediaType;
 
 /// A CloudEvent with what Sluice acts on, and the whole of it.
 #[derive(Debug)]
