@@ -6,13 +6,15 @@ use anyhow::{Context, anyhow};
 use futures_util::{Stream, StreamExt};
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, Response, Uri};
-use spin_sdk::http::{Fields, IncomingRequest, OutgoingResponse, ResponseOutparam};
+use spin_sdk::http::{IncomingRequest, OutgoingResponse, ResponseOutparam};
 
+use super::fields;
 use crate::ports::{Body, BodyError};
 
 /// The request, its body still to be read. What the host lets through but the `http` crate doesn't is left out.
 pub(super) fn request(incoming: IncomingRequest) -> Request<Incoming> {
-    let method = Method::from_bytes(incoming.method().to_string().as_bytes()).unwrap_or_default();
+    // What isn't a method must not pass for one that does something: no route has TRACE.
+    let method = Method::from_bytes(incoming.method().to_string().as_bytes()).unwrap_or(Method::TRACE);
     let uri: Uri = incoming.path_with_query().and_then(|path| path.parse().ok()).unwrap_or_default();
     let headers = incoming.headers().entries();
     let mut request = Request::new(Incoming(Box::pin(incoming.into_body_stream())));
@@ -38,9 +40,7 @@ impl Body for Incoming {
 /// Sends the answer; returns when the host has all of it.
 pub(super) async fn respond(response: Response<Vec<u8>>, responder: ResponseOutparam) -> anyhow::Result<()> {
     let (parts, body) = response.into_parts();
-    let headers: Vec<_> =
-        parts.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
-    let outgoing = OutgoingResponse::new(Fields::from_list(&headers).context("a header was refused")?);
+    let outgoing = OutgoingResponse::new(fields(&parts.headers).context("a header was refused")?);
     outgoing.set_status_code(parts.status.as_u16()).map_err(|()| anyhow!("the status was refused"))?;
     responder.set_with_body(outgoing, body).await.context("the body was not taken")
 }

@@ -8,9 +8,10 @@ mod wait;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{Request, Response};
-use spin_sdk::http::{IncomingRequest, ResponseOutparam};
+use http::{HeaderMap, Request, Response};
+use spin_sdk::http::{Fields, IncomingRequest, ResponseOutparam};
 use spin_sdk::http_component;
+use spin_sdk::wit::wasi::http0_2_0::types::HeaderError;
 
 use crate::api;
 use crate::ports::{self, SendError, StoreError, Timeouts, VariableError};
@@ -58,6 +59,12 @@ impl Spin {
     fn store(&self) -> Result<spin_sdk::key_value::Store, StoreError> {
         spin_sdk::key_value::Store::open(STORE).map_err(store_error)
     }
+}
+
+/// Headers for the host.
+fn fields(headers: &HeaderMap) -> Result<Fields, HeaderError> {
+    let list: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    Fields::from_list(&list)
 }
 
 fn store_error(error: spin_sdk::key_value::Error) -> StoreError {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Request, Response};
-use spin_sdk::http::{ErrorCode, Fields, IncomingResponse, Method, OutgoingRequest, Scheme};
+use spin_sdk::http::{ErrorCode, IncomingResponse, Method, OutgoingRequest, Scheme};
 use spin_sdk::wit::wasi::http0_2_0::types::{FutureIncomingResponse, RequestOptions};
 
 use super::bindings::wasi::http::outgoing_handler;
+use super::fields;
 use super::wait::{at_most, until};
 use crate::engine::MAX_ANSWER_BYTES;
 use crate::ports::{SendError, Timeouts};
@@ -36,9 +37,7 @@ fn outgoing(request: Request<Vec<u8>>) -> Result<(OutgoingRequest, Vec<u8>), Sen
     let refused = |_| SendError::Denied("the host refused a part of the request");
     let (mut parts, body) = request.into_parts();
     parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    let headers: Vec<_> =
-        parts.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
-    let outgoing = OutgoingRequest::new(Fields::from_list(&headers).map_err(|_| refused(()))?);
+    let outgoing = OutgoingRequest::new(fields(&parts.headers).map_err(|_| refused(()))?);
     let method = match parts.method {
         http::Method::GET => Method::Get,
         http::Method::POST => Method::Post,
