@@ -79,6 +79,9 @@ fn the_log_says_what_happened_and_nothing_else() {
 
     let refused = World::new().get("/api/v2/callbacks/run-1?topic=s3cret");
     assert_eq!(refused.log["route"], "/api/v2/callbacks/{run}");
+    for (method, said) in [("PATCH", "PATCH"), ("PROPFIND", "(other)"), ("S3CRET", "(other)")] {
+        assert_eq!(World::new().send(request(method, "/healthz", &[], "")).log["method"], said);
+    }
     let unknown = World::new().get("/s3cret?s3cret");
     assert!(!unknown.log.to_string().contains("s3cret"), "{}", unknown.log);
 }
