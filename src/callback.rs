@@ -1,5 +1,7 @@
 //! A callback: who resolves what of which run, its stored form, and its key.
 
+use std::borrow::Cow;
+
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -45,7 +47,7 @@ pub struct Callback<'a> {
     /// How the wait ends.
     pub status: Status,
     /// A JSON object as it was sent; `None` for a GET.
-    pub payload: Option<&'a RawValue>,
+    pub payload: Option<Cow<'a, RawValue>>,
 }
 
 impl Callback<'_> {
@@ -54,7 +56,7 @@ impl Callback<'_> {
         let mut hash = Sha256::new();
         hash.update(self.status.as_str());
         hash.update([0]);
-        hash.update(self.payload.map_or("", RawValue::get));
+        hash.update(self.payload.as_deref().map_or("", RawValue::get));
         HEXLOWER.encode(&hash.finalize())
     }
 }
@@ -70,10 +72,12 @@ pub enum State {
 }
 
 /// A callback as it is stored.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// The version of this form: [`Record::VERSION`].
     pub v: u32,
+    /// The id of its delivery.
+    pub id: String,
     /// The workflow run.
     pub run: String,
     /// The topic.
@@ -100,17 +104,28 @@ impl Record {
     pub const VERSION: u32 = 1;
 
     /// A callback that was just received.
-    pub fn pending(callback: &Callback<'_>, received: Timestamp) -> Self {
+    pub fn pending(id: impl ToString, callback: &Callback<'_>, received: Timestamp) -> Self {
         Self {
             v: Self::VERSION,
+            id: id.to_string(),
             run: callback.run.as_str().to_owned(),
             topic: callback.topic.as_str().to_owned(),
             status: callback.status,
-            payload: callback.payload.map(ToOwned::to_owned),
+            payload: callback.payload.as_deref().map(ToOwned::to_owned),
             digest: callback.digest(),
             received,
             state: State::Pending,
         }
+    }
+
+    /// The callback; `None` if the record is none of ours.
+    pub fn callback(&self) -> Option<Callback<'static>> {
+        Some(Callback {
+            run: RunRef::parse(&self.run).ok()?,
+            topic: Topic::parse(&self.topic).ok()?,
+            status: self.status,
+            payload: self.payload.clone().map(Cow::Owned),
+        })
     }
 
     /// The stored form: JSON.
@@ -124,20 +139,27 @@ impl Record {
     }
 }
 
-/// The key of a callback's record: at most 255 bytes whatever run and topic are, and never two of one key.
-pub fn key(run: &RunRef, topic: &Topic, window: u64) -> String {
-    let hash = |text: &str| HEXLOWER.encode(&Sha256::digest(text));
-    format!("sluice/callback/{window}/{}/{}", hash(run.as_str()), hash(topic.as_str()))
+/// What all callbacks of a run begin with in the key of their record, after the window.
+pub fn run_hash(run: &RunRef) -> String {
+    hash(run.as_str())
+}
+
+/// What names a callback in the store: never two of one name, and as long as a key may hold, whatever run and topic are.
+pub fn hashes(run: &RunRef, topic: &Topic) -> String {
+    format!("{}/{}", run_hash(run), hash(topic.as_str()))
+}
+
+fn hash(text: &str) -> String {
+    HEXLOWER.encode(&Sha256::digest(text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn callback(payload: Option<&RawValue>) -> Callback<'_> {
         let (run, topic) = (RunRef::parse("r").unwrap(), Topic::parse("t").unwrap());
-        Callback { run, topic, status: Status::Failed, payload }
+        Callback { run, topic, status: Status::Failed, payload: payload.map(Cow::Borrowed) }
     }
 
     #[test]
@@ -152,7 +174,7 @@ mod tests {
     fn a_stored_payload_keeps_its_bytes() {
         let payload: &RawValue =
             serde_json::from_str(r#"{"n":12345678901234567890, "f":1.417566161e9,"n":1}"#).unwrap();
-        let record = Record::pending(&callback(Some(payload)), Timestamp(7));
+        let record = Record::pending("01", &callback(Some(payload)), Timestamp(7));
         let read = Record::from_bytes(&record.to_bytes().unwrap()).unwrap();
         assert_eq!(read.payload.unwrap().get(), payload.get());
         assert_eq!((read.state, read.received, read.status), (State::Pending, Timestamp(7), Status::Failed));
@@ -160,24 +182,14 @@ mod tests {
 
     #[test]
     fn a_get_stores_no_payload() {
-        let record = Record::pending(&callback(None), Timestamp(7));
+        let record = Record::pending("01", &callback(None), Timestamp(7));
         assert!(Record::from_bytes(&record.to_bytes().unwrap()).unwrap().payload.is_none());
     }
 
     #[test]
     fn what_is_not_a_record_is_an_error() {
         assert_eq!(Record::from_bytes(b"{}").unwrap_err(), RecordError);
-        let later = br#"{"v":2,"run":"r","topic":"t","status":"failed","payload":null,"digest":"","received":1,"state":"pending"}"#;
+        let later = br#"{"v":2,"id":"","run":"r","topic":"t","status":"failed","payload":null,"digest":"","received":1,"state":"pending"}"#;
         assert_eq!(Record::from_bytes(later).unwrap_err(), RecordError);
-    }
-
-    proptest! {
-        #[test]
-        fn a_key_fits_everywhere(run in "[a-zA-Z0-9é]{1,100}", topic in "\\PC{1,200}", window in any::<u64>()) {
-            if let (Ok(run), Ok(topic)) = (RunRef::parse(&run), Topic::parse(&topic)) {
-                let key = key(&run, &topic, window);
-                prop_assert!(key.len() <= 255 && key.starts_with("sluice/") && key.is_ascii());
-            }
-        }
     }
 }

@@ -9,10 +9,11 @@
 //! | [`reference`](mod@reference) | what a sender may name: a workflow, a run, a topic | pure |
 //! | [`event`] | CloudEvents: structured, binary → `Event` | pure |
 //! | [`callback`] | a callback, its stored form and key | pure |
-//! | [`delivery`] | one thing to be brought to the engine | pure |
+//! | [`delivery`] | one thing to be brought to the engine: its states, its key, its stored form | pure |
 //! | [`engine`] | the engine's requests and answers, a file a profile | pure |
 //! | [`ports`] | all that is asked of outside | traits |
 //! | [`config`] | variables → checked settings | pure |
+//! | [`claim`] | who takes a keyed delivery: the splitter, the drain's lease | over the store |
 //! | [`gateway`] | the use cases, generic over ports | |
 //! | [`api`] | HTTP: routes, refusals, answers | |
 //! | `spin` | the shell: entry, store, outbound HTTP, variables, clock | runs in Spin only |
@@ -20,6 +21,7 @@
 
 pub mod api;
 pub mod callback;
+pub mod claim;
 pub mod config;
 pub mod delivery;
 pub mod engine;

@@ -8,7 +8,7 @@ use http::{Request, Response};
 
 use crate::time::Timestamp;
 
-/// The key-value store: the four operations that are safe on every host, nothing else.
+/// The key-value store: the four operations that are safe on every host, and the list of keys.
 pub trait Store {
     /// The value of a key.
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
@@ -18,6 +18,8 @@ pub trait Store {
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
     /// Is there such a key?
     async fn exists(&self, key: &str) -> Result<bool, StoreError>;
+    /// All keys, in no order: a scan of the whole store, so never on a sender's way.
+    async fn keys(&self) -> Result<Vec<String>, StoreError>;
 }
 
 /// The store didn't do it. The reason is for the log, not for a sender.
@@ -58,6 +60,8 @@ pub enum SendError {
 pub trait Clock {
     /// The wall clock.
     fn now(&self) -> Timestamp;
+    /// Waits so long.
+    async fn sleep(&self, duration: Duration);
     /// Random bits that no one can guess.
     fn entropy(&self) -> u128;
 }

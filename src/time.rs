@@ -1,5 +1,7 @@
 //! Points in time. The core has no clock: `now` is an argument.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since the Unix epoch, UTC.
@@ -8,6 +10,16 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// So much later.
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// The time since an earlier point; none if that is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
     /// RFC 3339 in UTC, with milliseconds: `2026-11-24T08:30:00.000Z`.
     pub fn rfc3339(self) -> String {
         i64::try_from(self.0)
@@ -18,6 +30,9 @@ impl Timestamp {
             .unwrap_or_else(|| self.0.to_string())
     }
 }
+
+/// As far as two clocks, or the start and the end of one request, are taken to be apart.
+const NEAR: Timestamp = Timestamp(60_000);
 
 /// How long outcomes and callbacks are kept. Keys carry the number of their window, so that a sweep knows old ones by
 /// name alone; a lookup reads the present window and the one before.
@@ -39,6 +54,14 @@ impl Retention {
     pub fn window(self, now: Timestamp) -> u64 {
         let length = u64::from(self.hours).saturating_mul(3_600_000);
         now.0.checked_div(length).unwrap_or(0)
+    }
+
+    /// The window beside the present one in which another clock, or another request just now, may be: none but within
+    /// [`NEAR`] of where two windows meet.
+    pub fn neighbour(self, now: Timestamp) -> Option<u64> {
+        let present = self.window(now);
+        let near = [Timestamp(now.0.saturating_sub(NEAR.0)), Timestamp(now.0.saturating_add(NEAR.0))];
+        near.into_iter().map(|at| self.window(at)).find(|window| *window != present)
     }
 
     /// The windows that a lookup at `now` reads: the present one, then the one before.
@@ -67,6 +90,21 @@ mod tests {
                 let key = retention.window(Timestamp(written));
                 assert!(retention.lookup(Timestamp(written + age)).contains(&key), "{written} {age}");
             }
+        }
+    }
+
+    #[test]
+    fn a_neighbour_is_there_only_where_two_windows_meet() {
+        let retention = Retention::from_hours(1).unwrap();
+        let length = 3_600_000;
+        for (now, neighbour) in [
+            (5 * length, Some(4)),
+            (5 * length + NEAR.0 - 1, Some(4)),
+            (5 * length + NEAR.0, None),
+            (6 * length - NEAR.0 - 1, None),
+            (6 * length - NEAR.0, Some(6)),
+        ] {
+            assert_eq!(retention.neighbour(Timestamp(now)), neighbour, "{now}");
         }
     }
 

@@ -1,22 +1,21 @@
-//! `POST` and `GET /api/v2/callback` resolve a wait; `GET /api/v2/callbacks/{run}` shows an operator what is stored.
+//! `POST` and `GET /api/v2/callback` resolve a wait.
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use std::borrow::Cow;
+
+use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{HeaderMap, Method, Response};
-use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::problem::{Kind, Problem};
-use super::query::{Query, decode, unusable};
+use super::query::Query;
 use super::{Call, body};
-use crate::callback::{Callback, State, Status};
+use crate::callback::{Callback, Status};
 use crate::config;
-use crate::gateway::{self, RecallError};
+use crate::delivery::{Key, Work};
 use crate::ports::{Body, Outside};
-use crate::reference::RunRef;
 
 /// POST carries a payload; GET is for a link in a mail, and carries none; HEAD is a look that changes nothing.
 pub(super) async fn complete(
-    call: &mut Call<'_, impl Outside>,
+    call: &mut Call<'_, '_, impl Outside>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let query = Query::parse_callback(call.query)?;
@@ -30,8 +29,7 @@ pub(super) async fn complete(
         return Err(Problem::new(Kind::Prefetch, detail).no_store());
     }
     let max = config::max_body(call.outside)?;
-    let engine = config::engine(call.outside)?;
-    let retention = config::retention(call.outside)?;
+    let gate = call.gate()?;
     if call.method == Method::HEAD {
         return Ok(no_store(Response::default()));
     }
@@ -39,77 +37,13 @@ pub(super) async fn complete(
     let bytes;
     let payload = if posted {
         bytes = body::read(incoming, call.headers, max).await?;
-        Some(body::object(&bytes)?)
+        Some(Cow::Borrowed(body::object(&bytes)?))
     } else {
         None
     };
     let callback = Callback { run, topic, status, payload };
-    let outcome = gateway::resolve(call.outside, &engine, retention, &callback, &call.trace()).await;
-    call.answer(outcome).map(no_store)
-}
-
-/// The stored callback of a run and a topic.
-pub(super) async fn recall(call: &mut Call<'_, impl Outside>, run: &str) -> Result<Response<Vec<u8>>, Problem> {
-    authorize_operator(call)?;
-    let Some(run) = decode(run) else {
-        let detail = "the run in the path is not UTF-8 once percent-decoded";
-        return Err(Problem::new(Kind::InvalidParameter, detail).field("run"));
-    };
-    let run = RunRef::parse(&run).map_err(|error| unusable("run", error))?;
-    let topic = Query::parse(call.query)?.topic()?;
-    let retention = config::retention(call.outside)?;
-    let record = gateway::recall(call.outside, retention, &run, &topic).await.map_err(|error| {
-        call.log.warning(error.to_string());
-        match error {
-            RecallError::Store(_) => {
-                Problem::new(Kind::StoreUnavailable, "nothing was changed; ask again, or see /readyz")
-            }
-            RecallError::Record(_) => Problem::new(Kind::StoreUnavailable, error.to_string()),
-        }
-    })?;
-    let Some(record) = record else {
-        let detail = "no callback for this run and topic is stored, or it is older than retention_hours";
-        return Err(Problem::new(Kind::NoCallback, detail).field("topic"));
-    };
-
-    #[derive(Serialize)]
-    struct View<'a> {
-        run: &'a str,
-        topic: &'a str,
-        status: Status,
-        payload: Option<&'a RawValue>,
-        received: String,
-        state: State,
-    }
-    let view = View {
-        run: &record.run,
-        topic: &record.topic,
-        status: record.status,
-        payload: record.payload.as_deref(),
-        received: record.received.rfc3339(),
-        state: record.state,
-    };
-    let mut response = Response::new(serde_json::to_vec(&view).unwrap_or_default());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(no_store(response))
-}
-
-/// `operator_token` by `Authorization: Bearer` (RFC 6750). Not set: the path isn't there at all.
-fn authorize_operator(call: &Call<'_, impl Outside>) -> Result<(), Problem> {
-    let Some(token) = config::operator_token(call.outside)? else {
-        return Err(Problem::new(Kind::NotFound, "this path is there once operator_token is set"));
-    };
-    let given = call.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
-        let (scheme, given) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| given.trim())
-    });
-    match given {
-        Some(given) if token.matches(given) => Ok(()),
-        _ => {
-            let detail = "send the operator token as Authorization: Bearer";
-            Err(Problem::new(Kind::Unauthorized, detail).field("Authorization"))
-        }
-    }
+    let key = Key::callback(&callback);
+    call.deliver(gate, Work::Resolve(callback), Some(key)).await.map(no_store)
 }
 
 fn status(query: &Query) -> Result<Status, Problem> {

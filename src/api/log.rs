@@ -3,8 +3,8 @@
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
 
-use crate::delivery::DeliveryId;
-use crate::gateway::Outcome;
+use crate::gateway::{Drained, Outcome, Report};
+use crate::ports::StoreError;
 use crate::time::Timestamp;
 
 /// The methods of RFC 9110, section 9, and PATCH.
@@ -17,10 +17,11 @@ pub struct LogLine {
     method: &'static str,
     route: &'static str,
     status: StatusCode,
-    delivery: Option<DeliveryId>,
+    delivery: Option<String>,
+    outcome: Option<&'static str>,
     engine_status: Option<u16>,
     problem: Option<&'static str>,
-    warning: Option<String>,
+    warnings: Vec<String>,
 }
 
 impl LogLine {
@@ -33,21 +34,21 @@ impl LogLine {
             route,
             status: StatusCode::OK,
             delivery: None,
+            outcome: None,
             engine_status: None,
             problem: None,
-            warning: None,
+            warnings: Vec::new(),
         }
     }
 
-    pub(super) fn outcome(&mut self, outcome: &Outcome) {
-        self.delivery = Some(outcome.id);
+    pub(super) fn delivery(&mut self, outcome: &Outcome<'_>) {
+        self.delivery = Some(outcome.id.clone());
         self.engine_status = outcome.engine_status.map(|status| status.as_u16());
-        self.warning.clone_from(&outcome.warning);
+        self.warnings.extend_from_slice(&outcome.warnings);
     }
 
-    /// The delivery that the request became.
-    pub(super) fn delivery(&self) -> Option<DeliveryId> {
-        self.delivery
+    pub(super) fn outcome(&mut self, outcome: &'static str) {
+        self.outcome = Some(outcome);
     }
 
     pub(super) fn problem(&mut self, slug: &'static str) {
@@ -55,7 +56,7 @@ impl LogLine {
     }
 
     pub(super) fn warning(&mut self, warning: String) {
-        self.warning = Some(warning);
+        self.warnings.push(warning);
     }
 
     pub(super) fn answer(&mut self, response: &Response<Vec<u8>>) {
@@ -72,13 +73,15 @@ impl LogLine {
             status: u16,
             duration_ms: f64,
             #[serde(skip_serializing_if = "Option::is_none")]
-            delivery: Option<String>,
+            delivery: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            outcome: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             engine_status: Option<u16>,
             #[serde(skip_serializing_if = "Option::is_none")]
             problem: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            warning: Option<&'a str>,
+            warning: Option<String>,
         }
         let line = Line {
             time: self.time.rfc3339(),
@@ -86,11 +89,53 @@ impl LogLine {
             route: self.route,
             status: self.status.as_u16(),
             duration_ms,
-            delivery: self.delivery.map(|id| id.to_string()),
+            delivery: self.delivery.as_deref(),
+            outcome: self.outcome,
             engine_status: self.engine_status,
             problem: self.problem,
-            warning: self.warning.as_deref(),
+            warning: (!self.warnings.is_empty()).then(|| self.warnings.join("; ")),
         };
         serde_json::to_string(&line).unwrap_or_default()
     }
+}
+
+/// What came of a call that went on after the answer.
+pub(super) fn report(report: &Report) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        time: String,
+        delivery: String,
+        outcome: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failure: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
+    }
+    let line = Line {
+        time: report.at.rfc3339(),
+        delivery: report.id.to_string(),
+        outcome: report.state,
+        failure: report.failure.as_deref(),
+        warning: (!report.warnings.is_empty()).then(|| report.warnings.join("; ")),
+    };
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// What a drain did that nobody asked for.
+pub(super) fn drained(time: Timestamp, drained: &Result<Drained, StoreError>) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        time: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        drained: Option<&'a Drained>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
+    }
+    let warning = match drained {
+        Ok(drained) if drained.warnings.is_empty() => None,
+        Ok(drained) => Some(drained.warnings.join("; ")),
+        Err(error) => Some(error.to_string()),
+    };
+    let line = Line { time: time.rfc3339(), drained: drained.as_ref().ok(), warning };
+    serde_json::to_string(&line).unwrap_or_default()
 }

@@ -8,34 +8,50 @@ mod callback;
 mod event;
 mod health;
 mod log;
+mod operator;
+mod prefer;
 mod query;
 mod webhook;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response};
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
 
-use crate::gateway::Outcome;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+
+use crate::config;
+use crate::delivery::{DeliveryId, Key, Work};
+use crate::gateway::{Accepted, Gate, Outcome};
 use crate::ports::{Body, Outside};
 pub use log::LogLine;
+use prefer::{PREFERENCE_APPLIED, Prefer};
 use problem::{Kind, Problem};
 use route::Route;
 
 /// The id of the delivery that an answer is about.
 pub const SLUICE_DELIVERY: HeaderName = HeaderName::from_static("sluice-delivery");
-/// What came of it: `delivered` or `rejected`.
+/// What came of it: `delivered`, `pending`, `duplicate` or `rejected`.
 pub const SLUICE_OUTCOME: HeaderName = HeaderName::from_static("sluice-outcome");
 
+/// How long a drain may take after an answer.
+const DRAIN_BUDGET: Duration = Duration::from_secs(5);
+
 /// What a request gets, and what the log says of it.
-#[derive(Debug)]
-pub struct Answer {
+pub struct Answer<'a> {
     /// For the sender.
     pub response: Response<Vec<u8>>,
     /// For the operator.
     pub log: LogLine,
+    /// What is left to do once the sender has its answer; gives lines for the log.
+    pub rest: Option<Rest<'a>>,
 }
 
+/// Work after the answer.
+pub type Rest<'a> = Pin<Box<dyn Future<Output = Vec<String>> + 'a>>;
+
 /// Answers one request.
-pub async fn handle(outside: &impl Outside, request: Request<impl Body>) -> Answer {
+pub async fn handle<'o>(outside: &'o impl Outside, request: Request<impl Body>) -> Answer<'o> {
     let (parts, mut body) = request.into_parts();
     let route = Route::of(parts.uri.path());
     let template = route.as_ref().map_or("(none)", Route::template);
@@ -45,6 +61,7 @@ pub async fn handle(outside: &impl Outside, request: Request<impl Body>) -> Answ
         method: parts.method,
         query: parts.uri.query(),
         headers: &parts.headers,
+        rest: None,
     };
     let result = match route {
         None => Err(Problem::new(Kind::NotFound, "check the path; the routes are in Sluice's README")),
@@ -55,18 +72,19 @@ pub async fn handle(outside: &impl Outside, request: Request<impl Body>) -> Answ
         Some(Route::Event) => event::post(&mut call, &mut body).await,
         Some(Route::Callback) => callback::complete(&mut call, &mut body).await,
         Some(Route::Webhook) => webhook::post(&mut call, &mut body).await,
-        Some(Route::Callbacks { run }) => callback::recall(&mut call, &run).await,
+        Some(Route::Callbacks { run }) => operator::recall(&mut call, &run).await,
+        Some(Route::Deliveries) => operator::list(&mut call).await,
+        Some(Route::Delivery { id }) => operator::one(&mut call, &id).await,
+        Some(Route::Redeliver { id }) => operator::redeliver(&mut call, &id).await,
+        Some(Route::Drain) => operator::drain(&mut call).await,
         Some(Route::Health) => Ok(health::alive()),
         Some(Route::Ready) => health::ready(&mut call).await,
     };
-    let Call { mut log, method, .. } = call;
+    let Call { mut log, method, rest, .. } = call;
     let mut response = result.unwrap_or_else(|refusal| {
         log.problem(refusal.kind.row().0);
         refusal.into_response()
     });
-    if let Some(id) = log.delivery().and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
-        response.headers_mut().insert(SLUICE_DELIVERY, id);
-    }
     if method == Method::HEAD {
         // Its length isn't that of the GET, so none is said (RFC 9110, section 8.6).
         response.body_mut().clear();
@@ -75,19 +93,24 @@ pub async fn handle(outside: &impl Outside, request: Request<impl Body>) -> Answ
         response.headers_mut().insert(CONTENT_LENGTH, length);
     }
     log.answer(&response);
-    Answer { response, log }
+    Answer { response, log, rest }
 }
 
 /// One request on its way.
-struct Call<'a, O> {
-    outside: &'a O,
+struct Call<'r, 'o, O> {
+    outside: &'o O,
     method: Method,
-    query: Option<&'a str>,
-    headers: &'a HeaderMap,
+    query: Option<&'r str>,
+    headers: &'r HeaderMap,
     log: LogLine,
+    rest: Option<Rest<'o>>,
 }
 
-impl<O: Outside> Call<'_, O> {
+impl<'o, O: Outside> Call<'_, 'o, O> {
+    fn gate(&self) -> Result<Gate<'o, O>, Problem> {
+        Ok(Gate { outside: self.outside, settings: config::settings(self.outside)? })
+    }
+
     /// The trace that this request is a part of (W3C Trace Context), for the call to the engine.
     fn trace(&self) -> HeaderMap {
         let mut trace = HeaderMap::new();
@@ -99,15 +122,76 @@ impl<O: Outside> Call<'_, O> {
         trace
     }
 
-    /// The answer to a delivery: the engine's body as it is, or why there is none.
-    fn answer(&mut self, outcome: Outcome) -> Result<Response<Vec<u8>>, Problem> {
-        self.log.outcome(&outcome);
-        let body = outcome.result?;
+    /// Brings a delivery to the engine, or stores it, and answers.
+    async fn deliver(
+        &mut self,
+        gate: Gate<'o, O>,
+        work: Work<'_>,
+        key: Option<Key>,
+    ) -> Result<Response<Vec<u8>>, Problem> {
+        let prefer = Prefer::of(self.headers);
+        let wait = prefer.patience(gate.settings.engine.wait);
+        // The contract answers a callback by nothing.
+        let is_start = matches!(work, Work::Start(_));
+        let mut outcome = gate.accept(work, key, self.trace(), wait).await;
+        self.log.delivery(&outcome);
+        self.rest = self.after(&mut outcome);
+        let Outcome { id, result, .. } = outcome;
+        let delivery = HeaderValue::from_str(&id).ok();
+        let (name, pending, body) = match result {
+            Ok(Accepted::Delivered(body)) => ("delivered", false, body),
+            Ok(Accepted::Duplicate(Some(body))) => ("duplicate", false, body),
+            Ok(Accepted::Duplicate(None)) => ("duplicate", true, Vec::new()),
+            Ok(Accepted::Pending) => ("pending", true, Vec::new()),
+            Err(failure) => {
+                let mut problem = Problem::from(failure);
+                if let Some(id) = delivery {
+                    problem = problem.delivery(id);
+                }
+                return Err(problem);
+            }
+        };
+        self.log.outcome(name);
+
+        let (status, body) = match (pending, prefer.is_minimal()) {
+            (true, true) => (StatusCode::ACCEPTED, Vec::new()),
+            (true, false) if is_start => {
+                (StatusCode::ACCEPTED, format!(r#"{{"delivery":"{id}","state":"pending"}}"#).into_bytes())
+            }
+            (true, false) => (StatusCode::ACCEPTED, Vec::new()),
+            (false, true) => (StatusCode::NO_CONTENT, Vec::new()),
+            (false, false) => (StatusCode::OK, body),
+        };
         let mut response = Response::new(body);
-        if !response.body().is_empty() {
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *response.status_mut() = status;
+        let is_empty = response.body().is_empty();
+        let headers = response.headers_mut();
+        if !is_empty {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        response.headers_mut().insert(SLUICE_OUTCOME, HeaderValue::from_static("delivered"));
+        headers.insert(SLUICE_OUTCOME, HeaderValue::from_static(name));
+        headers.extend(delivery.map(|id| (SLUICE_DELIVERY, id)));
+        headers.extend(prefer.applied(pending).map(|applied| (PREFERENCE_APPLIED, applied)));
+        if pending && let Ok(location) = HeaderValue::from_str(&format!("/api/v2/deliveries/{id}")) {
+            headers.insert(LOCATION, location);
+        }
         Ok(response)
+    }
+
+    /// What is left to do after the answer: the call that goes on, or, after a sample of those that the engine has
+    /// answered, a look whether anything is pending.
+    fn after(&self, outcome: &mut Outcome<'o>) -> Option<Rest<'o>> {
+        if let Some(rest) = outcome.rest.take() {
+            return Some(Box::pin(async move { vec![log::report(&rest.await)] }));
+        }
+        let delivered = matches!(outcome.result, Ok(Accepted::Delivered(_)));
+        let sampled = DeliveryId::parse(&outcome.id).is_some_and(DeliveryId::is_sampled);
+        let gate = (delivered && sampled).then(|| self.gate().ok())??;
+        Some(Box::pin(async move {
+            match gate.drain(DRAIN_BUDGET).await {
+                Ok(drained) if drained.is_idle() => Vec::new(),
+                drained => vec![log::drained(gate.outside.now(), &drained)],
+            }
+        }))
     }
 }

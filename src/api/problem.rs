@@ -74,14 +74,20 @@ kinds! {
     Prefetch "prefetch" SERVICE_UNAVAILABLE Safe "A look ahead changes nothing";
     /// No callback is stored under this run and topic.
     NoCallback "no-callback" NOT_FOUND FixFirst "No such callback";
+    /// Another callback for the run and topic was accepted first.
+    CallbackConflict "callback-conflict" CONFLICT FixFirst "Another callback was first";
+    /// The idempotency key was used with another payload.
+    KeyReused "idempotency-key-reused" UNPROCESSABLE_ENTITY FixFirst "The idempotency key was used for something else";
+    /// No delivery is stored under this id.
+    NoDelivery "no-delivery" NOT_FOUND FixFirst "No such delivery";
+    /// The delivery is being sent.
+    UnderWay "under-way" CONFLICT Safe "The delivery is on its way";
+    /// A stored record can't be read.
+    Damaged "damaged" INTERNAL_SERVER_ERROR FixFirst "A stored record can't be read";
     /// The engine refused for good. It has the engine's status.
     Rejected "rejected" BAD_REQUEST FixFirst "The engine refused this";
-    /// The engine can't be reached, or says later.
-    EngineUnavailable "engine-unavailable" SERVICE_UNAVAILABLE Safe "The engine is not available";
     /// The engine gave no answer to rely on.
     EngineUnclear "engine-unclear" BAD_GATEWAY MayRepeat "The engine's answer did not arrive whole";
-    /// The engine's address, token or path is set wrong.
-    EngineMisconfigured "engine-misconfigured" BAD_GATEWAY Safe "Sluice is not set up to reach its engine";
     /// The store failed.
     StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE Safe "The key-value store is not available";
     /// A variable can't be used.
@@ -137,7 +143,14 @@ impl Problem {
         self.header(CACHE_CONTROL, "no-store")
     }
 
-    fn retry_after(self, wanted: Option<Duration>) -> Self {
+    /// The delivery that it is about.
+    pub fn delivery(mut self, id: HeaderValue) -> Self {
+        self.headers.push((super::SLUICE_DELIVERY, id));
+        self
+    }
+
+    /// When to ask again, within bounds.
+    pub fn retry_after(self, wanted: Option<Duration>) -> Self {
         let wait = wanted.unwrap_or(RETRY_AFTER_DEFAULT).clamp(Duration::from_secs(1), RETRY_AFTER_MAX);
         self.header(RETRY_AFTER, &wait.as_secs().to_string())
     }
@@ -180,10 +193,28 @@ impl Problem {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Store(_) => {
-                Self::new(Kind::StoreUnavailable, "nothing was sent to the engine; send it again, or see /readyz")
+            Failure::Store(_) | Failure::Unreachable { .. } | Failure::Later { .. } | Failure::Misconfigured { .. } => {
+                Self::new(
+                    Kind::StoreUnavailable,
+                    "it is neither with the engine nor stored; send it again, or see /readyz",
+                )
             }
-            Failure::Rejected { status, reason } => {
+            Failure::Conflict { status, received } => {
+                let detail = format!(
+                    "the wait was ended as {} by a callback that came at {}; this one says something else and changes nothing",
+                    status.as_str(),
+                    received.rfc3339()
+                );
+                Self::new(Kind::CallbackConflict, detail).header(super::SLUICE_OUTCOME, "rejected")
+            }
+            Failure::KeyReused { at } => {
+                let detail = format!(
+                    "this Idempotency-Key came with another payload, taken at {}: a new delivery needs a new key",
+                    at.rfc3339()
+                );
+                Self::new(Kind::KeyReused, detail).field("Idempotency-Key").header(super::SLUICE_OUTCOME, "rejected")
+            }
+            Failure::Rejected { status, reason } | Failure::UnknownRun { status, reason } => {
                 let because = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
                 let mut problem = Self::new(
                     Kind::Rejected,
@@ -197,19 +228,13 @@ impl From<Failure> for Problem {
                 problem.status = status;
                 problem
             }
-            Failure::Later { reason, retry_after } => {
-                Self::new(Kind::EngineUnavailable, format!("{reason}; it has not acted, send this again"))
-                    .retry_after(retry_after)
-            }
             Failure::Unclear { reason, retry_after } => Self::new(
                 Kind::EngineUnclear,
-                format!("{reason}; it may have acted, look there before you send this again"),
+                format!(
+                    "{reason}, and it could not be stored; it may have acted, look there before you send this again"
+                ),
             )
             .retry_after(retry_after),
-            Failure::Misconfigured { reason } => Self::new(
-                Kind::EngineMisconfigured,
-                format!("{reason}; who runs Sluice has to check engine_url and engine_token, then send this again"),
-            ),
         }
     }
 }
@@ -226,7 +251,8 @@ mod tests {
 
     #[test]
     fn a_retry_is_bounded_and_said_where_it_helps() {
-        let later = |seconds| Failure::Later { reason: String::new(), retry_after: Some(Duration::from_secs(seconds)) };
+        let later =
+            |seconds| Failure::Unclear { reason: String::new(), retry_after: Some(Duration::from_secs(seconds)) };
         for (seconds, said) in [(0, "1"), (120, "120"), (1_000_000, "3600")] {
             let response = Problem::from(later(seconds)).into_response();
             assert_eq!(response.headers()[RETRY_AFTER], said);
@@ -235,7 +261,8 @@ mod tests {
         for kind in Kind::ALL {
             let (_, status, ..) = kind.row();
             let response = Problem::new(*kind, "").into_response();
-            assert_eq!(response.headers().contains_key(RETRY_AFTER), status.is_server_error(), "{kind:?}");
+            let unavailable = matches!(status.as_u16(), 502 | 503);
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), unavailable, "{kind:?}");
         }
     }
 

@@ -64,6 +64,18 @@ impl Query {
         RunRef::parse(text).map_err(|e| unusable("ref", e))
     }
 
+    /// `dedup`: is the sender's key to be heeded?
+    pub(super) fn dedup(&self) -> Result<bool, Problem> {
+        match self.one("dedup")? {
+            None | Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            Some(_) => {
+                let detail = "`dedup` must be off, to take what was taken before once more; left out it is on";
+                Err(Problem::new(Kind::InvalidParameter, detail).field("dedup"))
+            }
+        }
+    }
+
     /// `topic`.
     pub(super) fn topic(&self) -> Result<Topic, Problem> {
         let text = self.one("topic")?.ok_or_else(|| missing("topic", "what the task of the run waits for"))?;

@@ -16,6 +16,20 @@ pub enum Route {
         /// The path segment, still percent-encoded.
         run: String,
     },
+    /// `/api/v2/deliveries`
+    Deliveries,
+    /// `/api/v2/deliveries/{id}`
+    Delivery {
+        /// The path segment.
+        id: String,
+    },
+    /// `/api/v2/deliveries/{id}/redeliver`
+    Redeliver {
+        /// The path segment.
+        id: String,
+    },
+    /// `/api/v2/deliveries/drain`
+    Drain,
     /// `/healthz`
     Health,
     /// `/readyz`
@@ -31,9 +45,16 @@ impl Route {
             "/api/v2/webhook" => Some(Self::Webhook),
             "/healthz" => Some(Self::Health),
             "/readyz" => Some(Self::Ready),
+            "/api/v2/deliveries" => Some(Self::Deliveries),
+            "/api/v2/deliveries/drain" => Some(Self::Drain),
             _ => {
-                let run = path.strip_prefix("/api/v2/callbacks/")?;
-                (!run.is_empty() && !run.contains('/')).then(|| Self::Callbacks { run: run.to_owned() })
+                let segments: Vec<_> = path.strip_prefix("/api/v2/")?.split('/').collect();
+                match *segments.as_slice() {
+                    ["callbacks", run] if !run.is_empty() => Some(Self::Callbacks { run: run.to_owned() }),
+                    ["deliveries", id] if !id.is_empty() => Some(Self::Delivery { id: id.to_owned() }),
+                    ["deliveries", id, "redeliver"] if !id.is_empty() => Some(Self::Redeliver { id: id.to_owned() }),
+                    _ => None,
+                }
             }
         }
     }
@@ -41,9 +62,10 @@ impl Route {
     /// Its methods, as `Allow` lists them.
     pub fn methods(&self) -> &'static str {
         match self {
-            Self::Event | Self::Webhook => "POST",
+            Self::Event | Self::Webhook | Self::Redeliver { .. } | Self::Drain => "POST",
             Self::Callback => "GET, HEAD, POST",
-            Self::Callbacks { .. } | Self::Health | Self::Ready => "GET, HEAD",
+            Self::Callbacks { .. } | Self::Deliveries | Self::Health | Self::Ready => "GET, HEAD",
+            Self::Delivery { .. } => "DELETE, GET, HEAD",
         }
     }
 
@@ -59,6 +81,10 @@ impl Route {
             Self::Callback => "/api/v2/callback",
             Self::Webhook => "/api/v2/webhook",
             Self::Callbacks { .. } => "/api/v2/callbacks/{run}",
+            Self::Deliveries => "/api/v2/deliveries",
+            Self::Delivery { .. } => "/api/v2/deliveries/{id}",
+            Self::Redeliver { .. } => "/api/v2/deliveries/{id}/redeliver",
+            Self::Drain => "/api/v2/deliveries/drain",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
         }

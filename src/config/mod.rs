@@ -4,6 +4,7 @@ mod secret;
 
 use std::time::Duration;
 
+use crate::delivery::Limits;
 use crate::engine::EngineUrl;
 use crate::ports::{Timeouts, Variables};
 use crate::time::Retention;
@@ -20,6 +21,17 @@ pub struct Fault {
     pub problem: String,
 }
 
+/// What it takes to bring a delivery to the engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How the engine is called.
+    pub engine: EngineSettings,
+    /// How long a delivery is tried.
+    pub limits: Limits,
+    /// `retention_hours`.
+    pub retention: Retention,
+}
+
 /// How the engine is called.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
@@ -31,15 +43,31 @@ pub struct EngineSettings {
     pub start: bool,
     /// `engine_connect_ms`, `engine_timeout_ms`.
     pub timeouts: Timeouts,
+    /// `engine_wait_ms`: how long a sender is kept waiting.
+    pub wait: Duration,
 }
 
-/// Everything that says how the engine is called.
-pub fn engine(variables: &impl Variables) -> Result<EngineSettings, Fault> {
-    Ok(EngineSettings {
-        url: engine_url(variables)?,
-        token: engine_token(variables)?,
-        start: engine_start(variables)?,
-        timeouts: Timeouts { connect: engine_connect(variables)?, total: engine_timeout(variables)? },
+/// Everything that a delivery needs.
+pub fn settings(variables: &impl Variables) -> Result<Settings, Fault> {
+    let timeouts = Timeouts {
+        connect: milliseconds(variables, "engine_connect_ms")?,
+        total: milliseconds(variables, "engine_timeout_ms")?,
+    };
+    Ok(Settings {
+        engine: EngineSettings {
+            url: engine_url(variables)?,
+            token: secret(variables, "engine_token")?,
+            start: engine_start(variables)?,
+            timeouts,
+            wait: milliseconds(variables, "engine_wait_ms")?,
+        },
+        limits: Limits {
+            max_age: retry_max_age(variables)?,
+            max_attempts: retry_max_attempts(variables)?,
+            early: callback_early(variables)?,
+            engine_timeout: timeouts.total,
+        },
+        retention: retention(variables)?,
     })
 }
 
@@ -47,20 +75,24 @@ fn engine_url(variables: &impl Variables) -> Result<EngineUrl, Fault> {
     parse(variables, "engine_url", |text| EngineUrl::parse(text).map_err(|e| e.to_string()))
 }
 
-fn engine_token(variables: &impl Variables) -> Result<Option<Secret>, Fault> {
-    secret(variables, "engine_token")
-}
-
 fn engine_start(variables: &impl Variables) -> Result<bool, Fault> {
     parse(variables, "engine_start", |text| text.parse().map_err(|_| "must be `true` or `false`".to_owned()))
 }
 
-fn engine_connect(variables: &impl Variables) -> Result<Duration, Fault> {
-    milliseconds(variables, "engine_connect_ms")
+/// `retry_max_hours`.
+fn retry_max_age(variables: &impl Variables) -> Result<Duration, Fault> {
+    let hours = |text: &str| number(text, 1_u64, u64::from(Retention::MAX_HOURS));
+    parse(variables, "retry_max_hours", hours).map(|hours| Duration::from_secs(hours.saturating_mul(3_600)))
 }
 
-fn engine_timeout(variables: &impl Variables) -> Result<Duration, Fault> {
-    milliseconds(variables, "engine_timeout_ms")
+/// `retry_max_attempts`.
+fn retry_max_attempts(variables: &impl Variables) -> Result<u32, Fault> {
+    parse(variables, "retry_max_attempts", |text| number(text, 1, 1_000_000))
+}
+
+/// `callback_early_ms`: up to a day.
+fn callback_early(variables: &impl Variables) -> Result<Duration, Fault> {
+    parse(variables, "callback_early_ms", |text| number(text, 0_u64, 86_400_000)).map(Duration::from_millis)
 }
 
 /// `max_body_bytes`: the largest body that is taken.
@@ -87,12 +119,16 @@ pub fn operator_token(variables: &impl Variables) -> Result<Option<Secret>, Faul
 pub fn check(variables: &impl Variables) -> Vec<Fault> {
     let faults = [
         engine_url(variables).err(),
-        engine_token(variables).err(),
+        secret(variables, "engine_token").err(),
         engine_start(variables).err(),
-        engine_connect(variables).err(),
-        engine_timeout(variables).err(),
+        milliseconds(variables, "engine_connect_ms").err(),
+        milliseconds(variables, "engine_timeout_ms").err(),
+        milliseconds(variables, "engine_wait_ms").err(),
         max_body(variables).err(),
         retention(variables).err(),
+        retry_max_age(variables).err(),
+        retry_max_attempts(variables).err(),
+        callback_early(variables).err(),
         operator_token(variables).err(),
     ];
     faults.into_iter().flatten().collect()

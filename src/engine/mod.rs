@@ -7,56 +7,12 @@ mod url;
 use std::time::Duration;
 
 use http::StatusCode;
-use serde::Serialize;
-use serde_json::value::RawValue;
-
-use crate::reference::WorkflowRef;
 
 pub use url::{EngineUrl, EngineUrlError};
 
 /// Most bytes of an answer that are read. A WorkflowRun carries its params, so it is larger than what started it: a
 /// structured event is sent as `event`, as `data`, and as the members of `data`.
 pub const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
-
-/// What made the run start, in the engine's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Trigger {
-    /// A webhook by `?ref=`.
-    Webhook,
-    /// A CloudEvent.
-    Event,
-}
-
-/// The name of a param: ours, or a member's, in its own spelling.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(untagged)]
-pub enum ParamName<'a> {
-    /// One that the contract fixes.
-    Fixed(&'static str),
-    /// A JSON string token.
-    Member(&'a RawValue),
-}
-
-/// A param of a run.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Param<'a> {
-    /// Its name.
-    pub name: ParamName<'a>,
-    /// Its value, as it was sent.
-    pub value: &'a RawValue,
-}
-
-/// A run to start.
-#[derive(Clone, Debug)]
-pub struct Start<'a> {
-    /// Of which workflow.
-    pub workflow: WorkflowRef,
-    /// Why.
-    pub trigger: Trigger,
-    /// With what.
-    pub params: Vec<Param<'a>>,
-}
 
 /// What an answer of the engine means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +27,13 @@ pub enum Verdict {
         /// The engine's status, which the sender gets too.
         status: StatusCode,
         /// The engine's own code for the reason, such as `WORKFLOW_INVALID_REFERENCE`.
+        reason: Option<String>,
+    },
+    /// It doesn't know the run.
+    UnknownRun {
+        /// The engine's status, which the sender gets too.
+        status: StatusCode,
+        /// The engine's own code for the reason.
         reason: Option<String>,
     },
     /// Not now, and it has not acted.
@@ -92,4 +55,15 @@ pub enum Verdict {
         /// The engine's status.
         status: StatusCode,
     },
+}
+
+/// What the engine says when it is asked for the run of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It has this WorkflowRun.
+    Run(Vec<u8>),
+    /// It has none.
+    None,
+    /// It said neither.
+    Failed(Verdict),
 }

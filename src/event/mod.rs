@@ -124,6 +124,11 @@ pub fn read<'a>(
     }
 }
 
+/// The `data` of an event in the JSON format, or the text of its `data_base64`: what [`Event::data`] is when it is read.
+pub fn data(whole: &RawValue) -> Option<&RawValue> {
+    structured::data(whole)
+}
+
 const SPEC_VERSION: &str = "must be \"1.0\" (CloudEvents 1.0.2, specversion)";
 
 /// The attributes that every event has, by name: `id`, `source`, `type`, and a `specversion` that is known.

@@ -27,6 +27,12 @@ pub(super) fn read(body: &[u8]) -> Result<Event<'_>, EventError> {
     Ok(Event { id, source, kind, subject, json: Cow::Borrowed(whole), data: data.map(Cow::Borrowed) })
 }
 
+/// The data of an event that was read before.
+pub(super) fn data(whole: &RawValue) -> Option<&RawValue> {
+    let members = Members::of(whole);
+    members.one("data").ok().flatten().or_else(|| members.present("data_base64").ok().flatten())
+}
+
 /// The members of the event by name.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 

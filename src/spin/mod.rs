@@ -40,13 +40,19 @@ mod bindings {
 #[http_component]
 async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
     let started = monotonic_clock::now();
-    let answer = api::handle(&Spin, incoming::request(request)).await;
+    let spin = Spin;
+    let answer = api::handle(&spin, incoming::request(request)).await;
     if let Err(error) = incoming::respond(answer.response, responder).await {
         eprintln!("the answer was not sent: {error:#}");
     }
     let duration = Duration::from_nanos(monotonic_clock::now().saturating_sub(started));
     // Whole microseconds: more digits would say more than the clock knows.
     println!("{}", answer.log.to_json((duration.as_secs_f64() * 1e6).round() / 1e3));
+    if let Some(rest) = answer.rest {
+        for line in rest.await {
+            println!("{line}");
+        }
+    }
 }
 
 /// The host.
@@ -87,6 +93,10 @@ impl ports::Store for Spin {
     async fn exists(&self, key: &str) -> Result<bool, StoreError> {
         self.store()?.exists(key).map_err(store_error)
     }
+
+    async fn keys(&self) -> Result<Vec<String>, StoreError> {
+        self.store()?.get_keys().map_err(store_error)
+    }
 }
 
 impl ports::Engine for Spin {
@@ -100,6 +110,10 @@ impl ports::Clock for Spin {
     fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        wait::sleep(duration).await;
     }
 
     fn entropy(&self) -> u128 {

@@ -19,7 +19,7 @@ pub(super) async fn at_most<T>(limit: Duration, future: impl Future<Output = T>)
     }
 }
 
-async fn sleep(duration: Duration) {
+pub(super) async fn sleep(duration: Duration) {
     let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let deadline = monotonic_clock::now().saturating_add(nanoseconds);
     // The clock decides, not the pollable: a fresh one for an instant in the past says "not ready".

@@ -1,79 +1,66 @@
-//! Boomerang Flow v4, its internal API v1: `WorkflowControllerV1`, `WorkflowRunControllerV1` and `BoomerangError` of
-//! boomerang-io/flow.services.
+//! What the engine's answers mean.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, Method, Request, Response};
-use serde::{Deserialize, Serialize};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Response, StatusCode};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{EngineUrl, Param, ParamName, Start, Trigger, Verdict};
-use crate::callback::{Callback, Status};
+use super::DELIVERY_LABEL;
+use crate::delivery::Work;
+use crate::engine::{Finding, Verdict};
 use crate::json;
 use crate::time::Timestamp;
 
-/// The label by which the run of a delivery is found again.
-pub const DELIVERY_LABEL: &str = "sluice.dev/delivery";
+/// The engine's code for a run that it doesn't know; it comes with a 400 (`BoomerangError`, 1301).
+const UNKNOWN_RUN: &str = "WORKFLOWRUN_INVALID_REFERENCE";
 
-/// A request that can't be built: the engine's URL and the reference are checked, so nothing that a sender did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the request to the engine can't be built")]
-pub struct RequestError;
+/// Reads the answer to [`bring`](super::bring).
+pub type Reader = fn(Response<Vec<u8>>, Timestamp) -> Verdict;
 
-/// `POST /api/v1/workflow/{ref}/submit?start={bool}`.
-pub fn submit(
-    engine: &EngineUrl,
-    start: &Start<'_>,
-    auto_start: bool,
-    mark: &str,
-) -> Result<Request<Vec<u8>>, RequestError> {
-    #[derive(Serialize)]
-    struct Submit<'a> {
-        trigger: Trigger,
-        params: &'a [Param<'a>],
-        labels: BTreeMap<&'a str, &'a str>,
+/// What reads the answer to [`bring`](super::bring).
+pub fn reader(work: &Work<'_>) -> Reader {
+    match work {
+        Work::Start(_) => read_submit,
+        Work::Resolve(_) => read_event,
     }
-    let labels = BTreeMap::from([(DELIVERY_LABEL, mark)]);
-    let body = Submit { trigger: start.trigger, params: &start.params, labels };
-    let path = format!("/api/v1/workflow/{}/submit?start={auto_start}", start.workflow.to_segment());
-    request(engine, Method::POST, &path, &body)
 }
 
-/// `PUT /api/v1/workflowrun/{ref}/event`.
-pub fn event(engine: &EngineUrl, callback: &Callback<'_>) -> Result<Request<Vec<u8>>, RequestError> {
-    #[derive(Serialize)]
-    struct Event<'a> {
-        topic: &'a str,
-        status: Status,
-        results: Vec<Param<'a>>,
+/// What the answer to [`find`](super::find) means. An engine that leaves the label out of account must not pass for one
+/// that has the run, so the run has to carry it.
+pub fn read_found(mark: &str, answer: Response<Vec<u8>>, now: Timestamp) -> Finding {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow)]
+        content: Vec<&'a RawValue>,
     }
-    let results = callback.payload.map(|value| Param { name: ParamName::Fixed("data"), value });
-    let body =
-        Event { topic: callback.topic.as_str(), status: callback.status, results: results.into_iter().collect() };
-    request(engine, Method::PUT, &format!("/api/v1/workflowrun/{}/event", callback.run.to_segment()), &body)
+    #[derive(Deserialize)]
+    struct Labelled {
+        labels: BTreeMap<String, String>,
+    }
+    let status = answer.status();
+    let body = match judge(answer, now, |body| json::object(body).is_ok()) {
+        Verdict::Accepted { body } => body,
+        failed => return Finding::Failed(failed),
+    };
+    let page = json::object(&body).ok().and_then(|page| serde_json::from_str::<Page<'_>>(page.get()).ok());
+    match page.map(|page| page.content.first().copied().map(RawValue::get)) {
+        Some(None) => Finding::None,
+        Some(Some(run))
+            if serde_json::from_str::<Labelled>(run)
+                .is_ok_and(|run| run.labels.get(DELIVERY_LABEL).is_some_and(|label| label == mark)) =>
+        {
+            Finding::Run(run.as_bytes().to_vec())
+        }
+        _ => Finding::Failed(Verdict::Unclear { status, retry_after: None }),
+    }
 }
 
-fn request(
-    engine: &EngineUrl,
-    method: Method,
-    path: &str,
-    body: &impl Serialize,
-) -> Result<Request<Vec<u8>>, RequestError> {
-    let uri = engine.join(path).ok_or(RequestError)?;
-    let body = serde_json::to_vec(body).map_err(|_| RequestError)?;
-    Request::builder()
-        .method(method)
-        .uri(uri)
-        .header(CONTENT_TYPE, "application/json")
-        .body(body)
-        .map_err(|_| RequestError)
-}
-
-/// What the answer to [`submit`] means: a 2xx counts only with a WorkflowRun in it, for a login page is a 200 too.
-pub fn read_submit(answer: Response<Vec<u8>>, now: Timestamp) -> Verdict {
-    read(answer, now, |body| {
+/// What the answer to a submit means: a 2xx counts only with a WorkflowRun in it, for a login page is a 200 too.
+fn read_submit(answer: Response<Vec<u8>>, now: Timestamp) -> Verdict {
+    judge(answer, now, |body| {
         #[derive(Deserialize)]
         struct WorkflowRun<'a> {
             #[serde(borrow)]
@@ -85,15 +72,20 @@ pub fn read_submit(answer: Response<Vec<u8>>, now: Timestamp) -> Verdict {
     })
 }
 
-/// What the answer to [`event`] means: a 2xx counts when it is empty, as the engine's is, or JSON.
-pub fn read_event(answer: Response<Vec<u8>>, now: Timestamp) -> Verdict {
-    match read(answer, now, |body| body.trim_ascii().is_empty() || json::value(body).is_ok()) {
+/// What the answer to an event means: a 2xx counts when it is empty, as the engine's is, or JSON.
+fn read_event(answer: Response<Vec<u8>>, now: Timestamp) -> Verdict {
+    match judge(answer, now, |body| body.trim_ascii().is_empty() || json::value(body).is_ok()) {
         Verdict::Accepted { .. } => Verdict::Accepted { body: Vec::new() },
+        Verdict::Refused { status, reason }
+            if status == StatusCode::NOT_FOUND || reason.as_deref() == Some(UNKNOWN_RUN) =>
+        {
+            Verdict::UnknownRun { status, reason }
+        }
         other => other,
     }
 }
 
-fn read(answer: Response<Vec<u8>>, now: Timestamp, is_ours: impl Fn(&[u8]) -> bool) -> Verdict {
+fn judge(answer: Response<Vec<u8>>, now: Timestamp, is_ours: impl Fn(&[u8]) -> bool) -> Verdict {
     let (parts, body) = answer.into_parts();
     let (status, retry_after) = (parts.status, retry_after(&parts.headers, now));
     match status.as_u16() {
@@ -140,57 +132,10 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
-
     use super::*;
-    use crate::reference::{RunRef, Topic, WorkflowRef};
 
     fn answer(status: u16, body: &str) -> Response<Vec<u8>> {
         Response::builder().status(status).body(body.as_bytes().to_vec()).unwrap()
-    }
-
-    fn engine() -> EngineUrl {
-        EngineUrl::parse("http://engine:8080").unwrap()
-    }
-
-    fn raw(json: &str) -> &RawValue {
-        serde_json::from_str(json).unwrap()
-    }
-
-    #[test]
-    fn a_submit_is_as_the_contract_says() {
-        let params = vec![
-            Param { name: ParamName::Fixed("data"), value: raw(r#"{"n":12345678901234567890,"a":1,"a":2}"#) },
-            Param { name: ParamName::Member(raw(r#""\u0061""#)), value: raw("1.417566161e9") },
-        ];
-        let start = Start { workflow: WorkflowRef::parse("my flow").unwrap(), trigger: Trigger::Webhook, params };
-        let request = submit(&engine(), &start, true, "01J").unwrap();
-        assert_eq!(request.method(), Method::POST);
-        assert_eq!(request.uri(), "http://engine:8080/api/v1/workflow/my%20flow/submit?start=true");
-        assert_eq!(
-            String::from_utf8_lossy(request.body()),
-            r#"{"trigger":"webhook","params":[{"name":"data","value":{"n":12345678901234567890,"a":1,"a":2}},{"name":"\u0061","value":1.417566161e9}],"labels":{"sluice.dev/delivery":"01J"}}"#
-        );
-    }
-
-    #[test]
-    fn an_event_is_as_the_contract_says() {
-        let mut callback = Callback {
-            run: RunRef::parse("5f1").unwrap(),
-            topic: Topic::parse("a \"b\"").unwrap(),
-            status: Status::Failed,
-            payload: Some(raw(r#"{"ok":1e2}"#)),
-        };
-        let request = event(&engine(), &callback).unwrap();
-        assert_eq!(request.method(), Method::PUT);
-        assert_eq!(request.uri(), "http://engine:8080/api/v1/workflowrun/5f1/event");
-        assert_eq!(
-            String::from_utf8_lossy(request.body()),
-            r#"{"topic":"a \"b\"","status":"failed","results":[{"name":"data","value":{"ok":1e2}}]}"#
-        );
-        callback.payload = None;
-        let request = event(&engine(), &callback).unwrap();
-        assert_eq!(String::from_utf8_lossy(request.body()), r#"{"topic":"a \"b\"","status":"failed","results":[]}"#);
     }
 
     #[test]
@@ -202,6 +147,7 @@ mod tests {
                     assert_eq!(same.as_u16(), status);
                     "refused"
                 }
+                Verdict::UnknownRun { .. } => "unknown",
                 Verdict::Later { .. } => "later",
                 Verdict::Unclear { .. } => "unclear",
                 Verdict::Misconfigured { .. } => "misconfigured",
@@ -262,5 +208,40 @@ mod tests {
         assert_eq!(after("Thu, 01 Jan 1970 00:01:00 GMT", 20_000), Some(Duration::from_secs(40)));
         assert_eq!(after("Thu, 01 Jan 1970 00:01:00 GMT", 90_000), Some(Duration::ZERO));
         assert_eq!(after("soon", 0), None);
+    }
+
+    #[test]
+    fn an_unknown_run_is_told_from_other_refusals() {
+        let unknown = r#"{"code":1301,"reason":"WORKFLOWRUN_INVALID_REFERENCE"}"#;
+        for (status, body) in [(400, unknown), (404, ""), (404, "{}"), (404, unknown)] {
+            assert!(matches!(read_event(answer(status, body), Timestamp(0)), Verdict::UnknownRun { .. }), "{body}");
+            assert!(matches!(read_submit(answer(status, body), Timestamp(0)), Verdict::Refused { .. }), "{body}");
+        }
+        for (status, body) in [(400, ""), (400, r#"{"reason":"WORKFLOW_INVALID_REFERENCE"}"#), (409, ""), (422, "")] {
+            assert!(matches!(read_event(answer(status, body), Timestamp(0)), Verdict::Refused { .. }), "{body}");
+        }
+        assert!(matches!(read_event(answer(404, "<html>"), Timestamp(0)), Verdict::Misconfigured { .. }));
+    }
+
+    #[test]
+    fn a_found_run_carries_the_label() {
+        let run = r#"{"id":"5f1","labels":{"sluice.dev/delivery":"M","a":"b"}}"#;
+        let found = |status, body: &str| read_found("M", answer(status, body), Timestamp(0));
+        assert_eq!(found(200, &format!(r#"{{"content":[{run}],"last":true}}"#)), Finding::Run(run.as_bytes().to_vec()));
+        assert_eq!(found(200, r#"{"content":[],"empty":true}"#), Finding::None);
+        for body in [
+            r#"{"content":[{"id":"5f1","labels":{"sluice.dev/delivery":"N"}}]}"#,
+            r#"{"content":[{"id":"5f1","labels":{}}]}"#,
+            r#"{"content":[{"id":"5f1"}]}"#,
+            r#"{"content":null}"#,
+            "{}",
+            "[]",
+            "<html>",
+            "",
+        ] {
+            assert!(matches!(found(200, body), Finding::Failed(Verdict::Unclear { .. })), "{body}");
+        }
+        assert!(matches!(found(503, ""), Finding::Failed(Verdict::Later { .. })));
+        assert!(matches!(found(401, ""), Finding::Failed(Verdict::Misconfigured { .. })));
     }
 }

@@ -1,0 +1,290 @@
+//! What an operator may see and do: stored deliveries, the drain, the callbacks of a run.
+
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Response, StatusCode};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::Call;
+use super::problem::{Kind, Problem};
+use super::query::{Query, decode, unusable};
+use crate::callback::{Record, State, Status};
+use crate::config;
+use crate::delivery::{Delivery, DeliveryId, Work};
+use crate::engine::boomerang;
+use crate::gateway::Gate;
+use crate::gateway::operator::{OperatorError, Redelivered, Stored};
+use crate::ports::Outside;
+use crate::reference::RunRef;
+
+/// How long a drain that was asked for may take: platforms end a request after 30 s.
+const BUDGET: Duration = Duration::from_secs(25);
+
+/// How many deliveries a page has, if nothing is said, and at most.
+const PAGE: [usize; 2] = [50, 500];
+
+/// A delivery in a list.
+#[derive(Serialize)]
+struct Listed<'a> {
+    id: String,
+    kind: &'static str,
+    r#ref: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<&'a str>,
+    state: &'static str,
+    received: String,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_failure: Option<&'a str>,
+}
+
+impl<'a> Listed<'a> {
+    fn of(stored: Stored, delivery: &'a Delivery<'_>) -> Self {
+        let topic = match &delivery.work {
+            Work::Start(_) => None,
+            Work::Resolve(callback) => Some(callback.topic.as_str()),
+        };
+        Self {
+            id: delivery.id.to_string(),
+            kind: delivery.work.kind(),
+            r#ref: delivery.work.reference(),
+            topic,
+            state: stored.as_str(),
+            received: delivery.received.rfc3339(),
+            attempts: delivery.attempts,
+            next_attempt: (stored == Stored::Pending).then(|| delivery.next_attempt.rfc3339()),
+            last_failure: delivery.last_failure(),
+        }
+    }
+}
+
+/// `GET /api/v2/deliveries`
+pub(super) async fn list(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
+    let gate = open(call)?;
+    let query = Query::parse(call.query)?;
+    let wrong = |name: &'static str, rule: String| {
+        Problem::new(Kind::InvalidParameter, format!("`{name}` must be {rule}")).field(name)
+    };
+    let stored = match query.one("state")? {
+        None | Some("pending") => Stored::Pending,
+        Some("dead") => Stored::Dead,
+        Some(_) => return Err(wrong("state", "pending or dead; left out it is pending".to_owned())),
+    };
+    let [usual, most] = PAGE;
+    let limit = match query.one("limit")? {
+        None => usual,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=most).contains(limit))
+            .ok_or_else(|| wrong("limit", format!("a whole number from 1 to {most}")))?,
+    };
+    let after = query
+        .one("after")?
+        .map(|text| {
+            DeliveryId::parse(text).ok_or_else(|| wrong("after", "the id of a delivery, as `next` gave it".to_owned()))
+        })
+        .transpose()?;
+    let page = gate.list(stored, limit, after).await.map_err(|error| refuse(call, error.into()))?;
+
+    #[derive(Serialize)]
+    struct View<'a> {
+        deliveries: Vec<Listed<'a>>,
+        next: Option<String>,
+    }
+    for (id, delivery) in &page.deliveries {
+        if delivery.is_none() {
+            call.log.warning(format!("the stored delivery {id} can't be read"));
+        }
+    }
+    let readable = page.deliveries.iter().filter_map(|(_, delivery)| delivery.as_ref());
+    let deliveries = readable.map(|delivery| Listed::of(stored, delivery)).collect();
+    Ok(json(StatusCode::OK, &View { deliveries, next: page.next.map(|id| id.to_string()) }))
+}
+
+/// `GET` and `DELETE /api/v2/deliveries/{id}`
+pub(super) async fn one(call: &mut Call<'_, '_, impl Outside>, id: &str) -> Result<Response<Vec<u8>>, Problem> {
+    let gate = open(call)?;
+    let id = delivery_id(id)?;
+    if call.method == Method::DELETE {
+        gate.delete(id).await.map_err(|error| refuse(call, error))?;
+        let mut response = no_store(Response::default());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(response);
+    }
+    let (stored, delivery) = gate.show(id).await.map_err(|error| refuse(call, error))?;
+
+    #[derive(Serialize)]
+    struct View<'a> {
+        #[serde(flatten)]
+        listed: Listed<'a>,
+        history: Vec<Attempt<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<&'a str>,
+        request: Option<RequestView<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Attempt<'a> {
+        at: String,
+        failure: &'a str,
+    }
+    #[derive(Serialize)]
+    struct RequestView<'a> {
+        method: &'a str,
+        path: &'a str,
+        body: Option<&'a RawValue>,
+    }
+    let engine = &gate.settings.engine;
+    let request = boomerang::bring(&engine.url, engine.start, &delivery).ok();
+    let request = request.as_ref().map(|request| RequestView {
+        method: request.method().as_str(),
+        path: request.uri().path_and_query().map_or("/", |path| path.as_str()),
+        body: serde_json::from_slice(request.body()).ok(),
+    });
+    let history = delivery.history.iter();
+    let view = View {
+        listed: Listed::of(stored, &delivery),
+        history: history.map(|attempt| Attempt { at: attempt.at.rfc3339(), failure: &attempt.failure }).collect(),
+        key: delivery.key.as_ref().map(|claimed| claimed.key.hash()),
+        request,
+    };
+    Ok(json(StatusCode::OK, &view))
+}
+
+/// `POST /api/v2/deliveries/{id}/redeliver`
+pub(super) async fn redeliver(call: &mut Call<'_, '_, impl Outside>, id: &str) -> Result<Response<Vec<u8>>, Problem> {
+    let gate = open(call)?;
+    let id = delivery_id(id)?;
+    let redelivered = gate.redeliver(id).await.map_err(|error| refuse(call, error))?;
+
+    #[derive(Serialize)]
+    struct View {
+        delivery: String,
+        state: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        last_failure: Option<String>,
+    }
+    let (status, state, last_failure) = match redelivered {
+        Redelivered::Delivered => (StatusCode::OK, "delivered", None),
+        Redelivered::Dropped => (StatusCode::OK, "dropped", None),
+        Redelivered::Dead(why) => (StatusCode::OK, "dead", Some(why)),
+        Redelivered::Pending(why) => (StatusCode::ACCEPTED, "pending", why),
+    };
+    Ok(json(status, &View { delivery: id.to_string(), state, last_failure }))
+}
+
+/// `POST /api/v2/deliveries/drain`
+pub(super) async fn drain(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
+    let drained = open(call)?.drain(BUDGET).await.map_err(|error| refuse(call, error.into()))?;
+    for warning in &drained.warnings {
+        call.log.warning(warning.clone());
+    }
+    Ok(json(StatusCode::OK, &drained))
+}
+
+/// `GET /api/v2/callbacks/{run}`: with `topic` the callback that was accepted, without it all of the run.
+pub(super) async fn recall(call: &mut Call<'_, '_, impl Outside>, run: &str) -> Result<Response<Vec<u8>>, Problem> {
+    let gate = open(call)?;
+    let Some(run) = decode(run) else {
+        let detail = "the run in the path is not UTF-8 once percent-decoded";
+        return Err(Problem::new(Kind::InvalidParameter, detail).field("run"));
+    };
+    let run = RunRef::parse(&run).map_err(|error| unusable("run", error))?;
+    let query = Query::parse(call.query)?;
+    if query.one("topic")?.is_none() {
+        let records = gate.recall_all(&run).await.map_err(|error| refuse(call, error))?;
+        #[derive(Serialize)]
+        struct View<'a> {
+            run: &'a str,
+            callbacks: Vec<CallbackView<'a>>,
+        }
+        let view = View { run: run.as_str(), callbacks: records.iter().map(CallbackView::of).collect() };
+        return Ok(json(StatusCode::OK, &view));
+    }
+    let topic = query.topic()?;
+    let record = gate.recall(&run, &topic).await.map_err(|error| refuse(call, error))?;
+    let record = record.ok_or_else(|| {
+        let detail = "no callback for this run and topic is stored, or it is older than retention_hours";
+        Problem::new(Kind::NoCallback, detail).field("topic")
+    })?;
+    Ok(json(StatusCode::OK, &CallbackView::of(&record)))
+}
+
+#[derive(Serialize)]
+struct CallbackView<'a> {
+    run: &'a str,
+    topic: &'a str,
+    status: Status,
+    payload: Option<&'a RawValue>,
+    received: String,
+    state: State,
+}
+
+impl<'a> CallbackView<'a> {
+    fn of(record: &'a Record) -> Self {
+        Self {
+            run: &record.run,
+            topic: &record.topic,
+            status: record.status,
+            payload: record.payload.as_deref(),
+            received: record.received.rfc3339(),
+            state: record.state,
+        }
+    }
+}
+
+/// `operator_token` by `Authorization: Bearer` (RFC 6750). Not set: the path isn't there at all.
+fn open<'o, O: Outside>(call: &Call<'_, 'o, O>) -> Result<Gate<'o, O>, Problem> {
+    let Some(token) = config::operator_token(call.outside)? else {
+        return Err(Problem::new(Kind::NotFound, "this path is there once operator_token is set"));
+    };
+    let given = call.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
+        let (scheme, given) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| given.trim())
+    });
+    match given {
+        Some(given) if token.matches(given) => call.gate(),
+        _ => {
+            let detail = "send the operator token as Authorization: Bearer";
+            Err(Problem::new(Kind::Unauthorized, detail).field("Authorization"))
+        }
+    }
+}
+
+fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
+    let unknown = || Problem::new(Kind::NoDelivery, OperatorError::Unknown.to_string()).field("id");
+    DeliveryId::parse(text).ok_or_else(unknown)
+}
+
+fn refuse(call: &mut Call<'_, '_, impl Outside>, error: OperatorError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        OperatorError::Store(_) => {
+            call.log.warning(detail);
+            Problem::new(Kind::StoreUnavailable, "ask again, or see /readyz")
+        }
+        OperatorError::Unknown => Problem::new(Kind::NoDelivery, detail).field("id"),
+        OperatorError::Damaged => {
+            call.log.warning(detail.clone());
+            Problem::new(Kind::Damaged, format!("{detail}: DELETE forgets it"))
+        }
+        OperatorError::UnderWay => Problem::new(Kind::UnderWay, detail).field("id").retry_after(None),
+    }
+}
+
+fn json(status: StatusCode, view: &impl Serialize) -> Response<Vec<u8>> {
+    let mut response = Response::new(serde_json::to_vec(view).unwrap_or_default());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    no_store(response)
+}
+
+/// What is stored for an operator is kept nowhere else.
+fn no_store(mut response: Response<Vec<u8>>) -> Response<Vec<u8>> {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,70 @@
+//! The id of a delivery.
+
+use std::fmt;
+
+use crate::time::Timestamp;
+
+/// The id of a delivery: a ULID, so that ids sort by time of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeliveryId(ulid::Ulid);
+
+impl DeliveryId {
+    /// An id for what arrives `now`; `entropy` tells apart what arrives in the same millisecond.
+    pub fn new(now: Timestamp, entropy: u128) -> Self {
+        Self(ulid::Ulid::from_parts(now.0, entropy))
+    }
+
+    /// Reads an id in its canonical form; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        // Lower case is read too, and would be another key.
+        text.parse().ok().map(Self).filter(|id| id.to_string() == text)
+    }
+
+    /// Bits that differ from id to id and from turn to turn, for jitter: SplitMix64 over the id's random part.
+    pub fn spread(self, turn: u32) -> u64 {
+        let mut bits = (u64::from(turn).wrapping_add(1))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .wrapping_add(u64::try_from(self.0.random() & u128::from(u64::MAX)).unwrap_or_default());
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+
+    /// One of 16, by the last digit: the sample of answers after which someone looks whether anything is pending.
+    pub fn is_sampled(self) -> bool {
+        self.0.random().trailing_zeros() >= 4
+    }
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_of_arrival() {
+        let (earlier, later) = (DeliveryId::new(Timestamp(1), u128::MAX), DeliveryId::new(Timestamp(2), 0));
+        assert!(earlier < later && earlier.to_string() < later.to_string());
+        assert_eq!(earlier.to_string().len(), 26);
+    }
+
+    #[test]
+    fn only_the_canonical_text_is_an_id() {
+        let id = DeliveryId::new(Timestamp(1_795_509_000_000), 7);
+        assert_eq!(DeliveryId::parse(&id.to_string()), Some(id));
+        for text in ["", "drain", &id.to_string().to_lowercase(), &format!("{id}0"), "8ZZZZZZZZZZZZZZZZZZZZZZZZZ"] {
+            assert_eq!(DeliveryId::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_of_sixteen_is_sampled() {
+        let sampled = (0..1_600).filter(|n| DeliveryId::new(Timestamp(0), *n).is_sampled());
+        assert_eq!(sampled.count(), 100);
+    }
+}
