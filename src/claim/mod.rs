@@ -120,8 +120,10 @@ impl Claimant<'_> {
         let door = self.key.register(Register::Door, present);
         // Read just before it is written: whoever may be written off is seen.
         if let Some(there) = outside.get(&door).await? {
-            if let Some(done) = outside.get(&self.key.register(Register::Done, present)).await? {
-                return Ok(Claim::Settled(done));
+            for window in [present, previous] {
+                if let Some(done) = outside.get(&self.key.register(Register::Done, window)).await? {
+                    return Ok(Claim::Settled(done));
+                }
             }
             if is_fresh(&there, now) {
                 return Ok(Claim::Contended { window: present });

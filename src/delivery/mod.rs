@@ -50,7 +50,8 @@ pub struct Delivery<'a> {
     pub history: Vec<Attempt>,
     /// Not before.
     pub next_attempt: Timestamp,
-    /// When it was sent, as long as what came of it isn't known: before it is sent again, the engine has to be asked.
+    /// When it was sent at the latest, as long as what came of it isn't known: before it is sent again, the engine has to
+    /// be asked.
     pub sent: Option<Timestamp>,
 }
 

@@ -177,7 +177,7 @@ mod tests {
         Delivery {
             id: DeliveryId::new(Timestamp(n), 7),
             work,
-            key: keyed.then(|| Claimed { key: Key::event("/s", "1", "w"), window: n, copy: n % 2 == 0 }),
+            key: keyed.then(|| Claimed { key: Key::event("/s", "1", "w"), window: n, copy: n.is_multiple_of(2) }),
             trace,
             received: Timestamp(n),
             since: Timestamp(n / 2),
@@ -185,7 +185,7 @@ mod tests {
             heard: 2,
             history: vec![Attempt { at: Timestamp(n), failure: "the connection was \"refused\"".to_owned() }],
             next_attempt: Timestamp(n / 3),
-            sent: (n % 3 == 0).then_some(Timestamp(n)),
+            sent: n.is_multiple_of(3).then_some(Timestamp(n)),
         }
     }
 

@@ -35,11 +35,11 @@ impl<'a, O: Outside> Gate<'a, O> {
                 Ok(Claim::Won(Won { window, .. })) => return self.leave(delivery, key, window).await,
             }
         }
+        if wait.is_zero() {
+            return self.store_then_send(delivery).await;
+        }
         delivery.begin(self.outside.now(), &self.settings.limits);
         let call = self.call(&delivery);
-        if wait.is_zero() {
-            return self.store_then_send(delivery, call).await;
-        }
         match select(call, pin!(self.outside.sleep(wait))).await {
             Either::Left((sent, _)) => self.in_time(delivery, sent).await,
             Either::Right(((), call)) => self.store_meanwhile(delivery, call).await,
@@ -60,12 +60,7 @@ impl<'a, O: Outside> Gate<'a, O> {
     async fn in_time(self, mut delivery: Delivery<'_>, sent: Sent) -> Outcome<'a> {
         let now = self.outside.now();
         let mut outcome = match sent.result {
-            Ok(body) => {
-                let noted = self.note_delivered(&delivery, &body, now).await;
-                let mut outcome = Outcome::new(delivery.id, Ok(Accepted::Delivered(body)));
-                outcome.warn(noted);
-                outcome
-            }
+            Ok(body) => self.delivered(&delivery, body).await,
             Err(failure) => match delivery.fail(failure.setback(), &failure.to_string(), now, &self.settings.limits) {
                 Next::Rejected => self.give_back(&delivery, failure).await,
                 // Dead after one attempt is for the drain to say: a sender has been promised nothing yet.
@@ -76,6 +71,14 @@ impl<'a, O: Outside> Gate<'a, O> {
             },
         };
         outcome.engine_status = sent.engine_status;
+        outcome
+    }
+
+    /// The engine has it; who brings the same again is told so.
+    async fn delivered(&self, delivery: &Delivery<'_>, body: Vec<u8>) -> Outcome<'a> {
+        let noted = self.note_delivered(delivery, &body, self.now()).await;
+        let mut outcome = Outcome::new(delivery.id, Ok(Accepted::Delivered(body)));
+        outcome.warn(noted);
         outcome
     }
 
@@ -92,7 +95,7 @@ impl<'a, O: Outside> Gate<'a, O> {
                     }
                     result => {
                         let mut outcome = match result {
-                            Ok(body) => Outcome::new(delivery.id, Ok(Accepted::Delivered(body))),
+                            Ok(body) => self.delivered(&delivery, body).await,
                             Err(failure) => self.give_back(&delivery, failure).await,
                         };
                         outcome.warn(Err(error));
@@ -106,7 +109,18 @@ impl<'a, O: Outside> Gate<'a, O> {
     }
 
     /// The sender doesn't want to wait (RFC 7240, section 4.1).
-    async fn store_then_send(self, delivery: Delivery<'_>, call: Call<'a>) -> Outcome<'a> {
+    async fn store_then_send(self, mut delivery: Delivery<'_>) -> Outcome<'a> {
+        // A sender may be slow to take its answer, and a drain counts on it that nothing is sent later than this.
+        let latest = self.now().plus(claim::LIMIT);
+        delivery.begin(latest, &self.settings.limits);
+        let (outside, call) = (self.outside, self.call(&delivery));
+        let call = Box::pin(async move {
+            if outside.now() < latest {
+                return call.await;
+            }
+            let reason = "the answer took too long to be taken, so it was left to the drain".to_owned();
+            Sent { engine_status: None, result: Err(Failure::Unreachable { reason }) }
+        });
         match self.store(&delivery, None).await {
             Ok(warnings) => self.pending(delivery, call, warnings),
             Err(error) => self.give_back(&delivery, Failure::Store(error)).await,

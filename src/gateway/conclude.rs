@@ -122,6 +122,11 @@ impl<O: Outside> Gate<'_, O> {
 
     /// The attempt that went on after the answer is over.
     pub(super) async fn report(&self, mut delivery: Delivery<'_>, sent: Sent) -> Report {
+        let settled = delivery.sent.map(|sent| self.settings.limits.settled(sent));
+        if sent.result.is_err() && settled.is_some_and(|settled| self.now() >= settled) {
+            // We were stopped for long: from now on it is the drain's, and may be gone.
+            return Report { at: self.now(), id: delivery.id, state: "pending", failure: None, warnings: Vec::new() };
+        }
         let concluded = self.conclude(&mut delivery, sent.result).await;
         let (state, failure) = match &concluded {
             Ok(Concluded::Delivered) => ("delivered", None),

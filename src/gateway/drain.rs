@@ -117,6 +117,12 @@ impl<O: Outside> Gate<'_, O> {
         // All keys before any other operation: on some stores nothing else may happen while they are listed.
         let keys = self.outside.keys().await?;
         let ids = keys::ids(&keys, keys::PENDING);
+        // Whoever moved one and died left both. It isn't dead then: what there is to find out is found out again.
+        for id in keys::ids(&keys, keys::DEAD) {
+            if ids.binary_search(&id).is_ok() {
+                self.outside.delete(&keys::dead(id)).await?;
+            }
+        }
         let mut pass = Pass { drained: Drained::default(), gone: 0, put_off: 0, reached: false, fault: None };
         let result = self.bring_all(&ids, end, &mut pass).await;
         let Pass { mut drained, gone, fault, .. } = pass;
@@ -124,7 +130,15 @@ impl<O: Outside> Gate<'_, O> {
         let settled = [drained.delivered, drained.rejected, drained.dead, drained.dropped, gone].iter().sum::<u64>();
         let pending = u64::try_from(ids.len()).unwrap_or(u64::MAX).saturating_sub(settled);
         drained.pending = Some(pending);
+        let has_none = hint.is_none() && fault.is_none();
         self.renew_hint(hint, pending, drained.delivered > 0, fault).await?;
+        // It was stored, and its hint was not: the next pass is to find it without being lucky.
+        if has_none
+            && pending > 0
+            && let Some(last) = ids.last()
+        {
+            Hint::new(*last, None).write(self.outside).await?;
+        }
         drained.warnings.extend(self.sweep(&keys, end).await?);
         Ok(drained)
     }

@@ -120,9 +120,8 @@ impl<O: Outside> Gate<'_, O> {
             claimed.copy = true;
         }
         self.store(&delivery, None).await?;
-        if stored == Stored::Dead {
-            self.outside.delete(&keys::dead(id)).await?;
-        }
+        // One that is pending may be dead as well, where this failed before.
+        self.outside.delete(&keys::dead(id)).await?;
         let Some(lease) = lease::acquire(self.outside, self.lease(std::time::Duration::ZERO)).await? else {
             return Ok(Redelivered::Pending(Some("a drain is at work, which will bring it".to_owned())));
         };
