@@ -68,6 +68,26 @@ fn an_event_becomes_event_data_and_the_members_of_data() {
 }
 
 #[test]
+fn the_label_of_an_event_is_the_hash_of_its_key() {
+    let label = |uri: &str, event: &str| {
+        let world = delivered();
+        let reply = world.json(uri, event);
+        assert_eq!(reply.outcome(), (200, Some("delivered")));
+        let body: Value = serde_json::from_str(&world.only_sent().2).unwrap();
+        assert_eq!(body["labels"].as_object().unwrap().len(), 1);
+        let label = body["labels"]["sluice.dev/delivery"].as_str().unwrap().to_owned();
+        (label, reply.header("sluice-delivery").unwrap().to_owned())
+    };
+    let (first, id) = label("/api/v2/event", EVENT);
+    assert!(first.len() == 52 && first.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{first}");
+    assert_ne!(first, id);
+    assert_eq!(label("/api/v2/event?ref=wf", &EVENT.replace("\"t\"", "\"u\"")).0, first, "the same event");
+    assert_ne!(label("/api/v2/event?ref=other", EVENT).0, first);
+    let (unkeyed, id) = label("/api/v2/event?dedup=off", EVENT);
+    assert_eq!(unkeyed, id);
+}
+
+#[test]
 fn all_content_types_of_the_contract_are_taken() {
     for content_type in [
         "application/json",

@@ -39,7 +39,7 @@ fn the_readme_lists_every_variable_with_its_default() {
         assert!(manifest.contains(&format!("{name} = \"{{{{ {name} }}}}\"")), "spin.toml doesn't pass {name} on");
         count += 1;
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 12);
 }
 
 #[test]

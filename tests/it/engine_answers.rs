@@ -1,76 +1,164 @@
-//! What the engine does → what the sender gets: status, whether a retry is safe, and nothing of the engine's own words.
+//! What the engine does → what the sender gets: what the engine refuses has its status, all else is stored; and nothing
+//! of the engine's own words leaves us.
 
 use http::Response;
+use serde_json::Value;
 use sluice::ports::SendError;
 
-use crate::fake::{RUN, World};
+use crate::fake::{EVENT, NOW, RUN, World};
 
 const UNKNOWN: &str = r#"{"code":1201,"reason":"WORKFLOW_INVALID_REFERENCE","message":"token s3cret"}"#;
 const SPRING: &str = r#"{"status":404,"error":"Not Found","path":"/api/v1/s3cret"}"#;
 
-fn kinds() -> [(&'static str, &'static str); 3] {
-    [
-        ("/api/v2/webhook?ref=w", "{}"),
-        ("/api/v2/event?ref=w", r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#),
-        ("/api/v2/callback?ref=r&topic=t", "{}"),
-    ]
+const KINDS: [(&str, &str); 3] =
+    [("/api/v2/webhook?ref=w", "{}"), ("/api/v2/event?ref=w", EVENT), ("/api/v2/callback?ref=r&topic=t", "{}")];
+
+/// No callback is too early.
+fn world() -> World {
+    World::operated().with("callback_early_ms", "0")
+}
+
+/// Stored or said anywhere?
+fn assert_told_nowhere(world: &World, secret: &str) {
+    for (key, value) in world.store.borrow().iter() {
+        let value = String::from_utf8_lossy(value);
+        assert!(!value.contains(secret), "{key}: {value}");
+    }
+    assert!(!world.get("/readyz").text().contains(secret));
 }
 
 #[test]
-fn every_answer_is_mapped() {
-    for (status, body, mapped, slug, retry) in [
-        (400, UNKNOWN, 400, "rejected", "fix-first"),
-        (404, UNKNOWN, 404, "rejected", "fix-first"),
-        (404, "", 404, "rejected", "fix-first"),
-        (409, "", 409, "rejected", "fix-first"),
-        (422, "", 422, "rejected", "fix-first"),
-        (401, "s3cret", 502, "engine-misconfigured", "safe"),
-        (403, "s3cret", 502, "engine-misconfigured", "safe"),
-        (404, SPRING, 502, "engine-misconfigured", "safe"),
-        (404, "<html>s3cret", 502, "engine-misconfigured", "safe"),
-        (405, "", 502, "engine-misconfigured", "safe"),
-        (302, "", 502, "engine-misconfigured", "safe"),
-        (408, "", 503, "engine-unavailable", "safe"),
-        (425, "", 503, "engine-unavailable", "safe"),
-        (429, "", 503, "engine-unavailable", "safe"),
-        (503, "", 503, "engine-unavailable", "safe"),
-        (500, "s3cret", 502, "engine-unclear", "may-repeat"),
-        (502, "", 502, "engine-unclear", "may-repeat"),
-        (504, "", 502, "engine-unclear", "may-repeat"),
-        (200, "<html>s3cret", 502, "engine-unclear", "may-repeat"),
+fn what_the_engine_refuses_has_its_status_and_is_not_stored() {
+    for (status, body) in [
+        (400, UNKNOWN),
+        (404, UNKNOWN),
+        (404, ""),
+        (409, ""),
+        (410, "s3cret"),
+        (413, "s3cret"),
+        (422, r#"{"reason":"s3cret"}"#),
     ] {
-        for (uri, request) in kinds() {
-            let world = World::new().answers(status, body);
+        for (uri, request) in KINDS {
+            let world = world().answers(status, body);
             let reply = world.json(uri, request);
-            let problem = reply.problem(mapped, slug);
-            assert_eq!(problem["retry"], retry, "{status} {uri}");
-            assert!(!reply.text().contains("s3cret"), "{}", reply.text());
-            assert_eq!(reply.header("retry-after"), (mapped >= 500).then_some("5"), "{status}");
-            assert_eq!(reply.header("sluice-outcome"), (slug == "rejected").then_some("rejected"));
+            let problem = reply.problem(status, "rejected");
+            assert_eq!(problem["retry"], "fix-first", "{status} {uri}");
+            assert_eq!((reply.header("retry-after"), reply.header("location")), (None, None));
+            assert_eq!(reply.header("sluice-outcome"), Some("rejected"));
             assert_eq!(reply.log["engine_status"], status);
             assert_eq!(reply.log["delivery"].as_str(), reply.header("sluice-delivery"));
-            assert!(!reply.log.to_string().contains("s3cret"), "{}", reply.log);
-            assert_eq!(world.sent.borrow().len(), 1, "one attempt");
+            let said = [reply.text(), &reply.log.to_string()].concat();
+            assert!(!said.contains("s3cret"), "{said}");
+            assert_eq!(world.calls().len(), 1, "one attempt");
+            for prefix in ["sluice/pending", "sluice/dead", "sluice/flag", "sluice/done", "sluice/callback"] {
+                assert!(world.keys(prefix).is_empty(), "{uri}: {prefix}");
+            }
         }
     }
-    let world = World::new().answers(400, UNKNOWN);
-    let problem = world.json("/api/v2/webhook?ref=w", "{}").problem(400, "rejected");
+    let problem = world().answers(400, UNKNOWN).json("/api/v2/webhook?ref=w", "{}").problem(400, "rejected");
     assert!(problem["detail"].as_str().unwrap().contains("WORKFLOW_INVALID_REFERENCE"), "{problem}");
 }
 
 #[test]
-fn no_answer_is_told_by_whether_the_engine_may_have_acted() {
-    for (error, status, slug, retry) in [
-        (SendError::NotSent("the connection was refused"), 503, "engine-unavailable", "safe"),
-        (SendError::NoAnswer("its time is over"), 502, "engine-unclear", "may-repeat"),
-        (SendError::Denied("it is not among allowed_outbound_hosts"), 502, "engine-misconfigured", "safe"),
+fn what_it_does_not_take_now_is_stored() {
+    let answer = |status: u16, body: &str| Ok(Response::builder().status(status).body(body.into()).unwrap());
+    for (name, scripted, failure, in_doubt) in [
+        ("408", answer(408, "s3cret"), "the engine answered 408", false),
+        ("423", answer(423, ""), "the engine answered 423", false),
+        ("425", answer(425, ""), "the engine answered 425", false),
+        ("429", answer(429, ""), "the engine answered 429", false),
+        ("503", answer(503, "s3cret"), "the engine answered 503", false),
+        ("500", answer(500, "s3cret"), "the engine answered 500", true),
+        ("502", answer(502, ""), "the engine answered 502", true),
+        ("504", answer(504, ""), "the engine answered 504", true),
+        ("a login page", answer(200, "<html>s3cret"), "the engine answered 200, but not as the engine does", true),
+        (
+            "refused",
+            Err(SendError::NotSent("the connection was refused")),
+            "the engine can't be reached: the connection was refused",
+            false,
+        ),
+        (
+            "cut",
+            Err(SendError::NoAnswer("its time is over")),
+            "the engine gave no whole answer: its time is over",
+            true,
+        ),
     ] {
-        for (uri, request) in kinds() {
-            let world = World::new().scripted(Err(error));
+        for (uri, request) in KINDS {
+            let world = world().scripted(scripted.clone());
             let reply = world.json(uri, request);
-            assert_eq!(reply.problem(status, slug)["retry"], retry);
+            assert_eq!(reply.outcome(), (202, Some("pending")), "{name} {uri}");
+            let id = reply.header("sluice-delivery").unwrap();
+            assert_eq!(reply.header("location"), Some(&*format!("/api/v2/deliveries/{id}")));
+            assert_eq!(reply.header("retry-after"), None, "nobody is to send it again");
+            assert_eq!(
+                reply.log["engine_status"].as_u64(),
+                name.parse().ok().or((name == "a login page").then_some(200))
+            );
+            assert!(reply.log.get("warning").is_none(), "{}", reply.log);
+            let stored = world.only_stored("sluice/pending/");
+            assert_eq!(stored["history"], serde_json::json!([[NOW, failure]]), "{name} {uri}");
+            assert_eq!(stored["sent"].as_u64(), in_doubt.then_some(NOW), "{name} {uri}");
+            assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
+            assert_told_nowhere(&world, "s3cret");
+            world.heal();
+            world.pass(60_000);
+            assert_eq!(world.drain()["delivered"], 1, "{name} {uri}");
+            assert_eq!(world.acted().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn what_is_set_wrong_here_is_stored_and_loud() {
+    let answer = |status: u16, body: &str| Ok(Response::builder().status(status).body(body.into()).unwrap());
+    for (scripted, fault) in [
+        (answer(401, "s3cret"), "the engine answered 401"),
+        (answer(403, "s3cret"), "the engine answered 403"),
+        (answer(404, SPRING), "the engine answered 404"),
+        (answer(404, "<html>s3cret"), "the engine answered 404"),
+        (answer(405, ""), "the engine answered 405"),
+        (answer(302, ""), "the engine answered 302"),
+        (Err(SendError::Denied("its host isn't allowed")), "the engine must not be called: its host isn't allowed"),
+    ] {
+        for (uri, request) in KINDS {
+            let world = world().scripted(scripted.clone());
+            let reply = world.json(uri, request);
+            assert_eq!(reply.outcome(), (202, Some("pending")), "{fault} {uri}");
+            let warning = reply.log["warning"].as_str().unwrap();
+            assert!(warning.contains(fault) && warning.contains("engine_url and engine_token"), "{warning}");
+            let ready = world.get("/readyz");
+            assert_eq!((ready.status(), &ready.json()["status"]), (200, &"degraded".into()));
+            assert_eq!(ready.json()["engine"]["fault"], fault);
+            assert!(!reply.log.to_string().contains("s3cret"), "{}", reply.log);
+            assert_told_nowhere(&world, "s3cret");
+        }
+    }
+}
+
+#[test]
+fn without_a_store_it_is_told_by_whether_the_engine_may_have_acted() {
+    for (scripted, status, slug, retry) in [
+        (Err(SendError::NotSent("the connection was refused")), 503, "store-unavailable", "safe"),
+        (Err(SendError::Denied("its host isn't allowed")), 503, "store-unavailable", "safe"),
+        (Ok(Response::builder().status(429).body(vec![]).unwrap()), 503, "store-unavailable", "safe"),
+        (Ok(Response::builder().status(401).body(vec![]).unwrap()), 503, "store-unavailable", "safe"),
+        (Err(SendError::NoAnswer("its time is over")), 502, "engine-unclear", "may-repeat"),
+        (Ok(Response::builder().status(500).body(b"s3cret".to_vec()).unwrap()), 502, "engine-unclear", "may-repeat"),
+        (Ok(Response::builder().status(200).body(b"s3cret".to_vec()).unwrap()), 502, "engine-unclear", "may-repeat"),
+    ] {
+        for slow in [0, 3_000] {
+            let world = World::new().scripted(scripted.clone()).after(slow);
+            world.failing_operation.set(Some(0));
+            let reply = world.json("/api/v2/webhook?ref=w", "{}");
+            assert_eq!(reply.problem(status, slug)["retry"], retry, "{slug} {slow}");
             assert_eq!(reply.header("retry-after"), Some("5"));
-            assert!(reply.log.get("engine_status").is_none());
+            assert!(!reply.text().contains("s3cret") && !reply.text().contains("/secret/path"));
+            assert!(reply.log["warning"].as_str().unwrap().contains("disk full"), "the operator is told");
+            let engine_status = scripted.as_ref().ok().map(|answer| u64::from(answer.status().as_u16()));
+            assert_eq!(reply.log["engine_status"].as_u64(), engine_status, "{slug} {slow}");
+            assert!(world.store.borrow().is_empty());
         }
     }
 }
@@ -78,20 +166,31 @@ fn no_answer_is_told_by_whether_the_engine_may_have_acted() {
 #[test]
 fn the_engines_retry_after_is_passed_on_within_bounds() {
     for (said, passed) in [("30", "30"), ("0", "1"), ("99999", "3600"), ("Tue, 24 Nov 2026 08:31:00 GMT", "60")] {
-        for status in [429, 503, 500] {
-            let answer = Response::builder().status(status).header("retry-after", said).body(vec![]).unwrap();
-            let reply = World::new().scripted(Ok(answer)).json("/api/v2/webhook?ref=w", "{}");
-            assert_eq!(reply.header("retry-after"), Some(passed), "{said}");
-        }
+        let answer = Response::builder().status(500).header("retry-after", said).body(vec![]).unwrap();
+        let world = World::new().scripted(Ok(answer));
+        world.failing_operation.set(Some(0));
+        let reply = world.json("/api/v2/webhook?ref=w", "{}");
+        assert_eq!(reply.header("retry-after"), Some(passed), "{said}");
     }
 }
 
 #[test]
 fn a_2xx_without_a_workflow_run_is_not_a_success() {
     for body in ["", "[]", "{}", r#"{"id":null}"#] {
-        World::new().answers(200, body).json("/api/v2/webhook?ref=w", "{}").problem(502, "engine-unclear");
+        let reply = World::new().answers(200, body).json("/api/v2/webhook?ref=w", "{}");
+        assert_eq!(reply.outcome(), (202, Some("pending")), "{body}");
         // A resolve is answered by nothing, or by any JSON.
-        assert_eq!(World::new().answers(204, body).json("/api/v2/callback?ref=r&topic=t", "{}").status(), 200);
+        let reply = World::new().answers(204, body).json("/api/v2/callback?ref=r&topic=t", "{}");
+        assert_eq!((reply.outcome(), reply.text()), ((200, Some("delivered")), ""), "{body}");
     }
     assert_eq!(World::new().answers(201, RUN).json("/api/v2/webhook?ref=w", "{}").status(), 200);
+}
+
+#[test]
+fn a_run_that_carries_a_secret_of_the_engine_is_the_senders_alone() {
+    let run = r#"{"id":"5f1","message":"s3cret"}"#;
+    let world = World::new().answers(200, run);
+    let reply = world.json("/api/v2/webhook?ref=w", "{}");
+    assert_eq!(reply.text(), run);
+    assert!(!Value::to_string(&reply.log).contains("s3cret"), "{}", reply.log);
 }

@@ -1,31 +1,58 @@
 //! The outside, faked: a store in memory, a scripted engine, a clock that is set.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+mod engine;
 
-use futures_executor::block_on;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
 use http::{Request, Response};
 use serde_json::Value;
 use sluice::api::{self, Answer};
-use sluice::ports::{Body, BodyError, Clock, Engine, SendError, Store, StoreError, Timeouts, VariableError, Variables};
+use sluice::ports::{Body, BodyError, Clock, SendError, Store, StoreError, Timeouts, VariableError, Variables};
 use sluice::time::Timestamp;
 
 /// 2026-11-24T08:30:00Z.
 pub const NOW: u64 = 1_795_509_000_000;
 pub const RUN: &str = r#"{"id":"5f1c9c8e2f8b9a0001a1b2c3","status":"notstarted","phase":"pending"}"#;
+pub const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+pub const JSON: (&str, &str) = ("content-type", "application/json");
+pub const ASYNC: (&str, &str) = ("prefer", "respond-async");
+pub const OPERATOR: (&str, &str) = ("authorization", "Bearer op3rator");
 
 type Scripted = Result<Response<Vec<u8>>, SendError>;
 
 pub struct World {
     pub now: Cell<u64>,
+    /// When someone who sleeps wants to be woken.
+    timers: RefCell<BTreeSet<u64>>,
+    /// The next bits that no one can guess.
+    pub entropy: Cell<u128>,
     pub variables: RefCell<BTreeMap<&'static str, String>>,
     pub store: RefCell<BTreeMap<String, Vec<u8>>>,
     /// What the store was asked, in order: `get key`.
     pub operations: RefCell<Vec<String>>,
     /// The operation that fails, by its number from 0.
     pub failing_operation: Cell<Option<usize>>,
+    /// All after it fail as well.
+    pub outage: Cell<bool>,
     pub sent: RefCell<Vec<Sent>>,
-    pub answers: RefCell<VecDeque<Scripted>>,
+    /// Each takes so many milliseconds.
+    pub answers: RefCell<VecDeque<(u64, Scripted)>>,
+    /// Once nothing is scripted any more, the engine is well: it makes runs, and finds them by their label.
+    pub well: Cell<bool>,
+    /// How long it then takes to act.
+    pub takes: Cell<u64>,
+    /// It acts, and its answer is lost.
+    pub cuts: Cell<bool>,
+    /// Once nothing is scripted any more, nobody reaches it.
+    pub down: Cell<bool>,
+    pub runs: RefCell<Vec<Value>>,
+    /// What was said after answers.
+    pub lines: RefCell<Vec<Value>>,
 }
 
 /// What the engine got, and what the store held at that moment.
@@ -33,6 +60,9 @@ pub struct Sent {
     pub request: Request<Vec<u8>>,
     pub timeouts: Timeouts,
     pub store: BTreeMap<String, Vec<u8>>,
+    /// When it came, and when it was answered.
+    pub at: u64,
+    pub until: Cell<Option<u64>>,
 }
 
 impl World {
@@ -46,13 +76,27 @@ impl World {
         });
         Self {
             now: Cell::new(NOW),
+            timers: RefCell::default(),
+            entropy: Cell::new(7),
             variables: RefCell::new(variables.collect()),
             store: RefCell::default(),
             operations: RefCell::default(),
             failing_operation: Cell::new(None),
             sent: RefCell::default(),
             answers: RefCell::default(),
+            outage: Cell::new(false),
+            well: Cell::new(false),
+            takes: Cell::new(0),
+            cuts: Cell::new(false),
+            down: Cell::new(false),
+            runs: RefCell::default(),
+            lines: RefCell::default(),
         }
+    }
+
+    /// One whose operator has a token.
+    pub fn operated() -> Self {
+        Self::new().with("operator_token", "op3rator")
     }
 
     pub fn with(self, variable: &'static str, value: &str) -> Self {
@@ -60,19 +104,42 @@ impl World {
         self
     }
 
-    /// The engine's next answer.
-    pub fn answers(self, status: u16, body: &str) -> Self {
-        self.scripted(Ok(Response::builder().status(status).body(body.as_bytes().to_vec()).unwrap()))
+    pub fn pass(&self, ms: u64) {
+        self.now.set(self.now.get() + ms);
     }
 
-    pub fn scripted(self, answer: Scripted) -> Self {
-        self.answers.borrow_mut().push_back(answer);
-        self
+    /// Runs a future in simulated time: when all wait, the clock goes on to the next who is to be woken.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                self.timers.borrow_mut().clear();
+                return output;
+            }
+            let next = self.timers.borrow_mut().pop_first().expect("all wait for nothing");
+            self.now.set(self.now.get().max(next));
+        }
     }
 
+    /// Answers a request, and does what is left to do after the answer.
     pub fn send(&self, request: Request<impl Body>) -> Reply {
-        let Answer { response, log } = block_on(api::handle(self, request));
-        Reply { response, log: serde_json::from_str(&log.to_json(1.5)).unwrap() }
+        self.run(async {
+            let (reply, rest) = self.answer(request).await;
+            self.finish(rest).await;
+            reply
+        })
+    }
+
+    pub async fn answer<'a>(&'a self, request: Request<impl Body>) -> (Reply, Option<api::Rest<'a>>) {
+        let Answer { response, log, rest } = api::handle(self, request).await;
+        (Reply { response, log: serde_json::from_str(&log.to_json(1.5)).unwrap() }, rest)
+    }
+
+    pub async fn finish(&self, rest: Option<api::Rest<'_>>) {
+        if let Some(rest) = rest {
+            let lines = rest.await;
+            self.lines.borrow_mut().extend(lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+        }
     }
 
     pub fn post(&self, uri: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Reply {
@@ -80,20 +147,49 @@ impl World {
     }
 
     pub fn json(&self, uri: &str, body: impl AsRef<[u8]>) -> Reply {
-        self.post(uri, &[("content-type", "application/json")], body)
+        self.post(uri, &[JSON], body)
     }
 
     pub fn get(&self, uri: &str) -> Reply {
         self.send(request("GET", uri, &[], ""))
     }
 
-    /// The only request that the engine got: method, URL, body.
-    pub fn only_sent(&self) -> (String, String, String) {
-        let sent = self.sent.borrow();
-        assert_eq!(sent.len(), 1, "requests to the engine");
-        let request = &sent[0].request;
-        let body = String::from_utf8(request.body().clone()).unwrap();
-        (request.method().to_string(), request.uri().to_string(), body)
+    /// As the operator.
+    pub fn operate(&self, method: &str, uri: &str) -> Reply {
+        self.send(request(method, uri, &[OPERATOR], ""))
+    }
+
+    /// One pass of the drain: what it says.
+    pub fn drain(&self) -> Value {
+        let reply = self.operate("POST", "/api/v2/deliveries/drain");
+        assert_eq!(reply.status(), 200, "{}", reply.text());
+        reply.json()
+    }
+
+    /// The keys that begin so, without that.
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        self.store.borrow().keys().filter_map(|key| key.strip_prefix(prefix).map(str::to_owned)).collect()
+    }
+
+    /// The only value whose key begins so.
+    pub fn only_stored(&self, prefix: &str) -> Value {
+        let store = self.store.borrow();
+        let found: Vec<_> = store.iter().filter(|(key, _)| key.starts_with(prefix)).collect();
+        assert_eq!(found.len(), 1, "{:?}", store.keys());
+        serde_json::from_slice(found[0].1).unwrap()
+    }
+
+    /// How often the store was asked so since the last time.
+    pub fn cost(&self) -> Cost {
+        let mut cost = Cost::default();
+        for operation in self.operations.borrow_mut().drain(..) {
+            match operation.split(' ').next().unwrap() {
+                "get" | "exists" => cost.reads += 1,
+                "set" | "delete" => cost.writes += 1,
+                _ => cost.scans += 1,
+            }
+        }
+        cost
     }
 
     pub fn assert_untouched(&self) {
@@ -103,14 +199,24 @@ impl World {
     }
 
     fn operation(&self, what: &str, key: &str) -> Result<(), StoreError> {
-        assert!(key.starts_with("sluice/") && key.len() <= 255, "{key}");
+        assert!((key.starts_with("sluice/") && key.len() <= 255) || what == "keys", "{key}");
         let mut operations = self.operations.borrow_mut();
         operations.push(format!("{what} {key}"));
-        match self.failing_operation.get() == Some(operations.len() - 1) {
-            true => Err(StoreError("disk full at /secret/path".to_owned())),
-            false => Ok(()),
+        let now = operations.len() - 1;
+        match self.failing_operation.get() {
+            Some(failing) if now == failing || (now > failing && self.outage.get()) => {
+                Err(StoreError("disk full at /secret/path".to_owned()))
+            }
+            _ => Ok(()),
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    pub reads: usize,
+    pub writes: usize,
+    pub scans: usize,
 }
 
 pub fn request(method: &str, uri: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Request<Chunks> {
@@ -137,6 +243,15 @@ impl Reply {
 
     pub fn text(&self) -> &str {
         std::str::from_utf8(self.response.body()).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(self.response.body()).unwrap()
+    }
+
+    /// Status, `sluice-outcome`.
+    pub fn outcome(&self) -> (u16, Option<&str>) {
+        (self.status(), self.header("sluice-outcome"))
     }
 
     /// Checks that it is a whole problem of RFC 9457, and gives it.
@@ -194,12 +309,11 @@ impl Store for World {
         self.operation("exists", key)?;
         Ok(self.store.borrow().contains_key(key))
     }
-}
 
-impl Engine for World {
-    async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> Scripted {
-        self.sent.borrow_mut().push(Sent { request, timeouts, store: self.store.borrow().clone() });
-        self.answers.borrow_mut().pop_front().expect("an answer is scripted for each request")
+    async fn keys(&self) -> Result<Vec<String>, StoreError> {
+        self.operation("keys", "")?;
+        // In no order.
+        Ok(self.store.borrow().keys().rev().cloned().collect())
     }
 }
 
@@ -208,8 +322,21 @@ impl Clock for World {
         Timestamp(self.now.get())
     }
 
+    async fn sleep(&self, duration: Duration) {
+        let until = self.now.get() + u64::try_from(duration.as_millis()).unwrap();
+        std::future::poll_fn(|_| {
+            if self.now.get() >= until {
+                return Poll::Ready(());
+            }
+            self.timers.borrow_mut().insert(until);
+            Poll::Pending
+        })
+        .await;
+    }
+
     fn entropy(&self) -> u128 {
-        7
+        // Odd, so that no answer is sampled by chance.
+        self.entropy.replace(self.entropy.get() + 2)
     }
 }
 

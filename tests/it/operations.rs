@@ -37,8 +37,12 @@ fn an_unreadable_variable_is_named_where_it_is_needed() {
         ("engine_start", &["", "yes", "1"]),
         ("engine_connect_ms", &["", "0", "-1", "1.5", "600001", "99999999999999999999"]),
         ("engine_timeout_ms", &["", "0", "ten"]),
+        ("engine_wait_ms", &["", "0", "600001"]),
         ("max_body_bytes", &["", "0", "10485761", "512k"]),
         ("retention_hours", &["", "0", "8785"]),
+        ("retry_max_hours", &["", "0", "8785", "1d"]),
+        ("retry_max_attempts", &["", "0", "1000001"]),
+        ("callback_early_ms", &["", "-1", "86400001"]),
         ("operator_token", &["two s3crets"]),
         ("engine_url", &["(provider fails)"]),
     ] {
@@ -50,7 +54,7 @@ fn an_unreadable_variable_is_named_where_it_is_needed() {
 
             let world = World::new().with(variable, value).answers(200, RUN);
             let webhook = world.json("/api/v2/webhook?ref=w", "{}");
-            if matches!(variable, "retention_hours" | "operator_token") {
+            if variable == "operator_token" {
                 assert_eq!(webhook.status(), 200, "a webhook doesn't need {variable}");
             } else {
                 assert_eq!(webhook.problem(503, "configuration")["field"], variable);
@@ -66,6 +70,43 @@ fn an_unreadable_variable_is_named_where_it_is_needed() {
 }
 
 #[test]
+fn what_is_set_wrong_for_the_engine_degrades_until_it_takes_something() {
+    let world = World::operated().answers(401, "").answers(403, "");
+    let reply = world.json("/api/v2/webhook?ref=w", "{}");
+    assert_eq!(reply.outcome(), (202, Some("pending")));
+    let warning = reply.log["warning"].as_str().unwrap();
+    assert!(warning.contains("401") && warning.contains("engine_url and engine_token"), "{warning}");
+    let degraded = |fault: &str, since: &str| {
+        let ready = world.get("/readyz");
+        assert_eq!(ready.status(), 200, "what comes is stored, so no one is turned away");
+        let expected = serde_json::json!({
+            "status": "degraded",
+            "engine": { "fault": fault, "since": since, "check": ["engine_url", "engine_token"] },
+        });
+        assert_eq!(ready.json(), expected);
+    };
+    degraded("the engine answered 401", "2026-11-24T08:30:00.000Z");
+    world.pass(60_000);
+    assert_eq!(world.drain()["pending"], 1);
+    degraded("the engine answered 403", "2026-11-24T08:30:00.000Z");
+    world.heal();
+    world.pass(60_000);
+    assert_eq!(world.drain()["delivered"], 1);
+    assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
+}
+
+#[test]
+fn a_fault_that_shows_after_the_answer_degrades_as_well() {
+    let world = World::operated().answers(200, "<html>").answers(401, "").after(3_000);
+    // What is unclear is no fault of ours.
+    assert_eq!(world.json("/api/v2/webhook?ref=w", "{}").status(), 202);
+    assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
+    assert_eq!(world.json("/api/v2/webhook?ref=w", "{}").status(), 202);
+    let ready = world.get("/readyz").json();
+    assert_eq!((&ready["status"], &ready["engine"]["since"]), (&"degraded".into(), &"2026-11-24T08:30:03.000Z".into()));
+}
+
+#[test]
 fn the_log_says_what_happened_and_nothing_else() {
     let world = World::new().answers(200, RUN).with("engine_token", "t0ken-of-ours");
     let headers = [("content-type", "application/json"), ("authorization", "Bearer s3cret-of-theirs")];
@@ -73,9 +114,23 @@ fn the_log_says_what_happened_and_nothing_else() {
     let delivery = reply.header("sluice-delivery").unwrap();
     let expected = serde_json::json!({
         "time": "2026-11-24T08:30:00.000Z", "method": "POST", "route": "/api/v2/webhook", "status": 200,
-        "duration_ms": 1.5, "delivery": delivery, "engine_status": 200,
+        "duration_ms": 1.5, "delivery": delivery, "outcome": "delivered", "engine_status": 200,
     });
     assert_eq!(reply.log, expected);
+
+    let world = World::new().answers(503, "").after(3_000);
+    let reply = world.json("/api/v2/webhook?ref=w", r#"{"pay":"load"}"#);
+    let delivery = reply.header("sluice-delivery").unwrap();
+    let expected = serde_json::json!({
+        "time": "2026-11-24T08:30:00.000Z", "method": "POST", "route": "/api/v2/webhook", "status": 202,
+        "duration_ms": 1.5, "delivery": delivery, "outcome": "pending",
+    });
+    assert_eq!(reply.log, expected);
+    let expected = serde_json::json!({
+        "time": "2026-11-24T08:30:03.000Z", "delivery": delivery, "outcome": "pending",
+        "failure": "the engine answered 503",
+    });
+    assert_eq!(*world.lines.borrow(), [expected], "what came of it after the answer");
 
     let refused = World::new().get("/api/v2/callbacks/run-1?topic=s3cret");
     assert_eq!(refused.log["route"], "/api/v2/callbacks/{run}");

@@ -14,10 +14,21 @@ const POSTS: [&str; 3] = ["/api/v2/webhook?ref=w", "/api/v2/event?ref=w", "/api/
 
 #[test]
 fn unknown_paths_are_404() {
-    for path in
-        ["/", "/api/v2", "/api/v2/event/", "/api/v1/event", "/api/v2/callbacks/", "/api/v2/callbacks/a/b", "/EVENT"]
-    {
-        let world = World::new();
+    for path in [
+        "/",
+        "/api/v2",
+        "/api/v2/event/",
+        "/api/v1/event",
+        "/api/v2/callbacks/",
+        "/api/v2/callbacks/a/b",
+        "/EVENT",
+        "/api/v2/deliveries/",
+        "/api/v2/deliveries/a/b",
+        "/api/v2/deliveries//redeliver",
+        "/api/v2/deliveries/a/redeliver/b",
+        "/api/v2/delivery",
+    ] {
+        let world = World::operated();
         world.get(path).problem(404, "not-found");
         world.assert_untouched();
     }
@@ -30,6 +41,10 @@ fn wrong_methods_are_405_with_allow() {
         ("/api/v2/event?ref=w", "POST"),
         ("/api/v2/callback?ref=r&topic=t", "GET, HEAD, POST"),
         ("/api/v2/callbacks/r?topic=t", "GET, HEAD"),
+        ("/api/v2/deliveries", "GET, HEAD"),
+        ("/api/v2/deliveries/01M85MNVRRNF3YKJSMZYXYD1X7", "DELETE, GET, HEAD"),
+        ("/api/v2/deliveries/01M85MNVRRNF3YKJSMZYXYD1X7/redeliver", "POST"),
+        ("/api/v2/deliveries/drain", "POST"),
         ("/healthz", "GET, HEAD"),
         ("/readyz", "GET, HEAD"),
     ] {
@@ -195,6 +210,8 @@ fn a_repeated_parameter_is_refused() {
         ("/api/v2/callback?ref=a&topic=t&topic=u", "topic"),
         ("/api/v2/callback?ref=a&topic=t&status=failed&status=succeeded", "status"),
         ("/api/v2/callback?ref=a,topic=t,ref=b", "ref"),
+        ("/api/v2/webhook?ref=a&dedup=off&dedup=off", "dedup"),
+        ("/api/v2/event?ref=a&dedup=on&dedup=off", "dedup"),
     ] {
         let world = World::new();
         assert_eq!(world.json(uri, EVENT).problem(400, "invalid-parameter")["field"], field, "{uri}");
@@ -230,6 +247,47 @@ fn an_unknown_status_is_never_a_silent_null() {
             assert_eq!(reply.log["problem"], "invalid-parameter");
             world.assert_untouched();
         }
+    }
+}
+
+#[test]
+fn dedup_is_on_or_off() {
+    for uri in ["/api/v2/webhook?ref=w", "/api/v2/event?ref=w"] {
+        for value in ["", "false", "0", "OFF", "off%20", "no"] {
+            let world = World::new();
+            let problem = world.json(&format!("{uri}&dedup={value}"), EVENT).problem(400, "invalid-parameter");
+            assert_eq!(problem["field"], "dedup", "{uri} {value}");
+            world.assert_untouched();
+        }
+        for value in ["on", "off"] {
+            let world = World::new().answers(200, RUN);
+            assert_eq!(world.json(&format!("{uri}&dedup={value}"), EVENT).status(), 200, "{uri} {value}");
+        }
+    }
+}
+
+#[test]
+fn an_idempotency_key_is_one_visible_text() {
+    let (longest, long) = ("k".repeat(255), "k".repeat(256));
+    for (keys, says) in [
+        (&[""][..], "is empty"),
+        (&["  "], "is empty"),
+        (&["\"\""], "is empty"),
+        (&["a", "a"], "more than once"),
+        (&[&long], "too long"),
+        (&["k\u{e9}y"], "can't be read"),
+        (&["a\tb"], "can't be read"),
+    ] {
+        let world = World::new();
+        let headers: Vec<_> = std::iter::once(JSON).chain(keys.iter().map(|key| ("idempotency-key", *key))).collect();
+        let problem = world.post("/api/v2/webhook?ref=w", &headers, "{}").problem(400, "invalid-parameter");
+        assert_eq!(problem["field"], "Idempotency-Key", "{keys:?}");
+        assert!(problem["detail"].as_str().unwrap().contains(says), "{keys:?}: {problem}");
+        world.assert_untouched();
+    }
+    for key in ["k", "\"a b\"", "8e03978e-40d5-43dd-bc93-6894a57f9324", &longest] {
+        let world = World::new().answers(200, RUN);
+        assert_eq!(world.post("/api/v2/webhook?ref=w", &[JSON, ("idempotency-key", key)], "{}").status(), 200, "{key}");
     }
 }
 

@@ -1,0 +1,120 @@
+//! What each way costs in operations of the key-value store: the table of docs/reliability.md.
+
+use crate::fake::{ASYNC, Cost, EVENT, JSON, World};
+
+const HOOK: &str = "/api/v2/webhook?ref=w";
+const ON_EVENT: &str = "/api/v2/event?ref=w";
+const ON_CALLBACK: &str = "/api/v2/callback?ref=r&topic=t";
+
+fn cost(reads: usize, writes: usize) -> Cost {
+    Cost { reads, writes, scans: 0 }
+}
+
+#[test]
+fn what_a_delivery_in_time_costs() {
+    for (uri, headers, body, first, again) in [
+        (HOOK, &[JSON][..], "{}", cost(0, 0), cost(0, 0)),
+        (HOOK, &[JSON, ("idempotency-key", "k")], "{}", cost(4, 3), cost(2, 0)),
+        (ON_EVENT, &[JSON], EVENT, cost(4, 3), cost(2, 0)),
+        ("/api/v2/event?ref=w&dedup=off", &[JSON], EVENT, cost(0, 0), cost(0, 0)),
+        (ON_CALLBACK, &[JSON], "{}", cost(4, 3), cost(2, 0)),
+    ] {
+        let world = World::new().well();
+        assert_eq!(world.post(uri, headers, body).outcome(), (200, Some("delivered")));
+        assert_eq!(world.cost(), first, "{uri}");
+        assert_eq!(world.post(uri, headers, body).status(), 200);
+        assert_eq!(world.cost(), again, "{uri} again");
+    }
+    // One that says something else.
+    let world = World::new().well();
+    world.json(ON_CALLBACK, "{}");
+    world.cost();
+    world.json(ON_CALLBACK, r#"{"n":1}"#).problem(409, "callback-conflict");
+    assert_eq!(world.cost(), cost(2, 0));
+}
+
+#[test]
+fn what_is_refused_before_it_is_claimed_costs_nothing() {
+    let world = World::new();
+    world.json(HOOK, "[]").problem(400, "invalid-body");
+    world.json(ON_EVENT, "{}").problem(400, "invalid-event");
+    world.get("/api/v2/callback?ref=r").problem(400, "missing-parameter");
+    world.get("/healthz");
+    assert_eq!(world.cost(), cost(0, 0));
+}
+
+#[test]
+fn what_the_engine_refuses_costs_a_claim_that_is_given_back() {
+    for (uri, body, expected) in
+        [(HOOK, "{}", cost(0, 0)), (ON_EVENT, EVENT, cost(4, 3)), (ON_CALLBACK, "{}", cost(4, 3))]
+    {
+        let world = World::new().answers(400, "");
+        world.json(uri, body).problem(400, "rejected");
+        assert_eq!(world.cost(), expected, "{uri}");
+    }
+}
+
+#[test]
+fn what_a_stored_delivery_costs() {
+    for (uri, body, stored, again, drained) in [
+        // The record and the hint; then the record is begun, and goes.
+        (HOOK, "{}", cost(0, 2), None, cost(1, 2)),
+        // With its claim and its outcome, which is known as pending.
+        (ON_EVENT, EVENT, cost(4, 5), Some(cost(2, 0)), cost(2, 3)),
+        (ON_CALLBACK, "{}", cost(4, 5), Some(cost(2, 0)), cost(2, 3)),
+    ] {
+        let world = World::operated().down();
+        assert_eq!(world.json(uri, body).status(), 202);
+        assert_eq!(world.cost(), stored, "{uri}");
+        if let Some(again) = again {
+            assert_eq!(world.json(uri, body).outcome(), (202, Some("duplicate")));
+            assert_eq!(world.cost(), again, "{uri} again");
+        }
+        world.heal();
+        assert_eq!(world.drain()["delivered"], 1);
+        let Cost { reads, writes, scans } = world.cost();
+        // Around it: the hint twice and the lease thrice; the lease three times and the hint once.
+        assert_eq!((reads - 5, writes - 4, scans), (drained.reads, drained.writes, 1), "{uri}");
+    }
+}
+
+#[test]
+fn who_is_answered_before_the_engine_costs_the_record_of_it_as_well() {
+    for (uri, body, expected) in
+        [(HOOK, "{}", cost(0, 3)), (ON_EVENT, EVENT, cost(4, 7)), (ON_CALLBACK, "{}", cost(4, 7))]
+    {
+        let world = World::new().well();
+        assert_eq!(world.post(uri, &[JSON, ASYNC], body).status(), 202);
+        assert_eq!(world.cost(), expected, "{uri}");
+        let world = World::new().slow(3_000);
+        assert_eq!(world.json(uri, body).status(), 202);
+        assert_eq!(world.cost(), expected, "{uri}");
+    }
+}
+
+#[test]
+fn a_drain_costs_the_same_for_each_however_many_there_are() {
+    let mut costs = Vec::new();
+    for count in [1, 10, 100] {
+        let world = World::operated().down();
+        for n in 0..count {
+            world.json(&format!("/api/v2/webhook?ref=w{n}"), "{}");
+        }
+        world.heal();
+        world.cost();
+        assert_eq!(world.drain()["delivered"], count);
+        let Cost { reads, writes, scans } = world.cost();
+        costs.push((reads - usize::try_from(count).unwrap(), writes - 2 * usize::try_from(count).unwrap(), scans));
+    }
+    assert_eq!(costs, [(5, 4, 1); 3]);
+}
+
+#[test]
+fn while_the_engine_is_down_a_drain_costs_no_more_than_one() {
+    let world = World::operated().down();
+    (0..50).for_each(|_| _ = world.json(HOOK, "{}"));
+    world.cost();
+    assert_eq!(world.drain()["pending"], 50);
+    let Cost { reads, writes, scans } = world.cost();
+    assert!(reads <= 8 && writes <= 6 && scans == 1, "{reads} {writes} {scans}");
+}

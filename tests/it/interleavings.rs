@@ -1,0 +1,318 @@
+//! All interleavings of two and three who bring the same at the same time, each stopped at every step, and the drain
+//! after them.
+//!
+//! What runs here is the gateway itself. Each operation of the store, each half of a call to the engine and each sleep is
+//! a step; between two steps anyone else may take theirs, but for steps that no one else can see: they are taken at once. A
+//! state is what the store and the engine hold and what each
+//! contender has seen; every state that can be reached is visited once, and in each all who aren't through are taken for
+//! dead. That covers every set of crashes, since whoever is dead is one who takes no step any more.
+
+mod view;
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::HeaderMap;
+use serde_json::value::RawValue;
+use sluice::callback::{Callback, Status};
+use sluice::delivery::{Key, Payload, Start, Work};
+use sluice::gateway::{Accepted, Drained, Failure, Outcome};
+use sluice::reference::{RunRef, Topic, WorkflowRef};
+
+use crate::fake::{NOW, World};
+use view::{Shared, Step, View};
+
+/// Long after every claim, wait and call is over.
+const LATER: u64 = 3_600_000;
+
+/// What a sender was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Told {
+    Delivered,
+    Pending,
+    Duplicate,
+    Conflict,
+}
+
+impl Told {
+    fn of(outcome: &Outcome<'_>) -> Self {
+        assert_eq!(outcome.warnings, Vec::<String>::new());
+        match &outcome.result {
+            Ok(Accepted::Delivered(_)) => Self::Delivered,
+            Ok(Accepted::Pending) => Self::Pending,
+            Ok(Accepted::Duplicate(_)) => Self::Duplicate,
+            Err(Failure::Conflict { .. }) => Self::Conflict,
+            Err(failure) => panic!("{failure:?}"),
+        }
+    }
+}
+
+/// What is brought, and by whom: one contender an entry, with the time at which it comes.
+#[derive(Clone)]
+struct Case {
+    work: Brings,
+    starts: Vec<u64>,
+    /// The engine may take longer than a sender is kept waiting.
+    slow: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Brings {
+    Event,
+    /// All the same callback.
+    Equal,
+    /// Each another payload.
+    Conflicting,
+}
+
+impl Brings {
+    /// The contender's payload; its delivery borrows it.
+    fn payload(self, who: usize) -> Box<RawValue> {
+        let who = if self == Self::Conflicting { who } else { 0 };
+        RawValue::from_string(format!(r#"{{"says":{who}}}"#)).unwrap()
+    }
+
+    fn work(self, payload: &RawValue) -> (Work<'_>, Key) {
+        if self == Self::Event {
+            let workflow = WorkflowRef::parse("w").unwrap();
+            let payload = Payload::Event { whole: Cow::Borrowed(payload), data: None };
+            return (Work::Start(Start { workflow, payload }), Key::event("/s", "1", "w"));
+        }
+        let (run, topic) = (RunRef::parse("r").unwrap(), Topic::parse("t").unwrap());
+        let callback = Callback { run, topic, status: Status::Succeeded, payload: Some(Cow::Borrowed(payload)) };
+        let key = Key::callback(&callback);
+        (Work::Resolve(callback), key)
+    }
+}
+
+async fn bring(view: &View<'_>, brings: Brings, who: usize, told: &Cell<Option<Told>>) {
+    let payload = brings.payload(who);
+    let (work, key) = brings.work(&payload);
+    let gate = view.gate();
+    let wait = gate.settings.engine.wait;
+    let outcome = gate.accept(work, Some(key), HeaderMap::new(), wait).await;
+    told.set(Some(Told::of(&outcome)));
+    if let Some(rest) = outcome.rest {
+        rest.await;
+    }
+}
+
+/// Polls to the end what nobody schedules.
+fn through<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits for something"),
+    }
+}
+
+fn shared() -> Shared {
+    let variables = World::new().variables.borrow().clone();
+    Shared { variables, ..Shared::default() }
+}
+
+/// Passes of the drain, with time between them, until nothing is pending.
+fn drain(case: &Case, shared: &Shared) {
+    for pass in 0..10 {
+        shared.later.set(shared.later.get() + LATER);
+        let view = View::new(shared, 100 + pass, false, case.starts[0]);
+        let Drained { pending, stopped, warnings, .. } = through(view.gate().drain(Duration::from_secs(25))).unwrap();
+        assert_eq!((stopped, warnings), (None, vec![]));
+        if pending == Some(0) {
+            return;
+        }
+    }
+    panic!("something is pending for ever");
+}
+
+/// A schedule, taken again from the start: who takes which step.
+type Schedule = Vec<(usize, Step)>;
+
+/// What is looked at in each state.
+type Check = fn(&Case, &Shared, &[Option<Told>], all_through: bool);
+
+/// Visits every state, and gives how many there are.
+fn explore(case: &Case, check: Check) -> usize {
+    let mut visited = HashSet::new();
+    let mut checked = HashSet::new();
+    let mut to_do: Vec<Schedule> = vec![vec![]];
+    while let Some(schedule) = to_do.pop() {
+        let shared = shared();
+        let views: Vec<_> =
+            case.starts.iter().enumerate().map(|(who, start)| View::new(&shared, who, true, *start)).collect();
+        let told: Vec<_> = case.starts.iter().map(|_| Cell::new(None)).collect();
+        let mut contenders: Vec<Option<Pin<Box<dyn Future<Output = ()> + '_>>>> = views
+            .iter()
+            .zip(&told)
+            .enumerate()
+            .map(|(who, (view, told))| Some(Box::pin(bring(view, case.work, who, told)) as Pin<Box<_>>))
+            .collect();
+        let mut take = |who: usize, step: Option<Step>| {
+            views[who].waiting.borrow_mut().clear();
+            views[who].granted.set(step);
+            let contender = contenders[who].as_mut().unwrap();
+            if contender.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                contenders[who] = None;
+            }
+        };
+        for who in 0..views.len() {
+            take(who, None);
+        }
+        for (who, step) in &schedule {
+            take(*who, Some(*step));
+        }
+        let through: Vec<_> = contenders.iter().map(Option::is_none).collect();
+        drop(contenders);
+
+        let told: Vec<_> = told.iter().map(Cell::get).collect();
+        let outside = (shared.store.borrow().clone(), shared.acted.borrow().clone());
+        let inside: Vec<_> = views.iter().map(|view| (view.seen.borrow().finish(), view.slept.get())).collect();
+        if !visited.insert(hash(&(&outside, &inside, &told, &through))) {
+            continue;
+        }
+        let mut steps: Schedule = Vec::new();
+        for (who, view) in views.iter().enumerate().filter(|(who, _)| !through[*who]) {
+            let waiting = view.waiting.borrow();
+            if matches!(waiting[..], [Step::Private | Step::Sleep]) {
+                steps = vec![(who, waiting[0])];
+                break;
+            }
+            let in_call = waiting.iter().any(|step| matches!(step, Step::Act | Step::Answer));
+            steps.extend(
+                waiting.iter().filter(|step| case.slow || !in_call || **step != Step::Sleep).map(|step| (who, *step)),
+            );
+        }
+        // All begin alike, so it is enough that the first begins.
+        if schedule.is_empty() && case.work == Brings::Event && case.starts.iter().all(|start| *start == case.starts[0])
+        {
+            steps.retain(|(who, _)| *who == 0);
+        }
+        to_do.extend(steps.into_iter().map(|step| [&schedule[..], &[step]].concat()));
+        // Whoever isn't through is dead: what counts then is what is outside, and what senders were told.
+        let all_through = through.iter().all(|through| *through);
+        if checked.insert(hash(&(&outside, &told, all_through))) {
+            let tell = Tell(&schedule, &outside);
+            check(case, &shared, &told, all_through);
+            drop(tell);
+        }
+    }
+    println!("{} states, {} of them outside", visited.len(), checked.len());
+    visited.len()
+}
+
+/// How a state that fails was reached, and what was outside.
+struct Tell<'a>(&'a Schedule, &'a (BTreeMap<String, Vec<u8>>, Vec<String>));
+
+impl Drop for Tell<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self(schedule, (store, acted)) = self;
+            eprintln!("after {schedule:?}, the engine has acted on {acted:#?}, and the store has");
+            for (key, value) in store {
+                eprintln!("{key}: {}", String::from_utf8_lossy(value));
+            }
+        }
+    }
+}
+
+fn hash(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// At most one winner, at most one run, none lost; and whoever brings it again later changes nothing.
+fn check_event(case: &Case, shared: &Shared, told: &[Option<Told>], _: bool) {
+    let promised = told.iter().any(Option::is_some);
+    assert!(told.iter().filter(|told| **told == Some(Told::Delivered)).count() <= 1, "two winners: {told:?}");
+    let acted = shared.acted.borrow().len();
+    assert!(acted <= 1, "two runs before the drain: {told:?}");
+    let before = (shared.store.borrow().clone(), shared.acted.borrow().clone());
+
+    drain(case, shared);
+    let after = shared.acted.borrow().len();
+    assert!(after <= 1, "two runs after the drain: {told:?}");
+    assert!(!promised || after == 1, "lost: {told:?}");
+
+    (*shared.store.borrow_mut(), *shared.acted.borrow_mut()) = before;
+    shared.later.set(LATER);
+    let again = Cell::new(None);
+    let view = View::new(shared, 50, false, case.starts[0]);
+    through(bring(&view, case.work, 0, &again));
+    assert!(again.get().is_some());
+    drain(case, shared);
+    assert_eq!(shared.acted.borrow().len(), 1, "brought again later: {told:?}, {again:?}");
+}
+
+/// Callbacks have no label by which the engine could be asked; what counts is that the first one wins.
+fn check_callback(case: &Case, shared: &Shared, told: &[Option<Told>], all_through: bool) {
+    assert!(told.iter().filter(|told| **told == Some(Told::Delivered)).count() <= 1, "two winners: {told:?}");
+    if case.work == Brings::Equal {
+        assert!(!told.contains(&Some(Told::Conflict)), "{told:?}");
+    }
+    let promised = told.iter().any(Option::is_some);
+    let delivered = told.contains(&Some(Told::Delivered));
+    let before: Vec<_> = shared.acted.borrow().clone();
+    drain(case, shared);
+    let acted = shared.acted.borrow();
+    assert!(!promised || !acted.is_empty(), "lost: {told:?}");
+    if delivered {
+        // Who has won stays the first, and nothing is sent after it.
+        assert_eq!(*acted, before, "{told:?}");
+    }
+    if all_through {
+        let says: BTreeSet<_> = acted.iter().collect();
+        assert_eq!((acted.len(), says.len()), (1, 1), "nobody died, and it was sent twice: {told:?}");
+    }
+    // Every copy is settled, or kept for an operator to see that it came second.
+    let store = shared.store.borrow();
+    let dead = store.keys().filter(|key| key.starts_with("sluice/dead/")).count();
+    assert!(case.work == Brings::Conflicting || dead == 0, "{told:?}");
+}
+
+/// In the middle of a window.
+const CALM: u64 = NOW;
+/// A retention of 72 hours: where two windows meet.
+const MEET: u64 = 72 * 3_600_000 * 6_930;
+
+#[test]
+fn one_that_is_alone_always_wins() {
+    let shared = shared();
+    let told = Cell::new(None);
+    through(bring(&View::new(&shared, 0, false, CALM), Brings::Event, 0, &told));
+    assert_eq!(told.get(), Some(Told::Delivered));
+    explore(&Case { work: Brings::Event, starts: vec![CALM], slow: true }, check_event);
+}
+
+#[test]
+fn two_who_bring_one_event() {
+    let states = explore(&Case { work: Brings::Event, starts: vec![CALM; 2], slow: true }, check_event);
+    assert!(states > 1_000, "{states}");
+}
+
+#[test]
+fn two_in_two_windows_that_meet() {
+    for starts in [vec![MEET - 1, MEET], vec![MEET, MEET - 1]] {
+        explore(&Case { work: Brings::Event, starts, slow: true }, check_event);
+    }
+}
+
+#[test]
+fn two_callbacks() {
+    for work in [Brings::Equal, Brings::Conflicting] {
+        explore(&Case { work, starts: vec![CALM; 2], slow: true }, check_callback);
+    }
+}
+
+#[test]
+fn three_who_bring_one_event() {
+    let states = explore(&Case { work: Brings::Event, starts: vec![CALM; 3], slow: false }, check_event);
+    assert!(states > 10_000, "{states}");
+}
