@@ -105,6 +105,10 @@ impl Payload {
         Payload { announced: body.len(), rest: Some(body), polls: 0 }
     }
 
+    pub(super) fn none(body: Bytes) -> Payload {
+        Payload { announced: body.len().max(1), rest: None, polls: 0 }
+    }
+
     pub(super) fn half(body: Bytes) -> Payload {
         // An empty body is announced as a byte that never comes.
         Payload { announced: body.len().max(1), rest: Some(body.slice(..body.len() / 2)), polls: 0 }

@@ -102,9 +102,8 @@ fn query(state: &State, request: &Recorded) -> Result<Answer, Answer> {
 
     let state = state.lock();
     let found = state
-        .runs
-        .iter()
-        .filter(|run| labels.iter().all(|(name, value)| run.labels.get(name) == Some(value)))
+        .labelled(&labels)
+        .into_iter()
         .skip(limit.unwrap_or(0).saturating_mul(page))
         .take(limit.unwrap_or(usize::MAX))
         .collect();

@@ -35,7 +35,7 @@ pub use welcome::welcome;
 
 use crate::serve::Server;
 use script::Orders;
-use state::State;
+use state::{MAX_ITEMS, State};
 
 /// How long requests in flight may take when it stops; those that hang on order shall not keep it longer.
 const GRACE: Duration = Duration::from_millis(250);
@@ -52,6 +52,7 @@ pub struct StandIn {
 pub struct Builder {
     addr: SocketAddr,
     orders: Orders,
+    keep: usize,
 }
 
 impl Builder {
@@ -67,9 +68,15 @@ impl Builder {
         self
     }
 
+    /// How many requests and how many runs it keeps, the last ones; 10,000 if nothing is said.
+    pub fn keep(mut self, most: usize) -> Builder {
+        self.keep = most;
+        self
+    }
+
     /// Starts it.
     pub async fn start(self) -> std::io::Result<StandIn> {
-        let state = Arc::new(State::new(self.orders));
+        let state = Arc::new(State::new(self.orders, self.keep));
         let shared = state.clone();
         let server = Server::start(self.addr, move |request, _| routes::serve(shared.clone(), request)).await?;
         Ok(StandIn { server, state })
@@ -79,7 +86,7 @@ impl Builder {
 impl StandIn {
     /// A stand-in to be.
     pub fn builder() -> Builder {
-        Builder { addr: (Ipv4Addr::LOCALHOST, 0).into(), orders: Orders::default() }
+        Builder { addr: (Ipv4Addr::LOCALHOST, 0).into(), orders: Orders::default(), keep: MAX_ITEMS }
     }
 
     /// Its base URL, without a slash at the end.

@@ -61,6 +61,7 @@ async fn scripted(state: Arc<State>, request: Recorded) -> Result<Response<Paylo
             engine::act(&state, &request);
             return Err("cut by the script".into());
         }
+        Some(Behaviour::CutAfterHead) => return Ok(engine::act(&state, &request).map(Payload::none)),
         Some(Behaviour::CutMidBody) => return Ok(engine::act(&state, &request).map(Payload::half)),
         Some(Behaviour::Garbage) => of_type(StatusCode::OK, "application/json", &b"\x00\xff{{garbage"[..]),
         Some(Behaviour::Html) => of_type(StatusCode::OK, "text/html;charset=utf-8", LOGIN),

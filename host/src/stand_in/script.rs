@@ -48,6 +48,8 @@ pub enum Behaviour {
     CutBefore,
     /// Acts, then closes the connection without an answer.
     CutAfterActing,
+    /// Acts, answers with a head alone that announced a body, then closes the connection.
+    CutAfterHead,
     /// Acts, answers with half of the body that its head announced, then closes the connection.
     CutMidBody,
     /// 200 with a body that says that it is JSON and isn't; the request isn't acted on.

@@ -1,6 +1,6 @@
 //! The stand-in's memory: what came, what runs. Bounded, so that it can be put under load for hours.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -40,6 +40,8 @@ pub(super) struct Inner {
     pub(super) requests: Kept<Recorded>,
     /// In the order of their ids.
     pub(super) runs: Kept<Run>,
+    /// The ids of the runs that are kept, by name and value of a label.
+    labelled: HashMap<(String, String), VecDeque<String>>,
     /// The first 14 digits of each id: the start's second and a random number.
     prefix: String,
 }
@@ -52,10 +54,12 @@ pub(super) enum Refusal {
 }
 
 impl State {
-    pub(super) fn new(orders: Orders) -> State {
+    /// Keeps so many requests and so many runs.
+    pub(super) fn new(orders: Orders, keep: usize) -> State {
         let random = RandomState::new().hash_one(0) & 0xff_ffff;
         let prefix = format!("{:08x}{random:06x}", Utc::now().timestamp());
-        State(Mutex::new(Inner { orders, requests: Kept::default(), runs: Kept::default(), prefix }))
+        let (requests, runs) = (Kept::new(keep), Kept::new(keep));
+        State(Mutex::new(Inner { orders, requests, runs, labelled: HashMap::new(), prefix }))
     }
 
     /// A panic elsewhere leaves nothing half done that matters here.
@@ -82,7 +86,7 @@ impl Inner {
             return Err(Refusal::UnknownWorkflow);
         }
         let run = Run::new(self.next_id(), workflow, submit, start, Utc::now());
-        self.runs.push(run.clone(), size);
+        self.keep(run.clone(), size);
         Ok(run)
     }
 
@@ -97,7 +101,7 @@ impl Inner {
         let id = self.next_id();
         let mut run = Run::new(id.clone(), workflow, Submit::by_hand(), true, now);
         run.wait(topic, now);
-        self.runs.push(run, 0);
+        self.keep(run, 0);
         id
     }
 
@@ -110,6 +114,32 @@ impl Inner {
     pub(super) fn clear(&mut self) {
         self.requests.clear();
         self.runs.clear();
+        self.labelled.clear();
+    }
+
+    /// The runs that carry all of these labels, oldest first; without labels all runs.
+    pub(super) fn labelled(&self, labels: &[(String, String)]) -> Vec<&Run> {
+        let Some(first) = labels.first() else { return self.runs.iter().collect() };
+        let ids = self.labelled.get(first).into_iter().flatten();
+        let runs = ids.filter_map(|id| Some(&self.runs.items[self.position(id)?].0));
+        runs.filter(|run| labels.iter().all(|(name, value)| run.labels.get(name) == Some(value))).collect()
+    }
+
+    fn keep(&mut self, run: Run, size: usize) {
+        for label in run.labels.clone() {
+            self.labelled.entry(label).or_default().push_back(run.id.clone());
+        }
+        for gone in self.runs.push(run, size) {
+            for label in gone.labels {
+                // It is the oldest of all, so the first of each label.
+                if let Some(ids) = self.labelled.get_mut(&label)
+                    && ids.pop_front().is_some()
+                    && ids.is_empty()
+                {
+                    self.labelled.remove(&label);
+                }
+            }
+        }
     }
 
     fn next_id(&self) -> String {
@@ -117,9 +147,12 @@ impl Inner {
     }
 
     fn run(&mut self, id: &str) -> Result<&mut Run, Refusal> {
-        let runs = &mut self.runs.items;
-        let at = runs.binary_search_by(|(run, _)| run.id.as_str().cmp(id)).map_err(|_| Refusal::UnknownRun)?;
-        Ok(&mut runs[at].0)
+        let at = self.position(id).ok_or(Refusal::UnknownRun)?;
+        Ok(&mut self.runs.items[at].0)
+    }
+
+    fn position(&self, id: &str) -> Option<usize> {
+        self.runs.items.binary_search_by(|(run, _)| run.id.as_str().cmp(id)).ok()
     }
 }
 
@@ -127,23 +160,33 @@ impl Inner {
 #[derive(Debug)]
 pub(super) struct Kept<T> {
     items: VecDeque<(T, usize)>,
+    most: usize,
     bytes: usize,
     pub(super) total: u64,
 }
 
-const MAX_ITEMS: usize = 10_000;
+/// How many items are kept if nothing is said.
+pub(super) const MAX_ITEMS: usize = 10_000;
 const MAX_BYTES: usize = 64 << 20;
 
 impl<T> Kept<T> {
-    fn push(&mut self, item: T, size: usize) {
+    fn new(most: usize) -> Kept<T> {
+        Kept { items: VecDeque::new(), most, bytes: 0, total: 0 }
+    }
+
+    /// Adds an item, and gives those that are no longer kept, oldest first.
+    fn push(&mut self, item: T, size: usize) -> Vec<T> {
         self.items.push_back((item, size));
         self.bytes += size;
         self.total += 1;
-        while self.items.len() > MAX_ITEMS || (self.bytes > MAX_BYTES && self.items.len() > 1) {
-            if let Some((_, size)) = self.items.pop_front() {
+        let mut gone = Vec::new();
+        while self.items.len() > self.most || (self.bytes > MAX_BYTES && self.items.len() > 1) {
+            if let Some((item, size)) = self.items.pop_front() {
                 self.bytes -= size;
+                gone.push(item);
             }
         }
+        gone
     }
 
     /// Oldest first.
@@ -158,19 +201,14 @@ impl<T> Kept<T> {
     }
 }
 
-impl<T> Default for Kept<T> {
-    fn default() -> Self {
-        Kept { items: VecDeque::new(), bytes: 0, total: 0 }
-    }
-}
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
     #[test]
     fn the_last_are_kept_and_all_are_counted() {
-        let mut kept = Kept::default();
+        let mut kept = Kept::new(MAX_ITEMS);
         for n in 0..MAX_ITEMS + 5 {
             kept.push(n, 1);
         }
@@ -180,5 +218,18 @@ mod tests {
         kept.push(2, MAX_BYTES);
         assert_eq!(kept.iter().collect::<Vec<_>>(), [&2]);
         assert_eq!(kept.total, MAX_ITEMS as u64 + 7);
+    }
+
+    #[test]
+    fn of_a_label_only_the_runs_that_are_kept_are_found() {
+        let state = State::new(Orders::default(), 2);
+        let mut state = state.lock();
+        for value in ["a", "b", "a", "a"] {
+            let submit = Submit { labels: [("l".to_owned(), value.to_owned())].into(), ..Submit::by_hand() };
+            state.submit("w".to_owned(), submit, true, 0).unwrap();
+        }
+        let found = |value: &str| state.labelled(&[("l".to_owned(), value.to_owned())]).len();
+        assert_eq!((found("a"), found("b"), state.labelled(&[]).len()), (2, 0, 2));
+        assert_eq!(state.labelled.len(), 1);
     }
 }

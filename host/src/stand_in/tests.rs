@@ -175,7 +175,7 @@ async fn the_script_answers_in_place_of_the_engine() {
 #[tokio::test]
 async fn the_script_cuts_after_acting() {
     let engine = engine().await;
-    engine.script().next(Behaviour::CutAfterActing).next(Behaviour::CutMidBody);
+    engine.script().next(Behaviour::CutAfterActing).next(Behaviour::CutMidBody).next(Behaviour::CutAfterHead);
     assert!(submit(&engine).await.is_none());
     assert_eq!(engine.runs().len(), 1);
 
@@ -185,13 +185,19 @@ async fn the_script_cuts_after_acting() {
         .header("content-type", "application/json")
         .body(SUBMIT.into())
         .unwrap();
-    let mut answer = client.request(request).await.unwrap();
+    let mut answer = client.request(request.clone()).await.unwrap();
     assert_eq!(answer.status(), 200);
     let whole: usize = answer.headers()["content-length"].to_str().unwrap().parse().unwrap();
     let half = answer.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(half.len(), whole / 2);
     assert!(answer.frame().await.unwrap().is_err());
     assert_eq!(engine.runs().len(), 2);
+
+    // The head alone.
+    let mut answer = client.request(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.frame().await.unwrap().is_err());
+    assert_eq!(engine.runs().len(), 3);
 }
 
 #[tokio::test]

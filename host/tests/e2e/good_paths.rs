@@ -9,7 +9,7 @@ async fn a_webhook_starts_a_run_byte_for_byte() {
     let setup = Setup::new().await;
     let push = std::fs::read_to_string(root().join("tests/vectors/github-push.json")).unwrap();
     let reply = setup.post("/api/v2/webhook?ref=build", push.clone()).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.assert_taken("delivered");
     let run = reply.json();
     assert_eq!(run["id"].as_str().map(str::len), Some(24));
     assert_eq!((&run["workflowRef"], &run["trigger"]), (&json!("build"), &json!("webhook")));
@@ -21,7 +21,8 @@ async fn a_webhook_starts_a_run_byte_for_byte() {
     let before = r#"{"trigger":"webhook","params":[{"name":"data","value":"#;
     assert!(body.strip_prefix(before).unwrap().starts_with(&format!("{}}}],\"labels\":", push.trim())));
     assert_eq!(sent[0].headers["content-length"], body.len().to_string());
-    assert_eq!(setup.host.key_value().snapshot(), Default::default(), "a plain webhook costs no store");
+    // `cost` has the figures, also those of the look that follows one of 16 answers.
+    assert!(reply.is_sampled() || setup.host.key_value().snapshot() == Default::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +30,7 @@ async fn an_event_starts_a_run() {
     let setup = Setup::new().await;
     let structured =
         setup.send("POST", "/api/v2/event", &[("content-type", "application/cloudevents+json")], EVENT).await;
-    assert_eq!(structured.status, 200, "{}", structured.text());
+    structured.assert_taken("delivered");
     assert_eq!(structured.json()["workflowRef"], "wf");
     let headers = [
         JSON,
@@ -40,7 +41,7 @@ async fn an_event_starts_a_run() {
         ("ce-subject", "/other/t"),
     ];
     let binary = setup.send("POST", "/api/v2/event", &headers, "{\"n\":1.417566161e9}").await;
-    assert_eq!(binary.status, 200, "{}", binary.text());
+    binary.assert_taken("delivered");
     assert_eq!((&binary.json()["workflowRef"], &binary.json()["trigger"]), (&json!("other"), &json!("event")));
     let sent = setup.engine.requests();
     let body = std::str::from_utf8(&sent[1].body).unwrap();
@@ -54,6 +55,9 @@ async fn callbacks_resolve_waits_and_stay_over_a_restart() {
     let reply =
         setup.post(&format!("/api/v2/callback?ref={posted}&topic=approval&status=Failed"), "{\"by\":1e2}").await;
     assert_eq!((reply.status.as_u16(), reply.text()), (200, ""));
+    let other = setup.post(&format!("/api/v2/callback?ref={posted}&topic=approval"), "{\"by\":1e2}").await;
+    other.assert_problem(409, "callback-conflict");
+    assert!(other.text().contains("ended as failed"), "{}", other.text());
     let reply = setup.get(&format!("/api/v2/callback?ref={got},topic=mail")).await;
     assert_eq!((reply.status.as_u16(), reply.text()), (200, ""));
     for run in setup.engine.runs() {

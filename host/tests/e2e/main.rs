@@ -8,8 +8,14 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod cost;
+mod double_click;
 mod engine_faults;
+mod fault_matrix;
 mod good_paths;
 mod hostile;
+mod kill;
+mod outage;
 mod setup;
+mod store_faults;
 mod world;
