@@ -30,7 +30,7 @@ impl<O: Outside> Gate<'_, O> {
         self.write_pending(delivery).await?;
         let mut warnings = Vec::new();
         // A drain that scans regardless finds what has no hint, only later.
-        let hint = Hint::new(delivery.id, fault(failure, self.now()));
+        let hint = Hint::new(delivery.id, self.fault(failure));
         warnings.extend(hint.write(self.outside).await.err().map(|error| error.to_string()));
         if let Some(fault) = hint.fault {
             warnings.push(format!("{}: check engine_url and engine_token", fault.reason));
@@ -137,15 +137,21 @@ impl<O: Outside> Gate<'_, O> {
             Err(_) => ("pending", None),
         };
         let mut warnings: Vec<_> = concluded.as_ref().err().map(ToString::to_string).into_iter().collect();
-        if let Some(fault) = fault(failure, self.now()) {
+        if let Some(fault) = self.fault(failure) {
             warnings.extend(self.note_fault(&delivery, fault).await.err().map(|error| error.to_string()));
         }
         let failure = failure.map(ToString::to_string);
         Report { at: self.now(), id: delivery.id, state, failure, warnings }
     }
 
+    /// What `/readyz` says of a failure that only an operator can mend.
+    fn fault(&self, failure: Option<&Failure>) -> Option<Fault> {
+        let reason = failure?.fault()?.to_owned();
+        Some(Fault { at: self.now(), reason })
+    }
+
     /// Makes it known at `/readyz` that our configuration is at fault.
-    pub(super) async fn note_fault(&self, delivery: &Delivery<'_>, fault: Fault) -> Result<(), StoreError> {
+    async fn note_fault(&self, delivery: &Delivery<'_>, fault: Fault) -> Result<(), StoreError> {
         Hint::new(delivery.id, Some(fault)).write(self.outside).await
     }
 
@@ -189,14 +195,6 @@ pub(super) fn noted(work: &Work<'_>, done: &[u8]) -> Option<Noted> {
             let Record { id, digest, state, .. } = Record::from_bytes(done).ok()?;
             Some(Noted { id, digest, delivered: state == State::Delivered })
         }
-    }
-}
-
-/// What `/readyz` says of a failure that only an operator can mend.
-pub(super) fn fault(failure: Option<&Failure>, at: Timestamp) -> Option<Fault> {
-    match failure {
-        Some(Failure::Misconfigured { reason }) => Some(Fault { at, reason: reason.clone() }),
-        _ => None,
     }
 }
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 use futures_util::future::select_all;
 use serde::Serialize;
 
-use super::conclude::{Concluded, fault, noted};
-use super::keys::{self, Hint};
-use super::{Failure, Gate};
-use crate::claim::{Mark, lease};
-use crate::delivery::{Claimed, Delivery, DeliveryId, Key, Register, Setback, Work};
+use super::Gate;
+use super::bring::Brought;
+use super::conclude::Concluded;
+use super::failure::Failure;
+use super::keys::{self, Fault, Hint};
+use crate::claim::lease;
+use crate::delivery::DeliveryId;
 use crate::ports::{Outside, StoreError};
 use crate::time::Timestamp;
 
@@ -62,21 +64,6 @@ pub enum Stopped {
     Budget,
     /// Another drain is at work.
     Leased,
-}
-
-/// What became of one.
-pub(super) enum Brought {
-    Concluded(Concluded),
-    /// It had been tried for too long or too often, and is kept; the engine was not asked.
-    Expired,
-    /// Another of its key is delivered, or on its way.
-    Dropped,
-    /// Another callback was accepted first, or the key was used for something else.
-    Conflicting,
-    /// What is noted for its key can't be read, so nobody knows; it stays as it is.
-    Unreadable,
-    /// The engine was asked for it, and didn't say.
-    Unanswered(Failure),
 }
 
 /// A delivery on its way to the engine.
@@ -130,15 +117,8 @@ impl<O: Outside> Gate<'_, O> {
         let settled = [drained.delivered, drained.rejected, drained.dead, drained.dropped, gone].iter().sum::<u64>();
         let pending = u64::try_from(ids.len()).unwrap_or(u64::MAX).saturating_sub(settled);
         drained.pending = Some(pending);
-        let has_none = hint.is_none() && fault.is_none();
-        self.renew_hint(hint, pending, drained.delivered > 0, fault).await?;
-        // It was stored, and its hint was not: the next pass is to find it without being lucky.
-        if has_none
-            && pending > 0
-            && let Some(last) = ids.last()
-        {
-            Hint::new(*last, None).write(self.outside).await?;
-        }
+        let last = ids.last().copied().filter(|_| pending > 0);
+        self.renew_hint(hint, last, drained.delivered > 0, fault).await?;
         drained.warnings.extend(self.sweep(&keys, end).await?);
         Ok(drained)
     }
@@ -195,134 +175,29 @@ impl<O: Outside> Gate<'_, O> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// A stored delivery: outer `None` if it isn't there, inner if it can't be read.
-    pub(super) async fn load(&self, key: &str) -> Result<Option<Option<Delivery<'static>>>, StoreError> {
-        Ok(self.outside.get(key).await?.map(|bytes| Delivery::from_bytes(&bytes).ok()))
-    }
-
-    fn is_over(&self, delivery: &Delivery<'_>) -> bool {
-        let limits = &self.settings.limits;
-        // What may have been acted on is asked for before it is given up.
-        let in_doubt = delivery.sent.is_some_and(|sent| self.now() < limits.settled(sent));
-        !in_doubt && (delivery.is_expired(self.now(), limits) || delivery.heard >= limits.max_attempts)
-    }
-
-    /// One delivery that is due. For the holder of the lease alone.
-    pub(super) async fn bring(&self, mut delivery: Delivery<'static>) -> Result<Brought, StoreError> {
-        if let Some(taken) = self.taken(&mut delivery).await? {
-            return Ok(taken);
-        }
-        if matches!(delivery.work, Work::Start(_)) && delivery.is_ambiguous() {
-            match self.find(&delivery).await {
-                Ok(Some(run)) => return self.conclude(&mut delivery, Ok(run)).await.map(Brought::Concluded),
-                Ok(None) => {}
-                Err(failure) => return self.postpone(&mut delivery, failure).await,
-            }
-        }
-        if self.is_over(&delivery) {
-            self.bury(&delivery).await?;
-            return Ok(Brought::Expired);
-        }
-        // Stored before it is sent: if we die on the way, the next drain asks before it sends again.
-        delivery.begin(self.now(), &self.settings.limits);
-        self.write_pending(&delivery).await?;
-        let sent = self.call(&delivery).await;
-        self.conclude(&mut delivery, sent.result).await.map(Brought::Concluded)
-    }
-
-    /// Has another of its key been delivered, or is it on its way? Then this one is one too many.
-    async fn taken(&self, delivery: &mut Delivery<'static>) -> Result<Option<Brought>, StoreError> {
-        let Some(Claimed { key, window, .. }) = &delivery.key else { return Ok(None) };
-        let mut windows = vec![*window];
-        windows.extend(self.settings.retention.lookup(self.now()).iter().filter(|other| *other != window));
-        for window in windows {
-            let Some(done) = self.outside.get(&key.register(Register::Done, window)).await? else { continue };
-            let Some(first) = noted(&delivery.work, &done) else { return Ok(Some(Brought::Unreadable)) };
-            if first.id == delivery.id.to_string() && !first.delivered {
-                return Ok(None);
-            }
-            if first.digest == key.digest() {
-                self.outside.delete(&keys::pending(delivery.id)).await?;
-                return Ok(Some(Brought::Dropped));
-            }
-            return self.conflicting(delivery).await.map(Some);
-        }
-        self.adopt(delivery).await
-    }
-
-    /// A winner that died may have sent its callback, which is in the flag. Then that one is the first, and is brought
-    /// (again) before a copy that says something else is told so.
-    async fn adopt(&self, delivery: &mut Delivery<'static>) -> Result<Option<Brought>, StoreError> {
-        let (Work::Resolve(_), Some(Claimed { key, window, copy: true })) = (&delivery.work, &delivery.key) else {
-            return Ok(None);
-        };
-        let flag = self.outside.get(&key.register(Register::Flag, *window)).await?;
-        let record = flag.as_deref().and_then(Mark::from_bytes).and_then(|mark| mark.callback);
-        let Some((id, callback)) = record.as_ref().and_then(|record| {
-            let other = record.digest != key.digest();
-            other.then(|| Some((DeliveryId::parse(&record.id)?, record.callback()?))).flatten()
-        }) else {
-            return Ok(None);
-        };
-        let first_key = Key::callback(&callback);
-        let received = record.as_ref().map_or(delivery.received, |record| record.received);
-        let mut first = Delivery::new(id, Work::Resolve(callback), delivery.trace.clone(), received);
-        first.key = Some(Claimed { key: first_key, window: *window, copy: true });
-        match self.call(&first).await.result {
-            Ok(body) => {
-                self.note_delivered(&first, &body, self.now()).await?;
-                self.conflicting(delivery).await.map(Some)
-            }
-            Err(Failure::Rejected { .. }) => Ok(None),
-            Err(failure) => self.postpone(delivery, failure).await.map(Some),
-        }
-    }
-
-    async fn conflicting(&self, delivery: &mut Delivery<'static>) -> Result<Brought, StoreError> {
-        let reason = match &delivery.work {
-            Work::Resolve(_) => "another callback for this run and topic was accepted first",
-            Work::Start(_) => "the idempotency key was used with another payload first",
-        };
-        delivery.fail(Setback::Refused, reason, self.now(), &self.settings.limits);
-        self.bury(delivery).await?;
-        Ok(Brought::Conflicting)
-    }
-
-    /// The engine was asked and didn't say: the delivery stays in doubt.
-    async fn postpone(&self, delivery: &mut Delivery<'static>, failure: Failure) -> Result<Brought, StoreError> {
-        let doubt = delivery.sent;
-        delivery.fail(failure.setback(), &format!("asked for its run, {failure}"), self.now(), &self.settings.limits);
-        delivery.sent = doubt;
-        if self.is_over(delivery) {
-            self.bury(delivery).await?;
-            return Ok(Brought::Concluded(Concluded::Dead(failure)));
-        }
-        self.write_pending(delivery).await?;
-        Ok(Brought::Unanswered(failure))
-    }
-
-    /// Clears the hint if nothing is pending and no other came meanwhile; else notes what is at fault.
+    /// Clears the hint if nothing is pending and no other came meanwhile; else notes what is at fault. `last` is one that
+    /// is still pending.
     async fn renew_hint(
         &self,
         before: Option<Vec<u8>>,
-        pending: u64,
+        last: Option<DeliveryId>,
         delivered: bool,
-        fault: Option<(DeliveryId, keys::Fault)>,
+        fault: Option<(DeliveryId, String)>,
     ) -> Result<(), StoreError> {
-        if let Some((id, mut fault)) = fault {
-            let known = before.as_deref().and_then(keys::read_hint).and_then(|hint| hint.fault);
-            fault.at = known.map_or(self.now(), |known| known.at);
-            return Hint::new(id, Some(fault)).write(self.outside).await;
+        let known = before.as_deref().and_then(keys::read_hint);
+        if let Some((id, reason)) = fault {
+            let at = known.and_then(|hint| hint.fault).map_or(self.now(), |known| known.at);
+            return Hint::new(id, Some(Fault { at, reason })).write(self.outside).await;
         }
-        if pending == 0 {
-            let unchanged = before.is_some() && keys::hint(self.outside).await? == before;
-            return if unchanged { keys::clear_hint(self.outside).await } else { Ok(()) };
-        }
-        match before.as_deref().and_then(keys::read_hint) {
+        match (last, before) {
+            (None, Some(before)) if keys::hint(self.outside).await?.is_some_and(|hint| hint == before) => {
+                keys::clear_hint(self.outside).await
+            }
+            // It was stored, and its hint was not: the next pass is to find it without being lucky.
+            (Some(last), None) => Hint::new(last, None).write(self.outside).await,
             // What the engine takes again is no longer at fault.
-            Some(mut hint) if hint.fault.is_some() && delivered => {
-                hint.fault = None;
-                hint.write(self.outside).await
+            (Some(last), Some(_)) if delivered && known.is_some_and(|hint| hint.fault.is_some()) => {
+                Hint::new(last, None).write(self.outside).await
             }
             _ => Ok(()),
         }
@@ -338,7 +213,7 @@ struct Pass {
     put_off: usize,
     /// The engine has answered.
     reached: bool,
-    fault: Option<(DeliveryId, keys::Fault)>,
+    fault: Option<(DeliveryId, String)>,
 }
 
 impl Pass {
@@ -388,8 +263,8 @@ impl Pass {
                 }
             }
         }
-        if let Some(fault) = fault(Some(failure), Timestamp(0)) {
-            self.fault = Some((id, fault));
+        if let Some(reason) = failure.fault() {
+            self.fault = Some((id, reason.to_owned()));
         }
     }
 }

@@ -69,6 +69,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What is set wrong here, if that is why.
+    pub(super) fn fault(&self) -> Option<&str> {
+        match self {
+            Self::Misconfigured { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
     /// What it means for the life of the delivery.
     pub(super) fn setback(&self) -> Setback {
         match self {

@@ -2,6 +2,7 @@
 //! bring what is pending ([`Gate::drain`]), and what an operator asks ([`operator`]).
 
 mod accept;
+mod bring;
 mod conclude;
 mod drain;
 mod failure;

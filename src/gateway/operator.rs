@@ -1,8 +1,8 @@
 //! What an operator asks: which deliveries are stored, one of them, send it again, forget it; which callbacks a run got.
 
 use super::Gate;
+use super::bring::Brought;
 use super::conclude::{Concluded, noted};
-use super::drain::Brought;
 use super::keys::{self, Fault};
 use crate::callback::{Record, run_hash};
 use crate::claim::{Mark, lease};
