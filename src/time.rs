@@ -57,7 +57,7 @@ impl Retention {
     }
 
     /// The window beside the present one in which another clock, or another request just now, may be: none but within
-    /// [`NEAR`] of where two windows meet.
+    /// a minute of where two windows meet.
     pub fn neighbour(self, now: Timestamp) -> Option<u64> {
         let present = self.window(now);
         let near = [Timestamp(now.0.saturating_sub(NEAR.0)), Timestamp(now.0.saturating_add(NEAR.0))];

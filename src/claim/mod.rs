@@ -1,6 +1,6 @@
 //! Who takes a keyed delivery: a claim over a store that can only get, set, delete and say what exists.
 //!
-//! At most one contender wins, whatever the interleaving, and one that is alone wins ([`splitter`]). Nobody may win: then,
+//! At most one contender wins, whatever the interleaving, and one that is alone wins (`splitter`). Nobody may win: then,
 //! and when the winner is slow or dead, the others leave a copy to the drain, which is alone by its [`lease`].
 
 pub mod lease;
