@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`time`] | points in time, windows of retention | pure |
 //! | [`json`] | JSON that passes through byte-faithful | pure |
+//! | [`secret`] | tokens and signing secrets: compared in one place, never shown | pure |
 //! | [`reference`](mod@reference) | what a sender may name: a workflow, a run, a topic | pure |
 //! | [`event`] | CloudEvents: structured, binary → `Event` | pure |
 //! | [`callback`] | a callback, its stored form and key | pure |
@@ -30,6 +31,7 @@ pub mod gateway;
 pub mod json;
 pub mod ports;
 pub mod reference;
+pub mod secret;
 pub mod time;
 
 // It calls its host, so it runs in Spin only; clippy and rustdoc look at it everywhere.

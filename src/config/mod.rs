@@ -1,15 +1,12 @@
 //! Variables → checked settings. Each route reads what it needs; `/readyz` reads all ([`check`]).
 
-mod secret;
-
 use std::time::Duration;
 
 use crate::delivery::Limits;
 use crate::engine::EngineUrl;
 use crate::ports::{Timeouts, Variables};
+use crate::secret::Secret;
 use crate::time::Retention;
-
-pub use secret::Secret;
 
 /// A variable that can't be used. Names no value: it might be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

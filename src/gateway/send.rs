@@ -7,10 +7,11 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 
 use super::{Failure, Gate};
-use crate::config::{EngineSettings, Secret};
+use crate::config::EngineSettings;
 use crate::delivery::Delivery;
 use crate::engine::{Finding, boomerang};
 use crate::ports::{Outside, SendError};
+use crate::secret::Secret;
 
 /// What came of a call.
 pub(super) struct Sent {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const LADDER: [&str; 13] = [
     "time",
     "json",
+    "secret",
     "reference",
     "event",
     "callback",

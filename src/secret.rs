@@ -1,4 +1,4 @@
-//! Tokens. They are compared here and nowhere else, and never shown.
+//! Tokens and signing secrets. They are compared here and nowhere else, and never shown.
 
 use std::fmt;
 
@@ -15,15 +15,21 @@ impl Secret {
         Self(text.to_owned())
     }
 
-    /// Is `given` this secret? Both are hashed first, so neither a byte nor the length is told by the time it takes.
+    /// Is `given` this secret?
     pub fn matches(&self, given: &str) -> bool {
-        Sha256::digest(&self.0).ct_eq(&Sha256::digest(given)).into()
+        equal(self.0.as_bytes(), given.as_bytes())
     }
 
-    /// The text, for the header that carries it.
+    /// The text, for the header that carries it or the key that is made of it.
     pub fn expose(&self) -> &str {
         &self.0
     }
+}
+
+/// The one comparison of what an attacker may guess at: tokens, MACs, digests. Both sides are hashed first, so neither a
+/// byte nor a length is told by the time it takes.
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    Sha256::digest(a).ct_eq(&Sha256::digest(b)).into()
 }
 
 impl fmt::Debug for Secret {
