@@ -9,6 +9,7 @@
 //! | [`secret`] | tokens and signing secrets: compared in one place, never shown | pure |
 //! | [`reference`](mod@reference) | what a sender may name: a workflow, a run, a topic | pure |
 //! | [`event`] | CloudEvents: structured, binary → `Event` | pure |
+//! | [`sender`] | who sends webhooks, and how each signs: descriptor, presets, verification | pure |
 //! | [`callback`] | a callback, its stored form and key | pure |
 //! | [`delivery`] | one thing to be brought to the engine: its states, its key, its stored form | pure |
 //! | [`engine`] | the engine's requests and answers, a file a profile | pure |
@@ -32,6 +33,7 @@ pub mod json;
 pub mod ports;
 pub mod reference;
 pub mod secret;
+pub mod sender;
 pub mod time;
 
 // It calls its host, so it runs in Spin only; clippy and rustdoc look at it everywhere.

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up, as src/lib.rs lists them.
-const LADDER: [&str; 13] = [
+const LADDER: [&str; 14] = [
     "time",
     "json",
     "secret",
     "reference",
     "event",
+    "sender",
     "callback",
     "delivery",
     "engine",

@@ -1,0 +1,214 @@
+//! The senders that are known, as data. What a preset says is in its vendor's own page, which it names; where the page is
+//! silent, the comment says so. The form is [`Descriptor`]'s own, so that each is also an example for `custom`.
+
+use super::descriptor::Descriptor;
+
+/// A sender that is known.
+#[derive(Debug)]
+pub struct Preset {
+    /// Its name: `?sender=`, and the variable `secret_<name>` with `_` for `-`.
+    pub name: &'static str,
+    /// Another name of it.
+    pub alias: Option<&'static str>,
+    /// Where its vendor says how it signs.
+    pub page: &'static str,
+    /// It is known by any of these headers.
+    pub marks: &'static [&'static str],
+    /// The ways in which it signs; none if it never does.
+    pub schemes: &'static [&'static str],
+}
+
+impl Preset {
+    /// The ways in which it signs.
+    pub fn descriptors(&self) -> impl Iterator<Item = Descriptor> + use<> {
+        // A test reads them all. One that could not be read would let nobody in.
+        self.schemes.iter().filter_map(|json| Descriptor::parse(json).ok())
+    }
+}
+
+/// In the order in which they are looked for: who also sends another's headers (Gitea sends GitHub's, GitLab those of
+/// Standard Webhooks) comes first.
+pub static PRESETS: &[Preset] = &[
+    // GitLab. The signing token signs as Standard Webhooks does (merge requests 230944 and 231325); the secret token is
+    // sent as it is. Where both are set, name the signing token only: each secret here lets in. No tolerance is named;
+    // five minutes is what the Standard Webhooks libraries take.
+    Preset {
+        name: "gitlab",
+        alias: None,
+        page: "https://docs.gitlab.com/user/project/integrations/webhooks/",
+        marks: &["x-gitlab-event", "x-gitlab-token"],
+        schemes: &[
+            r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["webhook-signature"],
+                "grammar":{"list":" "},"prefix":"v1,","signed":"{id}.{timestamp}.{body}",
+                "secret":{"encoding":"base64","prefix":"whsec_"},
+                "timestamp":{"from":{"header":"webhook-timestamp"},"tolerance":300},
+                "id":{"header":"webhook-id"},"type":{"pointer":"/object_kind"}}"#,
+            r#"{"algorithm":"token","headers":["x-gitlab-token"],
+                "id":{"header":"idempotency-key"},"type":{"pointer":"/object_kind"}}"#,
+        ],
+    },
+    // Gitea, and Forgejo, which sends its own header and Gitea's. The page shows the headers; that the signature is the
+    // hex digest of the payload is in Gitea's services/webhook/deliver.go. A hook that posts a form is signed over the
+    // payload in it, not over the body: such a hook is refused here.
+    Preset {
+        name: "gitea",
+        alias: Some("forgejo"),
+        page: "https://docs.gitea.com/usage/webhooks https://forgejo.org/docs/latest/user/webhooks/",
+        marks: &["x-gitea-event", "x-forgejo-event", "x-gitea-signature", "x-forgejo-signature"],
+        schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-gitea-signature","x-forgejo-signature"],
+                "id":{"header":"x-gitea-delivery"},"type":{"header":"x-gitea-event"}}"#],
+    },
+    // The id and the type are in headers that aren't signed.
+    Preset {
+        name: "github",
+        alias: None,
+        page: "https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries",
+        marks: &["x-github-event", "x-hub-signature-256"],
+        schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-hub-signature-256"],"prefix":"sha256=",
+                "id":{"header":"x-github-delivery"},"type":{"header":"x-github-event"}}"#],
+    },
+    // Bitbucket Cloud, and Data Center where it names the id `X-Request-Id`. The prefix may name another algorithm in
+    // Data Center; only the default is taken.
+    Preset {
+        name: "bitbucket",
+        alias: None,
+        page: "https://bitbucket.org/blog/enhanced-webhook-security https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/",
+        marks: &["x-event-key"],
+        schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-hub-signature"],"prefix":"sha256=",
+                "id":{"header":"x-request-uuid"},"type":{"header":"x-event-key"}}"#],
+    },
+    // Slash commands and interactive messages are forms: they have no event id, and each carries a fresh trigger.
+    Preset {
+        name: "slack",
+        alias: None,
+        page: "https://docs.slack.dev/authentication/verifying-requests-from-slack",
+        marks: &["x-slack-signature", "x-slack-request-timestamp"],
+        schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-slack-signature"],"prefix":"v0=",
+                "signed":"v0:{timestamp}:{body}",
+                "timestamp":{"from":{"header":"x-slack-request-timestamp"},"tolerance":300},
+                "id":{"pointer":"/event_id"},"type":{"pointer":"/event/type"}}"#],
+    },
+    // The secret starts with `whsec_` but is taken as it is, prefix and all. `v0` is a test mode's fake scheme.
+    Preset {
+        name: "stripe",
+        alias: None,
+        page: "https://docs.stripe.com/webhooks#verify-manually",
+        marks: &["stripe-signature"],
+        schemes: &[r#"{"algorithm":"hmac-sha256","headers":["stripe-signature"],
+                "grammar":{"pairs":{"separator":",","signature":"v1"}},"signed":"{timestamp}.{body}",
+                "timestamp":{"from":{"field":"t"},"tolerance":300},
+                "id":{"pointer":"/id"},"type":{"pointer":"/type"}}"#],
+    },
+    Preset {
+        name: "shopify",
+        alias: None,
+        page: "https://shopify.dev/docs/apps/build/webhooks/verify-deliveries",
+        marks: &["x-shopify-hmac-sha256", "x-shopify-topic"],
+        schemes: &[r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["x-shopify-hmac-sha256"],
+                "id":{"header":"x-shopify-webhook-id"},"type":{"header":"x-shopify-topic"}}"#],
+    },
+    Preset {
+        name: "svix",
+        alias: None,
+        page: "https://docs.svix.com/receiving/verifying-payloads/how-manual",
+        marks: &["svix-id", "svix-signature"],
+        schemes: &[r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["svix-signature"],
+                "grammar":{"list":" "},"prefix":"v1,","signed":"{id}.{timestamp}.{body}",
+                "secret":{"encoding":"base64","prefix":"whsec_"},
+                "timestamp":{"from":{"header":"svix-timestamp"},"tolerance":300},
+                "id":{"header":"svix-id"},"type":{"pointer":"/type"}}"#],
+    },
+    // No timestamp: what is replayed is known by its digest only. A matching Webhooks Rule makes it SHA-256 with a shared
+    // key (twilio-node, examples/WebhookSignatureValidation.md). The URL must be the one that Twilio calls.
+    Preset {
+        name: "twilio",
+        alias: None,
+        page: "https://www.twilio.com/docs/usage/webhooks/webhooks-security",
+        marks: &["x-twilio-signature"],
+        schemes: &[
+            r#"{"algorithm":"hmac-sha1","encoding":"base64","headers":["x-twilio-signature"],"signed":"{url}{params}"}"#,
+            r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["x-twilio-signature"],"signed":"{url}{params}"}"#,
+        ],
+    },
+    // No tolerance is named; five minutes is ours.
+    Preset {
+        name: "zoom",
+        alias: None,
+        page: "https://developers.zoom.us/docs/api/webhooks/#verify-webhook-events",
+        marks: &["x-zm-signature", "x-zm-request-timestamp"],
+        schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-zm-signature"],"prefix":"v0=",
+                "signed":"v0:{timestamp}:{body}",
+                "timestamp":{"from":{"header":"x-zm-request-timestamp"},"tolerance":300},
+                "type":{"pointer":"/event"}}"#],
+    },
+    // Ten minutes is the vendor's advice.
+    Preset {
+        name: "twitch",
+        alias: None,
+        page: "https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#verifying-the-event-message",
+        marks: &["twitch-eventsub-message-id", "twitch-eventsub-message-signature"],
+        schemes: &[r#"{"algorithm":"hmac-sha256","headers":["twitch-eventsub-message-signature"],"prefix":"sha256=",
+                "signed":"{id}{timestamp}{body}",
+                "timestamp":{"from":{"header":"twitch-eventsub-message-timestamp"},"unit":"rfc3339","tolerance":600},
+                "id":{"header":"twitch-eventsub-message-id"},"type":{"pointer":"/subscription/type"}}"#],
+    },
+    // The vendor's libraries take five seconds. A cold start and a clock that is a little off need more; the event's id is
+    // signed, so that what comes twice within it is a duplicate.
+    Preset {
+        name: "paddle",
+        alias: None,
+        page: "https://developer.paddle.com/webhooks/about/signature-verification",
+        marks: &["paddle-signature"],
+        schemes: &[r#"{"algorithm":"hmac-sha256","headers":["paddle-signature"],
+                "grammar":{"pairs":{"separator":";","signature":"h1"}},"signed":"{timestamp}:{body}",
+                "timestamp":{"from":{"field":"ts"},"tolerance":60},
+                "id":{"pointer":"/event_id"},"type":{"pointer":"/event_type"}}"#],
+    },
+    // The timestamp is in the body, which is signed; the header `Linear-Timestamp` isn't. A minute is the vendor's advice.
+    Preset {
+        name: "linear",
+        alias: None,
+        page: "https://linear.app/developers/webhooks#securing-webhooks",
+        marks: &["linear-signature", "linear-event"],
+        schemes: &[r#"{"algorithm":"hmac-sha256","headers":["linear-signature"],
+                "timestamp":{"from":{"pointer":"/webhookTimestamp"},"unit":"milliseconds","tolerance":60},
+                "id":{"header":"linear-delivery"},"type":{"pointer":"/type"}}"#],
+    },
+    // `createdAt` is when it happened, not when it was sent, so that a late retry is no replay.
+    Preset {
+        name: "vercel",
+        alias: None,
+        page: "https://vercel.com/docs/webhooks/webhooks-api#securing-webhooks",
+        marks: &["x-vercel-signature"],
+        schemes: &[r#"{"algorithm":"hmac-sha1","headers":["x-vercel-signature"],
+                "id":{"pointer":"/id"},"type":{"pointer":"/type"}}"#],
+    },
+    // Signs nothing and sends no header of its own: only an access token in the URL lets it in.
+    Preset {
+        name: "docker-hub",
+        alias: None,
+        page: "https://docs.docker.com/docker-hub/repos/manage/webhooks/",
+        marks: &[],
+        schemes: &[],
+    },
+    // `whpk_` is a public key: which scheme a secret is for, its prefix says, so that no one can sign with a public key.
+    // The tolerance is left to the receiver; five minutes is what the reference libraries take.
+    Preset {
+        name: "standard-webhooks",
+        alias: None,
+        page: "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
+        marks: &["webhook-id", "webhook-signature"],
+        schemes: &[
+            r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["webhook-signature"],
+                "grammar":{"list":" "},"prefix":"v1,","signed":"{id}.{timestamp}.{body}",
+                "secret":{"encoding":"base64","prefix":"whsec_"},
+                "timestamp":{"from":{"header":"webhook-timestamp"},"tolerance":300},
+                "id":{"header":"webhook-id"},"type":{"pointer":"/type"}}"#,
+            r#"{"algorithm":"ed25519","encoding":"base64","headers":["webhook-signature"],
+                "grammar":{"list":" "},"prefix":"v1a,","signed":"{id}.{timestamp}.{body}",
+                "secret":{"encoding":"base64","prefix":"whpk_"},
+                "timestamp":{"from":{"header":"webhook-timestamp"},"tolerance":300},
+                "id":{"header":"webhook-id"},"type":{"pointer":"/type"}}"#,
+        ],
+    },
+];
