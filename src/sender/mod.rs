@@ -21,6 +21,7 @@
 //! | vercel | `x-vercel-signature` | body | | `id` |
 //! | zoom | `x-zm-signature` | timestamp, body | 300 s | digest of the body |
 
+mod challenge;
 mod descriptor;
 mod form;
 mod header;
@@ -34,6 +35,7 @@ mod verify;
 
 use http::HeaderMap;
 
+pub use challenge::{Answer, Challenge};
 pub use descriptor::{
     Algorithm, Dated, Descriptor, DescriptorError, Encoding, Grammar, KeyEncoding, MAX_TOLERANCE, Place, SecretForm,
     Source, Unit,
