@@ -1,7 +1,7 @@
 //! Bodies: bounded while they are read, checked before anything is done with them.
 
-use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::{HeaderMap, HeaderName};
 use serde_json::value::RawValue;
 
 use super::problem::{Kind, Problem};
@@ -46,6 +46,11 @@ pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) 
         }
     }
     if count > max { Err(too_large()) } else { Ok(whole) }
+}
+
+/// A header's value, if it is text.
+pub(super) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
 }
 
 /// The `Content-Type`; an unreadable one is like none, and named by what refuses it.

@@ -21,6 +21,7 @@ pub(super) async fn complete(
     let query = Query::parse_callback(call.query)?;
     let (run, topic) = (query.run()?, query.topic()?);
     let status = status(&query)?;
+    let entry = call.enter(&query)?;
     let posted = call.method == Method::POST;
     if posted {
         body::require_json(call.headers)?;
@@ -34,13 +35,9 @@ pub(super) async fn complete(
         return Ok(no_store(Response::default()));
     }
 
-    let bytes;
-    let payload = if posted {
-        bytes = body::read(incoming, call.headers, max).await?;
-        Some(Cow::Borrowed(body::object(&bytes)?))
-    } else {
-        None
-    };
+    let bytes = if posted { body::read(incoming, call.headers, max).await? } else { Vec::new() };
+    call.verify(&entry, &bytes)?;
+    let payload = if posted { Some(Cow::Borrowed(body::object(&bytes)?)) } else { None };
     let callback = Callback { run, topic, status, payload };
     let key = Key::callback(&callback);
     call.deliver(gate, Work::Resolve(callback), Some(key)).await.map(no_store)

@@ -17,6 +17,7 @@ pub(super) async fn post(
 ) -> Result<Response<Vec<u8>>, Problem> {
     let query = query::Query::parse(call.query)?;
     let (by_ref, dedup) = (query.workflow()?, query.dedup()?);
+    let entry = call.enter(&query)?;
     let content_type = body::content_type(call.headers);
     let mode =
         Mode::of(content_type.as_ref(), call.headers).ok_or_else(|| body::unsupported(call.headers, ACCEPTED))?;
@@ -24,6 +25,7 @@ pub(super) async fn post(
     let gate = call.gate()?;
 
     let bytes = body::read(incoming, call.headers, max).await?;
+    call.verify(&entry, &bytes)?;
     let event = event::read(mode, content_type.as_ref(), call.headers, &bytes).map_err(refuse)?;
     let workflow = match (by_ref, event.workflow()) {
         (Some(workflow), _) => workflow,

@@ -3,6 +3,7 @@
 pub mod problem;
 pub mod route;
 
+mod auth;
 mod body;
 mod callback;
 mod event;
@@ -17,8 +18,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::config;
 use crate::delivery::{DeliveryId, Key, Work};
@@ -36,6 +37,12 @@ pub const SLUICE_OUTCOME: HeaderName = HeaderName::from_static("sluice-outcome")
 
 /// How long a drain may take after an answer.
 const DRAIN_BUDGET: Duration = Duration::from_secs(5);
+
+/// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
 
 /// What a request gets, and what the log says of it.
 pub struct Answer<'a> {
@@ -59,6 +66,7 @@ pub async fn handle<'o>(outside: &'o impl Outside, request: Request<impl Body>) 
         outside,
         log: LogLine::new(outside.now(), &parts.method, template),
         method: parts.method,
+        uri: &parts.uri,
         query: parts.uri.query(),
         headers: &parts.headers,
         rest: None,
@@ -85,6 +93,10 @@ pub async fn handle<'o>(outside: &'o impl Outside, request: Request<impl Body>) 
         log.problem(refusal.kind.row().0);
         refusal.into_response()
     });
+    if query::carries_token(parts.uri.query()) {
+        // RFC 6750, section 2.3.
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    }
     if method == Method::HEAD {
         // Its length isn't that of the GET, so none is said (RFC 9110, section 8.6).
         response.body_mut().clear();
@@ -100,6 +112,7 @@ pub async fn handle<'o>(outside: &'o impl Outside, request: Request<impl Body>) 
 struct Call<'r, 'o, O> {
     outside: &'o O,
     method: Method,
+    uri: &'r Uri,
     query: Option<&'r str>,
     headers: &'r HeaderMap,
     log: LogLine,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -242,11 +242,7 @@ fn open<'o, O: Outside>(call: &Call<'_, 'o, O>) -> Result<Gate<'o, O>, Problem> 
     let Some(token) = config::operator_token(call.outside)? else {
         return Err(Problem::new(Kind::NotFound, "this path is there once operator_token is set"));
     };
-    let given = call.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
-        let (scheme, given) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| given.trim())
-    });
-    match given {
+    match super::bearer(call.headers) {
         Some(given) if token.matches(given) => call.gate(),
         _ => {
             let detail = "send the operator token as Authorization: Bearer";

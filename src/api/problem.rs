@@ -70,6 +70,8 @@ kinds! {
     InvalidParameter "invalid-parameter" BAD_REQUEST FixFirst "A parameter can't be used";
     /// No token, or a wrong one.
     Unauthorized "unauthorized" UNAUTHORIZED FixFirst "A valid token is required";
+    /// A signature that isn't there, or doesn't match, or is too old.
+    InvalidSignature "invalid-signature" UNAUTHORIZED FixFirst "The request is not signed as its sender signs";
     /// A browser or mail program looked ahead.
     Prefetch "prefetch" SERVICE_UNAVAILABLE Safe "A look ahead changes nothing";
     /// No callback is stored under this run and topic.

@@ -83,6 +83,11 @@ impl Query {
     }
 }
 
+/// Is there a token in the query?
+pub(super) fn carries_token(query: Option<&str>) -> bool {
+    Query::parse(query).is_ok_and(|query| query.0.iter().any(|(name, _)| name == "access_token"))
+}
+
 /// A parameter that must be there.
 pub(super) fn missing(name: &'static str, what: &str) -> Problem {
     Problem::new(Kind::MissingParameter, format!("`{name}` is missing: add ?{name}= with {what}")).field(name)

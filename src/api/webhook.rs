@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response};
 
+use super::auth::{Entry, Proof};
 use super::problem::{Kind, Problem};
 use super::{Call, body, query};
 use crate::config;
 use crate::delivery::{Key, Payload, Start, Work};
 use crate::ports::{Body, Outside};
+use crate::sender::{self, Challenge};
 
 /// Longest `Idempotency-Key`, in bytes.
 const MAX_KEY: usize = 255;
@@ -19,17 +22,57 @@ pub(super) async fn post(
 ) -> Result<Response<Vec<u8>>, Problem> {
     let query = query::Query::parse(call.query)?;
     let (workflow, dedup) = (query.workflow()?, query.dedup()?);
-    body::require_json(call.headers)?;
-    let workflow = workflow.ok_or_else(|| query::missing("ref", "the workflow to start"))?;
+    let entry = call.enter(&query)?;
+    // Some of those who are known post forms; the contract's own type is JSON.
+    let is_form = entry.preset().is_some() && body::text_of(call.headers, CONTENT_TYPE).is_some_and(sender::is_form);
+    if !is_form {
+        body::require_json(call.headers)?;
+    }
     let max = config::max_body(call.outside)?;
-    let key = idempotency_key(call.headers)?.filter(|_| dedup);
+    let key = idempotency_key(call.headers)?;
     let gate = call.gate()?;
 
     let bytes = body::read(incoming, call.headers, max).await?;
-    let payload = body::object(&bytes)?;
-    let key = key.map(|key| Key::idempotency(key, workflow.as_str(), payload.get()));
+    let proof = call.verify(&entry, &bytes)?;
+    if let Some(answer) = challenged(call, &entry, proof.as_ref(), &bytes) {
+        return Ok(answer);
+    }
+    let workflow = workflow.ok_or_else(|| query::missing("ref", "the workflow to start"))?;
+    let form;
+    let payload = if is_form {
+        form = sender::form_object(&bytes)
+            .map_err(|error| Problem::new(Kind::InvalidBody, error.to_string()).field("body"))?;
+        &*form
+    } else {
+        body::object(&bytes)?
+    };
+    let key = match (&proof, key) {
+        _ if !dedup => None,
+        // What is signed goes before what anyone could write.
+        (Some(Proof { sender, verified, .. }), _) => Some(Key::signed(sender, &verified.mark, workflow.as_str())),
+        (None, Some(key)) => Some(Key::idempotency(key, workflow.as_str(), payload.get())),
+        (None, None) => None,
+    };
     let start = Start { workflow, payload: Payload::Webhook(Cow::Borrowed(payload)) };
     call.deliver(gate, Work::Start(start), key).await
+}
+
+/// The answer to a sender that asks whether this endpoint is the one that it should be.
+fn challenged(
+    call: &mut Call<'_, '_, impl Outside>,
+    entry: &Entry,
+    proof: Option<&Proof>,
+    body: &[u8],
+) -> Option<Response<Vec<u8>>> {
+    let challenge = Challenge::of(entry.preset(), call.headers, body)?;
+    if challenge.is_signed() && proof.is_none() {
+        return None;
+    }
+    let answer = challenge.answer(proof.and_then(|proof| proof.secret.as_ref()))?;
+    call.log.outcome("challenge");
+    let mut response = Response::new(answer.body.into_bytes());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    Some(response)
 }
 
 /// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07, section 2): a string in quotes; many send it bare.

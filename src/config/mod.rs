@@ -1,5 +1,7 @@
 //! Variables → checked settings. Each route reads what it needs; `/readyz` reads all ([`check`]).
 
+mod trust;
+
 use std::time::Duration;
 
 use crate::delivery::Limits;
@@ -7,6 +9,8 @@ use crate::engine::EngineUrl;
 use crate::ports::{Timeouts, Variables};
 use crate::secret::Secret;
 use crate::time::Retention;
+
+pub use trust::{CUSTOM, access_tokens, custom, custom_secrets, is_asked, secrets};
 
 /// A variable that can't be used. Names no value: it might be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +116,17 @@ pub fn operator_token(variables: &impl Variables) -> Result<Option<Secret>, Faul
     secret(variables, "operator_token")
 }
 
+/// `public_url`, where set: scheme and host, without a slash at the end.
+pub fn public_url(variables: &impl Variables) -> Result<Option<String>, Fault> {
+    parse(variables, "public_url", |text| match text.trim_end_matches('/') {
+        "" => Ok(None),
+        text => match EngineUrl::parse(text) {
+            Ok(_) => Ok(Some(text.to_owned())),
+            Err(error) => Err(error.to_string()),
+        },
+    })
+}
+
 /// Every fault of the configuration; none means ready.
 pub fn check(variables: &impl Variables) -> Vec<Fault> {
     let faults = [
@@ -127,8 +142,11 @@ pub fn check(variables: &impl Variables) -> Vec<Fault> {
         retry_max_attempts(variables).err(),
         callback_early(variables).err(),
         operator_token(variables).err(),
+        public_url(variables).err(),
     ];
-    faults.into_iter().flatten().collect()
+    let mut faults: Vec<_> = faults.into_iter().flatten().collect();
+    faults.extend(trust::faults(variables));
+    faults
 }
 
 fn parse<T>(

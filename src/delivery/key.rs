@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::callback::{self, Callback};
 use crate::reference::{RunRef, Topic};
+use crate::sender::Mark;
 
 /// The key of a delivery. Its hash stands for what it names; its digest tells whether two of one key say the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,15 @@ impl Key {
     /// (draft-ietf-httpapi-idempotency-key-header-07, section 2.7).
     pub fn idempotency(key: &str, workflow: &str, payload: &str) -> Self {
         Self { hash: hash(&["idempotency-key", key, workflow]), digest: HEXLOWER.encode(&Sha256::digest(payload)) }
+    }
+
+    /// A webhook by what its sender signs: the event's id if that is covered, else the digest of what is.
+    pub fn signed(sender: &str, mark: &Mark, workflow: &str) -> Self {
+        let (kind, value) = match mark {
+            Mark::Id(id) => ("id", id),
+            Mark::Digest(digest) => ("digest", digest),
+        };
+        Self { hash: hash(&["signed", sender, kind, value, workflow]), digest: String::new() }
     }
 
     /// A callback: run and topic.
@@ -104,6 +114,8 @@ mod tests {
             Key::event("a", "b", "cw"),
             Key::event("", "abc", "w"),
             Key::idempotency("ab", "c", "w"),
+            Key::signed("ab", &Mark::Id("c".into()), "w"),
+            Key::signed("ab", &Mark::Digest("c".into()), "w"),
         ];
         for (n, key) in keys.iter().enumerate() {
             assert_eq!(key.hash().len(), 52);

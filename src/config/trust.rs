@@ -1,0 +1,123 @@
+//! Who may deliver: access tokens, and the signing secrets of senders.
+
+use super::{Fault, parse};
+use crate::ports::Variables;
+use crate::secret::Secret;
+use crate::sender::{Descriptor, PRESETS, Preset, fits};
+
+/// The name of the sender that a variable describes.
+pub const CUSTOM: &str = "custom";
+
+/// The variable with the secrets of each preset, in its order.
+const SECRETS: &[(&str, &str)] = &[
+    ("gitlab", "secret_gitlab"),
+    ("gitea", "secret_gitea"),
+    ("github", "secret_github"),
+    ("bitbucket", "secret_bitbucket"),
+    ("slack", "secret_slack"),
+    ("stripe", "secret_stripe"),
+    ("shopify", "secret_shopify"),
+    ("svix", "secret_svix"),
+    ("twilio", "secret_twilio"),
+    ("zoom", "secret_zoom"),
+    ("twitch", "secret_twitch"),
+    ("paddle", "secret_paddle"),
+    ("linear", "secret_linear"),
+    ("vercel", "secret_vercel"),
+    ("standard-webhooks", "secret_standard_webhooks"),
+    (CUSTOM, "secret_custom"),
+];
+
+/// `access_tokens`: each lets in.
+pub fn access_tokens(variables: &impl Variables) -> Result<Vec<Secret>, Fault> {
+    parse(variables, "access_tokens", list)
+}
+
+/// The signing secrets of a preset; each verifies.
+pub fn secrets(variables: &impl Variables, preset: &Preset) -> Result<Vec<Secret>, Fault> {
+    let Some((_, variable)) = SECRETS.iter().find(|(name, _)| *name == preset.name) else { return Ok(Vec::new()) };
+    let descriptors: Vec<_> = preset.descriptors().collect();
+    parse(variables, variable, |text| usable(text, &descriptors))
+}
+
+/// `sender_custom`: the sender that no preset describes.
+pub fn custom(variables: &impl Variables) -> Result<Option<Descriptor>, Fault> {
+    parse(variables, "sender_custom", |text| match text {
+        "" => Ok(None),
+        json => Descriptor::parse(json).map(Some).map_err(|error| format!("is no descriptor: {error}")),
+    })
+}
+
+/// `secret_custom`.
+pub fn custom_secrets(variables: &impl Variables, descriptor: Option<&Descriptor>) -> Result<Vec<Secret>, Fault> {
+    parse(variables, "secret_custom", |text| match descriptor {
+        None if !text.is_empty() => Err("is of no use without sender_custom".to_owned()),
+        None => Ok(Vec::new()),
+        Some(descriptor) => usable(text, std::slice::from_ref(descriptor)),
+    })
+}
+
+/// Has an operator said who may deliver? From then on it is asked of all.
+pub fn is_asked(variables: &impl Variables) -> Result<bool, Fault> {
+    if !access_tokens(variables)?.is_empty() || custom(variables)?.is_some() {
+        return Ok(true);
+    }
+    for preset in PRESETS {
+        if !secrets(variables, preset)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The faults of all of these.
+pub(super) fn faults(variables: &impl Variables) -> Vec<Fault> {
+    let custom = custom(variables);
+    let descriptor = custom.as_ref().ok().and_then(Option::as_ref);
+    let mut faults: Vec<_> = access_tokens(variables).err().into_iter().collect();
+    faults.extend(PRESETS.iter().filter_map(|preset| secrets(variables, preset).err()));
+    faults.extend(custom_secrets(variables, descriptor).err());
+    faults.extend(custom.err());
+    faults
+}
+
+/// Visible ASCII, with commas between.
+fn list(text: &str) -> Result<Vec<Secret>, String> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items
+        .map(|item| match item.bytes().all(|b| b.is_ascii_graphic()) {
+            true => Ok(Secret::new(item)),
+            false => Err("must be visible ASCII, with commas between several".to_owned()),
+        })
+        .collect()
+}
+
+/// A list of secrets, each of which some way of signing can use.
+fn usable(text: &str, descriptors: &[Descriptor]) -> Result<Vec<Secret>, String> {
+    let secrets = list(text)?;
+    match secrets.iter().all(|secret| descriptors.iter().any(|descriptor| fits(descriptor, secret))) {
+        true => Ok(secrets),
+        false => Err("has a secret of another form than this sender's".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_preset_that_signs_has_a_variable() {
+        for preset in PRESETS {
+            let variable = SECRETS.iter().find(|(name, _)| *name == preset.name).map(|(_, variable)| *variable);
+            let expected = format!("secret_{}", preset.name.replace('-', "_"));
+            assert_eq!(variable, (!preset.schemes.is_empty()).then_some(expected.as_str()), "{}", preset.name);
+        }
+    }
+
+    #[test]
+    fn a_list_may_have_blanks_between_and_not_within() {
+        assert_eq!(list("").unwrap().len(), 0);
+        assert_eq!(list(" a , b,").unwrap().len(), 2);
+        assert!(list("a b").is_err() && list("é").is_err());
+    }
+}
