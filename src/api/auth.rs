@@ -123,7 +123,8 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
     fn public_url(&self) -> Result<String, Problem> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let origin = config::public_url(self.outside)?;
-        let seen = self.headers.get("spin-full-url").and_then(|value| value.to_str().ok());
+        // Spin appends its own: what comes before it, a client wrote.
+        let seen = self.headers.get_all("spin-full-url").iter().next_back().and_then(|value| value.to_str().ok());
         Ok(match (origin, seen) {
             (Some(origin), _) => format!("{origin}{path}"),
             (None, Some(seen)) => seen.to_owned(),

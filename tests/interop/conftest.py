@@ -1,5 +1,7 @@
 """The built component in the host, with the stand-in engine, for real clients. `cargo xtask test` sets the variables."""
 
+import base64
+import contextlib
 import json
 import os
 import pathlib
@@ -23,11 +25,17 @@ def free_port() -> int:
 class Sluice:
     """One running host, and what its engine got."""
 
-    def __init__(self, url: str, engine: str):
-        self.url, self.engine = url, engine
+    def __init__(self, url: str, engine: str, secrets: dict):
+        self.url, self.engine, self.secrets = url, engine, secrets
+
+    def sent(self) -> list:
+        return requests.get(f"{self.engine}/stand-in/requests", timeout=10).json()["requests"]
+
+    def forget(self):
+        requests.delete(f"{self.engine}/stand-in/requests", timeout=10).raise_for_status()
 
     def only_sent(self) -> dict:
-        sent = requests.get(f"{self.engine}/stand-in/requests", timeout=10).json()["requests"]
+        sent = self.sent()
         assert len(sent) == 1, sent
         return sent[0]
 
@@ -35,24 +43,26 @@ class Sluice:
         return {param["name"]: param["value"] for param in json.loads(self.only_sent()["body"])["params"]}
 
 
-@pytest.fixture(scope="session")
-def running(tmp_path_factory):
+@contextlib.contextmanager
+def host(state, secrets: dict):
+    """Starts a host, with two secrets a sender, the new one and the old one."""
     port, engine_port = free_port(), free_port()
     url, engine = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{engine_port}"
-    host = subprocess.Popen(
+    variables = {"engine_url": engine, "operator_token": "op3rator"}
+    variables |= {f"secret_{sender}": ",".join(both) for sender, both in secrets.items()}
+    process = subprocess.Popen(
         [
             os.environ.get("SLUICE_HOST_BIN", str(ROOT / "target/debug/sluice-host")),
             "--from", str(ROOT / "spin.toml"),
             "--listen", f"127.0.0.1:{port}",
-            "--state-dir", str(tmp_path_factory.mktemp("state")),
-            "--variable", f"engine_url={engine}",
-            "--variable", "operator_token=op3rator",
+            "--state-dir", str(state),
+            *(f"--variable={name}={value}" for name, value in variables.items()),
             f"--stand-in=127.0.0.1:{engine_port}",
         ]
     )
     try:
         for _ in range(600):
-            assert host.poll() is None, f"the host ended with {host.returncode}"
+            assert process.poll() is None, f"the host ended with {process.returncode}"
             try:
                 requests.get(f"{url}/readyz", timeout=10).raise_for_status()
                 break
@@ -60,14 +70,44 @@ def running(tmp_path_factory):
                 time.sleep(0.1)
         else:
             pytest.fail("the host is not ready after a minute")
-        yield Sluice(url, engine)
+        yield Sluice(url, engine, secrets)
     finally:
-        host.send_signal(signal.SIGTERM)
-        host.wait(timeout=30)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory):
+    with host(tmp_path_factory.mktemp("state"), {}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def running_with_secrets(tmp_path_factory):
+    def whsec():
+        return "whsec_" + base64.b64encode(os.urandom(32)).decode()
+
+    makers = {
+        "github": lambda: os.urandom(16).hex(),
+        "slack": lambda: os.urandom(16).hex(),
+        "standard_webhooks": whsec,
+        "stripe": whsec,
+        "twilio": lambda: os.urandom(16).hex(),
+    }
+    secrets = {sender: (make(), make()) for sender, make in makers.items()}
+    with host(tmp_path_factory.mktemp("state"), secrets) as running:
+        yield running
 
 
 @pytest.fixture
 def sluice(running):
     """The running host with an engine that has seen nothing yet."""
-    requests.delete(f"{running.engine}/stand-in/requests", timeout=10).raise_for_status()
+    running.forget()
     return running
+
+
+@pytest.fixture
+def guarded(running_with_secrets):
+    """The same with secrets, so that it asks for signatures."""
+    running_with_secrets.forget()
+    return running_with_secrets
