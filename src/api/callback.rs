@@ -31,12 +31,12 @@ pub(super) async fn complete(
     }
     let max = config::max_body(call.outside)?;
     let gate = call.gate()?;
-    if call.method == Method::HEAD {
-        return Ok(no_store(Response::default()));
-    }
 
     let bytes = if posted { body::read(incoming, call.headers, max).await? } else { Vec::new() };
     call.verify(&entry, &bytes)?;
+    if call.method == Method::HEAD {
+        return Ok(no_store(Response::default()));
+    }
     let payload = if posted { Some(Cow::Borrowed(body::object(&bytes)?)) } else { None };
     let callback = Callback { run, topic, status, payload };
     let key = Key::callback(&callback);

@@ -83,9 +83,10 @@ impl Query {
     }
 }
 
-/// Is there a token in the query?
+/// May there be a token in the query, however it is spelled, and whatever else is wrong with it?
 pub(super) fn carries_token(query: Option<&str>) -> bool {
-    Query::parse(query).is_ok_and(|query| query.0.iter().any(|(name, _)| name == "access_token"))
+    let mut names = query.unwrap_or_default().split(['&', ',']).map(|part| part.split('=').next().unwrap_or(part));
+    names.any(|name| decode(name).is_some_and(|name| name == "access_token"))
 }
 
 /// A parameter that must be there.

@@ -3,7 +3,7 @@
 use super::{Fault, parse};
 use crate::ports::Variables;
 use crate::secret::Secret;
-use crate::sender::{Descriptor, PRESETS, Preset, fits};
+use crate::sender::{Descriptor, DescriptorError, PRESETS, Preset, fits};
 
 /// The name of the sender that a variable describes.
 pub const CUSTOM: &str = "custom";
@@ -30,7 +30,7 @@ const SECRETS: &[(&str, &str)] = &[
 
 /// `access_tokens`: each lets in.
 pub fn access_tokens(variables: &impl Variables) -> Result<Vec<Secret>, Fault> {
-    parse(variables, "access_tokens", list)
+    parse(variables, "access_tokens", |text| list(text, |byte| byte.is_ascii_graphic()))
 }
 
 /// The signing secrets of a preset; each verifies.
@@ -44,7 +44,14 @@ pub fn secrets(variables: &impl Variables, preset: &Preset) -> Result<Vec<Secret
 pub fn custom(variables: &impl Variables) -> Result<Option<Descriptor>, Fault> {
     parse(variables, "sender_custom", |text| match text {
         "" => Ok(None),
-        json => Descriptor::parse(json).map(Some).map_err(|error| format!("is no descriptor: {error}")),
+        json => Descriptor::parse(json).map(Some).map_err(|error| match error {
+            DescriptorError::Rule { .. } => format!("is no descriptor: {error}"),
+            // The parser's own words repeat what it found, which may be a secret in the wrong place.
+            DescriptorError::Json(words) => match words.rfind(" at line ").and_then(|at| words.get(at..)) {
+                Some(place) => format!("is no descriptor: its JSON is not understood{place}"),
+                None => "is no descriptor: its JSON is not understood".to_owned(),
+            },
+        }),
     })
 }
 
@@ -59,7 +66,10 @@ pub fn custom_secrets(variables: &impl Variables, descriptor: Option<&Descriptor
 
 /// Has an operator said who may deliver? From then on it is asked of all.
 pub fn is_asked(variables: &impl Variables) -> Result<bool, Fault> {
-    if !access_tokens(variables)?.is_empty() || custom(variables)?.is_some() {
+    let custom = custom(variables)?;
+    // A secret without its sender is a fault, and lets nobody in.
+    custom_secrets(variables, custom.as_ref())?;
+    if !access_tokens(variables)?.is_empty() || custom.is_some() {
         return Ok(true);
     }
     for preset in PRESETS {
@@ -82,19 +92,20 @@ pub(super) fn faults(variables: &impl Variables) -> Vec<Fault> {
 }
 
 /// Visible ASCII, with commas between.
-fn list(text: &str) -> Result<Vec<Secret>, String> {
+fn list(text: &str, may_have: fn(u8) -> bool) -> Result<Vec<Secret>, String> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
     items
-        .map(|item| match item.bytes().all(|b| b.is_ascii_graphic()) {
+        .map(|item| match item.bytes().all(may_have) {
             true => Ok(Secret::new(item)),
             false => Err("must be visible ASCII, with commas between several".to_owned()),
         })
         .collect()
 }
 
-/// A list of secrets, each of which some way of signing can use.
+/// A list of secrets, each of which some way of signing can use. Unlike a token, which goes into a header, one may have
+/// blanks within: senders take any text (GitHub's example is `It's a Secret to Everybody`).
 fn usable(text: &str, descriptors: &[Descriptor]) -> Result<Vec<Secret>, String> {
-    let secrets = list(text)?;
+    let secrets = list(text, |byte| byte.is_ascii_graphic() || byte == b' ')?;
     match secrets.iter().all(|secret| descriptors.iter().any(|descriptor| fits(descriptor, secret))) {
         true => Ok(secrets),
         false => Err("has a secret of another form than this sender's".to_owned()),
@@ -116,6 +127,7 @@ mod tests {
 
     #[test]
     fn a_list_may_have_blanks_between_and_not_within() {
+        let list = |text: &str| list(text, |byte| byte.is_ascii_graphic());
         assert_eq!(list("").unwrap().len(), 0);
         assert_eq!(list(" a , b,").unwrap().len(), 2);
         assert!(list("a b").is_err() && list("é").is_err());

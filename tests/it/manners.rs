@@ -1,0 +1,182 @@
+//! What senders ask of an endpoint besides deliveries: questions, forms, a descriptor of one's own, a proxy between.
+
+use data_encoding::BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha1::Sha1;
+
+use crate::fake::{JSON, NOW, World};
+use crate::senders::{Case, FORM, HOOK, flipped, mac_sha256};
+
+fn data(world: &World) -> Value {
+    let body: Value = serde_json::from_str(&world.only_sent().2).unwrap();
+    let params = body["params"].as_array().unwrap();
+    params.iter().find(|param| param["name"] == "data").unwrap()["value"].clone()
+}
+
+/// As Slack and Zoom sign.
+fn v0(sender: &str, body: &str) -> [(&'static str, String); 2] {
+    let seconds = NOW / 1_000;
+    let signature = format!("v0={}", mac_sha256("s3cret", format!("v0:{seconds}:{body}").as_bytes()));
+    let names = match sender {
+        "slack" => ["x-slack-request-timestamp", "x-slack-signature"],
+        _ => ["x-zm-request-timestamp", "x-zm-signature"],
+    };
+    [(names[0], seconds.to_string()), (names[1], signature)]
+}
+
+#[test]
+fn questions_are_answered_once_they_are_verified() {
+    let slack = r#"{"token":"x","challenge":"3eZbrw1a","type":"url_verification"}"#;
+    let zoom = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8vlvZRS"},"event_ts":1}"#;
+    let twitch = r#"{"challenge":"pogchamp","subscription":{"type":"channel.follow"}}"#;
+    let at = "2026-11-24T08:30:00Z";
+    let twitch_signature = format!("sha256={}", mac_sha256("s3cret", format!("m-1{at}{twitch}").as_bytes()));
+    let twitch_headers = [
+        ("twitch-eventsub-message-id", "m-1".to_owned()),
+        ("twitch-eventsub-message-timestamp", at.to_owned()),
+        ("twitch-eventsub-message-type", "webhook_callback_verification".to_owned()),
+        ("twitch-eventsub-message-signature", twitch_signature),
+    ];
+    let encrypted = mac_sha256("s3cret", b"qgg8vlvZRS");
+    let zoom_answer = format!(r#"{{"plainToken":"qgg8vlvZRS","encryptedToken":"{encrypted}"}}"#);
+    for (variable, body, headers, content_type, answer) in [
+        ("secret_slack", slack, v0("slack", slack).to_vec(), "application/json", r#"{"challenge":"3eZbrw1a"}"#),
+        ("secret_zoom", zoom, v0("zoom", zoom).to_vec(), "application/json", &zoom_answer),
+        ("secret_twitch", twitch, twitch_headers.to_vec(), "text/plain", "pogchamp"),
+    ] {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).chain([JSON]).collect();
+        for uri in [HOOK, "/api/v2/webhook"] {
+            // The secret that verified is the one that signs the answer.
+            let world = World::new().with(variable, "another,s3cret");
+            let reply = world.post(uri, &headers, body);
+            assert_eq!((reply.status(), reply.text()), (200, answer));
+            assert_eq!(reply.header("content-type"), Some(content_type));
+            assert_eq!(reply.log["outcome"], "challenge");
+            world.assert_untouched();
+            assert!(world.operations.borrow().is_empty());
+
+            let world = World::new().with(variable, "another");
+            let refusal = world.post(uri, &headers, body);
+            refusal.problem(401, "invalid-signature");
+            assert!(!refusal.text().contains(answer));
+            world.post(uri, &headers, body.replace("e", "E")).problem(401, "invalid-signature");
+            world.assert_untouched();
+        }
+        // Where no secret is set, or only a token was shown, nobody is vouched for.
+        let open = World::new();
+        open.post("/api/v2/webhook", &headers, body).problem(400, "missing-parameter");
+        let token = World::new().with("access_tokens", "t0ken");
+        token.post("/api/v2/webhook?access_token=t0ken", &headers, body).problem(400, "missing-parameter");
+        open.assert_untouched();
+        token.assert_untouched();
+    }
+}
+
+#[test]
+fn event_grid_is_answered_where_a_token_lets_it_in() {
+    let event = "Microsoft.EventGrid.SubscriptionValidationEvent";
+    let body = json!([{"id": "1", "data": {"validationCode": "512d38b6"}, "eventType": event}]).to_string();
+    let headers = [JSON, ("aeg-event-type", "SubscriptionValidation")];
+    let guarded = || World::new().with("access_tokens", "t0ken").with("secret_github", "s3cret");
+    for (world, uri) in [(guarded(), "/api/v2/webhook?access_token=t0ken"), (World::new(), "/api/v2/webhook")] {
+        let reply = world.post(uri, &headers, &body);
+        assert_eq!((reply.status(), reply.text()), (200, r#"{"validationResponse":"512d38b6"}"#));
+        assert_eq!(reply.log["outcome"], "challenge");
+        world.assert_untouched();
+    }
+    for uri in ["/api/v2/webhook", HOOK, "/api/v2/webhook?access_token=wrong"] {
+        let world = guarded();
+        let reply = world.post(uri, &headers, &body);
+        reply.problem(401, "unauthorized");
+        assert!(!reply.text().contains("512d38b6"));
+        world.assert_untouched();
+    }
+}
+
+#[test]
+fn forms_of_those_who_are_known_become_params() {
+    let slash = Case::published().into_iter().find(|case| case.preset == "slack").unwrap();
+    let world = slash.world(&slash.secret);
+    assert_eq!(slash.post(&world).status(), 200);
+    let sent = data(&world);
+    assert_eq!((&sent["command"], &sent["text"]), (&json!("/webhook-collect"), &json!("")));
+    assert_eq!(sent["response_url"].as_str().unwrap().split('/').next_back(), Some("96rGlfmibIGlgcZRskXaIFfN"));
+    assert_eq!(sent.as_object().unwrap().len(), 11);
+
+    let payload = r#"{"type":"block_actions","n":12345678901234567890,"text":"a+b c"}"#;
+    let body = form_urlencoded::Serializer::new(String::new()).append_pair("payload", payload).finish();
+    let [at, signature] = v0("slack", &body);
+    let world = World::new().well().with("secret_slack", "s3cret");
+    let headers = [FORM, (at.0, &*at.1), (signature.0, &*signature.1)];
+    assert_eq!(world.post(HOOK, &headers, &body).status(), 200);
+    assert!(world.only_sent().2.contains(payload), "to the byte: {}", world.only_sent().2);
+
+    // Known by a name is enough where a token lets in.
+    let world = World::new().well().with("access_tokens", "t0ken");
+    let token = [FORM, ("x-access-token", "t0ken")];
+    assert_eq!(world.post(&format!("{HOOK}&sender=slack"), &token, "a=b").status(), 200);
+    assert_eq!(data(&world), json!({"a": "b"}));
+
+    for (uri, headers) in [
+        (HOOK, &token[..]),
+        (&format!("{HOOK}&sender=custom"), &token),
+        ("/api/v2/event?ref=w&sender=slack", &token),
+        ("/api/v2/callback?ref=r&topic=t&sender=slack", &token),
+    ] {
+        let world = World::new().with("access_tokens", "t0ken");
+        world.post(uri, headers, "a=b").problem(415, "unsupported-media-type");
+        world.assert_untouched();
+    }
+    let world = World::new();
+    world.post(&format!("{HOOK}&sender=slack"), &[FORM], "").problem(400, "invalid-body");
+    world.post(&format!("{HOOK}&sender=slack"), &[FORM], "payload=%5B%5D").problem(400, "invalid-body");
+    world.post(&format!("{HOOK}&sender=slack"), &[FORM], "a=%ff").problem(400, "invalid-body");
+    world.assert_untouched();
+}
+
+#[test]
+fn a_sender_of_ones_own_is_known_by_name_or_header() {
+    let descriptor = r#"{"algorithm":"hmac-sha256","headers":["x-mine"],"prefix":"v7=","id":{"pointer":"/n"}}"#;
+    let mine = || World::new().well().with("sender_custom", descriptor).with("secret_custom", "0ld,s3cret");
+    let good = format!("v7={}", mac_sha256("s3cret", br#"{"n":1}"#));
+    let bad = flipped(&good, good.len() - 1);
+    let named = format!("{HOOK}&sender=custom");
+    for uri in [HOOK, &named] {
+        let world = mine();
+        world.post(uri, &[JSON, ("x-mine", &bad)], r#"{"n":1}"#).problem(401, "invalid-signature");
+        world.assert_untouched();
+        for outcome in ["delivered", "duplicate"] {
+            assert_eq!(world.post(uri, &[JSON, ("x-mine", &good)], r#"{"n":1}"#).outcome(), (200, Some(outcome)));
+        }
+        assert_eq!(world.acted(), ["w"]);
+    }
+    let world = mine();
+    world.json(&named, r#"{"n":1}"#).problem(401, "invalid-signature");
+    world.json(HOOK, r#"{"n":1}"#).problem(401, "unauthorized");
+    // A secret that isn't set yet verifies nothing.
+    let unset = World::new().with("sender_custom", descriptor);
+    unset.post(HOOK, &[JSON, ("x-mine", &good)], r#"{"n":1}"#).problem(401, "invalid-signature");
+    unset.json(HOOK, r#"{"n":1}"#).problem(401, "unauthorized");
+    world.assert_untouched();
+    unset.assert_untouched();
+}
+
+/// Twilio signs the URL that it calls, which a proxy changes.
+#[test]
+fn behind_a_proxy_the_public_url_is_what_was_signed() {
+    let sign = |url: &str| {
+        let mut mac = <Hmac<Sha1> as KeyInit>::new_from_slice(b"s3cret").unwrap();
+        mac.update(format!("{url}AonBtwo").as_bytes());
+        BASE64.encode(&mac.finalize().into_bytes())
+    };
+    let post = |public: &str, signed: &str| {
+        let world = World::new().well().with("secret_twilio", "s3cret").with("public_url", public);
+        let seen = ("spin-full-url", "http://10.0.0.7:3000/api/v2/webhook?ref=w");
+        world.post(HOOK, &[FORM, seen, ("x-twilio-signature", &sign(signed))], "B=two&A=on").status()
+    };
+    let (public, seen) = (format!("https://gate.example{HOOK}"), format!("http://10.0.0.7:3000{HOOK}"));
+    assert_eq!((post("https://gate.example", &public), post("https://gate.example/", &public)), (200, 200));
+    assert_eq!((post("https://gate.example", &seen), post("", &seen), post("", &public)), (401, 200, 401));
+    assert_eq!(Case::of("twilio").post(&World::new().with("secret_twilio", "s3cret")).status(), 401);
+}
