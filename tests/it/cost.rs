@@ -1,6 +1,6 @@
 //! What each way costs in operations of the key-value store: the table of docs/reliability.md.
 
-use crate::fake::{ASYNC, Cost, EVENT, JSON, World};
+use crate::fake::{ASYNC, Cost, EVENT, JSON, NOW, World};
 
 const HOOK: &str = "/api/v2/webhook?ref=w";
 const ON_EVENT: &str = "/api/v2/event?ref=w";
@@ -117,4 +117,20 @@ fn while_the_engine_is_down_a_drain_costs_no_more_than_one() {
     assert_eq!(world.drain()["pending"], 50);
     let Cost { reads, writes, scans } = world.cost();
     assert!(reads <= 8 && writes <= 6 && scans == 1, "{reads} {writes} {scans}");
+}
+
+#[test]
+fn what_was_known_in_the_window_before_costs_one_write_once() {
+    const WINDOW: u64 = 72 * 3_600_000;
+    let world = World::new().well();
+    world.now.set(NOW / WINDOW * WINDOW + WINDOW / 2);
+    world.json(ON_EVENT, EVENT);
+    world.pass(WINDOW);
+    world.cost();
+    for expected in [cost(4, 1), cost(3, 0), cost(3, 0)] {
+        world.pass(1_000);
+        assert_eq!(world.json(ON_EVENT, EVENT).outcome(), (200, Some("duplicate")));
+        assert_eq!(world.cost(), expected);
+    }
+    assert_eq!(world.acted().len(), 1);
 }
