@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{HeaderMap, Method, Response};
 
 use super::problem::{Kind, Problem};
 use super::query::Query;
-use super::{Call, body};
+use super::{Call, body, no_store};
 use crate::callback::{Callback, Status};
 use crate::config;
 use crate::delivery::{Key, Work};
@@ -64,9 +63,4 @@ fn looks_ahead(headers: &HeaderMap) -> bool {
                 .any(|what| value.windows(what.len()).any(|w| w == what.as_bytes()))
         })
     })
-}
-
-fn no_store(mut response: Response<Vec<u8>>) -> Response<Vec<u8>> {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -93,10 +93,15 @@ impl LogLine {
             outcome: self.outcome,
             engine_status: self.engine_status,
             problem: self.problem,
-            warning: (!self.warnings.is_empty()).then(|| self.warnings.join("; ")),
+            warning: joined(&self.warnings),
         };
         serde_json::to_string(&line).unwrap_or_default()
     }
+}
+
+/// What an operator should know, in one text; `None` if that is nothing.
+fn joined(warnings: &[String]) -> Option<String> {
+    (!warnings.is_empty()).then(|| warnings.join("; "))
 }
 
 /// What came of a call that went on after the answer.
@@ -116,7 +121,7 @@ pub(super) fn report(report: &Report) -> String {
         delivery: report.id.to_string(),
         outcome: report.state,
         failure: report.failure.as_deref(),
-        warning: (!report.warnings.is_empty()).then(|| report.warnings.join("; ")),
+        warning: joined(&report.warnings),
     };
     serde_json::to_string(&line).unwrap_or_default()
 }
@@ -132,8 +137,7 @@ pub(super) fn drained(time: Timestamp, drained: &Result<Drained, StoreError>) ->
         warning: Option<String>,
     }
     let warning = match drained {
-        Ok(drained) if drained.warnings.is_empty() => None,
-        Ok(drained) => Some(drained.warnings.join("; ")),
+        Ok(drained) => joined(&drained.warnings),
         Err(error) => Some(error.to_string()),
     };
     let line = Line { time: time.rfc3339(), drained: drained.as_ref().ok(), warning };

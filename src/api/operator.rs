@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::Call;
 use super::problem::{Kind, Problem};
 use super::query::{Query, decode, unusable};
+use super::{Call, no_store};
 use crate::callback::{Record, State, Status};
 use crate::config;
 use crate::delivery::{Delivery, DeliveryId, Work};
@@ -277,10 +277,4 @@ fn json(status: StatusCode, view: &impl Serialize) -> Response<Vec<u8>> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     no_store(response)
-}
-
-/// What is stored for an operator is kept nowhere else.
-fn no_store(mut response: Response<Vec<u8>>) -> Response<Vec<u8>> {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -108,6 +108,11 @@ impl Delivery<'_> {
         }
     }
 
+    /// Was it sent, and may the engine still act on that? Until then it is whose who sent it.
+    pub fn is_under_way(&self, now: Timestamp, limits: &Limits) -> bool {
+        self.sent.is_some_and(|sent| now < limits.settled(sent))
+    }
+
     /// Was it tried for too long?
     pub fn is_expired(&self, now: Timestamp, limits: &Limits) -> bool {
         now.since(self.since) >= limits.max_age

@@ -30,8 +30,8 @@ impl<O: Outside> Gate<'_, O> {
     pub(super) fn is_over(&self, delivery: &Delivery<'_>) -> bool {
         let limits = &self.settings.limits;
         // What may have been acted on is asked for before it is given up.
-        let in_doubt = delivery.sent.is_some_and(|sent| self.now() < limits.settled(sent));
-        !in_doubt && (delivery.is_expired(self.now(), limits) || delivery.heard >= limits.max_attempts)
+        !delivery.is_under_way(self.now(), limits)
+            && (delivery.is_expired(self.now(), limits) || delivery.heard >= limits.max_attempts)
     }
 
     /// One delivery that is due.

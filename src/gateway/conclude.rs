@@ -122,8 +122,7 @@ impl<O: Outside> Gate<'_, O> {
 
     /// The attempt that went on after the answer is over.
     pub(super) async fn report(&self, mut delivery: Delivery<'_>, sent: Sent) -> Report {
-        let settled = delivery.sent.map(|sent| self.settings.limits.settled(sent));
-        if sent.result.is_err() && settled.is_some_and(|settled| self.now() >= settled) {
+        if sent.result.is_err() && !delivery.is_under_way(self.now(), &self.settings.limits) {
             // We were stopped for long: from now on it is the drain's, and may be gone.
             return Report { at: self.now(), id: delivery.id, state: "pending", failure: None, warnings: Vec::new() };
         }
@@ -138,7 +137,9 @@ impl<O: Outside> Gate<'_, O> {
         };
         let mut warnings: Vec<_> = concluded.as_ref().err().map(ToString::to_string).into_iter().collect();
         if let Some(fault) = self.fault(failure) {
-            warnings.extend(self.note_fault(&delivery, fault).await.err().map(|error| error.to_string()));
+            // Known at `/readyz`.
+            let noted = Hint::new(delivery.id, Some(fault)).write(self.outside).await;
+            warnings.extend(noted.err().map(|error| error.to_string()));
         }
         let failure = failure.map(ToString::to_string);
         Report { at: self.now(), id: delivery.id, state, failure, warnings }
@@ -148,11 +149,6 @@ impl<O: Outside> Gate<'_, O> {
     fn fault(&self, failure: Option<&Failure>) -> Option<Fault> {
         let reason = failure?.fault()?.to_owned();
         Some(Fault { at: self.now(), reason })
-    }
-
-    /// Makes it known at `/readyz` that our configuration is at fault.
-    async fn note_fault(&self, delivery: &Delivery<'_>, fault: Fault) -> Result<(), StoreError> {
-        Hint::new(delivery.id, Some(fault)).write(self.outside).await
     }
 
     pub(super) async fn write_pending(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {

@@ -166,9 +166,9 @@ impl<O: Outside> Gate<'_, O> {
     }
 
     fn not_under_way(&self, delivery: &Delivery<'_>) -> Result<(), OperatorError> {
-        match delivery.sent {
-            Some(sent) if self.now() < self.settings.limits.settled(sent) => Err(OperatorError::UnderWay),
-            _ => Ok(()),
+        match delivery.is_under_way(self.now(), &self.settings.limits) {
+            true => Err(OperatorError::UnderWay),
+            false => Ok(()),
         }
     }
 
