@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -18,6 +19,14 @@ impl Secret {
     /// Is `given` this secret?
     pub fn matches(&self, given: &str) -> bool {
         equal(self.0.as_bytes(), given.as_bytes())
+    }
+
+    /// HMAC-SHA256 (RFC 2104) of a message, with the text as key.
+    pub fn mac(&self, message: &[u8]) -> Vec<u8> {
+        // A key of any length will do (RFC 2104, section 3).
+        let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(self.0.as_bytes()) else { return Vec::new() };
+        mac.update(message);
+        mac.finalize().into_bytes().to_vec()
     }
 
     /// The text, for the header that carries it or the key that is made of it.

@@ -50,6 +50,11 @@ impl Retention {
         (1..=Self::MAX_HOURS).contains(&hours).then_some(Self { hours })
     }
 
+    /// How long it is.
+    pub fn length(self) -> Duration {
+        Duration::from_secs(u64::from(self.hours).saturating_mul(3_600))
+    }
+
     /// The window that `now` falls in.
     pub fn window(self, now: Timestamp) -> u64 {
         let length = u64::from(self.hours).saturating_mul(3_600_000);

@@ -73,11 +73,6 @@ fn mac<D: EagerHash>(key: &[u8], message: &[Cow<'_, [u8]>]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// HMAC-SHA256 in hex.
-pub(super) fn hmac_sha256_hex(key: &[u8], message: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(&mac::<Sha256>(key, &[Cow::Borrowed(message)]))
-}
-
 /// All of it is public, so its time may tell what it will.
 fn ed25519(key: &[u8], given: &[u8], message: &[Cow<'_, [u8]>]) -> bool {
     let (Some(key), Ok(signature)) = (verifying_key(key), Signature::from_slice(given)) else { return false };
