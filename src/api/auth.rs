@@ -54,7 +54,7 @@ impl Entry {
 
 impl<'o, O: Outside> Call<'_, 'o, O> {
     /// Before the body is read: is it worth to read it?
-    pub(super) fn enter(&self, query: &Query) -> Result<Entry, Problem> {
+    pub(super) fn enter(&mut self, query: &Query) -> Result<Entry, Problem> {
         let custom = config::custom(self.outside)?;
         let named = query.one("sender")?;
         let preset = match named {
@@ -66,6 +66,7 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
         };
         let preset = preset.or_else(|| named.is_none().then(|| Preset::of_headers(self.headers)).flatten());
         if let Some(preset) = preset {
+            self.manners = preset.manners;
             let secrets = config::secrets(self.outside, preset)?;
             if !secrets.is_empty() {
                 return Ok(Entry::Signs(Box::new(Signer { way: Way::Preset(preset), secrets })));
@@ -123,12 +124,15 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
     fn public_url(&self) -> Result<String, Problem> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let origin = config::public_url(self.outside)?;
-        // Spin appends its own: what comes before it, a client wrote.
-        let seen = self.headers.get_all("spin-full-url").iter().next_back().and_then(|value| value.to_str().ok());
-        Ok(match (origin, seen) {
+        Ok(match (origin, self.seen_url()) {
             (Some(origin), _) => format!("{origin}{path}"),
             (None, Some(seen)) => seen.to_owned(),
             (None, None) => path.to_owned(),
         })
+    }
+
+    /// The URL as it came to the host. Spin appends its own: what comes before it, a client wrote.
+    pub(super) fn seen_url(&self) -> Option<&str> {
+        self.headers.get_all("spin-full-url").iter().next_back().and_then(|value| value.to_str().ok())
     }
 }

@@ -2,17 +2,34 @@
 
 use std::borrow::Cow;
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Response};
 
+use super::page::{self, Question};
 use super::problem::{Kind, Problem};
 use super::query::Query;
-use super::{Call, body, no_store};
+use super::{Call, body, link, no_store};
 use crate::callback::{Callback, Status};
-use crate::config;
+use crate::config::{self, CallbackGet, Fault};
 use crate::delivery::{Key, Work};
 use crate::ports::{Body, Outside};
+use crate::sender;
 
-/// POST carries a payload; GET is for a link in a mail, and carries none; HEAD is a look that changes nothing.
+/// How a callback comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// POST, with a payload.
+    Payload,
+    /// GET, as a link in a mail: it carries none.
+    Link,
+    /// HEAD of the same: a look that changes nothing.
+    Look,
+    /// GET or HEAD where `callback_get` is `confirm`: a page with a button.
+    Page,
+    /// That button.
+    Button,
+}
+
 pub(super) async fn complete(
     call: &mut Call<'_, '_, impl Outside>,
     incoming: &mut impl Body,
@@ -20,26 +37,54 @@ pub(super) async fn complete(
     let query = Query::parse_callback(call.query)?;
     let (run, topic) = (query.run()?, query.topic()?);
     let status = status(&query)?;
+    let way = Way::of(call)?;
+    call.is_page = matches!(way, Way::Page | Way::Button);
     let entry = call.enter(&query)?;
-    let posted = call.method == Method::POST;
-    if posted {
-        body::require_json(call.headers)?;
-    } else if looks_ahead(call.headers) {
-        let detail = "this would complete the callback: open the link itself, without a preview or prefetch";
-        return Err(Problem::new(Kind::Prefetch, detail).no_store());
+    match way {
+        Way::Payload => body::require_json(call.headers)?,
+        Way::Link | Way::Look if looks_ahead(call.headers) => {
+            let detail = "this would complete the callback: open the link itself, without a preview or prefetch";
+            return Err(Problem::new(Kind::Prefetch, detail).no_store());
+        }
+        _ => {}
     }
     let max = config::max_body(call.outside)?;
     let gate = call.gate()?;
 
+    let posted = matches!(way, Way::Payload | Way::Button);
     let bytes = if posted { body::read(incoming, call.headers, max).await? } else { Vec::new() };
     call.verify(&entry, &bytes)?;
-    if call.method == Method::HEAD {
-        return Ok(no_store(Response::default()));
+    let callback = Callback { run, topic, status, payload: None };
+    match way {
+        Way::Look => Ok(no_store(Response::default())),
+        Way::Page => {
+            let question = Question { text: "", button: "", callback: &callback, until: None };
+            link::show(call, &gate, &question).await
+        }
+        // Another form has a payload, which would be lost.
+        Way::Button if bytes != page::CONFIRMED.as_bytes() => Err(body::unsupported(call.headers, "application/json")),
+        Way::Button => link::press(call, gate, callback).await,
+        Way::Link | Way::Payload => {
+            let payload = (way == Way::Payload).then(|| body::object(&bytes)).transpose()?.map(Cow::Borrowed);
+            let callback = Callback { payload, ..callback };
+            let key = Key::callback(&callback);
+            call.deliver(gate, Work::Resolve(callback), Some(key)).await.map(no_store)
+        }
     }
-    let payload = if posted { Some(Cow::Borrowed(body::object(&bytes)?)) } else { None };
-    let callback = Callback { run, topic, status, payload };
-    let key = Key::callback(&callback);
-    call.deliver(gate, Work::Resolve(callback), Some(key)).await.map(no_store)
+}
+
+impl Way {
+    fn of(call: &Call<'_, '_, impl Outside>) -> Result<Self, Fault> {
+        let confirms = || config::callback_get(call.outside).map(|get| get == CallbackGet::Confirm);
+        let is_form = || body::text_of(call.headers, CONTENT_TYPE).is_some_and(sender::is_form);
+        Ok(match call.method {
+            Method::POST if is_form() && confirms()? => Self::Button,
+            Method::POST => Self::Payload,
+            _ if confirms()? => Self::Page,
+            Method::HEAD => Self::Look,
+            _ => Self::Link,
+        })
+    }
 }
 
 fn status(query: &Query) -> Result<Status, Problem> {

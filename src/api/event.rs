@@ -15,6 +15,7 @@ pub(super) async fn post(
     call: &mut Call<'_, '_, impl Outside>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
+    call.check_origin()?;
     let query = query::Query::parse(call.query)?;
     let (by_ref, dedup) = (query.workflow()?, query.dedup()?);
     let entry = call.enter(&query)?;

@@ -7,9 +7,13 @@ mod auth;
 mod body;
 mod callback;
 mod event;
+mod handshake;
 mod health;
+mod limits;
+mod link;
 mod log;
 mod operator;
+mod page;
 mod prefer;
 mod query;
 mod webhook;
@@ -25,6 +29,7 @@ use crate::config;
 use crate::delivery::{DeliveryId, Key, Work};
 use crate::gateway::{Accepted, Gate, Outcome};
 use crate::ports::{Body, Outside};
+use crate::sender::{Manners, Success};
 pub use log::LogLine;
 use prefer::{PREFERENCE_APPLIED, Prefer};
 use problem::{Kind, Problem};
@@ -76,28 +81,20 @@ pub async fn handle<'o>(outside: &'o impl Outside, request: Request<impl Body>) 
         query: parts.uri.query(),
         headers: &parts.headers,
         rest: None,
+        is_page: false,
+        manners: Manners::UNKNOWN,
     };
-    let result = match route {
-        None => Err(Problem::new(Kind::NotFound, "check the path; the routes are in Sluice's README")),
-        Some(route) if !route.allows(&call.method) => {
-            let detail = format!("{} has {}", route.template(), route.methods());
-            Err(Problem::new(Kind::MethodNotAllowed, detail).allow(route.methods()))
-        }
-        Some(Route::Event) => event::post(&mut call, &mut body).await,
-        Some(Route::Callback) => callback::complete(&mut call, &mut body).await,
-        Some(Route::Webhook) => webhook::post(&mut call, &mut body).await,
-        Some(Route::Callbacks { run }) => operator::recall(&mut call, &run).await,
-        Some(Route::Deliveries) => operator::list(&mut call).await,
-        Some(Route::Delivery { id }) => operator::one(&mut call, &id).await,
-        Some(Route::Redeliver { id }) => operator::redeliver(&mut call, &id).await,
-        Some(Route::Drain) => operator::drain(&mut call).await,
-        Some(Route::Health) => Ok(health::alive()),
-        Some(Route::Ready) => health::ready(&mut call).await,
+    let result = match limits::check(&parts.uri, &parts.headers) {
+        Ok(()) => dispatch(&mut call, route, &mut body).await,
+        Err(refusal) => Err(refusal),
     };
-    let Call { mut log, method, rest, .. } = call;
+    let Call { mut log, method, rest, is_page, .. } = call;
     let mut response = result.unwrap_or_else(|refusal| {
         log.problem(refusal.kind.row().0);
-        refusal.into_response()
+        match is_page && page::is_wanted(&parts.headers) {
+            true => page::refuse(refusal),
+            false => refusal.into_response(),
+        }
     });
     if query::carries_token(parts.uri.query()) {
         // RFC 6750, section 2.3.
@@ -114,6 +111,37 @@ pub async fn handle<'o>(outside: &'o impl Outside, request: Request<impl Body>) 
     Answer { response, log, rest }
 }
 
+async fn dispatch<O: Outside>(
+    call: &mut Call<'_, '_, O>,
+    route: Option<Route>,
+    body: &mut impl Body,
+) -> Result<Response<Vec<u8>>, Problem> {
+    let Some(route) = route else {
+        return Err(Problem::new(Kind::NotFound, "check the path; the routes are in Sluice's README"));
+    };
+    if call.method == Method::OPTIONS && matches!(route, Route::Event | Route::Webhook) {
+        return handshake::answer(call);
+    }
+    if !route.allows(&call.method) {
+        let detail = format!("{} has {}", route.template(), route.methods());
+        return Err(Problem::new(Kind::MethodNotAllowed, detail).allow(route.methods()));
+    }
+    match route {
+        Route::Event => event::post(call, body).await,
+        Route::Callback => callback::complete(call, body).await,
+        Route::Webhook => webhook::post(call, body).await,
+        Route::CallbackLinks => link::mint(call, body).await,
+        Route::CallbackLink => link::answer(call, body).await,
+        Route::Callbacks { run } => operator::recall(call, &run).await,
+        Route::Deliveries => operator::list(call).await,
+        Route::Delivery { id } => operator::one(call, &id).await,
+        Route::Redeliver { id } => operator::redeliver(call, &id).await,
+        Route::Drain => operator::drain(call).await,
+        Route::Health => Ok(health::alive()),
+        Route::Ready => health::ready(call).await,
+    }
+}
+
 /// One request on its way.
 struct Call<'r, 'o, O> {
     outside: &'o O,
@@ -123,6 +151,10 @@ struct Call<'r, 'o, O> {
     headers: &'r HeaderMap,
     log: LogLine,
     rest: Option<Rest<'o>>,
+    /// It is a person who asks, so that a problem is told on a page.
+    is_page: bool,
+    /// What the sender makes of an answer.
+    manners: Manners,
 }
 
 impl<'o, O: Outside> Call<'_, 'o, O> {
@@ -149,7 +181,8 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
         key: Option<Key>,
     ) -> Result<Response<Vec<u8>>, Problem> {
         let prefer = Prefer::of(self.headers);
-        let wait = prefer.patience(gate.settings.engine.wait);
+        let wait = gate.settings.engine.wait;
+        let wait = prefer.patience(self.manners.patience().map_or(wait, |patience| wait.min(patience)));
         // The contract answers a callback by nothing.
         let is_start = matches!(work, Work::Start(_));
         let mut outcome = gate.accept(work, key, self.trace(), wait).await;
@@ -172,14 +205,18 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
         };
         self.log.outcome(name);
 
-        let (status, body) = match (pending, prefer.is_minimal()) {
-            (true, true) => (StatusCode::ACCEPTED, Vec::new()),
-            (true, false) if is_start => {
-                (StatusCode::ACCEPTED, format!(r#"{{"delivery":"{id}","state":"pending"}}"#).into_bytes())
-            }
-            (true, false) => (StatusCode::ACCEPTED, Vec::new()),
-            (false, true) => (StatusCode::NO_CONTENT, Vec::new()),
-            (false, false) => (StatusCode::OK, body),
+        let success = self.manners.success;
+        let status = match (success, pending) {
+            (Success::Ok | Success::OkEmpty, _) => StatusCode::OK,
+            (Success::NoContent, _) => StatusCode::NO_CONTENT,
+            (Success::Any, true) => StatusCode::ACCEPTED,
+            (Success::Any, false) if prefer.is_minimal() => StatusCode::NO_CONTENT,
+            (Success::Any, false) => StatusCode::OK,
+        };
+        let body = match (prefer.is_minimal() || matches!(success, Success::OkEmpty | Success::NoContent), pending) {
+            (true, _) => Vec::new(),
+            (false, true) if is_start => format!(r#"{{"delivery":"{id}","state":"pending"}}"#).into_bytes(),
+            (false, _) => body,
         };
         let mut response = Response::new(body);
         *response.status_mut() = status;

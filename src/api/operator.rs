@@ -238,7 +238,7 @@ impl<'a> CallbackView<'a> {
 }
 
 /// `operator_token` by `Authorization: Bearer` (RFC 6750). Not set: the path isn't there at all.
-fn open<'o, O: Outside>(call: &Call<'_, 'o, O>) -> Result<Gate<'o, O>, Problem> {
+pub(super) fn open<'o, O: Outside>(call: &Call<'_, 'o, O>) -> Result<Gate<'o, O>, Problem> {
     let Some(token) = config::operator_token(call.outside)? else {
         return Err(Problem::new(Kind::NotFound, "this path is there once operator_token is set"));
     };
@@ -256,7 +256,7 @@ fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
     DeliveryId::parse(text).ok_or_else(unknown)
 }
 
-fn refuse(call: &mut Call<'_, '_, impl Outside>, error: OperatorError) -> Problem {
+pub(super) fn refuse(call: &mut Call<'_, '_, impl Outside>, error: OperatorError) -> Problem {
     let detail = error.to_string();
     match error {
         OperatorError::Store(_) => {
@@ -272,7 +272,7 @@ fn refuse(call: &mut Call<'_, '_, impl Outside>, error: OperatorError) -> Proble
     }
 }
 
-fn json(status: StatusCode, view: &impl Serialize) -> Response<Vec<u8>> {
+pub(super) fn json(status: StatusCode, view: &impl Serialize) -> Response<Vec<u8>> {
     let mut response = Response::new(serde_json::to_vec(view).unwrap_or_default());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -72,12 +72,22 @@ kinds! {
     Unauthorized "unauthorized" UNAUTHORIZED FixFirst "A valid token is required";
     /// A signature that isn't there, or doesn't match, or is too old.
     InvalidSignature "invalid-signature" UNAUTHORIZED FixFirst "The request is not signed as its sender signs";
+    /// `WebHook-Request-Origin` isn't among `allowed_origins`.
+    OriginNotAllowed "origin-not-allowed" FORBIDDEN FixFirst "This origin may not deliver here";
+    /// More headers, or longer ones, than are taken.
+    HeadersTooLarge "headers-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE FixFirst "The headers are too large";
+    /// A path and query longer than is taken.
+    UriTooLong "uri-too-long" URI_TOO_LONG FixFirst "The path and query are too long";
     /// A browser or mail program looked ahead.
     Prefetch "prefetch" SERVICE_UNAVAILABLE Safe "A look ahead changes nothing";
     /// No callback is stored under this run and topic.
     NoCallback "no-callback" NOT_FOUND FixFirst "No such callback";
     /// Another callback for the run and topic was accepted first.
     CallbackConflict "callback-conflict" CONFLICT FixFirst "Another callback was first";
+    /// A callback link that isn't one of ours.
+    LinkForged "link-forged" FORBIDDEN FixFirst "This link is not genuine";
+    /// A callback link that is too old.
+    LinkExpired "link-expired" GONE FixFirst "This link has expired";
     /// The idempotency key was used with another payload.
     KeyReused "idempotency-key-reused" UNPROCESSABLE_ENTITY FixFirst "The idempotency key was used for something else";
     /// No delivery is stored under this id.
@@ -114,7 +124,9 @@ impl Problem {
         let problem = Self { kind, status, detail: detail.into(), field: None, headers: Vec::new() };
         match status {
             StatusCode::UNAUTHORIZED => problem.header(WWW_AUTHENTICATE, "Bearer realm=\"sluice\""),
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(None),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => {
+                problem.retry_after(None)
+            }
             _ => problem,
         }
     }
@@ -161,6 +173,17 @@ impl Problem {
         self.headers.retain(|(had, _)| *had != name);
         self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
         self
+    }
+
+    /// What kind of problem it is, in words.
+    pub(super) fn title(&self) -> &'static str {
+        let (.., title) = self.kind.row();
+        title
+    }
+
+    /// What is wrong, and how to mend it.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// The answer.
@@ -227,7 +250,8 @@ impl From<Failure> for Problem {
                 )
                 .field("ref")
                 .header(super::SLUICE_OUTCOME, "rejected");
-                problem.status = status;
+                // 410 tells many senders never to send anything again (Standard Webhooks, "Deliverability and Reliability").
+                problem.status = if status == StatusCode::GONE { StatusCode::UNPROCESSABLE_ENTITY } else { status };
                 problem
             }
             Failure::Unclear { reason, retry_after } => Self::new(
@@ -263,7 +287,7 @@ mod tests {
         for kind in Kind::ALL {
             let (_, status, ..) = kind.row();
             let response = Problem::new(*kind, "").into_response();
-            let unavailable = matches!(status.as_u16(), 502 | 503);
+            let unavailable = matches!(status.as_u16(), 429 | 502 | 503);
             assert_eq!(response.headers().contains_key(RETRY_AFTER), unavailable, "{kind:?}");
         }
     }

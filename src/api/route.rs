@@ -11,6 +11,10 @@ pub enum Route {
     Callback,
     /// `/api/v2/webhook`
     Webhook,
+    /// `/api/v2/callback-links`
+    CallbackLinks,
+    /// `/api/v2/callback/link`
+    CallbackLink,
     /// `/api/v2/callbacks/{run}`
     Callbacks {
         /// The path segment, still percent-encoded.
@@ -43,6 +47,8 @@ impl Route {
             "/api/v2/event" => Some(Self::Event),
             "/api/v2/callback" => Some(Self::Callback),
             "/api/v2/webhook" => Some(Self::Webhook),
+            "/api/v2/callback-links" => Some(Self::CallbackLinks),
+            "/api/v2/callback/link" => Some(Self::CallbackLink),
             "/healthz" => Some(Self::Health),
             "/readyz" => Some(Self::Ready),
             "/api/v2/deliveries" => Some(Self::Deliveries),
@@ -62,8 +68,8 @@ impl Route {
     /// Its methods, as `Allow` lists them.
     pub fn methods(&self) -> &'static str {
         match self {
-            Self::Event | Self::Webhook | Self::Redeliver { .. } | Self::Drain => "POST",
-            Self::Callback => "GET, HEAD, POST",
+            Self::Event | Self::Webhook | Self::CallbackLinks | Self::Redeliver { .. } | Self::Drain => "POST",
+            Self::Callback | Self::CallbackLink => "GET, HEAD, POST",
             Self::Callbacks { .. } | Self::Deliveries | Self::Health | Self::Ready => "GET, HEAD",
             Self::Delivery { .. } => "DELETE, GET, HEAD",
         }
@@ -80,6 +86,8 @@ impl Route {
             Self::Event => "/api/v2/event",
             Self::Callback => "/api/v2/callback",
             Self::Webhook => "/api/v2/webhook",
+            Self::CallbackLinks => "/api/v2/callback-links",
+            Self::CallbackLink => "/api/v2/callback/link",
             Self::Callbacks { .. } => "/api/v2/callbacks/{run}",
             Self::Deliveries => "/api/v2/deliveries",
             Self::Delivery { .. } => "/api/v2/deliveries/{id}",

@@ -5,12 +5,14 @@ mod trust;
 use std::time::Duration;
 
 use crate::delivery::Limits;
-use crate::engine::EngineUrl;
+use crate::engine::{EngineUrl, EngineUrlError};
 use crate::ports::{Timeouts, Variables};
 use crate::secret::Secret;
 use crate::time::Retention;
 
-pub use trust::{CUSTOM, access_tokens, custom, custom_secrets, is_asked, secrets};
+pub use trust::{
+    CUSTOM, Origins, access_tokens, allowed_origins, custom, custom_secrets, is_asked, link_secrets, secrets,
+};
 
 /// A variable that can't be used. Names no value: it might be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -122,8 +124,30 @@ pub fn public_url(variables: &impl Variables) -> Result<Option<String>, Fault> {
         "" => Ok(None),
         text => match EngineUrl::parse(text) {
             Ok(_) => Ok(Some(text.to_owned())),
-            Err(error) => Err(error.to_string()),
+            Err(EngineUrlError::UserInfo) => Err("must not carry a user or password".to_owned()),
+            Err(EngineUrlError::Path) => Err("must end after host and port".to_owned()),
+            Err(EngineUrlError::NotAbsolute | EngineUrlError::Scheme) => {
+                Err("must be an absolute URL, such as https://gate.example.com".to_owned())
+            }
         },
+    })
+}
+
+/// What `GET /api/v2/callback` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallbackGet {
+    /// It completes the callback, as the contract says.
+    Complete,
+    /// It shows a page with a button that does.
+    Confirm,
+}
+
+/// `callback_get`.
+pub fn callback_get(variables: &impl Variables) -> Result<CallbackGet, Fault> {
+    parse(variables, "callback_get", |text| match text {
+        "complete" => Ok(CallbackGet::Complete),
+        "confirm" => Ok(CallbackGet::Confirm),
+        _ => Err("must be `complete` or `confirm`".to_owned()),
     })
 }
 
@@ -143,6 +167,7 @@ pub fn check(variables: &impl Variables) -> Vec<Fault> {
         callback_early(variables).err(),
         operator_token(variables).err(),
         public_url(variables).err(),
+        callback_get(variables).err(),
     ];
     let mut faults: Vec<_> = faults.into_iter().flatten().collect();
     faults.extend(trust::faults(variables));

@@ -80,6 +80,42 @@ pub fn is_asked(variables: &impl Variables) -> Result<bool, Fault> {
     Ok(false)
 }
 
+/// `link_secret`: the first signs callback links, each verifies them.
+pub fn link_secrets(variables: &impl Variables) -> Result<Vec<Secret>, Fault> {
+    parse(variables, "link_secret", |text| list(text, |byte| byte.is_ascii_graphic()))
+}
+
+/// The origins that may deliver CloudEvents (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origins(Vec<String>);
+
+impl Origins {
+    /// None is named, so that none is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// May it deliver? Names of hosts have no case.
+    pub fn allow(&self, origin: &str) -> bool {
+        self.0.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
+    }
+}
+
+/// `allowed_origins`.
+pub fn allowed_origins(variables: &impl Variables) -> Result<Origins, Fault> {
+    let is_name = |item: &str| item.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
+    parse(variables, "allowed_origins", |text| {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        items
+            .map(|item| match item == "*" || is_name(item) {
+                true => Ok(item.to_owned()),
+                false => Err("must be names of hosts without a scheme, with commas between, or *".to_owned()),
+            })
+            .collect::<Result<_, _>>()
+            .map(Origins)
+    })
+}
+
 /// The faults of all of these.
 pub(super) fn faults(variables: &impl Variables) -> Vec<Fault> {
     let custom = custom(variables);
@@ -88,6 +124,8 @@ pub(super) fn faults(variables: &impl Variables) -> Vec<Fault> {
     faults.extend(PRESETS.iter().filter_map(|preset| secrets(variables, preset).err()));
     faults.extend(custom_secrets(variables, descriptor).err());
     faults.extend(custom.err());
+    faults.extend(link_secrets(variables).err());
+    faults.extend(allowed_origins(variables).err());
     faults
 }
 

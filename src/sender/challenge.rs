@@ -1,9 +1,10 @@
 //! Senders that ask whether an endpoint is meant to be called, before they call it. Pure: what is asked, and the answer.
 
+use data_encoding::HEXLOWER;
 use http::HeaderMap;
 use serde_json::value::RawValue;
 
-use super::{Preset, pointer, signature};
+use super::{Preset, form, pointer};
 use crate::json;
 use crate::secret::Secret;
 
@@ -15,6 +16,9 @@ pub enum Challenge {
         /// A JSON string, as it was sent.
         challenge: String,
     },
+    /// Slack's `ssl_check`, of the URL of a slash command
+    /// (<https://docs.slack.dev/interactivity/implementing-slash-commands>).
+    SlackCertificate,
     /// Zoom's `endpoint.url_validation` (<https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint>).
     Zoom {
         /// What is to be signed.
@@ -55,6 +59,9 @@ impl Challenge {
             Some("slack") if is(body, "/type", "url_verification") => {
                 Some(Self::Slack { challenge: token(json::value(body).ok()?, "/challenge")? })
             }
+            Some("slack") if form::field(body, "ssl_check").is_some_and(|value| value == "1") => {
+                Some(Self::SlackCertificate)
+            }
             // What is signed for Zoom must not be what Zoom would have signed, which has colons.
             Some("zoom") if is(body, "/event", "endpoint.url_validation") => pointer::find(body, "/payload/plainToken")
                 .filter(|plain| {
@@ -90,10 +97,11 @@ impl Challenge {
         match self {
             Self::Slack { challenge } => json(format!(r#"{{"challenge":{challenge}}}"#)),
             Self::EventGrid { code } => json(format!(r#"{{"validationResponse":{code}}}"#)),
+            Self::SlackCertificate => Some(Answer { content_type: "text/plain", body: String::new() }),
             Self::Twitch { challenge } => Some(Answer { content_type: "text/plain", body: challenge.clone() }),
             // Neither text has a character that JSON would escape.
             Self::Zoom { plain } => {
-                let encrypted = signature::hmac_sha256_hex(secret?.expose().as_bytes(), plain.as_bytes());
+                let encrypted = HEXLOWER.encode(&secret?.mac(plain.as_bytes()));
                 json(format!(r#"{{"plainToken":"{plain}","encryptedToken":"{encrypted}"}}"#))
             }
         }
@@ -136,6 +144,9 @@ mod tests {
         let slack = answer(Some("slack"), &[], slack);
         assert_eq!(slack, Some((true, json(r#"{"challenge":"3eZbrw1aBm2rZ\u0067"}"#))));
 
+        let check = answer(Some("slack"), &[], "ssl_check=1&token=Jhj5");
+        assert_eq!(check, Some((true, Answer { content_type: "text/plain", body: String::new() })));
+
         let zoom = r#"{"payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"},"event_ts":1654503849680,"event":"endpoint.url_validation"}"#;
         // printf qgg8vlvZRS6UYooatFL8Aw | openssl dgst -sha256 -hmac s3cret
         let encrypted = "f54f2d5fee8f181aab8371bada7fed9bb675eae464f18ed4fb91715244b58ef4";
@@ -159,6 +170,9 @@ mod tests {
             (Some("slack"), r#"{"challenge":"x","type":"event_callback"}"#),
             (Some("slack"), r#"{"challenge":{},"type":"url_verification"}"#),
             (Some("slack"), "payload=x"),
+            (Some("slack"), "ssl_check=0"),
+            (Some("slack"), r#"{"ssl_check":"1"}"#),
+            (Some("github"), "ssl_check=1"),
             (Some("github"), slack),
             (None, slack),
             (Some("twitch"), r#"{"challenge":"x"}"#),

@@ -32,6 +32,11 @@ pub fn is_form(content_type: &str) -> bool {
     essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
+/// The value of a field of a form; the first, where there are several.
+pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
+    fields(body).ok()?.into_iter().find(|(had, _)| had == name).map(|(_, value)| value)
+}
+
 /// The names and values of a form, in order.
 pub(super) fn fields(body: &[u8]) -> Result<Vec<(String, String)>, FormError> {
     // `form_urlencoded` puts U+FFFD for what isn't UTF-8. The separators are ASCII: all is UTF-8 if each field is.

@@ -42,7 +42,7 @@ pub use descriptor::{
 };
 pub use form::{FormError, MAX_FIELDS, is_form, object as form_object};
 pub use header::MAX_SIGNATURES;
-pub use preset::{PRESETS, Preset};
+pub use preset::{Manners, PRESETS, Preset, Success};
 pub use template::{Part, Template, TemplateError};
 pub use verify::{Mark, Parts, Verified, VerifyError, by_preset, fits, verify};
 

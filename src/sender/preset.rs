@@ -1,6 +1,8 @@
 //! The senders that are known, as data. What a preset says is in its vendor's own page, which it names; where the page is
 //! silent, the comment says so. The form is [`Descriptor`]'s own, so that each is also an example for `custom`.
 
+use std::time::Duration;
+
 use super::descriptor::Descriptor;
 
 /// A sender that is known.
@@ -16,6 +18,44 @@ pub struct Preset {
     pub marks: &'static [&'static str],
     /// The ways in which it signs; none if it never does.
     pub schemes: &'static [&'static str],
+    /// What it makes of an answer.
+    pub manners: Manners,
+}
+
+/// What a sender makes of an answer. `docs/senders.md` has the pages that say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manners {
+    /// How long it waits for one, in seconds, where that is published.
+    pub deadline: Option<u8>,
+    /// What it takes for success.
+    pub success: Success,
+}
+
+/// What a sender takes for success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Success {
+    /// Any 2xx, whatever its body.
+    Any,
+    /// 200 and no other; whatever its body.
+    Ok,
+    /// 200, and it would show a body to its user.
+    OkEmpty,
+    /// A body would be taken for a program of its own.
+    NoContent,
+}
+
+impl Manners {
+    /// Those of one of whom nothing is known.
+    pub const UNKNOWN: Self = Self::of(None, Success::Any);
+
+    /// How long the engine may be waited for: a second is left for the way, and to store what it has not answered.
+    pub fn patience(&self) -> Option<Duration> {
+        self.deadline.map(|seconds| Duration::from_secs(u64::from(seconds)).saturating_sub(Duration::from_secs(1)))
+    }
+
+    const fn of(deadline: Option<u8>, success: Success) -> Self {
+        Self { deadline, success }
+    }
 }
 
 impl Preset {
@@ -46,6 +86,7 @@ pub static PRESETS: &[Preset] = &[
             r#"{"algorithm":"token","headers":["x-gitlab-token"],
                 "id":{"header":"idempotency-key"},"type":{"pointer":"/object_kind"}}"#,
         ],
+        manners: Manners::of(Some(10), Success::Any),
     },
     // Gitea, and Forgejo, which sends its own header and Gitea's. The page shows the headers; that the signature is the
     // hex digest of the payload is in Gitea's services/webhook/deliver.go. A hook that posts a form is signed over the
@@ -57,6 +98,7 @@ pub static PRESETS: &[Preset] = &[
         marks: &["x-gitea-event", "x-forgejo-event", "x-gitea-signature", "x-forgejo-signature"],
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-gitea-signature","x-forgejo-signature"],
                 "id":{"header":"x-gitea-delivery"},"type":{"header":"x-gitea-event"}}"#],
+        manners: Manners::of(Some(5), Success::Any),
     },
     // The id and the type are in headers that aren't signed.
     Preset {
@@ -66,6 +108,7 @@ pub static PRESETS: &[Preset] = &[
         marks: &["x-github-event", "x-hub-signature-256"],
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-hub-signature-256"],"prefix":"sha256=",
                 "id":{"header":"x-github-delivery"},"type":{"header":"x-github-event"}}"#],
+        manners: Manners::of(Some(10), Success::Any),
     },
     // Bitbucket Cloud, and Data Center where it names the id `X-Request-Id`. The prefix may name another algorithm in
     // Data Center; only the default is taken.
@@ -76,8 +119,10 @@ pub static PRESETS: &[Preset] = &[
         marks: &["x-event-key"],
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-hub-signature"],"prefix":"sha256=",
                 "id":{"header":"x-request-uuid"},"type":{"header":"x-event-key"}}"#],
+        manners: Manners::UNKNOWN,
     },
-    // Slash commands and interactive messages are forms: they have no event id, and each carries a fresh trigger.
+    // Slash commands and interactive messages are forms: they have no event id, and each carries a fresh trigger. What a
+    // 200 has in its body is shown to the user, and keeps a modal open.
     Preset {
         name: "slack",
         alias: None,
@@ -87,6 +132,7 @@ pub static PRESETS: &[Preset] = &[
                 "signed":"v0:{timestamp}:{body}",
                 "timestamp":{"from":{"header":"x-slack-request-timestamp"},"tolerance":300},
                 "id":{"pointer":"/event_id"},"type":{"pointer":"/event/type"}}"#],
+        manners: Manners::of(Some(3), Success::OkEmpty),
     },
     // The secret starts with `whsec_` but is taken as it is, prefix and all. `v0` is a test mode's fake scheme.
     Preset {
@@ -98,6 +144,7 @@ pub static PRESETS: &[Preset] = &[
                 "grammar":{"pairs":{"separator":",","signature":"v1"}},"signed":"{timestamp}.{body}",
                 "timestamp":{"from":{"field":"t"},"tolerance":300},
                 "id":{"pointer":"/id"},"type":{"pointer":"/type"}}"#],
+        manners: Manners::UNKNOWN,
     },
     Preset {
         name: "shopify",
@@ -106,6 +153,7 @@ pub static PRESETS: &[Preset] = &[
         marks: &["x-shopify-hmac-sha256", "x-shopify-topic"],
         schemes: &[r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["x-shopify-hmac-sha256"],
                 "id":{"header":"x-shopify-webhook-id"},"type":{"header":"x-shopify-topic"}}"#],
+        manners: Manners::of(Some(5), Success::Any),
     },
     Preset {
         name: "svix",
@@ -117,9 +165,11 @@ pub static PRESETS: &[Preset] = &[
                 "secret":{"encoding":"base64","prefix":"whsec_"},
                 "timestamp":{"from":{"header":"svix-timestamp"},"tolerance":300},
                 "id":{"header":"svix-id"},"type":{"pointer":"/type"}}"#],
+        manners: Manners::of(Some(15), Success::Any),
     },
     // No timestamp: what is replayed is known by its digest only. A matching Webhooks Rule makes it SHA-256 with a shared
-    // key (twilio-node, examples/WebhookSignatureValidation.md). The URL must be the one that Twilio calls.
+    // key (twilio-node, examples/WebhookSignatureValidation.md). The URL must be the one that Twilio calls. A body must be
+    // TwiML.
     Preset {
         name: "twilio",
         alias: None,
@@ -129,6 +179,7 @@ pub static PRESETS: &[Preset] = &[
             r#"{"algorithm":"hmac-sha1","encoding":"base64","headers":["x-twilio-signature"],"signed":"{url}{params}"}"#,
             r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["x-twilio-signature"],"signed":"{url}{params}"}"#,
         ],
+        manners: Manners::of(Some(15), Success::NoContent),
     },
     // No tolerance is named; five minutes is ours.
     Preset {
@@ -140,8 +191,10 @@ pub static PRESETS: &[Preset] = &[
                 "signed":"v0:{timestamp}:{body}",
                 "timestamp":{"from":{"header":"x-zm-request-timestamp"},"tolerance":300},
                 "type":{"pointer":"/event"}}"#],
+        manners: Manners::of(Some(3), Success::Ok),
     },
-    // Ten minutes is the vendor's advice.
+    // Ten minutes is the vendor's advice (https://dev.twitch.tv/docs/eventsub/#guarding-against-replay-attacks). Its deadline is
+    // "a few seconds".
     Preset {
         name: "twitch",
         alias: None,
@@ -151,6 +204,7 @@ pub static PRESETS: &[Preset] = &[
                 "signed":"{id}{timestamp}{body}",
                 "timestamp":{"from":{"header":"twitch-eventsub-message-timestamp"},"unit":"rfc3339","tolerance":600},
                 "id":{"header":"twitch-eventsub-message-id"},"type":{"pointer":"/subscription/type"}}"#],
+        manners: Manners::of(Some(3), Success::Any),
     },
     // The vendor's libraries take five seconds. A cold start and a clock that is a little off need more; the event's id is
     // signed, so that what comes twice within it is a duplicate.
@@ -163,6 +217,7 @@ pub static PRESETS: &[Preset] = &[
                 "grammar":{"pairs":{"separator":";","signature":"h1"}},"signed":"{timestamp}:{body}",
                 "timestamp":{"from":{"field":"ts"},"tolerance":60},
                 "id":{"pointer":"/event_id"},"type":{"pointer":"/event_type"}}"#],
+        manners: Manners::of(Some(5), Success::Ok),
     },
     // The timestamp is in the body, which is signed; the header `Linear-Timestamp` isn't. A minute is the vendor's advice.
     Preset {
@@ -173,6 +228,7 @@ pub static PRESETS: &[Preset] = &[
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["linear-signature"],
                 "timestamp":{"from":{"pointer":"/webhookTimestamp"},"unit":"milliseconds","tolerance":60},
                 "id":{"header":"linear-delivery"},"type":{"pointer":"/type"}}"#],
+        manners: Manners::of(Some(5), Success::Ok),
     },
     // `createdAt` is when it happened, not when it was sent, so that a late retry is no replay.
     Preset {
@@ -182,6 +238,7 @@ pub static PRESETS: &[Preset] = &[
         marks: &["x-vercel-signature"],
         schemes: &[r#"{"algorithm":"hmac-sha1","headers":["x-vercel-signature"],
                 "id":{"pointer":"/id"},"type":{"pointer":"/type"}}"#],
+        manners: Manners::UNKNOWN,
     },
     // Signs nothing and sends no header of its own: only an access token in the URL lets it in.
     Preset {
@@ -190,6 +247,7 @@ pub static PRESETS: &[Preset] = &[
         page: "https://docs.docker.com/docker-hub/repos/manage/webhooks/",
         marks: &[],
         schemes: &[],
+        manners: Manners::UNKNOWN,
     },
     // `whpk_` is a public key: which scheme a secret is for, its prefix says, so that no one can sign with a public key.
     // The tolerance is left to the receiver; five minutes is what the reference libraries take.
@@ -210,5 +268,6 @@ pub static PRESETS: &[Preset] = &[
                 "timestamp":{"from":{"header":"webhook-timestamp"},"tolerance":300},
                 "id":{"header":"webhook-id"},"type":{"pointer":"/type"}}"#,
         ],
+        manners: Manners::of(Some(15), Success::Any),
     },
 ];

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use sluice::api::problem::Kind;
+use sluice::sender::{Manners, PRESETS, Success};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -29,7 +30,7 @@ fn every_problem_is_described() {
 #[test]
 fn every_variable_is_listed_with_its_default() {
     let manifest = read("spin.toml");
-    let pages = format!("{}{}", read("README.md"), read("docs/senders.md"));
+    let pages = ["README.md", "docs/senders.md", "docs/links.md"].map(read).concat();
     let variables = manifest.split("[variables]").nth(1).unwrap().split("\n[").next().unwrap();
     let mut count = 0;
     for line in variables.lines().filter(|line| line.contains(" = { default = ")) {
@@ -40,7 +41,28 @@ fn every_variable_is_listed_with_its_default() {
         assert!(manifest.contains(&format!("{name} = \"{{{{ {name} }}}}\"")), "spin.toml doesn't pass {name} on");
         count += 1;
     }
-    assert_eq!(count, 31);
+    assert_eq!(count, 34);
+}
+
+#[test]
+fn the_manners_of_senders_are_listed() {
+    let page = read("docs/senders.md");
+    let table = page.split("## What senders make of an answer").nth(1).unwrap();
+    for preset in PRESETS {
+        let Manners { deadline, success } = preset.manners;
+        let rows: Vec<_> = table.lines().filter(|row| row.starts_with(&format!("| `{}`", preset.name))).collect();
+        assert!(!rows.is_empty(), "{} has no row", preset.name);
+        let answers = match success {
+            Success::Any => "| 200 with the run, 202 |",
+            Success::Ok => "| 200 with the run; 200 if stored |",
+            Success::OkEmpty => "| 200, empty |",
+            Success::NoContent => "| 204 |",
+        };
+        let deadline = deadline.map_or("| – |".to_owned(), |seconds| format!("{seconds} s"));
+        for row in rows {
+            assert!(row.contains(answers) && row.contains(&deadline), "{row}");
+        }
+    }
 }
 
 #[test]

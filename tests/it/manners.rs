@@ -4,8 +4,9 @@ use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha1::Sha1;
+use sluice::sender::{Manners, PRESETS, Success};
 
-use crate::fake::{JSON, NOW, World};
+use crate::fake::{JSON, NOW, RUN, Reply, World, request};
 use crate::senders::{Case, FORM, HOOK, flipped, mac_sha256};
 
 fn data(world: &World) -> Value {
@@ -176,7 +177,51 @@ fn behind_a_proxy_the_public_url_is_what_was_signed() {
         world.post(HOOK, &[FORM, seen, ("x-twilio-signature", &sign(signed))], "B=two&A=on").status()
     };
     let (public, seen) = (format!("https://gate.example{HOOK}"), format!("http://10.0.0.7:3000{HOOK}"));
-    assert_eq!((post("https://gate.example", &public), post("https://gate.example/", &public)), (200, 200));
-    assert_eq!((post("https://gate.example", &seen), post("", &seen), post("", &public)), (401, 200, 401));
+    assert_eq!((post("https://gate.example", &public), post("https://gate.example/", &public)), (204, 204));
+    assert_eq!((post("https://gate.example", &seen), post("", &seen), post("", &public)), (401, 204, 401));
     assert_eq!(Case::of("twilio").post(&World::new().with("secret_twilio", "s3cret")).status(), 401);
+}
+
+/// Each sender × each way in which a delivery is accepted: the answer that it takes for success, within its deadline.
+#[test]
+fn each_sender_is_answered_as_it_takes_it() {
+    for preset in PRESETS {
+        let Manners { deadline, success } = preset.manners;
+        let patience = deadline.map_or(20_000, |seconds| u64::from(seconds) * 1_000 - 1_000);
+        let uri = format!("{HOOK}&sender={}", preset.name);
+        let world = || World::new().with("engine_wait_ms", "20000").with("engine_timeout_ms", "60000");
+        let delivered = world().answers(200, RUN).json(&uri, "{}");
+        let slow = world().answers(200, RUN).after(30_000);
+        let (pending, _) = slow.run(slow.answer(request("POST", &uri, &[JSON], "{}")));
+        assert_eq!(slow.now.get() - NOW, patience, "{}", preset.name);
+        let down = world().answers(503, "").json(&uri, "{}");
+        let body = |reply: &Reply| match reply.text() {
+            "" => "empty",
+            RUN => "run",
+            _ if reply.json()["state"] == "pending" => "pending",
+            other => panic!("{other}"),
+        };
+        let expected = match success {
+            Success::Any => [(200, "run"), (202, "pending")],
+            Success::Ok => [(200, "run"), (200, "pending")],
+            Success::OkEmpty => [(200, "empty"), (200, "empty")],
+            Success::NoContent => [(204, "empty"), (204, "empty")],
+        };
+        for (reply, expected, outcome) in [
+            (&delivered, expected[0], "delivered"),
+            (&pending, expected[1], "pending"),
+            (&down, expected[1], "pending"),
+        ] {
+            assert_eq!((reply.status(), body(reply)), expected, "{}", preset.name);
+            assert_eq!(reply.header("sluice-outcome"), Some(outcome));
+            assert_eq!(reply.header("content-type"), (body(reply) != "empty").then_some("application/json"));
+        }
+        // What it is refused stays refused, and its wish for less is heeded.
+        world().answers(422, "").json(&uri, "{}").problem(422, "rejected");
+        let minimal = world().answers(200, RUN).post(&uri, &[JSON, ("prefer", "return=minimal")], "{}");
+        assert_eq!(
+            (minimal.status(), body(&minimal)),
+            (if expected[0].0 == 200 && success != Success::Any { 200 } else { 204 }, "empty")
+        );
+    }
 }
