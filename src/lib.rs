@@ -10,7 +10,7 @@
 //! | [`reference`](mod@reference) | what a sender may name: a workflow, a run, a topic | pure |
 //! | [`event`] | CloudEvents: structured, binary → `Event` | pure |
 //! | [`sender`] | who sends webhooks, and how each signs: descriptor, presets, verification | pure |
-//! | [`callback`] | a callback, its stored form and key | pure |
+//! | [`callback`] | a callback, its stored form and key, signed links | pure |
 //! | [`delivery`] | one thing to be brought to the engine: its states, its key, its stored form | pure |
 //! | [`engine`] | the engine's requests and answers, a file a profile | pure |
 //! | [`ports`] | all that is asked of outside | traits |

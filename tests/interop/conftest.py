@@ -44,12 +44,12 @@ class Sluice:
 
 
 @contextlib.contextmanager
-def host(state, secrets: dict):
+def host(state, secrets: dict, **more):
     """Starts a host, with two secrets a sender, the new one and the old one."""
     port, engine_port = free_port(), free_port()
     url, engine = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{engine_port}"
     variables = {"engine_url": engine, "operator_token": "op3rator"}
-    variables |= {f"secret_{sender}": ",".join(both) for sender, both in secrets.items()}
+    variables |= {f"secret_{sender}": ",".join(both) for sender, both in secrets.items()} | more
     process = subprocess.Popen(
         [
             os.environ.get("SLUICE_HOST_BIN", str(ROOT / "target/debug/sluice-host")),
@@ -99,6 +99,12 @@ def running_with_secrets(tmp_path_factory):
         yield running
 
 
+@pytest.fixture(scope="session")
+def running_with_links(tmp_path_factory):
+    with host(tmp_path_factory.mktemp("state"), {}, link_secret=f"{os.urandom(16).hex()},0ld") as running:
+        yield running
+
+
 @pytest.fixture
 def sluice(running):
     """The running host with an engine that has seen nothing yet."""
@@ -111,3 +117,10 @@ def guarded(running_with_secrets):
     """The same with secrets, so that it asks for signatures."""
     running_with_secrets.forget()
     return running_with_secrets
+
+
+@pytest.fixture
+def linked(running_with_links):
+    """The same with callback links."""
+    running_with_links.forget()
+    return running_with_links

@@ -41,6 +41,8 @@ fn wrong_methods_are_405_with_allow() {
         ("/api/v2/event?ref=w", "POST"),
         ("/api/v2/callback?ref=r&topic=t", "GET, HEAD, POST"),
         ("/api/v2/callbacks/r?topic=t", "GET, HEAD"),
+        ("/api/v2/callback-links", "POST"),
+        ("/api/v2/callback/link", "GET, HEAD, POST"),
         ("/api/v2/deliveries", "GET, HEAD"),
         ("/api/v2/deliveries/01M85MNVRRNF3YKJSMZYXYD1X7", "DELETE, GET, HEAD"),
         ("/api/v2/deliveries/01M85MNVRRNF3YKJSMZYXYD1X7/redeliver", "POST"),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::component;
-use crate::shell::{apt_install, cargo, command, output, quiet, run as run_command, target};
+use crate::shell::{apt_install, cargo, command, has, output, quiet, run as run_command, target};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
@@ -77,6 +77,13 @@ fn interop() -> Result<()> {
         }
         run_command(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&npm))
     })?;
+
+    // A browser that answers callback links, and what drives it.
+    for program in ["chromium", "chromedriver"] {
+        if !has(program) && !apt_install(&["chromium", "chromium-driver"]) {
+            bail!("{program} is not there; on Debian, `apt-get install chromium chromium-driver`");
+        }
+    }
 
     // As the step before builds it: with `-p` cargo would choose other features, and build wasmtime again.
     run_command(&mut cargo(["test", "-q", "--workspace", "--locked", "--no-run"]))?;
