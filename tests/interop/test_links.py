@@ -1,13 +1,13 @@
 """Callback links in a real browser, and by those who only open them."""
 
-import uuid
-
 import pytest
 import requests
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
+from selenium.webdriver.support.wait import WebDriverWait
 
 OPERATOR = {"authorization": "Bearer op3rator"}
 # What mail programs and scanners send when they look at a link.
@@ -44,7 +44,9 @@ def page(browser, request):
 
 
 def links(sluice, **more) -> dict:
-    wish = {"ref": f"run-{uuid.uuid4()}", "topic": "approval", "question": "Ship <em>1.2</em>?", **more}
+    waits = requests.post(f"{sluice.engine}/stand-in/waits", json={"workflow": "ship", "topic": "approval"}, timeout=30)
+    run = waits.json()["run"]
+    wish = {"ref": run, "topic": "approval", "question": "Ship <em>1.2</em>?", **more}
     answer = requests.post(f"{sluice.url}/api/v2/callback-links", headers=OPERATOR, json=wish, timeout=30)
     assert answer.status_code == 200, answer.text
     return answer.json() | {"run": wish["ref"]}
@@ -55,31 +57,42 @@ def callback(sluice, run: str):
     return answer.json() if answer.status_code == 200 else None
 
 
-def heading(page) -> str:
-    return page.find_element(By.TAG_NAME, "h1").text
+def wait_of(sluice, run: str) -> str:
+    """How the engine sees the task that waits."""
+    runs = requests.get(f"{sluice.engine}/stand-in/runs", timeout=30).json()["runs"]
+    [wait] = next(listed for listed in runs if listed["id"] == run)["waits"]
+    return wait["status"]
+
+
+def assert_heading(page, text: str):
+    """Once a click has led to it."""
+    WebDriverWait(page, 30).until(text_to_be_present_in_element((By.TAG_NAME, "h1"), text))
 
 
 def test_a_person_answers_by_the_button(page, linked):
     made = links(linked)
     page.get_log("browser")
     page.get(made["succeeded"])
-    assert heading(page) == "Ship <em>1.2</em>?"
+    assert_heading(page, "Ship <em>1.2</em>?")
     button = page.find_element(By.TAG_NAME, "button")
     assert button.text == "Approve"
     # The style is one that the policy lets through.
     assert button.value_of_css_property("font-weight") == "600"
     assert linked.sent() == [] and callback(linked, made["run"]) is None
+    assert wait_of(linked, made["run"]) == "waiting"
 
     button.click()
-    assert heading(page) == "Your answer is recorded"
+    assert_heading(page, "Your answer is recorded")
     assert linked.only_sent()["path"] == f"/api/v1/workflowrun/{made['run']}/event"
-    assert callback(linked, made["run"])["status"] == "succeeded"
+    answer = callback(linked, made["run"])
+    assert (answer["status"], answer["state"]) == ("succeeded", "delivered")
+    assert wait_of(linked, made["run"]) == "succeeded"
 
     # Pressed once more, by the button of another tab: nothing is sent twice.
     page.refresh()
-    assert heading(page) == "This was answered already"
+    assert_heading(page, "This was answered already")
     page.get(made["failed"])
-    assert heading(page) == "Another callback was first"
+    assert_heading(page, "Another callback was first")
     assert "succeeded" in page.find_element(By.TAG_NAME, "main").text
     assert page.find_elements(By.TAG_NAME, "button") == []
     assert len(linked.sent()) == 1
@@ -93,7 +106,7 @@ def test_the_keyboard_is_enough(page, linked):
     page.switch_to.active_element.send_keys(Keys.TAB)
     assert page.switch_to.active_element.text == "Stop"
     page.switch_to.active_element.send_keys(Keys.ENTER)
-    assert heading(page) == "Your answer is recorded"
+    assert_heading(page, "Your answer is recorded")
     assert callback(linked, made["run"])["status"] == "failed"
 
 
@@ -104,11 +117,11 @@ def test_two_tabs_and_one_answer(page, linked):
     page.switch_to.new_window("tab")
     page.get(made["failed"])
     page.find_element(By.TAG_NAME, "button").click()
-    assert heading(page) == "Your answer is recorded"
+    assert_heading(page, "Your answer is recorded")
     page.close()
     page.switch_to.window(first)
     page.find_element(By.TAG_NAME, "button").click()
-    assert heading(page) == "Another callback was first"
+    assert_heading(page, "Another callback was first")
     assert "ended as failed" in page.find_element(By.TAG_NAME, "main").text
     assert callback(linked, made["run"])["status"] == "failed"
     assert len(linked.sent()) == 1
@@ -128,10 +141,10 @@ def test_to_open_a_link_changes_nothing(linked, method, headers):
 def test_forged_and_expired_links_are_told_apart(page, linked):
     made = links(linked, expires_in=1)
     page.get(made["succeeded"].replace("status=succeeded", "status=failed"))
-    assert heading(page) == "This link is not genuine"
+    assert_heading(page, "This link is not genuine")
     while requests.get(made["failed"], timeout=30).status_code == 200:
         pass
     page.get(made["failed"])
-    assert heading(page) == "This link has expired"
+    assert_heading(page, "This link has expired")
     assert requests.post(made["failed"], timeout=30).status_code == 410
     assert linked.sent() == []
