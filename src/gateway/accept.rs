@@ -21,20 +21,10 @@ impl<'a, O: Outside> Gate<'a, O> {
     /// Takes a delivery. The sender is kept waiting for at most `wait`; if that is nothing, it is stored before it is
     /// sent.
     pub async fn accept(self, work: Work<'_>, key: Option<Key>, trace: HeaderMap, wait: Duration) -> Outcome<'a> {
-        let now = self.outside.now();
-        let id = DeliveryId::new(now, self.outside.entropy());
-        let mut delivery = Delivery::new(id, work, trace, now);
-        if let Some(key) = key {
-            match self.claim(&delivery, &key, wait).await {
-                Err(error) => return Outcome::new(id, Err(Failure::Store(error))),
-                Ok(Claim::Settled(first)) => return duplicate(&delivery, &key, &first),
-                Ok(Claim::Contended { window }) => return self.leave(delivery, key, window).await,
-                Ok(Claim::Won(Won { window, until })) if self.outside.now() < until => {
-                    delivery.key = Some(Claimed { key, window, copy: false });
-                }
-                Ok(Claim::Won(Won { window, .. })) => return self.leave(delivery, key, window).await,
-            }
-        }
+        let mut delivery = match self.take(work, key, trace, wait).await {
+            Ok(delivery) => delivery,
+            Err(outcome) => return outcome,
+        };
         if wait.is_zero() {
             return self.store_then_send(delivery).await;
         }
@@ -43,6 +33,42 @@ impl<'a, O: Outside> Gate<'a, O> {
         match select(call, pin!(self.outside.sleep(wait))).await {
             Either::Left((sent, _)) => self.in_time(delivery, sent).await,
             Either::Right(((), call)) => self.store_meanwhile(delivery, call).await,
+        }
+    }
+
+    /// Takes a delivery and stores it: the drain is to bring it.
+    pub(super) async fn keep(&self, work: Work<'_>, key: Option<Key>, trace: HeaderMap) -> Outcome<'a> {
+        let delivery = match self.take(work, key, trace, Duration::ZERO).await {
+            Ok(delivery) => delivery,
+            Err(outcome) => return outcome,
+        };
+        match self.store(&delivery, None).await {
+            Ok(warnings) => Outcome { warnings, ..Outcome::new(delivery.id, Ok(Accepted::Pending)) },
+            Err(error) => self.give_back(&delivery, Failure::Store(error)).await,
+        }
+    }
+
+    /// A delivery that is ours to bring; else what came of it.
+    async fn take<'w>(
+        &self,
+        work: Work<'w>,
+        key: Option<Key>,
+        trace: HeaderMap,
+        wait: Duration,
+    ) -> Result<Delivery<'w>, Outcome<'a>> {
+        let now = self.outside.now();
+        let id = DeliveryId::new(now, self.outside.entropy());
+        let mut delivery = Delivery::new(id, work, trace, now);
+        let Some(key) = key else { return Ok(delivery) };
+        match self.claim(&delivery, &key, wait).await {
+            Err(error) => Err(Outcome::new(id, Err(Failure::Store(error)))),
+            Ok(Claim::Settled(first)) => Err(duplicate(&delivery, &key, &first)),
+            Ok(Claim::Contended { window }) => Err(self.leave(delivery, key, window).await),
+            Ok(Claim::Won(Won { window, until })) if self.outside.now() < until => {
+                delivery.key = Some(Claimed { key, window, copy: false });
+                Ok(delivery)
+            }
+            Ok(Claim::Won(Won { window, .. })) => Err(self.leave(delivery, key, window).await),
         }
     }
 
@@ -138,7 +164,7 @@ impl<'a, O: Outside> Gate<'a, O> {
     }
 
     /// Another is at this key, or was: a copy is stored, and the drain, which is alone, sees what is to be done.
-    async fn leave(self, mut delivery: Delivery<'_>, key: Key, window: u64) -> Outcome<'a> {
+    async fn leave(&self, mut delivery: Delivery<'_>, key: Key, window: u64) -> Outcome<'a> {
         delivery.key = Some(Claimed { key, window, copy: true });
         // As if it had been sent at the last moment at which the other may have sent it.
         delivery.begin(self.outside.now().plus(claim::LIMIT), &self.settings.limits);

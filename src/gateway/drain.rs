@@ -18,7 +18,7 @@ use crate::ports::{Outside, StoreError};
 use crate::time::Timestamp;
 
 /// How many are under way at a time; two for one workflow or run never are.
-const WIDTH: usize = 8;
+pub(super) const WIDTH: usize = 8;
 /// So many in a row that the engine puts off, and it is left alone until the next pass.
 const PUT_OFF: usize = 8;
 /// Without a hint the keys are scanned after this time.

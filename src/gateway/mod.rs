@@ -1,7 +1,8 @@
-//! The use cases, generic over the ports, so that they run in Spin and in a test alike: take a delivery ([`Gate::accept`]),
-//! bring what is pending ([`Gate::drain`]), and what an operator asks ([`operator`]).
+//! The use cases, generic over the ports, so that they run in Spin and in a test alike: take a delivery ([`Gate::accept`])
+//! or several ([`Gate::accept_all`]), bring what is pending ([`Gate::drain`]), and what an operator asks ([`operator`]).
 
 mod accept;
+mod batch;
 mod bring;
 mod conclude;
 mod drain;
@@ -31,6 +32,12 @@ pub struct Gate<'a, O> {
     pub outside: &'a O,
     /// The settings.
     pub settings: Settings,
+}
+
+impl<O> Clone for Gate<'_, O> {
+    fn clone(&self) -> Self {
+        Self { outside: self.outside, settings: self.settings.clone() }
+    }
 }
 
 /// What came of a delivery that a sender brought.
