@@ -294,3 +294,20 @@ def test_what_twilio_signed_for_one_url_is_refused_at_another(guarded, sender):
     claims = {**message.headers, "spin-full-url": message.url}
     assert_refused(guarded, replace(other, headers=claims), MISMATCH)
     assert_accepted(guarded, message)
+
+
+@pytest.mark.parametrize("path", ["/api/v2/event?ref=build", "/api/v2/callback?ref={run}&topic=done"])
+def test_events_and_callbacks_are_verified_too(guarded, path):
+    waits = requests.post(f"{guarded.engine}/stand-in/waits", json={"workflow": "build", "topic": "done"}, timeout=30)
+    url = guarded.url + path.format(run=waits.json()["run"])
+    message = standard_webhooks(url, guarded.secrets["standard_webhooks"][1], uuid.uuid4().hex, int(time.time()))
+    event = {"specversion": "1.0", "id": uuid.uuid4().hex, "source": "/s", "type": "t", "data": {"n": 1}}
+    body = compact(event)
+    at = datetime.fromtimestamp(int(message.headers["webhook-timestamp"]), timezone.utc)
+    signature = Webhook(guarded.secrets["standard_webhooks"][1]).sign(message.headers["webhook-id"], at, body)
+    # What was signed for another body is refused.
+    assert_refused(guarded, replace(message, body=body.encode()), MISMATCH)
+    good = replace(message, body=body.encode(), headers={**message.headers, "webhook-signature": signature})
+    answer = good.send()
+    assert (answer.status_code, answer.headers["sluice-outcome"]) == (200, "delivered"), answer.text
+    assert len(guarded.sent()) == 1
