@@ -20,14 +20,20 @@ pub(super) async fn post(
     let (by_ref, dedup) = (query.workflow()?, query.dedup()?);
     let entry = call.enter(&query)?;
     let content_type = body::content_type(call.headers);
-    let mode =
-        Mode::of(content_type.as_ref(), call.headers).ok_or_else(|| body::unsupported(call.headers, ACCEPTED))?;
+    // Batches are refused as long as they have no answer.
+    let mode = Mode::of(content_type.as_ref(), call.headers)
+        .filter(|mode| *mode != Mode::Batch)
+        .ok_or_else(|| body::unsupported(call.headers, ACCEPTED))?;
     let max = config::max_body(call.outside)?;
     let gate = call.gate()?;
 
     let bytes = body::read(incoming, call.headers, max).await?;
     call.verify(&entry, &bytes)?;
-    let event = event::read(mode, content_type.as_ref(), call.headers, &bytes).map_err(refuse)?;
+    let event = match mode {
+        Mode::Binary => event::read_binary(content_type.as_ref(), call.headers, &bytes),
+        Mode::Structured | Mode::Batch => event::read_structured(&bytes),
+    }
+    .map_err(refuse)?;
     let workflow = match (by_ref, event.workflow()) {
         (Some(workflow), _) => workflow,
         (None, Some(named)) => named.map_err(|error| {

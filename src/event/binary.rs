@@ -1,14 +1,19 @@
 //! The binary mode: the attributes are `ce-` headers, the body is the data (HTTP Protocol Binding 1.0.2, section 3.1).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
+use data_encoding::{BASE64, BASE64_MIME};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Event, EventError, MediaType, required};
+use super::rules::{check_name, check_text, invalid, is_uri_reference};
+use super::structured::is_encoding;
+use super::{Event, EventError, MediaType, SpecVersion, required};
 use crate::json;
 
 /// What the body is in the JSON format (JSON Event Format 1.0.2, section 3.1).
@@ -16,7 +21,7 @@ enum Data<'a> {
     Absent,
     Json(&'a RawValue),
     Text(&'a str),
-    Base64(String),
+    Base64(Cow<'a, str>),
 }
 
 pub(super) fn read<'a>(
@@ -24,21 +29,33 @@ pub(super) fn read<'a>(
     headers: &HeaderMap,
     body: &'a [u8],
 ) -> Result<Event<'a>, EventError> {
-    let mut attributes = attributes(headers)?;
-    let mut take = |name: &str| {
-        let at = attributes.iter().position(|(attribute, _)| attribute == name)?;
-        Some(attributes.swap_remove(at).1)
-    };
-    let [id, source, kind] = required(|name| Ok(take(name)))?;
-    let subject = take("subject").filter(|subject| !subject.is_empty());
-    if take("datacontenttype").is_some() {
-        let rule = "is the Content-Type header in binary mode (HTTP Protocol Binding 1.0.2, section 3.1.1)";
-        return Err(EventError::Invalid { attribute: "datacontenttype".to_owned(), rule });
+    if content_type.is_none() && headers.get(CONTENT_TYPE).is_some_and(|value| !value.is_empty()) {
+        let rule = "is the Content-Type header, which must be a media type (HTTP Protocol Binding 1.0.2, section 2.1)";
+        return Err(invalid("datacontenttype", rule));
     }
-    attributes.sort();
-
-    let data = data(content_type, body)?;
+    let mut attributes = attributes(headers)?;
+    let (version, [id, source, kind]) = required(|name| Ok(attributes.remove(name)))?;
+    let subject = attributes.remove("subject").filter(|subject| !subject.is_empty());
+    for (name, value) in [("id", &id), ("source", &source), ("type", &kind)] {
+        check_text(version, name, value)?;
+    }
+    if let Some(subject) = &subject {
+        check_text(version, "subject", subject)?;
+    }
+    for (name, value) in &attributes {
+        check_name(name)?;
+        check_text(version, name, value)?;
+    }
+    let encoding = match version {
+        SpecVersion::V1_0 => None,
+        SpecVersion::V0_3 => attributes.remove("datacontentencoding"),
+    };
+    let data = match encoding.as_deref().map(is_encoding).transpose()? {
+        Some(()) => encoded(content_type, body)?,
+        None => plain(content_type, body)?,
+    };
     let whole = Whole {
+        version,
         id: &id,
         source: &source,
         kind: &kind,
@@ -56,10 +73,10 @@ pub(super) fn read<'a>(
         Data::Text(text) => serde_json::value::to_raw_value(text).ok().map(Cow::Owned),
         Data::Base64(text) => serde_json::value::to_raw_value(&text).ok().map(Cow::Owned),
     };
-    Ok(Event { id, source, kind, subject, json: Cow::Owned(json), data })
+    Ok(Event { version, id, source, kind, subject, json: Cow::Owned(json), data })
 }
 
-fn data<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a>, EventError> {
+fn plain<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a>, EventError> {
     if body.is_empty() {
         return Ok(Data::Absent);
     }
@@ -74,63 +91,91 @@ fn data<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a>
     Ok(std::str::from_utf8(body).map_or_else(|_| base64(body), Data::Text))
 }
 
-fn base64<'a>(body: &[u8]) -> Data<'a> {
-    Data::Base64(data_encoding::BASE64.encode(body))
+/// 0.3 with `ce-datacontentencoding: base64`. Some senders put the base64 text into the body, others the bytes that it
+/// stands for, since that is what the binding says of the body (0.3, section 3.1.2). JSON that is there as it is needs no
+/// encoding, which then "must be ignored"; base64 is what it says; what is neither are the bytes.
+fn encoded<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a>, EventError> {
+    let plain = plain(content_type, body);
+    match &plain {
+        Ok(Data::Absent | Data::Json(_)) => plain,
+        _ => match std::str::from_utf8(body) {
+            Ok(text) if BASE64_MIME.decode(body).is_ok() => Ok(Data::Base64(Cow::Borrowed(text))),
+            _ => plain,
+        },
+    }
 }
 
-/// The `ce-` headers, decoded, in no order.
-fn attributes(headers: &HeaderMap) -> Result<Vec<(String, String)>, EventError> {
-    let mut attributes: Vec<(String, String)> = Vec::new();
+fn base64<'a>(body: &[u8]) -> Data<'a> {
+    Data::Base64(Cow::Owned(BASE64.encode(body)))
+}
+
+/// The `ce-` headers, decoded, by the names of the attributes.
+fn attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, EventError> {
+    let mut attributes = BTreeMap::new();
     for (name, value) in headers {
-        let Some(attribute) = name.as_str().strip_prefix("ce-") else { continue };
-        if attributes.iter().any(|(seen, _)| seen == attribute) {
-            return Err(EventError::Repeated { attribute: attribute.to_owned() });
+        let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
+        let rule = match name {
+            "datacontenttype" => {
+                "is the Content-Type header in binary mode (HTTP Protocol Binding 1.0.2, section 3.1.1)"
+            }
+            "data" | "data_base64" => {
+                "is no attribute: in binary mode the data is the body (HTTP Protocol Binding 1.0.2, section 3.1.2)"
+            }
+            _ => "",
+        };
+        if !rule.is_empty() {
+            return Err(invalid(name, rule));
         }
-        if matches!(attribute, "data" | "data_base64") {
-            let rule =
-                "is no attribute: in binary mode the data is the body (HTTP Protocol Binding 1.0.2, section 3.1.2)";
-            return Err(EventError::Invalid { attribute: attribute.to_owned(), rule });
+        let value = decode(name, value).map_err(|rule| invalid(name, rule))?;
+        if attributes.insert(name.to_owned(), value).is_some() {
+            return Err(EventError::Repeated { attribute: name.to_owned() });
         }
-        let value = decode(value).map_err(|rule| EventError::Invalid { attribute: attribute.to_owned(), rule })?;
-        attributes.push((attribute.to_owned(), value));
     }
     Ok(attributes)
 }
 
 /// Section 3.1.3.2: first a quoted string is unescaped, then one round of percent-decoding.
-fn decode(value: &HeaderValue) -> Result<String, &'static str> {
+///
+/// 0.3 says less of it (blanks and quotes may stand as they are), and is read alike. The Go SDK encodes nothing: a URI of
+/// its own percent-encoding, `/a%20b`, would come out as one that is none, `/a b`. Then it is taken as it was sent.
+fn decode(name: &str, value: &HeaderValue) -> Result<String, &'static str> {
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| "must be UTF-8 (HTTP Protocol Binding 1.0.2, section 3.1.3.2)")?;
-    let text = match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(quoted) => Cow::Owned(unescape(quoted)),
-        None => Cow::Borrowed(text),
-    };
+    let text = unquoted(text).map_or(Cow::Borrowed(text), Cow::Owned);
     let decoded = percent_decode_str(&text)
         .decode_utf8()
         .map_err(|_| "must be valid UTF-8 once percent-decoded (HTTP Protocol Binding 1.0.2, section 3.1.3.2)")?;
-    match decoded.chars().any(char::is_control) {
-        true => Err("must not have control characters (CloudEvents 1.0.2, Type System)"),
-        false => Ok(decoded.into_owned()),
+    if decoded.chars().any(char::is_control) {
+        return Err("must not have control characters (CloudEvents 1.0.2, Type System)");
     }
+    let is_uri = matches!(name, "source" | "dataschema" | "schemaurl");
+    let as_sent = is_uri && !is_uri_reference(&decoded) && is_uri_reference(&text);
+    Ok(if as_sent { text.into_owned() } else { decoded.into_owned() })
 }
 
-/// `quoted-pair` of RFC 9110, section 5.6.4.
-fn unescape(quoted: &str) -> String {
+/// The text of a `quoted-string` (RFC 9110, section 5.6.4); `None` if it is none.
+fn unquoted(text: &str) -> Option<String> {
+    let quoted = text.strip_prefix('"')?.strip_suffix('"')?;
     let mut plain = String::with_capacity(quoted.len());
     let mut chars = quoted.chars();
     while let Some(c) = chars.next() {
-        plain.push(if c == '\\' { chars.next().unwrap_or('\\') } else { c });
+        match c {
+            '"' => return None,
+            '\\' => plain.push(chars.next()?),
+            _ => plain.push(c),
+        }
     }
-    plain
+    Some(plain)
 }
 
 /// The whole event in the JSON format.
 struct Whole<'a, 'd> {
+    version: SpecVersion,
     id: &'a str,
     source: &'a str,
     kind: &'a str,
     subject: Option<&'a str>,
-    attributes: Vec<(String, String)>,
+    attributes: BTreeMap<String, String>,
     content_type: Option<&'a MediaType>,
     data: &'a Data<'d>,
 }
@@ -138,7 +183,7 @@ struct Whole<'a, 'd> {
 impl Serialize for Whole<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("specversion", "1.0")?;
+        map.serialize_entry("specversion", self.version.as_str())?;
         map.serialize_entry("id", self.id)?;
         map.serialize_entry("source", self.source)?;
         map.serialize_entry("type", self.kind)?;
@@ -149,12 +194,17 @@ impl Serialize for Whole<'_, '_> {
             map.serialize_entry(name, value)?;
         }
         if let Some(content_type) = self.content_type {
-            map.serialize_entry("datacontenttype", content_type.as_str())?;
+            // A tab may stand in a header, not in an attribute.
+            map.serialize_entry("datacontenttype", &content_type.as_str().replace('\t', " "))?;
         }
         match self.data {
             Data::Absent => {}
             Data::Json(raw) => map.serialize_entry("data", raw)?,
             Data::Text(text) => map.serialize_entry("data", text)?,
+            Data::Base64(text) if self.version == SpecVersion::V0_3 => {
+                map.serialize_entry("datacontentencoding", "base64")?;
+                map.serialize_entry("data", text)?;
+            }
             Data::Base64(text) => map.serialize_entry("data_base64", text)?,
         }
         map.end()
@@ -174,13 +224,13 @@ mod tests {
             // Section 3.1.3.2: space, double quote, percent, and all but printable ASCII are encoded.
             const ENCODED: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'%');
             let header = percent_encoding::utf8_percent_encode(&value, ENCODED).to_string();
-            prop_assert_eq!(decode(&HeaderValue::from_str(&header).unwrap()), Ok(value));
+            prop_assert_eq!(decode("x", &HeaderValue::from_str(&header).unwrap()), Ok(value));
         }
 
         #[test]
         fn any_header_is_read_or_refused(bytes in proptest::collection::vec(0x20_u8..=0xff, 0..40)) {
             if let Ok(header) = HeaderValue::from_bytes(&bytes)
-                && let Ok(value) = decode(&header)
+                && let Ok(value) = decode("x", &header)
             {
                 prop_assert!(!value.chars().any(char::is_control));
             }
@@ -194,14 +244,21 @@ mod tests {
             ("%e2%82%ac", "€"),
             ("\"a \\\"b\\\" \\\\c\"", "a \"b\" \\c"),
             ("\"%2520\"", "%20"),
+            ("\"\"", ""),
+            ("\"a\\\"", "\"a\\\""),
+            ("\"a\" or \"b\"", "\"a\" or \"b\""),
+            ("\\\"a", "\\\"a"),
+            ("%zz%2", "%zz%2"),
+            ("a+b", "a+b"),
+            ("é", "é"),
             ("100%", "100%"),
             ("plain", "plain"),
             ("\"", "\""),
         ] {
-            assert_eq!(decode(&HeaderValue::from_str(header).unwrap()).unwrap(), value, "{header}");
+            assert_eq!(decode("x", &HeaderValue::from_bytes(header.as_bytes()).unwrap()).unwrap(), value, "{header}");
         }
         for header in ["%C0%A0", "%ff", "%00", "a%0Ab"] {
-            assert!(decode(&HeaderValue::from_str(header).unwrap()).is_err(), "{header}");
+            assert!(decode("x", &HeaderValue::from_str(header).unwrap()).is_err(), "{header}");
         }
     }
 }

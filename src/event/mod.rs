@@ -1,9 +1,16 @@
-//! CloudEvents 1.0 as a consumer over HTTP: the structured and the binary content mode
-//! (HTTP Protocol Binding 1.0.2, section 3) → [`Event`].
+//! CloudEvents as a consumer over HTTP: the structured, the binary and the batched content mode (HTTP Protocol Binding
+//! 1.0.2, section 3) → [`Event`]. 1.0, and 0.3 where it differs only in names; each passes on as the version that it is.
+//! `docs/cloudevents.md` goes through the specifications rule by rule.
 
+mod attributes;
+mod batch;
 mod binary;
 mod media;
+mod rules;
 mod structured;
+#[cfg(test)]
+mod tests;
+mod timestamp;
 
 use std::borrow::Cow;
 
@@ -13,11 +20,15 @@ use serde_json::value::RawValue;
 use crate::json::JsonError;
 use crate::reference::{ReferenceError, WorkflowRef};
 
+pub use attributes::Attributes;
+pub use batch::{BatchError, InvalidEvent};
 pub use media::MediaType;
 
 /// A CloudEvent with what Sluice acts on, and the whole of it.
 #[derive(Debug)]
 pub struct Event<'a> {
+    /// `specversion`.
+    pub version: SpecVersion,
     /// `id`: with `source` it names the event.
     pub id: String,
     /// `source`, a URI-reference.
@@ -32,7 +43,36 @@ pub struct Event<'a> {
     pub data: Option<Cow<'a, RawValue>>,
 }
 
+/// The version of the specification that an event says it follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpecVersion {
+    /// 1.0, and its patches.
+    V1_0,
+    /// 0.3: `schemaurl` for `dataschema`, and `datacontentencoding` beside `data` for `data_base64`.
+    V0_3,
+}
+
+impl SpecVersion {
+    /// As `specversion` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1_0 => "1.0",
+            Self::V0_3 => "0.3",
+        }
+    }
+}
+
 impl Event<'_> {
+    /// All attributes by name, extensions too, in their canonical string form. Reads the event: ask once for many.
+    pub fn attributes(&self) -> Attributes<'_> {
+        Attributes::of(&self.json)
+    }
+
+    /// One attribute by name: see [`Attributes::get`].
+    pub fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.attributes().get(name)
+    }
+
     /// The workflow that the subject names: its first segment, so `/wf/topic` → `wf`.
     pub fn workflow(&self) -> Option<Result<WorkflowRef, ReferenceError>> {
         let subject = self.subject.as_deref()?;
@@ -89,19 +129,22 @@ pub enum Mode {
     Structured,
     /// The attributes are `ce-` headers, the body is the data.
     Binary,
+    /// The body is an array of events in the JSON format.
+    Batch,
 }
 
 impl Mode {
     /// The content mode of a request; `None` if no rule reads its content type.
     ///
-    /// `application/cloudevents+json` is structured. The contract also lists plain `application/json`, which is the
+    /// `application/cloudevents+json` is structured, `application/cloudevents-batch+json` a batch. The contract also lists plain `application/json`, which is the
     /// structured form unless `ce-` headers say that the body is only the data. Anything else is binary if these
     /// headers are there.
     pub fn of(content_type: Option<&MediaType>, headers: &HeaderMap) -> Option<Self> {
         let attributes = ["ce-specversion", "ce-id", "ce-source", "ce-type"].iter().any(|h| headers.contains_key(*h));
         match content_type {
             Some(t) if t.is("application", "cloudevents", Some("json")) => t.is_utf8().then_some(Self::Structured),
-            // Batches, and formats such as Avro or XML.
+            Some(t) if t.is("application", "cloudevents-batch", Some("json")) => t.is_utf8().then_some(Self::Batch),
+            // Formats such as Avro or XML.
             Some(t) if t.starts_with("application", "cloudevents") => None,
             Some(t) if t.is_json() && !t.is_utf8() => None,
             _ if attributes => Some(Self::Binary),
@@ -111,17 +154,23 @@ impl Mode {
     }
 }
 
-/// Reads an event in the mode that [`Mode::of`] found.
-pub fn read<'a>(
-    mode: Mode,
+/// Reads the event of [`Mode::Structured`].
+pub fn read_structured(body: &[u8]) -> Result<Event<'_>, EventError> {
+    structured::read(body)
+}
+
+/// Reads the event of [`Mode::Binary`]; the content type as [`Mode::of`] had it.
+pub fn read_binary<'a>(
     content_type: Option<&MediaType>,
     headers: &HeaderMap,
     body: &'a [u8],
 ) -> Result<Event<'a>, EventError> {
-    match mode {
-        Mode::Structured => structured::read(body),
-        Mode::Binary => binary::read(content_type, headers, body),
-    }
+    binary::read(content_type, headers, body)
+}
+
+/// Reads the events of [`Mode::Batch`], none or more: all of them are valid, or none is returned.
+pub fn read_batch(body: &[u8]) -> Result<Vec<Event<'_>>, BatchError> {
+    batch::read(body)
 }
 
 /// The `data` of an event in the JSON format, or the text of its `data_base64`: what [`Event::data`] is when it is read.
@@ -129,16 +178,18 @@ pub fn data(whole: &RawValue) -> Option<&RawValue> {
     structured::data(whole)
 }
 
-const SPEC_VERSION: &str = "must be \"1.0\" (CloudEvents 1.0.2, specversion)";
+const SPEC_VERSION: &str = "must be \"1.0\" or \"0.3\" (CloudEvents 1.0.2, specversion)";
 
-/// The attributes that every event has, by name: `id`, `source`, `type`, and a `specversion` that is known.
+/// The attributes that every event has, by name: a `specversion` that is known, `id`, `source`, `type`.
 fn required(
     mut find: impl FnMut(&'static str) -> Result<Option<String>, EventError>,
-) -> Result<[String; 3], EventError> {
+) -> Result<(SpecVersion, [String; 3]), EventError> {
     let mut attribute =
         |name| find(name)?.filter(|value| !value.is_empty()).ok_or(EventError::Missing { attribute: name });
-    if attribute("specversion")? != "1.0" {
-        return Err(EventError::Invalid { attribute: "specversion".to_owned(), rule: SPEC_VERSION });
-    }
-    Ok([attribute("id")?, attribute("source")?, attribute("type")?])
+    let version = match attribute("specversion")?.as_str() {
+        "1.0" => SpecVersion::V1_0,
+        "0.3" => SpecVersion::V0_3,
+        _ => return Err(rules::invalid("specversion", SPEC_VERSION)),
+    };
+    Ok((version, [attribute("id")?, attribute("source")?, attribute("type")?]))
 }

@@ -1,76 +1,83 @@
-//! The structured mode: the body is the event in the JSON format (JSON Event Format 1.0.2).
+//! The structured mode: the body is the event in the JSON format (JSON Event Format 1.0.2; 0.3's is read where it differs).
 
 use std::borrow::Cow;
 
+use data_encoding::{BASE64, BASE64_MIME, Encoding};
 use serde_json::value::RawValue;
 
-use super::{Event, EventError, required};
+use super::attributes::{Attributes, text};
+use super::{Event, EventError, SpecVersion, required, rules};
 use crate::json;
 
 pub(super) fn read(body: &[u8]) -> Result<Event<'_>, EventError> {
-    let whole = json::object(body).map_err(EventError::Body)?;
-    let members = Members::of(whole);
-    let [id, source, kind] = required(|name| members.string(name))?;
-    let subject = members.string("subject")?;
-    members.string("datacontenttype")?;
-    let data = match (members.one("data")?, members.present("data_base64")?) {
-        (Some(_), Some(_)) => {
-            let rule = "must not stand beside `data` (JSON Event Format 1.0.2, section 3.1)";
-            return Err(EventError::Invalid { attribute: "data_base64".to_owned(), rule });
-        }
-        (None, Some(encoded)) => {
-            base64(encoded)?;
-            Some(encoded)
-        }
-        (data, None) => data,
+    event(json::object(body).map_err(EventError::Body)?)
+}
+
+/// An event, which is a checked JSON object.
+pub(super) fn event(whole: &RawValue) -> Result<Event<'_>, EventError> {
+    let members = Attributes::of(whole);
+    let string = |name: &'static str| {
+        let Some(value) = members.present(name)? else { return Ok(None) };
+        // The version is not known yet; what these are doesn't hang on it.
+        rules::check_value(SpecVersion::V1_0, name, value)?;
+        Ok(text(value).map(Cow::into_owned))
     };
-    Ok(Event { id, source, kind, subject, json: Cow::Borrowed(whole), data: data.map(Cow::Borrowed) })
+    // First what makes it an event at all, so that an object of another kind is told that, and not of some member's name.
+    let (version, [id, source, kind]) = required(string)?;
+    for (name, value) in members.members() {
+        // Of any name, for what a filter sees and what a workflow sees must be one.
+        members.one(name)?;
+        if !matches!(name, "data" | "data_base64") {
+            rules::check_name(name)?;
+            rules::check_value(version, name, value)?;
+        }
+    }
+    let subject = members.get("subject").map(Cow::into_owned);
+    let data = checked_data(version, &members)?.map(Cow::Borrowed);
+    Ok(Event { version, id, source, kind, subject, json: Cow::Borrowed(whole), data })
 }
 
 /// The data of an event that was read before.
 pub(super) fn data(whole: &RawValue) -> Option<&RawValue> {
-    let members = Members::of(whole);
+    let members = Attributes::of(whole);
     members.one("data").ok().flatten().or_else(|| members.present("data_base64").ok().flatten())
 }
 
-/// The members of the event by name.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Members<'a> {
-    fn of(whole: &'a RawValue) -> Self {
-        let members = json::members(whole).unwrap_or_default().into_iter();
-        // A name that isn't valid Unicode is none that is read here.
-        Self(members.filter_map(|(name, value)| Some((json::text(name)?, value))).collect())
-    }
-
-    /// A member that may be there once, so that no two readers see two events.
-    fn one(&self, name: &str) -> Result<Option<&'a RawValue>, EventError> {
-        let mut values = self.0.iter().filter(|(had, _)| had == name).map(|(_, value)| *value);
-        let value = values.next();
-        match values.next() {
-            None => Ok(value),
-            Some(_) => Err(EventError::Repeated { attribute: name.to_owned() }),
+/// JSON Event Format 1.0.2, section 3.1. `data_base64` is taken in 0.3 too: the JavaScript SDK sends it there.
+fn checked_data<'a>(version: SpecVersion, members: &Attributes<'a>) -> Result<Option<&'a RawValue>, EventError> {
+    match (members.one("data")?, members.present("data_base64")?) {
+        (Some(_), Some(_)) => {
+            Err(rules::invalid("data_base64", "must not stand beside `data` (JSON Event Format 1.0.2, section 3.1)"))
         }
-    }
-
-    /// The same; `null` is as absent (JSON Event Format 1.0.2, section 2.2).
-    fn present(&self, name: &str) -> Result<Option<&'a RawValue>, EventError> {
-        Ok(self.one(name)?.filter(|value| json::type_of(value) != "null"))
-    }
-
-    /// An attribute whose type is a string.
-    fn string(&self, name: &str) -> Result<Option<String>, EventError> {
-        let Some(value) = self.present(name)? else { return Ok(None) };
-        let rule = "must be a string of valid Unicode (JSON Event Format 1.0.2, section 2.2)";
-        json::text(value).map(Some).ok_or(EventError::Invalid { attribute: name.to_owned(), rule })
+        (None, Some(encoded)) if is_base64(&BASE64, encoded) => Ok(Some(encoded)),
+        (None, Some(_)) => {
+            Err(rules::invalid("data_base64", "must be a string in base64 (JSON Event Format 1.0.2, section 3.1)"))
+        }
+        (Some(data), None) if version == SpecVersion::V0_3 && json::type_of(data) == "a string" => {
+            if let Some(encoding) = members.get("datacontentencoding") {
+                is_encoding(&encoding)?;
+                if !is_base64(&BASE64_MIME, data) {
+                    let rule =
+                        "must be in base64, as `datacontentencoding` says (CloudEvents 0.3, datacontentencoding)";
+                    return Err(rules::invalid("data", rule));
+                }
+            }
+            Ok(Some(data))
+        }
+        (data, None) => Ok(data),
     }
 }
 
-fn base64(encoded: &RawValue) -> Result<(), EventError> {
-    json::text(encoded).and_then(|text| data_encoding::BASE64.decode(text.as_bytes()).ok()).map(|_| ()).ok_or(
-        EventError::Invalid {
-            attribute: "data_base64".to_owned(),
-            rule: "must be a string in base64 (JSON Event Format 1.0.2, section 3.1)",
-        },
-    )
+/// 0.3 knows one encoding; it counts for data that is a string only, and says nothing for any other.
+pub(super) fn is_encoding(encoding: &str) -> Result<(), EventError> {
+    match encoding.eq_ignore_ascii_case("base64") {
+        true => Ok(()),
+        false => {
+            Err(rules::invalid("datacontentencoding", "must be \"base64\" (CloudEvents 0.3, datacontentencoding)"))
+        }
+    }
+}
+
+fn is_base64(encoding: &Encoding, encoded: &RawValue) -> bool {
+    text(encoded).is_some_and(|text| encoding.decode(text.as_bytes()).is_ok())
 }

@@ -40,7 +40,7 @@ fn payloads_pass_byte_faithful() {
     assert!(world.only_sent().2.contains(&format!(r#"[{{"name":"data","value":{ODD}}}]"#)));
 
     let world = delivered();
-    let event = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","x":1e5,"data":{ODD}}}"#);
+    let event = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","x": -12 ,"data":{ODD}}}"#);
     world.post("/api/v2/event?ref=build", &[("content-type", "application/cloudevents+json")], &event);
     let body = world.only_sent().2;
     assert!(

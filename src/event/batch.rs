@@ -1,0 +1,143 @@
+//! The batched mode: the body is a JSON array of events (JSON Event Format 1.0.2, section 4; HTTP Protocol Binding 1.0.2,
+//! section 3.3).
+
+use serde_json::value::RawValue;
+
+use super::attributes::{Attributes, text};
+use super::{Event, EventError, rules, structured};
+use crate::json::{self, JsonError};
+
+/// Why a body is not a batch. Carries no payload but the ids of events that are not valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// The body isn't JSON.
+    #[error("the body must be a JSON array of CloudEvents, but {0}")]
+    Body(JsonError),
+    /// It is another type of JSON.
+    #[error("the body must be a JSON array of CloudEvents, but it is {found}")]
+    NotArray {
+        /// The type that it is.
+        found: &'static str,
+    },
+    /// An element is another type of JSON.
+    #[error("the body must be a JSON array of CloudEvents, but its element {index} is {found}")]
+    NotObject {
+        /// Which one is the first, from 0.
+        index: usize,
+        /// The type that it is.
+        found: &'static str,
+    },
+    /// Some events are not valid: all of these, in their order.
+    #[error("the batch has events that are not valid: {}", .0.len())]
+    Events(Vec<InvalidEvent>),
+}
+
+/// An event of a batch that is not valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event {index}: {error}")]
+pub struct InvalidEvent {
+    /// Which one it is, from 0.
+    pub index: usize,
+    /// Its id where it can be read; only the start of a long one.
+    pub id: Option<String>,
+    /// What is wrong with it.
+    pub error: EventError,
+}
+
+pub(super) fn read(body: &[u8]) -> Result<Vec<Event<'_>>, BatchError> {
+    let whole = json::value(body).map_err(BatchError::Body)?;
+    let elements: Vec<&RawValue> =
+        serde_json::from_str(whole.get()).map_err(|_| BatchError::NotArray { found: json::type_of(whole) })?;
+    let other = elements.iter().enumerate().find(|(_, element)| json::type_of(element) != "an object");
+    if let Some((index, element)) = other {
+        return Err(BatchError::NotObject { index, found: json::type_of(element) });
+    }
+    let (mut events, mut invalid) = (Vec::<Event<'_>>::with_capacity(elements.len()), Vec::new());
+    for (index, element) in elements.into_iter().enumerate() {
+        let event = structured::event(element).and_then(|event| match events.first() {
+            Some(first) if first.version != event.version => Err(rules::invalid("specversion", ONE_VERSION)),
+            _ => Ok(event),
+        });
+        match event {
+            Ok(event) => events.push(event),
+            Err(error) => invalid.push(InvalidEvent { index, id: id(element), error }),
+        }
+    }
+    if invalid.is_empty() { Ok(events) } else { Err(BatchError::Events(invalid)) }
+}
+
+const ONE_VERSION: &str = "must be the same for all events of a batch (HTTP Protocol Binding 1.0.2, section 3.3.2)";
+
+fn id(element: &RawValue) -> Option<String> {
+    let id = text(Attributes::of(element).present("id").ok()??)?;
+    rules::is_string(&id).then(|| rules::shown(&id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = r#"{"specversion":"1.0","id":"a","source":"/s","type":"t","data":{ "n":1e3 }}"#;
+
+    fn invalid(body: &str) -> Vec<(usize, Option<String>, String)> {
+        match read(body.as_bytes()).unwrap_err() {
+            BatchError::Events(events) => events.into_iter().map(|e| (e.index, e.id, e.error.field())).collect(),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn each_event_is_the_bytes_of_its_element() {
+        assert!(read(b" [ ] ").unwrap().is_empty());
+        let b = A.replace("\"a\"", "\"b\"").replace("1.0\"", "1.0\"  ");
+        let body = format!("[ {A},\n{b} ,{A}]");
+        let events = read(body.as_bytes()).unwrap();
+        let bytes: Vec<_> = events.iter().map(|event| event.json.get()).collect();
+        assert_eq!(bytes, [A, &b, A], "twice the same is allowed: it is a duplicate by its key");
+        assert_eq!(events[1].data.as_deref().unwrap().get(), "{ \"n\":1e3 }");
+    }
+
+    #[test]
+    fn what_is_no_array_of_objects_is_said_so() {
+        assert!(matches!(read(b"").unwrap_err(), BatchError::Body(JsonError::Empty)));
+        assert!(matches!(read(b"[{]").unwrap_err(), BatchError::Body(JsonError::Syntax { .. })));
+        assert_eq!(read(A.as_bytes()).unwrap_err(), BatchError::NotArray { found: "an object" });
+        assert_eq!(read(b"null").unwrap_err(), BatchError::NotArray { found: "null" });
+        for (element, found) in [("1", "a number"), ("null", "null"), ("[]", "an array"), ("\"\"", "a string")] {
+            let body = format!("[{A},{{}},{element},2]");
+            assert_eq!(read(body.as_bytes()).unwrap_err(), BatchError::NotObject { index: 2, found });
+        }
+    }
+
+    #[test]
+    fn all_that_are_not_valid_are_named() {
+        let mut elements: Vec<_> = (0..500).map(|n| A.replace("\"a\"", &format!("\"{n}\""))).collect();
+        elements[7] = elements[7].replace("/s", "");
+        elements[42] = elements[42].replace("\"42\"", "42");
+        elements[499] = elements[499].replace("\"type\"", "\"Type\"");
+        let body = format!("[{}]", elements.join(","));
+        assert_eq!(
+            invalid(&body),
+            [
+                (7, Some("7".to_owned()), "source".to_owned()),
+                (42, None, "id".to_owned()),
+                (499, Some("499".to_owned()), "type".to_owned())
+            ]
+        );
+        let long = format!("[{}]", A.replace("\"a\"", &format!("\"{}\"", "é".repeat(10_000))).replace("1.0", "2.0"));
+        let id = invalid(&long)[0].1.clone().unwrap();
+        assert!(id.starts_with('é') && id.ends_with('…') && id.len() < 200, "{id}");
+        assert_eq!(invalid(&format!("[{}]", A.replace("\"a\"", "\"\\n\"")))[0].1, None);
+    }
+
+    #[test]
+    fn all_are_of_one_version() {
+        let old = A.replace("1.0", "0.3");
+        assert_eq!(read(format!("[{old},{old}]").as_bytes()).unwrap().len(), 2);
+        assert_eq!(
+            invalid(&format!("[{old},{A},{old},{A}]")).iter().map(|(at, ..)| *at).collect::<Vec<_>>(),
+            [1, 3],
+            "the first event's counts"
+        );
+    }
+}

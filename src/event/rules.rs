@@ -1,0 +1,210 @@
+//! What the specification says of names and values of attributes (CloudEvents 1.0.2, "Context Attributes").
+//!
+//! Where being strict would lose an event that every other reader takes, we are not:
+//! - URIs may have characters beyond ASCII (IRIs, RFC 3987), since the SDKs of several languages send them as they are;
+//! - `dataschema` may have a fragment, which RFC 3986's `absolute-URI` has not and schemas in JSON Schema have;
+//! - an empty `subject` counts as absent.
+
+use fluent_uri::IriRef;
+use serde_json::value::RawValue;
+
+use super::attributes::text;
+use super::{EventError, MediaType, SpecVersion, timestamp};
+use crate::json;
+
+/// What an error shows of a name or an id that a sender chose.
+const MAX_SHOWN: usize = 64;
+
+const NAME: &str =
+    "is no attribute: a name has only the letters a to z and digits (CloudEvents 1.0.2, Attribute Naming Convention)";
+const STRING: &str =
+    "must be valid Unicode without control characters and noncharacters (CloudEvents 1.0.2, Type System)";
+const IS_STRING: &str = "must be a string (JSON Event Format 1.0.2, section 2.2)";
+const IS_ATTRIBUTE: &str =
+    "must be a string, a boolean or an integer, since it is not `data` (JSON Event Format 1.0.2, section 2.2)";
+const INTEGER: &str = "must be an integer from -2147483648 to 2147483647, without fraction and exponent \
+                       (CloudEvents 1.0.2, Type System; JSON Event Format 1.0.2, section 2.2)";
+const SOURCE: &str = "must be a URI-reference (CloudEvents 1.0.2, source; RFC 3986, section 4.1)";
+const DATA_SCHEMA: &str = "must be an absolute URI (CloudEvents 1.0.2, dataschema; RFC 3986, section 4.3)";
+const SCHEMA_URL: &str = "must be a URI-reference (CloudEvents 0.3, schemaurl; RFC 3986, section 4.1)";
+const TIME: &str = "must be a date-time as 2018-04-05T17:31:00Z (CloudEvents 1.0.2, time; RFC 3339, section 5.6)";
+const DATA_CONTENT_TYPE: &str = "must be a media type (CloudEvents 1.0.2, datacontenttype; RFC 2046)";
+
+/// A name or an id as an error shows it: not all of one that is long.
+pub(super) fn shown(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
+}
+
+/// The error of a rule that is broken.
+pub(super) fn invalid(attribute: &str, rule: &'static str) -> EventError {
+    EventError::Invalid { attribute: shown(attribute), rule }
+}
+
+/// An attribute's name.
+pub(super) fn check_name(name: &str) -> Result<(), EventError> {
+    let good = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if good { Ok(()) } else { Err(invalid(name, NAME)) }
+}
+
+/// An attribute's value in its canonical string form.
+pub(super) fn check_text(version: SpecVersion, name: &str, value: &str) -> Result<(), EventError> {
+    use SpecVersion::{V0_3, V1_0};
+    let rule = match (name, version) {
+        _ if !is_string(value) => STRING,
+        ("source", _) if !is_uri_reference(value) => SOURCE,
+        ("dataschema", V1_0) if !is_uri(value) => DATA_SCHEMA,
+        ("schemaurl", V0_3) if !is_uri_reference(value) => SCHEMA_URL,
+        ("time", _) if !timestamp::is_date_time(value) => TIME,
+        ("datacontenttype", _) if MediaType::parse(value).is_none() => DATA_CONTENT_TYPE,
+        _ => return Ok(()),
+    };
+    Err(invalid(name, rule))
+}
+
+/// An attribute's value in the JSON format. `null` is as absent.
+pub(super) fn check_value(version: SpecVersion, name: &str, value: &RawValue) -> Result<(), EventError> {
+    let rule = match json::type_of(value) {
+        "null" => return Ok(()),
+        "a string" => match text(value) {
+            Some(text) => return check_text(version, name, &text),
+            None => STRING,
+        },
+        _ if is_known(version, name) => IS_STRING,
+        // "This specification places no restriction on the type or semantics of the extension attributes."
+        _ if version == SpecVersion::V0_3 => return Ok(()),
+        "a boolean" => return Ok(()),
+        "a number" if value.get().parse::<i32>().is_ok() => return Ok(()),
+        "a number" => INTEGER,
+        _ => IS_ATTRIBUTE,
+    };
+    Err(invalid(name, rule))
+}
+
+/// The attributes of the specification itself: in JSON all of them are strings.
+fn is_known(version: SpecVersion, name: &str) -> bool {
+    match name {
+        "specversion" | "id" | "source" | "type" | "subject" | "time" | "datacontenttype" => true,
+        "dataschema" => version == SpecVersion::V1_0,
+        "schemaurl" | "datacontentencoding" => version == SpecVersion::V0_3,
+        _ => false,
+    }
+}
+
+/// The type String; surrogates can't be in a `str`.
+pub(super) fn is_string(text: &str) -> bool {
+    let nonchar = |c: char| matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe;
+    !text.chars().any(|c| c.is_control() || nonchar(c))
+}
+
+pub(super) fn is_uri_reference(text: &str) -> bool {
+    IriRef::parse(text).is_ok()
+}
+
+fn is_uri(text: &str) -> bool {
+    IriRef::parse(text).is_ok_and(|reference| reference.has_scheme())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_small_letters_and_digits() {
+        for good in ["a", "0", "comexampleextension1", "traceparent", &"a".repeat(200)] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "A", "my_ext", "my-ext", "my.ext", "é", "a b", "\"\\ud800\"", "data_base64"] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+        let long = check_name(&"é".repeat(1_000)).unwrap_err().field();
+        assert_eq!(long.chars().count(), MAX_SHOWN + 1, "a long name is not shown whole");
+    }
+
+    /// Each attribute and values of it: may they be?
+    #[test]
+    fn values_are_of_their_types() {
+        use SpecVersion::{V0_3, V1_0};
+        for (version, name, value, good) in [
+            (V1_0, "source", "/s", true),
+            (V1_0, "source", "1-555-123-4567", true),
+            (V1_0, "source", "urn:uuid:6e8bc430-9c3a-11d9-9669-0800200c9a66", true),
+            (V1_0, "source", "mailto:cncf-wg-serverless@lists.cncf.io", true),
+            (V1_0, "source", "https://[::1]:80/a?b#c", true),
+            (V1_0, "source", "/größe/東京/😀", true),
+            (V1_0, "source", "/a b", false),
+            (V1_0, "source", "/100%", false),
+            (V1_0, "source", "https://[::1", false),
+            (V1_0, "source", ":a", false),
+            (V1_0, "source", "<a>", false),
+            (V1_0, "dataschema", "https://example.com/schema.json#/definitions/a", true),
+            (V1_0, "dataschema", "urn:x:y", true),
+            (V1_0, "dataschema", "https://exämple.com/ß", true),
+            (V1_0, "dataschema", "/schema.json", false),
+            (V1_0, "dataschema", "//a/b:c", false),
+            (V1_0, "dataschema", "?a:b", false),
+            (V1_0, "dataschema", "1a:b", false),
+            (V1_0, "dataschema", "", false),
+            (V0_3, "dataschema", "/schema.json", true),
+            (V0_3, "schemaurl", "/schema.json", true),
+            (V0_3, "schemaurl", "a b", false),
+            (V1_0, "schemaurl", "a b", true),
+            (V1_0, "time", "2018-04-05T17:31:00Z", true),
+            (V1_0, "time", "2018-04-05 17:31:00Z", false),
+            (V1_0, "time", "", false),
+            (V1_0, "datacontenttype", "text/plain; charset=\"utf-8\"", true),
+            (V1_0, "datacontenttype", "json", false),
+            (V1_0, "datacontenttype", "", false),
+            (V1_0, "subject", "", true),
+            (V1_0, "myext", "", true),
+            (V1_0, "myext", "\u{7f}", false),
+            (V1_0, "myext", "\u{85}", false),
+            (V1_0, "myext", "\n", false),
+            (V1_0, "myext", "\u{fffe}", false),
+            (V1_0, "myext", "\u{10ffff}", false),
+            (V1_0, "myext", "\u{fdd0}", false),
+            (V1_0, "myext", "\u{fffd} \u{e000} \u{1f600}", true),
+        ] {
+            let result = check_text(version, name, value);
+            assert_eq!(result.is_ok(), good, "{name} {value:?}");
+            if let Err(error) = result {
+                assert_eq!(error.field(), name);
+                assert!(error.to_string().contains("CloudEvents "), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn json_types_are_those_of_attributes() {
+        use SpecVersion::{V0_3, V1_0};
+        for (version, name, value, good) in [
+            (V1_0, "x", "true", true),
+            (V1_0, "x", "5", true),
+            (V1_0, "x", "-0", true),
+            (V1_0, "x", "2147483647", true),
+            (V1_0, "x", "-2147483648", true),
+            (V1_0, "x", "2147483648", false),
+            (V1_0, "x", "-2147483649", false),
+            (V1_0, "x", "1.0", false),
+            (V1_0, "x", "1e5", false),
+            (V1_0, "x", "{}", false),
+            (V1_0, "x", "[1]", false),
+            (V1_0, "x", "null", true),
+            (V1_0, "x", r#""\ud83d\ude00""#, true),
+            (V1_0, "x", r#""\udead""#, false),
+            (V1_0, "x", r#""\u0000""#, false),
+            (V1_0, "id", "5", false),
+            (V1_0, "time", "1522949460", false),
+            (V1_0, "schemaurl", "5", true),
+            (V0_3, "x", r#"{"othervalue":5.5}"#, true),
+            (V0_3, "x", "[1e5]", true),
+            (V0_3, "x", r#""\udead""#, false),
+            (V0_3, "schemaurl", "5", false),
+        ] {
+            let raw: &RawValue = serde_json::from_str(value).unwrap();
+            assert_eq!(check_value(version, name, raw).is_ok(), good, "{name} {value}");
+        }
+    }
+}

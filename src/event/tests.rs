@@ -1,0 +1,258 @@
+//! Tables: what each mode reads, and what it refuses by which rule.
+
+mod laws;
+
+use http::{HeaderName, HeaderValue};
+
+use super::*;
+
+const GOOD: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"/w","time":"2018-04-05T17:31:00Z","dataschema":"urn:x:y","x":5,"datacontenttype":"application/json","data":{"a":[1,"é"]}}"#;
+const OLD: &str = r#"{"specversion":"0.3","id":"1","source":"/s","type":"t","schemaurl":"/x","x":{"y":[1.5]},"datacontentencoding":"base64","data":"/wA="}"#;
+
+fn headers(list: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in list {
+        map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    }
+    map
+}
+
+fn media(headers: &HeaderMap) -> Option<MediaType> {
+    MediaType::parse(headers.get("content-type")?.to_str().ok()?)
+}
+
+fn binary<'a>(list: &[(&str, &str)], body: &'a [u8]) -> Result<Event<'a>, EventError> {
+    let headers = headers(list);
+    read_binary(media(&headers).as_ref(), &headers, body)
+}
+
+fn old<'a>(more: &[(&str, &str)], body: &'a [u8]) -> Result<Event<'a>, EventError> {
+    let mut list = vec![("ce-specversion", "0.3"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
+    list.extend(more);
+    binary(&list, body)
+}
+
+#[test]
+fn the_content_type_tells_the_mode() {
+    let none: &[(&str, &str)] = &[];
+    let id: &[(&str, &str)] = &[("ce-id", "1")];
+    for (content_type, with, mode) in [
+        ("application/cloudevents+json", none, Some(Mode::Structured)),
+        ("Application/CloudEvents+JSON; charset=UTF-8", id, Some(Mode::Structured)),
+        ("application/cloudevents-batch+json", none, Some(Mode::Batch)),
+        ("application/cloudevents-batch+json;charset=utf-8", id, Some(Mode::Batch)),
+        ("application/cloudevents-batch+json; charset=utf-16", none, None),
+        ("application/cloudevents-batch+avro", id, None),
+        ("application/cloudevents+avro", id, None),
+        ("application/cloudevents", id, None),
+        ("application/json", none, Some(Mode::Structured)),
+        ("application/json", id, Some(Mode::Binary)),
+        ("text/plain", id, Some(Mode::Binary)),
+        ("text/plain", none, None),
+        ("", id, Some(Mode::Binary)),
+        ("", none, None),
+    ] {
+        assert_eq!(Mode::of(MediaType::parse(content_type).as_ref(), &headers(with)), mode, "{content_type}");
+    }
+}
+
+#[test]
+fn an_event_passes_as_it_was_sent() {
+    for text in [GOOD, OLD] {
+        let spaced = format!("\n{text} ");
+        let event = read_structured(spaced.as_bytes()).unwrap();
+        assert_eq!(event.json.get(), text);
+        assert_eq!(event.attribute("specversion").unwrap(), event.version.as_str());
+    }
+    let event = read_structured(OLD.as_bytes()).unwrap();
+    assert_eq!(event.data.as_deref().unwrap().get(), "\"/wA=\"");
+    assert_eq!(event.attribute("x").unwrap(), "{\"y\":[1.5]}");
+    assert_eq!((event.attribute("schemaurl").as_deref(), event.attribute("dataschema")), (Some("/x"), None));
+}
+
+#[test]
+fn null_and_an_empty_subject_are_as_absent() {
+    for (from, to) in [("\"/w\"", "null"), ("\"/w\"", "\"\"")] {
+        let text = GOOD.replace(from, to).replace("\"urn:x:y\"", "null").replace("\"2018-04-05T17:31:00Z\"", "null");
+        let event = read_structured(text.as_bytes()).unwrap();
+        assert_eq!((event.subject.as_deref(), event.attribute("subject")), (None, None));
+        assert_eq!((event.attribute("time"), event.attribute("dataschema")), (None, None));
+    }
+    let text = GOOD.replace(r#"{"a":[1,"é"]}"#, "null");
+    assert_eq!(read_structured(text.as_bytes()).unwrap().data.unwrap().get(), "null", "an explicit null is a payload");
+}
+
+#[test]
+fn data_is_any_json() {
+    for data in ["null", "true", "-1.5e300", "\"{\\\"not\\\":\\\"parsed\\\"}\"", "[1,[]]", "{\"d\":1,\"d\":2}"] {
+        let text = GOOD.replace(r#"{"a":[1,"é"]}"#, data);
+        assert_eq!(read_structured(text.as_bytes()).unwrap().data.unwrap().get(), data);
+        let text = text.replace("\"application/json\"", "\"text/plain\"");
+        assert_eq!(read_structured(text.as_bytes()).unwrap().data.unwrap().get(), data, "what isn't a string is kept");
+    }
+}
+
+#[test]
+fn an_event_that_breaks_a_rule_is_named_by_it() {
+    for (from, to, field, says) in [
+        ("\"1.0\"", "\"1.1\"", "specversion", "\"1.0\" or \"0.3\""),
+        ("\"1.0\"", "1.0", "specversion", "must be a string"),
+        ("\"/s\"", "\"\"", "source", "must not be empty"),
+        ("\"/s\"", "\"/ s\"", "source", "RFC 3986, section 4.1"),
+        ("\"t\"", "\"\"", "type", "must not be empty"),
+        ("\"1\"", "\"\\u0007\"", "id", "control characters"),
+        ("2018-04-05T", "2018-04-31T", "time", "RFC 3339"),
+        ("urn:x:y", "x/y", "dataschema", "absolute URI"),
+        ("application/json", "json", "datacontenttype", "media type"),
+        ("\"x\":5", "\"x\":5.0", "x", "Type System"),
+        ("\"x\":5", "\"x\":[5]", "x", "section 2.2"),
+        ("\"x\":5", "\"x\":5,\"x\":6", "x", "more than once"),
+        ("\"x\":5", "\"x\":5,\"\\u0078\":null", "x", "more than once"),
+        ("\"x\":5", "\"myExt\":5", "myExt", "Attribute Naming Convention"),
+        ("\"x\":5", "\"\":5", "", "Attribute Naming Convention"),
+        ("\"x\":5", "\"data_base64\":\"YQ==\"", "data_base64", "must not stand beside"),
+        ("\"data\"", "\"data_base64\"", "data_base64", "base64"),
+    ] {
+        let text = GOOD.replacen(from, to, 1);
+        assert_ne!(text, GOOD, "{from}");
+        let error = read_structured(text.as_bytes()).unwrap_err();
+        assert_eq!(error.field(), field, "{text}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    let error = read_structured(br#"{"Some":"object","some":1,"some":2}"#).unwrap_err();
+    assert_eq!(error, EventError::Missing { attribute: "specversion" }, "what isn't an event is told that first");
+}
+
+#[test]
+fn an_event_of_0_3_that_breaks_a_rule_is_named_by_it() {
+    for (from, to, field, says) in [
+        ("\"base64\"", "\"quoted-printable\"", "datacontentencoding", "must be \"base64\""),
+        ("\"base64\"", "1", "datacontentencoding", "must be a string"),
+        ("\"/wA=\"", "\"?\"", "data", "as `datacontentencoding` says"),
+        ("\"/x\"", "\"a b\"", "schemaurl", "CloudEvents 0.3"),
+        ("\"x\"", "\"X\"", "X", "Attribute Naming Convention"),
+    ] {
+        let text = OLD.replacen(from, to, 1);
+        let error = read_structured(text.as_bytes()).unwrap_err();
+        assert_eq!(error.field(), field, "{text}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    for (from, to) in [
+        ("\"base64\"", "\"Base64\""),
+        ("\"base64\"", "null"),
+        // RFC 2045, section 6.8, has lines.
+        ("\"/wA=\"", "\"/w\\r\\nA=\""),
+        // "MUST be ignored" where the data is no string.
+        ("\"/wA=\"", "{\"a\":1}"),
+        // As the JavaScript SDK has it.
+        ("\"data\"", "\"data_base64\""),
+    ] {
+        let text = OLD.replacen(from, to, 1);
+        assert_eq!(read_structured(text.as_bytes()).unwrap().json.get(), text);
+    }
+}
+
+#[test]
+fn the_binary_mode_of_0_3_has_its_names() {
+    let json = ("content-type", "application/json");
+    let encoding = ("ce-datacontentencoding", "Base64");
+    let bytes = ("content-type", "application/octet-stream");
+    for (more, body, members) in [
+        (
+            &[json, ("ce-schemaurl", "/x")][..],
+            &b"{}"[..],
+            r#""schemaurl":"/x","datacontenttype":"application/json","data":{}"#,
+        ),
+        (
+            &[bytes],
+            b"\xff\0",
+            r#""datacontenttype":"application/octet-stream","datacontentencoding":"base64","data":"/wA=""#,
+        ),
+        (
+            &[bytes, encoding],
+            b"\xff\0",
+            r#""datacontenttype":"application/octet-stream","datacontentencoding":"base64","data":"/wA=""#,
+        ),
+        (
+            &[bytes, encoding],
+            b"/wA=",
+            r#""datacontenttype":"application/octet-stream","datacontentencoding":"base64","data":"/wA=""#,
+        ),
+        (&[json, encoding], b"{\"a\":1}", r#""datacontenttype":"application/json","data":{"a":1}"#),
+        (
+            &[json, encoding],
+            b"eyJhIjoxfQ==",
+            r#""datacontenttype":"application/json","datacontentencoding":"base64","data":"eyJhIjoxfQ==""#,
+        ),
+        (&[json, encoding], b"1234", r#""datacontenttype":"application/json","data":1234"#),
+        (&[encoding], b"", ""),
+    ] {
+        let event = old(more, body).unwrap();
+        let comma = if members.is_empty() { "" } else { "," };
+        let whole = format!(r#"{{"specversion":"0.3","id":"1","source":"/s","type":"t"{comma}{members}}}"#);
+        assert_eq!(event.json.get(), whole);
+        assert!(read_structured(whole.as_bytes()).is_ok(), "{whole}");
+    }
+    assert!(matches!(old(&[json, encoding], b"?").unwrap_err(), EventError::Data(_)));
+    for (name, value, field) in [
+        ("ce-datacontentencoding", "8bit", "datacontentencoding"),
+        ("ce-schemaurl", "<a>", "schemaurl"),
+        ("ce-comexampleextension2-othervalue", "5", "comexampleextension2-othervalue"),
+    ] {
+        assert_eq!(old(&[(name, value)], b"").unwrap_err().field(), field);
+    }
+}
+
+#[test]
+fn a_header_that_breaks_a_rule_is_named_by_it() {
+    for (name, value, field) in [
+        ("ce-time", "today", "time"),
+        ("ce-time", "", "time"),
+        ("ce-dataschema", "x", "dataschema"),
+        ("ce-my_ext", "x", "my_ext"),
+        ("ce-my-ext", "x", "my-ext"),
+        ("ce-", "x", ""),
+        ("ce-x", "%EF%BF%BE", "x"),
+        ("ce-x", "%ff", "x"),
+        ("ce-subject", "%EF%BF%BE", "subject"),
+        ("ce-id", "2", "id"),
+        ("ce-x", "\u{7f}", "x"),
+        ("content-type", "json", "datacontenttype"),
+    ] {
+        if HeaderValue::from_bytes(value.as_bytes()).is_err() {
+            continue;
+        }
+        let list = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"), (name, value)];
+        assert_eq!(binary(&list, b"").unwrap_err().field(), field, "{name}: {value}");
+    }
+}
+
+#[test]
+fn a_uri_in_a_header_is_one_also_from_who_encodes_nothing() {
+    for (header, source) in [
+        ("/a%2520b", "/a%20b"),
+        ("/a%20b", "/a%20b"),
+        ("/%C3%A9", "/é"),
+        ("/é", "/é"),
+        ("\"/a\"", "/a"),
+        ("https://example.com/?q=%7B%22a%22%7D", "https://example.com/?q=%7B%22a%22%7D"),
+    ] {
+        let list = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", header), ("ce-type", "t")];
+        assert_eq!(binary(&list, b"").unwrap().source, source, "{header}");
+    }
+}
+
+#[test]
+fn events_of_64_kib_are_read() {
+    let data = "x".repeat(64 * 1024);
+    let text = GOOD.replace("é", &data);
+    assert_eq!(read_structured(text.as_bytes()).unwrap().json.get(), text);
+    assert_eq!(read_batch(format!("[{text}]").as_bytes()).unwrap().len(), 1);
+}
+
+#[test]
+fn many_members_cost_no_more_than_their_number() {
+    let many: String = (0..40_000).map(|n| format!(",\"x{n}\":1")).collect();
+    let text = GOOD.replace(",\"x\":5", &many);
+    assert_eq!(read_structured(text.as_bytes()).unwrap().attribute("x39999").unwrap(), "1");
+}
