@@ -8,7 +8,7 @@
 //! | [`json`] | JSON that passes through byte-faithful | pure |
 //! | [`secret`] | tokens and signing secrets: compared in one place, never shown | pure |
 //! | [`reference`](mod@reference) | what a sender may name: a workflow, a run, a topic | pure |
-//! | [`event`] | CloudEvents: structured, binary → `Event` | pure |
+//! | [`event`] | CloudEvents: structured, binary, batched → `Event` | pure |
 //! | [`sender`] | who sends webhooks, and how each signs: descriptor, presets, verification | pure |
 //! | [`callback`] | a callback, its stored form and key, signed links | pure |
 //! | [`delivery`] | one thing to be brought to the engine: its states, its key, its stored form | pure |

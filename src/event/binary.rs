@@ -260,5 +260,6 @@ mod tests {
         for header in ["%C0%A0", "%ff", "%00", "a%0Ab"] {
             assert!(decode("x", &HeaderValue::from_str(header).unwrap()).is_err(), "{header}");
         }
+        assert!(decode("x", &HeaderValue::from_bytes(b"a\xff").unwrap()).is_err(), "bytes that are no UTF-8");
     }
 }

@@ -66,6 +66,18 @@ fn the_manners_of_senders_are_listed() {
 }
 
 #[test]
+fn every_test_that_a_rule_of_cloudevents_names_is_there() {
+    let page = read("docs/cloudevents.md");
+    let mut count = 0;
+    for cell in page.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('`')) {
+        let Some((file, name)) = cell.split_once(".rs: ") else { continue };
+        assert!(read(&format!("{file}.rs")).contains(&format!("fn {name}(")), "{file}.rs has no test {name}");
+        count += 1;
+    }
+    assert!(count > 40, "{count}");
+}
+
+#[test]
 fn the_short_documents_are_short() {
     for (path, most) in [("README.md", 80), ("ARCHITECTURE.md", 100)] {
         let lines = read(path).lines().count();
