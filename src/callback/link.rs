@@ -135,7 +135,7 @@ mod tests {
             status: Status::Failed,
             question: question.to_owned(),
             button: "Nein".to_owned(),
-            expires: Timestamp(seconds * 1_000),
+            expires: Timestamp(seconds.saturating_mul(1_000)),
         }
     }
 
@@ -195,7 +195,8 @@ mod tests {
             prop_assert_eq!(Link::open(&query, &secrets, NOW), Ok(link.clone()));
             // One character changed: another link is not genuine, and another spelling is the same link.
             let at = at.index(query.len());
-            let changed = format!("{}{to}{}", &query[..at], &query[at + 1..]);
+            let mut changed = query.clone();
+            changed.replace_range(at..=at, &to);
             if let Ok(opened) = Link::open(&changed, &secrets, NOW) {
                 prop_assert_eq!(opened, link);
             }
