@@ -46,7 +46,7 @@ pub(super) async fn post(
         }
     };
     let key = dedup.then(|| Key::event(&event.source, &event.id, workflow.as_str()));
-    call.deliver(gate, Work::Start(Start { workflow, payload: event.into() }), key).await
+    call.deliver(gate, Work::Start(Start::new(workflow, event.into())), key).await
 }
 
 fn refuse(error: EventError) -> Problem {

@@ -54,7 +54,7 @@ pub(super) async fn post(
         (None, Some(key)) => Some(Key::idempotency(key, workflow.as_str(), payload.get())),
         (None, None) => None,
     };
-    let start = Start { workflow, payload: Payload::Webhook(Cow::Borrowed(payload)) };
+    let start = Start::new(workflow, Payload::Webhook(Cow::Borrowed(payload)));
     call.deliver(gate, Work::Start(start), key).await
 }
 

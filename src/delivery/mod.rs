@@ -10,7 +10,7 @@ mod stored;
 use std::borrow::Cow;
 
 use http::HeaderMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::callback::Callback;
@@ -91,6 +91,10 @@ pub struct Start<'a> {
     pub workflow: WorkflowRef,
     /// With what.
     pub payload: Payload<'a>,
+    /// What made it start.
+    pub trigger: Trigger,
+    /// The params that a route adds to the contract's: names and values.
+    pub params: Vec<(String, Cow<'a, RawValue>)>,
 }
 
 /// What starts a run.
@@ -108,13 +112,15 @@ pub enum Payload<'a> {
 }
 
 /// What made the run start, in the engine's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
-    /// A webhook by `?ref=`.
+    /// A webhook by `?ref=`, or by a route.
     Webhook,
     /// A CloudEvent.
     Event,
+    /// A webhook of GitHub's by a route.
+    Github,
 }
 
 impl<'a> Delivery<'a> {
@@ -138,12 +144,13 @@ impl<'a> Delivery<'a> {
     /// The same with a life of its own.
     pub fn into_owned(self) -> Delivery<'static> {
         let work = match self.work {
-            Work::Start(Start { workflow, payload }) => {
+            Work::Start(Start { workflow, payload, trigger, params }) => {
                 let payload = match payload {
                     Payload::Webhook(whole) => Payload::Webhook(owned(whole)),
                     Payload::Event { whole, data } => Payload::Event { whole: owned(whole), data: data.map(owned) },
                 };
-                Work::Start(Start { workflow, payload })
+                let params = params.into_iter().map(|(name, value)| (name, owned(value))).collect();
+                Work::Start(Start { workflow, payload, trigger, params })
             }
             Work::Resolve(Callback { run, topic, status, payload }) => {
                 Work::Resolve(Callback { run, topic, status, payload: payload.map(owned) })
@@ -187,9 +194,16 @@ impl Work<'_> {
     }
 }
 
+impl<'a> Start<'a> {
+    /// A start that no route asked for.
+    pub fn new(workflow: WorkflowRef, payload: Payload<'a>) -> Self {
+        Self { workflow, trigger: payload.trigger(), payload, params: Vec::new() }
+    }
+}
+
 impl Payload<'_> {
-    /// What made the run start.
-    pub fn trigger(&self) -> Trigger {
+    /// What made the run start, where no route says more.
+    fn trigger(&self) -> Trigger {
         match self {
             Self::Webhook(_) => Trigger::Webhook,
             Self::Event { .. } => Trigger::Event,

@@ -83,7 +83,7 @@ impl Brings {
         if self == Self::Event {
             let workflow = WorkflowRef::parse("w").unwrap();
             let payload = Payload::Event { whole: Cow::Borrowed(payload), data: None };
-            return (Work::Start(Start { workflow, payload }), Key::event("/s", "1", "w"));
+            return (Work::Start(Start::new(workflow, payload)), Key::event("/s", "1", "w"));
         }
         let (run, topic) = (RunRef::parse("r").unwrap(), Topic::parse("t").unwrap());
         let callback = Callback { run, topic, status: Status::Succeeded, payload: Some(Cow::Borrowed(payload)) };

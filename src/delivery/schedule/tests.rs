@@ -25,7 +25,7 @@ fn delivery(resolve: bool, entropy: u128, now: Timestamp) -> Delivery<'static> {
         Work::Resolve(Callback { run, topic, status: Status::Succeeded, payload: None })
     } else {
         let payload = Payload::Webhook(Cow::Borrowed(RawValue::NULL));
-        Work::Start(Start { workflow: WorkflowRef::parse("w").unwrap(), payload })
+        Work::Start(Start::new(WorkflowRef::parse("w").unwrap(), payload))
     };
     Delivery::new(DeliveryId::new(now, entropy), work, HeaderMap::new(), now)
 }

@@ -19,12 +19,12 @@ use crate::json;
 #[error("the request to the engine can't be built")]
 pub struct RequestError;
 
-/// The name of a param: ours, or a member's, in its own spelling.
+/// The name of a param: ours, a route's, or a member's, in its own spelling.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
 enum ParamName<'a> {
-    /// One that the contract fixes.
-    Fixed(&'static str),
+    /// One that the contract fixes, or a route.
+    Fixed(&'a str),
     /// A JSON string token.
     Member(&'a RawValue),
 }
@@ -65,7 +65,7 @@ fn submit(
         labels: BTreeMap<&'a str, &'a str>,
     }
     let labels = BTreeMap::from([(DELIVERY_LABEL, mark)]);
-    let body = Submit { trigger: start.payload.trigger(), params: &params(&start.payload), labels };
+    let body = Submit { trigger: start.trigger, params: &params(start), labels };
     let path = format!("/api/v1/workflow/{}/submit?start={auto_start}", start.workflow.to_segment());
     request(engine, Method::POST, &path, &body)
 }
@@ -84,18 +84,24 @@ fn event(engine: &EngineUrl, callback: &Callback<'_>) -> Result<Request<Vec<u8>>
 }
 
 /// A webhook is the param `data`. An event is `event`, `data`, then each member of `data`: of two of one name the later
-/// counts, as it does for most readers of JSON; `event` and `data` are never overwritten.
-fn params<'a>(payload: &'a Payload<'_>) -> Vec<Param<'a>> {
-    let (whole, data) = match payload {
-        Payload::Webhook(whole) => return vec![Param { name: ParamName::Fixed("data"), value: whole }],
-        Payload::Event { whole, data } => (whole, data.as_deref().unwrap_or(RawValue::NULL)),
+/// counts, as it does for most readers of JSON. What a route adds comes before the members. None of these is ever
+/// overwritten by what comes after it.
+fn params<'a>(start: &'a Start<'_>) -> Vec<Param<'a>> {
+    let fixed = |name, value| Param { name: ParamName::Fixed(name), value };
+    let (mut params, members) = match &start.payload {
+        Payload::Webhook(whole) => (vec![fixed("data", whole)], Vec::new()),
+        Payload::Event { whole, data } => {
+            let data = data.as_deref().unwrap_or(RawValue::NULL);
+            (vec![fixed("event", whole), fixed("data", data)], json::members(data).unwrap_or_default())
+        }
     };
-    let mut params = vec![
-        Param { name: ParamName::Fixed("event"), value: whole },
-        Param { name: ParamName::Fixed("data"), value: data },
-    ];
     let mut seen = BTreeMap::from([("event".to_owned(), None), ("data".to_owned(), None)]);
-    for (name, value) in json::members(data).unwrap_or_default() {
+    for (name, value) in &start.params {
+        if seen.insert(name.clone(), None).is_none() {
+            params.push(fixed(name, value));
+        }
+    }
+    for (name, value) in members {
         // Half a surrogate pair has no text; its spelling tells it apart.
         let text = json::text(name).unwrap_or_else(|| name.get().to_owned());
         match seen.get(&text) {
@@ -157,7 +163,7 @@ mod tests {
     fn a_submit_is_as_the_contract_says() {
         let workflow = WorkflowRef::parse("my flow").unwrap();
         let payload = Payload::Webhook(raw(r#"{"n":12345678901234567890,"a":1,"a":2}"#));
-        let (method, uri, body) = built(Work::Start(Start { workflow: workflow.clone(), payload }));
+        let (method, uri, body) = built(Work::Start(Start::new(workflow.clone(), payload)));
         assert_eq!(method, Method::POST);
         assert_eq!(uri, "http://engine:8080/api/v1/workflow/my%20flow/submit?start=true");
         assert_eq!(
@@ -166,10 +172,33 @@ mod tests {
         );
         let data = r#"{"\u0061":1.417566161e9}"#;
         let payload = Payload::Event { whole: raw(r#"{"id":1}"#), data: Some(raw(data)) };
-        let (.., body) = built(Work::Start(Start { workflow, payload }));
+        let (.., body) = built(Work::Start(Start::new(workflow, payload)));
         assert!(
             body.starts_with(
                 r#"{"trigger":"event","params":[{"name":"event","value":{"id":1}},{"name":"data","value":{"\u0061":1.417566161e9}},{"name":"\u0061","value":1.417566161e9}],"#
+            ),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn what_a_route_adds_comes_after_what_the_contract_fixes_and_before_members() {
+        let workflow = WorkflowRef::parse("w").unwrap();
+        // A table refuses the name `data`; a stored record might have it all the same.
+        let params = ["a", "data", "x"].map(|name| (name.to_owned(), raw("12345678901234567890"))).to_vec();
+        let payload = Payload::Event { whole: raw("{}"), data: Some(raw(r#"{"a":1,"b":2}"#)) };
+        let start = Start { params: params.clone(), ..Start::new(workflow.clone(), payload) };
+        let (.., body) = built(Work::Start(start));
+        let names: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let names: Vec<_> = names["params"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["event", "data", "a", "x", "b"]);
+        assert!(body.contains(r#"{"name":"a","value":12345678901234567890}"#), "{body}");
+
+        let start = Start::new(workflow, Payload::Webhook(raw(r#"{"a":1}"#)));
+        let (.., body) = built(Work::Start(Start { trigger: Trigger::Github, params, ..start }));
+        assert!(
+            body.starts_with(
+                r#"{"trigger":"github","params":[{"name":"data","value":{"a":1}},{"name":"a","value":12345678901234567890},{"name":"x","#
             ),
             "{body}"
         );

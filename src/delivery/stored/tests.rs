@@ -1,0 +1,106 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const ODD: &str = r#"{"n":12345678901234567890, "f":1.417566161e9,"n":1}"#;
+
+fn raw(json: &str) -> Cow<'_, RawValue> {
+    Cow::Borrowed(serde_json::from_str(json).unwrap())
+}
+
+fn sample(work: Work<'_>, keyed: bool, n: u64) -> Delivery<'_> {
+    let mut trace = HeaderMap::new();
+    trace.append("traceparent", HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+    Delivery {
+        id: DeliveryId::new(Timestamp(n), 7),
+        work,
+        key: keyed.then(|| Claimed { key: Key::event("/s", "1", "w"), window: n, copy: n.is_multiple_of(2) }),
+        trace,
+        received: Timestamp(n),
+        since: Timestamp(n / 2),
+        attempts: 3,
+        heard: 2,
+        history: vec![Attempt { at: Timestamp(n), failure: "the connection was \"refused\"".to_owned() }],
+        next_attempt: Timestamp(n / 3),
+        sent: n.is_multiple_of(3).then_some(Timestamp(n)),
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_stored_comes_back(kind in 0..6, keyed in any::<bool>(), n in 0..1_u64 << 48) {
+        let event = format!(r#"{{"specversion":"1.0","id":"1","x":1e5,"data":{ODD}}}"#);
+        let workflow = WorkflowRef::parse("wörk flow").unwrap();
+        let (run, topic) = (RunRef::parse("r").unwrap(), Topic::parse("a/b \"c\"").unwrap());
+        let params = vec![("é\"".to_owned(), raw("12345678901234567890")), ("b".to_owned(), raw(ODD))];
+        let resolve = |payload| {
+            Work::Resolve(Callback { run: run.clone(), topic: topic.clone(), status: Status::Failed, payload })
+        };
+        let work = match kind {
+            0 => Work::Start(Start::new(workflow, Payload::Webhook(raw(ODD)))),
+            1 => {
+                let payload = Payload::Event { whole: raw(&event), data: Some(raw(ODD)) };
+                Work::Start(Start::new(workflow, payload))
+            }
+            2 => {
+                let payload = Payload::Event { whole: raw("{}"), data: None };
+                Work::Start(Start { params, ..Start::new(workflow, payload) })
+            }
+            3 => {
+                let start = Start::new(workflow, Payload::Webhook(raw(ODD)));
+                Work::Start(Start { trigger: Trigger::Github, params, ..start })
+            }
+            4 => resolve(Some(raw(ODD))),
+            _ => resolve(None),
+        };
+        let delivery = sample(work, keyed, n);
+        let read = Delivery::from_bytes(&delivery.to_bytes().unwrap()).unwrap();
+        // All of it, to the byte: `Debug` shows raw JSON as it is.
+        prop_assert_eq!(format!("{:?}", read), format!("{:?}", delivery));
+    }
+
+    #[test]
+    fn whatever_is_read_there_is_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Delivery::from_bytes(&bytes).is_err());
+    }
+}
+
+#[test]
+fn what_is_not_ours_is_an_error() {
+    let delivery =
+        sample(Work::Start(Start::new(WorkflowRef::parse("w").unwrap(), Payload::Webhook(raw(ODD)))), true, 6);
+    let text = String::from_utf8(delivery.to_bytes().unwrap()).unwrap();
+    for (good, bad) in [
+        (r#""v":1"#, r#""v":3"#),
+        (r#""workflow":"w""#, r#""workflow":"../w""#),
+        (r#""kind":"webhook""#, r#""kind":"other""#),
+        (r#","payload":"#, r#","other":"#),
+        (r#""id":"0"#, r#""id":"o"#),
+    ] {
+        assert!(text.contains(good), "{text}");
+        assert!(Delivery::from_bytes(text.replacen(good, bad, 1).as_bytes()).is_err(), "{bad}");
+    }
+}
+
+/// A record as it was written before there were routes.
+#[test]
+fn the_first_form_is_still_read_and_written() {
+    let first = format!(
+        r#"{{"v":1,"id":"01M85MNVRRNF3YKJSMZYXYD1X7","kind":"event","workflow":"w","received":1,"since":1,"attempts":0,"heard":0,"history":[],"next":1,"sent":null,"payload":{{"data":{ODD}}}}}"#
+    );
+    let read = Delivery::from_bytes(first.as_bytes()).unwrap();
+    let Work::Start(start) = &read.work else { panic!("{read:?}") };
+    assert_eq!((start.trigger, start.params.len()), (Trigger::Event, 0));
+    assert_eq!(String::from_utf8(read.to_bytes().unwrap()).unwrap(), first);
+}
+
+#[test]
+fn what_a_route_adds_has_a_version_of_its_own() {
+    let start = Start::new(WorkflowRef::parse("w").unwrap(), Payload::Webhook(raw("{}")));
+    let github = Start { trigger: Trigger::Github, ..start.clone() };
+    let with_param = Start { params: vec![("n".to_owned(), raw("1e2"))], ..start.clone() };
+    for (start, version) in [(start, 1), (github, 2), (with_param, 2)] {
+        let text = String::from_utf8(sample(Work::Start(start), false, 6).to_bytes().unwrap()).unwrap();
+        assert!(text.starts_with(&format!(r#"{{"v":{version},"#)), "{text}");
+    }
+}
