@@ -81,6 +81,17 @@ pub fn members(raw: &RawValue) -> Option<Vec<(&RawValue, &RawValue)>> {
     serde_json::Deserializer::from_str(raw.get()).deserialize_map(Members).ok()
 }
 
+/// The elements of an array as they were sent; `None` if it is not an array.
+pub fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// The member of this name. Of two the last counts, as with most parsers.
+pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    let members = members(raw)?;
+    members.into_iter().rev().find(|(member, _)| text(member).is_some_and(|member| member == name)).map(|(_, v)| v)
+}
+
 /// The text of a JSON string; `None` for another type, or where an escape stands for half a surrogate pair.
 pub fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
@@ -168,5 +179,15 @@ mod tests {
             members,
             [("\"b\"", "1"), ("\"a\"", "[ 1 ]"), ("\"b\"", "2"), ("\"\\u0061\"", "3"), ("\"\\ud800\"", "4")]
         );
+        assert_eq!(member(raw, "a").map(RawValue::get), Some("3"));
+        assert_eq!(member(raw, "c").map(RawValue::get), None);
+    }
+
+    #[test]
+    fn elements_keep_order_and_spelling() {
+        let raw = value(b"[1E400 , {\"a\":1,\"a\":2}, []]").unwrap();
+        let elements: Vec<_> = elements(raw).unwrap().into_iter().map(RawValue::get).collect();
+        assert_eq!(elements, ["1E400", "{\"a\":1,\"a\":2}", "[]"]);
+        assert!(super::elements(value(b"{}").unwrap()).is_none() && member(raw, "0").is_none());
     }
 }

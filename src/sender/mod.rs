@@ -44,7 +44,10 @@ pub use form::{FormError, MAX_FIELDS, is_form, object as form_object};
 pub use header::MAX_SIGNATURES;
 pub use preset::{Manners, PRESETS, Preset, Success};
 pub use template::{Part, Template, TemplateError};
-pub use verify::{Mark, Parts, Verified, VerifyError, by_preset, fits, verify};
+pub use verify::{Mark, Parts, Verified, VerifyError, by_preset, fits, kind, verify};
+
+/// The name of the sender that a variable describes.
+pub const CUSTOM: &str = "custom";
 
 impl Preset {
     /// The sender that these headers are of.

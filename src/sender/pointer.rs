@@ -17,11 +17,10 @@ pub(super) fn find(body: &[u8], pointer: &str) -> Option<String> {
 
 /// The value itself, as it was sent.
 pub(super) fn walk<'a>(value: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
-    pointer.split('/').skip(1).try_fold(value, |value, step| {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        let members = json::members(value)?;
-        members.into_iter().rev().find(|(name, _)| json::text(name).is_some_and(|name| name == step)).map(|(_, v)| v)
-    })
+    pointer
+        .split('/')
+        .skip(1)
+        .try_fold(value, |value, step| json::member(value, &step.replace("~1", "/").replace("~0", "~")))
 }
 
 #[cfg(test)]

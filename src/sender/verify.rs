@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use data_encoding::HEXLOWER;
 use http::HeaderMap;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::descriptor::{Algorithm, Dated, Descriptor, Place, Source, Unit};
@@ -137,6 +138,17 @@ pub fn verify(
         _ => digest(descriptor, &message, parts.body),
     };
     Ok(Verified { id, kind, mark, secret })
+}
+
+/// What type of event this is, by the first of these that says so. Where it is in a header it isn't signed, and in a
+/// request that isn't verified nothing is.
+pub fn kind(
+    descriptors: impl IntoIterator<Item = Descriptor>,
+    headers: &HeaderMap,
+    payload: &RawValue,
+) -> Option<String> {
+    let parts = Parts { headers, url: "", body: payload.get().as_bytes() };
+    descriptors.into_iter().find_map(|descriptor| find(descriptor.kind.as_ref(), parts))
 }
 
 /// Has a secret's text the form that this descriptor's secrets have?
