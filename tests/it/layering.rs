@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up, as src/lib.rs lists them.
-const LADDER: [&str; 15] = [
+const LADDER: [&str; 16] = [
     "time",
     "json",
     "secret",
@@ -13,6 +13,7 @@ const LADDER: [&str; 15] = [
     "sender",
     "callback",
     "delivery",
+    "routes",
     "engine",
     "ports",
     "config",

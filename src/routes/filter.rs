@@ -1,0 +1,133 @@
+//! Filters, in the dialects of the CloudEvents Subscriptions API (1.0-wip, section 3.2.4.1.1).
+
+use serde_json::value::RawValue;
+
+use super::MAX_FILTER_DEPTH;
+use super::facts::{Facts, Incoming, Name};
+use super::place::{Place, TableError, list};
+use super::pointer::Pointer;
+use crate::json;
+
+/// The dialects that there are; the optional `sql` isn't.
+const DIALECTS: [&str; 6] = ["exact", "prefix", "suffix", "all", "any", "not"];
+
+/// A condition on an event or a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Filter {
+    /// Each of these has the text that it should have. What isn't there has none.
+    Compare(How, Vec<(Name, String)>),
+    /// Each of these holds.
+    All(Vec<Self>),
+    /// One of these holds.
+    Any(Vec<Self>),
+    /// This doesn't hold.
+    Not(Box<Self>),
+}
+
+/// How two texts are compared: byte by byte, so with regard to case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    Exact,
+    Prefix,
+    Suffix,
+}
+
+impl Filter {
+    /// A filter, or an array of filters that must all hold; of an empty one they do (section 3.2.1, "filters").
+    pub(super) fn parse(raw: &RawValue, from: Incoming, place: &Place) -> Result<Self, TableError> {
+        match json::elements(raw) {
+            Some(filters) => each(&filters, from, place, 1).map(Self::All),
+            None => one(raw, from, place, 1),
+        }
+    }
+
+    /// Does it hold?
+    pub(super) fn matches(&self, facts: &Facts<'_>) -> bool {
+        match self {
+            Self::Compare(how, wanted) => {
+                wanted.iter().all(|(name, wanted)| facts.text(name).is_some_and(|text| how.holds(&text, wanted)))
+            }
+            Self::All(filters) => filters.iter().all(|filter| filter.matches(facts)),
+            Self::Any(filters) => filters.iter().any(|filter| filter.matches(facts)),
+            Self::Not(filter) => !filter.matches(facts),
+        }
+    }
+}
+
+impl How {
+    fn holds(self, text: &str, wanted: &str) -> bool {
+        match self {
+            Self::Exact => text == wanted,
+            Self::Prefix => text.starts_with(wanted),
+            Self::Suffix => text.ends_with(wanted),
+        }
+    }
+}
+
+fn one(raw: &RawValue, from: Incoming, place: &Place, depth: usize) -> Result<Filter, TableError> {
+    if depth > MAX_FILTER_DEPTH {
+        return Err(place.wrong(format!("nests filters deeper than {MAX_FILTER_DEPTH} levels")));
+    }
+    let members = place.members(raw)?;
+    let [(dialect, value)] = members.as_slice() else {
+        return Err(place.wrong(format!("must have one dialect, and only one, of {}", list(&DIALECTS))));
+    };
+    let inner = depth.saturating_add(1);
+    let compare = |how| texts(value, from, &place.at(dialect)).map(|wanted| Filter::Compare(how, wanted));
+    let filters = || {
+        let place = place.at(dialect);
+        match each(&place.elements(value)?, from, &place, inner)? {
+            filters if filters.is_empty() => Err(place.wrong("must have at least one filter")),
+            filters => Ok(filters),
+        }
+    };
+    match dialect.as_str() {
+        "exact" => compare(How::Exact),
+        "prefix" => compare(How::Prefix),
+        "suffix" => compare(How::Suffix),
+        "all" => filters().map(Filter::All),
+        "any" => filters().map(Filter::Any),
+        "not" => one(value, from, &place.at(dialect), inner).map(|filter| Filter::Not(Box::new(filter))),
+        _ => Err(place.wrong(format!("has a dialect that isn't known: it may be {}", list(&DIALECTS)))),
+    }
+}
+
+fn each(filters: &[&RawValue], from: Incoming, place: &Place, depth: usize) -> Result<Vec<Filter>, TableError> {
+    filters.iter().enumerate().map(|(at, raw)| one(raw, from, &place.at(at), depth)).collect()
+}
+
+/// Names and texts of which neither may be empty.
+fn texts(raw: &RawValue, from: Incoming, place: &Place) -> Result<Vec<(Name, String)>, TableError> {
+    let members = place.members(raw)?;
+    if members.is_empty() {
+        return Err(place.wrong("must have at least one name"));
+    }
+    let named = members.into_iter().zip(1_usize..).map(|((text, value), n)| {
+        let name = Name::parse(&text, from).ok_or_else(|| {
+            let names = match from {
+                Incoming::Event => "a context attribute (lower-case letters and digits)",
+                Incoming::Webhook => "`sender`, `type`",
+            };
+            place.wrong(format!("must name {names}, or a JSON Pointer that starts with `/`: member {n}"))
+        })?;
+        Ok((name, place.at(&text).text(value)?))
+    });
+    named.collect()
+}
+
+impl Name {
+    /// An attribute by the rules of CloudEvents 1.0.2, "Attribute Naming Convention"; `data` isn't one.
+    fn parse(text: &str, from: Incoming) -> Option<Self> {
+        if text.starts_with('/') {
+            return Pointer::parse(text).map(Self::Pointer);
+        }
+        let is_name = match from {
+            Incoming::Event => {
+                let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+                !text.is_empty() && text != "data" && text.bytes().all(is_plain)
+            }
+            Incoming::Webhook => matches!(text, "sender" | "type"),
+        };
+        is_name.then(|| Self::Attribute(text.to_owned()))
+    }
+}

@@ -1,0 +1,166 @@
+//! Which workflows an event or a webhook starts where nothing names one, and with which params: the variable `routes`, a
+//! [`Table`]. All routes that match fire.
+
+mod document;
+mod facts;
+mod filter;
+mod param;
+mod place;
+mod pointer;
+#[cfg(test)]
+mod tests;
+
+use serde_json::value::RawValue;
+
+use crate::delivery::{Payload, Start};
+use crate::json;
+use crate::reference::WorkflowRef;
+use crate::sender::{CUSTOM, Preset};
+use filter::Filter;
+use param::Param;
+use place::Place;
+
+pub use facts::{Attribute, Facts, Incoming};
+pub use param::TooLarge;
+pub use place::TableError;
+
+/// The longest table, in bytes. It is read for each request that names no workflow.
+pub const MAX_TABLE: usize = 262_144;
+/// How many routes a table may have.
+pub const MAX_ROUTES: usize = 256;
+/// How deep filters may nest.
+pub const MAX_FILTER_DEPTH: usize = 16;
+/// How many params a route may add.
+pub const MAX_PARAMS: usize = 32;
+/// The longest name of a param, in bytes.
+pub const MAX_NAME: usize = 128;
+/// How large the params of one route may be together, in bytes: with a payload of the default size they still fit into
+/// one value of the store, which may have 1 MB.
+pub const MAX_PARAM_BYTES: usize = 262_144;
+
+/// The contract's own params, which no route overwrites.
+const RESERVED: [&str; 2] = ["event", "data"];
+
+/// The routes, in order.
+#[derive(Clone, Debug)]
+pub struct Table(Vec<Route>);
+
+/// What starts a workflow.
+#[derive(Clone, Debug)]
+pub struct Route {
+    workflow: WorkflowRef,
+    from: Incoming,
+    sender: Option<&'static str>,
+    filter: Option<Filter>,
+    params: Vec<(String, Param)>,
+    nth: usize,
+}
+
+impl Table {
+    /// Reads the table: a JSON array of routes.
+    pub fn parse(json: &str) -> Result<Self, TableError> {
+        if json.len() > MAX_TABLE {
+            return Err(TableError::TooLong);
+        }
+        let raw = json::value(json.as_bytes()).map_err(TableError::Json)?;
+        let place = Place::root();
+        let elements = place.elements(raw)?;
+        if elements.is_empty() || elements.len() > MAX_ROUTES {
+            return Err(place.wrong(format!("must have from 1 to {MAX_ROUTES} routes")));
+        }
+        let mut routes: Vec<Route> = Vec::with_capacity(elements.len());
+        for (at, raw) in elements.into_iter().enumerate() {
+            let mut route = Route::parse(raw, &place.at(at))?;
+            route.nth = routes.iter().filter(|above| above.workflow == route.workflow).count();
+            routes.push(route);
+        }
+        Ok(Self(routes))
+    }
+
+    /// The routes that match, in order.
+    pub fn matching(&self, facts: &Facts<'_>) -> impl Iterator<Item = &Route> {
+        self.0.iter().filter(|route| route.matches(facts))
+    }
+}
+
+impl Route {
+    fn parse(raw: &RawValue, place: &Place) -> Result<Self, TableError> {
+        let [workflow, from, sender, filter, params] =
+            place.known(raw, ["workflow", "from", "sender", "filter", "params"])?;
+        let (Some(workflow), Some(from)) = (workflow, from) else {
+            return Err(place.wrong("must have `workflow` and `from`"));
+        };
+        let from = match place.at("from").text(from)?.as_str() {
+            "event" => Incoming::Event,
+            "webhook" => Incoming::Webhook,
+            _ => return Err(place.at("from").wrong("must be `event` or `webhook`")),
+        };
+        let workflow = WorkflowRef::parse(&place.at("workflow").text(workflow)?)
+            .map_err(|error| place.at("workflow").wrong(error.to_string()))?;
+        let sender = sender.map(|raw| self::sender(raw, from, &place.at("sender"))).transpose()?;
+        let filter = filter.map(|raw| Filter::parse(raw, from, &place.at("filter"))).transpose()?;
+        let params = params.map(|raw| self::params(raw, &place.at("params"))).transpose()?.unwrap_or_default();
+        Ok(Self { workflow, from, sender, filter, params, nth: 0 })
+    }
+
+    /// The workflow that it starts.
+    pub fn workflow(&self) -> &WorkflowRef {
+        &self.workflow
+    }
+
+    /// How many routes above it in the table start the same workflow: what keeps two of them apart that match the same.
+    pub fn nth(&self) -> usize {
+        self.nth
+    }
+
+    /// Is this for it?
+    pub fn matches(&self, facts: &Facts<'_>) -> bool {
+        self.from == facts.incoming()
+            && self.sender.is_none_or(|sender| facts.sender() == Some(sender))
+            && self.filter.as_ref().is_none_or(|filter| filter.matches(facts))
+    }
+
+    /// The run to start, with the payload, and with the route's params as far as they have a value.
+    pub fn start<'a>(&'a self, facts: &Facts<'a>, payload: Payload<'a>) -> Result<Start<'a>, TooLarge> {
+        let mut params = Vec::new();
+        let mut left = MAX_PARAM_BYTES;
+        for (name, param) in &self.params {
+            let value = param.value(facts, left).map_err(|()| TooLarge { param: name.clone() })?;
+            if let Some(value) = value {
+                left = left.saturating_sub(value.get().len());
+                params.push((name.clone(), value));
+            }
+        }
+        Ok(Start { workflow: self.workflow.clone(), payload, trigger: facts.trigger(), params })
+    }
+}
+
+fn sender(raw: &RawValue, from: Incoming, place: &Place) -> Result<&'static str, TableError> {
+    if from == Incoming::Event {
+        return Err(place.wrong("means nothing for events: filter by their attributes"));
+    }
+    match place.text(raw)?.as_str() {
+        CUSTOM => Ok(CUSTOM),
+        name => Preset::by_name(name)
+            .map(|preset| preset.name)
+            .ok_or_else(|| place.wrong("must be a sender that Sluice knows, or `custom`: docs/senders.md lists them")),
+    }
+}
+
+fn params(raw: &RawValue, place: &Place) -> Result<Vec<(String, Param)>, TableError> {
+    let members = place.members(raw)?;
+    if members.len() > MAX_PARAMS {
+        return Err(place.wrong(format!("must have at most {MAX_PARAMS} params")));
+    }
+    let named = members.into_iter().zip(1_usize..).map(|((name, raw), n)| {
+        if RESERVED.contains(&name.as_str()) {
+            return Err(place.at(name).wrong("is a param of the contract's: take another name"));
+        }
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(place.wrong(format!("must have names of 1 to {MAX_NAME} bytes: member {n}")));
+        }
+        let param = Param::parse(raw, &place.at(&name))?;
+        Ok((name, param))
+    });
+    named.collect()
+}

@@ -1,0 +1,141 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const ODD: &str = r#"{"n":12345678901234567890, "f":1.417566161e9,"z":[1E400,-1E400,0.10,-0],"d":1,"d":{"x" : 2},
+    "s":"\u00e9\/\ud800","l":[{"id":1,"t":"a"},{"id":2.50,"t":"b"},{"id":3,"t":"a"}],"e":[],"$":"dollar","nul":null}"#;
+
+fn raw(json: &str) -> &RawValue {
+    serde_json::from_str(json).unwrap()
+}
+
+fn value(param: &str, payload: &str) -> Option<String> {
+    let param = Param::parse(raw(param), &Place::root()).unwrap_or_else(|error| panic!("{param}: {error}"));
+    let facts = Facts::webhook(None, None, raw(payload));
+    param.value(&facts, MAX_PARAM_BYTES).unwrap().map(|value| value.get().to_owned())
+}
+
+#[test]
+fn a_path_that_can_find_one_thing_gives_it_to_the_byte() {
+    for (path, found) in [
+        ("$.n", Some("12345678901234567890")),
+        ("$['f']", Some("1.417566161e9")),
+        ("$.z[0]", Some("1E400")),
+        ("$.z[2]", Some("0.10")),
+        ("$.z[-1]", Some("-0")),
+        ("$.z[-4]", Some("1E400")),
+        ("$.z[-5]", None),
+        ("$.z[4]", None),
+        ("$.d", Some(r#"{"x" : 2}"#)),
+        ("$.d.x", Some("2")),
+        ("$.s", Some(r#""\u00e9\/\ud800""#)),
+        ("$.l[1].id", Some("2.50")),
+        ("$['$']", Some(r#""dollar""#)),
+        ("$.nul", Some("null")),
+        ("$.missing", None),
+        ("$.n.x", None),
+        ("$.n[0]", None),
+        ("$", Some(ODD)),
+    ] {
+        assert_eq!(value(&format!("\"{path}\""), ODD).as_deref(), found, "{path}");
+    }
+}
+
+#[test]
+fn any_other_path_gives_an_array() {
+    for (path, found) in [
+        ("$.l[*].id", "[1,2.50,3]"),
+        ("$.l[?@.t=='a'].id", "[1,3]"),
+        ("$.l[?@.id>2].id", "[2.50,3]"),
+        ("$.l[::-1].id", "[3,2.50,1]"),
+        ("$..x", "[2]"),
+        ("$.z[*]", "[1E400,-1E400,0.10,-0]"),
+        // Numbers without end compare as the last ones that there are.
+        ("$.z[?@>1]", "[1E400]"),
+        ("$['n','f']", "[12345678901234567890,1.417566161e9]"),
+        ("$.l[?length(@.t)==1 && count(@.*)==2].t", r#"["a","b","a"]"#),
+        ("$.e[*]", "[]"),
+        ("$.missing[*]", "[]"),
+        ("$..missing", "[]"),
+    ] {
+        assert_eq!(value(&format!("\"{path}\""), ODD).as_deref(), Some(found), "{path}");
+    }
+}
+
+#[test]
+fn what_is_no_path_stands_for_itself() {
+    for (param, literal) in [
+        (r#""main""#, r#""main""#),
+        (r#""a$""#, r#""a$""#),
+        (r#""""#, r#""""#),
+        ("1.10", "1.10"),
+        ("null", "null"),
+        (r#"["$.a"]"#, r#"["$.a"]"#),
+        (r#"{"a":"$.a"}"#, r#"{"a":"$.a"}"#),
+        (r#"{"value":"$.a"}"#, r#""$.a""#),
+        (r#"{"\u0076alue":12345678901234567890}"#, "12345678901234567890"),
+        (r#"{"value":{"value":1}}"#, r#"{"value":1}"#),
+        (r#"{"value":1,"a":2}"#, r#"{"value":1,"a":2}"#),
+    ] {
+        assert_eq!(value(param, ODD).as_deref(), Some(literal), "{param}");
+    }
+}
+
+/// A path that finds more and more of the same is stopped, not built.
+#[test]
+fn what_is_too_large_is_refused() {
+    let nested = format!("{}1{}", r#"{"a":"#.repeat(120), "}".repeat(120));
+    let facts = Facts::webhook(None, None, raw(&nested));
+    let path = Param::parse(raw(r#""$..a""#), &Place::root()).unwrap();
+    assert!(path.value(&facts, 2_000).is_err());
+    assert!(path.value(&facts, MAX_PARAM_BYTES).unwrap().is_some_and(|value| value.get().len() > 40_000));
+    let literal = Param::parse(raw(r#""1234""#), &Place::root()).unwrap();
+    assert!(literal.value(&facts, 6).is_ok() && literal.value(&facts, 5).is_err());
+}
+
+fn any_json() -> impl Strategy<Value = String> {
+    let number = prop_oneof!["-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,25})?([eE][+-]?[0-9]{1,4})?"];
+    let string = prop_oneof![
+        "\\PC{0,6}".prop_map(|text| serde_json::to_string(&text).unwrap()),
+        Just(r#""\ud800\/""#.to_owned()),
+    ];
+    let leaf = prop_oneof![number, string.clone(), Just("true".to_owned()), Just("null".to_owned())];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        let members = prop::collection::vec((string.clone(), inner.clone()), 0..4);
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(|values| format!("[ {}]", values.join(" ,"))),
+            members.prop_map(|members| {
+                let members: Vec<_> = members.into_iter().map(|(name, value)| format!("{name} : {value}")).collect();
+                format!("{{{}}}", members.join(","))
+            }),
+        ]
+    })
+}
+
+proptest! {
+    /// Whatever a path finds was sent, to the byte; and what one finds as one thing it finds among many.
+    #[test]
+    fn values_are_the_bytes_that_were_sent(values in prop::collection::vec(any_json(), 1..5)) {
+        let payload = format!(r#"{{"l":[{}],"o":{{"k" : {}}}}}"#, values.join(","), values[0]);
+        prop_assert_eq!(value(r#""$.l[*]""#, &payload).unwrap(), format!("[{}]", values.join(",")));
+        prop_assert_eq!(value(r#""$.o[*]""#, &payload).unwrap(), format!("[{}]", values[0]));
+        for ((at, sent), from_end) in values.iter().enumerate().zip((1..=values.len()).rev()) {
+            prop_assert_eq!(value(&format!(r#""$.l[{at}]""#), &payload), Some(sent.clone()));
+            prop_assert_eq!(value(&format!(r#""$.l[-{from_end}]""#), &payload), Some(sent.clone()));
+        }
+        for found in json::elements(raw(&value(r#""$..*""#, &payload).unwrap())).unwrap() {
+            prop_assert!(payload.contains(found.get()), "{} is not in {payload}", found.get());
+        }
+    }
+
+    #[test]
+    fn whatever_a_path_is_it_is_read_or_refused(path in "\\$[\\[\\].*?@'a0-9:,<>=()&|! \\-]{0,24}", payload in any_json()) {
+        let text = serde_json::to_string(&path).unwrap();
+        if let Ok(param) = Param::parse(raw(&text), &Place::root()) {
+            let facts = Facts::webhook(None, None, raw(&payload));
+            if let Ok(Some(value)) = param.value(&facts, MAX_PARAM_BYTES) {
+                prop_assert!(json::value(value.get().as_bytes()).is_ok());
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+use std::borrow::Cow;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::delivery::Trigger;
+
+fn raw(json: &str) -> &RawValue {
+    serde_json::from_str(json).unwrap()
+}
+
+/// A table of one route with this filter.
+fn filtered(from: &str, filter: &str) -> Result<Table, TableError> {
+    Table::parse(&format!(r#"[{{"workflow":"w","from":"{from}","filter":{filter}}}]"#))
+}
+
+fn is_routed(table: &Table, facts: &Facts<'_>) -> bool {
+    table.matching(facts).count() == 1
+}
+
+/// The attributes of an event, and its data.
+fn event_matches(filter: &str, attributes: &[(&str, &str)], data: Option<&str>) -> bool {
+    let table = filtered("event", filter).unwrap_or_else(|error| panic!("{filter}: {error}"));
+    let attribute =
+        |name: &str| attributes.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned().into());
+    is_routed(&table, &Facts::event(&attribute, raw("{}"), data.map(raw)))
+}
+
+/// The examples of the Subscriptions API, section 3.2.4.1.1, each with an event that it takes and some that it doesn't.
+#[test]
+fn each_dialect_is_as_the_subscriptions_api_says() {
+    const SPEC: &str = "https://github.com/cloudevents/spec";
+    let push = [("type", "com.github.push"), ("subject", SPEC)];
+    let pull = [("type", "com.github.pull"), ("subject", SPEC)];
+    let other = [("type", "com.github.push"), ("subject", "https://github.com/cloudevents/sdk-rust")];
+    let created = [("type", "com.github.issue.created"), ("subject", SPEC)];
+    let upper = [("type", "COM.GITHUB.PUSH"), ("subject", SPEC)];
+    let untitled = [("type", "com.github.push")];
+    for (filter, expected) in [
+        (
+            r#"{ "exact": { "type": "com.github.push", "subject": "https://github.com/cloudevents/spec" } }"#,
+            [true, false, false, false, false, false],
+        ),
+        (
+            r#"{ "prefix": { "type": "com.github.", "subject": "https://github.com/cloudevents" } }"#,
+            [true, true, true, true, false, false],
+        ),
+        (
+            r#"{ "suffix": { "type": ".created", "subject": "/cloudevents/spec" } }"#,
+            [false, false, false, true, false, false],
+        ),
+        (
+            r#"{ "all": [ { "exact": { "type": "com.github.push" } },
+                          { "exact": { "subject": "https://github.com/cloudevents/spec" } } ] }"#,
+            [true, false, false, false, false, false],
+        ),
+        (
+            r#"{ "any": [ { "exact": { "type": "com.github.push" } },
+                          { "exact": { "subject": "https://github.com/cloudevents/spec" } } ] }"#,
+            [true, true, true, true, true, true],
+        ),
+        (r#"{ "not": { "exact": { "type": "com.github.push" } } }"#, [false, true, false, true, true, false]),
+        // Section 3.2.1, "filters": all must hold, and of none they do.
+        (
+            r#"[ { "prefix": { "type": "com.github." } }, { "suffix": { "subject": "spec" } } ]"#,
+            [true, true, false, true, false, false],
+        ),
+        ("[]", [true; 6]),
+    ] {
+        let events: [&[(&str, &str)]; 6] = [&push, &pull, &other, &created, &upper, &untitled];
+        assert_eq!(events.map(|event| event_matches(filter, event, None)), expected, "{filter}");
+    }
+}
+
+/// What the working group expects of the same filters in CESQL: cesql_tck/subscriptions_api_recreations.yaml.
+#[test]
+fn filters_nest_and_what_is_missing_does_not_match() {
+    let dnf = r#"{"any":[{"all":[{"exact":{"id":"myId"}},{"suffix":{"type":".success"}}]},
+                         {"all":[{"exact":{"id":"notmyId"}},{"prefix":{"source":"http://"}},{"suffix":{"type":".warning"}}]}]}"#;
+    let cnf = r#"{"all":[{"any":[{"exact":{"id":"myId"}},{"suffix":{"type":".success"}}]},
+                         {"any":[{"exact":{"id":"notmyId"}},{"prefix":{"source":"https://"}},{"suffix":{"type":".warning"}}]}]}"#;
+    let custom = r#"{"prefix":{"myext":"custom"}}"#;
+    let typed = |id, kind, source| vec![("id", id), ("type", kind), ("source", source)];
+    let http = "http://localhost.localdomain";
+    for (filter, attributes, expected) in [
+        (dnf, typed("myId", "example.event.success", http), true),
+        (dnf, typed("notmyId", "example.event.warning", http), true),
+        (dnf, typed("notmyId", "example.event.warning", "https://localhost.localdomain"), false),
+        (cnf, typed("myId", "example.event.warning", http), true),
+        (cnf, typed("notmyId", "example.event.success", http), true),
+        (cnf, typed("notmyId", "example.event.warning", http), false),
+        (cnf, typed("myId", "example.event.success", http), false),
+        (custom, vec![("myext", "customext")], true),
+        (custom, vec![], false),
+        (r#"{"exact":{"myext":"customext"}}"#, vec![], false),
+        (r#"{"suffix":{"myext":"ext"}}"#, vec![], false),
+        // The inverse of false is true, also where that is because nothing is there.
+        (r#"{"not":{"prefix":{"myext":"custom"}}}"#, vec![], true),
+        (r#"{"not":{"not":{"prefix":{"myext":"custom"}}}}"#, vec![], false),
+        (r#"{"all":[{"exact":{"type":"t"}},{"exact":{"myext":"e"}}]}"#, vec![("type", "t")], false),
+        (r#"{"any":[{"exact":{"type":"t"}},{"exact":{"myext":"e"}}]}"#, vec![("type", "t")], true),
+        (r#"{"exact":{"type":"t","myext":"e"}}"#, vec![("type", "t")], false),
+        // A text is its own prefix and suffix; case counts.
+        (r#"{"prefix":{"type":"t"}}"#, vec![("type", "t")], true),
+        (r#"{"suffix":{"type":"t"}}"#, vec![("type", "T")], false),
+    ] {
+        assert_eq!(event_matches(filter, &attributes, None), expected, "{filter} {attributes:?}");
+    }
+}
+
+#[test]
+fn pointers_compare_strings_and_the_json_of_other_scalars() {
+    let data = r#"{"ref":"refs/heads/main","n":3.0,"big":12345678901234567890,"t":true,"z":null,"l":[{"a":"b"}],"o":{},"e":""}"#;
+    for (filter, expected) in [
+        (r#"{"exact":{"/ref":"refs/heads/main"}}"#, true),
+        (r#"{"prefix":{"/ref":"refs/heads/"}}"#, true),
+        (r#"{"suffix":{"/ref":"/main"}}"#, true),
+        (r#"{"exact":{"/n":"3.0"}}"#, true),
+        (r#"{"exact":{"/n":"3"}}"#, false),
+        (r#"{"exact":{"/big":"12345678901234567890"}}"#, true),
+        (r#"{"exact":{"/t":"true","/z":"null","/l/0/a":"b"}}"#, true),
+        (r#"{"prefix":{"/o":"{"}}"#, false),
+        (r#"{"prefix":{"/l":"["}}"#, false),
+        (r#"{"not":{"exact":{"/l/1/a":"b"}}}"#, true),
+    ] {
+        assert_eq!(event_matches(filter, &[], Some(data)), expected, "event: {filter}");
+        assert!(!event_matches(&format!(r#"{{"all":[{filter}]}}"#), &[], None) || filter.contains("not"), "{filter}");
+        let table = filtered("webhook", filter).unwrap();
+        assert_eq!(is_routed(&table, &Facts::webhook(None, None, raw(data))), expected, "webhook: {filter}");
+    }
+}
+
+#[test]
+fn a_webhook_has_a_sender_and_a_type() {
+    let github = Facts::webhook(Some("github"), Some("push"), raw("{}"));
+    let unknown = Facts::webhook(None, None, raw(r#"{"type":"push"}"#));
+    for (filter, expected) in [
+        (r#"{"exact":{"sender":"github","type":"push"}}"#, (true, false)),
+        (r#"{"prefix":{"type":"pu"}}"#, (true, false)),
+        (r#"{"not":{"exact":{"type":"push"}}}"#, (false, true)),
+        (r#"{"exact":{"/type":"push"}}"#, (false, true)),
+    ] {
+        let table = filtered("webhook", filter).unwrap();
+        assert_eq!((is_routed(&table, &github), is_routed(&table, &unknown)), expected, "{filter}");
+    }
+}
+
+#[test]
+fn all_that_match_fire_in_order() {
+    let table = Table::parse(
+        r#"[{"workflow":"a","from":"webhook"},
+            {"workflow":"b","from":"event"},
+            {"workflow":"c","from":"webhook","sender":"forgejo"},
+            {"workflow":"a","from":"webhook","sender":"custom"},
+            {"workflow":"a","from":"webhook","filter":{"exact":{"type":"push"}}}]"#,
+    )
+    .unwrap();
+    let names = |facts: &Facts<'_>| -> Vec<_> {
+        table.matching(facts).map(|route| (route.workflow().as_str(), route.nth())).collect()
+    };
+    assert_eq!(names(&Facts::webhook(None, None, raw("{}"))), [("a", 0)]);
+    assert_eq!(names(&Facts::webhook(Some("gitea"), Some("push"), raw("{}"))), [("a", 0), ("c", 0), ("a", 2)]);
+    assert_eq!(names(&Facts::webhook(Some("custom"), None, raw("{}"))), [("a", 0), ("a", 1)]);
+    assert_eq!(names(&Facts::event(&|_| None, raw("{}"), None)), [("b", 0)]);
+}
+
+#[test]
+fn the_trigger_is_the_senders() {
+    let table = Table::parse(r#"[{"workflow":"w","from":"webhook"},{"workflow":"w","from":"event"}]"#).unwrap();
+    let payload = raw("{}");
+    for (facts, trigger) in [
+        (Facts::webhook(Some("github"), None, payload), Trigger::Github),
+        (Facts::webhook(Some("gitea"), None, payload), Trigger::Webhook),
+        (Facts::webhook(None, None, payload), Trigger::Webhook),
+        (Facts::event(&|_| None, payload, None), Trigger::Event),
+    ] {
+        let route = table.matching(&facts).next().unwrap();
+        assert_eq!(route.start(&facts, Payload::Webhook(Cow::Borrowed(payload))).unwrap().trigger, trigger);
+    }
+}
+
+fn any_filter() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec!["type", "sender", "/a", "/b/0", "/c"]);
+    let text = prop::sample::select(vec!["a", "ab", "b", "1", "true"]);
+    let how = prop::sample::select(vec!["exact", "prefix", "suffix"]);
+    let leaf = (how, name, text).prop_map(|(how, name, text)| format!(r#"{{"{how}":{{"{name}":"{text}"}}}}"#));
+    leaf.prop_recursive(4, 16, 3, |inner| {
+        let several = prop::collection::vec(inner.clone(), 1..4);
+        prop_oneof![
+            inner.prop_map(|filter| format!(r#"{{"not":{filter}}}"#)),
+            several.clone().prop_map(|filters| format!(r#"{{"all":[{}]}}"#, filters.join(","))),
+            several.prop_map(|filters| format!(r#"{{"any":[{}]}}"#, filters.join(","))),
+        ]
+    })
+}
+
+fn any_payload() -> impl Strategy<Value = String> {
+    let scalar =
+        prop::sample::select(vec!["\"a\"", "\"ab\"", "\"b\"", "1", "true", "null", "{}", "[\"a\"]", "[\"b\",1]"]);
+    (scalar.clone(), scalar.clone(), scalar).prop_map(|(a, b, c)| format!(r#"{{"a":{a},"b":{b},"c":{c}}}"#))
+}
+
+proptest! {
+    #[test]
+    fn de_morgans_laws_hold(filters in prop::collection::vec(any_filter(), 1..4), payload in any_payload(), kind in "[ab]{0,2}") {
+        let facts = Facts::webhook(Some("github"), Some(&kind), raw(&payload));
+        let holds = |filter: String| is_routed(&filtered("webhook", &filter).unwrap(), &facts);
+        let not = |filter: &String| format!(r#"{{"not":{filter}}}"#);
+        let all = |filters: &[String]| format!(r#"{{"all":[{}]}}"#, filters.join(","));
+        let any = |filters: &[String]| format!(r#"{{"any":[{}]}}"#, filters.join(","));
+        let inverse: Vec<_> = filters.iter().map(not).collect();
+        prop_assert_eq!(holds(not(&all(&filters))), holds(any(&inverse)));
+        prop_assert_eq!(holds(not(&any(&filters))), holds(all(&inverse)));
+        prop_assert_eq!(holds(all(&filters)), holds(format!("[{}]", filters.join(","))));
+        prop_assert_eq!(holds(not(&not(&any(&filters)))), holds(any(&filters)));
+    }
+}
