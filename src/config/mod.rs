@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::delivery::Limits;
 use crate::engine::{EngineUrl, EngineUrlError};
 use crate::ports::{Timeouts, Variables};
+use crate::routes::Table;
 use crate::secret::Secret;
 use crate::time::Retention;
 
@@ -151,6 +152,14 @@ pub fn callback_get(variables: &impl Variables) -> Result<CallbackGet, Fault> {
     })
 }
 
+/// `routes`, where set.
+pub fn routes(variables: &impl Variables) -> Result<Option<Table>, Fault> {
+    parse(variables, "routes", |text| match text {
+        "" => Ok(None),
+        json => Table::parse(json).map(Some).map_err(|error| format!("is no table of routes: {error}")),
+    })
+}
+
 /// Every fault of the configuration; none means ready.
 pub fn check(variables: &impl Variables) -> Vec<Fault> {
     let faults = [
@@ -168,6 +177,7 @@ pub fn check(variables: &impl Variables) -> Vec<Fault> {
         operator_token(variables).err(),
         public_url(variables).err(),
         callback_get(variables).err(),
+        routes(variables).err(),
     ];
     let mut faults: Vec<_> = faults.into_iter().flatten().collect();
     faults.extend(trust::faults(variables));

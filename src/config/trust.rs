@@ -5,8 +5,7 @@ use crate::ports::Variables;
 use crate::secret::Secret;
 use crate::sender::{Descriptor, DescriptorError, PRESETS, Preset, fits};
 
-/// The name of the sender that a variable describes.
-pub const CUSTOM: &str = "custom";
+pub use crate::sender::CUSTOM;
 
 /// The variable with the secrets of each preset, in its order.
 const SECRETS: &[(&str, &str)] = &[

@@ -31,6 +31,7 @@ mod operations;
 mod operator;
 mod preferences;
 mod refusals;
+mod routes;
 mod senders;
 mod store_faults;
 mod trust;

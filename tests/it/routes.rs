@@ -1,0 +1,221 @@
+//! The table of routes, as docs/routes.md says it; and whatever else may stand in the variable.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sluice::delivery::{Payload, Start, Trigger};
+use sluice::routes::{Facts, MAX_PARAM_BYTES, Route, Table, TableError};
+use sluice::sender::{Preset, kind};
+
+use crate::fake::World;
+
+fn page() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/routes.md")).unwrap()
+}
+
+/// The first block of JSON on the page.
+fn example() -> String {
+    page().split("```json").nth(1).unwrap().split("```").next().unwrap().to_owned()
+}
+
+fn raw(json: &str) -> &RawValue {
+    serde_json::from_str(json).unwrap()
+}
+
+fn params<'a>(start: &'a Start<'_>) -> Vec<(&'a str, &'a str)> {
+    start.params.iter().map(|(name, value)| (name.as_str(), value.get())).collect()
+}
+
+fn start<'a>(route: &'a Route, facts: &Facts<'a>, payload: &'a RawValue) -> Start<'a> {
+    route.start(facts, Payload::Webhook(Cow::Borrowed(payload))).unwrap()
+}
+
+/// Each block, and each piece of code within a line that is an object.
+#[test]
+fn every_example_on_the_page_is_read() {
+    let page = page();
+    let (mut blocks, mut filters, mut params) = (0, 0, 0);
+    for (at, part) in page.split("```").enumerate() {
+        if at % 2 == 1 {
+            let table = part.strip_prefix("json\n").expect("each block is a table");
+            Table::parse(table).unwrap_or_else(|error| panic!("{table}: {error}"));
+            blocks += 1;
+            continue;
+        }
+        for code in
+            part.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(|code| code.starts_with('{'))
+        {
+            let table = match code.starts_with("{\"value\"") {
+                true => format!(r#"[{{"workflow":"w","from":"webhook","params":{{"p":{code}}}}}]"#),
+                false => format!(r#"[{{"workflow":"w","from":"webhook","filter":{code}}}]"#),
+            };
+            Table::parse(&table).unwrap_or_else(|error| panic!("{code}: {error}"));
+            *(if code.starts_with("{\"value\"") { &mut params } else { &mut filters }) += 1;
+        }
+    }
+    assert_eq!((blocks, filters, params), (1, 10, 1));
+}
+
+#[test]
+fn a_push_to_github_starts_its_workflow_with_the_branch() {
+    let table = Table::parse(&example()).unwrap();
+    let payload = r#"{"ref":"refs/heads/main","head_commit":{"id":"0d1a"},"size":12345678901234567890,
+        "commits":[{"modified":["a.rs","b.rs"]},{"modified":[]},{"modified":["c\u002ers"]}]}"#;
+    let payload = raw(payload);
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-github-event", "push".parse().unwrap());
+    let preset = Preset::of_headers(&headers).unwrap();
+    let event = kind(preset.descriptors(), &headers, payload);
+
+    let facts = Facts::webhook(Some(preset.name), event.as_deref(), payload);
+    let routes: Vec<_> = table.matching(&facts).collect();
+    assert_eq!(routes.len(), 1);
+    let start = start(routes[0], &facts, payload);
+    assert_eq!((start.workflow.as_str(), start.trigger), ("build", Trigger::Github));
+    assert_eq!(
+        params(&start),
+        [
+            ("branch", r#""refs/heads/main""#),
+            ("commit", r#""0d1a""#),
+            ("files", r#"["a.rs","b.rs","c\u002ers"]"#),
+            ("clean", "true")
+        ]
+    );
+    for (sender, event, payload) in [
+        (Some("gitea"), Some("push"), payload),
+        (Some("github"), Some("create"), payload),
+        (Some("github"), Some("push"), raw(r#"{"ref":"refs/tags/v1"}"#)),
+        (None, Some("push"), payload),
+    ] {
+        assert_eq!(table.matching(&Facts::webhook(sender, event, payload)).count(), 0);
+    }
+}
+
+#[test]
+fn an_event_starts_its_workflow_by_the_prefix_of_its_type() {
+    let table = Table::parse(&example()).unwrap();
+    let whole =
+        raw(r#"{"specversion":"1.0","id":"1","source":"/s","type":"com.example.order.paid","data":{"id":7.10}}"#);
+    let attribute = |name: &str| (name == "type").then_some(Cow::Borrowed("com.example.order.paid"));
+    let facts = Facts::event(&attribute, whole, None);
+    let routes: Vec<_> = table.matching(&facts).collect();
+    assert_eq!(routes.len(), 1);
+    let start = start(routes[0], &facts, whole);
+    assert_eq!((start.workflow.as_str(), start.trigger), ("audit", Trigger::Event));
+    assert_eq!(params(&start), [("order", "7.10"), ("kind", r#""com.example.order.paid""#)]);
+}
+
+/// All that a route adds has one bound, since it is stored with the payload.
+#[test]
+fn params_have_a_bound_together() {
+    let table =
+        Table::parse(r#"[{"workflow":"w","from":"webhook","params":{"a":"$.t","b":"$.t","c":"$.u"}}]"#).unwrap();
+    for (size, fits) in [(MAX_PARAM_BYTES / 2 - 2, true), (MAX_PARAM_BYTES / 2, false)] {
+        let payload = format!(r#"{{"t":"{}"}}"#, "x".repeat(size));
+        let payload = raw(&payload);
+        let facts = Facts::webhook(None, None, payload);
+        let start = table.matching(&facts).next().unwrap().start(&facts, Payload::Webhook(Cow::Borrowed(payload)));
+        match start {
+            Ok(start) => assert!(fits && start.params.len() == 2),
+            Err(error) => assert!(!fits && error.param == "b", "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_wrong_table_is_a_fault_that_says_where() {
+    for (routes, detail) in [
+        (
+            r#"[{"workflow":"w","from":"event","filter":{"exact":{"type":""}}}]"#,
+            "variable `routes` is no table of routes: `/0/filter/exact/type` must not be empty",
+        ),
+        ("{}", "variable `routes` is no table of routes: it must be an array, and is an object"),
+        (
+            "[{}",
+            "variable `routes` is no table of routes: it is not valid JSON: EOF while parsing a list at line 1 column 3",
+        ),
+    ] {
+        let problem = World::new().with("routes", routes).get("/readyz").problem(503, "configuration");
+        assert_eq!((problem["field"].as_str(), problem["detail"].as_str()), (Some("routes"), Some(detail)));
+    }
+    for routes in ["", "  ", &example()] {
+        assert_eq!(World::new().with("routes", routes).get("/readyz").status(), 200);
+    }
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let known = [
+        "workflow",
+        "from",
+        "event",
+        "webhook",
+        "sender",
+        "github",
+        "filter",
+        "params",
+        "exact",
+        "prefix",
+        "suffix",
+        "all",
+        "any",
+        "not",
+        "type",
+        "/a/0",
+        "$.a",
+        "$..a[?@.b]",
+        "$[",
+        "value",
+        "",
+    ];
+    let word = prop_oneof![3 => prop::sample::select(known.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,4}"];
+    let leaf = prop_oneof![word.clone().prop_map(Value::from), any::<i32>().prop_map(Value::from), Just(Value::Null)];
+    leaf.prop_recursive(5, 40, 5, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(word.clone(), inner, 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// One that is right but for a part.
+fn mostly_right() -> impl Strategy<Value = Value> {
+    (any_json(), 0..6_usize).prop_map(|(part, at)| {
+        let mut table: Value = serde_json::from_str(&example()).unwrap();
+        let pointers =
+            ["/0/filter", "/0/filter/all/0", "/0/filter/all/1/prefix", "/1/params", "/1/params/kind", "/1/from"];
+        *table.pointer_mut(pointers[at]).unwrap() = part;
+        table
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_json_is_a_table_or_refused_with_a_place(json in prop_oneof![any_json(), mostly_right()]) {
+        match Table::parse(&json.to_string()) {
+            Ok(table) => {
+                let payload = raw(r#"{"a":[{"b":1}],"ref":"refs/heads/x"}"#);
+                let facts = Facts::webhook(Some("github"), Some("push"), payload);
+                for route in table.matching(&facts) {
+                    prop_assert!(route.start(&facts, Payload::Webhook(Cow::Borrowed(payload))).is_ok());
+                }
+            }
+            Err(TableError::Rule { place, rule }) => {
+                prop_assert!(!rule.is_empty());
+                prop_assert!(json.pointer(&place).is_some(), "{place} is not in {json}");
+            }
+            Err(error) => prop_assert!(false, "{json}: {error}"),
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_table_or_refused(text in "[\\[{\"a:,$}\\]\\\\ 0]{0,30}|\\PC{0,30}") {
+        if let Err(error) = Table::parse(&text) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}
