@@ -1,7 +1,9 @@
 //! Who may deliver. A sender whose secret is set has to sign; anyone else has to show a token, from the moment on that an
 //! operator has set a token or a secret.
 
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use serde_json::value::RawValue;
 
 use super::Call;
 use super::problem::{Kind, Problem};
@@ -48,6 +50,26 @@ impl Entry {
                 Way::Preset(preset) => Some(preset),
                 Way::Custom(_) => None,
             },
+        }
+    }
+}
+
+impl Entry {
+    /// The sender's name, as far as it is known.
+    pub(super) fn sender(&self) -> Option<&'static str> {
+        match self {
+            Self::Signs(signer) if matches!(signer.way, Way::Custom(_)) => Some(config::CUSTOM),
+            _ => self.preset().map(|preset| preset.name),
+        }
+    }
+
+    /// What type of event it says this is.
+    pub(super) fn kind(&self, headers: &HeaderMap, payload: &RawValue) -> Option<String> {
+        match self {
+            Self::Signs(signer) if let Way::Custom(descriptor) = &signer.way => {
+                sender::kind([(**descriptor).clone()], headers, payload)
+            }
+            _ => sender::kind(self.preset()?.descriptors(), headers, payload),
         }
     }
 }

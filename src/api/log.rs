@@ -18,6 +18,8 @@ pub struct LogLine {
     route: &'static str,
     status: StatusCode,
     delivery: Option<String>,
+    /// How many, where they are several.
+    deliveries: Option<usize>,
     outcome: Option<&'static str>,
     engine_status: Option<u16>,
     problem: Option<&'static str>,
@@ -34,6 +36,7 @@ impl LogLine {
             route,
             status: StatusCode::OK,
             delivery: None,
+            deliveries: None,
             outcome: None,
             engine_status: None,
             problem: None,
@@ -45,6 +48,16 @@ impl LogLine {
         self.delivery = Some(outcome.id.clone());
         self.engine_status = outcome.engine_status.map(|status| status.as_u16());
         self.warnings.extend_from_slice(&outcome.warnings);
+    }
+
+    pub(super) fn deliveries(&mut self, outcomes: &[Outcome<'_>]) {
+        self.deliveries = Some(outcomes.len());
+        for warning in outcomes.iter().flat_map(|outcome| &outcome.warnings) {
+            // What is wrong with the store or the engine is wrong for all.
+            if !self.warnings.contains(warning) {
+                self.warnings.push(warning.clone());
+            }
+        }
     }
 
     pub(super) fn outcome(&mut self, outcome: &'static str) {
@@ -75,6 +88,8 @@ impl LogLine {
             #[serde(skip_serializing_if = "Option::is_none")]
             delivery: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            deliveries: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             outcome: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             engine_status: Option<u16>,
@@ -90,6 +105,7 @@ impl LogLine {
             status: self.status.as_u16(),
             duration_ms,
             delivery: self.delivery.as_deref(),
+            deliveries: self.deliveries,
             outcome: self.outcome,
             engine_status: self.engine_status,
             problem: self.problem,

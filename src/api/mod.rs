@@ -16,6 +16,7 @@ mod operator;
 mod page;
 mod prefer;
 mod query;
+mod several;
 mod webhook;
 
 use std::future::Future;
@@ -173,6 +174,25 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
         trace
     }
 
+    /// How long the sender is kept waiting.
+    fn patience(&self, prefer: &Prefer, gate: &Gate<'o, O>) -> Duration {
+        let wait = gate.settings.engine.wait;
+        prefer.patience(self.manners.patience().map_or(wait, |patience| wait.min(patience)))
+    }
+
+    /// What the sender takes for success: a status, and whether it wants no body.
+    fn success(&self, prefer: &Prefer, pending: bool) -> (StatusCode, bool) {
+        let success = self.manners.success;
+        let status = match (success, pending) {
+            (Success::Ok | Success::OkEmpty, _) => StatusCode::OK,
+            (Success::NoContent, _) => StatusCode::NO_CONTENT,
+            (Success::Any, true) => StatusCode::ACCEPTED,
+            (Success::Any, false) if prefer.is_minimal() => StatusCode::NO_CONTENT,
+            (Success::Any, false) => StatusCode::OK,
+        };
+        (status, prefer.is_minimal() || matches!(success, Success::OkEmpty | Success::NoContent))
+    }
+
     /// Brings a delivery to the engine, or stores it, and answers.
     async fn deliver(
         &mut self,
@@ -181,8 +201,7 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
         key: Option<Key>,
     ) -> Result<Response<Vec<u8>>, Problem> {
         let prefer = Prefer::of(self.headers);
-        let wait = gate.settings.engine.wait;
-        let wait = prefer.patience(self.manners.patience().map_or(wait, |patience| wait.min(patience)));
+        let wait = self.patience(&prefer, &gate);
         // The contract answers a callback by nothing.
         let is_start = matches!(work, Work::Start(_));
         let mut outcome = gate.accept(work, key, self.trace(), wait).await;
@@ -205,15 +224,8 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
         };
         self.log.outcome(name);
 
-        let success = self.manners.success;
-        let status = match (success, pending) {
-            (Success::Ok | Success::OkEmpty, _) => StatusCode::OK,
-            (Success::NoContent, _) => StatusCode::NO_CONTENT,
-            (Success::Any, true) => StatusCode::ACCEPTED,
-            (Success::Any, false) if prefer.is_minimal() => StatusCode::NO_CONTENT,
-            (Success::Any, false) => StatusCode::OK,
-        };
-        let body = match (prefer.is_minimal() || matches!(success, Success::OkEmpty | Success::NoContent), pending) {
+        let (status, empty) = self.success(&prefer, pending);
+        let body = match (empty, pending) {
             (true, _) => Vec::new(),
             (false, true) if is_start => format!(r#"{{"delivery":"{id}","state":"pending"}}"#).into_bytes(),
             (false, _) => body,

@@ -1,10 +1,12 @@
 //! The one table of errors → RFC 9457 `application/problem+json`. `docs/problems.md` lists it for senders.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::gateway::Failure;
 
@@ -115,13 +117,26 @@ pub struct Problem {
     detail: String,
     field: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// An extension member (RFC 9457, section 3.2).
+    member: Option<(&'static str, Value)>,
+}
+
+/// A problem within another answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Brief {
+    r#type: String,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    retry: Retry,
 }
 
 impl Problem {
     /// A problem with what is wrong and how to mend it.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let (_, status, ..) = kind.row();
-        let problem = Self { kind, status, detail: detail.into(), field: None, headers: Vec::new() };
+        let problem = Self { kind, status, detail: detail.into(), field: None, headers: Vec::new(), member: None };
         match status {
             StatusCode::UNAUTHORIZED => problem.header(WWW_AUTHENTICATE, "Bearer realm=\"sluice\""),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => {
@@ -135,6 +150,30 @@ impl Problem {
     pub fn field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
         self
+    }
+
+    /// What is wrong, and the part that is at fault.
+    pub(super) fn into_parts(self) -> (String, Option<String>) {
+        (self.detail, self.field)
+    }
+
+    /// The same problem, of several things.
+    pub(super) fn about(mut self, detail: String) -> Self {
+        self.detail = detail;
+        self
+    }
+
+    /// Adds an extension member.
+    pub(super) fn member(mut self, name: &'static str, value: &impl Serialize) -> Self {
+        self.member = serde_json::to_value(value).ok().map(|value| (name, value));
+        self
+    }
+
+    /// What it says of one of several things.
+    pub(super) fn brief(self) -> Brief {
+        let (slug, _, retry, _) = self.kind.row();
+        let (status, detail, field) = (self.status.as_u16(), self.detail, self.field);
+        Brief { r#type: format!("{TYPE_BASE}{slug}"), status, detail, field, retry }
     }
 
     /// The methods that the path has.
@@ -197,6 +236,8 @@ impl Problem {
             #[serde(skip_serializing_if = "Option::is_none")]
             field: Option<&'a str>,
             retry: Retry,
+            #[serde(flatten)]
+            member: BTreeMap<&'a str, &'a Value>,
         }
         let (slug, _, retry, title) = self.kind.row();
         let body = Body {
@@ -206,6 +247,7 @@ impl Problem {
             detail: &self.detail,
             field: self.field.as_deref(),
             retry,
+            member: self.member.iter().map(|(name, value)| (*name, value)).collect(),
         };
         let mut response = Response::new(serde_json::to_vec(&body).unwrap_or_default());
         *response.status_mut() = self.status;
@@ -262,6 +304,12 @@ impl From<Failure> for Problem {
             )
             .retry_after(retry_after),
         }
+    }
+}
+
+impl From<crate::routes::TooLarge> for Problem {
+    fn from(error: crate::routes::TooLarge) -> Self {
+        Self::new(Kind::BodyTooLarge, error.to_string()).field("routes")
     }
 }
 

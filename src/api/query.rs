@@ -66,12 +66,21 @@ impl Query {
 
     /// `dedup`: is the sender's key to be heeded?
     pub(super) fn dedup(&self) -> Result<bool, Problem> {
-        match self.one("dedup")? {
+        self.is_on("dedup", "to take what was taken before once more")
+    }
+
+    /// `subject`: may an event's subject name the workflow?
+    pub(super) fn subject(&self) -> Result<bool, Problem> {
+        self.is_on("subject", "to leave an event's workflow to the routes")
+    }
+
+    fn is_on(&self, name: &'static str, why_off: &str) -> Result<bool, Problem> {
+        match self.one(name)? {
             None | Some("on") => Ok(true),
             Some("off") => Ok(false),
             Some(_) => {
-                let detail = "`dedup` must be off, to take what was taken before once more; left out it is on";
-                Err(Problem::new(Kind::InvalidParameter, detail).field("dedup"))
+                let detail = format!("`{name}` must be off, {why_off}; left out it is on");
+                Err(Problem::new(Kind::InvalidParameter, detail).field(name))
             }
         }
     }

@@ -11,6 +11,7 @@ use super::{Call, body, query};
 use crate::config;
 use crate::delivery::{Key, Payload, Start, Work};
 use crate::ports::{Body, Outside};
+use crate::routes::Facts;
 use crate::sender::{self, Challenge};
 
 /// Longest `Idempotency-Key`, in bytes.
@@ -38,7 +39,10 @@ pub(super) async fn post(
     if let Some(answer) = challenged(call, &entry, proof.as_ref(), &bytes) {
         return Ok(answer);
     }
-    let workflow = workflow.ok_or_else(|| query::missing("ref", "the workflow to start"))?;
+    let table = if workflow.is_none() { config::routes(call.outside)? } else { None };
+    if workflow.is_none() && table.is_none() {
+        return Err(query::missing("ref", "the workflow to start, or set routes"));
+    }
     let form;
     let payload = if is_form {
         form = sender::form_object(&bytes)
@@ -47,15 +51,26 @@ pub(super) async fn post(
     } else {
         body::object(&bytes)?
     };
-    let key = match (&proof, key) {
+    let key = |workflow: &str| match (&proof, key) {
         _ if !dedup => None,
         // What is signed goes before what anyone could write.
-        (Some(Proof { sender, verified, .. }), _) => Some(Key::signed(sender, &verified.mark, workflow.as_str())),
-        (None, Some(key)) => Some(Key::idempotency(key, workflow.as_str(), payload.get())),
+        (Some(Proof { sender, verified, .. }), _) => Some(Key::signed(sender, &verified.mark, workflow)),
+        (None, Some(key)) => Some(Key::idempotency(key, workflow, payload.get())),
         (None, None) => None,
     };
-    let start = Start::new(workflow, Payload::Webhook(Cow::Borrowed(payload)));
-    call.deliver(gate, Work::Start(start), key).await
+    if let Some(workflow) = workflow {
+        let key = key(workflow.as_str());
+        let start = Start::new(workflow, Payload::Webhook(Cow::Borrowed(payload)));
+        return call.deliver(gate, Work::Start(start), key).await;
+    }
+    let kind = entry.kind(call.headers, payload);
+    let facts = Facts::webhook(entry.sender(), kind.as_deref(), payload);
+    let starts: Result<Vec<_>, Problem> = table
+        .iter()
+        .flat_map(|table| table.matching(&facts))
+        .map(|route| Ok((route.start(&facts, Payload::Webhook(Cow::Borrowed(payload)))?, key(&route.name()))))
+        .collect();
+    call.start(gate, starts?).await
 }
 
 /// The answer to a sender that asks whether this endpoint is the one that it should be.

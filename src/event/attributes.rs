@@ -15,8 +15,8 @@ pub struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// The members of the event's object, `data` too.
-    pub(super) fn of(whole: &'a RawValue) -> Self {
+    /// Of an event in the JSON format: the members of its object, `data` too.
+    pub fn of(whole: &'a RawValue) -> Self {
         let members = json::members(whole).unwrap_or_default().into_iter();
         // A name that isn't valid Unicode stays in its spelling, quotes and all: no attribute's name.
         let mut members: Vec<_> =

@@ -23,6 +23,7 @@ use crate::reference::{ReferenceError, WorkflowRef};
 pub use attributes::Attributes;
 pub use batch::{BatchError, InvalidEvent};
 pub use media::MediaType;
+pub use rules::shown;
 
 /// A CloudEvent with what Sluice acts on, and the whole of it.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ const TIME: &str = "must be a date-time as 2018-04-05T17:31:00Z (CloudEvents 1.0
 const DATA_CONTENT_TYPE: &str = "must be a media type (CloudEvents 1.0.2, datacontenttype; RFC 2046)";
 
 /// A name or an id as an error shows it: not all of one that is long.
-pub(super) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

@@ -16,7 +16,7 @@ use crate::ports::Outside;
 type UnderWay<'w, 'a> = Pin<Box<dyn Future<Output = (usize, Outcome<'a>)> + 'w>>;
 
 impl<'a, O: Outside> Gate<'a, O> {
-    /// Takes each, in no order, up to eight at a time; what came of them is in the order in which they were given. The
+    /// Takes each, up to eight at a time, so that their order at the engine isn't sure; what came of them is in the order in which they were given. The
     /// sender is kept waiting for at most `wait` in all: what has had no turn by then is stored, for the drain to bring.
     pub async fn accept_all<'w>(
         &'w self,
@@ -50,6 +50,6 @@ impl<'a, O: Outside> Gate<'a, O> {
 
 async fn next<'a>(under_way: &mut Vec<UnderWay<'_, 'a>>) -> (usize, Outcome<'a>) {
     let (done, at, _) = select_all(under_way.iter_mut()).await;
-    drop(under_way.swap_remove(at));
+    drop(under_way.remove(at));
     done
 }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::document::Document;
 use super::pointer::Pointer;
 use crate::delivery::Trigger;
+use crate::event::Attributes;
 use crate::json;
 
 /// What a route is for.
@@ -37,17 +38,23 @@ pub struct Facts<'a> {
 }
 
 enum Source<'a> {
-    Event { attribute: Attribute<'a>, whole: &'a RawValue, data: Option<&'a RawValue> },
-    Webhook { sender: Option<&'a str>, kind: Option<&'a str>, payload: &'a RawValue },
+    /// Its attributes are read when the first filter asks for one.
+    Event {
+        attributes: OnceCell<Attributes<'a>>,
+        whole: &'a RawValue,
+        data: Option<&'a RawValue>,
+    },
+    Webhook {
+        sender: Option<&'a str>,
+        kind: Option<&'a str>,
+        payload: &'a RawValue,
+    },
 }
 
-/// A context attribute by its name, in the canonical string form of its type (CloudEvents 1.0.2, "Type System").
-pub type Attribute<'a> = &'a dyn Fn(&str) -> Option<Cow<'a, str>>;
-
 impl<'a> Facts<'a> {
-    /// An event: its attributes, the whole of it in the JSON format, and its `data`.
-    pub fn event(attribute: Attribute<'a>, whole: &'a RawValue, data: Option<&'a RawValue>) -> Self {
-        Self { source: Source::Event { attribute, whole, data }, document: OnceCell::new() }
+    /// An event: the whole of it in the JSON format, and its `data`.
+    pub fn event(whole: &'a RawValue, data: Option<&'a RawValue>) -> Self {
+        Self { source: Source::Event { attributes: OnceCell::new(), whole, data }, document: OnceCell::new() }
     }
 
     /// A webhook: its sender's name, the event's type ([`crate::sender::kind`]), and its payload.
@@ -96,7 +103,9 @@ impl<'a> Facts<'a> {
     /// What a filter compares, as text; `None` if there is no such thing, or if it has none, as an object.
     pub(super) fn text(&self, name: &Name) -> Option<Cow<'a, str>> {
         match (name, &self.source) {
-            (Name::Attribute(name), Source::Event { attribute, .. }) => attribute(name),
+            (Name::Attribute(name), Source::Event { attributes, whole, .. }) => {
+                attributes.get_or_init(|| Attributes::of(whole)).get(name)
+            }
             (Name::Attribute(name), Source::Webhook { sender, kind, .. }) => match name.as_str() {
                 "sender" => sender.map(Cow::Borrowed),
                 _ => kind.map(Cow::Borrowed),

@@ -10,6 +10,8 @@ mod pointer;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use crate::delivery::{Payload, Start};
@@ -20,7 +22,7 @@ use filter::Filter;
 use param::Param;
 use place::Place;
 
-pub use facts::{Attribute, Facts, Incoming};
+pub use facts::{Facts, Incoming};
 pub use param::TooLarge;
 pub use place::TableError;
 
@@ -108,9 +110,13 @@ impl Route {
         &self.workflow
     }
 
-    /// How many routes above it in the table start the same workflow: what keeps two of them apart that match the same.
-    pub fn nth(&self) -> usize {
-        self.nth
+    /// What is its own among the routes of its table: the workflow, and which of its routes this is, if it isn't the
+    /// first. No workflow has a `#` in its name.
+    pub fn name(&self) -> Cow<'_, str> {
+        match self.nth {
+            0 => Cow::Borrowed(self.workflow.as_str()),
+            nth => Cow::Owned(format!("{}#{nth}", self.workflow.as_str())),
+        }
     }
 
     /// Is this for it?

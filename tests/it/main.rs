@@ -11,6 +11,8 @@
 )]
 
 mod anything;
+mod batches;
+mod brokers;
 mod callbacks;
 mod contract;
 mod cost;
@@ -31,6 +33,7 @@ mod operations;
 mod operator;
 mod preferences;
 mod refusals;
+mod routed;
 mod routes;
 mod senders;
 mod store_faults;

@@ -76,7 +76,7 @@ fn wrong_content_types_are_415_with_accept_post() {
             "application/x-www-form-urlencoded",
             "json",
             "application/json; charset=utf-16",
-            "application/cloudevents-batch+json",
+            "application/cloudevents-batch+json; charset=utf-16",
             "application/cloudevents+avro",
             "application/jsonx",
         ] {
@@ -86,7 +86,7 @@ fn wrong_content_types_are_415_with_accept_post() {
             let problem = reply.problem(415, "unsupported-media-type");
             assert_eq!(problem["field"], "Content-Type");
             let accepted = if uri.contains("event") {
-                "application/cloudevents+json, application/json"
+                "application/cloudevents+json, application/cloudevents-batch+json, application/json"
             } else {
                 "application/json"
             };

@@ -100,8 +100,7 @@ fn an_event_starts_its_workflow_by_the_prefix_of_its_type() {
     let table = Table::parse(&example()).unwrap();
     let whole =
         raw(r#"{"specversion":"1.0","id":"1","source":"/s","type":"com.example.order.paid","data":{"id":7.10}}"#);
-    let attribute = |name: &str| (name == "type").then_some(Cow::Borrowed("com.example.order.paid"));
-    let facts = Facts::event(&attribute, whole, None);
+    let facts = Facts::event(whole, None);
     let routes: Vec<_> = table.matching(&facts).collect();
     assert_eq!(routes.len(), 1);
     let start = start(routes[0], &facts, whole);

@@ -60,16 +60,19 @@ pub fn read_found(mark: &str, answer: Response<Vec<u8>>, now: Timestamp) -> Find
 
 /// What the answer to a submit means: a 2xx counts only with a WorkflowRun in it, for a login page is a 200 too.
 fn read_submit(answer: Response<Vec<u8>>, now: Timestamp) -> Verdict {
-    judge(answer, now, |body| {
-        #[derive(Deserialize)]
-        struct WorkflowRun<'a> {
-            #[serde(borrow)]
-            id: &'a RawValue,
-        }
-        let run = json::object(body).ok().map(RawValue::get);
-        run.and_then(|run| serde_json::from_str::<WorkflowRun<'_>>(run).ok())
-            .is_some_and(|run| json::text(run.id).is_some_and(|id| !id.is_empty()))
-    })
+    judge(answer, now, |body| run_id(body).is_some())
+}
+
+/// The id of the WorkflowRun that this is, if it is one.
+pub fn run_id(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct WorkflowRun<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let run = json::object(body).ok()?;
+    let run: WorkflowRun<'_> = serde_json::from_str(run.get()).ok()?;
+    json::text(run.id).filter(|id| !id.is_empty())
 }
 
 /// What the answer to an event means: a 2xx counts when it is empty, as the engine's is, or JSON.

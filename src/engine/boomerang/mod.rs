@@ -4,7 +4,7 @@
 mod answer;
 mod request;
 
-pub use answer::{Reader, read_found, reader};
+pub use answer::{Reader, read_found, reader, run_id};
 pub use request::{RequestError, bring, find};
 
 /// The label by which the run of a delivery is found again.
