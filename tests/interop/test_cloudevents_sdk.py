@@ -1,13 +1,16 @@
-"""The official Python SDK sends events; what the engine received is compared field by field."""
+"""The official SDKs for Python and JavaScript send events; what the engine received is compared field by field."""
 
 import base64
 import json
+import pathlib
+import subprocess
 import uuid
 from datetime import datetime, timezone
 
 import pytest
 import requests
-from cloudevents.core.bindings.http import to_binary_event, to_structured_event
+from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_structured_event
+from cloudevents.core.v03.event import CloudEvent as CloudEvent03
 from cloudevents.core.v1.event import CloudEvent
 
 ATTRIBUTES = {
@@ -19,11 +22,44 @@ ATTRIBUTES = {
     "datacontenttype": "application/json",
     "comexampleextension1": "value € 😀",
 }
+BATCH = {"content-type": "application/cloudevents-batch+json"}
+JAVASCRIPT = pathlib.Path(__file__).with_name("cloudevents.mjs")
 
 
 def attributes(**others) -> dict:
     """Those of an event that was never sent before."""
     return {"id": f"A234-1234 €😀 \"quoted\" 100% {uuid.uuid4()}", **ATTRIBUTES, **others}
+
+
+def python(mode):
+    def encode(*events):
+        encode = {"binary": to_binary_event}.get(mode, to_structured_event)
+        make = {"1.0": CloudEvent, "0.3": CloudEvent03}
+        messages = [encode(make[made["specversion"]](dict(made), data)) for made, data in events]
+        if mode == "batch":
+            return HTTPMessage(BATCH, b"[" + b",".join(message.body for message in messages) + b"]")
+        return messages[0]
+
+    return encode
+
+
+def javascript(mode):
+    def encode(*events):
+        made = []
+        for event, data in events:
+            event = {**event, "time": event["time"].isoformat()}
+            made.append(event | ({"bytes": base64.b64encode(data).decode()} if isinstance(data, bytes) else {"data": data}))
+        wish = json.dumps({"mode": mode, "events": made})
+        out = subprocess.run(["node", JAVASCRIPT], input=wish.encode(), stdout=subprocess.PIPE, check=True, timeout=60)
+        message = json.loads(out.stdout)
+        return HTTPMessage(message["headers"], base64.b64decode(message["body"]))
+
+    return encode
+
+
+SDKS = {f"{sdk.__name__}, {mode}": sdk(mode) for sdk in (python, javascript) for mode in ("structured", "binary")}
+each = pytest.mark.parametrize("encode", SDKS.values(), ids=SDKS)
+each_batch = pytest.mark.parametrize("encode", [python("batch"), javascript("batch")], ids=["python", "javascript"])
 
 
 def send(sluice, message, path="/api/v2/event"):
@@ -39,65 +75,135 @@ def assert_run(answer, workflow):
     assert len(run["labels"]["sluice.dev/delivery"]) == 52 and len(answer.headers["sluice-delivery"]) == 26
 
 
-@pytest.mark.parametrize("encode", [to_structured_event, to_binary_event])
+def assert_attributes(event: dict, sent: dict):
+    """All of them arrive, and nothing else does."""
+    for name, value in sent.items():
+        if name != "time":
+            assert event.pop(name) == value, name
+    assert datetime.fromisoformat(event.pop("time").replace("Z", "+00:00")) == sent["time"]
+    assert event == {}
+
+
+@each
 def test_a_json_event_arrives_whole(sluice, encode):
     data = {"number": 7, "text": "€😀", "nested": {"list": [1, None, True]}}
     sent_attributes = attributes()
-    assert_run(send(sluice, encode(CloudEvent(dict(sent_attributes), data))), "nightly")
+    assert_run(send(sluice, encode((sent_attributes, data))), "nightly")
 
     sent = sluice.only_sent()
     assert (sent["method"], sent["path"], sent["query"]) == ("POST", "/api/v1/workflow/nightly/submit", "start=false")
     params = sluice.params()
     event = params.pop("event")
-    for name, value in sent_attributes.items():
-        if name != "time":
-            assert event.pop(name) == value, name
-    assert datetime.fromisoformat(event.pop("time").replace("Z", "+00:00")) == ATTRIBUTES["time"]
-    assert event == {"data": data}
+    assert event.pop("data") == data
+    assert_attributes(event, sent_attributes)
     assert params == {"data": data, **data}
 
 
-@pytest.mark.parametrize("encode", [to_structured_event, to_binary_event])
+@each
 def test_text_data_is_a_string(sluice, encode):
-    event = CloudEvent(attributes(datacontenttype="text/plain"), "<a>€</a>")
-    assert_run(send(sluice, encode(event)), "nightly")
+    sent_attributes = attributes(datacontenttype="text/plain")
+    assert_run(send(sluice, encode((sent_attributes, "<a>€</a>"))), "nightly")
     params = sluice.params()
-    assert params["event"]["datacontenttype"] == "text/plain"
-    assert params["event"]["data"] == params["data"] == "<a>€</a>"
+    assert params["event"].pop("data") == params["data"] == "<a>€</a>"
+    assert_attributes(params["event"], sent_attributes)
 
 
-@pytest.mark.parametrize("encode", [to_structured_event, to_binary_event])
+@each
 def test_bytes_stay_base64(sluice, encode):
     data = bytes(range(256))
-    event = CloudEvent(attributes(datacontenttype="application/octet-stream"), data)
-    assert_run(send(sluice, encode(event)), "nightly")
+    sent_attributes = attributes(datacontenttype="application/octet-stream")
+    assert_run(send(sluice, encode((sent_attributes, data))), "nightly")
     params = sluice.params()
     assert "data" not in params["event"]
-    assert base64.b64decode(params["event"]["data_base64"]) == data
-    assert params["data"] == params["event"]["data_base64"]
+    assert base64.b64decode(params["data"]) == data
+    assert params["event"].pop("data_base64") == params["data"]
+    assert_attributes(params["event"], sent_attributes)
 
 
-@pytest.mark.parametrize("encode", [to_structured_event, to_binary_event])
+@each
+def test_an_event_of_0_3_passes_as_one(sluice, encode):
+    sent_attributes = attributes(specversion="0.3", schemaurl="https://example.com/schema")
+    assert_run(send(sluice, encode((sent_attributes, {"n": 1}))), "nightly")
+    params = sluice.params()
+    event = params["event"]
+    assert event.pop("data") == params["data"] == {"n": 1}
+    assert_attributes(event, sent_attributes)
+
+
+@each
 def test_ref_comes_before_the_subject(sluice, encode):
-    answer = send(sluice, encode(CloudEvent(attributes(), {})), "/api/v2/event?ref=other")
+    answer = send(sluice, encode((attributes(), {})), "/api/v2/event?ref=other")
     assert_run(answer, "other")
 
 
-@pytest.mark.parametrize("encode", [to_structured_event, to_binary_event])
-@pytest.mark.parametrize("again", [to_structured_event, to_binary_event])
+@each
+@pytest.mark.parametrize("again", SDKS.values(), ids=SDKS)
 def test_an_event_sent_again_starts_nothing(sluice, encode, again):
     sent = attributes()
-    first = send(sluice, encode(CloudEvent(dict(sent), {"n": 1})))
-    second = send(sluice, again(CloudEvent(dict(sent), {"n": 1})))
+    first = send(sluice, encode((sent, {"n": 1})))
+    second = send(sluice, again((sent, {"n": 1})))
     assert (first.headers["sluice-outcome"], second.headers["sluice-outcome"]) == ("delivered", "duplicate")
     assert (second.status_code, second.text) == (first.status_code, first.text)
     assert second.headers["sluice-delivery"] == first.headers["sluice-delivery"]
     sluice.only_sent()
 
 
+@each_batch
+def test_a_batch_is_several_events(sluice, encode):
+    sent = [(attributes(subject=f"/w{n}/t"), {"n": n}) for n in range(5)] + [(attributes(), bytes(range(256)))]
+    sent[5][0]["datacontenttype"] = "application/octet-stream"
+    answer = send(sluice, encode(*sent))
+    assert (answer.status_code, answer.headers["sluice-outcome"]) == (200, "delivered"), answer.text
+    listed = answer.json()["deliveries"]
+    assert [one["id"] for one in listed] == [event["id"] for event, _ in sent]
+    assert [one["workflow"] for one in listed] == ["w0", "w1", "w2", "w3", "w4", "nightly"]
+    assert len({one["run"] for one in listed}) == 6
+    received = {}
+    for request in sluice.sent():
+        params = {param["name"]: param["value"] for param in json.loads(request["body"])["params"]}
+        received[params["event"]["id"]] = params["event"]
+    for event, data in sent:
+        got = received.pop(event["id"])
+        if isinstance(data, bytes):
+            assert base64.b64decode(got.pop("data_base64")) == data
+        else:
+            assert got.pop("data") == data
+        assert_attributes(got, event)
+    assert received == {}
+    again = send(sluice, encode(*sent))
+    assert [one["outcome"] for one in again.json()["deliveries"]] == ["duplicate"] * 6
+    assert len(sluice.sent()) == 6
+
+
+@each_batch
+def test_five_hundred_with_three_that_are_invalid_start_nothing(sluice, encode):
+    sent = [(attributes(), {"n": n}) for n in range(500)]
+    good = encode(*sent)
+    events = json.loads(good.body)
+    events[7]["source"], events[77]["time"] = "", "yesterday"
+    del events[499]["type"]
+    answer = send(sluice, HTTPMessage(good.headers, json.dumps(events).encode()))
+    assert answer.status_code == 400
+    assert [(event["index"], event["field"]) for event in answer.json()["events"]] == [
+        (7, "source"), (77, "time"), (499, "type"),
+    ]
+    assert sluice.sent() == []
+
+    # Valid, and twice: 500 runs, once each, some of them by a drain if it takes long.
+    for _ in range(2):
+        answer = send(sluice, good)
+        assert answer.status_code in (200, 202), answer.text
+        assert len(answer.json()["deliveries"]) == 500
+    operator = {"authorization": "Bearer op3rator"}
+    while requests.post(f"{sluice.url}/api/v2/deliveries/drain", headers=operator, timeout=60).json()["pending"] != 0:
+        pass
+    started = [json.loads(request["body"])["params"][0]["value"]["id"] for request in sluice.sent() if request["method"] == "POST"]
+    assert len(started) == len(set(started)) == 500
+
+
 def test_an_event_without_a_workflow_is_refused(sluice):
     without = {name: value for name, value in attributes().items() if name != "subject"}
-    answer = send(sluice, to_binary_event(CloudEvent(without, {})))
+    answer = send(sluice, python("binary")((without, {})))
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
     assert json.loads(answer.text)["field"] == "ref"

@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod cloudevents_sdk;
 mod cost;
 mod double_click;
 mod engine_faults;
