@@ -117,7 +117,7 @@ async fn what_the_rust_sdk_sends_arrives_whole() {
     // What has no data has no content type either, so that only the structured forms say what they are.
     let params = send(&setup, Mode::Structured, &event("none", None)).await;
     assert_eq!(without_time(param(&params, "event").unwrap()), expected(Mode::Structured, "none", json!({})));
-    assert_eq!(param(&params, "data"), None);
+    assert_eq!(param(&params, "data"), Some(&Value::Null));
 }
 
 #[tokio::test(flavor = "multi_thread")]
