@@ -26,9 +26,12 @@ pub enum JsonError {
         /// What the parser says, with line and column.
         reason: String,
     },
-    /// Nested deeper than [`MAX_DEPTH`].
-    #[error("it nests deeper than {MAX_DEPTH} levels")]
-    TooDeep,
+    /// Nested deeper than [`MAX_DEPTH`], with what it is put into.
+    #[error("it nests deeper than {max} levels")]
+    TooDeep {
+        /// How many levels it may have.
+        max: usize,
+    },
     /// Valid JSON, but another type than an object.
     #[error("it is {found}, and must be a JSON object")]
     NotObject {
@@ -39,13 +42,22 @@ pub enum JsonError {
 
 /// One JSON value, checked and bounded; what is returned is the input without the white space around it.
 pub fn value(bytes: &[u8]) -> Result<&RawValue, JsonError> {
+    bounded(bytes, MAX_DEPTH)
+}
+
+/// The same for what will be a member's value of an object that is bounded too.
+pub fn inner(bytes: &[u8]) -> Result<&RawValue, JsonError> {
+    bounded(bytes, MAX_DEPTH.saturating_sub(1))
+}
+
+fn bounded(bytes: &[u8], max: usize) -> Result<&RawValue, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|e| JsonError::NotUtf8 { at: e.valid_up_to() })?;
     if text.trim().is_empty() {
         return Err(JsonError::Empty);
     }
     let raw: &RawValue = serde_json::from_str(text).map_err(syntax)?;
-    if depth(raw.get()) > MAX_DEPTH {
-        return Err(JsonError::TooDeep);
+    if depth(raw.get()) > max {
+        return Err(JsonError::TooDeep { max });
     }
     Ok(raw)
 }
@@ -154,8 +166,11 @@ mod tests {
     #[test]
     fn depth_is_bounded_and_strings_do_not_count() {
         assert!(value(nested(MAX_DEPTH).as_bytes()).is_ok());
-        assert_eq!(value(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err(), JsonError::TooDeep);
-        assert_eq!(value(nested(100_000).as_bytes()).unwrap_err(), JsonError::TooDeep);
+        let error = JsonError::TooDeep { max: MAX_DEPTH };
+        assert_eq!(value(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err(), error);
+        assert_eq!(value(nested(100_000).as_bytes()).unwrap_err(), error);
+        assert!(inner(nested(MAX_DEPTH - 1).as_bytes()).is_ok());
+        assert_eq!(inner(nested(MAX_DEPTH).as_bytes()).unwrap_err(), JsonError::TooDeep { max: MAX_DEPTH - 1 });
         assert_eq!(depth(r#"{"[[[\"[[[":"]]]\\"}"#), 1);
     }
 

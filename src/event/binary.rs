@@ -83,7 +83,8 @@ fn plain<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a
     // No content type: bytes of an unknown kind (RFC 9110, section 8.3).
     let Some(content_type) = content_type else { return Ok(base64(body)) };
     if content_type.is_json() {
-        return json::value(body).map(Data::Json).map_err(EventError::Data);
+        // It becomes a member of the event.
+        return json::inner(body).map(Data::Json).map_err(EventError::Data);
     }
     if content_type.is_binary() || !content_type.is_utf8() {
         return Ok(base64(body));
@@ -235,6 +236,20 @@ mod tests {
                 prop_assert!(!value.chars().any(char::is_control));
             }
         }
+    }
+
+    #[test]
+    fn what_is_taken_is_no_deeper_than_a_structured_event_may_be() {
+        let headers = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
+        let headers = headers.into_iter().map(|(n, v)| (n.parse().unwrap(), HeaderValue::from_static(v))).collect();
+        let media_type = MediaType::parse("application/json");
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let body = nested(json::MAX_DEPTH - 1);
+        let event = read(media_type.as_ref(), &headers, body.as_bytes()).unwrap();
+        assert!(super::super::structured::read(event.json.get().as_bytes()).is_ok());
+        let body = nested(json::MAX_DEPTH);
+        let error = read(media_type.as_ref(), &headers, body.as_bytes()).unwrap_err();
+        assert_eq!(error, EventError::Data(json::JsonError::TooDeep { max: json::MAX_DEPTH - 1 }));
     }
 
     #[test]
