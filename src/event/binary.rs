@@ -113,6 +113,7 @@ fn base64<'a>(body: &[u8]) -> Data<'a> {
 /// The `ce-` headers, decoded, by the names of the attributes.
 fn attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, EventError> {
     let mut attributes = BTreeMap::new();
+    let is_old = headers.get("ce-specversion").is_some_and(|value| decode(false, value).is_ok_and(|v| v == "0.3"));
     for (name, value) in headers {
         let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
         let rule = match name {
@@ -127,7 +128,8 @@ fn attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, EventErro
         if !rule.is_empty() {
             return Err(invalid(name, rule));
         }
-        let value = decode(name, value).map_err(|rule| invalid(name, rule))?;
+        let is_uri = name == "source" || name == if is_old { "schemaurl" } else { "dataschema" };
+        let value = decode(is_uri, value).map_err(|rule| invalid(name, rule))?;
         if attributes.insert(name.to_owned(), value).is_some() {
             return Err(EventError::Repeated { attribute: name.to_owned() });
         }
@@ -139,7 +141,7 @@ fn attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, EventErro
 ///
 /// 0.3 says less of it (blanks and quotes may stand as they are), and is read alike. The Go SDK encodes nothing: a URI of
 /// its own percent-encoding, `/a%20b`, would come out as one that is none, `/a b`. Then it is taken as it was sent.
-fn decode(name: &str, value: &HeaderValue) -> Result<String, &'static str> {
+fn decode(is_uri: bool, value: &HeaderValue) -> Result<String, &'static str> {
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| "must be UTF-8 (HTTP Protocol Binding 1.0.2, section 3.1.3.2)")?;
     let text = unquoted(text).map_or(Cow::Borrowed(text), Cow::Owned);
@@ -149,7 +151,6 @@ fn decode(name: &str, value: &HeaderValue) -> Result<String, &'static str> {
     if decoded.chars().any(char::is_control) {
         return Err("must not have control characters (CloudEvents 1.0.2, Type System)");
     }
-    let is_uri = matches!(name, "source" | "dataschema" | "schemaurl");
     let as_sent = is_uri && !is_uri_reference(&decoded) && is_uri_reference(&text);
     Ok(if as_sent { text.into_owned() } else { decoded.into_owned() })
 }
@@ -225,13 +226,13 @@ mod tests {
             // Section 3.1.3.2: space, double quote, percent, and all but printable ASCII are encoded.
             const ENCODED: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'%');
             let header = percent_encoding::utf8_percent_encode(&value, ENCODED).to_string();
-            prop_assert_eq!(decode("x", &HeaderValue::from_str(&header).unwrap()), Ok(value));
+            prop_assert_eq!(decode(false, &HeaderValue::from_str(&header).unwrap()), Ok(value));
         }
 
         #[test]
         fn any_header_is_read_or_refused(bytes in proptest::collection::vec(0x20_u8..=0xff, 0..40)) {
             if let Ok(header) = HeaderValue::from_bytes(&bytes)
-                && let Ok(value) = decode("x", &header)
+                && let Ok(value) = decode(false, &header)
             {
                 prop_assert!(!value.chars().any(char::is_control));
             }
@@ -270,11 +271,11 @@ mod tests {
             ("plain", "plain"),
             ("\"", "\""),
         ] {
-            assert_eq!(decode("x", &HeaderValue::from_bytes(header.as_bytes()).unwrap()).unwrap(), value, "{header}");
+            assert_eq!(decode(false, &HeaderValue::from_bytes(header.as_bytes()).unwrap()).unwrap(), value, "{header}");
         }
         for header in ["%C0%A0", "%ff", "%00", "a%0Ab"] {
-            assert!(decode("x", &HeaderValue::from_str(header).unwrap()).is_err(), "{header}");
+            assert!(decode(false, &HeaderValue::from_str(header).unwrap()).is_err(), "{header}");
         }
-        assert!(decode("x", &HeaderValue::from_bytes(b"a\xff").unwrap()).is_err(), "bytes that are no UTF-8");
+        assert!(decode(false, &HeaderValue::from_bytes(b"a\xff").unwrap()).is_err(), "bytes that are no UTF-8");
     }
 }

@@ -242,6 +242,17 @@ fn a_uri_in_a_header_is_one_also_from_who_encodes_nothing() {
     }
 }
 
+/// What is a URI in one version is an extension like any other in the other one.
+#[test]
+fn an_extension_is_decoded_whatever_its_name() {
+    for (version, name) in [("1.0", "schemaurl"), ("0.3", "dataschema")] {
+        let header = format!("ce-{name}");
+        let list =
+            [("ce-specversion", version), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"), (&header, "a%20b")];
+        assert_eq!(binary(&list, b"").unwrap().attribute(name).as_deref(), Some("a b"), "{name}");
+    }
+}
+
 #[test]
 fn events_of_64_kib_are_read() {
     let data = "x".repeat(64 * 1024);
