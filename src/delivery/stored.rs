@@ -145,6 +145,8 @@ impl Delivery<'_> {
         for (name, value) in stored.trace {
             if let (Some(name), Ok(value)) =
                 (TRACE.into_iter().find(|known| *known == name), HeaderValue::try_from(value))
+                // What isn't text is never written.
+                && value.to_str().is_ok()
             {
                 trace.append(name, value);
             }

@@ -66,6 +66,17 @@ proptest! {
 }
 
 #[test]
+fn a_trace_is_text_or_none() {
+    let stored = r#"{"v":1,"id":"01M85MNVRRNF3YKJSMZYXYD1X7","kind":"resolve","run":"r","topic":"t","status":"failed",
+        "trace":[["tracestate","é"],["tracestate","a=b"],["x","y"]],
+        "received":1,"since":1,"attempts":0,"heard":0,"history":[],"next":1,"sent":null}"#;
+    let read = Delivery::from_bytes(stored.as_bytes()).unwrap();
+    assert_eq!((read.trace.len(), &read.trace["tracestate"]), (1, &HeaderValue::from_static("a=b")));
+    let again = Delivery::from_bytes(&read.to_bytes().unwrap()).unwrap();
+    assert_eq!(again.trace, read.trace);
+}
+
+#[test]
 fn what_is_not_ours_is_an_error() {
     let delivery =
         sample(Work::Start(Start::new(WorkflowRef::parse("w").unwrap(), Payload::Webhook(raw(ODD)))), true, 6);
