@@ -3,6 +3,7 @@
 mod component;
 mod shell;
 mod test;
+mod tool;
 mod up;
 
 use std::process::ExitCode;

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::component;
-use crate::shell::{apt_install, cargo, command, has, output, quiet, run as run_command, target};
+use crate::shell::{apt_install, cargo, command, has, quiet, run as run_command, target};
+use crate::tool::tool;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
@@ -110,13 +111,6 @@ fn once(made: &Path, from: &[PathBuf], make: impl FnOnce() -> Result<()>) -> Res
 
 /// Licences, sources and banned crates. Advisories want the network at each run, and are no matter of a change.
 fn deny() -> Result<()> {
-    const VERSION: &str = "0.20.2";
-    let tools = std::path::absolute(target())?.join("tools");
-    let deny = tools.join("bin/cargo-deny");
-    let there = output(&mut command(&deny, ["--version"])).is_ok_and(|version| version.ends_with(VERSION));
-    if !there {
-        println!("installing cargo-deny, which takes minutes the first time");
-        run_command(cargo(["install", "-q", "cargo-deny", "--locked", "--version", VERSION, "--root"]).arg(&tools))?;
-    }
+    let deny = tool("cargo-deny", "0.20.2")?;
     run_command(&mut command(&deny, ["check", "bans", "licenses", "sources"]))
 }
