@@ -1,6 +1,7 @@
-//! HTTP: method and path → one enum ([`route`]), refusals → one table ([`problem`]), answers.
+//! HTTP: method and path → one enum ([`route`]), the [`query`], refusals → one table ([`problem`]), answers.
 
 pub mod problem;
+pub mod query;
 pub mod route;
 
 mod auth;
@@ -15,7 +16,6 @@ mod log;
 mod operator;
 mod page;
 mod prefer;
-mod query;
 mod several;
 mod webhook;
 

@@ -12,18 +12,18 @@ const NAMES: [&str; 4] = ["ref", "topic", "status", "access_token"];
 
 /// A decoded query.
 #[derive(Debug)]
-pub(super) struct Query(Vec<(String, String)>);
+pub struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Decodes `application/x-www-form-urlencoded` pairs (WHATWG URL, section 5.1), but refuses what isn't UTF-8.
-    pub(super) fn parse(query: Option<&str>) -> Result<Self, Problem> {
+    pub fn parse(query: Option<&str>) -> Result<Self, Problem> {
         pairs(query.unwrap_or_default().split('&'))
     }
 
     /// As [`parse`](Self::parse), and takes the spelling of the contract's published reference too:
     /// `ref=R,topic=T,status=S`, only where no `&` is in the query and `topic` would otherwise be missing. A comma
     /// parts two pairs where a known name and `=` follow, so that a topic may have commas.
-    pub(super) fn parse_callback(query: Option<&str>) -> Result<Self, Problem> {
+    pub fn parse_callback(query: Option<&str>) -> Result<Self, Problem> {
         let query = query.unwrap_or_default();
         let plain = pairs(query.split('&'))?;
         if query.contains('&') || plain.0.iter().any(|(name, _)| name == "topic") {
@@ -41,7 +41,7 @@ impl Query {
     }
 
     /// A parameter that may be there once.
-    pub(super) fn one(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+    pub fn one(&self, name: &'static str) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(had, _)| had == name).map(|(_, value)| value.as_str());
         let value = values.next();
         match values.next() {
@@ -59,7 +59,7 @@ impl Query {
     }
 
     /// `ref`, a run.
-    pub(super) fn run(&self) -> Result<RunRef, Problem> {
+    pub fn run(&self) -> Result<RunRef, Problem> {
         let text = self.one("ref")?.ok_or_else(|| missing("ref", "the id of the WorkflowRun"))?;
         RunRef::parse(text).map_err(|e| unusable("ref", e))
     }
@@ -86,7 +86,7 @@ impl Query {
     }
 
     /// `topic`.
-    pub(super) fn topic(&self) -> Result<Topic, Problem> {
+    pub fn topic(&self) -> Result<Topic, Problem> {
         let text = self.one("topic")?.ok_or_else(|| missing("topic", "what the task of the run waits for"))?;
         Topic::parse(text).map_err(|e| unusable("topic", e))
     }

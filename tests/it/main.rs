@@ -26,6 +26,7 @@ mod fake;
 mod handshake;
 mod hints;
 mod interleavings;
+mod laws;
 mod layering;
 mod links;
 mod manners;

@@ -1,0 +1,63 @@
+//! A descriptor that is taken says the same when it is written and read again, and lets nobody in without the secret.
+
+use std::sync::LazyLock;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sluice::secret::Secret;
+use sluice::sender::{Descriptor, Grammar, Parts, Place, Source, Template, verify};
+use sluice::time::Timestamp;
+
+/// A secret of each form.
+static SECRETS: LazyLock<[Secret; 4]> = LazyLock::new(|| {
+    [
+        "a secret that nobody guesses",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "6a7b8c9d6a7b8c9d6a7b8c9d6a7b8c9d",
+        "whpk_iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=",
+    ]
+    .map(Secret::new)
+});
+
+pub fn law(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(template) = Template::try_from(text.to_owned()) {
+        assert_eq!(template.to_string(), text);
+        assert_eq!(Template::try_from(template.to_string()).as_ref(), Ok(&template));
+    }
+    let Ok(descriptor) = Descriptor::parse(text) else { return };
+    let written = serde_json::to_string(&descriptor).expect("JSON");
+    assert_eq!(Descriptor::parse(&written).as_ref(), Ok(&descriptor));
+    assert!(!descriptor.id_is_covered() || descriptor.id.is_some());
+    is_shut(&descriptor);
+}
+
+fn is_shut(descriptor: &Descriptor) {
+    let mut headers = HeaderMap::new();
+    let mut set = |name: &str, value: &str| {
+        let name = HeaderName::try_from(name).expect("a header's name");
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.entry(name).or_insert(value);
+        }
+    };
+    let from = descriptor.timestamp.as_ref().map(|dated| &dated.from);
+    if let Some(Place::Header(name)) = from {
+        set(name, "1");
+    }
+    if let Some(Source::Header(name)) = &descriptor.id {
+        // No secret ends so, whatever a descriptor takes for its prefix.
+        set(name, "!");
+    }
+    let signature = format!("{}{}", descriptor.prefix, "0".repeat(64));
+    let value = match (&descriptor.grammar, from) {
+        (Grammar::Pairs { separator, signature: name }, Some(Place::Field(field))) => {
+            format!("{field}=1{separator}{name}={signature}")
+        }
+        (Grammar::Pairs { signature: name, .. }, _) => format!("{name}={signature}"),
+        _ => signature,
+    };
+    for name in &descriptor.headers {
+        set(name, &value);
+    }
+    let parts = Parts { headers: &headers, url: "https://a/b?c", body: br#"{"t":1}"# };
+    assert!(verify(descriptor, SECRETS.as_slice(), parts, Timestamp(1_000)).is_err());
+}

@@ -1,0 +1,23 @@
+//! Public keys, in each grammar: slower than the others, so on their own.
+
+use std::sync::LazyLock;
+
+use sluice::sender::Algorithm;
+
+use super::support::signing::{self, Scheme};
+
+static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
+    signing::schemes(
+        |descriptor| descriptor.algorithm == Algorithm::Ed25519,
+        &[
+            r#"{"algorithm":"ed25519","headers":["x-signature-ed25519"],"signed":"{timestamp}{body}",
+                "secret":{"encoding":"hex"},"timestamp":{"from":{"header":"x-signature-timestamp"}}}"#,
+            r#"{"algorithm":"ed25519","headers":["x"],"grammar":{"pairs":{"separator":",","signature":"s"}},
+                "secret":{"encoding":"base64"}}"#,
+        ],
+    )
+});
+
+pub fn law(data: &[u8]) {
+    signing::law(&SCHEMES, data);
+}

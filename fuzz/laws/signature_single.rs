@@ -1,0 +1,23 @@
+//! A header of one signature, or of a token.
+
+use std::sync::LazyLock;
+
+use sluice::sender::{Algorithm, Grammar};
+
+use super::support::signing::{self, Scheme};
+
+static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
+    signing::schemes(
+        |descriptor| descriptor.grammar == Grammar::Single && descriptor.algorithm != Algorithm::Ed25519,
+        &[
+            r#"{"algorithm":"hmac-sha512","encoding":"base64","headers":["x-a","x-b"],"prefix":"sha512 = ",
+                "signed":"{timestamp}\n{id}\n{url}\n{body}{{}}","secret":{"encoding":"hex","prefix":"k_"},
+                "timestamp":{"from":{"header":"x-t"},"unit":"milliseconds","tolerance":1},"id":{"header":"x-i"}}"#,
+            r#"{"algorithm":"token","headers":["x-token"],"prefix":"Bearer ","secret":{"prefix":"t_"}}"#,
+        ],
+    )
+});
+
+pub fn law(data: &[u8]) {
+    signing::law(&SCHEMES, data);
+}

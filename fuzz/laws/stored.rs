@@ -1,0 +1,127 @@
+//! What is stored comes back, all of it; and a delivery that was stored is brought to the engine as it would have been.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderValue};
+use serde_json::value::RawValue;
+use sluice::callback::{Callback, Record, Status};
+use sluice::delivery::{Attempt, Claimed, Delivery, DeliveryId, Done, Key, Payload, Start, Trigger, Work};
+use sluice::engine::{EngineUrl, boomerang};
+use sluice::event;
+use sluice::json;
+use sluice::reference::{RunRef, Topic, WorkflowRef};
+use sluice::time::Timestamp;
+
+use super::support::lines;
+
+pub fn law(data: &[u8]) {
+    any(data);
+    let [numbers, reference, topic, trace, payload] = lines(data);
+    if let Some(delivery) = made(numbers, [reference, topic, trace], payload) {
+        comes_back(&delivery);
+        if let Work::Resolve(callback) = &delivery.work {
+            let record = Record::pending(delivery.id, callback, delivery.received);
+            let read = same(&record, Record::to_bytes, |bytes| Record::from_bytes(bytes).ok());
+            let read = read.callback().expect("the callback");
+            assert_eq!((read.digest(), Key::callback(&read)), (callback.digest(), Key::callback(callback)));
+        }
+        let done = Done::delivered(delivery.id, topic_of(topic), payload, delivery.received);
+        let read = same(&done, Done::to_bytes, |bytes| Done::from_bytes(bytes).ok());
+        let kept = json::object(payload).ok().map(|run| run.get());
+        assert_eq!(read.body.as_deref().map(|run| run.get()), kept);
+    }
+}
+
+/// Any bytes are a record or none.
+fn any(data: &[u8]) {
+    if let Ok(delivery) = Delivery::from_bytes(data) {
+        comes_back(&delivery);
+    }
+    if let Ok(done) = Done::from_bytes(data) {
+        same(&done, Done::to_bytes, |bytes| Done::from_bytes(bytes).ok());
+    }
+    if let Ok(record) = Record::from_bytes(data) {
+        let read = same(&record, Record::to_bytes, |bytes| Record::from_bytes(bytes).ok());
+        assert_eq!(read.callback().map(|callback| callback.digest()), record.callback().map(|c| c.digest()));
+    }
+}
+
+fn comes_back(delivery: &Delivery<'_>) {
+    let bytes = delivery.to_bytes().expect("a stored form");
+    let read = Delivery::from_bytes(&bytes).expect("a delivery");
+    // `Debug` shows raw JSON as it is.
+    assert_eq!(format!("{read:?}"), format!("{delivery:?}"));
+    assert_eq!(read.to_bytes().as_ref(), Ok(&bytes));
+    let engine = EngineUrl::parse("http://engine:8080").expect("a URL");
+    let request = |delivery: &Delivery<'_>| boomerang::bring(&engine, true, delivery).expect("a request");
+    let (request, again) = (request(delivery), request(&read));
+    assert_eq!((request.method(), request.uri()), (again.method(), again.uri()));
+    assert_eq!((request.headers(), request.body()), (again.headers(), again.body()));
+    assert_eq!(request.uri().path().split('/').count(), 6, "a reference is one segment");
+    assert!(json::object(request.body()).is_ok() || deep(delivery));
+}
+
+/// The engine's request nests it in an object, an array and an object.
+fn deep(delivery: &Delivery<'_>) -> bool {
+    let payload = match &delivery.work {
+        Work::Start(Start { payload: Payload::Webhook(whole) | Payload::Event { whole, .. }, .. }) => Some(whole),
+        Work::Resolve(callback) => callback.payload.as_ref(),
+    };
+    payload.is_some_and(|payload| json::value(format!("[[[{payload}]]]").as_bytes()).is_err())
+}
+
+/// What is written of a record is read the same.
+fn same<T: std::fmt::Debug, E: std::fmt::Debug>(
+    record: &T,
+    write: impl FnOnce(&T) -> Result<Vec<u8>, E>,
+    read: impl FnOnce(&[u8]) -> Option<T>,
+) -> T {
+    let read = read(&write(record).expect("a stored form")).expect("a record");
+    assert_eq!(format!("{read:?}"), format!("{record:?}"));
+    read
+}
+
+/// A delivery of these parts, where they can be one.
+fn made<'a>(numbers: &[u8], [reference, topic, trace]: [&[u8]; 3], payload: &'a [u8]) -> Option<Delivery<'a>> {
+    let reference = std::str::from_utf8(reference).ok()?;
+    let number = numbers.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    let work = if numbers.starts_with(b"r") {
+        let payload = if payload.is_empty() { None } else { Some(Cow::Borrowed(json::object(payload).ok()?)) };
+        let topic = Topic::parse(std::str::from_utf8(topic).ok()?).ok()?;
+        let status = if number % 2 == 0 { Status::Succeeded } else { Status::Failed };
+        Work::Resolve(Callback { run: RunRef::parse(reference).ok()?, topic, status, payload })
+    } else {
+        let payload = match numbers.starts_with(b"e") {
+            true => event::read_structured(payload).ok()?.into(),
+            false => Payload::Webhook(Cow::Borrowed(json::object(payload).ok()?)),
+        };
+        // What a route adds.
+        let (trigger, params) = match number % 4 {
+            0 => (Trigger::Github, vec![(topic_of(topic).to_owned(), Cow::Borrowed(RawValue::NULL))]),
+            _ if numbers.starts_with(b"e") => (Trigger::Event, Vec::new()),
+            _ => (Trigger::Webhook, Vec::new()),
+        };
+        Work::Start(Start { workflow: WorkflowRef::parse(reference).ok()?, payload, trigger, params })
+    };
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_bytes(trace)
+        && value.to_str().is_ok()
+    {
+        headers.append("traceparent", value);
+    }
+    let now = Timestamp(number >> 16);
+    let mut delivery = Delivery::new(DeliveryId::new(now, number.into()), work, headers, now);
+    (delivery.attempts, delivery.heard, delivery.since) = (7, 5, Timestamp(number / 2));
+    delivery.next_attempt = Timestamp(number / 3);
+    if number % 3 == 0 {
+        let key = Key::event(topic_of(topic), "id", reference);
+        delivery.key = Some(Claimed { key, window: number, copy: number % 2 == 0 });
+        delivery.history = vec![Attempt { at: Timestamp(number), failure: topic_of(topic).to_owned() }];
+        delivery.sent = Some(Timestamp(number));
+    }
+    Some(delivery)
+}
+
+fn topic_of(topic: &[u8]) -> &str {
+    std::str::from_utf8(topic).unwrap_or_default()
+}

@@ -1,0 +1,288 @@
+//! Signatures, made as the vendors' pages say and not by the code that is tried: a request is let in if it holds the right
+//! one for its own bytes, and only then.
+
+mod judge;
+
+use std::borrow::Cow;
+
+use data_encoding::{BASE64, HEXLOWER};
+use ed25519_dalek::{Signer, SigningKey};
+use hmac::{EagerHash, Hmac, KeyInit, Mac};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha512};
+use sluice::secret::Secret;
+use sluice::sender::{
+    Algorithm, Dated, Descriptor, Encoding, Grammar, KeyEncoding, Mark, PRESETS, Part, Parts, Place, Source, Unit,
+    Verified, VerifyError, verify,
+};
+use sluice::time::Timestamp;
+
+use super::{choose, lines};
+
+/// When all of it comes, in seconds.
+const NOW: u64 = 1_700_000_000;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A way to sign, and what signs.
+pub(crate) struct Scheme {
+    descriptor: Descriptor,
+    key: [u8; 32],
+    /// The same key, where the other half of it is public.
+    private: SigningKey,
+    /// Another secret of its form, then the one that signs; of public keys, which take their time, this one alone.
+    secrets: Vec<Secret>,
+}
+
+/// The ways of the presets that fit, and others.
+pub(crate) fn schemes(fits: fn(&Descriptor) -> bool, others: &[&str]) -> Vec<Scheme> {
+    let others = others.iter().map(|json| Descriptor::parse(json).expect("a descriptor"));
+    let all = PRESETS.iter().flat_map(|preset| preset.descriptors()).chain(others);
+    all.filter(fits).map(Scheme::new).collect()
+}
+
+impl Scheme {
+    fn new(descriptor: Descriptor) -> Self {
+        let key = *b"nobody guesses this: 32 bytes :)";
+        let text = |key: [u8; 32]| {
+            let public = SigningKey::from_bytes(&key).verifying_key().to_bytes();
+            let key = if descriptor.algorithm == Algorithm::Ed25519 { public } else { key };
+            let text = match descriptor.secret.encoding {
+                KeyEncoding::Raw => String::from_utf8(key.to_vec()).unwrap(),
+                KeyEncoding::Hex => HEXLOWER.encode(&key),
+                KeyEncoding::Base64 => BASE64.encode(&key),
+            };
+            Secret::new(&format!("{}{text}", descriptor.secret.prefix))
+        };
+        let mut secrets = vec![text(key)];
+        if descriptor.algorithm != Algorithm::Ed25519 {
+            secrets.insert(0, text(*b"another one, to be tried before."));
+        }
+        Self { descriptor, key, private: SigningKey::from_bytes(&key), secrets }
+    }
+
+    /// The signature's text. A token is one of nothing.
+    fn sign(&self, message: &[u8]) -> String {
+        fn mac<D: EagerHash>(key: &[u8], message: &[u8]) -> Vec<u8> {
+            let mut mac = <Hmac<D> as KeyInit>::new_from_slice(key).unwrap();
+            mac.update(message);
+            mac.finalize().into_bytes().to_vec()
+        }
+        let bytes = match self.descriptor.algorithm {
+            Algorithm::HmacSha1 => mac::<Sha1>(&self.key, message),
+            Algorithm::HmacSha256 => mac::<Sha256>(&self.key, message),
+            Algorithm::HmacSha512 => mac::<Sha512>(&self.key, message),
+            Algorithm::Ed25519 => self.private.sign(message).to_bytes().to_vec(),
+            Algorithm::Token => return String::from_utf8(self.key.to_vec()).unwrap(),
+        };
+        match self.descriptor.encoding {
+            Encoding::Hex => HEXLOWER.encode(&bytes),
+            Encoding::Base64 => BASE64.encode(&bytes),
+        }
+    }
+
+    fn is_token(&self) -> bool {
+        self.descriptor.algorithm == Algorithm::Token
+    }
+}
+
+/// A request's parts, before they are one.
+#[derive(Clone)]
+struct Sent<'a> {
+    /// The signature's header; `$` in it is the right signature.
+    value: Cow<'a, [u8]>,
+    id: Cow<'a, [u8]>,
+    timestamp: Cow<'a, [u8]>,
+    url: String,
+    content_type: &'static str,
+    body: Cow<'a, [u8]>,
+}
+
+/// Six bytes choose: a scheme, what is done, how many seconds from now (two), and where a bit is flipped (two). Then
+/// lines: header's value, id, timestamp, URL; the rest is the body.
+pub(crate) fn law(schemes: &[Scheme], data: &[u8]) {
+    let Some((&[scheme, way, seconds @ .., high, low], rest)) = data.split_first_chunk::<6>() else { return };
+    let scheme = choose(schemes, scheme);
+    let [value, id, timestamp, url, body] = lines(rest).map(Cow::Borrowed);
+    // `$` in a URL is the body's digest (Twilio).
+    let url = String::from_utf8_lossy(&url).replace('$', &HEXLOWER.encode(&Sha256::digest(&body)));
+    let age = i16::from_be_bytes(seconds);
+    let mut sent = Sent { value, id, timestamp, url, content_type: FORM, body };
+    match choose(b"gdbsti", way) {
+        b'g' => {
+            sent.content_type = ["application/json", FORM][usize::from(age % 2 == 0)];
+            as_given(scheme, sent, false);
+        }
+        b'd' => as_given(scheme, sent, true),
+        way => signed(scheme, sent, age.into(), *way, u16::from_be_bytes([high, low])),
+    }
+}
+
+/// Let in if the right signature is where the grammar wants it, and only then.
+fn as_given(scheme: &Scheme, mut sent: Sent<'_>, doubled: bool) {
+    let right = |sent: &Sent<'_>| scheme.sign(&message(scheme, sent, sent.timestamp.trim_ascii()));
+    let mut signature = None;
+    if sent.value.contains(&b'$') {
+        let right = signature.insert(right(&sent));
+        sent.value = sent.value.split(|byte| *byte == b'$').collect::<Vec<_>>().join(right.as_bytes()).into();
+    }
+    let Some(mut headers) = headers(scheme, &sent) else { return };
+    if doubled {
+        let name = scheme.descriptor.headers[0].as_str();
+        headers.append(HeaderName::try_from(name).unwrap(), headers[name].clone());
+    }
+    let verified = ask(scheme, &sent, &headers);
+    if signature.is_none() && verified.is_err() {
+        return;
+    }
+    // Without `$` it may be there all the same: the fuzzer sees what is compared.
+    let right = signature.unwrap_or_else(|| right(&sent));
+    let expected = if doubled { Some(false) } else { judge::is_right(scheme, &sent, &right) };
+    match verified {
+        Ok(verified) => {
+            assert_ne!(expected, Some(false), "let in without the right signature");
+            assert_eq!(verified.secret + 1, scheme.secrets.len());
+            match verified.mark {
+                Mark::Id(id) => assert!(scheme.descriptor.id_is_covered() && verified.id == Some(id)),
+                Mark::Digest(digest) if scheme.descriptor.signed.has(&Part::Params) => assert_eq!(digest.len(), 64),
+                Mark::Digest(digest) => assert_eq!(digest, HEXLOWER.encode(&Sha256::digest(&sent.body))),
+            }
+        }
+        Err(error) => assert_ne!(expected, Some(true), "rightly signed: {error}"),
+    }
+}
+
+/// What is signed by the rules is let in while it is fresh; and not with one bit of what is signed flipped.
+fn signed(scheme: &Scheme, sent: Sent<'_>, age: i64, way: u8, at: u16) {
+    let descriptor = &scheme.descriptor;
+    let id = judge::text(&sent.id).unwrap_or("id").as_bytes().to_vec();
+    let mut sent = Sent { id: id.into(), ..sent };
+    if let Some(Dated { from, unit, .. }) = &descriptor.timestamp {
+        let then = NOW.saturating_add_signed(age);
+        let timestamp = match unit {
+            Unit::Seconds => then.to_string(),
+            Unit::Milliseconds => (then * 1_000).to_string(),
+            Unit::Rfc3339 => Timestamp(then * 1_000).rfc3339(),
+        };
+        if let Place::Pointer(pointer) = from {
+            let rest = serde_json::to_string(&String::from_utf8_lossy(&sent.body)).unwrap();
+            let name = pointer.trim_start_matches('/');
+            sent.body = format!(r#"{{"{name}":{timestamp},"rest":{rest}}}"#).into_bytes().into();
+        }
+        sent.timestamp = timestamp.into_bytes().into();
+    }
+    if descriptor.signed.has(&Part::Params) && !judge::is_covered(&sent) {
+        (sent.url, sent.body) = ("https://gate.example/?a=b".to_owned(), b"a=b&c"[..].into());
+    }
+    let signature = scheme.sign(&message(scheme, &sent, &sent.timestamp));
+    sent.value = whole(scheme, &sent, &signature).into();
+
+    let verified = ask(scheme, &sent, &headers(scheme, &sent).expect("headers"));
+    match descriptor.timestamp.as_ref().map(|dated| dated.tolerance) {
+        Some(tolerance) if age.unsigned_abs() > tolerance.into() => {
+            let error = if age < 0 { VerifyError::TooOld { tolerance } } else { VerifyError::TooNew { tolerance } };
+            assert_eq!(verified, Err(error));
+            return;
+        }
+        _ => assert_eq!(verified.expect("rightly signed").secret + 1, scheme.secrets.len()),
+    }
+
+    let Some(flipped) = flipped(scheme, &sent, &signature, way, at) else { return };
+    if let Some(headers) = headers(scheme, &flipped) {
+        assert!(ask(scheme, &flipped, &headers).is_err(), "let in with a flipped bit");
+    }
+}
+
+/// The same with one bit flipped; `None` where that is the same message, or isn't signed.
+fn flipped<'a>(scheme: &Scheme, sent: &Sent<'a>, signature: &str, way: u8, at: u16) -> Option<Sent<'a>> {
+    let signs = |part| scheme.descriptor.signed.has(&part) && !scheme.is_token();
+    let flip = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let nth = usize::from(at) % (bytes.len().max(1) * 8);
+        *bytes.get_mut(nth / 8)? ^= 1 << (nth % 8);
+        Some(bytes)
+    };
+    let mut flipped = sent.clone();
+    match way {
+        b's' => {
+            let other = String::from_utf8(flip(signature.as_bytes())?).ok()?;
+            let is_hex = !scheme.is_token() && scheme.descriptor.encoding == Encoding::Hex;
+            if is_hex && other.eq_ignore_ascii_case(signature) {
+                return None;
+            }
+            flipped.value = whole(scheme, sent, &other).into();
+        }
+        b't' if signs(Part::Timestamp) => {
+            flipped.timestamp = flip(&sent.timestamp)?.into();
+            flipped.value = whole(scheme, &flipped, signature).into();
+        }
+        b'i' if signs(Part::Id) => flipped.id = flip(&sent.id)?.into(),
+        b'b' if signs(Part::Body) || signs(Part::Params) => {
+            flipped.body = flip(&sent.body)?.into();
+            // Of a form only the fields are signed, in whatever spelling.
+            if signs(Part::Params) && judge::is_covered(&flipped) && form(&flipped) == form(sent) {
+                return None;
+            }
+        }
+        _ => return None,
+    }
+    Some(flipped)
+}
+
+/// The header's value as the sender writes it.
+fn whole(scheme: &Scheme, sent: &Sent<'_>, signature: &str) -> Vec<u8> {
+    let Descriptor { prefix, grammar, timestamp, .. } = &scheme.descriptor;
+    let mut whole = Vec::new();
+    if let Grammar::Pairs { separator, signature: name } = grammar {
+        if let Some(Dated { from: Place::Field(field), .. }) = timestamp {
+            whole.extend([field.as_bytes(), b"=", &sent.timestamp, separator.to_string().as_bytes()].concat());
+        }
+        whole.extend([name.as_bytes(), b"="].concat());
+    }
+    whole.extend([prefix, signature].map(str::as_bytes).concat());
+    whole
+}
+
+fn headers(scheme: &Scheme, sent: &Sent<'_>) -> Option<HeaderMap> {
+    let Descriptor { headers: names, timestamp, id, .. } = &scheme.descriptor;
+    let mut headers = HeaderMap::new();
+    let mut set = |name: &str, value: &[u8]| {
+        headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::from_bytes(value).ok()?);
+        Some(())
+    };
+    set("content-type", sent.content_type.as_bytes())?;
+    set(&names[0], &sent.value)?;
+    if let Some(Dated { from: Place::Header(name), .. }) = timestamp {
+        set(name, &sent.timestamp)?;
+    }
+    if let Some(Source::Header(name)) = id {
+        set(name, &sent.id)?;
+    }
+    Some(headers)
+}
+
+fn ask(scheme: &Scheme, sent: &Sent<'_>, headers: &HeaderMap) -> Result<Verified, VerifyError> {
+    let parts = Parts { headers, url: &sent.url, body: &sent.body };
+    verify(&scheme.descriptor, &scheme.secrets, parts, Timestamp(NOW * 1_000))
+}
+
+/// What is signed.
+fn message(scheme: &Scheme, sent: &Sent<'_>, timestamp: &[u8]) -> Vec<u8> {
+    let part = |part: &Part| match part {
+        Part::Body => sent.body.to_vec(),
+        Part::Timestamp => timestamp.to_vec(),
+        Part::Id => sent.id.trim_ascii().to_vec(),
+        Part::Url => sent.url.as_bytes().to_vec(),
+        Part::Params if judge::digest(&sent.url).is_some() => Vec::new(),
+        Part::Params => form(sent).into_bytes(),
+        Part::Text(text) => text.as_bytes().to_vec(),
+    };
+    scheme.descriptor.signed.parts().iter().flat_map(part).collect()
+}
+
+/// The fields of a form as Twilio signs them.
+fn form(sent: &Sent<'_>) -> String {
+    let fields: std::collections::BTreeSet<_> = form_urlencoded::parse(&sent.body).into_owned().collect();
+    fields.into_iter().flat_map(|(name, value)| [name, value]).collect()
+}
