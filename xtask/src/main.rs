@@ -1,6 +1,7 @@
 //! Sluice's chores.
 
 mod component;
+mod fuzz;
 mod shell;
 mod test;
 mod tool;
@@ -30,6 +31,8 @@ enum Chore {
         #[arg(long)]
         step: Option<test::Step>,
     },
+    /// Fuzzes: each law of fuzz/laws, with what libFuzzer makes
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -49,5 +52,6 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Build => component::build(),
         Chore::Up(arguments) => up::start(&arguments),
         Chore::Test { step } => test::run(step),
+        Chore::Fuzz(arguments) => fuzz::run(&arguments),
     }
 }

@@ -1,0 +1,133 @@
+//! Fuzzing: each target of `fuzz/`, so many executions (`fuzz/README.md`).
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell::{command, output, quiet, target};
+use crate::tool::tool;
+
+const VERSION: &str = "0.13.2";
+/// `tests/it/laws.rs` has the same.
+const MAX_LEN: usize = 512;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// This target alone
+    #[arg(long)]
+    target: Option<String>,
+    /// How often each target is run
+    #[arg(long, default_value_t = 10_000_000)]
+    executions: u64,
+}
+
+/// What libFuzzer says in the end.
+#[derive(Default)]
+struct Outcome {
+    executions: u64,
+    seconds: u64,
+    crashes: u32,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let toolchain = Toolchain::find();
+    println!("fuzz: {toolchain:?} toolchain");
+    let program = tool("cargo-fuzz", VERSION)?;
+    let cargo_fuzz = || {
+        let mut command = command(&program, []);
+        toolchain.set(&mut command);
+        command
+    };
+    let targets = output(cargo_fuzz().args(["list", "--fuzz-dir", "fuzz"]))?;
+    let is_asked = |name: &&str| arguments.target.as_deref().is_none_or(|only| only == *name);
+    let targets: Vec<&str> = targets.lines().filter(is_asked).collect();
+    if targets.is_empty() {
+        bail!("no such target: see fuzz/targets");
+    }
+
+    let mut table = Vec::new();
+    for name in targets {
+        println!("== {name}");
+        let outcome = fuzz(cargo_fuzz(), name, arguments.executions)?;
+        table.push((name, outcome));
+    }
+    println!("\n| Target | Executions | Seconds | Crashes |\n|---|---|---|---|");
+    for (name, Outcome { executions, seconds, crashes }) in &table {
+        println!("| `{name}` | {executions} | {seconds} | {crashes} |");
+    }
+    if table.iter().any(|(_, outcome)| outcome.crashes > 0) {
+        bail!("a law doesn't hold: fuzz/artifacts has the input");
+    }
+    Ok(())
+}
+
+/// What it finds is kept in the target directory, and is where the next run starts.
+fn fuzz(mut command: Command, name: &str, executions: u64) -> Result<Outcome> {
+    let target = std::path::absolute(target())?;
+    let corpus = target.join("fuzz-corpus").join(name);
+    fs::create_dir_all(&corpus)?;
+    // The crate denies unsafe code: an address sanitizer would find nothing in it, and takes half of the speed.
+    command.args(["run", "--fuzz-dir", "fuzz", "--sanitizer", "none", "--target-dir"]).arg(target.join("fuzz"));
+    command.arg(name).arg(corpus).arg(format!("fuzz/seeds/{name}")).arg("--");
+    command.args([format!("-runs={executions}"), format!("-max_len={MAX_LEN}")]);
+    command.args(["-print_final_stats=1", "-timeout=10"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().context("can't run cargo-fuzz")?;
+
+    let mut outcome = Outcome::default();
+    for line in BufReader::new(child.stderr.take().context("no output")?).lines() {
+        let line = line?;
+        // Each find is a line.
+        if !line.contains("NEW  ") && !line.contains("REDUCE") {
+            eprintln!("{line}");
+        }
+        outcome.read(&line);
+    }
+    if !child.wait()?.success() {
+        if outcome.executions == 0 {
+            bail!("{name} can't be run");
+        }
+        outcome.crashes = outcome.crashes.max(1);
+    }
+    Ok(outcome)
+}
+
+impl Outcome {
+    fn read(&mut self, line: &str) {
+        let number = |text: &str| text.trim().parse().unwrap_or_default();
+        if let Some(executed) = line.strip_prefix("stat::number_of_executed_units:") {
+            self.executions = number(executed);
+        } else if let Some(seconds) = line.strip_prefix("Done ").and_then(|rest| rest.split(" in ").nth(1)) {
+            self.seconds = number(seconds.split(' ').next().unwrap_or_default());
+        } else if line.starts_with("SUMMARY: libFuzzer:") {
+            self.crashes = self.crashes.saturating_add(1);
+        }
+    }
+}
+
+/// libFuzzer's counters are an unstable feature of the compiler.
+#[derive(Clone, Copy, Debug)]
+enum Toolchain {
+    Nightly,
+    /// With `RUSTC_BOOTSTRAP=1`.
+    Stable,
+}
+
+impl Toolchain {
+    fn find() -> Self {
+        // Where there is no rustup, `+nightly` is no argument.
+        match quiet(&mut command("rustc", ["+nightly", "--version"])) {
+            true => Self::Nightly,
+            false => Self::Stable,
+        }
+    }
+
+    /// We run inside another cargo, which speaks of its own toolchain.
+    fn set(self, command: &mut Command) {
+        match self {
+            Self::Nightly => command.env("RUSTUP_TOOLCHAIN", "nightly"),
+            Self::Stable => command.env("RUSTC_BOOTSTRAP", "1"),
+        };
+    }
+}
