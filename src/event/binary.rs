@@ -12,7 +12,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::rules::{check_name, check_text, invalid, is_uri_reference};
-use super::structured::is_encoding;
+use super::structured::{is_base64, is_encoding};
 use super::{Event, EventError, MediaType, SpecVersion, required};
 use crate::json;
 
@@ -100,7 +100,7 @@ fn encoded<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<
     match &plain {
         Ok(Data::Absent | Data::Json(_)) => plain,
         _ => match std::str::from_utf8(body) {
-            Ok(text) if BASE64_MIME.decode(body).is_ok() => Ok(Data::Base64(Cow::Borrowed(text))),
+            Ok(text) if is_base64(&BASE64_MIME, text) => Ok(Data::Base64(Cow::Borrowed(text))),
             _ => plain,
         },
     }

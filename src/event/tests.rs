@@ -123,6 +123,19 @@ fn an_event_that_breaks_a_rule_is_named_by_it() {
     assert_eq!(error, EventError::Missing { attribute: "specversion" }, "what isn't an event is told that first");
 }
 
+/// With padding within, one reader stops where another goes on.
+#[test]
+fn base64_ends_with_its_padding() {
+    let of =
+        |data: &str| format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"{data}"}}"#);
+    for (data, good) in [("AA==", true), ("AAA=AAAA", false), ("AA==AA==", false), ("=AAA", false), ("AA=", false)] {
+        assert_eq!(read_structured(of(data).as_bytes()).is_ok(), good, "{data}");
+    }
+    for (data, good) in [("AAA=\\r\\n", true), ("AAA=\\r\\nAAAA", false)] {
+        assert_eq!(read_structured(OLD.replace("/wA=", data).as_bytes()).is_ok(), good, "{data}");
+    }
+}
+
 #[test]
 fn an_event_of_0_3_that_breaks_a_rule_is_named_by_it() {
     for (from, to, field, says) in [
