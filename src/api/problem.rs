@@ -118,7 +118,7 @@ pub struct Problem {
     field: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// An extension member (RFC 9457, section 3.2).
-    member: Option<(&'static str, Value)>,
+    member: Option<Box<(&'static str, Value)>>,
 }
 
 /// A problem within another answer.
@@ -165,7 +165,7 @@ impl Problem {
 
     /// Adds an extension member.
     pub(super) fn member(mut self, name: &'static str, value: &impl Serialize) -> Self {
-        self.member = serde_json::to_value(value).ok().map(|value| (name, value));
+        self.member = serde_json::to_value(value).ok().map(|value| Box::new((name, value)));
         self
     }
 
@@ -247,7 +247,7 @@ impl Problem {
             detail: &self.detail,
             field: self.field.as_deref(),
             retry,
-            member: self.member.iter().map(|(name, value)| (*name, value)).collect(),
+            member: self.member.iter().map(|member| (member.0, &member.1)).collect(),
         };
         let mut response = Response::new(serde_json::to_vec(&body).unwrap_or_default());
         *response.status_mut() = self.status;
