@@ -26,7 +26,7 @@ def browser(tmp_path_factory):
     profile = tmp_path_factory.mktemp("profile")
     for flag in (
         "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-        "disable-component-update", "disable-sync", f"user-data-dir={profile}",
+        "disable-component-update", "disable-sync", "disable-dev-shm-usage", f"user-data-dir={profile}",
     ):
         options.add_argument(f"--{flag}")
     # What the page's own policy forbids is told here.
