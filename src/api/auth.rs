@@ -52,9 +52,7 @@ impl Entry {
             },
         }
     }
-}
 
-impl Entry {
     /// The sender's name, as far as it is known.
     pub(super) fn sender(&self) -> Option<&'static str> {
         match self {

@@ -62,7 +62,7 @@ pub(super) async fn post(
         }
     }
     if !invalid.is_empty() {
-        return Err(refuse_events(invalid));
+        return Err(refuse_events(invalid.into_iter()));
     }
     if mode != Mode::Batch {
         let starts = items.into_iter().flat_map(|(_, starts)| starts).collect();
@@ -133,12 +133,14 @@ fn refuse(error: EventError) -> Problem {
 
 fn refuse_batch(error: BatchError) -> Problem {
     match error {
-        BatchError::Events(events) => refuse_events(
-            events
-                .into_iter()
-                .map(|event| Invalid { index: event.index, id: event.id, problem: refuse(event.error) })
-                .collect(),
-        ),
+        BatchError::Events(events) => {
+            let invalid = events.into_iter();
+            refuse_events(invalid.map(|event| Invalid {
+                index: event.index,
+                id: event.id,
+                problem: refuse(event.error),
+            }))
+        }
         error => Problem::new(Kind::InvalidBody, error.to_string()).field("body"),
     }
 }
@@ -151,7 +153,7 @@ struct Invalid {
 }
 
 /// Nothing of a batch is taken if not all of it can be.
-fn refuse_events(invalid: Vec<Invalid>) -> Problem {
+fn refuse_events(invalid: impl ExactSizeIterator<Item = Invalid>) -> Problem {
     #[derive(Serialize)]
     struct View {
         index: usize,
@@ -161,8 +163,8 @@ fn refuse_events(invalid: Vec<Invalid>) -> Problem {
         field: Option<String>,
     }
     let count = invalid.len();
+    // Only what is named is put into words.
     let events: Vec<_> = invalid
-        .into_iter()
         .take(MAX_NAMED)
         .map(|Invalid { index, id, problem }| {
             let (detail, field) = problem.into_parts();

@@ -170,9 +170,9 @@ impl Problem {
     }
 
     /// What it says of one of several things.
-    pub(super) fn brief(self) -> Brief {
+    pub(super) fn brief(&self) -> Brief {
         let (slug, _, retry, _) = self.kind.row();
-        let (status, detail, field) = (self.status.as_u16(), self.detail, self.field);
+        let (status, detail, field) = (self.status.as_u16(), self.detail.clone(), self.field.clone());
         Brief { r#type: format!("{TYPE_BASE}{slug}"), status, detail, field, retry }
     }
 

@@ -10,7 +10,7 @@ use super::problem::{Brief, Kind, Problem};
 use super::{Call, DRAIN_BUDGET, Rest, SLUICE_OUTCOME};
 use crate::delivery::{Key, Start, Work};
 use crate::engine::boomerang;
-use crate::gateway::{Accepted, Failure, Gate, Outcome};
+use crate::gateway::{Accepted, Gate, Outcome};
 use crate::ports::Outside;
 use crate::sender::Success;
 
@@ -61,7 +61,7 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
         self.log.deliveries(&outcomes);
         self.rest = after(gate, &mut outcomes);
 
-        let mut worst: Option<Failure> = None;
+        let mut worst: Option<Problem> = None;
         let mut pending = false;
         for (listed, outcome) in list.iter_mut().filter(|listed| listed.workflow.is_some()).zip(outcomes) {
             listed.delivery = Some(outcome.id);
@@ -76,9 +76,10 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
                     ("pending", None)
                 }
                 Err(failure) => {
-                    listed.problem = Some(Problem::from(failure.clone()).brief());
-                    if worst.as_ref().is_none_or(|worst| weight(&failure) > weight(worst)) {
-                        worst = Some(failure);
+                    let problem = Problem::from(failure);
+                    listed.problem = Some(problem.brief());
+                    if worst.as_ref().is_none_or(|worst| weight(problem.kind) > weight(worst.kind)) {
+                        worst = Some(problem);
                     }
                     ("rejected", None)
                 }
@@ -91,7 +92,7 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
                 count("rejected"),
                 list.len()
             );
-            return Err(Problem::from(worst).about(detail).member("deliveries", &list));
+            return Err(worst.about(detail).member("deliveries", &list));
         }
         let whole = ["pending", "delivered", "duplicate", "unmatched"].into_iter().find(|outcome| count(outcome) > 0);
         self.log.outcome(whole.unwrap_or("unmatched"));
@@ -141,8 +142,8 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
 }
 
 /// Which failure the whole answer is about: first what the same request may mend, then what it may do twice.
-fn weight(failure: &Failure) -> u8 {
-    match Problem::from(failure.clone()).kind {
+fn weight(kind: Kind) -> u8 {
+    match kind {
         Kind::StoreUnavailable => 2,
         Kind::EngineUnclear => 1,
         _ => 0,
