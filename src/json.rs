@@ -104,6 +104,11 @@ pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     members.into_iter().rev().find(|(member, _)| text(member).is_some_and(|member| member == name)).map(|(_, v)| v)
 }
 
+/// A step of a JSON Pointer without its escapes (RFC 6901, section 4): `~1` first, or `~01` would become a slash.
+pub fn pointer_step(escaped: &str) -> String {
+    escaped.replace("~1", "/").replace("~0", "~")
+}
+
 /// The text of a JSON string; `None` for another type, or where an escape stands for half a surrogate pair.
 pub fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()

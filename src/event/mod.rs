@@ -23,7 +23,7 @@ use crate::reference::{ReferenceError, WorkflowRef};
 pub use attributes::Attributes;
 pub use batch::{BatchError, InvalidEvent};
 pub use media::MediaType;
-pub use rules::shown;
+pub use rules::{is_attribute_name, shown};
 
 /// A CloudEvent with what Sluice acts on, and the whole of it.
 #[derive(Debug)]

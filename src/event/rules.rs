@@ -45,8 +45,12 @@ pub(super) fn invalid(attribute: &str, rule: &'static str) -> EventError {
 
 /// An attribute's name.
 pub(super) fn check_name(name: &str) -> Result<(), EventError> {
-    let good = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    if good { Ok(()) } else { Err(invalid(name, NAME)) }
+    if is_attribute_name(name) { Ok(()) } else { Err(invalid(name, NAME)) }
+}
+
+/// May an attribute have this name (CloudEvents 1.0.2, "Attribute Naming Convention")?
+pub fn is_attribute_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 /// An attribute's value in its canonical string form.

@@ -6,6 +6,7 @@ use super::MAX_FILTER_DEPTH;
 use super::facts::{Facts, Incoming, Name};
 use super::place::{Place, TableError, list};
 use super::pointer::Pointer;
+use crate::event::is_attribute_name;
 use crate::json;
 
 /// The dialects that there are; the optional `sql` isn't.
@@ -122,10 +123,7 @@ impl Name {
             return Pointer::parse(text).map(Self::Pointer);
         }
         let is_name = match from {
-            Incoming::Event => {
-                let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-                !text.is_empty() && text != "data" && text.bytes().all(is_plain)
-            }
+            Incoming::Event => text != "data" && is_attribute_name(text),
             Incoming::Webhook => matches!(text, "sender" | "type"),
         };
         is_name.then(|| Self::Attribute(text.to_owned()))

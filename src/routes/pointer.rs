@@ -14,8 +14,7 @@ impl Pointer {
         let steps = text.strip_prefix('/')?.split('/');
         let unescaped = steps.map(|step| {
             let is_escaped = step.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-            // `~1` first, or `~01` would become a slash (section 4).
-            is_escaped.then(|| step.replace("~1", "/").replace("~0", "~"))
+            is_escaped.then(|| json::pointer_step(step))
         });
         unescaped.collect::<Option<_>>().map(Self)
     }

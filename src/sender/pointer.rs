@@ -17,10 +17,7 @@ pub(super) fn find(body: &[u8], pointer: &str) -> Option<String> {
 
 /// The value itself, as it was sent.
 pub(super) fn walk<'a>(value: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
-    pointer
-        .split('/')
-        .skip(1)
-        .try_fold(value, |value, step| json::member(value, &step.replace("~1", "/").replace("~0", "~")))
+    pointer.split('/').skip(1).try_fold(value, |value, step| json::member(value, &json::pointer_step(step)))
 }
 
 #[cfg(test)]
