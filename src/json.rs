@@ -1,7 +1,7 @@
 //! JSON that passes through byte-faithful: checked, bounded in depth, never rebuilt. No number is rounded, no key is
 //! reordered, and two keys of one name stay two.
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// How deep arrays and objects may nest. What parses JSON after us counts on its stack; 128 is also `serde_json`'s own
@@ -38,6 +38,11 @@ pub enum JsonError {
         /// The type that it is.
         found: &'static str,
     },
+}
+
+/// Reads what we wrote, or a setting. As text: a reader of bytes beside it would be compiled for each type once more.
+pub fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_str(std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?)
 }
 
 /// One JSON value, checked and bounded; what is returned is the input without the white space around it.

@@ -12,6 +12,7 @@ use crate::callback::{Callback, Link, LinkError, MAX_BUTTON, MAX_QUESTION, Statu
 use crate::config;
 use crate::delivery::{Key, Work};
 use crate::gateway::{Failure, Gate};
+use crate::json;
 use crate::ports::{Body, Outside};
 use crate::reference::{RunRef, Topic};
 use crate::secret::Secret;
@@ -57,7 +58,7 @@ pub(super) async fn mint(
     })?;
     body::require_json(call.headers)?;
     let bytes = body::read(incoming, call.headers, config::max_body(call.outside)?).await?;
-    let wish: Wish = serde_json::from_slice(&bytes).map_err(|error| {
+    let wish: Wish = json::read(&bytes).map_err(|error| {
         let detail =
             format!("the body must be {{\"ref\", \"topic\", \"question\"?, \"buttons\"?, \"expires_in\"?}}: {error}");
         Problem::new(Kind::InvalidBody, detail).field("body")

@@ -16,6 +16,7 @@ use crate::delivery::{Delivery, DeliveryId, Work};
 use crate::engine::boomerang;
 use crate::gateway::Gate;
 use crate::gateway::operator::{OperatorError, Redelivered, Stored};
+use crate::json;
 use crate::ports::Outside;
 use crate::reference::RunRef;
 
@@ -143,7 +144,7 @@ pub(super) async fn one(call: &mut Call<'_, '_, impl Outside>, id: &str) -> Resu
     let request = request.as_ref().map(|request| RequestView {
         method: request.method().as_str(),
         path: request.uri().path_and_query().map_or("/", |path| path.as_str()),
-        body: serde_json::from_slice(request.body()).ok(),
+        body: json::read(request.body()).ok(),
     });
     let history = delivery.history.iter();
     let view = View {

@@ -1,7 +1,8 @@
 //! Pages for people: what is asked, what came of it, and why not. They have no script, work without their style, and load
 //! nothing; a mail program or a proxy that opens one has done nothing by it.
 
-use data_encoding::BASE64;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
@@ -132,7 +133,7 @@ fn page(status: StatusCode, heading: &str, content: Markup) -> Response<Vec<u8>>
     *response.status_mut() = status;
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-        BASE64.encode(&Sha256::digest(STYLE))
+        BASE64_STANDARD.encode(Sha256::digest(STYLE))
     );
     let headers = response.headers_mut();
     let fixed: [(HeaderName, &'static str); 5] = [

@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use data_encoding::BASE64URL_NOPAD;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::{Callback, Status};
 use crate::reference::{RunRef, Topic};
@@ -54,7 +55,7 @@ impl Link {
         for (name, value) in self.fields(&expires).into_iter().filter(|(_, value)| !value.is_empty()) {
             query.append_pair(name, value);
         }
-        query.append_pair("signature", &BASE64URL_NOPAD.encode(&secret.mac(&self.message()))).finish()
+        query.append_pair("signature", &BASE64_URL_SAFE_NO_PAD.encode(secret.mac(&self.message()))).finish()
     }
 
     /// Reads a query. Each of `secrets` may have signed it. Parameters of others, which mail programs add, are left alone.
@@ -78,7 +79,7 @@ impl Link {
                 .map(Timestamp)
                 .ok_or(LinkError::Forged)?,
         };
-        let given = BASE64URL_NOPAD.decode(one("signature")?.as_bytes()).map_err(|_| LinkError::Forged)?;
+        let given = BASE64_URL_SAFE_NO_PAD.decode(one("signature")?).map_err(|_| LinkError::Forged)?;
         let message = link.message();
         // Each is compared, so that the time tells nothing.
         let genuine =

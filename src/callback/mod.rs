@@ -4,11 +4,12 @@ mod link;
 
 use std::borrow::Cow;
 
-use data_encoding::HEXLOWER;
+use base16ct::lower::encode_string as hex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use crate::json;
 use crate::reference::{RunRef, Topic};
 use crate::time::Timestamp;
 
@@ -61,7 +62,7 @@ impl Callback<'_> {
         hash.update(self.status.as_str());
         hash.update([0]);
         hash.update(self.payload.as_deref().map_or("", RawValue::get));
-        HEXLOWER.encode(&hash.finalize())
+        hex(&hash.finalize())
     }
 }
 
@@ -139,7 +140,7 @@ impl Record {
 
     /// Reads the stored form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
-        serde_json::from_slice(bytes).ok().filter(|record: &Self| record.v == Self::VERSION).ok_or(RecordError)
+        json::read(bytes).ok().filter(|record: &Self| record.v == Self::VERSION).ok_or(RecordError)
     }
 }
 
@@ -154,7 +155,7 @@ pub fn hashes(run: &RunRef, topic: &Topic) -> String {
 }
 
 fn hash(text: &str) -> String {
-    HEXLOWER.encode(&Sha256::digest(text))
+    hex(&Sha256::digest(text))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::splitter::{Entered, Splitter};
 use crate::delivery::DeliveryId;
+use crate::json;
 use crate::ports::{Clock, Store, StoreError};
 use crate::time::Timestamp;
 
@@ -26,7 +27,7 @@ struct Value {
 impl Value {
     /// One that can't be read is nobody's.
     fn read(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok().filter(|value: &Self| value.v == 1)
+        json::read(bytes).ok().filter(|value: &Self| value.v == 1)
     }
 }
 

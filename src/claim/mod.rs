@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::callback::Record;
 use crate::delivery::{DeliveryId, Key, Register};
+use crate::json;
 use crate::ports::{Clock, Store, StoreError};
 use crate::time::{Retention, Timestamp};
 use splitter::{Entered, Splitter};
@@ -67,7 +68,7 @@ impl Mark {
 
     /// Reads door or flag; `None` if it is damaged, or of a later version.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok().filter(|mark: &Self| mark.v == Self::VERSION)
+        json::read(bytes).ok().filter(|mark: &Self| mark.v == Self::VERSION)
     }
 
     fn new(by: String, at: Timestamp) -> Self {

@@ -49,7 +49,7 @@ impl Done {
 
     /// Reads the stored form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, StoredError> {
-        serde_json::from_slice(bytes).ok().filter(|done: &Self| done.v == Self::VERSION).ok_or(StoredError)
+        json::read(bytes).ok().filter(|done: &Self| done.v == Self::VERSION).ok_or(StoredError)
     }
 }
 

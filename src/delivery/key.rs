@@ -1,6 +1,7 @@
 //! What makes two deliveries one: the key, and where the store keeps what is known of it.
 
-use data_encoding::{BASE32HEX_NOPAD, HEXLOWER};
+use base16ct::lower::encode_string as hex;
+use base32ct::{Base32UpperUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
 use crate::callback::{self, Callback};
@@ -35,7 +36,7 @@ impl Key {
     /// A webhook by its `Idempotency-Key`; `payload` because the same key with another payload is a mistake
     /// (draft-ietf-httpapi-idempotency-key-header-07, section 2.7).
     pub fn idempotency(key: &str, workflow: &str, payload: &str) -> Self {
-        Self { hash: hash(&["idempotency-key", key, workflow]), digest: HEXLOWER.encode(&Sha256::digest(payload)) }
+        Self { hash: hash(&["idempotency-key", key, workflow]), digest: hex(&Sha256::digest(payload)) }
     }
 
     /// A webhook by what its sender signs: the event's id if that is covered, else the digest of what is.
@@ -96,7 +97,7 @@ fn hash(parts: &[&str]) -> String {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part);
     }
-    BASE32HEX_NOPAD.encode(&hash.finalize())
+    Base32UpperUnpadded::encode_string(&hash.finalize())
 }
 
 #[cfg(test)]

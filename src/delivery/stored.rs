@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::{Attempt, Claimed, Delivery, DeliveryId, Key, Payload, Start, Trigger, Work};
 use crate::callback::{Callback, Status};
 use crate::event;
+use crate::json;
 use crate::reference::{RunRef, Topic, WorkflowRef};
 use crate::time::Timestamp;
 
@@ -30,8 +31,17 @@ const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 struct Stored<'a> {
     v: u32,
     id: Cow<'a, str>,
-    #[serde(flatten)]
-    work: StoredWork<'a>,
+    kind: Kind,
+    /// Of a start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workflow: Option<Cow<'a, str>>,
+    /// These three of a resolve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topic: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<StoredKey<'a>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -53,11 +63,11 @@ struct Stored<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum StoredWork<'a> {
-    Webhook { workflow: Cow<'a, str> },
-    Event { workflow: Cow<'a, str> },
-    Resolve { run: Cow<'a, str>, topic: Cow<'a, str>, status: Status },
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Webhook,
+    Event,
+    Resolve,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,27 +81,15 @@ struct StoredKey<'a> {
 impl Delivery<'_> {
     /// The stored form.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StoredError> {
-        let (mut trigger, mut params) = (None, Vec::new());
-        let (work, payload) = match &self.work {
-            Work::Start(Start { workflow, payload, trigger: by, params: added }) => {
-                trigger = Some(*by).filter(|by| *by != payload.trigger());
-                params = added.iter().map(|(name, value)| (name.into(), Cow::Borrowed(&**value))).collect();
-                let workflow = Cow::Borrowed(workflow.as_str());
-                match payload {
-                    Payload::Webhook(whole) => (StoredWork::Webhook { workflow }, Some(whole)),
-                    Payload::Event { whole, .. } => (StoredWork::Event { workflow }, Some(whole)),
-                }
-            }
-            Work::Resolve(Callback { run, topic, status, payload }) => {
-                let (run, topic) = (Cow::Borrowed(run.as_str()), Cow::Borrowed(topic.as_str()));
-                (StoredWork::Resolve { run, topic, status: *status }, payload.as_ref())
-            }
-        };
         let trace = self.trace.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.into())));
-        let stored = Stored {
-            v: if trigger.is_none() && params.is_empty() { VERSION } else { ROUTED },
+        let mut stored = Stored {
+            v: VERSION,
             id: self.id.to_string().into(),
-            work,
+            kind: Kind::Resolve,
+            workflow: None,
+            run: None,
+            topic: None,
+            status: None,
             key: self.key.as_ref().map(|claimed| StoredKey {
                 hash: claimed.key.hash().into(),
                 digest: claimed.key.digest().into(),
@@ -106,40 +104,69 @@ impl Delivery<'_> {
             history: self.history.iter().map(|attempt| (attempt.at, attempt.failure.as_str().into())).collect(),
             next: self.next_attempt,
             sent: self.sent,
-            trigger,
-            params,
-            payload: payload.map(|payload| Cow::Borrowed(&**payload)),
+            trigger: None,
+            params: Vec::new(),
+            payload: None,
         };
+        match &self.work {
+            Work::Start(Start { workflow, payload, trigger, params }) => {
+                let (kind, whole) = match payload {
+                    Payload::Webhook(whole) => (Kind::Webhook, whole),
+                    Payload::Event { whole, .. } => (Kind::Event, whole),
+                };
+                stored.kind = kind;
+                stored.workflow = Some(workflow.as_str().into());
+                stored.payload = Some(Cow::Borrowed(&**whole));
+                stored.trigger = Some(*trigger).filter(|by| *by != payload.trigger());
+                stored.params = params.iter().map(|(name, value)| (name.into(), Cow::Borrowed(&**value))).collect();
+                if stored.trigger.is_some() || !params.is_empty() {
+                    stored.v = ROUTED;
+                }
+            }
+            Work::Resolve(Callback { run, topic, status, payload }) => {
+                stored.run = Some(run.as_str().into());
+                stored.topic = Some(topic.as_str().into());
+                stored.status = Some(*status);
+                stored.payload = payload.as_ref().map(|payload| Cow::Borrowed(&**payload));
+            }
+        }
         serde_json::to_vec(&stored).map_err(|_| StoredError)
     }
 
     /// Reads the stored form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Delivery<'static>, StoredError> {
-        let stored: Stored<'_> = serde_json::from_slice(bytes).map_err(|_| StoredError)?;
+        let stored: Stored<'_> = json::read(bytes).map_err(|_| StoredError)?;
         if stored.v != VERSION && stored.v != ROUTED {
             return Err(StoredError);
         }
         let payload = stored.payload.map(|payload| Cow::Owned(payload.into_owned()));
-        let (trigger, params) = (stored.trigger, stored.params);
-        let start = |workflow: &str, payload: Payload<'static>| {
-            let workflow = WorkflowRef::parse(workflow).map_err(|_| StoredError)?;
-            let params = params.into_iter().map(|(name, value)| (name.into_owned(), Cow::Owned(value.into_owned())));
-            let trigger = trigger.unwrap_or(payload.trigger());
-            Ok(Work::Start(Start { workflow, payload, trigger, params: params.collect() }))
-        };
-        let work = match stored.work {
-            StoredWork::Webhook { workflow } => start(&workflow, Payload::Webhook(payload.ok_or(StoredError)?))?,
-            StoredWork::Event { workflow } => {
-                let whole: Cow<'_, RawValue> = payload.ok_or(StoredError)?;
-                let data = event::data(&whole).map(|data| Cow::Owned(data.to_owned()));
-                start(&workflow, Payload::Event { whole, data })?
-            }
-            StoredWork::Resolve { run, topic, status } => Work::Resolve(Callback {
-                run: RunRef::parse(&run).map_err(|_| StoredError)?,
-                topic: Topic::parse(&topic).map_err(|_| StoredError)?,
-                status,
+        let work = match stored.kind {
+            Kind::Resolve => Work::Resolve(Callback {
+                run: RunRef::parse(&stored.run.ok_or(StoredError)?).map_err(|_| StoredError)?,
+                topic: Topic::parse(&stored.topic.ok_or(StoredError)?).map_err(|_| StoredError)?,
+                status: stored.status.ok_or(StoredError)?,
                 payload,
             }),
+            kind => {
+                let whole: Cow<'_, RawValue> = payload.ok_or(StoredError)?;
+                let payload = match kind {
+                    Kind::Event => {
+                        let data = event::data(&whole).map(|data| Cow::Owned(data.to_owned()));
+                        Payload::Event { whole, data }
+                    }
+                    _ => Payload::Webhook(whole),
+                };
+                Work::Start(Start {
+                    workflow: WorkflowRef::parse(&stored.workflow.ok_or(StoredError)?).map_err(|_| StoredError)?,
+                    trigger: stored.trigger.unwrap_or(payload.trigger()),
+                    params: stored
+                        .params
+                        .into_iter()
+                        .map(|(name, value)| (name.into_owned(), Cow::Owned(value.into_owned())))
+                        .collect(),
+                    payload,
+                })
+            }
         };
         let mut trace = HeaderMap::new();
         for (name, value) in stored.trace {

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use data_encoding::{BASE64, BASE64_MIME};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode_str;
@@ -12,7 +13,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::rules::{check_name, check_text, invalid, is_uri_reference};
-use super::structured::{is_base64, is_encoding};
+use super::structured::{is_base64_mime, is_encoding};
 use super::{Event, EventError, MediaType, SpecVersion, required};
 use crate::json;
 
@@ -100,14 +101,14 @@ fn encoded<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<
     match &plain {
         Ok(Data::Absent | Data::Json(_)) => plain,
         _ => match std::str::from_utf8(body) {
-            Ok(text) if is_base64(&BASE64_MIME, text) => Ok(Data::Base64(Cow::Borrowed(text))),
+            Ok(text) if is_base64_mime(text) => Ok(Data::Base64(Cow::Borrowed(text))),
             _ => plain,
         },
     }
 }
 
 fn base64<'a>(body: &[u8]) -> Data<'a> {
-    Data::Base64(Cow::Owned(BASE64.encode(body)))
+    Data::Base64(Cow::Owned(BASE64_STANDARD.encode(body)))
 }
 
 /// The `ce-` headers, decoded, by the names of the attributes.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::DeliveryId;
+use crate::json;
 use crate::ports::{Store, StoreError};
 use crate::time::Timestamp;
 
@@ -65,7 +66,7 @@ pub(super) async fn hint(store: &impl Store) -> Result<Option<Vec<u8>>, StoreErr
 
 /// Reads a stored hint.
 pub(super) fn read_hint(bytes: &[u8]) -> Option<Hint> {
-    serde_json::from_slice(bytes).ok()
+    json::read(bytes).ok()
 }
 
 /// Nothing is pending.

@@ -1,6 +1,6 @@
 //! Senders that ask whether an endpoint is meant to be called, before they call it. Pure: what is asked, and the answer.
 
-use data_encoding::HEXLOWER;
+use base16ct::lower::encode_string as hex;
 use http::HeaderMap;
 use serde_json::value::RawValue;
 
@@ -101,7 +101,7 @@ impl Challenge {
             Self::Twitch { challenge } => Some(Answer { content_type: "text/plain", body: challenge.clone() }),
             // Neither text has a character that JSON would escape.
             Self::Zoom { plain } => {
-                let encrypted = HEXLOWER.encode(&secret?.mac(plain.as_bytes()));
+                let encrypted = hex(&secret?.mac(plain.as_bytes()));
                 json(format!(r#"{{"plainToken":"{plain}","encryptedToken":"{encrypted}"}}"#))
             }
         }

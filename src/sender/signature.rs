@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use data_encoding::{BASE64, BASE64_NOPAD, HEXLOWER_PERMISSIVE};
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use ed25519_dalek::{Signature, VerifyingKey};
 use hmac::{EagerHash, Hmac, KeyInit, Mac};
 use sha1::Sha1;
@@ -37,8 +38,8 @@ pub(super) fn key(descriptor: &Descriptor, secret: &Secret) -> Option<Vec<u8>> {
     let text = secret.expose().strip_prefix(prefix.as_str())?;
     let key = match encoding {
         KeyEncoding::Raw => text.as_bytes().to_vec(),
-        KeyEncoding::Hex => HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?,
-        KeyEncoding::Base64 => BASE64_NOPAD.decode(text.trim_end_matches('=').as_bytes()).ok()?,
+        KeyEncoding::Hex => base16ct::mixed::decode_vec(text).ok()?,
+        KeyEncoding::Base64 => BASE64_STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok()?,
     };
     let fits = match descriptor.algorithm {
         Algorithm::Ed25519 => verifying_key(&key).is_some(),
@@ -52,10 +53,10 @@ fn matches(descriptor: &Descriptor, key: &[u8], signature: &str, message: &[Cow<
         return secret::equal(key, signature.as_bytes());
     }
     let given = match descriptor.encoding {
-        Encoding::Hex => HEXLOWER_PERMISSIVE.decode(signature.as_bytes()),
-        Encoding::Base64 => BASE64.decode(signature.as_bytes()),
+        Encoding::Hex => base16ct::mixed::decode_vec(signature).ok(),
+        Encoding::Base64 => BASE64_STANDARD.decode(signature).ok(),
     };
-    let Ok(given) = given else { return false };
+    let Some(given) = given else { return false };
     match descriptor.algorithm {
         Algorithm::HmacSha1 => secret::equal(&mac::<Sha1>(key, message), &given),
         Algorithm::HmacSha256 => secret::equal(&mac::<Sha256>(key, message), &given),

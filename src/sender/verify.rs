@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use data_encoding::HEXLOWER;
+use base16ct::lower::encode_string as hex;
 use http::HeaderMap;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -188,7 +188,7 @@ fn params(parts: Parts<'_>) -> Result<String, VerifyError> {
     let query = query.split('#').next().unwrap_or_default();
     let covers = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "bodySHA256");
     if let Some((_, digest)) = covers {
-        let body = HEXLOWER.encode(&Sha256::digest(parts.body));
+        let body = hex(&Sha256::digest(parts.body));
         return match secret::equal(body.as_bytes(), digest.to_ascii_lowercase().as_bytes()) {
             true => Ok(String::new()),
             false => Err(VerifyError::Mismatch),
@@ -250,7 +250,7 @@ fn digest(descriptor: &Descriptor, message: &[Cow<'_, [u8]>], body: &[u8]) -> Ma
         true => message.iter().for_each(|part| hash.update(part)),
         false => hash.update(body),
     }
-    Mark::Digest(HEXLOWER.encode(&hash.finalize()))
+    Mark::Digest(hex(&hash.finalize()))
 }
 
 impl VerifyError {

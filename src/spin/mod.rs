@@ -4,6 +4,7 @@
 
 mod incoming;
 mod outbound;
+mod variables;
 mod wait;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -40,7 +41,7 @@ mod bindings {
 #[http_component]
 async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
     let started = monotonic_clock::now();
-    let spin = Spin;
+    let spin = Spin::default();
     let answer = api::handle(&spin, incoming::request(request)).await;
     if let Err(error) = incoming::respond(answer.response, responder).await {
         eprintln!("the answer was not sent: {error:#}");
@@ -55,8 +56,11 @@ async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
     }
 }
 
-/// The host.
-struct Spin;
+/// The host, as one request sees it.
+#[derive(Default)]
+struct Spin {
+    variables: variables::Together,
+}
 
 /// The label of the store in `spin.toml`.
 const STORE: &str = "default";
@@ -123,11 +127,6 @@ impl ports::Clock for Spin {
 
 impl ports::Variables for Spin {
     fn variable(&self, name: &str) -> Result<Option<String>, VariableError> {
-        use spin_sdk::variables::{Error, get};
-        match get(name) {
-            Ok(value) => Ok(Some(value)),
-            Err(Error::Undefined(_)) => Ok(None),
-            Err(error) => Err(VariableError(error.to_string())),
-        }
+        self.variables.variable(name)
     }
 }

@@ -44,6 +44,26 @@ fn every_variable_is_listed_with_its_default() {
     assert_eq!(count, 35);
 }
 
+/// What the shell reads at once is all that there is: a name that were missing would be read alone, which is slow and seen
+/// by nobody.
+#[test]
+fn variables_are_also_given_together() {
+    let manifest: toml::Value = toml::from_str(&read("spin.toml")).unwrap();
+    let given = manifest["component"]["sluice"]["variables"].as_table().unwrap();
+    let is_text = |name: &str| matches!(name, "settings" | "secrets");
+    for (text, is_secret) in [("settings", false), ("secrets", true)] {
+        let names = given.keys().filter(|name| !is_text(name) && *name != "routes");
+        let mut expected: Vec<_> = names
+            .filter(|name| name.starts_with("secret_") == is_secret)
+            .map(|name| format!("{name}={{{{ {name} }}}}"))
+            .collect();
+        let mut parts: Vec<_> = given[text].as_str().unwrap().split('\u{1f}').map(str::to_owned).collect();
+        expected.sort();
+        parts.sort();
+        assert_eq!(parts, expected, "{text}");
+    }
+}
+
 #[test]
 fn the_manners_of_senders_are_listed() {
     let page = read("docs/senders.md");
