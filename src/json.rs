@@ -2,6 +2,7 @@
 //! reordered, and two keys of one name stay two.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 /// How deep arrays and objects may nest. What parses JSON after us counts on its stack; 128 is also `serde_json`'s own
@@ -43,6 +44,18 @@ pub enum JsonError {
 /// Reads what we wrote, or a setting. As text: a reader of bytes beside it would be compiled for each type once more.
 pub fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, serde_json::Error> {
     serde_json::from_str(std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?)
+}
+
+/// An object of one member.
+#[derive(Debug)]
+pub struct One<'a, T>(pub &'a str, pub T);
+
+impl<T: Serialize> Serialize for One<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(self.0, &self.1)?;
+        map.end()
+    }
 }
 
 /// One JSON value, checked and bounded; what is returned is the input without the white space around it.

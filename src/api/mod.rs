@@ -206,7 +206,7 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
         let is_start = matches!(work, Work::Start(_));
         let mut outcome = gate.accept(work, key, self.trace(), wait).await;
         self.log.delivery(&outcome);
-        self.rest = self.after(&mut outcome);
+        self.rest = after(gate, &mut outcome);
         let Outcome { id, result, .. } = outcome;
         let delivery = HeaderValue::from_str(&id).ok();
         let (name, pending, body) = match result {
@@ -245,21 +245,22 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
         }
         Ok(response)
     }
+}
 
-    /// What is left to do after the answer: the call that goes on, or, after a sample of those that the engine has
-    /// answered, a look whether anything is pending.
-    fn after(&self, outcome: &mut Outcome<'o>) -> Option<Rest<'o>> {
-        if let Some(rest) = outcome.rest.take() {
-            return Some(Box::pin(async move { vec![log::report(&rest.await)] }));
-        }
-        let delivered = matches!(outcome.result, Ok(Accepted::Delivered(_)));
-        let sampled = DeliveryId::parse(&outcome.id).is_some_and(DeliveryId::is_sampled);
-        let gate = (delivered && sampled).then(|| self.gate().ok())??;
-        Some(Box::pin(async move {
-            match gate.drain(DRAIN_BUDGET).await {
-                Ok(drained) if drained.is_idle() => Vec::new(),
-                drained => vec![log::drained(gate.outside.now(), &drained)],
-            }
-        }))
+/// What is left to do after the answer: the call that goes on, or, after a sample of those that the engine has answered, a
+/// look whether anything is pending.
+fn after<'o, O: Outside>(gate: Gate<'o, O>, outcome: &mut Outcome<'o>) -> Option<Rest<'o>> {
+    if let Some(rest) = outcome.rest.take() {
+        return Some(Box::pin(async move { vec![log::report(&rest.await)] }));
     }
+    let delivered = matches!(outcome.result, Ok(Accepted::Delivered(_)));
+    if !delivered || !DeliveryId::parse(&outcome.id).is_some_and(DeliveryId::is_sampled) {
+        return None;
+    }
+    Some(Box::pin(async move {
+        match gate.drain(DRAIN_BUDGET).await {
+            Ok(drained) if drained.is_idle() => Vec::new(),
+            drained => vec![log::drained(gate.outside.now(), &drained)],
+        }
+    }))
 }

@@ -1,6 +1,5 @@
 //! The one table of errors → RFC 9457 `application/problem+json`. `docs/problems.md` lists it for senders.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -9,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::gateway::Failure;
+use crate::json::One;
 
 /// Where the problem types are described.
 pub const TYPE_BASE: &str = "https://sluice.dev/problems/";
@@ -237,7 +237,7 @@ impl Problem {
             field: Option<&'a str>,
             retry: Retry,
             #[serde(flatten)]
-            member: BTreeMap<&'a str, &'a Value>,
+            member: Option<One<'a, &'a Value>>,
         }
         let (slug, _, retry, title) = self.kind.row();
         let body = Body {
@@ -247,7 +247,7 @@ impl Problem {
             detail: &self.detail,
             field: self.field.as_deref(),
             retry,
-            member: self.member.iter().map(|member| (member.0, &member.1)).collect(),
+            member: self.member.as_ref().map(|member| One(member.0, &member.1)),
         };
         let mut response = Response::new(serde_json::to_vec(&body).unwrap_or_default());
         *response.status_mut() = self.status;

@@ -20,7 +20,20 @@ const GRACE: Duration = Duration::from_millis(250);
 impl<'a, O: Outside> Gate<'a, O> {
     /// Takes a delivery. The sender is kept waiting for at most `wait`; if that is nothing, it is stored before it is
     /// sent.
-    pub async fn accept(self, work: Work<'_>, key: Option<Key>, trace: HeaderMap, wait: Duration) -> Outcome<'a> {
+    pub async fn accept(&self, work: Work<'_>, key: Option<Key>, trace: HeaderMap, wait: Duration) -> Outcome<'a> {
+        let mut outcome = self.bring_in(work, key, trace, wait).await;
+        self.hint(std::slice::from_mut(&mut outcome)).await;
+        outcome
+    }
+
+    /// The same, but for the hint.
+    pub(super) async fn bring_in(
+        &self,
+        work: Work<'_>,
+        key: Option<Key>,
+        trace: HeaderMap,
+        wait: Duration,
+    ) -> Outcome<'a> {
         let mut delivery = match self.take(work, key, trace, wait).await {
             Ok(delivery) => delivery,
             Err(outcome) => return outcome,
@@ -43,7 +56,7 @@ impl<'a, O: Outside> Gate<'a, O> {
             Err(outcome) => return outcome,
         };
         match self.store(&delivery, None).await {
-            Ok(warnings) => Outcome { warnings, ..Outcome::new(delivery.id, Ok(Accepted::Pending)) },
+            Ok(stored) => stored,
             Err(error) => self.give_back(&delivery, Failure::Store(error)).await,
         }
     }
@@ -83,7 +96,7 @@ impl<'a, O: Outside> Gate<'a, O> {
     }
 
     /// The engine has answered, or there is no way to it.
-    async fn in_time(self, mut delivery: Delivery<'_>, sent: Sent) -> Outcome<'a> {
+    async fn in_time(&self, mut delivery: Delivery<'_>, sent: Sent) -> Outcome<'a> {
         let now = self.outside.now();
         let mut outcome = match sent.result {
             Ok(body) => self.delivered(&delivery, body).await,
@@ -91,7 +104,7 @@ impl<'a, O: Outside> Gate<'a, O> {
                 Next::Rejected => self.give_back(&delivery, failure).await,
                 // Dead after one attempt is for the drain to say: a sender has been promised nothing yet.
                 Next::Pending | Next::Dead => match self.store(&delivery, Some(&failure)).await {
-                    Ok(warnings) => Outcome { warnings, ..Outcome::new(delivery.id, Ok(Accepted::Pending)) },
+                    Ok(stored) => stored,
                     Err(error) => self.unstored(&delivery, failure, error).await,
                 },
             },
@@ -109,9 +122,9 @@ impl<'a, O: Outside> Gate<'a, O> {
     }
 
     /// The wait is over: the delivery is stored, the sender is answered, and the call goes on.
-    async fn store_meanwhile(self, delivery: Delivery<'_>, call: Call<'a>) -> Outcome<'a> {
+    async fn store_meanwhile(&self, delivery: Delivery<'_>, call: Call<'a>) -> Outcome<'a> {
         match self.store(&delivery, None).await {
-            Ok(warnings) => self.pending(delivery, call, warnings),
+            Ok(stored) => self.pending(delivery, call, stored),
             Err(error) => {
                 // Nothing can be promised, so the sender has to wait for the engine.
                 let sent = call.await;
@@ -135,7 +148,7 @@ impl<'a, O: Outside> Gate<'a, O> {
     }
 
     /// The sender doesn't want to wait (RFC 7240, section 4.1).
-    async fn store_then_send(self, mut delivery: Delivery<'_>) -> Outcome<'a> {
+    async fn store_then_send(&self, mut delivery: Delivery<'_>) -> Outcome<'a> {
         // A sender may be slow to take its answer, and a drain counts on it that nothing is sent later than this.
         let latest = self.now().plus(claim::LIMIT);
         delivery.begin(latest, &self.settings.limits);
@@ -148,17 +161,16 @@ impl<'a, O: Outside> Gate<'a, O> {
             Sent { engine_status: None, result: Err(Failure::Unreachable { reason }) }
         });
         match self.store(&delivery, None).await {
-            Ok(warnings) => self.pending(delivery, call, warnings),
+            Ok(stored) => self.pending(delivery, call, stored),
             Err(error) => self.give_back(&delivery, Failure::Store(error)).await,
         }
     }
 
-    fn pending(self, delivery: Delivery<'_>, call: Call<'a>, warnings: Vec<String>) -> Outcome<'a> {
-        let mut outcome = Outcome { warnings, ..Outcome::new(delivery.id, Ok(Accepted::Pending)) };
-        let delivery = delivery.into_owned();
+    fn pending(&self, delivery: Delivery<'_>, call: Call<'a>, mut outcome: Outcome<'a>) -> Outcome<'a> {
+        let (gate, delivery) = (self.clone(), delivery.into_owned());
         outcome.rest = Some(Box::pin(async move {
             let sent = call.await;
-            self.report(delivery, sent).await
+            gate.report(delivery, sent).await
         }));
         outcome
     }
@@ -169,7 +181,7 @@ impl<'a, O: Outside> Gate<'a, O> {
         // As if it had been sent at the last moment at which the other may have sent it.
         delivery.begin(self.outside.now().plus(claim::LIMIT), &self.settings.limits);
         match self.store(&delivery, None).await {
-            Ok(warnings) => Outcome { warnings, ..Outcome::new(delivery.id, Ok(Accepted::Pending)) },
+            Ok(stored) => stored,
             Err(error) => Outcome::new(delivery.id, Err(Failure::Store(error))),
         }
     }
@@ -226,15 +238,15 @@ fn duplicate<'a>(delivery: &Delivery<'_>, key: &Key, first: &[u8]) -> Outcome<'a
 }
 
 impl Outcome<'_> {
-    fn new(id: DeliveryId, result: Result<Accepted, Failure>) -> Self {
+    pub(super) fn new(id: DeliveryId, result: Result<Accepted, Failure>) -> Self {
         let warnings = match &result {
             Err(Failure::Store(error)) => vec![error.to_string()],
             _ => Vec::new(),
         };
-        Self { id: id.to_string(), engine_status: None, result, warnings, rest: None }
+        Self { id: id.to_string(), engine_status: None, result, warnings, rest: None, hint: None }
     }
 
-    fn warn(&mut self, done: Result<(), StoreError>) {
+    pub(super) fn warn(&mut self, done: Result<(), StoreError>) {
         self.warnings.extend(done.err().map(|error| error.to_string()));
     }
 }

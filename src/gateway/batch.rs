@@ -26,30 +26,34 @@ impl<'a, O: Outside> Gate<'a, O> {
     ) -> Vec<Outcome<'a>> {
         let end = self.now().plus(wait);
         let mut under_way: Vec<UnderWay<'w, 'a>> = Vec::new();
-        let mut done = Vec::with_capacity(works.len());
+        let mut done: Vec<Option<Outcome<'a>>> = works.iter().map(|_| None).collect();
         for (place, (work, key)) in works.into_iter().enumerate() {
             if under_way.len() >= WIDTH {
-                done.push(next(&mut under_way).await);
+                next(&mut under_way, &mut done).await;
             }
             let (left, trace) = (end.since(self.now()), trace.clone());
             under_way.push(Box::pin(async move {
                 let outcome = match left.is_zero() {
                     true => self.keep(work, key, trace).await,
-                    false => self.clone().accept(work, key, trace, left).await,
+                    false => self.bring_in(work, key, trace, left).await,
                 };
                 (place, outcome)
             }));
         }
         while !under_way.is_empty() {
-            done.push(next(&mut under_way).await);
+            next(&mut under_way, &mut done).await;
         }
-        done.sort_by_key(|(place, _)| *place);
-        done.into_iter().map(|(_, outcome)| outcome).collect()
+        let mut outcomes: Vec<_> = done.into_iter().flatten().collect();
+        self.hint(&mut outcomes).await;
+        outcomes
     }
 }
 
-async fn next<'a>(under_way: &mut Vec<UnderWay<'_, 'a>>) -> (usize, Outcome<'a>) {
-    let (done, at, _) = select_all(under_way.iter_mut()).await;
+/// Waits for one, and puts it in its place.
+async fn next<'a>(under_way: &mut Vec<UnderWay<'_, 'a>>, done: &mut [Option<Outcome<'a>>]) {
+    let ((place, outcome), at, _) = select_all(under_way.iter_mut()).await;
     drop(under_way.remove(at));
-    done
+    if let Some(done) = done.get_mut(place) {
+        *done = Some(outcome);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::keys::{self, Fault, Hint};
 use super::send::Sent;
-use super::{Failure, Gate, Report};
+use super::{Accepted, Failure, Gate, Outcome, Report};
 use crate::callback::{Record, State};
 use crate::delivery::{Claimed, Delivery, DeliveryId, Done, Next, Register, Work};
 use crate::ports::{Outside, StoreError};
@@ -22,23 +22,33 @@ pub(super) enum Concluded {
 
 impl<O: Outside> Gate<'_, O> {
     /// Stores a delivery as pending; all but that may fail, and is told as warnings.
-    pub(super) async fn store(
+    pub(super) async fn store<'a>(
         &self,
         delivery: &Delivery<'_>,
         failure: Option<&Failure>,
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Outcome<'a>, StoreError> {
         self.write_pending(delivery).await?;
-        let mut warnings = Vec::new();
-        // A drain that scans regardless finds what has no hint, only later.
-        let hint = Hint::new(delivery.id, self.fault(failure));
-        warnings.extend(hint.write(self.outside).await.err().map(|error| error.to_string()));
-        if let Some(fault) = hint.fault {
-            warnings.push(format!("{}: check engine_url and engine_token", fault.reason));
-        }
+        let mut outcome = Outcome::new(delivery.id, Ok(Accepted::Pending));
         if delivery.key.as_ref().is_some_and(|claimed| !claimed.copy) {
-            warnings.extend(self.note_pending(delivery).await.err().map(|error| error.to_string()));
+            outcome.warn(self.note_pending(delivery).await);
         }
-        Ok(warnings)
+        let hint = Hint::new(delivery.id, self.fault(failure));
+        if let Some(fault) = &hint.fault {
+            outcome.warnings.push(format!("{}: check engine_url and engine_token", fault.reason));
+        }
+        outcome.hint = Some(hint);
+        Ok(outcome)
+    }
+
+    /// Tells the drain of what these have stored, in one write. One that scans regardless finds what has no hint, only
+    /// later.
+    pub(super) async fn hint(&self, outcomes: &mut [Outcome<'_>]) {
+        let hints = outcomes.iter_mut().filter_map(|outcome| outcome.hint.take());
+        let Some(hint) = hints.reduce(|hint, next| if hint.fault.is_some() { hint } else { next }) else { return };
+        let written = hint.write(self.outside).await;
+        if let (Err(error), Some(first)) = (written, outcomes.first_mut()) {
+            first.warn(Err(error));
+        }
     }
 
     /// Tells who brings the same again that it is stored.

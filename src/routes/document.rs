@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jsonpath_rfc9535::JsonPath;
 use serde_json::value::RawValue;
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::json;
 
@@ -39,7 +39,13 @@ fn address(value: &Value) -> usize {
 /// a surrogate pair is its own spelling.
 fn parsed(raw: &RawValue) -> Value {
     match json::type_of(raw) {
-        "an object" => Value::Object(members(raw).into_iter().map(|(name, value)| (name, parsed(value))).collect()),
+        "an object" => {
+            let mut object = Map::new();
+            for (name, value) in members(raw) {
+                object.insert(name, parsed(value));
+            }
+            Value::Object(object)
+        }
         "an array" => Value::Array(json::elements(raw).unwrap_or_default().into_iter().map(parsed).collect()),
         "a string" => Value::String(json::text(raw).unwrap_or_else(|| raw.get().to_owned())),
         "a boolean" => Value::Bool(raw.get() == "true"),
@@ -55,8 +61,11 @@ fn number(text: &str) -> Option<Number> {
 
 /// The members of an object. Of two of one name the last counts, as with most parsers.
 fn members(raw: &RawValue) -> BTreeMap<String, &RawValue> {
-    let members = json::members(raw).unwrap_or_default().into_iter();
-    members.map(|(name, value)| (json::text(name).unwrap_or_else(|| name.get().to_owned()), value)).collect()
+    let mut members = BTreeMap::new();
+    for (name, value) in json::members(raw).unwrap_or_default() {
+        members.insert(json::text(name).unwrap_or_else(|| name.get().to_owned()), value);
+    }
+    members
 }
 
 fn locate<'a>(value: &Value, raw: &'a RawValue, bytes: &mut BTreeMap<usize, &'a RawValue>) {

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::shell::{apt_install, cargo, command, has, output, quiet, run};
+use crate::shell::{apt_install, cargo, command, has, output, quiet, run, target};
+use crate::shrink::shrink;
 
 const TARGET: &str = "wasm32-wasip1";
 
@@ -14,6 +15,11 @@ const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web
 
 /// Makes `target/wasm32-wasip1/release/sluice.wasm`.
 pub(crate) fn build() -> Result<()> {
+    compile()?;
+    shrink(&target().join(TARGET).join("release/sluice.wasm"))
+}
+
+fn compile() -> Result<()> {
     if installed() {
         println!("component: with {TARGET} of the active toolchain");
         return run(&mut rustc(cargo([])));

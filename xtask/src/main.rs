@@ -3,6 +3,7 @@
 mod component;
 mod fuzz;
 mod shell;
+mod shrink;
 mod test;
 mod tool;
 mod up;

@@ -1,11 +1,9 @@
 //! What the engine's answers mean.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Response, StatusCode};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::DELIVERY_LABEL;
@@ -31,31 +29,22 @@ pub fn reader(work: &Work<'_>) -> Reader {
 /// What the answer to [`find`](super::find) means. An engine that leaves the label out of account must not pass for one
 /// that has the run, so the run has to carry it.
 pub fn read_found(mark: &str, answer: Response<Vec<u8>>, now: Timestamp) -> Finding {
-    #[derive(Deserialize)]
-    struct Page<'a> {
-        #[serde(borrow)]
-        content: Vec<&'a RawValue>,
-    }
-    #[derive(Deserialize)]
-    struct Labelled {
-        labels: BTreeMap<String, String>,
-    }
     let status = answer.status();
     let body = match judge(answer, now, |body| json::object(body).is_ok()) {
         Verdict::Accepted { body } => body,
         failed => return Finding::Failed(failed),
     };
-    let page = json::object(&body).ok().and_then(|page| serde_json::from_str::<Page<'_>>(page.get()).ok());
-    match page.map(|page| page.content.first().copied().map(RawValue::get)) {
+    let page = json::object(&body).ok();
+    let content = page.and_then(|page| json::elements(json::member(page, "content")?));
+    match content.as_deref().map(<[_]>::first) {
         Some(None) => Finding::None,
-        Some(Some(run))
-            if serde_json::from_str::<Labelled>(run)
-                .is_ok_and(|run| run.labels.get(DELIVERY_LABEL).is_some_and(|label| label == mark)) =>
-        {
-            Finding::Run(run.as_bytes().to_vec())
-        }
+        Some(Some(run)) if label(run).is_some_and(|label| label == mark) => Finding::Run(run.get().as_bytes().to_vec()),
         _ => Finding::Failed(Verdict::Unclear { status, retry_after: None }),
     }
+}
+
+fn label(run: &RawValue) -> Option<String> {
+    json::text(json::member(json::member(run, "labels")?, DELIVERY_LABEL)?)
 }
 
 /// What the answer to a submit means: a 2xx counts only with a WorkflowRun in it, for a login page is a 200 too.
@@ -65,14 +54,7 @@ fn read_submit(answer: Response<Vec<u8>>, now: Timestamp) -> Verdict {
 
 /// The id of the WorkflowRun that this is, if it is one.
 pub fn run_id(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct WorkflowRun<'a> {
-        #[serde(borrow)]
-        id: &'a RawValue,
-    }
-    let run = json::object(body).ok()?;
-    let run: WorkflowRun<'_> = serde_json::from_str(run.get()).ok()?;
-    json::text(run.id).filter(|id| !id.is_empty())
+    json::text(json::member(json::object(body).ok()?, "id")?).filter(|id| !id.is_empty())
 }
 
 /// What the answer to an event means: a 2xx counts when it is empty, as the engine's is, or JSON.

@@ -12,7 +12,7 @@ use super::DELIVERY_LABEL;
 use crate::callback::{Callback, Status};
 use crate::delivery::{Delivery, Payload, Start, Trigger, Work};
 use crate::engine::EngineUrl;
-use crate::json;
+use crate::json::{self, One};
 
 /// A request that can't be built: the engine's URL and the reference are checked, so nothing that a sender did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,10 +62,9 @@ fn submit(
     struct Submit<'a> {
         trigger: Trigger,
         params: &'a [Param<'a>],
-        labels: BTreeMap<&'a str, &'a str>,
+        labels: One<'a, &'a str>,
     }
-    let labels = BTreeMap::from([(DELIVERY_LABEL, mark)]);
-    let body = Submit { trigger: start.trigger, params: &params(start), labels };
+    let body = Submit { trigger: start.trigger, params: &params(start), labels: One(DELIVERY_LABEL, mark) };
     let path = format!("/api/v1/workflow/{}/submit?start={auto_start}", start.workflow.to_segment());
     request(engine, Method::POST, &path, &body)
 }
