@@ -52,7 +52,8 @@ pub const CUSTOM: &str = "custom";
 impl Preset {
     /// The sender that these headers are of.
     pub fn of_headers(headers: &HeaderMap) -> Option<&'static Self> {
-        PRESETS.iter().find(|preset| preset.marks.iter().any(|mark| headers.contains_key(*mark)))
+        let is_there = |mark: &&str| headers.keys().any(|name| name.as_str() == *mark);
+        PRESETS.iter().find(|preset| preset.marks.iter().any(is_there))
     }
 
     /// The sender of this name.

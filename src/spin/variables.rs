@@ -14,9 +14,9 @@ const SEPARATOR: char = '\u{1f}';
 #[derive(Default)]
 pub(super) struct Together {
     /// What most requests read.
-    settings: OnceCell<Option<String>>,
+    settings: OnceCell<Vec<String>>,
     /// The secrets of senders, all of which are read where nobody signs: is any set?
-    secrets: OnceCell<Option<String>>,
+    secrets: OnceCell<Vec<String>>,
 }
 
 impl Together {
@@ -27,16 +27,13 @@ impl Together {
             false => (&self.settings, "settings"),
         };
         // One that can't be read says nothing: then each is read by its name, and that says which one.
-        let together = cell.get_or_init(|| get(text).ok());
-        match together.as_deref().and_then(|together| find(together, name)) {
+        let read = || get(text).map(|text| text.split(SEPARATOR).map(str::to_owned).collect()).unwrap_or_default();
+        let together = cell.get_or_init(read);
+        match together.iter().find_map(|variable| variable.strip_prefix(name)?.strip_prefix('=')) {
             Some(value) => Ok(Some(value.to_owned())),
             None => alone(name),
         }
     }
-}
-
-fn find<'t>(together: &'t str, name: &str) -> Option<&'t str> {
-    together.split(SEPARATOR).find_map(|variable| variable.strip_prefix(name)?.strip_prefix('='))
 }
 
 fn alone(name: &str) -> Result<Option<String>, VariableError> {
