@@ -79,6 +79,11 @@ fn described(module: &[u8]) -> Result<Vec<u8>> {
         }
     }
 
+    // What is decoded is named `root:root`, as is what everyone else decodes: a world of another size by that name is refused.
+    if let Some(package) = resolve.worlds[world].package {
+        resolve.packages[package].name.namespace = "sluice".to_owned();
+    }
+
     let section = encode(&resolve, world, StringEncoding::UTF8, producers.as_ref())?;
     wasm_encoder::Section::append_to(
         &wasm_encoder::CustomSection { name: "component-type:sluice".into(), data: section.into() },
