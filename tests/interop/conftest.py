@@ -57,8 +57,8 @@ def data():
 
 
 @contextlib.contextmanager
-def host(state, secrets: dict, **more):
-    """Starts a host, with two secrets a sender, the new one and the old one."""
+def host(state, secrets: dict, log=None, **more):
+    """Starts a host, with two secrets a sender, the new one and the old one. What it prints goes to `log`, if there is one."""
     port, engine_port = free_port(), free_port()
     url, engine = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{engine_port}"
     variables = {"engine_url": engine, "operator_token": "op3rator"}
@@ -71,7 +71,8 @@ def host(state, secrets: dict, **more):
             "--state-dir", str(state),
             *(f"--variable={name}={value}" for name, value in variables.items()),
             f"--stand-in=127.0.0.1:{engine_port}",
-        ]
+        ],
+        stdout=log,
     )
     try:
         for _ in range(600):

@@ -1,0 +1,194 @@
+"""The commands of the documents, pasted into a shell, print what the documents show.
+
+A fenced block says by the words after its fence what it is:
+
+    sh up         starts Sluice by its `cargo xtask up`: the variables are taken, the ports are free ones
+    sh            is run by bash at the repository's root; variables and functions last to the end of the page
+    sh elsewhere  is for another place, and is not run: ELSEWHERE says why
+    text          right after such a block: what it prints
+    text log      what the log has by then, among other lines
+
+In what is shown, `…` stands for anything on its line, alone on a line for any lines; ids, times and the like for any of
+their kind. Other blocks (json, yaml, html) are only read.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from conftest import ROOT, host
+
+PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
+SHELLS = {"sh", "bash", "console", "shell"}
+
+# What is not run: its page, and how it begins. A vendor's account, a cluster or Spin is not here.
+ELSEWHERE = {
+    ("docs/guides/event-grid.md", "az eventgrid"): "wants an Azure subscription",
+    ("docs/guides/github.md", "gh api"): "wants a repository on GitHub",
+    ("docs/guides/knative.md", "kubectl apply"): "wants a cluster with Knative",
+    ("docs/guides/stripe.md", "stripe listen"): "wants an account with Stripe",
+    ("docs/runbook.md", "spin up"): "wants Spin, and a Redis",
+}
+
+# What is another each time. The order counts: an id has no time within, but a link has several of these.
+VOLATILE = [
+    (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)", "TIME"),
+    (r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b", "DELIVERY"),
+    (r"\b[0-9A-V]{52}\b", "KEY"),
+    (r"\b[0-9a-f]{24}\b", "RUN"),
+    (r"\b[0-9a-f]{40}\b", "COMMIT"),
+    (r'(?<="duration_ms":)[\d.]+', "DURATION"),
+]
+
+
+@dataclass
+class Block:
+    """A fenced block, and what is shown after it."""
+
+    line: int
+    words: list
+    text: str
+    shown: list = field(default_factory=list)
+
+    def is_run(self) -> bool:
+        return self.words == ["sh"]
+
+
+def blocks(page: str) -> list:
+    """The blocks of a page that are for a shell, each with what it shows."""
+    text = (ROOT / page).read_text()
+    found = []
+    for match in re.finditer(r"^```([^\n`]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        block = Block(text.count("\n", 0, match.start()) + 1, match[1].split(), match[2])
+        if block.words[:1] == ["text"]:
+            assert found, f"{page}:{block.line} shows what nothing printed"
+            found[-1].shown.append(block)
+        elif SHELLS & set(block.words):
+            assert block.words in (["sh"], ["sh", "up"], ["sh", "elsewhere"]), f"{page}:{block.line} is no such block"
+            found.append(block)
+    return found
+
+
+def pattern(shown: str) -> re.Pattern:
+    """What is shown, as an expression for what is printed."""
+    lines = [
+        r"(?:.*\n)*" if line.strip() == "…" else r".*".join(map(re.escape, line.split("…"))) + r"\n"
+        for line in still(shown).splitlines()
+    ]
+    return re.compile("".join(lines))
+
+
+def still(text: str) -> str:
+    """The text without what is another each time."""
+    for volatile, name in VOLATILE:
+        text = re.sub(volatile, name, text)
+    # Lines of HTTP end in CR LF, and a body may end in nothing.
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+class Terminal:
+    """A page's shell, and the Sluice that the page started last."""
+
+    def __init__(self, page: str, make_data, scratch: pathlib.Path):
+        self.page, self.make_data, self.scratch = page, make_data, scratch
+        self.environment = scratch / "environment"
+        self.environment.touch()
+        self.running, self.ports = contextlib.ExitStack(), {}
+
+    def up(self, block: Block):
+        """Starts Sluice with the variables of a `cargo xtask up`."""
+        command, *arguments = shlex.split(block.text.replace("\\\n", " "), comments=True)[2:]
+        assert command == "up", block.text
+        # What `up` itself doesn't set is empty, though the other tests have an operator.
+        variables = {"operator_token": ""}
+        arguments = iter(arguments)
+        for argument in arguments:
+            if argument == "--variable":
+                name, value = next(arguments).split("=", 1)
+                variables[name] = value
+            else:
+                assert argument == "--host", f"{self.page}:{block.line} has {argument}"
+        self.running.close()
+        self.log = self.scratch / f"log-{block.line}"
+        state, log = self.running.enter_context(self.make_data()), self.running.enter_context(self.log.open("wb"))
+        sluice = self.running.enter_context(host(state, {}, log=log, **variables))
+        self.ports = {"127.0.0.1:3000": sluice.url[7:], "127.0.0.1:7701": sluice.engine[7:]}
+
+    def run(self, block: Block) -> str:
+        """Runs a block as it would be pasted, and gives what it prints, with the documented ports."""
+        text = block.text
+        for documented, actual in self.ports.items():
+            text = text.replace(documented, actual)
+        script = f"set -a\n. {self.environment}\n{text}\nended=$?\n{{ export -p; declare -f; }} > {self.environment}\nexit $ended\n"
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=ROOT, timeout=120, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": str(self.scratch)},
+        )
+        printed = self.documented(done.stdout.decode())
+        assert done.returncode == 0, f"{self.page}:{block.line} ended with {done.returncode}:\n{printed}"
+        return printed
+
+    def documented(self, text: str) -> str:
+        for documented, actual in self.ports.items():
+            text = text.replace(actual, documented)
+        return text
+
+    def check(self, block: Block, printed: str):
+        for shown in block.shown:
+            where = f"{self.page}:{shown.line}"
+            if shown.words == ["text", "log"]:
+                for line in shown.text.splitlines():
+                    self.wait_for(line, where)
+            else:
+                assert shown.words == ["text"], where
+                assert pattern(shown.text).fullmatch(still(printed) + "\n"), f"{where} shows\n{shown.text}\nbut it is\n{printed}"
+
+    def wait_for(self, line: str, where: str):
+        """The line of a request is written after its answer."""
+        for _ in range(100):
+            logged = still(self.documented(self.log.read_text())).splitlines()
+            if any(pattern(line).fullmatch(f"{one}\n") for one in logged):
+                return
+            time.sleep(0.1)
+        pytest.fail(f"{where} is not in the log:\n{line}\n" + "\n".join(logged))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(block.is_run() for block in blocks(page))])
+def test_what_a_page_shows_is_what_its_commands_print(page, data, tmp_path):
+    terminal = Terminal(page, data, tmp_path)
+    with terminal.running:
+        for block in blocks(page):
+            if block.words == ["sh", "up"]:
+                terminal.up(block)
+            elif block.is_run():
+                terminal.check(block, terminal.run(block))
+
+
+def test_what_is_not_run_has_a_reason():
+    found = [(page, block.text) for page in PAGES for block in blocks(page) if block.words == ["sh", "elsewhere"]]
+    for page, text in found:
+        assert any(page == at and text.startswith(begins) for at, begins in ELSEWHERE), f"{page}: no reason for {text}"
+    for at, begins in ELSEWHERE:
+        assert any(page == at and text.startswith(begins) for page, text in found), f"{at} has no {begins}"
+
+
+def test_every_guide_has_commands_that_are_run():
+    guides = [page for page in PAGES if page.startswith("docs/guides/")]
+    assert len(guides) >= 6
+    for page in [*guides, "docs/runbook.md"]:
+        assert sum(block.is_run() for block in blocks(page)) >= 3, page
+
+
+def test_the_comparison_can_fail():
+    shown = 'HTTP/1.1 200 OK\n…\nsluice-delivery: 01M88RVHBD8V6X7HAEYEN9EE7A\n\n{"id":"…","n":1}\n'
+    printed = 'HTTP/1.1 200 OK\r\ndate: x\r\nsluice-delivery: 01M88RVHBD8V6X7HAEYEN9EE7B\r\n\r\n{"id":"a","n":1}'
+    assert pattern(shown).fullmatch(still(printed) + "\n")
+    for other in [printed.replace("200", "202"), printed.replace('"n":1', '"n":2'), printed.replace("01M8", "01_8"), f"{printed}\nmore"]:
+        assert not pattern(shown).fullmatch(still(other) + "\n"), other
