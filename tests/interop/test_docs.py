@@ -34,7 +34,7 @@ ELSEWHERE = {
     ("docs/guides/github.md", "gh api"): "wants a repository on GitHub",
     ("docs/guides/knative.md", "kubectl apply"): "wants a cluster with Knative",
     ("docs/guides/stripe.md", "stripe listen"): "wants an account with Stripe",
-    ("docs/runbook.md", "spin up"): "wants Spin, and a Redis",
+    ("docs/runbook.md", "redis-cli"): "wants Spin, and a Redis",
 }
 
 # What is another each time. The order counts: an id has no time within, but a link has several of these.
@@ -100,7 +100,7 @@ class Terminal:
         self.page, self.make_data, self.scratch = page, make_data, scratch
         self.environment = scratch / "environment"
         self.environment.touch()
-        self.running, self.ports = contextlib.ExitStack(), {}
+        self.running, self.places = contextlib.ExitStack(), {}
 
     def up(self, block: Block):
         """Starts Sluice with the variables of a `cargo xtask up`."""
@@ -119,12 +119,21 @@ class Terminal:
         self.log = self.scratch / f"log-{block.line}"
         state, log = self.running.enter_context(self.make_data()), self.running.enter_context(self.log.open("wb"))
         sluice = self.running.enter_context(host(state, {}, log=log, **variables))
-        self.ports = {"127.0.0.1:3000": sluice.url[7:], "127.0.0.1:7701": sluice.engine[7:]}
+        before, self.places = self.places, {
+            "127.0.0.1:3000": sluice.url[7:],
+            "127.0.0.1:7701": sluice.engine[7:],
+            ".spin/sqlite_key_value.db": f"{state}/sqlite_key_value.db",
+        }
+        # What is kept in variables and functions leads to where the one before was.
+        kept = self.environment.read_text()
+        for documented, actual in before.items():
+            kept = kept.replace(actual, self.places[documented])
+        self.environment.write_text(kept)
 
     def run(self, block: Block) -> str:
-        """Runs a block as it would be pasted, and gives what it prints, with the documented ports."""
+        """Runs a block as it would be pasted, and gives what it prints, with the documented addresses."""
         text = block.text
-        for documented, actual in self.ports.items():
+        for documented, actual in self.places.items():
             text = text.replace(documented, actual)
         script = f"set -a\n. {self.environment}\n{text}\nended=$?\n{{ export -p; declare -f; }} > {self.environment}\nexit $ended\n"
         done = subprocess.run(
@@ -136,7 +145,7 @@ class Terminal:
         return printed
 
     def documented(self, text: str) -> str:
-        for documented, actual in self.ports.items():
+        for documented, actual in self.places.items():
             text = text.replace(actual, documented)
         return text
 
