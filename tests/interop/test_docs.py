@@ -9,7 +9,7 @@ A fenced block says by the words after its fence what it is:
     text log      what the log has by then, among other lines
 
 In what is shown, `…` stands for anything on its line, alone on a line for any lines; ids, times and the like for any of
-their kind. Other blocks (json, yaml, html) are only read.
+their kind. Other blocks (json, yaml, html) are only read, and have no commands.
 """
 
 import contextlib
@@ -22,11 +22,10 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
-
 from conftest import ROOT, host
 
 PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
-SHELLS = {"sh", "bash", "console", "shell"}
+COMMAND = re.compile(r"^(\$ )?(az|cargo|curl|docker|gh|kubectl|redis-cli|spin|stripe|\./\S+) ", re.MULTILINE)
 
 # What is not run: its page, and how it begins. A vendor's account, a cluster or Spin is not here.
 ELSEWHERE = {
@@ -37,7 +36,7 @@ ELSEWHERE = {
     ("docs/runbook.md", "redis-cli"): "wants Spin, and a Redis",
 }
 
-# What is another each time. The order counts: an id has no time within, but a link has several of these.
+# What is another each time.
 VOLATILE = [
     (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)", "TIME"),
     (r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b", "DELIVERY"),
@@ -57,40 +56,37 @@ class Block:
     text: str
     shown: list = field(default_factory=list)
 
-    def is_run(self) -> bool:
-        return self.words == ["sh"]
 
-
-def blocks(page: str) -> list:
-    """The blocks of a page that are for a shell, each with what it shows."""
+def blocks(page: str, words=None) -> list:
+    """The blocks of a page that are for a shell, each with what it shows; with `words` those of that kind."""
     text = (ROOT / page).read_text()
     found = []
     for match in re.finditer(r"^```([^\n`]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         block = Block(text.count("\n", 0, match.start()) + 1, match[1].split(), match[2])
-        if block.words[:1] == ["text"]:
+        if block.words in (["text"], ["text", "log"]):
             assert found, f"{page}:{block.line} shows what nothing printed"
             found[-1].shown.append(block)
-        elif SHELLS & set(block.words):
-            assert block.words in (["sh"], ["sh", "up"], ["sh", "elsewhere"]), f"{page}:{block.line} is no such block"
+        elif block.words in (["sh"], ["sh", "up"], ["sh", "elsewhere"]):
             found.append(block)
-    return found
-
-
-def pattern(shown: str) -> re.Pattern:
-    """What is shown, as an expression for what is printed."""
-    lines = [
-        r"(?:.*\n)*" if line.strip() == "…" else r".*".join(map(re.escape, line.split("…"))) + r"\n"
-        for line in still(shown).splitlines()
-    ]
-    return re.compile("".join(lines))
+        else:
+            assert not COMMAND.search(block.text), f"{page}:{block.line} has a command, and isn't marked `sh`"
+    return [block for block in found if words in (None, block.words)]
 
 
 def still(text: str) -> str:
-    """The text without what is another each time."""
+    """The text without what is another each time, and without the CR of HTTP's lines."""
     for volatile, name in VOLATILE:
         text = re.sub(volatile, name, text)
-    # Lines of HTTP end in CR LF, and a body may end in nothing.
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def is_shown(shown: str, printed: str) -> bool:
+    """Is this what the page shows?"""
+    lines = [
+        r"(.*\n)*" if line.strip() == "…" else ".*".join(map(re.escape, line.split("…"))) + r"\n"
+        for line in still(shown).splitlines()
+    ]
+    return re.fullmatch("".join(lines), still(printed)) is not None
 
 
 class Terminal:
@@ -104,11 +100,10 @@ class Terminal:
 
     def up(self, block: Block):
         """Starts Sluice with the variables of a `cargo xtask up`."""
-        command, *arguments = shlex.split(block.text.replace("\\\n", " "), comments=True)[2:]
-        assert command == "up", block.text
-        # What `up` itself doesn't set is empty, though the other tests have an operator.
+        arguments = iter(shlex.split(block.text.replace("\\\n", " ")))
+        assert [next(arguments) for _ in range(3)] == ["cargo", "xtask", "up"], block.text
+        # The other tests have an operator; who runs `up` has one only if it is set.
         variables = {"operator_token": ""}
-        arguments = iter(arguments)
         for argument in arguments:
             if argument == "--variable":
                 name, value = next(arguments).split("=", 1)
@@ -120,8 +115,8 @@ class Terminal:
         state, log = self.running.enter_context(self.make_data()), self.running.enter_context(self.log.open("wb"))
         sluice = self.running.enter_context(host(state, {}, log=log, **variables))
         before, self.places = self.places, {
-            "127.0.0.1:3000": sluice.url[7:],
-            "127.0.0.1:7701": sluice.engine[7:],
+            "127.0.0.1:3000": sluice.url.removeprefix("http://"),
+            "127.0.0.1:7701": sluice.engine.removeprefix("http://"),
             ".spin/sqlite_key_value.db": f"{state}/sqlite_key_value.db",
         }
         # What is kept in variables and functions leads to where the one before was.
@@ -135,10 +130,11 @@ class Terminal:
         text = block.text
         for documented, actual in self.places.items():
             text = text.replace(documented, actual)
-        script = f"set -a\n. {self.environment}\n{text}\nended=$?\n{{ export -p; declare -f; }} > {self.environment}\nexit $ended\n"
+        keep = f"{{ export -p; declare -f; }} > {self.environment}"
         done = subprocess.run(
-            ["bash", "-c", script], cwd=ROOT, timeout=120, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": str(self.scratch)},
+            ["bash", "-c", f"set -a\n. {self.environment}\n{text}\nended=$?\n{keep}\nexit $ended\n"],
+            cwd=ROOT, timeout=120, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(self.scratch)},
         )
         printed = self.documented(done.stdout.decode())
         assert done.returncode == 0, f"{self.page}:{block.line} ended with {done.returncode}:\n{printed}"
@@ -152,52 +148,49 @@ class Terminal:
     def check(self, block: Block, printed: str):
         for shown in block.shown:
             where = f"{self.page}:{shown.line}"
-            if shown.words == ["text", "log"]:
+            if shown.words == ["text"]:
+                assert is_shown(shown.text, printed), f"{where} shows\n{shown.text}\nbut it is\n{printed}"
+            else:
                 for line in shown.text.splitlines():
                     self.wait_for(line, where)
-            else:
-                assert shown.words == ["text"], where
-                assert pattern(shown.text).fullmatch(still(printed) + "\n"), f"{where} shows\n{shown.text}\nbut it is\n{printed}"
 
     def wait_for(self, line: str, where: str):
         """The line of a request is written after its answer."""
         for _ in range(100):
-            logged = still(self.documented(self.log.read_text())).splitlines()
-            if any(pattern(line).fullmatch(f"{one}\n") for one in logged):
+            logged = self.documented(self.log.read_text())
+            if any(is_shown(line, one) for one in logged.splitlines()):
                 return
             time.sleep(0.1)
-        pytest.fail(f"{where} is not in the log:\n{line}\n" + "\n".join(logged))
+        pytest.fail(f"{where} is not in the log:\n{line}\n{logged}")
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(block.is_run() for block in blocks(page))])
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, ["sh"])])
 def test_what_a_page_shows_is_what_its_commands_print(page, data, tmp_path):
     terminal = Terminal(page, data, tmp_path)
     with terminal.running:
         for block in blocks(page):
             if block.words == ["sh", "up"]:
                 terminal.up(block)
-            elif block.is_run():
+            elif block.words == ["sh"]:
                 terminal.check(block, terminal.run(block))
 
 
 def test_what_is_not_run_has_a_reason():
-    found = [(page, block.text) for page in PAGES for block in blocks(page) if block.words == ["sh", "elsewhere"]]
-    for page, text in found:
-        assert any(page == at and text.startswith(begins) for at, begins in ELSEWHERE), f"{page}: no reason for {text}"
-    for at, begins in ELSEWHERE:
-        assert any(page == at and text.startswith(begins) for page, text in found), f"{at} has no {begins}"
+    found = [(page, block.text) for page in PAGES for block in blocks(page, ["sh", "elsewhere"])]
+    reasons = [[key for key in ELSEWHERE if page == key[0] and text.startswith(key[1])] for page, text in found]
+    assert sorted(key for keys in reasons for key in keys) == sorted(ELSEWHERE) and all(reasons), found
 
 
 def test_every_guide_has_commands_that_are_run():
     guides = [page for page in PAGES if page.startswith("docs/guides/")]
     assert len(guides) >= 6
     for page in [*guides, "docs/runbook.md"]:
-        assert sum(block.is_run() for block in blocks(page)) >= 3, page
+        assert len(blocks(page, ["sh"])) >= 3, page
 
 
 def test_the_comparison_can_fail():
     shown = 'HTTP/1.1 200 OK\n…\nsluice-delivery: 01M88RVHBD8V6X7HAEYEN9EE7A\n\n{"id":"…","n":1}\n'
     printed = 'HTTP/1.1 200 OK\r\ndate: x\r\nsluice-delivery: 01M88RVHBD8V6X7HAEYEN9EE7B\r\n\r\n{"id":"a","n":1}'
-    assert pattern(shown).fullmatch(still(printed) + "\n")
-    for other in [printed.replace("200", "202"), printed.replace('"n":1', '"n":2'), printed.replace("01M8", "01_8"), f"{printed}\nmore"]:
-        assert not pattern(shown).fullmatch(still(other) + "\n"), other
+    assert is_shown(shown, printed)
+    for old, new in [("200", "202"), ('"n":1', '"n":2'), ("01M8", "01_8"), ("}", "}\nmore"), ("HTTP", "more\nHTTP")]:
+        assert not is_shown(shown, printed.replace(old, new)), new

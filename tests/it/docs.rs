@@ -1,5 +1,7 @@
 //! What the documents say is what the code does.
 
+mod links;
+
 use std::fs;
 use std::path::Path;
 

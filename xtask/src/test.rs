@@ -79,6 +79,13 @@ fn interop() -> Result<()> {
         run_command(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&npm))
     })?;
 
+    // What the commands of the documents call.
+    for program in ["curl", "openssl"] {
+        if !has(program) && !apt_install(&[program]) {
+            bail!("{program} is not there; on Debian, `apt-get install {program}`");
+        }
+    }
+
     // A browser that answers callback links, and what drives it.
     for program in ["chromium", "chromedriver"] {
         if !has(program) && !apt_install(&["chromium", "chromium-driver"]) {
