@@ -8,18 +8,17 @@ A fenced block says by the words after its fence what it is:
     text          right after such a block: what it prints
     text log      what the log has by then, among other lines
 
-In what is shown, `…` stands for anything on its line, alone on a line for any lines; ids, times and the like for any of
-their kind. Other blocks (json, yaml, html) are only read, and have no commands.
+In what is shown, `…` stands for anything on its line, alone on a line for any lines; times and ids for any of their
+kind. Other blocks (json, yaml, html) are only read, and have no commands.
 """
 
+import collections
 import contextlib
-import os
 import pathlib
 import re
 import shlex
 import subprocess
 import time
-from dataclasses import dataclass, field
 
 import pytest
 from conftest import ROOT, host
@@ -36,25 +35,24 @@ ELSEWHERE = {
     ("docs/runbook.md", "redis-cli"): "wants Spin, and a Redis",
 }
 
-# What is another each time.
-VOLATILE = [
-    (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)", "TIME"),
-    (r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b", "DELIVERY"),
-    (r"\b[0-9A-V]{52}\b", "KEY"),
-    (r"\b[0-9a-f]{24}\b", "RUN"),
-    (r"\b[0-9a-f]{40}\b", "COMMIT"),
-    (r'(?<="duration_ms":)[\d.]+', "DURATION"),
-]
+# What is another each time. An id has to be the same wherever the page has the same one.
+IDS = {
+    "delivery": r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b",
+    "key": r"\b[0-9A-V]{52}\b",
+    "run": r"\b[0-9a-f]{24}\b",
+    "commit": r"\b[0-9a-f]{40}\b",
+}
+FOUND = IDS | {
+    "time": r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)",
+    "duration": r'(?<="duration_ms":)[\d.]+',
+    "lines": r"^…\n",
+    "text": "…",
+}
+STANDS_FOR = FOUND | {"lines": r"(?:.*\n)*", "text": ".*"}
+KINDS = re.compile("|".join(f"(?P<{kind}>{expression})" for kind, expression in FOUND.items()), re.MULTILINE)
 
-
-@dataclass
-class Block:
-    """A fenced block, and what is shown after it."""
-
-    line: int
-    words: list
-    text: str
-    shown: list = field(default_factory=list)
+# A fenced block, and those that show what it prints.
+Block = collections.namedtuple("Block", "line words text shown")
 
 
 def blocks(page: str, words=None) -> list:
@@ -62,9 +60,8 @@ def blocks(page: str, words=None) -> list:
     text = (ROOT / page).read_text()
     found = []
     for match in re.finditer(r"^```([^\n`]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        block = Block(text.count("\n", 0, match.start()) + 1, match[1].split(), match[2])
+        block = Block(text.count("\n", 0, match.start()) + 1, match[1].split(), match[2], [])
         if block.words in (["text"], ["text", "log"]):
-            assert found, f"{page}:{block.line} shows what nothing printed"
             found[-1].shown.append(block)
         elif block.words in (["sh"], ["sh", "up"], ["sh", "elsewhere"]):
             found.append(block)
@@ -73,20 +70,30 @@ def blocks(page: str, words=None) -> list:
     return [block for block in found if words in (None, block.words)]
 
 
-def still(text: str) -> str:
-    """The text without what is another each time, and without the CR of HTTP's lines."""
-    for volatile, name in VOLATILE:
-        text = re.sub(volatile, name, text)
-    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+def is_shown(shown: str, printed: str, known: dict) -> bool:
+    """Is this what the page shows? `known` has what the page's ids were so far."""
+    names = {}
 
+    def part(found: re.Match) -> str:
+        text, kind = found[0], found.lastgroup
+        if kind not in IDS:
+            return STANDS_FOR[kind]
+        if text in known:
+            return re.escape(known[text])
+        if text in names:
+            return f"(?P={names[text]})"
+        names[text] = f"id{len(names)}"
+        return f"(?P<{names[text]}>{STANDS_FOR[kind]})"
 
-def is_shown(shown: str, printed: str) -> bool:
-    """Is this what the page shows?"""
-    lines = [
-        r"(.*\n)*" if line.strip() == "…" else ".*".join(map(re.escape, line.split("…"))) + r"\n"
-        for line in still(shown).splitlines()
-    ]
-    return re.fullmatch("".join(lines), still(printed)) is not None
+    shown, expression, at = shown.rstrip("\n") + "\n", "", 0
+    for found in KINDS.finditer(shown):
+        expression += re.escape(shown[at : found.start()]) + part(found)
+        at = found.end()
+    # Lines of HTTP end in CR LF.
+    printed = "".join(f"{line.rstrip()}\n" for line in printed.splitlines())
+    matched = re.fullmatch(expression + re.escape(shown[at:]), printed)
+    known.update({text: matched[name] for text, name in names.items()} if matched else {})
+    return matched is not None
 
 
 class Terminal:
@@ -96,7 +103,7 @@ class Terminal:
         self.page, self.make_data, self.scratch = page, make_data, scratch
         self.environment = scratch / "environment"
         self.environment.touch()
-        self.running, self.places = contextlib.ExitStack(), {}
+        self.running, self.places, self.known = contextlib.ExitStack(), {}, {}
 
     def up(self, block: Block):
         """Starts Sluice with the variables of a `cargo xtask up`."""
@@ -132,9 +139,8 @@ class Terminal:
             text = text.replace(documented, actual)
         keep = f"{{ export -p; declare -f; }} > {self.environment}"
         done = subprocess.run(
-            ["bash", "-c", f"set -a\n. {self.environment}\n{text}\nended=$?\n{keep}\nexit $ended\n"],
+            ["bash", "-c", f"set -a\nTMPDIR={self.scratch}\n. {self.environment}\n{text}\nrc=$?\n{keep}\nexit $rc"],
             cwd=ROOT, timeout=120, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(self.scratch)},
         )
         printed = self.documented(done.stdout.decode())
         assert done.returncode == 0, f"{self.page}:{block.line} ended with {done.returncode}:\n{printed}"
@@ -147,21 +153,19 @@ class Terminal:
 
     def check(self, block: Block, printed: str):
         for shown in block.shown:
-            where = f"{self.page}:{shown.line}"
-            if shown.words == ["text"]:
-                assert is_shown(shown.text, printed), f"{where} shows\n{shown.text}\nbut it is\n{printed}"
-            else:
-                for line in shown.text.splitlines():
-                    self.wait_for(line, where)
+            for line in shown.text.splitlines() if "log" in shown.words else []:
+                self.wait_for(line, shown)
+            is_good = "log" in shown.words or is_shown(shown.text, printed, self.known)
+            assert is_good, f"{self.page}:{shown.line} shows\n{shown.text}\nbut it is\n{printed}"
 
-    def wait_for(self, line: str, where: str):
+    def wait_for(self, line: str, shown: Block):
         """The line of a request is written after its answer."""
         for _ in range(100):
             logged = self.documented(self.log.read_text())
-            if any(is_shown(line, one) for one in logged.splitlines()):
+            if any(is_shown(line, one, self.known) for one in logged.splitlines()):
                 return
             time.sleep(0.1)
-        pytest.fail(f"{where} is not in the log:\n{line}\n{logged}")
+        pytest.fail(f"{self.page}:{shown.line} is not in the log:\n{line}\n{logged}")
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, ["sh"])])
@@ -182,15 +186,15 @@ def test_what_is_not_run_has_a_reason():
 
 
 def test_every_guide_has_commands_that_are_run():
-    guides = [page for page in PAGES if page.startswith("docs/guides/")]
-    assert len(guides) >= 6
-    for page in [*guides, "docs/runbook.md"]:
-        assert len(blocks(page, ["sh"])) >= 3, page
+    counts = {page: len(blocks(page, ["sh"])) for page in PAGES if "guides/" in page or "runbook" in page}
+    assert len(counts) >= 7 and min(counts.values()) >= 3, counts
 
 
 def test_the_comparison_can_fail():
-    shown = 'HTTP/1.1 200 OK\n…\nsluice-delivery: 01M88RVHBD8V6X7HAEYEN9EE7A\n\n{"id":"…","n":1}\n'
-    printed = 'HTTP/1.1 200 OK\r\ndate: x\r\nsluice-delivery: 01M88RVHBD8V6X7HAEYEN9EE7B\r\n\r\n{"id":"a","n":1}'
-    assert is_shown(shown, printed)
-    for old, new in [("200", "202"), ('"n":1', '"n":2'), ("01M8", "01_8"), ("}", "}\nmore"), ("HTTP", "more\nHTTP")]:
-        assert not is_shown(shown, printed.replace(old, new)), new
+    shown = 'HTTP/1.1 200 OK\n…\nid: 01M88RVHBD8V6X7HAEYEN9EE7A\n\n{"id":"01M88RVHBD8V6X7HAEYEN9EE7A","n":1,…}\n'
+    printed = shown.replace("7A", "7B").replace("…\n", "").replace(",…", ',"m":2').replace("\n", "\r\n")
+    known = {}
+    assert is_shown(shown, printed, known) and is_shown(shown, printed, known)
+    assert not is_shown("01M88RVHBD8V6X7HAEYEN9EE7A", "01M88RVHBD8V6X7HAEYEN9EE7C", known)
+    for old, new in [("200", "202"), ('"n":1', '"n":2'), ("id: 01", "id: 02"), ("}", "}\nmore"), ("HT", "x\nHT")]:
+        assert not is_shown(shown, printed.replace(old, new), {}), new

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use sluice::api::problem::Kind;
+use sluice::routes::Table;
 use sluice::sender::{Manners, PRESETS, Success};
 
 fn read(path: &str) -> String {
@@ -97,6 +98,18 @@ fn every_test_that_a_rule_of_cloudevents_names_is_there() {
         count += 1;
     }
     assert!(count > 40, "{count}");
+}
+
+#[test]
+fn the_tables_of_the_guides_are_read() {
+    for page in ["github", "slack", "stripe", "knative", "event-grid"] {
+        let page = read(&format!("docs/guides/{page}.md"));
+        let tables: Vec<_> = page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        assert_eq!(tables.len(), 1, "{page}");
+        for table in tables {
+            Table::parse(table).unwrap_or_else(|error| panic!("{table}: {error}"));
+        }
+    }
 }
 
 #[test]
