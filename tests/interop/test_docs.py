@@ -112,11 +112,11 @@ class Terminal:
         # The other tests have an operator; who runs `up` has one only if it is set.
         variables = {"operator_token": ""}
         for argument in arguments:
-            if argument == "--variable":
+            if argument in ("--var", "--variable"):
                 name, value = next(arguments).split("=", 1)
                 variables[name] = value
             else:
-                assert argument == "--host", f"{self.page}:{block.line} has {argument}"
+                assert argument in ("--host", "--raw"), f"{self.page}:{block.line} has {argument}"
         self.running.close()
         self.log = self.scratch / f"log-{block.line}"
         state, log = self.running.enter_context(self.make_data()), self.running.enter_context(self.log.open("wb"))
