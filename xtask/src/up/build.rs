@@ -42,19 +42,21 @@ pub(super) fn build(children: &mut Children, bar: &ProgressBar, mut cargo: Comma
     while let Some(event) = children.next() {
         match event {
             Event::Said { source: Source::Stdout, line } => bar.suspend(|| eprintln!("{line}")),
-            Event::Said { source: Source::Stderr, line } => match read(&line) {
-                Piece::Progress { done, all, now } => {
-                    bar.set_style(style("  {spinner:.cyan} {prefix:16} {bar:20.cyan/dim} {pos}/{len} {wide_msg:.dim}"));
-                    bar.set_length(all);
-                    bar.set_position(done);
-                    bar.set_message(now);
+            Event::Said { source: Source::Stderr, line } => {
+                match read(&line) {
+                    Piece::Progress { done, all, now } => {
+                        bar.set_style(style("  {spinner:.cyan} {prefix:16} {bar:20.cyan/dim} {pos}/{len} {elapsed:.dim} {wide_msg:.dim}"));
+                        bar.set_length(all);
+                        bar.set_position(done);
+                        bar.set_message(now);
+                    }
+                    Piece::Status(status) => {
+                        compiled |= status.starts_with("Compiling");
+                        bar.set_message(status);
+                    }
+                    Piece::Words => bar.suspend(|| eprintln!("{line}")),
                 }
-                Piece::Status(status) => {
-                    compiled |= status.starts_with("Compiling");
-                    bar.set_message(status);
-                }
-                Piece::Words => bar.suspend(|| eprintln!("{line}")),
-            },
+            }
             Event::Ended { status, .. } if status.success() => break,
             Event::Ended { status, .. } => {
                 bar.finish_and_clear();

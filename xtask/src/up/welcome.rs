@@ -31,7 +31,7 @@ pub(super) fn places(sluice: &str, engine: &str, is_stand_in: bool) -> String {
     format!("{}\n{}{}\n", line("Sluice", sluice), line(name, engine), paint(QUIET, more))
 }
 
-/// Three lines to paste at the repository's root.
+/// Three lines to paste at the repository's root; `id` makes the event another one.
 pub(super) fn to_try(sluice: &str, Names { webhook, event, run }: &Names, id: u128) -> String {
     let push = format!(
         "curl -i -H 'content-type: application/json' --data-binary @tests/vectors/github-push.json '{sluice}/api/v2/webhook?ref={webhook}'"
@@ -39,7 +39,6 @@ pub(super) fn to_try(sluice: &str, Names { webhook, event, run }: &Names, id: u1
     let callback = format!(
         "curl -i -H 'content-type: application/json' -d '{{\"approved\":true}}' '{sluice}/api/v2/callback?ref={run}&topic=approval&status=Succeeded'"
     );
-    // The event's id is new at each start, as an event's id is.
     let tick = format!(
         "curl -i -H 'content-type: application/cloudevents+json' -d '{{\"specversion\":\"1.0\",\"id\":\"tick-{id}\",\"source\":\"/clock\",\"type\":\"dev.sluice.tick\",\"subject\":\"/{event}/tick\",\"data\":{{\"shift\":\"night\"}}}}' '{sluice}/api/v2/event'"
     );
