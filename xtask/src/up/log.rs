@@ -10,7 +10,7 @@ use super::style::{BAD, GOOD, KNOWN, QUIET, WARN, paint, plain};
 /// What the columns are.
 pub(super) fn head() -> String {
     let head =
-        format!("{:8}  {:18}  {:9}  {:6}  {:26}  {:>6}", "UTC", "request", "outcome", "status", "delivery", "ms");
+        format!("{:8}  {:21}  {:9}  {:6}  {:26}  {:>6}", "UTC", "request", "outcome", "status", "delivery", "ms");
     paint(QUIET, head)
 }
 
@@ -95,7 +95,7 @@ impl Display for Entry {
         let (style, outcome) = self.outcome();
         let status = self.number("status").map(|status| status.to_string()).unwrap_or_default();
         let line = format!(
-            "{}  {:18}  {}  {status:6}  {}  {:>6}  {}",
+            "{}  {:21}  {}  {status:6}  {}  {:>6}  {}",
             paint(QUIET, self.time()),
             self.request(),
             // Padded before it is painted: a colour has no width.
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_delivery_is_one_line() {
         let line = r#"{"time":"2026-11-24T02:03:09.998Z","method":"POST","route":"/api/v2/webhook","status":200,"duration_ms":12.345,"delivery":"01M85MNVRRNF3YKJSMZYXYD1X7","outcome":"delivered","engine_status":200}"#;
-        let expected = "02:03:09  POST webhook        delivered  200     01M85MNVRRNF3YKJSMZYXYD1X7      12";
+        let expected = "02:03:09  POST webhook           delivered  200     01M85MNVRRNF3YKJSMZYXYD1X7      12";
         assert_eq!(rendered(line), expected);
         assert!(Entry::parse(line).unwrap().to_string().contains("\u{1b}[32mdelivered\u{1b}[0m"), "in green");
         let columns = anstream::adapter::strip_str(&head()).to_string();
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn what_went_wrong_is_said_at_the_end() {
         let line = r#"{"time":"2026-11-24T02:03:09.998Z","method":"POST","route":"/api/v2/event","status":400,"duration_ms":0.2,"problem":"invalid-event"}"#;
-        assert!(rendered(line).contains("POST event          refused    400"), "{}", rendered(line));
+        assert!(rendered(line).contains("POST event             refused    400"), "{}", rendered(line));
         assert!(rendered(line).ends_with("0.2  invalid-event"), "{}", rendered(line));
         let line = r#"{"time":"2026-11-24T02:03:09.998Z","method":"POST","route":"/api/v2/webhook","status":404,"duration_ms":3.1,"delivery":"01M8","outcome":"rejected","engine_status":404,"problem":"rejected"}"#;
         assert!(rendered(line).ends_with("3.1  engine 404"), "{}", rendered(line));
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn work_after_an_answer_has_its_line() {
         let line = r#"{"time":"2026-11-24T02:03:12Z","delivery":"01M8","outcome":"pending","failure":"the engine answered 503"}"#;
-        assert!(rendered(line).starts_with("02:03:12  after the answer    pending"), "{}", rendered(line));
+        assert!(rendered(line).starts_with("02:03:12  after the answer       pending"), "{}", rendered(line));
         assert!(rendered(line).ends_with("the engine answered 503"), "{}", rendered(line));
         let line = r#"{"time":"2026-11-24T02:03:12Z","drained":{"delivered":2,"rejected":0,"dead":0,"dropped":0,"pending":null,"stopped":"budget"}}"#;
         assert!(rendered(line).ends_with("2 delivered stopped budget"), "{}", rendered(line));
