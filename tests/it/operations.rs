@@ -65,7 +65,7 @@ fn an_unreadable_variable_is_named_where_it_is_needed() {
     let world = World::new();
     world.variables.borrow_mut().remove("engine_url");
     world.variables.borrow_mut().remove("retention_hours");
-    world.variables.borrow_mut().insert("engine_wait_ms".to_owned(), "soon".to_owned());
+    world.variables.borrow_mut().insert("engine_wait_ms", "soon".to_owned());
     let problem = world.get("/readyz").problem(503, "configuration");
     let missing = "is not in the manifest: take spin.toml as it is shipped";
     let expected = serde_json::json!([

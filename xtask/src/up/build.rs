@@ -52,7 +52,9 @@ pub(super) fn build(children: &mut Children, bar: &ProgressBar, mut cargo: Comma
                     }
                     Piece::Status(status) => {
                         compiled |= status.starts_with("Compiling");
-                        bar.set_message(status);
+                        if !status.is_empty() {
+                            bar.set_message(status);
+                        }
                     }
                     Piece::Words => bar.suspend(|| eprintln!("{line}")),
                 }

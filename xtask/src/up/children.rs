@@ -146,19 +146,18 @@ impl<R: Read> Iterator for Lines<BufReader<R>> {
     type Item = String;
 
     fn next(&mut self) -> Option<String> {
+        let text = |line: &[u8]| Some(String::from_utf8_lossy(line).into_owned());
         let mut line = Vec::new();
-        let mut ended = false;
         for byte in self.0.by_ref().bytes() {
             match byte {
-                Ok(b'\n' | b'\r') => {
-                    ended = true;
-                    break;
-                }
+                // Back to the start of a line in which nothing was said.
+                Ok(b'\r') if line.is_empty() => {}
+                Ok(b'\n' | b'\r') => return text(&line),
                 Ok(byte) => line.push(byte),
                 Err(_) => break,
             }
         }
-        (ended || !line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned())
+        if line.is_empty() { None } else { text(&line) }
     }
 }
 
@@ -178,7 +177,7 @@ mod tests {
     #[test]
     fn a_child_is_heard_to_its_end() {
         let mut children = Children::new().unwrap();
-        children.start("sh", &mut command("sh", ["-c", "printf 'a\\rb\\n\\nlast'; exit 3"])).unwrap();
+        children.start("sh", &mut command("sh", ["-c", "printf '\\ra\\rb\\n\\nlast'; exit 3"])).unwrap();
         let lines = [said(&mut children), said(&mut children), said(&mut children), said(&mut children)];
         assert_eq!(lines, ["a", "b", "", "last"]);
         let ended = children.next().unwrap();

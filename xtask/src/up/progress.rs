@@ -28,11 +28,15 @@ const VERBS: [&str; 11] = [
 
 /// Reads a piece.
 pub(super) fn read(piece: &str) -> Piece {
+    if piece.is_empty() {
+        return Piece::Words;
+    }
     let piece = anstream::adapter::strip_str(piece).to_string();
     if let Some(progress) = progress(&piece) {
         return progress;
     }
     match piece.trim_start().split_once(' ') {
+        // It wiped its progress away.
         _ if piece.trim().is_empty() => Piece::Status(String::new()),
         Some((verb, _)) if VERBS.contains(&verb) && piece.find(verb) == Some(12 - verb.len()) => {
             Piece::Status(piece.trim().to_owned())
@@ -68,11 +72,11 @@ mod tests {
             "    Blocking waiting for file lock on build directory",
             " Downloading crates ...",
             "    Building [x",
-            "",
+            "\u{1b}[K",
         ] {
             assert!(matches!(read(status), Piece::Status(_)), "{status}");
         }
-        for words in ["error[E0308]: mismatched types", "   |", "12 | let x", "Compiling by hand failed"] {
+        for words in ["", "error[E0308]: mismatched types", "   |", "12 | let x", "Compiling by hand failed"] {
             assert_eq!(read(words), Piece::Words, "{words}");
         }
     }
