@@ -13,19 +13,20 @@ mod style;
 mod variables;
 mod welcome;
 
+use std::io::{Error, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anstream::{eprintln, println};
-use anyhow::{Result, bail};
+use anstream::eprintln;
+use anyhow::Result;
 
 use children::{Children, Event, Interrupted, Source};
 use log::Entry;
 use plan::Plan;
 use style::{QUIET, paint};
 
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct Arguments {
     /// Runs on the native host even where Spin is installed
     #[arg(long)]
@@ -71,38 +72,47 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 /// Shows the log until all have ended.
 fn follow(children: &mut Children, raw: bool) -> Result<()> {
+    let (mut out, mut err) = (anstream::stdout(), anstream::stderr());
     if !raw {
-        println!("{}", log::head());
+        writeln!(out, "{}", log::head())?;
     }
     let (mut is_ours, mut is_ending, mut failure) = (true, false, None);
     while let Some(event) = children.next() {
-        match event {
+        // Words that nobody hears stop nothing; a log that nobody reads ends all, as in `up | head`.
+        let shown = match event {
             Event::Said { source, line } => match Entry::parse(&line) {
                 // The first one is what we asked ourselves.
-                Some(entry) if is_ours && entry.is_probe() => is_ours = false,
-                Some(_) if raw => println!("{line}"),
-                Some(entry) => println!("{entry}"),
-                None if source == Source::Stdout && is_greeting(&line) => {}
-                None => eprintln!("{line}"),
+                Some(entry) if is_ours && entry.is_probe() => {
+                    is_ours = false;
+                    Ok(())
+                }
+                Some(_) if raw => writeln!(out, "{line}"),
+                Some(entry) => writeln!(out, "{entry}"),
+                None if source == Source::Stdout && is_greeting(&line) => Ok(()),
+                None => writeln!(err, "{line}").or(Ok(())),
             },
-            Event::Stop if is_ending => children.kill(),
+            Event::Stop if is_ending => {
+                children.kill();
+                Ok(())
+            }
             Event::Stop => {
                 is_ending = true;
-                eprintln!("{}", paint(QUIET, "Ending, once what is at work is done; Ctrl-C ends it now."));
                 children.interrupt();
+                writeln!(err, "{}", paint(QUIET, "Ending, once what is at work is done; Ctrl-C ends it now."))
+                    .or(Ok(()))
             }
-            Event::Ended { name, status } if !is_ending => {
-                is_ending = true;
-                failure = Some(format!("{name} ended: {status}"));
-                children.interrupt();
-            }
-            Event::Ended { .. } => {}
+            Event::Ended { name, status } if !is_ending => Err(Error::other(format!("{name} ended: {status}"))),
+            Event::Ended { .. } => Ok(()),
+        };
+        if let Err(error) = shown
+            && !is_ending
+        {
+            is_ending = true;
+            failure = (error.kind() != ErrorKind::BrokenPipe).then_some(error);
+            children.interrupt();
         }
     }
-    match failure {
-        Some(failure) => bail!(failure),
-        None => Ok(()),
-    }
+    failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
 /// What a host says of where it is, which we have said.
