@@ -26,11 +26,12 @@ pub(crate) fn build() -> Result<()> {
     let mut compiler = compiler()?;
     println!("component: with {}", compiler.said);
     run(&mut compiler.command)?;
-    finish()
+    println!("component: {}", finish()?);
+    Ok(())
 }
 
-/// What is left to do once it is compiled.
-pub(crate) fn finish() -> Result<()> {
+/// Does what is left once it is compiled, and says how large it is.
+pub(crate) fn finish() -> Result<String> {
     shrink(&target().join(TARGET).join("release/sluice.wasm"))
 }
 

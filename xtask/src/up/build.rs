@@ -24,8 +24,8 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()).progress_chars("━╸ ")
 }
 
-/// Runs a build to its end.
-pub(super) fn build(children: &mut Children, bar: &ProgressBar, mut cargo: Command) -> Result<()> {
+/// Runs a build to its end; gives the time that it took, if there was anything to compile.
+pub(super) fn build(children: &mut Children, bar: &ProgressBar, mut cargo: Command) -> Result<Option<Duration>> {
     let name = bar.prefix();
     let start = Instant::now();
     let is_coloured = AutoStream::choice(&stderr()) != ColorChoice::Never;
@@ -71,13 +71,12 @@ pub(super) fn build(children: &mut Children, bar: &ProgressBar, mut cargo: Comma
             }
         }
     }
-    bar.finish_and_clear();
-    done(&name, compiled.then(|| start.elapsed()));
-    Ok(())
+    Ok(compiled.then(|| start.elapsed()))
 }
 
 /// `✓ component 12.4 s`; without a time it was there already.
-pub(super) fn done(name: &str, took: Option<Duration>) {
+pub(super) fn done(bar: &ProgressBar, took: Option<Duration>, more: &str) {
+    bar.finish_and_clear();
     let took = took.map_or_else(|| "up to date".to_owned(), |took| format!("{:.1} s", took.as_secs_f32()));
-    eprintln!("  {} {name:16} {}", paint(GOOD, "✓"), paint(QUIET, took));
+    eprintln!("  {} {:16} {}", paint(GOOD, "✓"), bar.prefix(), paint(QUIET, format_args!("{took}{more}")));
 }

@@ -22,15 +22,20 @@ use crate::shell::{cargo, command, target};
 pub(super) fn build(plan: &Plan, children: &mut Children) -> Result<()> {
     let bar = spinner("component", "looking for a compiler");
     let compiler = component::compiler().inspect_err(|_| bar.finish_and_clear())?;
-    run_build(children, &bar, compiler.command)?;
+    let took = run_build(children, &bar, compiler.command)?;
+    bar.set_message("making it small");
+    let size = component::finish().inspect_err(|_| bar.finish_and_clear())?;
+    done(&bar, took, &format!(", {size}"));
     if !plan.on_spin {
         // With the tests, so that cargo chooses the features that it chooses for `cargo xtask test`: wasmtime is compiled
         // for minutes, once.
         let host = ["build", "--workspace", "--locked", "--bin", "sluice-host", "--test", "e2e"];
-        run_build(children, &spinner("native host", ""), cargo(host))?;
+        let bar = spinner("native host", "");
+        done(&bar, run_build(children, &bar, cargo(host))?, "");
     } else if plan.stand_in.is_some() {
         let stand_in = ["build", "--locked", "-p", "sluice-host", "--no-default-features", "--bin", "stand-in"];
-        run_build(children, &spinner("stand-in engine", ""), cargo(stand_in))?;
+        let bar = spinner("stand-in engine", "");
+        done(&bar, run_build(children, &bar, cargo(stand_in))?, "");
     }
     Ok(())
 }
@@ -95,8 +100,7 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
             }
         }
     };
-    bar.finish_and_clear();
-    done("start", Some(start.elapsed()));
+    done(&bar, Some(start.elapsed()), "");
     // What a host says on standard output as it starts, we say ourselves.
     for (_, line) in before.iter().filter(|(source, _)| *source == Source::Stderr) {
         eprintln!("{}", paint(QUIET, line));
