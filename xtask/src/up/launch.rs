@@ -77,13 +77,12 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
     let mut before = Vec::new();
     // Once it is there it isn't asked again: each time makes a run.
     let mut known = None;
-    let (health, names) = loop {
+    let health = loop {
         known = known.or_else(|| names(plan));
-        if let Some(names) = known.take() {
-            match ready::ask(&sluice) {
-                Some(health) => break (health, names),
-                None => known = Some(names),
-            }
+        if known.is_some()
+            && let Some(health) = ready::ask(&sluice)
+        {
+            break health;
         }
         match children.next_within(Duration::from_millis(100)) {
             None => {}
@@ -105,7 +104,7 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
     for (_, line) in before.iter().filter(|(source, _)| *source == Source::Stderr) {
         eprintln!("{}", paint(QUIET, line));
     }
-    eprintln!("\n{}", told(plan, &sluice, &health, &names));
+    eprintln!("\n{}", told(plan, &sluice, &health, &known.unwrap_or_else(Names::to_fill_in)));
     Ok(())
 }
 
