@@ -19,7 +19,9 @@ pub(super) async fn ready(call: &mut Call<'_, '_, impl Outside>) -> Result<Respo
     let faults = config::check(call.outside);
     if let Some(first) = faults.first() {
         let detail: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        return Err(Problem::new(Kind::Configuration, detail.join("; ")).field(first.variable));
+        return Err(Problem::new(Kind::Configuration, detail.join("; "))
+            .field(first.variable)
+            .member("errors", &faults));
     }
     let fault = operator::fault(call.outside).await.map_err(|error| {
         call.log.warning(error.to_string());

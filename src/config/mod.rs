@@ -16,12 +16,14 @@ pub use trust::{
 };
 
 /// A variable that can't be used. Names no value: it might be a secret.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 #[error("variable `{variable}` {problem}")]
 pub struct Fault {
     /// Its name.
+    #[serde(rename = "field")]
     pub variable: &'static str,
     /// What is wrong. Completes the sentence.
+    #[serde(rename = "detail")]
     pub problem: String,
 }
 

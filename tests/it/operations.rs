@@ -65,8 +65,16 @@ fn an_unreadable_variable_is_named_where_it_is_needed() {
     let world = World::new();
     world.variables.borrow_mut().remove("engine_url");
     world.variables.borrow_mut().remove("retention_hours");
-    let detail = world.get("/readyz").problem(503, "configuration")["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("engine_url") && detail.contains("retention_hours"), "all at once: {detail}");
+    world.variables.borrow_mut().insert("engine_wait_ms", "soon".to_owned());
+    let problem = world.get("/readyz").problem(503, "configuration");
+    let missing = "is not in the manifest: take spin.toml as it is shipped";
+    let expected = serde_json::json!([
+        { "field": "engine_url", "detail": missing },
+        { "field": "engine_wait_ms", "detail": "must be a whole number from 1 to 600000" },
+        { "field": "retention_hours", "detail": missing },
+    ]);
+    assert_eq!(problem["errors"], expected, "all at once");
+    assert!(problem["detail"].as_str().unwrap().contains("`retention_hours` is not"), "{problem}");
 }
 
 #[test]

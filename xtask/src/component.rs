@@ -13,25 +13,40 @@ const TARGET: &str = "wasm32-wasip1";
 /// Debian's own compiler, the standard library's source and the linker.
 const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "wasi-libc"];
 
+/// A compiler for the component.
+pub(crate) struct Compiler {
+    /// Where it is from.
+    said: String,
+    /// Compiles; what it makes is not yet [`finish`]ed.
+    pub(crate) command: Command,
+}
+
 /// Makes `target/wasm32-wasip1/release/sluice.wasm`.
 pub(crate) fn build() -> Result<()> {
-    compile()?;
+    let mut compiler = compiler()?;
+    println!("component: with {}", compiler.said);
+    run(&mut compiler.command)?;
+    println!("component: {}", finish()?);
+    Ok(())
+}
+
+/// Does what is left once it is compiled, and says how large it is.
+pub(crate) fn finish() -> Result<String> {
     shrink(&target().join(TARGET).join("release/sluice.wasm"))
 }
 
-fn compile() -> Result<()> {
+/// Finds a compiler, or installs one.
+pub(crate) fn compiler() -> Result<Compiler> {
     if installed() {
-        println!("component: with {TARGET} of the active toolchain");
-        return run(&mut rustc(cargo([])));
+        return Ok(Compiler { said: format!("{TARGET} of the active toolchain"), command: rustc(cargo([])) });
     }
     // Where it can't download, it says so in a second or two.
     if has("rustup") && quiet(&mut command("rustup", ["target", "add", TARGET])) && installed() {
-        println!("component: with {TARGET}, just added by rustup");
-        return run(&mut rustc(cargo([])));
+        return Ok(Compiler { said: format!("{TARGET}, just added by rustup"), command: rustc(cargo([])) });
     }
     if debian_installed() || (apt_install(&PACKAGES) && link_linker() && debian_installed()) {
-        println!("component: with Debian's compiler, as rustup can't add {TARGET} here");
-        return run(&mut debian());
+        let said = format!("Debian's compiler, as rustup can't add {TARGET} here");
+        return Ok(Compiler { said, command: debian() });
     }
     bail!(
         "no compiler for {TARGET}: `rustup target add {TARGET}`, \

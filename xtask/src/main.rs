@@ -10,7 +10,10 @@ mod up;
 
 use std::process::ExitCode;
 
+use anstyle::{AnsiColor, Style};
 use clap::{Parser, Subcommand};
+
+const RED: Style = AnsiColor::Red.on_default();
 
 /// Sluice's chores.
 #[derive(Parser)]
@@ -38,21 +41,22 @@ enum Chore {
 
 fn main() -> ExitCode {
     match run(Arguments::parse().chore) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // In one line, and the last one: what failed, then why.
-            eprintln!("error: {error:#}");
+            anstream::eprintln!("{RED}error:{RED:#} {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(chore: Chore) -> anyhow::Result<()> {
+fn run(chore: Chore) -> anyhow::Result<ExitCode> {
     std::env::set_current_dir(shell::root())?;
     match chore {
-        Chore::Build => component::build(),
-        Chore::Up(arguments) => up::start(&arguments),
-        Chore::Test { step } => test::run(step),
-        Chore::Fuzz(arguments) => fuzz::run(&arguments),
+        Chore::Build => component::build()?,
+        Chore::Up(arguments) => return up::start(&arguments),
+        Chore::Test { step } => test::run(step)?,
+        Chore::Fuzz(arguments) => fuzz::run(&arguments)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

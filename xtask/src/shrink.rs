@@ -23,9 +23,11 @@ const FEATURES: [&str; 6] = [
     "--enable-sign-ext",
 ];
 
-/// Shrinks a module where it is. It does the same as before; without `wasm-opt` it is an eighth larger.
-pub(crate) fn shrink(path: &Path) -> Result<()> {
+/// Shrinks a module where it is, and says how small it is. It does the same as before; without `wasm-opt` it is an eighth
+/// larger.
+pub(crate) fn shrink(path: &Path) -> Result<String> {
     let small = path.with_extension("small.wasm");
+    let mut more = "";
     // Cargo puts its own in place at each build, as it was when it was compiled.
     if !is_newer(&small, path)? {
         let module = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
@@ -34,13 +36,12 @@ pub(crate) fn shrink(path: &Path) -> Result<()> {
         if has("wasm-opt") || apt_install(&["binaryen"]) {
             run(command("wasm-opt", ["-Oz"]).args(FEATURES).arg(&small).arg("-o").arg(&small))?;
         } else {
-            println!("component: not optimised, since wasm-opt (of binaryen) isn't there");
+            more = ", not optimised, since wasm-opt (of binaryen) isn't there";
         }
     }
     // Not over cargo's, of which this is a second name.
     fs::remove_file(path)?;
-    println!("component: {} bytes", fs::copy(&small, path)?);
-    Ok(())
+    Ok(format!("{} bytes{more}", fs::copy(&small, path)?))
 }
 
 fn is_newer(file: &Path, than: &Path) -> Result<bool> {

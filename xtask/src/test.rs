@@ -97,6 +97,7 @@ fn interop() -> Result<()> {
     run_command(&mut cargo(["test", "-q", "--workspace", "--locked", "--no-run"]))?;
     run_command(
         command(&python, ["-m", "pytest", "tests/interop"])
+            .env("SLUICE_XTASK", std::env::current_exe()?)
             .env("SLUICE_HOST_BIN", target.join("debug/sluice-host"))
             .env("SLUICE_NODE_MODULES", npm.join("node_modules")),
     )

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use sluice_host::Host;
-use sluice_host::stand_in::{StandIn, welcome};
+use sluice_host::stand_in::StandIn;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a Spin application until Ctrl-C.
@@ -79,9 +79,9 @@ async fn run(arguments: Arguments) -> Result<()> {
         })?),
         None => None,
     };
-    match &stand_in {
-        Some(stand_in) => println!("{}", welcome(stand_in, &host.url()).await),
-        None => println!("Serving {}", host.url()),
+    println!("Serving {}", host.url());
+    if let Some(stand_in) = &stand_in {
+        println!("Stand-in engine: {}/", stand_in.url());
     }
 
     stop().await;

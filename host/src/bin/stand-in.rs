@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sluice_host::stand_in::{StandIn, welcome};
+use sluice_host::stand_in::StandIn;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a stand-in engine until Ctrl-C.
@@ -13,15 +13,12 @@ struct Arguments {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:7701")]
     listen: SocketAddr,
-    /// Where Sluice is, for the lines to paste
-    #[arg(long, default_value = "http://127.0.0.1:3000")]
-    sluice: String,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { listen, sluice } = Arguments::parse();
-    match run(listen, &sluice).await {
+    let Arguments { listen } = Arguments::parse();
+    match run(listen).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: the stand-in engine can't listen on {listen}: {error}");
@@ -30,10 +27,10 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(listen: SocketAddr, sluice: &str) -> std::io::Result<()> {
+async fn run(listen: SocketAddr) -> std::io::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let stand_in = StandIn::builder().listen(listen).start().await?;
-    println!("{}", welcome(&stand_in, sluice).await);
+    println!("Stand-in engine: {}/", stand_in.url());
     tokio::select! {
         _ = terminated.recv() => {}
         interrupted = tokio::signal::ctrl_c() => interrupted?,

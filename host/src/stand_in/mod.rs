@@ -22,7 +22,6 @@ mod script;
 mod state;
 #[cfg(test)]
 mod tests;
-mod welcome;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -31,7 +30,6 @@ use std::time::Duration;
 pub use runs::{Param, Phase, Run, RunResult, Status, Wait};
 pub use script::{Behaviour, Kind, Script};
 pub use state::{Counts, Recorded};
-pub use welcome::welcome;
 
 use crate::serve::Server;
 use script::Orders;

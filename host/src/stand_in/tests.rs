@@ -273,17 +273,6 @@ async fn the_page_lists_and_escapes() {
 }
 
 #[tokio::test]
-async fn the_welcome_has_three_lines_to_paste() {
-    let engine = engine().await;
-    let text = welcome(&engine, "http://127.0.0.1:3000/").await;
-    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("curl ")).collect();
-    assert_eq!(lines.len(), 3);
-    assert!(lines[1].contains(&format!("callback?ref={}&topic=approval", engine.runs()[0].id)));
-    let event = lines[2].split('\'').nth(3).unwrap();
-    assert_eq!(serde_json::from_str::<Value>(event).unwrap()["subject"], "/nightly/tick");
-}
-
-#[tokio::test]
 async fn it_can_be_stopped_and_started_at_the_same_port() {
     let engine = engine().await;
     submit(&engine).await.unwrap();

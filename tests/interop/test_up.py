@@ -1,0 +1,199 @@
+"""`cargo xtask up` as a newcomer meets it, without a terminal. `cargo xtask test` has built all that it builds."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+import requests
+from conftest import ROOT, free_port
+
+XTASK = os.environ.get("SLUICE_XTASK", str(ROOT / "target/debug/xtask"))
+HOST = os.environ.get("SLUICE_HOST_BIN", str(ROOT / "target/debug/sluice-host"))
+
+# As Spin does: what a component says goes to standard error, and the trigger is a process of its own.
+SPIN = f"""#!/bin/sh
+if [ "$1" = --version ]; then echo "spin 3.4.0 (abcdef 2025-09-01)"; exit; fi
+shift
+{HOST} "$@" >&2 &
+wait
+"""
+
+
+def eventually(check):
+    for _ in range(1200):
+        if found := check():
+            return found
+        time.sleep(0.05)
+    pytest.fail("not within a minute")
+
+
+def children(pid: int) -> list[int]:
+    """All that descend from a process."""
+    try:
+        listed = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+    return [int(child) for child in listed] + [more for child in listed for more in children(int(child))]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        # What nobody waits for stays as a zombie.
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class Up:
+    """One that runs, and what it says."""
+
+    def __init__(self, directory: pathlib.Path, process, port: int):
+        self.directory, self.process, self.url = directory, process, f"http://127.0.0.1:{port}"
+
+    def out(self) -> str:
+        return (self.directory / "out").read_text()
+
+    def err(self) -> str:
+        return (self.directory / "err").read_text()
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None, self.err()
+        return "Ctrl-C ends all." in self.err()
+
+    def deliver(self) -> requests.Response:
+        return requests.post(f"{self.url}/api/v2/webhook?ref=build", json={}, timeout=30)
+
+    def ended(self) -> int:
+        """How it ended, which leaves nobody behind."""
+        self.process.wait(timeout=60)
+        eventually(lambda: not any(map(is_alive, self.descendants)))
+        return self.process.returncode
+
+
+@contextlib.contextmanager
+def up(directory: pathlib.Path, *flags: str, path=None):
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SPIN_VARIABLE_")}
+    if path:
+        environment["PATH"] = f"{path}:{environment['PATH']}"
+    command = [XTASK, "up", "--port", str(port), "--state-dir", str(directory / "state"), *flags]
+    with (directory / "out").open("w") as out, (directory / "err").open("w") as err:
+        process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
+    running = Up(directory, process, port)
+    try:
+        # Where it is run by itself, it may have to build.
+        for _ in range(10):
+            with contextlib.suppress(pytest.fail.Exception):
+                eventually(running.is_ready)
+                break
+        running.descendants = children(process.pid)
+        assert running.descendants, running.err()
+        yield running
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+@pytest.fixture
+def directory(data):
+    with data() as directory:
+        yield pathlib.Path(directory)
+
+
+def refused(*flags: str) -> subprocess.CompletedProcess:
+    return subprocess.run([XTASK, "up", "--host", *flags], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_what_is_wrong_is_told_before_anything_is_built():
+    with socket.socket() as holds:
+        holds.bind(("127.0.0.1", 0))
+        holds.listen()
+        port = holds.getsockname()[1]
+        taken = refused("--port", str(port))
+    told = rf"error: port {port} is taken( by .+)?: stop what listens there, or --port \d+\n"
+    assert taken.returncode == 1 and re.fullmatch(told, taken.stderr), taken.stderr
+    misspelt = refused("--port", "0", "--var", "engine_ulr=x")
+    assert misspelt.stderr == "error: there is no variable engine_ulr (did you mean engine_url?); spin.toml has them all\n"
+    assert misspelt.returncode == 1
+    path = refused("--port", "0", "--engine", "http://me:s3cret@engine/api")
+    assert path.returncode == 2 and "must not carry a user or password" in path.stderr
+
+
+def test_it_tells_what_is_wrong_once_and_what_to_try(directory):
+    with contextlib.ExitStack() as stack:
+        holds = stack.enter_context(socket.socket())
+        # By us, or by somebody else: 7701 is taken.
+        with contextlib.suppress(OSError):
+            holds.bind(("127.0.0.1", 7701))
+            holds.listen()
+        running = stack.enter_context(
+            up(directory, "--host", "--var", "public_url=nonsense", "--variable", "operator_token=two words")
+        )
+        lines = [line for line in running.err().splitlines() if line.startswith("curl ")]
+        assert len(lines) == 3, running.err()
+        for line in lines:
+            answer = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+            assert answer.stdout.startswith("HTTP/1.1 200 ") and "sluice-outcome: delivered" in answer.stdout, answer
+        again = subprocess.run(lines[2], shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+        assert "sluice-outcome: duplicate" in again.stdout
+        requests.post(f"{running.url}/api/v2/webhook?ref=build", json=[], timeout=30)
+        eventually(lambda: running.out().count("\n") == 6)
+        running.process.send_signal(signal.SIGINT)
+        assert running.ended() == 0
+
+    told = running.err()
+    for variable in ("public_url", "operator_token"):
+        assert len(re.findall(rf"^  {variable} +must be ", told, re.MULTILINE)) == 1, told
+    assert told.count("error:") == 1
+    assert re.search(r"^warning: port 7701 is taken, so the stand-in engine has port \d+$", told, re.MULTILINE), told
+    head, *log = running.out().splitlines()
+    assert head.split() == ["UTC", "request", "outcome", "status", "delivery", "ms"]
+    row = r"\d\d:\d\d:\d\d  POST {} +{} +{} +[0-9A-Z]{{26}} +[\d.]+"
+    rows = [("webhook", "delivered"), ("callback", "delivered"), ("event", "delivered"), ("event", "duplicate")]
+    for line, (request, outcome) in zip(log, rows):
+        assert re.fullmatch(row.format(request, outcome, 200), line), line
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  POST webhook +refused +400 +[\d.]+  invalid-body", log[4]), log[4]
+    assert "\x1b" not in told + running.out(), "there is no terminal"
+
+
+def test_an_engine_that_is_not_there_is_a_warning(directory):
+    engine = f"http://127.0.0.1:{free_port()}"
+    with up(directory, "--host", "--raw", "--engine", engine) as running:
+        assert f"warning: no engine at {engine}: connection refused" in running.err()
+        assert running.err().count("error:") == 0 and "Stand-in" not in running.err()
+        assert running.deliver().status_code == 202
+        [line] = eventually(lambda: running.out().splitlines())
+        assert json.loads(line)["outcome"] == "pending", "as the component writes it"
+        running.process.send_signal(signal.SIGTERM)
+        assert running.ended() == 0
+
+
+@pytest.mark.parametrize("ends", ["interrupted", "spin dies", "the stand-in dies"])
+def test_on_spin_all_end_together(directory, ends):
+    (directory / "spin").write_text(SPIN)
+    (directory / "spin").chmod(0o755)
+    with up(directory, path=directory) as running:
+        assert running.err().startswith("Sluice 0.1.0 on Spin 3.4.0\n")
+        assert running.deliver().headers["sluice-outcome"] == "delivered"
+        eventually(lambda: "POST webhook" in running.out())
+        names = {pid: pathlib.Path(f"/proc/{pid}/comm").read_text().strip() for pid in running.descendants}
+        assert sorted(names.values()) == ["sluice-host", "spin", "stand-in"]
+        match ends:
+            case "interrupted":
+                running.process.send_signal(signal.SIGINT)
+                assert running.ended() == 0
+            case "spin dies":
+                os.kill(next(pid for pid, name in names.items() if name == "spin"), signal.SIGKILL)
+                assert running.ended() == 1
+                assert "error: spin ended: signal: 9" in running.err()
+            case "the stand-in dies":
+                os.kill(next(pid for pid, name in names.items() if name == "stand-in"), signal.SIGKILL)
+                assert running.ended() == 1
+                assert "error: the stand-in engine ended: signal: 9" in running.err()
