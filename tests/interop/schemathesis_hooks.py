@@ -5,8 +5,7 @@ import schemathesis
 from schemathesis.core.failures import AcceptedNegativeData, MalformedJson
 from schemathesis.openapi.checks import MissingContentType, RejectedPositiveData
 
-# The headers of a binary event: all or none of them, and beside a structured content type they are not looked at. Text is
-# taken with them only.
+# The headers of a binary event: all or none of them.
 EVENT = {"ce-specversion", "ce-id", "ce-source", "ce-type"}
 
 
@@ -33,12 +32,27 @@ def filter_failure(context, failure, case, response) -> bool:
     # An answer without a body has no content type: some senders want it so, and HEAD does.
     if isinstance(failure, (MissingContentType, MalformedJson)):
         return response.content != b""
-    if isinstance(failure, (RejectedPositiveData, AcceptedNegativeData)):
-        # A form is taken of a sender that is known.
-        form = case.media_type == "application/x-www-form-urlencoded"
-        unknown = form and (case.query or {}).get("sender") in (None, "custom")
-        # JSON Schema takes 1.0 for an integer; CloudEvents and Sluice don't.
-        objects = case.body if isinstance(case.body, list) else [case.body]
-        floats = any(isinstance(it, float) for some in objects if isinstance(some, dict) for it in some.values())
-        return not (unknown or floats or event_headers(case) or case.media_type == "text/plain")
+    refused = isinstance(failure, RejectedPositiveData)
+    if refused or isinstance(failure, AcceptedNegativeData):
+        return not (of_no_sender(case) or has_float(case) or is_half_binary(case, refused))
     return True
+
+
+def of_no_sender(case) -> bool:
+    """A form is taken of a sender that is known."""
+    sender = (case.query or {}).get("sender")
+    return case.media_type == "application/x-www-form-urlencoded" and sender in (None, "custom")
+
+
+def has_float(case) -> bool:
+    """JSON Schema takes 1.0 for an integer; CloudEvents and Sluice don't."""
+    objects = case.body if isinstance(case.body, list) else [case.body]
+    return any(isinstance(it, float) for some in objects if isinstance(some, dict) for it in some.values())
+
+
+def is_half_binary(case, refused: bool) -> bool:
+    """Who has some of the headers, or text without them, may be refused; who has all is looked at for them only."""
+    headers = event_headers(case)
+    if headers == EVENT:
+        return not refused
+    return bool(headers) or case.media_type == "text/plain"
