@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sluice::api::problem::{Kind, TYPE_BASE};
 use sluice::api::route::Route;
+use sluice::config::CUSTOM;
+use sluice::sender::{PRESETS, Preset};
 
 use crate::fake::{World, request};
 
@@ -65,6 +67,18 @@ fn every_problem_is_in_the_document() {
             assert_eq!((&example["title"], &example["retry"]), (&json!(title), &json!(retry)), "{slug}");
             assert!(slug == "rejected" || example["status"] == status.as_u16(), "{slug}: {example}");
         }
+    }
+}
+
+#[test]
+fn every_sender_is_in_the_document() {
+    let document = document();
+    let senders = document["components"]["parameters"]["sender"]["schema"]["enum"].as_array().unwrap().clone();
+    for preset in PRESETS {
+        assert!(senders.contains(&json!(preset.name)), "docs/openapi.yaml lacks the sender {}", preset.name);
+    }
+    for name in senders.iter().map(|name| name.as_str().unwrap()).filter(|name| *name != CUSTOM) {
+        assert!(Preset::by_name(name).is_some(), "{name} is no sender");
     }
 }
 
