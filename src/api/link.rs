@@ -58,6 +58,10 @@ pub(super) async fn mint(
     })?;
     body::require_json(call.headers)?;
     let bytes = body::read(incoming, call.headers, config::max_body(call.outside)?).await?;
+    // Where a struct is wanted, serde takes an array too.
+    if json::member(body::object(&bytes)?, "buttons").is_some_and(|buttons| json::type_of(buttons) != "an object") {
+        return Err(Problem::new(Kind::InvalidBody, "`buttons` must be an object").field("buttons"));
+    }
     let wish: Wish = json::read(&bytes).map_err(|error| {
         let detail =
             format!("the body must be {{\"ref\", \"topic\", \"question\"?, \"buttons\"?, \"expires_in\"?}}: {error}");

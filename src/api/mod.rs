@@ -13,6 +13,7 @@ mod health;
 mod limits;
 mod link;
 mod log;
+mod openapi;
 mod operator;
 mod page;
 mod prefer;
@@ -138,6 +139,7 @@ async fn dispatch<O: Outside>(
         Route::Delivery { id } => operator::one(call, &id).await,
         Route::Redeliver { id } => operator::redeliver(call, &id).await,
         Route::Drain => operator::drain(call).await,
+        Route::OpenApi => Ok(openapi::document(call.headers)),
         Route::Health => Ok(health::alive()),
         Route::Ready => health::ready(call).await,
     }

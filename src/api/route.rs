@@ -2,99 +2,76 @@
 
 use http::Method;
 
-/// What a path names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// `/api/v2/event`
-    Event,
-    /// `/api/v2/callback`
-    Callback,
-    /// `/api/v2/webhook`
-    Webhook,
-    /// `/api/v2/callback-links`
-    CallbackLinks,
-    /// `/api/v2/callback/link`
-    CallbackLink,
-    /// `/api/v2/callbacks/{run}`
-    Callbacks {
-        /// The path segment, still percent-encoded.
-        run: String,
-    },
-    /// `/api/v2/deliveries`
-    Deliveries,
-    /// `/api/v2/deliveries/{id}`
-    Delivery {
-        /// The path segment.
-        id: String,
-    },
-    /// `/api/v2/deliveries/{id}/redeliver`
-    Redeliver {
-        /// The path segment.
-        id: String,
-    },
-    /// `/api/v2/deliveries/drain`
-    Drain,
-    /// `/healthz`
-    Health,
-    /// `/readyz`
-    Ready,
+macro_rules! routes {
+    ($($(#[$doc:meta])* $route:ident $(($param:ident))? $template:literal $methods:literal;)*) => {
+        /// What a path names. A parameter is a path segment, still percent-encoded.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Route {
+            $(
+                $(#[$doc])*
+                #[doc = concat!(" `", $template, "`")]
+                $route $({
+                    #[doc = concat!("The segment `{", stringify!($param), "}`.")]
+                    $param: String,
+                })?,
+            )*
+        }
+
+        impl Route {
+            /// All of them: path, and methods as `Allow` lists them.
+            pub const ALL: &[(&str, &str)] = &[$(($template, $methods),)*];
+
+            /// The route of a path.
+            pub fn of(path: &str) -> Option<Self> {
+                $(
+                    if let Some(_segment) = matched(path, $template) {
+                        return Some(Self::$route $({ $param: _segment.to_owned() })?);
+                    }
+                )*
+                None
+            }
+
+            /// Its path for the log, with the names of its parameters instead of their values.
+            pub fn template(&self) -> &'static str {
+                match self { $(Self::$route { .. } => $template,)* }
+            }
+
+            /// Its methods, as `Allow` lists them.
+            pub fn methods(&self) -> &'static str {
+                match self { $(Self::$route { .. } => $methods,)* }
+            }
+        }
+    };
+}
+
+routes! {
+    Event "/api/v2/event" "POST";
+    Callback "/api/v2/callback" "GET, HEAD, POST";
+    Webhook "/api/v2/webhook" "POST";
+    CallbackLinks "/api/v2/callback-links" "POST";
+    CallbackLink "/api/v2/callback/link" "GET, HEAD, POST";
+    Callbacks(run) "/api/v2/callbacks/{run}" "GET, HEAD";
+    Deliveries "/api/v2/deliveries" "GET, HEAD";
+    // Before `{id}`, which it would be too.
+    Drain "/api/v2/deliveries/drain" "POST";
+    Delivery(id) "/api/v2/deliveries/{id}" "DELETE, GET, HEAD";
+    Redeliver(id) "/api/v2/deliveries/{id}/redeliver" "POST";
+    OpenApi "/openapi.json" "GET, HEAD";
+    Health "/healthz" "GET, HEAD";
+    Ready "/readyz" "GET, HEAD";
 }
 
 impl Route {
-    /// The route of a path.
-    pub fn of(path: &str) -> Option<Self> {
-        match path {
-            "/api/v2/event" => Some(Self::Event),
-            "/api/v2/callback" => Some(Self::Callback),
-            "/api/v2/webhook" => Some(Self::Webhook),
-            "/api/v2/callback-links" => Some(Self::CallbackLinks),
-            "/api/v2/callback/link" => Some(Self::CallbackLink),
-            "/healthz" => Some(Self::Health),
-            "/readyz" => Some(Self::Ready),
-            "/api/v2/deliveries" => Some(Self::Deliveries),
-            "/api/v2/deliveries/drain" => Some(Self::Drain),
-            _ => {
-                let segments: Vec<_> = path.strip_prefix("/api/v2/")?.split('/').collect();
-                match *segments.as_slice() {
-                    ["callbacks", run] if !run.is_empty() => Some(Self::Callbacks { run: run.to_owned() }),
-                    ["deliveries", id] if !id.is_empty() => Some(Self::Delivery { id: id.to_owned() }),
-                    ["deliveries", id, "redeliver"] if !id.is_empty() => Some(Self::Redeliver { id: id.to_owned() }),
-                    _ => None,
-                }
-            }
-        }
-    }
-
-    /// Its methods, as `Allow` lists them.
-    pub fn methods(&self) -> &'static str {
-        match self {
-            Self::Event | Self::Webhook | Self::CallbackLinks | Self::Redeliver { .. } | Self::Drain => "POST",
-            Self::Callback | Self::CallbackLink => "GET, HEAD, POST",
-            Self::Callbacks { .. } | Self::Deliveries | Self::Health | Self::Ready => "GET, HEAD",
-            Self::Delivery { .. } => "DELETE, GET, HEAD",
-        }
-    }
-
     /// Does it have this method?
     pub fn allows(&self, method: &Method) -> bool {
         self.methods().split(", ").any(|allowed| allowed == method.as_str())
     }
+}
 
-    /// Its path for the log, with the names of its parameters instead of their values.
-    pub fn template(&self) -> &'static str {
-        match self {
-            Self::Event => "/api/v2/event",
-            Self::Callback => "/api/v2/callback",
-            Self::Webhook => "/api/v2/webhook",
-            Self::CallbackLinks => "/api/v2/callback-links",
-            Self::CallbackLink => "/api/v2/callback/link",
-            Self::Callbacks { .. } => "/api/v2/callbacks/{run}",
-            Self::Deliveries => "/api/v2/deliveries",
-            Self::Delivery { .. } => "/api/v2/deliveries/{id}",
-            Self::Redeliver { .. } => "/api/v2/deliveries/{id}/redeliver",
-            Self::Drain => "/api/v2/deliveries/drain",
-            Self::Health => "/healthz",
-            Self::Ready => "/readyz",
-        }
-    }
+/// The segment that stands for the template's parameter, which isn't empty; of a template without one, nothing.
+fn matched<'p>(path: &'p str, template: &str) -> Option<&'p str> {
+    let Some((before, rest)) = template.split_once('{') else { return (path == template).then_some("") };
+    let (_, after) = rest.split_once('}')?;
+    let segment = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!segment.is_empty() && !segment.contains('/')).then_some(segment)
 }

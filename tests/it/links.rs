@@ -91,9 +91,11 @@ fn nobody_else_has_links_made_and_a_wrong_wish_is_named() {
     for (wish, slug, field) in [
         ("", "invalid-body", "body"),
         ("[]", "invalid-body", "body"),
+        (r#"["r","t","",{},null]"#, "invalid-body", "body"),
         (r#"{"topic":"t"}"#, "invalid-body", "body"),
         (r#"{"ref":"r","topic":"t","status":"failed"}"#, "invalid-body", "body"),
         (r#"{"ref":"r","topic":"t","buttons":{"yes":"y"}}"#, "invalid-body", "body"),
+        (r#"{"ref":"r","topic":"t","buttons":[]}"#, "invalid-body", "buttons"),
         (r#"{"ref":"a/b","topic":"t"}"#, "invalid-parameter", "ref"),
         (r#"{"ref":"r","topic":""}"#, "invalid-parameter", "topic"),
         (r#"{"ref":"r","topic":"t","expires_in":0}"#, "invalid-body", "expires_in"),

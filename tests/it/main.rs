@@ -30,6 +30,7 @@ mod laws;
 mod layering;
 mod links;
 mod manners;
+mod openapi;
 mod operations;
 mod operator;
 mod preferences;

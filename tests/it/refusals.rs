@@ -48,6 +48,7 @@ fn wrong_methods_are_405_with_allow() {
         ("/api/v2/deliveries/01M85MNVRRNF3YKJSMZYXYD1X7/redeliver", "POST"),
         ("/api/v2/deliveries/drain", "POST"),
         ("/healthz", "GET, HEAD"),
+        ("/openapi.json", "GET, HEAD"),
         ("/readyz", "GET, HEAD"),
     ] {
         for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW", "get"] {

@@ -1,0 +1,34 @@
+//! `GET /openapi.json`: what Sluice takes and answers, for tools. `build.rs` makes it of `docs/openapi.yaml`.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
+use http::{HeaderMap, Response, StatusCode};
+use lz4_flex::decompress_size_prepended;
+use sha2::{Digest, Sha256};
+
+static COMPRESSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json.lz4"));
+
+pub(super) fn document(headers: &HeaderMap) -> Response<Vec<u8>> {
+    let tag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(COMPRESSED)));
+    // RFC 9110, section 13.1.2: a list, or `*`, compared weakly.
+    let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let known = lists
+        .flat_map(|list| list.split(','))
+        .map(|known| known.trim().trim_start_matches("W/"))
+        .any(|known| known == "*" || known == tag);
+    let mut response = Response::default();
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        *response.body_mut() = decompress_size_prepended(COMPRESSED).unwrap_or_default();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    let headers = response.headers_mut();
+    headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (ETAG, tag)));
+    // A new version of Sluice has another.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Viewers run in a browser, on a page of their own.
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+}

@@ -1,0 +1,109 @@
+//! The OpenAPI document says what the code has: each route with its methods, and each problem. That the answers are as it
+//! says is a matter of `tests/interop/test_openapi.py`, which asks the running component.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use sluice::api::problem::{Kind, TYPE_BASE};
+use sluice::api::route::Route;
+use sluice::config::CUSTOM;
+use sluice::sender::{PRESETS, Preset};
+
+use crate::fake::{World, request};
+
+fn document() -> Value {
+    World::new().get("/openapi.json").json()
+}
+
+/// The members of an object that are operations.
+fn operations(item: &Value) -> BTreeSet<String> {
+    let methods = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+    item.as_object()
+        .unwrap()
+        .keys()
+        .filter(|name| methods.contains(&name.as_str()))
+        .map(|name| name.to_uppercase())
+        .collect()
+}
+
+#[test]
+fn every_route_is_in_the_document() {
+    let document = document();
+    let mut paths = document["paths"].as_object().unwrap().clone();
+    for (path, methods) in Route::ALL {
+        let item = paths.remove(*path).unwrap_or_else(|| panic!("docs/openapi.yaml lacks {path}"));
+        let mut documented = operations(&item);
+        if documented.contains("GET") {
+            // It says so of all of them.
+            documented.insert("HEAD".to_owned());
+        }
+        // The handshake is there once `allowed_origins` is set, so `methods` hasn't it.
+        let handshake = documented.remove("OPTIONS");
+        assert_eq!(handshake, matches!(*path, "/api/v2/event" | "/api/v2/webhook"), "{path}");
+        let methods: BTreeSet<_> = methods.split(", ").map(str::to_owned).collect();
+        assert_eq!(documented, methods, "{path}");
+        // The table finds it, and not another one before it.
+        assert_eq!(Route::of(path).unwrap().template(), *path);
+    }
+    assert!(paths.is_empty(), "docs/openapi.yaml has what isn't there: {:?}", paths.keys());
+}
+
+#[test]
+fn every_problem_is_in_the_document() {
+    let document = document();
+    let types: Vec<_> = Kind::ALL.iter().map(|kind| format!("{TYPE_BASE}{}", kind.row().0)).collect();
+    assert_eq!(document["components"]["schemas"]["ProblemType"]["enum"], json!(types));
+    let responses = document["components"]["responses"].as_object().unwrap();
+    for kind in Kind::ALL {
+        let (slug, status, retry, title) = kind.row();
+        let examples: Vec<_> = responses
+            .values()
+            .filter_map(|response| response["content"]["application/problem+json"]["examples"].get(slug))
+            .map(|example| &example["value"])
+            .collect();
+        assert!(!examples.is_empty(), "docs/openapi.yaml has no example of {slug}");
+        for example in examples {
+            assert_eq!(example["type"], format!("{TYPE_BASE}{slug}"));
+            assert_eq!((&example["title"], &example["retry"]), (&json!(title), &json!(retry)), "{slug}");
+            assert!(slug == "rejected" || example["status"] == status.as_u16(), "{slug}: {example}");
+        }
+    }
+}
+
+#[test]
+fn every_sender_is_in_the_document() {
+    let document = document();
+    let senders = document["components"]["parameters"]["sender"]["schema"]["enum"].as_array().unwrap().clone();
+    for preset in PRESETS {
+        assert!(senders.contains(&json!(preset.name)), "docs/openapi.yaml lacks the sender {}", preset.name);
+    }
+    for name in senders.iter().map(|name| name.as_str().unwrap()).filter(|name| *name != CUSTOM) {
+        assert!(Preset::by_name(name).is_some(), "{name} is no sender");
+    }
+}
+
+#[test]
+fn it_is_served_and_known_again() {
+    let world = World::new();
+    let reply = world.get("/openapi.json");
+    assert_eq!((reply.status(), reply.header("content-type")), (200, Some("application/json")));
+    assert_eq!(reply.header("cache-control"), Some("no-cache"));
+    assert_eq!(reply.json()["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(reply.json()["openapi"], "3.1.0");
+    let tag = reply.header("etag").unwrap().to_owned();
+    for (known, status) in [
+        (tag.clone(), 304),
+        (format!("W/{tag}"), 304),
+        (format!("\"other\", {tag}"), 304),
+        ("*".to_owned(), 304),
+        ("\"other\"".to_owned(), 200),
+        (tag.trim_matches('"').to_owned(), 200),
+    ] {
+        let again = world.send(request("GET", "/openapi.json", &[("if-none-match", &known)], ""));
+        assert_eq!((again.status(), again.text().is_empty()), (status, status == 304), "{known}");
+        assert_eq!(again.header("etag"), Some(&*tag));
+    }
+    let head = world.send(request("HEAD", "/openapi.json", &[], ""));
+    assert_eq!((head.status(), head.text(), head.header("etag")), (200, "", Some(&*tag)));
+    world.assert_untouched();
+}
