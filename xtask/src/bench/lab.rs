@@ -74,7 +74,7 @@ impl Lab {
         let engine = format!("http://127.0.0.1:{port}");
         let mut start = command(nginx, ["-c"]);
         start.arg(&conf).arg("-p").arg(&directory);
-        let mut process = Process::start(&mut start, &directory.join("engine.log"))?;
+        let mut process = Process::start(&start, &directory.join("engine.log"))?;
         let query = format!("{engine}/api/v1/workflowrun/query");
         process.answers(&Request { url: &query, ..Request::default() }, Instant::now())?;
         Ok(Lab { directory, host, engine, _engine: process })
@@ -83,8 +83,8 @@ impl Lab {
     /// The limit, or Sluice with these variables besides.
     pub(super) fn start(&self, application: Application, name: &str, variables: &[(&str, &str)]) -> Result<Target> {
         let state = self.directory.join(name);
-        let (mut command, url) = self.command(application, &state, &self.engine, variables)?;
-        let mut process = Process::start(&mut command, &self.directory.join(format!("{name}.log")))?;
+        let (command, url) = self.command(application, &state, &self.engine, variables)?;
+        let mut process = Process::start(&command, &self.directory.join(format!("{name}.log")))?;
         application.answers(&mut process, &url, Instant::now())?;
         Ok(Target { url, state, process })
     }

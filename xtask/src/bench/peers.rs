@@ -103,7 +103,7 @@ fn restate(lab: &Lab) -> Result<Peer> {
     let [ingress, admin, node, service] = [free_port()?, free_port()?, free_port()?, free_port()?];
     let mut start = command("node", ["bench/peers/service.mjs"]);
     start.env("PEERS", &modules).env("PORT", service.to_string());
-    let handler = Process::start(&mut start, &lab.directory.join("service.log"))?;
+    let handler = Process::start(&start, &lab.directory.join("service.log"))?;
 
     let mut start = command(modules.join("node_modules/.bin/restate-server"), ["--base-dir"]);
     start.arg(lab.directory.join("restate")).args(["--node-name", "benchmark", "--bind-ip", "127.0.0.1", "--no-logo"]);
@@ -111,7 +111,7 @@ fn restate(lab: &Lab) -> Result<Peer> {
     start.env("RESTATE_ADMIN__BIND_ADDRESS", format!("127.0.0.1:{admin}"));
     start.env("RESTATE_BIND_ADDRESS", format!("127.0.0.1:{node}"));
     start.env("RESTATE_DISABLE_TELEMETRY", "true").env("RUST_LOG", "warn");
-    let mut server = Process::start(&mut start, &lab.directory.join("restate.log"))?;
+    let mut server = Process::start(&start, &lab.directory.join("restate.log"))?;
     let health = format!("http://127.0.0.1:{ingress}/restate/health");
     server.answers(&Request { url: &health, ..Request::default() }, Instant::now())?;
 

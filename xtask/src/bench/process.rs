@@ -12,16 +12,21 @@ use anyhow::{Context, Result, bail};
 /// How long a program may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A child that is ended when it is dropped.
+/// A child that is ended when it is dropped, and when we end in any other way.
 pub(super) struct Process(Child);
 
 impl Process {
     /// Starts it; what it says goes to the file.
-    pub(super) fn start(command: &mut Command, log: &Path) -> Result<Process> {
+    pub(super) fn start(command: &Command, log: &Path) -> Result<Process> {
         let file = File::create(log).with_context(|| format!("can't write {}", log.display()))?;
-        let program = command.get_program().to_owned();
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        let child = command.spawn().with_context(|| format!("can't run {}", program.display()))?;
+        let program = command.get_program();
+        let mut bound = Command::new("setpriv");
+        bound.args(["--pdeathsig", "KILL"]).arg(program).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            bound.env(name, value.unwrap_or_default());
+        }
+        bound.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = bound.spawn().with_context(|| format!("can't run {}", program.display()))?;
         Ok(Process(child))
     }
 

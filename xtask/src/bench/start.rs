@@ -58,9 +58,9 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
 /// Milliseconds from the start of the process to the first 2xx.
 fn first_answer(lab: &Lab, application: Application) -> Result<f64> {
     let state = lab.directory.join("start");
-    let (mut command, url) = lab.command(application, &state, lab.engine(), &[])?;
+    let (command, url) = lab.command(application, &state, lab.engine(), &[])?;
     let start = Instant::now();
-    let mut process = Process::start(&mut command, &lab.directory.join("start.log"))?;
+    let mut process = Process::start(&command, &lab.directory.join("start.log"))?;
     Ok(application.answers(&mut process, &url, start)?.as_secs_f64() * 1e3)
 }
 

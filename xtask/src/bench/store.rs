@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::lab::{Application, Lab, Target};
 use super::process::Request;
 use super::rows::{PLAIN, first_event};
-use crate::shell::command;
+use crate::shell::{command, output};
 
 /// What there is much of; a file of bench/store each.
 #[derive(Clone, Copy)]
@@ -43,6 +43,13 @@ pub(super) fn fill(template: &Path, directory: &Path, much: Much, count: u64) ->
     let is_filled = said.status.success() && there.trim().parse() == Ok(count);
     ensure!(is_filled, "{script} made {} of {count}", there.trim());
     Ok(())
+}
+
+/// How many are pending, as the store says.
+pub(super) fn pending(directory: &Path) -> Result<u64> {
+    let mut sqlite = command("sqlite3", ["-readonly"]);
+    sqlite.arg(directory.join(FILE)).arg("SELECT count(*) FROM spin_key_value WHERE key GLOB 'sluice/pending/*'");
+    Ok(output(&mut sqlite)?.parse()?)
 }
 
 /// A store with one keyed event that the engine has.
