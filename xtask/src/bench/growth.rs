@@ -9,7 +9,7 @@ use super::bar::{Bar, Wanted};
 use super::lab::{Application, Lab, Target};
 use super::load::{Sample, interleaved};
 use super::report::{Section, Table};
-use super::requests::CONNECTIONS;
+use super::requests::{CONNECTIONS, words};
 use super::rows::{CALLBACK, DUPLICATE, EVENT, PLAIN, Row, STORED, To, first_event};
 use super::stats::Spread;
 use super::store::{Much, drain, fill, one_keyed};
@@ -70,7 +70,7 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
             format!("of it, {many}"),
         ];
         let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
-        let mut table = Table::new(format!("{connections} connections"), &heads);
+        let mut table = Table::new(words(connections), &heads);
         for (row, samples) in MEASURED.iter().zip(samples.chunks(sizes.len())) {
             let rates: Vec<Vec<f64>> = samples.iter().map(|rounds| rounds.iter().map(Sample::rate).collect()).collect();
             let [none, some, many] = rates.as_slice() else { continue };
@@ -78,7 +78,7 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
             let (some, many) = (share(some), share(many));
             let none = Spread::of(none.iter().copied());
             if worst.as_ref().is_none_or(|(worst, _)| many.median < *worst) {
-                worst = Some((many.median, format!("{}, {connections} connections", row.name)));
+                worst = Some((many.median, format!("{}, {}", row.name, words(connections))));
             }
             table.rows.push(vec![
                 row.name.to_owned(),

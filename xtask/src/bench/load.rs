@@ -63,7 +63,7 @@ pub(super) fn interleaved(loads: &[Load], connections: u32, plan: &Plan) -> Resu
     }
     let mut samples = vec![Vec::new(); loads.len()];
     for round in 1..=plan.rounds {
-        println!("   {connections} connections, round {round} of {}", plan.rounds);
+        println!("   connections: {connections}, round {round} of {}", plan.rounds);
         for (load, samples) in loads.iter().zip(&mut samples) {
             samples.push(load.run(connections, plan.seconds, 1)?);
         }

@@ -12,7 +12,7 @@ use super::lab::{Lab, SECRET};
 use super::load::{Load, Sample, interleaved};
 use super::process::{Process, Request, free_port};
 use super::report::{Section, Table};
-use super::requests::{CONNECTIONS, Targets};
+use super::requests::{CONNECTIONS, Targets, words};
 use super::rows::{Body, DUPLICATE, Row, SIGNED, STORED, To, signature};
 use super::stats::Spread;
 use crate::shell::{apt_install, command, has, once, target};
@@ -46,10 +46,7 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
         let rates: Vec<Vec<f64>> = samples.iter().map(|rounds| rounds.iter().map(Sample::rate).collect()).collect();
         let rates = |at: usize| rates.get(at).into_iter().flatten().copied();
         let times = |at: usize, time: fn(&Sample) -> f64| Spread::of(samples.get(at).into_iter().flatten().map(time));
-        let mut table = Table::new(
-            format!("{connections} connections"),
-            &["Request", "requests/s", "of its peer's", "p50 ms", "p99 ms"],
-        );
+        let mut table = Table::new(words(connections), &["Request", "requests/s", "of its peer's", "p50 ms", "p99 ms"]);
         for (at, load) in loads.iter().enumerate() {
             let ours = at.checked_sub(peers.len()).and_then(|ours| Some((ours, OURS.get(ours)?.1)));
             let share = ours.map(|(ours, peer)| (ours, Spread::ratio(rates(at), rates(peer))));

@@ -17,6 +17,11 @@ use super::stats::Spread;
 
 pub(super) const CONNECTIONS: [u32; 2] = [1, 32];
 
+/// So many, in words.
+pub(super) fn words(connections: u32) -> String {
+    format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
+}
+
 /// What is measured, the `bare` that it is held against, and what its writes allow.
 const MEASURED: [(Row, Row, Option<Row>); 14] = [
     (HELLO, BARE[0], None),
@@ -93,7 +98,7 @@ fn added(samples: &Samples, row: &Row, to: &Row, time: fn(&Sample) -> f64) -> Sp
 fn table(connections: u32, samples: &Samples) -> Table {
     let heads = ["Request", "requests/s", "of `bare`", "of `hello`", "of its writes"];
     let times = ["p50 ms", "p99 ms", "added to p50", "added to p99"];
-    let mut table = Table::new(format!("{connections} connections"), &[&heads[..], &times[..]].concat());
+    let mut table = Table::new(words(connections), &[&heads[..], &times[..]].concat());
     for (row, bare, writes) in &MEASURED {
         let own = || samples.get(row.name).into_iter().flatten();
         let median = |time: fn(&Sample) -> f64| Spread::of(own().map(time)).median;
@@ -116,7 +121,7 @@ fn table(connections: u32, samples: &Samples) -> Table {
 }
 
 fn bars(connections: u32, samples: &Samples) -> Vec<Bar> {
-    let at = format!("{connections} connections");
+    let at = words(connections);
     let share = |row, of| Some(share(samples, row, of).median);
     let p50 = |row: &Row| samples.get(row.name).into_iter().flatten().map(|sample| sample.p50_ms);
     let slower = Spread::ratio(p50(&PLAIN), p50(&BARE[0])).median - 1.0;
