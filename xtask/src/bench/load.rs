@@ -15,6 +15,9 @@ use crate::shell::{command, output};
 /// Between two measurements.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Who is slower than that in seconds can't be measured.
+const LONGEST: u64 = 30;
+
 /// One kind of request to one target.
 #[derive(Clone, Default)]
 pub(super) struct Load {
@@ -59,27 +62,41 @@ impl Sample {
 /// Measures all in turn, round by round, each warmed up once: of each load a sample a round.
 pub(super) fn interleaved(loads: &[Load], connections: u32, plan: &Plan) -> Result<Vec<Vec<Sample>>> {
     for load in loads {
-        load.run(connections, 1, 0)?;
+        load.run(connections, 1)?;
     }
     let mut samples = vec![Vec::new(); loads.len()];
     for round in 1..=plan.rounds {
         println!("   connections: {connections}, round {round} of {}", plan.rounds);
         for (load, samples) in loads.iter().zip(&mut samples) {
-            samples.push(load.run(connections, plan.seconds, 1)?);
+            samples.push(load.enough(connections, plan.seconds)?);
         }
     }
     Ok(samples)
 }
 
 impl Load {
+    /// So many seconds, or as many more as it takes to have seen each connection twice: a disk may be slow.
+    fn enough(&self, connections: u32, mut seconds: u64) -> Result<Sample> {
+        loop {
+            let sample = self.run(connections, seconds)?;
+            if sample.requests >= 2 * u64::from(connections) {
+                return Ok(sample);
+            }
+            if seconds > LONGEST {
+                bail!("{}, {connections} connections: {} requests in {seconds} s", self.name, sample.requests);
+            }
+            seconds *= 2;
+        }
+    }
+
     /// An error if any answer isn't the one that is expected: a benchmark of errors is worth nothing.
-    fn run(&self, connections: u32, seconds: u64, least: u64) -> Result<Sample> {
+    fn run(&self, connections: u32, seconds: u64) -> Result<Sample> {
         let text = output(&mut self.command(connections, seconds))?;
         let line = text.lines().rev().find(|line| line.starts_with('{')).context("wrk has no word from load.lua")?;
         // What was cut off at the end may still be at work.
         sleep(PAUSE);
         let Said { sample, broken, wrong, example } = serde_json::from_str(line)?;
-        if broken > 0 || wrong > 0 || sample.requests < least {
+        if broken > 0 || wrong > 0 {
             let Load { name, .. } = self;
             let of = sample.requests;
             bail!("{name}, {connections} connections: {broken} broken and {wrong} wrong of {of}, as `{example}`");
