@@ -163,3 +163,25 @@ pub(super) fn first_event(target: &Target) -> Result<()> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_json_of_their_size() {
+        for (body, bytes) in [(Body::Webhook1, 1 << 10), (Body::Webhook64, 64 << 10), (Body::Webhook512, 512 << 10)] {
+            let content = body.content();
+            assert_eq!(content.len(), bytes);
+            assert!(serde_json::from_str::<serde_json::Value>(&content).is_ok(), "{content:.200}");
+        }
+        assert!(serde_json::from_str::<serde_json::Value>(&Body::Event.content()).is_ok());
+    }
+
+    #[test]
+    fn signatures_are_githubs() {
+        // The example of GitHub's page "Validating webhook deliveries", which has this secret too.
+        let expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        assert_eq!(signature(b"Hello, World!"), expected);
+    }
+}
