@@ -1,6 +1,7 @@
 //! Each kind of request, against what the same host can do.
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use anyhow::Result;
 
@@ -49,11 +50,22 @@ pub(super) struct Targets(BTreeMap<To, Target>);
 impl Targets {
     pub(super) fn start(lab: &Lab, places: &[To]) -> Result<Targets> {
         let start = |to: &To| {
+            let name = match to {
+                To::Limit => "limit",
+                To::Sluice => "sluice",
+                To::Signed => "signed",
+                To::Alone => "alone",
+            };
+            // Another part may have left its store.
+            let state = lab.directory.join(name);
+            if state.exists() {
+                fs::remove_dir_all(state)?;
+            }
             let target = match to {
-                To::Limit => lab.start(Application::Limit, "limit", &[]),
-                To::Sluice => lab.start(Application::Sluice, "sluice", &[]),
-                To::Signed => lab.start(Application::Sluice, "signed", &[("secret_github", SECRET)]),
-                To::Alone => lab.start_alone("alone"),
+                To::Limit => lab.start(Application::Limit, name, &[]),
+                To::Sluice => lab.start(Application::Sluice, name, &[]),
+                To::Signed => lab.start(Application::Sluice, name, &[("secret_github", SECRET)]),
+                To::Alone => lab.start_alone(name),
             }?;
             if *to == To::Sluice {
                 first_event(&target)?;
