@@ -30,6 +30,16 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
+/// Makes `target/limit/wasm32-wasip1/release/limit.wasm`, which benchmarks hold Sluice against.
+pub(crate) fn build_limit() -> Result<()> {
+    let directory = target().join("limit");
+    let mut limit = compiler()?.command;
+    limit.args(["--manifest-path", "bench/limit/Cargo.toml", "--target-dir"]).arg(&directory);
+    run(&mut limit)?;
+    println!("limit: {}", shrink(&directory.join(TARGET).join("release/limit.wasm"))?);
+    Ok(())
+}
+
 /// Does what is left once it is compiled, and says how large it is.
 pub(crate) fn finish() -> Result<String> {
     shrink(&target().join(TARGET).join("release/sluice.wasm"))

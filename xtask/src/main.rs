@@ -1,5 +1,6 @@
 //! Sluice's chores.
 
+mod bench;
 mod component;
 mod fuzz;
 mod shell;
@@ -37,6 +38,8 @@ enum Chore {
     },
     /// Fuzzes: each law of fuzz/laws, with what libFuzzer makes
     Fuzz(fuzz::Arguments),
+    /// Measures Sluice against what the same host can do, and writes docs/benchmarks.md
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
         Chore::Up(arguments) => return up::start(&arguments),
         Chore::Test { step } => test::run(step)?,
         Chore::Fuzz(arguments) => fuzz::run(&arguments)?,
+        Chore::Bench(arguments) => bench::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! Commands, and the little that they need.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -74,6 +75,20 @@ pub(crate) fn apt_install(packages: &[&str]) -> bool {
     let mut install = command("apt-get", ["install", "-qq", "-y"]);
     install.env("DEBIAN_FRONTEND", "noninteractive").args(packages);
     root && has("apt-get") && quiet(&mut command("apt-get", ["update", "-qq"])) && quiet(&mut install)
+}
+
+/// Makes a directory from files, unless it was made from the same before.
+pub(crate) fn once(made: &Path, from: &[PathBuf], make: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mut content = Vec::new();
+    for file in from {
+        content.extend(fs::read(file).with_context(|| format!("can't read {}", file.display()))?);
+    }
+    let stamp = made.join("made-from");
+    if fs::read(&stamp).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    make()?;
+    Ok(fs::write(stamp, content)?)
 }
 
 fn name(command: &Command) -> String {

@@ -1,14 +1,14 @@
 //! All that CI runs, in order.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::component;
-use crate::shell::{apt_install, cargo, command, has, quiet, run as run_command, target};
+use crate::shell::{apt_install, cargo, command, has, once, quiet, run as run_command, target};
 use crate::tool::tool;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -101,20 +101,6 @@ fn interop() -> Result<()> {
             .env("SLUICE_HOST_BIN", target.join("debug/sluice-host"))
             .env("SLUICE_NODE_MODULES", npm.join("node_modules")),
     )
-}
-
-/// Makes a directory from files, unless it was made from the same before.
-fn once(made: &Path, from: &[PathBuf], make: impl FnOnce() -> Result<()>) -> Result<()> {
-    let mut content = Vec::new();
-    for file in from {
-        content.extend(fs::read(file).with_context(|| format!("can't read {}", file.display()))?);
-    }
-    let stamp = made.join("made-from");
-    if fs::read(&stamp).is_ok_and(|old| old == content) {
-        return Ok(());
-    }
-    make()?;
-    Ok(fs::write(stamp, content)?)
 }
 
 /// Licences, sources and banned crates. Advisories want the network at each run, and are no matter of a change.

@@ -1,0 +1,78 @@
+-- One load for all cells. Arguments after `--`, each NAME=VALUE:
+--   method, body (a file), header (NAME: VALUE, several), status and outcome that every answer must have,
+--   unique (what stands for the word UNIQUE in path, headers and body, with a number behind it).
+-- Every answer is looked at, and the last line is what came of it, in JSON.
+
+local method, body, status, outcome, unique = "POST", "", "200", nil, nil
+local headers, count, made = {}, 0, nil
+wrong, sample = 0, ""
+
+local threads = {}
+function setup(thread)
+  threads[#threads + 1] = thread
+end
+
+local function read(name)
+  local file = assert(io.open(name, "rb"))
+  local content = file:read("*a")
+  file:close()
+  return content
+end
+
+function init(arguments)
+  for _, argument in ipairs(arguments) do
+    local name, value = argument:match("^(%w+)=(.*)$")
+    if name == "method" then method = value
+    elseif name == "body" then body = read(value)
+    elseif name == "status" then status = value
+    elseif name == "outcome" then outcome = value
+    elseif name == "unique" then unique = value
+    elseif name == "header" then
+      local key, text = value:match("^([^:]+): (.*)$")
+      headers[key] = text
+    end
+  end
+end
+
+-- Text around the word, so that a large body is not searched each time.
+local function around(text)
+  local from, to = text:find("UNIQUE", 1, true)
+  if not from then return text, nil end
+  return text:sub(1, from - 1), text:sub(to + 1)
+end
+
+local path_before, path_after, body_before, body_after
+function request()
+  if not unique then
+    made = made or wrk.format(method, wrk.path, headers, body)
+    return made
+  end
+  if not path_before then
+    path_before, path_after = around(wrk.path)
+    body_before, body_after = around(body)
+  end
+  count = count + 1
+  local id = unique .. count
+  local path = path_after and path_before .. id .. path_after or path_before
+  local content = body_after and body_before .. id .. body_after or body_before
+  return wrk.format(method, path, headers, content)
+end
+
+function response(got, with)
+  if tostring(got) ~= status or (outcome and with["sluice-outcome"] ~= outcome) then
+    wrong = wrong + 1
+    if sample == "" then sample = got .. " " .. tostring(with["sluice-outcome"]) end
+  end
+end
+
+function done(summary, latency)
+  local errors, odd, example = summary.errors, 0, ""
+  for _, thread in ipairs(threads) do
+    odd = odd + thread:get("wrong")
+    example = thread:get("sample")
+  end
+  io.write(string.format(
+    '\n{"requests":%d,"seconds":%.6f,"p50_ms":%.3f,"p99_ms":%.3f,"broken":%d,"wrong":%d,"example":"%s"}\n',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    errors.connect + errors.read + errors.write + errors.timeout, odd, example))
+end

@@ -1,0 +1,172 @@
+//! What is measured, and where: the host built for speed, an engine, and a process for each target.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::process::{Process, Request, free_port};
+use super::rows::Body;
+use crate::component;
+use crate::shell::{apt_install, cargo, command, has, run, target};
+
+/// Programs of Debian packages of the same name.
+const TOOLS: [&str; 2] = ["wrk", "sqlite3"];
+
+/// A port that nobody listens on: it is below those that are free to take.
+const NOBODY: &str = "http://127.0.0.1:1";
+
+pub(super) const OPERATOR: &str = "benchmark";
+/// The secret of the signed row.
+pub(super) const SECRET: &str = "It's a Secret to Everybody";
+
+pub(super) struct Lab {
+    /// On a real disk, since writes are what is measured.
+    pub(super) directory: PathBuf,
+    host: PathBuf,
+    engine: String,
+    _engine: Process,
+}
+
+/// A running application.
+pub(super) struct Target {
+    pub(super) url: String,
+    pub(super) state: PathBuf,
+    pub(super) process: Process,
+}
+
+/// An application of ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Application {
+    Limit,
+    Sluice,
+}
+
+impl Lab {
+    /// Builds all, and starts the engine.
+    pub(super) fn open(host: Option<&Path>) -> Result<Lab> {
+        for tool in TOOLS {
+            if !has(tool) && !apt_install(&[tool]) {
+                bail!("{tool} is not there; on Debian, `apt-get install {}`", TOOLS.join(" "));
+            }
+        }
+        let nginx = nginx()?;
+        component::build()?;
+        component::build_limit()?;
+        let target = std::path::absolute(target())?;
+        let host = host.map_or_else(|| fast_host(&target), |host| Ok(host.to_owned()))?;
+        let directory = target.join("bench");
+        if directory.exists() {
+            fs::remove_dir_all(&directory)?;
+        }
+        fs::create_dir_all(&directory)?;
+        for body in Body::ALL {
+            fs::write(body.file(&directory), body.content())?;
+        }
+        let port = free_port()?;
+        let conf = directory.join("engine.conf");
+        let text = fs::read_to_string("bench/engine.conf")?;
+        let text = text.replace("DIRECTORY", &directory.to_string_lossy()).replace("PORT", &port.to_string());
+        fs::write(&conf, text)?;
+        let engine = format!("http://127.0.0.1:{port}");
+        let mut start = command(nginx, ["-c"]);
+        start.arg(&conf).arg("-p").arg(&directory);
+        let mut process = Process::start(&start, &directory.join("engine.log"))?;
+        let query = format!("{engine}/api/v1/workflowrun/query");
+        process.answers(&Request { url: &query, ..Request::default() }, Instant::now())?;
+        Ok(Lab { directory, host, engine, _engine: process })
+    }
+
+    /// The limit, or Sluice with these variables besides.
+    pub(super) fn start(&self, application: Application, name: &str, variables: &[(&str, &str)]) -> Result<Target> {
+        let state = self.directory.join(name);
+        let (command, url) = self.command(application, &state, &self.engine, variables)?;
+        let mut process = Process::start(&command, &self.directory.join(format!("{name}.log")))?;
+        application.answers(&mut process, &url, Instant::now())?;
+        Ok(Target { url, state, process })
+    }
+
+    /// The same, with an engine that is down.
+    pub(super) fn start_alone(&self, name: &str) -> Result<Target> {
+        self.start(Application::Sluice, name, &[("engine_url", NOBODY)])
+    }
+
+    /// The host's command, and where it will listen.
+    pub(super) fn command(
+        &self,
+        application: Application,
+        state: &Path,
+        engine: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<(Command, String)> {
+        let listen = format!("127.0.0.1:{}", free_port()?);
+        let mut command = command(&self.host, ["--from", application.manifest(), "--listen", &listen, "--state-dir"]);
+        // What wasmtime compiles is kept beside all else of the run.
+        command.arg(state).env("XDG_CACHE_HOME", self.directory.join("cache"));
+        command.arg("--variable").arg(format!("engine_url={engine}"));
+        if application == Application::Sluice {
+            command.arg("--variable").arg(format!("operator_token={OPERATOR}"));
+        }
+        // Of two of one name the later counts.
+        for (name, value) in variables {
+            command.arg("--variable").arg(format!("{name}={value}"));
+        }
+        Ok((command, format!("http://{listen}")))
+    }
+
+    /// Where wasmtime keeps what it has compiled.
+    pub(super) fn cache(&self) -> PathBuf {
+        self.directory.join("cache")
+    }
+
+    pub(super) fn engine(&self) -> &str {
+        &self.engine
+    }
+}
+
+impl Application {
+    fn manifest(self) -> &'static str {
+        match self {
+            Application::Limit => "bench/limit/spin.toml",
+            Application::Sluice => "spin.toml",
+        }
+    }
+
+    /// Waits until it answers; says how long that took.
+    pub(super) fn answers(self, process: &mut Process, url: &str, since: Instant) -> Result<std::time::Duration> {
+        let url = match self {
+            Application::Limit => format!("{url}/hello"),
+            Application::Sluice => format!("{url}/healthz"),
+        };
+        process.answers(&Request { url: &url, ..Request::default() }, since)
+    }
+}
+
+/// With the profile `bench`, which cargo keeps where `release` is.
+fn fast_host(target: &Path) -> Result<PathBuf> {
+    println!("bench: the host, for speed; the first time takes minutes");
+    run(&mut cargo(["build", "-q", "--profile", "bench", "--workspace", "--bin", "sluice-host", "--locked"]))?;
+    Ok(target.join("release/sluice-host"))
+}
+
+/// Debian has it in /usr/sbin.
+fn nginx() -> Result<PathBuf> {
+    let known = || {
+        let places = [Path::new("/usr/sbin/nginx"), Path::new("/usr/bin/nginx")];
+        places.into_iter().find(|place| place.is_file()).map(Path::to_owned)
+    };
+    if known().is_none() {
+        apt_install(&["nginx"]);
+    }
+    known().context("nginx is not there; on Debian, `apt-get install nginx`")
+}
+
+/// An engine that takes connections and never says a word.
+pub(super) fn silent() -> Result<(TcpListener, String)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    Ok((listener, url))
+}

@@ -1,0 +1,33 @@
+//! Where it was measured.
+
+use std::fs;
+
+use anyhow::Result;
+
+use crate::shell::{command, output};
+
+/// Name and value of what figures depend on.
+pub(super) fn describe() -> Result<Vec<(&'static str, String)>> {
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processor.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes: Option<u64> =
+        memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let commit = output(&mut command("git", ["describe", "--always", "--dirty", "--abbrev=12"]))?;
+    let version = |program: &str, words: [&str; 1]| {
+        let said = command(program, words).output().map(|said| [said.stdout, said.stderr].concat()).unwrap_or_default();
+        String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned()
+    };
+    let wrk = version("wrk", ["--version"]);
+    Ok(vec![
+        ("Processor", format!("{}, {cores} cores", model.unwrap_or("unknown"))),
+        ("Memory", format!("{} GB", kilobytes.unwrap_or_default() / 1_000_000)),
+        ("Kernel", output(&mut command("uname", ["-sr"]))?),
+        ("Disk", output(&mut command("findmnt", ["-n", "-o", "FSTYPE,OPTIONS", "-T", "target"])).unwrap_or_default()),
+        ("Load", wrk.split(" Copyright").next().unwrap_or_default().to_owned()),
+        ("Engine", version("/usr/sbin/nginx", ["-v"])),
+        ("Commit", commit),
+        ("Date", output(&mut command("date", ["-u", "+%F"]))?),
+    ])
+}

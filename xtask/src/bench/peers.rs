@@ -1,0 +1,145 @@
+//! Other programs that do a part of the same work: Debian's webhook, and Restate.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::Plan;
+use super::bar::{Bar, Wanted};
+use super::lab::{Lab, SECRET};
+use super::load::{Load, Sample, interleaved};
+use super::process::{Process, Request, free_port};
+use super::report::{Section, Table};
+use super::requests::{CONNECTIONS, Targets, words};
+use super::rows::{Body, DUPLICATE, Row, SIGNED, STORED, To, signature};
+use super::stats::Spread;
+use crate::shell::{apt_install, command, has, once, target};
+
+pub(super) const TITLE: &str = "Peers";
+/// At 32 connections.
+pub(super) const BARS: [(&str, f64); 3] = [
+    ("signed webhook: requests/s, of webhook's", 1.0),
+    ("keyed event, duplicate: requests/s, of Restate's durable accepts", 2.0),
+    ("webhook stored, engine down: requests/s, of Restate's durable accepts", 2.0),
+];
+/// Rows of Sluice, each held against a peer by its place.
+const OURS: [(Row, usize); 3] = [(SIGNED, 0), (DUPLICATE, 1), (STORED, 1)];
+
+/// A running peer, and its load.
+struct Peer {
+    _processes: Vec<Process>,
+    load: Load,
+}
+
+pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
+    let targets = Targets::start(lab, &[To::Sluice, To::Signed, To::Alone])?;
+    let peers = [webhook(lab)?, restate(lab)?];
+    let mut loads: Vec<Load> = peers.iter().map(|peer| peer.load.clone()).collect();
+    for (row, _) in &OURS {
+        loads.push(row.load(targets.of(row)?, &lab.directory));
+    }
+    let mut section = Section::new(TITLE);
+    for connections in CONNECTIONS {
+        let samples = interleaved(&loads, connections, plan)?;
+        let rates: Vec<Vec<f64>> = samples.iter().map(|rounds| rounds.iter().map(Sample::rate).collect()).collect();
+        let rates = |at: usize| rates.get(at).into_iter().flatten().copied();
+        let times = |at: usize, time: fn(&Sample) -> f64| Spread::of(samples.get(at).into_iter().flatten().map(time));
+        let mut table = Table::new(words(connections), &["Request", "requests/s", "of its peer's", "p50 ms", "p99 ms"]);
+        for (at, load) in loads.iter().enumerate() {
+            let ours = at.checked_sub(peers.len()).and_then(|ours| Some((ours, OURS.get(ours)?.1)));
+            let share = ours.map(|(ours, peer)| (ours, Spread::ratio(rates(at), rates(peer))));
+            if let Some((ours, share)) = share
+                && connections > 1
+                && let Some((what, least)) = BARS.get(ours)
+            {
+                section.bars.push(Bar::new(*what, Wanted::AtLeast(*least), Some(share.median)));
+            }
+            table.rows.push(vec![
+                load.name.clone(),
+                format!("{:.0}", Spread::of(rates(at))),
+                share.map(|(_, share)| format!("{share:.2}")).unwrap_or_default(),
+                format!("{:.3}", times(at, |sample| sample.p50_ms).median),
+                format!("{:.3}", times(at, |sample| sample.p99_ms).median),
+            ]);
+        }
+        section.tables.push(table);
+    }
+    Ok(section)
+}
+
+/// It checks GitHub's signature and runs a program.
+fn webhook(lab: &Lab) -> Result<Peer> {
+    if !has("webhook") && !apt_install(&["webhook"]) {
+        bail!("webhook is not there; on Debian, `apt-get install webhook`");
+    }
+    let hooks = lab.directory.join("hooks.json");
+    fs::write(&hooks, fs::read_to_string("bench/peers/hooks.json")?.replace("SECRET", SECRET))?;
+    let port = free_port()?.to_string();
+    let mut start = command("webhook", ["-ip", "127.0.0.1", "-port", &port, "-hooks"]);
+    let mut process = Process::start(start.arg(&hooks), &lab.directory.join("webhook.log"))?;
+    let url = format!("http://127.0.0.1:{port}");
+    process.answers(&Request { url: &url, ..Request::default() }, Instant::now())?;
+    let body = Body::Webhook1;
+    let signature = signature(body.content().as_bytes());
+    let load = Load {
+        name: "`webhook`: GitHub's signature".to_owned(),
+        url: format!("{url}/hooks/benchmark"),
+        body: Some(body.file(&lab.directory)),
+        headers: vec![("content-type", "application/json".to_owned()), ("x-hub-signature-256", signature)],
+        status: "200",
+        ..Load::default()
+    };
+    Ok(Peer { _processes: vec![process], load })
+}
+
+/// It writes an invocation to its log, answers, and runs the handler.
+fn restate(lab: &Lab) -> Result<Peer> {
+    let modules = npm()?;
+    let [ingress, admin, node, service] = [free_port()?, free_port()?, free_port()?, free_port()?];
+    let mut start = command("node", ["bench/peers/service.mjs"]);
+    start.env("PEERS", &modules).env("PORT", service.to_string());
+    let handler = Process::start(&start, &lab.directory.join("service.log"))?;
+
+    let mut start = command(modules.join("node_modules/.bin/restate-server"), ["--base-dir"]);
+    start.arg(lab.directory.join("restate")).args(["--node-name", "benchmark", "--bind-ip", "127.0.0.1", "--no-logo"]);
+    start.env("RESTATE_INGRESS__BIND_ADDRESS", format!("127.0.0.1:{ingress}"));
+    start.env("RESTATE_ADMIN__BIND_ADDRESS", format!("127.0.0.1:{admin}"));
+    start.env("RESTATE_BIND_ADDRESS", format!("127.0.0.1:{node}"));
+    start.env("RESTATE_DISABLE_TELEMETRY", "true").env("RUST_LOG", "warn");
+    let mut server = Process::start(&start, &lab.directory.join("restate.log"))?;
+    let health = format!("http://127.0.0.1:{ingress}/restate/health");
+    server.answers(&Request { url: &health, ..Request::default() }, Instant::now())?;
+
+    let url = format!("http://127.0.0.1:{admin}/deployments");
+    let deployment = format!(r#"{{"uri":"http://127.0.0.1:{service}","use_http_11":false}}"#);
+    let headers = [("content-type", "application/json")];
+    server.answers(&Request { url: &url, headers: &headers, body: Some(deployment.as_bytes()) }, Instant::now())?;
+    // It takes a moment until the ingress knows it.
+    let url = format!("http://127.0.0.1:{ingress}/benchmark/take/send");
+    server.answers(&Request { url: &url, headers: &headers, body: Some(b"{}") }, Instant::now())?;
+    let load = Load {
+        name: "Restate: durable accept".to_owned(),
+        url,
+        body: Some(Body::Webhook1.file(&lab.directory)),
+        headers: vec![("content-type", "application/json".to_owned())],
+        status: "202",
+        ..Load::default()
+    };
+    Ok(Peer { _processes: vec![server, handler], load })
+}
+
+/// Restate's server and SDK, as bench/peers locks them.
+fn npm() -> Result<PathBuf> {
+    let npm = std::path::absolute(target())?.join("bench-npm");
+    let manifests = ["package.json", "package-lock.json"].map(|name| PathBuf::from("bench/peers").join(name));
+    once(&npm, &manifests, || {
+        fs::create_dir_all(&npm)?;
+        for manifest in &manifests {
+            fs::copy(manifest, npm.join(manifest.file_name().context("no name")?))?;
+        }
+        crate::shell::run(command("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&npm))
+    })?;
+    Ok(npm)
+}
