@@ -53,6 +53,8 @@ impl Step {
     }
 }
 
+const REDIS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("redis-cli", "redis-tools")];
+
 /// End-to-end tests for which it matters where the store is.
 const STORE_MATTERS: [&str; 6] = ["double_click::", "fault_matrix::", "good_paths::", "kill::", "outage::", "redis::"];
 
@@ -60,7 +62,7 @@ const STORE_MATTERS: [&str; 6] = ["double_click::", "fault_matrix::", "good_path
 /// at what is the same for each: what the host counts, and its faults.
 fn redis() -> Result<()> {
     // A service of it may come with the package: each test starts a server of its own, and lets that one alone.
-    install(&[("redis-server", "redis-server"), ("redis-cli", "redis-tools")])?;
+    install(&REDIS)?;
     let mut test = cargo(["test", "--workspace", "--locked", "--test", "e2e", "--", "--include-ignored"]);
     run_command(test.args(STORE_MATTERS).env("SLUICE_E2E_STORE", "redis"))
 }
@@ -103,15 +105,12 @@ fn interop() -> Result<()> {
         run_command(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&npm))
     })?;
 
-    // What the commands of the documents call.
-    for program in ["curl", "openssl"] {
-        if !has(program) && !apt_install(&[program]) {
-            bail!("{program} is not there; on Debian, `apt-get install {program}`");
-        }
-    }
-
-    // A browser that answers callback links, and what drives it.
+    // What the commands of the documents call; a browser that answers callback links, and what drives it; what deploy/
+    // speaks of.
+    install(&[("curl", "curl"), ("openssl", "openssl")])?;
     install(&[("chromium", "chromium"), ("chromedriver", "chromium-driver")])?;
+    install(&[("nginx", "nginx-light"), ("systemd-analyze", "systemd")])?;
+    install(&REDIS)?;
 
     // As the step before builds it: with `-p` cargo would choose other features, and build wasmtime again.
     run_command(&mut cargo(["test", "-q", "--workspace", "--locked", "--no-run"]))?;
