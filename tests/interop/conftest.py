@@ -57,7 +57,7 @@ def data():
 
 
 @contextlib.contextmanager
-def host(state, secrets: dict, log=None, **more):
+def host(state, secrets: dict, log=None, runtime_config=None, **more):
     """Starts a host, with two secrets a sender, the new one and the old one. What it prints goes to `log`, if there is one."""
     port, engine_port = free_port(), free_port()
     url, engine = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{engine_port}"
@@ -70,6 +70,7 @@ def host(state, secrets: dict, log=None, **more):
             "--listen", f"127.0.0.1:{port}",
             "--state-dir", str(state),
             *(f"--variable={name}={value}" for name, value in variables.items()),
+            *(["--runtime-config-file", str(runtime_config)] if runtime_config else []),
             f"--stand-in=127.0.0.1:{engine_port}",
         ],
         stdout=log,

@@ -19,6 +19,7 @@ pub(crate) enum Step {
     Deny,
     Component,
     Test,
+    Redis,
     Interop,
 }
 
@@ -45,10 +46,35 @@ impl Step {
             }
             Step::Component => component::build(),
             Step::Test => run_command(&mut cargo(["test", "--workspace", "--locked"])),
+            Step::Redis => redis(),
             Step::Interop => interop(),
             Step::Deny => deny(),
         }
     }
+}
+
+const REDIS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("redis-cli", "redis-tools")];
+
+/// End-to-end tests for which it matters where the store is.
+const STORE_MATTERS: [&str; 6] = ["double_click::", "fault_matrix::", "good_paths::", "kill::", "outage::", "redis::"];
+
+/// Those once more, over a real Redis, and those that want one (`--include-ignored`). The others look at no store, or
+/// at what is the same for each: what the host counts, and its faults.
+fn redis() -> Result<()> {
+    // A service of it may come with the package: each test starts a server of its own, and lets that one alone.
+    install(&REDIS)?;
+    let mut test = cargo(["test", "--workspace", "--locked", "--test", "e2e", "--", "--include-ignored"]);
+    run_command(test.args(STORE_MATTERS).env("SLUICE_E2E_STORE", "redis"))
+}
+
+/// Programs, each with the Debian package that has it.
+fn install(programs: &[(&str, &str)]) -> Result<()> {
+    for (program, package) in programs {
+        if !has(program) && !apt_install(&[package]) {
+            bail!("{program} is not there; on Debian, `apt-get install {package}`");
+        }
+    }
+    Ok(())
 }
 
 /// Real clients against the running component.
@@ -79,19 +105,12 @@ fn interop() -> Result<()> {
         run_command(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&npm))
     })?;
 
-    // What the commands of the documents call.
-    for program in ["curl", "openssl"] {
-        if !has(program) && !apt_install(&[program]) {
-            bail!("{program} is not there; on Debian, `apt-get install {program}`");
-        }
-    }
-
-    // A browser that answers callback links, and what drives it.
-    for program in ["chromium", "chromedriver"] {
-        if !has(program) && !apt_install(&["chromium", "chromium-driver"]) {
-            bail!("{program} is not there; on Debian, `apt-get install chromium chromium-driver`");
-        }
-    }
+    // What the commands of the documents call; a browser that answers callback links, and what drives it; what deploy/
+    // speaks of.
+    install(&[("curl", "curl"), ("openssl", "openssl")])?;
+    install(&[("chromium", "chromium"), ("chromedriver", "chromium-driver")])?;
+    install(&[("nginx", "nginx-light"), ("systemd-analyze", "systemd")])?;
+    install(&REDIS)?;
 
     // As the step before builds it: with `-p` cargo would choose other features, and build wasmtime again.
     run_command(&mut cargo(["test", "-q", "--workspace", "--locked", "--no-run"]))?;

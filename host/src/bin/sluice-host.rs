@@ -22,6 +22,9 @@ struct Arguments {
     /// Where the key-value data is [default: .spin beside the manifest]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Spin's runtime configuration: where the key-value stores are
+    #[arg(long, value_name = "FILE")]
+    runtime_config_file: Option<PathBuf>,
     /// A variable's value; may be given several times
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
     variables: Vec<(String, String)>,
@@ -68,6 +71,9 @@ async fn run(arguments: Arguments) -> Result<()> {
     }
     if let Some(directory) = arguments.state_dir {
         builder = builder.state_dir(directory);
+    }
+    if let Some(file) = arguments.runtime_config_file {
+        builder = builder.runtime_config(file);
     }
     let host = tokio::select! {
         host = builder.start() => host?,

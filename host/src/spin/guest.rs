@@ -136,6 +136,9 @@ impl key_value::HostStore for Guest {
         if !self.grants.stores.contains(&label) {
             return Ok(Err(key_value::Error::AccessDenied));
         }
+        if let Err(error) = answer(self.grants.key_value.open(&label).await)? {
+            return Ok(Err(error));
+        }
         Ok(self.stores.push(Store(label.into())).map_err(|_| key_value::Error::StoreTableFull))
     }
 
@@ -162,7 +165,7 @@ impl key_value::HostStore for Guest {
 
     async fn exists(&mut self, store: Resource<Store>, key: String) -> Answer<bool> {
         match self.admit(&store, Kind::Exists, Some(&key))? {
-            Ok(store) => answer(self.grants.key_value.get(&store, &key).await.map(|value| value.is_some())),
+            Ok(store) => answer(self.grants.key_value.exists(&store, &key).await),
             Err(error) => Ok(Err(error)),
         }
     }

@@ -1,11 +1,15 @@
-//! Key-value stores in SQLite: Spin's own table, in Spin's own place.
+//! Key-value stores: what a host's components ask of them, counted, and made to fail on demand.
 
-use std::path::Path;
+mod redis;
+mod sqlite;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use rusqlite::{Connection, OptionalExtension};
 
+pub(crate) use self::redis::Redis;
+pub(crate) use self::sqlite::Sqlite;
 use crate::spin::logs::lock;
 
 /// What a component asks of a store.
@@ -45,36 +49,30 @@ pub struct Counts {
 
 type Fault = dyn Fn(Operation<'_>) -> Option<String> + Send + Sync;
 
+/// Where a store's data is.
+#[derive(Clone)]
+pub(crate) enum Backend {
+    Sqlite(Sqlite),
+    Redis(Redis),
+}
+
 /// The stores of a host: counted, and made to fail on demand. What a test does here itself is neither.
 #[derive(Clone)]
 pub struct KeyValue {
-    connection: Arc<tokio::sync::Mutex<Connection>>,
+    /// By label.
+    stores: Arc<BTreeMap<String, Backend>>,
     counts: Arc<Mutex<Counts>>,
     fault: Arc<Mutex<Option<Box<Fault>>>>,
 }
 
 impl KeyValue {
-    /// Opens `sqlite_key_value.db` in the directory, which it makes if need be.
-    pub(crate) fn open(directory: &Path) -> Result<KeyValue> {
-        let file = directory.join("sqlite_key_value.db");
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("can't make the directory {}", directory.display()))?;
-        // SQLite's own journal and synchronous are kept, as in Spin: what is set is on disk when `set` returns.
-        let connection = Connection::open(&file)
-            .and_then(|connection| {
-                connection.execute(
-                    "CREATE TABLE IF NOT EXISTS spin_key_value (store TEXT NOT NULL, key TEXT NOT NULL, \
-                     value BLOB NOT NULL, PRIMARY KEY (store, key))",
-                    (),
-                )?;
-                Ok(connection)
-            })
-            .with_context(|| format!("can't open the key-value store {}", file.display()))?;
-        Ok(KeyValue {
-            connection: Arc::new(tokio::sync::Mutex::new(connection)),
-            counts: Arc::default(),
-            fault: Arc::default(),
-        })
+    pub(crate) fn new(stores: BTreeMap<String, Backend>) -> KeyValue {
+        KeyValue { stores: Arc::new(stores), counts: Arc::default(), fault: Arc::default() }
+    }
+
+    /// Whether there is a store of this label.
+    pub(crate) fn has(&self, store: &str) -> bool {
+        self.stores.contains_key(store)
     }
 
     /// The counts since the start or the last reset.
@@ -113,62 +111,56 @@ impl KeyValue {
         reason.map_or(Ok(()), Err)
     }
 
+    /// Makes sure that a store can be reached, as far as opening it tells.
+    pub(crate) async fn open(&self, store: &str) -> Result<()> {
+        match self.backend(store)? {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Redis(redis) => redis.open().await.map(drop),
+        }
+    }
+
     /// The value of a key.
     pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
-        let (store, key) = (store.to_owned(), key.to_owned());
-        self.run(move |connection| {
-            connection
-                .prepare_cached("SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2")?
-                .query_row((store, key), |row| row.get(0))
-                .optional()
-        })
-        .await
+        match self.backend(store)? {
+            Backend::Sqlite(sqlite) => sqlite.get(store, key).await,
+            Backend::Redis(redis) => redis.get(key).await,
+        }
     }
 
     /// Sets a key's value.
     pub async fn set(&self, store: &str, key: &str, value: Vec<u8>) -> Result<()> {
-        let (store, key) = (store.to_owned(), key.to_owned());
-        self.run(move |connection| {
-            connection
-                .prepare_cached(
-                    "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3) \
-                     ON CONFLICT (store, key) DO UPDATE SET value = excluded.value",
-                )?
-                .execute((store, key, value))
-        })
-        .await
-        .map(drop)
+        match self.backend(store)? {
+            Backend::Sqlite(sqlite) => sqlite.set(store, key, value).await,
+            Backend::Redis(redis) => redis.set(key, value).await,
+        }
     }
 
     /// Removes a key, if it is there.
     pub async fn delete(&self, store: &str, key: &str) -> Result<()> {
-        let (store, key) = (store.to_owned(), key.to_owned());
-        self.run(move |connection| {
-            connection.prepare_cached("DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2")?.execute((store, key))
-        })
-        .await
-        .map(drop)
+        match self.backend(store)? {
+            Backend::Sqlite(sqlite) => sqlite.delete(store, key).await,
+            Backend::Redis(redis) => redis.delete(key).await,
+        }
+    }
+
+    /// Whether a key has a value.
+    pub async fn exists(&self, store: &str, key: &str) -> Result<bool> {
+        match self.backend(store)? {
+            Backend::Sqlite(sqlite) => Ok(sqlite.get(store, key).await?.is_some()),
+            Backend::Redis(redis) => redis.exists(key).await,
+        }
     }
 
     /// All keys of a store.
     pub async fn keys(&self, store: &str) -> Result<Vec<String>> {
-        let store = store.to_owned();
-        self.run(move |connection| {
-            connection
-                .prepare_cached("SELECT key FROM spin_key_value WHERE store = ?1")?
-                .query_map((store,), |row| row.get(0))?
-                .collect()
-        })
-        .await
+        match self.backend(store)? {
+            Backend::Sqlite(sqlite) => sqlite.keys(store).await,
+            Backend::Redis(redis) => redis.keys().await,
+        }
     }
 
-    /// SQLite blocks, so it has a thread of its own; the lock is awaited first, so that it takes one thread only.
-    async fn run<T: Send + 'static>(
-        &self,
-        act: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let connection = self.connection.clone().lock_owned().await;
-        Ok(tokio::task::spawn_blocking(move || act(&connection)).await??)
+    fn backend(&self, store: &str) -> Result<&Backend> {
+        self.stores.get(store).with_context(|| format!("there is no key-value store {store:?}"))
     }
 }
 
@@ -177,10 +169,17 @@ impl KeyValue {
 mod tests {
     use super::*;
 
+    /// Two stores in a file.
+    fn open(directory: &std::path::Path) -> KeyValue {
+        let sqlite = Sqlite::open(Some(&directory.join("sub/data.db"))).unwrap();
+        let stores = ["default", "other"].map(|label| (label.to_owned(), Backend::Sqlite(sqlite.clone())));
+        KeyValue::new(stores.into())
+    }
+
     #[tokio::test]
     async fn what_is_set_is_there_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
-        let first = KeyValue::open(directory.path()).unwrap();
+        let first = open(directory.path());
         first.set("default", "a", b"1".to_vec()).await.unwrap();
         first.set("default", "a", b"2".to_vec()).await.unwrap();
         first.set("default", "b", Vec::new()).await.unwrap();
@@ -189,16 +188,18 @@ mod tests {
         first.delete("default", "b").await.unwrap();
         drop(first);
 
-        let second = KeyValue::open(directory.path()).unwrap();
+        let second = open(directory.path());
         assert_eq!(second.get("default", "a").await.unwrap(), Some(b"2".to_vec()));
         assert_eq!(second.get("default", "b").await.unwrap(), None);
         assert_eq!(second.keys("default").await.unwrap(), ["a"]);
+        assert_eq!((second.exists("default", "a").await.unwrap(), second.has("third")), (true, false));
+        assert!(second.get("third", "a").await.is_err());
     }
 
     #[tokio::test]
     async fn operations_are_counted_and_fail_on_demand() {
         let directory = tempfile::tempdir().unwrap();
-        let store = KeyValue::open(directory.path()).unwrap();
+        let store = open(directory.path());
         let set = |key| store.admit(Operation { kind: Kind::Set, store: "default", key: Some(key) });
         store.fail(|operation| (operation.key == Some("bad")).then(|| "disk full".to_owned()));
         assert_eq!(set("good"), Ok(()));

@@ -10,6 +10,7 @@ mod manifest;
 pub mod outbound;
 mod route;
 mod runtime;
+mod runtime_config;
 mod trigger;
 mod variables;
 

@@ -14,11 +14,12 @@ use crate::serve::Server;
 use crate::spin::allowed_hosts::AllowedHosts;
 use crate::spin::component;
 use crate::spin::guest::Grants;
-use crate::spin::key_value::KeyValue;
+use crate::spin::key_value::{Backend, KeyValue};
 use crate::spin::logs::Logs;
 use crate::spin::manifest::{self, Manifest};
 use crate::spin::outbound::{Hooks, Outbound};
 use crate::spin::route::Route;
+use crate::spin::runtime_config::RuntimeConfig;
 use crate::spin::trigger::{Component, Trigger};
 use crate::spin::variables::Variables;
 
@@ -29,6 +30,7 @@ pub struct Builder {
     variables: BTreeMap<String, String>,
     listen: SocketAddr,
     state_dir: Option<PathBuf>,
+    runtime_config: Option<PathBuf>,
     component: Option<PathBuf>,
     logs: Logs,
     grace: Duration,
@@ -56,6 +58,12 @@ impl Builder {
     /// Where the key-value file is; `.spin` beside the manifest if nothing is said.
     pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Builder {
         self.state_dir = Some(path.into());
+        self
+    }
+
+    /// Spin's runtime configuration; none if nothing is said.
+    pub fn runtime_config(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.runtime_config = Some(path.into());
         self
     }
 
@@ -102,9 +110,9 @@ impl Builder {
         for warning in warnings {
             self.logs.say(format_args!("warning: {warning}"));
         }
-        let variables = Arc::new(Variables::new(&manifest.variables, self.variables)?);
+        let variables = Arc::new(Variables::new(&manifest.variables, self.variables.clone())?);
         let base = self.manifest.parent().unwrap_or(Path::new(""));
-        let key_value = KeyValue::open(&self.state_dir.unwrap_or_else(|| base.join(".spin")))?;
+        let key_value = KeyValue::new(self.stores(base)?);
         let outbound = Outbound::new();
         ensure!(
             self.component.is_none() || manifest.component.len() == 1,
@@ -115,6 +123,12 @@ impl Builder {
             let (allowed, warning) = AllowedHosts::new(&declared.allowed_outbound_hosts, &variables)?;
             if let Some(warning) = warning {
                 self.logs.say(format_args!("warning: {warning}"));
+            }
+            for label in &declared.key_value_stores {
+                ensure!(
+                    key_value.has(label),
+                    "there is no key-value store {label:?}: the runtime config has to say of it"
+                );
             }
             let mut templates = BTreeMap::new();
             for (name, template) in &declared.variables {
@@ -153,6 +167,18 @@ impl Builder {
         }
         Ok((Trigger::new(routes, self.logs.clone()), key_value, outbound))
     }
+
+    fn stores(&self, base: &Path) -> Result<BTreeMap<String, Backend>> {
+        let state = self.state_dir.clone().unwrap_or_else(|| base.join(".spin"));
+        let Some(path) = &self.runtime_config else {
+            return RuntimeConfig::default().stores(base, &state);
+        };
+        let (config, warnings) = RuntimeConfig::load(path)?;
+        for warning in warnings {
+            self.logs.say(format_args!("warning: {warning}"));
+        }
+        config.stores(path.parent().unwrap_or(Path::new("")), &state)
+    }
 }
 
 fn read(source: &Path) -> Result<Vec<u8>> {
@@ -186,6 +212,7 @@ impl Host {
             variables: BTreeMap::new(),
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             state_dir: None,
+            runtime_config: None,
             component: None,
             logs: Logs::terminal(),
             grace: Duration::from_secs(30),

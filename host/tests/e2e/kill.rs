@@ -1,8 +1,8 @@
 //! The host is killed again and again under load, and started over its data: what was promised is kept, and done once.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,8 @@ use serde_json::Value;
 use sluice_host::stand_in::{Behaviour, StandIn, Status};
 use tokio::task::JoinSet;
 
-use crate::setup::{HttpClient, JSON, Moved, OPERATOR, PATIENCE, data, poll, root};
+use crate::data::Data;
+use crate::setup::{HttpClient, JSON, Moved, OPERATOR, PATIENCE, poll, root};
 
 const KILLS: usize = 30;
 /// It is killed so long after it is up, in milliseconds.
@@ -25,17 +26,18 @@ struct Process {
 }
 
 impl Process {
-    fn start(state: &Path, engine: &str) -> Self {
+    fn start(data: &Data, engine: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sluice-host"))
             .arg("--from")
             .arg(root().join("spin.toml"))
             .arg("--state-dir")
-            .arg(state)
+            .arg(data.state())
             .args(["--listen", "127.0.0.1:0", "--variable", "operator_token=op3rator"])
             // Who meets the claim of one that was killed waits a little longer than this: it has to be answered before
             // the next kill, or all senders would soon do nothing else.
             .args(["--variable", "engine_wait_ms=100", "--variable", "engine_timeout_ms=1000"])
             .args(["--variable", &format!("engine_url={engine}")])
+            .args(data.runtime_config().iter().flat_map(|file| [OsStr::new("--runtime-config-file"), file.as_os_str()]))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -86,7 +88,7 @@ async fn what_was_promised_before_a_kill_is_done_once_after_it() {
     let engine = StandIn::builder().keep(100_000).start().await.unwrap();
     // So long a call is under way; the engine acts even if the caller is dead by then.
     engine.script().always(Behaviour::Delay { ms: 10 });
-    let state = data();
+    let mut data = Data::new();
     let world = World {
         url: Mutex::default(),
         over: AtomicBool::new(false),
@@ -95,7 +97,7 @@ async fn what_was_promised_before_a_kill_is_done_once_after_it() {
         engine,
     };
     let world = Arc::new(world);
-    let mut process = Process::start(state.path(), &world.engine.url());
+    let mut process = Process::start(&data, &world.engine.url());
     world.url.lock().unwrap().clone_from(&process.url);
     let mut senders = JoinSet::new();
     for kind in [Kind::Event, Kind::Idempotent, Kind::Callback].repeat(4) {
@@ -108,8 +110,9 @@ async fn what_was_promised_before_a_kill_is_done_once_after_it() {
         let alive = ALIVE.start + random.next() % (ALIVE.end - ALIVE.start);
         tokio::time::sleep(Duration::from_millis(alive)).await;
         process.kill();
+        data.crash();
         let start = Instant::now();
-        process = Process::start(state.path(), &world.engine.url());
+        process = Process::start(&data, &world.engine.url());
         starting += start.elapsed();
         world.url.lock().unwrap().clone_from(&process.url);
     }

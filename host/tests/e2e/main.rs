@@ -10,6 +10,7 @@
 
 mod cloudevents_sdk;
 mod cost;
+mod data;
 mod double_click;
 mod engine_faults;
 mod fault_matrix;
@@ -17,6 +18,7 @@ mod good_paths;
 mod hostile;
 mod kill;
 mod outage;
+mod redis;
 mod setup;
 mod store_faults;
 mod world;

@@ -14,8 +14,9 @@ use serde_json::Value;
 use sluice_host::Host;
 use sluice_host::spin::logs::Logs;
 use sluice_host::stand_in::StandIn;
-use tempfile::TempDir;
 use tokio::net::TcpSocket;
+
+use crate::data::Data;
 
 pub const JSON: (&str, &str) = ("content-type", "application/json");
 pub const OPERATOR: (&str, &str) = ("authorization", "Bearer op3rator");
@@ -28,19 +29,12 @@ pub struct Setup {
     pub host: Host,
     pub engine: StandIn,
     client: HttpClient,
-    state: TempDir,
+    pub data: Data,
     variables: Vec<(String, String)>,
 }
 
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-/// A directory for the store's data: in memory where the system has that, for a disk takes milliseconds to make each
-/// write durable, and no test pulls the plug.
-pub fn data() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
 }
 
 impl Setup {
@@ -54,12 +48,15 @@ impl Setup {
     }
 
     pub async fn over(engine: StandIn, variables: &[(&str, &str)]) -> Self {
+        Self::on(Data::new(), engine, variables).await
+    }
+
+    pub async fn on(data: Data, engine: StandIn, variables: &[(&str, &str)]) -> Self {
         let mut all =
             vec![("engine_url".to_owned(), engine.url()), ("operator_token".to_owned(), "op3rator".to_owned())];
         set(&mut all, variables);
-        let state = data();
-        let host = start(&state, &all).await;
-        Self { host, engine, client: HttpClient::new(), state, variables: all }
+        let host = start(&data, &all).await;
+        Self { host, engine, client: HttpClient::new(), data, variables: all }
     }
 
     /// Stops the host and starts another over the same data.
@@ -70,7 +67,7 @@ impl Setup {
     pub async fn restart_with(mut self, variables: &[(&str, &str)]) -> Self {
         set(&mut self.variables, variables);
         self.host.stop().await;
-        self.host = start(&self.state, &self.variables).await;
+        self.host = start(&self.data, &self.variables).await;
         self
     }
 
@@ -228,8 +225,11 @@ fn set(all: &mut Vec<(String, String)>, variables: &[(&str, &str)]) {
     }
 }
 
-async fn start(state: &TempDir, variables: &[(String, String)]) -> Host {
-    let mut host = Host::builder().manifest(root().join("spin.toml")).state_dir(state.path()).logs(Logs::kept());
+async fn start(data: &Data, variables: &[(String, String)]) -> Host {
+    let mut host = Host::builder().manifest(root().join("spin.toml")).state_dir(data.state()).logs(Logs::kept());
+    if let Some(file) = data.runtime_config() {
+        host = host.runtime_config(file);
+    }
     for (name, value) in variables {
         host = host.variable(name, value);
     }

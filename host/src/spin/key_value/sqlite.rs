@@ -1,0 +1,95 @@
+//! Stores in a file of SQLite: Spin's own table, a label a store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rusqlite::{Connection, OptionalExtension};
+
+/// A file, or memory, with the stores in it.
+#[derive(Clone)]
+pub(crate) struct Sqlite(Arc<tokio::sync::Mutex<Connection>>);
+
+impl Sqlite {
+    /// Opens the file, and makes it and its directory if need be; without a file it is in memory.
+    pub(crate) fn open(file: Option<&Path>) -> Result<Sqlite> {
+        let connection = match file {
+            None => Connection::open_in_memory(),
+            Some(file) => {
+                if let Some(directory) = file.parent() {
+                    std::fs::create_dir_all(directory)
+                        .with_context(|| format!("can't make the directory {}", directory.display()))?;
+                }
+                Connection::open(file)
+            }
+        };
+        // SQLite's own journal and synchronous are kept, as in Spin: what is set is on disk when `set` returns.
+        let connection = connection
+            .and_then(|connection| {
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS spin_key_value (store TEXT NOT NULL, key TEXT NOT NULL, \
+                     value BLOB NOT NULL, PRIMARY KEY (store, key))",
+                    (),
+                )?;
+                Ok(connection)
+            })
+            .with_context(|| {
+                format!("can't open the key-value store {}", file.unwrap_or(Path::new("in memory")).display())
+            })?;
+        Ok(Sqlite(Arc::new(tokio::sync::Mutex::new(connection))))
+    }
+
+    pub(crate) async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        let (store, key) = (store.to_owned(), key.to_owned());
+        self.run(move |connection| {
+            connection
+                .prepare_cached("SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2")?
+                .query_row((store, key), |row| row.get(0))
+                .optional()
+        })
+        .await
+    }
+
+    pub(crate) async fn set(&self, store: &str, key: &str, value: Vec<u8>) -> Result<()> {
+        let (store, key) = (store.to_owned(), key.to_owned());
+        self.run(move |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3) \
+                     ON CONFLICT (store, key) DO UPDATE SET value = excluded.value",
+                )?
+                .execute((store, key, value))
+        })
+        .await
+        .map(drop)
+    }
+
+    pub(crate) async fn delete(&self, store: &str, key: &str) -> Result<()> {
+        let (store, key) = (store.to_owned(), key.to_owned());
+        self.run(move |connection| {
+            connection.prepare_cached("DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2")?.execute((store, key))
+        })
+        .await
+        .map(drop)
+    }
+
+    pub(crate) async fn keys(&self, store: &str) -> Result<Vec<String>> {
+        let store = store.to_owned();
+        self.run(move |connection| {
+            connection
+                .prepare_cached("SELECT key FROM spin_key_value WHERE store = ?1")?
+                .query_map((store,), |row| row.get(0))?
+                .collect()
+        })
+        .await
+    }
+
+    /// SQLite blocks, so it has a thread of its own; the lock is awaited first, so that it takes one thread only.
+    async fn run<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let connection = self.0.clone().lock_owned().await;
+        Ok(tokio::task::spawn_blocking(move || act(&connection)).await??)
+    }
+}

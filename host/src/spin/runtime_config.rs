@@ -1,0 +1,105 @@
+//! Spin's runtime configuration, as far as the host acts on it: where each key-value store's data is. The rest is a
+//! warning, never a silence.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::spin::key_value::{Backend, Redis, Sqlite};
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct RuntimeConfig {
+    #[serde(default)]
+    key_value_store: BTreeMap<String, Store>,
+}
+
+/// One of Spin's types. It has two more, for clouds.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Store {
+    /// SQLite; in memory without a path. A relative one starts at the configuration's directory.
+    Spin {
+        path: Option<PathBuf>,
+    },
+    Redis {
+        url: String,
+    },
+}
+
+impl RuntimeConfig {
+    /// Reads a file, with a warning for each key that has no effect here.
+    pub(crate) fn load(path: &Path) -> Result<(RuntimeConfig, Vec<String>)> {
+        let in_file = || format!("in the runtime config {}", path.display());
+        let text = std::fs::read_to_string(path).with_context(in_file)?;
+        RuntimeConfig::parse(&text).with_context(in_file)
+    }
+
+    fn parse(text: &str) -> Result<(RuntimeConfig, Vec<String>)> {
+        let mut warnings = Vec::new();
+        let config = serde_ignored::deserialize(toml::Deserializer::parse(text)?, |path| {
+            warnings.push(format!("the runtime config's key {path} has no effect in this host"));
+        })?;
+        Ok((config, warnings))
+    }
+
+    /// The stores by label. `default` is there even if nothing is said of it: a file in the state directory.
+    pub(crate) fn stores(self, directory: &Path, state: &Path) -> Result<BTreeMap<String, Backend>> {
+        let mut stores = BTreeMap::new();
+        for (label, store) in self.key_value_store {
+            let backend = match store {
+                Store::Spin { path } => {
+                    Sqlite::open(path.map(|path| directory.join(path)).as_deref()).map(Backend::Sqlite)
+                }
+                Store::Redis { url } => Redis::new(&url).map(Backend::Redis),
+            };
+            let backend = backend.with_context(|| format!("the key-value store {label:?} can't be had"))?;
+            stores.insert(label, backend);
+        }
+        if !stores.contains_key("default") {
+            let sqlite = Sqlite::open(Some(&state.join("sqlite_key_value.db")))?;
+            stores.insert("default".to_owned(), Backend::Sqlite(sqlite));
+        }
+        Ok(stores)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn stores(text: &str, directory: &Path) -> Result<(BTreeMap<String, Backend>, Vec<String>)> {
+        let (config, warnings) = RuntimeConfig::parse(text)?;
+        Ok((config.stores(&directory.join("config"), &directory.join("state"))?, warnings))
+    }
+
+    #[test]
+    fn each_store_is_where_it_is_said_to_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let there = |file: &str| directory.path().join(file).exists();
+        let (found, _) = stores("", directory.path()).unwrap();
+        assert!(found.contains_key("default") && there("state/sqlite_key_value.db"));
+
+        let text = "[key_value_store.default]\ntype = 'spin'\npath = 'sub/gate.db'\nmode = 'x'\n\
+             [key_value_store.memory]\ntype = 'spin'\n\
+             [key_value_store.far]\ntype = 'redis'\nurl = 'redis://:s3cret@127.0.0.1:1/2'\n\
+             [[config_provider]]\ntype = 'vault'";
+        let (found, mut warnings) = stores(text, directory.path()).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["default", "far", "memory"]);
+        assert!(matches!(found["far"], Backend::Redis(_)) && there("config/sub/gate.db"));
+        warnings.sort();
+        assert!(warnings[0].contains(" config_provider has no effect"), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_can_not_be_had_is_an_error_without_the_password() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = |text: &str| format!("{:#}", stores(text, directory.path()).err().unwrap());
+        assert!(error("[key_value_store.default]\ntype = 'azure_cosmos'").contains("azure_cosmos"));
+        assert!(error("[key_value_store.default]\ntype = 'redis'").contains("url"));
+        let url = error("[key_value_store.default]\ntype = 'redis'\nurl = 'http://:s3cret@x'");
+        assert!(url.contains("\"default\"") && !url.contains("s3cret"), "{url}");
+    }
+}

@@ -1,0 +1,197 @@
+"""nginx as deploy/nginx/sluice.conf sets it up, with a certificate of its own, before the running component."""
+
+import contextlib
+import hashlib
+import hmac
+import os
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import httpx
+import pytest
+import requests
+import trustme
+from conftest import ROOT, free_port
+
+NAME = "hooks.example.com"
+MAIN = """
+{user}
+daemon off;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+events {{}}
+http {{
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    include {directory}/sluice.conf;
+}}
+"""
+
+
+class Proxy:
+    def __init__(self, directory, upstream: str):
+        self.directory = directory
+        self.port, self.plain = free_port(), free_port()
+        authority, self.tls = trustme.CA(), ssl.create_default_context()
+        authority.configure_trust(self.tls)
+        authority.cert_pem.write_to_path(str(directory / "ca.pem"))
+        certificate = authority.issue_cert(NAME)
+        for at, blob in enumerate(certificate.cert_chain_pems):
+            blob.write_to_path(str(directory / "fullchain.pem"), append=at > 0)
+        certificate.private_key_pem.write_to_path(str(directory / "privkey.pem"))
+        text = (ROOT / "deploy/nginx/sluice.conf").read_text()
+        for there, here in [
+            ("/etc/letsencrypt/live/hooks.example.com", str(directory)),
+            ("/var/log/nginx", str(directory)),
+            ("listen 443", f"listen 127.0.0.1:{self.port}"),
+            ("listen 80", f"listen 127.0.0.1:{self.plain}"),
+            ("127.0.0.1:3000", upstream),
+        ]:
+            assert there in text, there
+            text = text.replace(there, here)
+        (directory / "sluice.conf").write_text(text)
+        # A root's directory is closed to whom root's nginx would become.
+        user = "user root;" if os.geteuid() == 0 else ""
+        (directory / "nginx.conf").write_text(MAIN.format(directory=directory, user=user))
+
+    def client(self, http2=True, address=None) -> httpx.Client:
+        transport = httpx.HTTPTransport(verify=self.tls, http2=http2, local_address=address, trust_env=False)
+        return httpx.Client(transport=transport, timeout=30)
+
+    def send(self, client, method: str, path: str, headers=(), body=b"", name=NAME) -> httpx.Response:
+        url, headers = f"https://127.0.0.1:{self.port}{path}", {"host": name} | dict(headers)
+        return client.request(method, url, headers=headers, content=body, extensions={"sni_hostname": name})
+
+    def logs(self) -> str:
+        return "".join(file.read_text() for file in self.directory.glob("*.log"))
+
+
+@contextlib.contextmanager
+def nginx(directory, upstream: str):
+    proxy = Proxy(directory, upstream)
+    process = subprocess.Popen(["nginx", "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")])
+    try:
+        for _ in range(200):
+            assert process.poll() is None, "nginx ended"
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", proxy.port)):
+                break
+            time.sleep(0.05)
+        yield proxy
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def proxy(running_with_secrets, tmp_path_factory):
+    upstream = running_with_secrets.url.removeprefix("http://")
+    with nginx(tmp_path_factory.mktemp("nginx"), upstream) as proxy:
+        yield proxy
+
+
+def signed(guarded, body: bytes) -> dict:
+    """As GitHub signs."""
+    digest = hmac.new(guarded.secrets["github"][0].encode(), body, hashlib.sha256).hexdigest()
+    return {
+        "content-type": "application/json",
+        "user-agent": "GitHub-Hookshot/044aadd",
+        "x-github-event": "push",
+        "x-github-delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+        "x-hub-signature-256": f"sha256={digest}",
+    }
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_a_signed_webhook_passes_byte_for_byte(proxy, guarded, http2):
+    body = ('{ "b" : 1.00e2,\r\n"a":"\\u20ac €"  ,"http2":%s}' % str(http2).lower()).encode()
+    with proxy.client(http2) as client:
+        answer = proxy.send(client, "POST", "/api/v2/webhook?ref=a%2Db%20c", signed(guarded, body), body)
+        assert answer.status_code == 200, answer.text
+        assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+        assert (answer.headers["sluice-outcome"], "max-age" in answer.headers["strict-transport-security"]) == ("delivered", True)
+        sent = guarded.only_sent()
+        assert sent["path"] == "/api/v1/workflow/a-b%20c/submit"
+        assert sent["body"].startswith('{"trigger":"webhook","params":[{"name":"data","value":' + body.decode() + "}]")
+
+        forged = proxy.send(client, "POST", "/api/v2/webhook?ref=w", signed(guarded, body), body.replace(b"1.00", b"1.01"))
+        assert (forged.status_code, forged.json()["type"].rpartition("/")[2]) == (401, "invalid-signature")
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+@pytest.mark.parametrize(("size", "by"), [(600_000, "application/problem+json"), (1_500_000, "text/html")])
+def test_what_is_too_large_is_413(proxy, guarded, version, size, by):
+    body = b'{"a":"' + b"a" * size + b'"}'
+    # By curl: over HTTP/2 httpx has no ear for an answer that comes while it sends.
+    curl = ["curl", "-sS", f"--http{version}", "--cacert", proxy.directory / "ca.pem"]
+    curl += ["--resolve", f"{NAME}:{proxy.port}:127.0.0.1", "--data-binary", "@-"]
+    curl += ["-o", "/dev/null", "-w", "%{http_code} %{http_version} %{content_type}"]
+    for header, value in signed(guarded, body).items():
+        curl += ["-H", f"{header}: {value}"]
+    url = f"https://{NAME}:{proxy.port}/api/v2/webhook?ref=w"
+    done = subprocess.run([*curl, url], input=body, capture_output=True, timeout=60)
+    assert done.stdout.decode() == f"413 {version} {by}", done
+    assert guarded.sent() == []
+
+
+def test_who_waits_for_a_slow_engine_gets_sluices_answer(proxy, guarded):
+    requests.post(f"{guarded.engine}/stand-in/script", json={"next": [{"do": "delay", "ms": 4_000}]}, timeout=10)
+    body = b'{"slow":true}'
+    with proxy.client() as client:
+        answer = proxy.send(client, "POST", "/api/v2/webhook?ref=w", signed(guarded, body), body)
+    assert (answer.status_code, answer.headers["sluice-outcome"]) == (202, "pending"), answer.text
+    assert answer.headers["location"].startswith("/api/v2/deliveries/")
+    assert len(guarded.sent()) == 1
+
+
+def test_operators_routes_are_for_this_machine(proxy, guarded):
+    headers = {"authorization": "Bearer op3rator"}
+    for path in ["/api/v2/deliveries", "/api/v2//deliveries", "/api/v2/%64eliveries"]:
+        with proxy.client(address="127.0.0.2") as client:
+            assert proxy.send(client, "GET", path, headers).status_code == 403, path
+    with proxy.client(address="127.0.0.1") as client:
+        answer = proxy.send(client, "GET", "/api/v2/deliveries?state=dead", headers)
+        assert answer.json() == {"deliveries": [], "next": None}
+    with proxy.client(address="127.0.0.2") as client:
+        assert proxy.send(client, "GET", "/readyz").json()["status"] == "ready"
+
+
+def test_without_tls_or_the_name_nothing_is_taken(proxy, guarded):
+    plain = f"http://127.0.0.1:{proxy.plain}/api/v2/callback/link?a=1"
+    moved = requests.get(plain, headers={"host": NAME}, allow_redirects=False, timeout=10)
+    assert (moved.status_code, moved.headers["location"]) == (301, f"https://{NAME}/api/v2/callback/link?a=1")
+    assert requests.post(plain, headers={"host": NAME}, data="{}", allow_redirects=False, timeout=10).status_code == 403
+    with proxy.client() as client, pytest.raises(httpx.ConnectError):
+        proxy.send(client, "GET", "/readyz", name="other.example.com")
+    assert guarded.sent() == []
+
+
+def test_no_log_has_a_query(proxy, guarded):
+    with proxy.client() as client:
+        proxy.send(client, "POST", "/api/v2/webhook?ref=w&access_token=s3cret", {"content-type": "application/json"}, b"{}")
+    logs = proxy.logs()
+    assert '"POST /api/v2/webhook HTTP/2.0" ' in logs and "s3cret" not in logs and "ref=" not in logs
+
+
+def test_what_may_have_been_taken_is_not_sent_again(tmp_path):
+    """Sluice ends without an answer: nginx tells the sender, and leaves it to it."""
+    taken = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def accept():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    taken.append(connection.recv(65_536))
+                    connection.close()
+
+        threading.Thread(target=accept, daemon=True).start()
+        with nginx(tmp_path, f"127.0.0.1:{listener.getsockname()[1]}") as proxy, proxy.client() as client:
+            answer = proxy.send(client, "POST", "/api/v2/webhook?ref=w&access_token=s3cret", body=b"{}")
+            assert answer.status_code == 502
+            assert len(taken) == 1 and taken[0].startswith(b"POST /api/v2/webhook?ref=w"), taken
+            assert "s3cret" not in proxy.logs()
