@@ -1,6 +1,10 @@
 //! Method and path → one enum.
 
+mod console;
+
 use http::Method;
+
+pub use console::Console;
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub enum Route {
     },
     /// `/api/v2/deliveries/drain`
     Drain,
+    /// `/console` and what is below it.
+    Console(Console),
     /// `/healthz`
     Health,
     /// `/readyz`
@@ -54,6 +60,9 @@ impl Route {
             "/api/v2/deliveries" => Some(Self::Deliveries),
             "/api/v2/deliveries/drain" => Some(Self::Drain),
             _ => {
+                if let Some(rest) = path.strip_prefix("/console") {
+                    return Console::of(rest).map(Self::Console);
+                }
                 let segments: Vec<_> = path.strip_prefix("/api/v2/")?.split('/').collect();
                 match *segments.as_slice() {
                     ["callbacks", run] if !run.is_empty() => Some(Self::Callbacks { run: run.to_owned() }),
@@ -72,6 +81,7 @@ impl Route {
             Self::Callback | Self::CallbackLink => "GET, HEAD, POST",
             Self::Callbacks { .. } | Self::Deliveries | Self::Health | Self::Ready => "GET, HEAD",
             Self::Delivery { .. } => "DELETE, GET, HEAD",
+            Self::Console(place) => place.methods(),
         }
     }
 
@@ -93,6 +103,7 @@ impl Route {
             Self::Delivery { .. } => "/api/v2/deliveries/{id}",
             Self::Redeliver { .. } => "/api/v2/deliveries/{id}/redeliver",
             Self::Drain => "/api/v2/deliveries/drain",
+            Self::Console(place) => place.template(),
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
         }
