@@ -14,8 +14,8 @@ use crate::callback::{Record, State, Status};
 use crate::config;
 use crate::delivery::{Delivery, DeliveryId, Work};
 use crate::engine::boomerang;
-use crate::gateway::Gate;
 use crate::gateway::operator::{OperatorError, Redelivered, Stored};
+use crate::gateway::{Drained, Gate};
 use crate::json;
 use crate::ports::Outside;
 use crate::reference::RunRef;
@@ -188,11 +188,17 @@ pub(super) async fn redeliver(call: &mut Call<'_, '_, impl Outside>, id: &str) -
 
 /// `POST /api/v2/deliveries/drain`
 pub(super) async fn drain(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
-    let drained = open(call)?.drain(BUDGET).await.map_err(|error| refuse(call, error.into()))?;
+    open(call)?;
+    Ok(json(StatusCode::OK, &drained(call).await?))
+}
+
+/// A pass that was asked for.
+pub(super) async fn drained(call: &mut Call<'_, '_, impl Outside>) -> Result<Drained, Problem> {
+    let drained = call.gate()?.drain(BUDGET).await.map_err(|error| refuse(call, error.into()))?;
     for warning in &drained.warnings {
         call.log.warning(warning.clone());
     }
-    Ok(json(StatusCode::OK, &drained))
+    Ok(drained)
 }
 
 /// `GET /api/v2/callbacks/{run}`: with `topic` the callback that was accepted, without it all of the run.

@@ -8,118 +8,155 @@ use super::pretty::pretty;
 use super::words::{ago, time, until};
 use crate::api::problem::Problem;
 use crate::api::{Call, operator};
+use crate::config::Settings;
 use crate::delivery::{Delivery, DeliveryId, HISTORY, Work};
 use crate::engine::boomerang;
-use crate::gateway::Gate;
 use crate::gateway::operator::{OperatorError, Redelivered, Stored};
 use crate::ports::Outside;
+use crate::time::Timestamp;
 
 /// Most bytes of a request's body that are shown.
 const MOST_SHOWN: usize = 262_144;
 
-/// `GET /console/deliveries/{id}`
-pub(super) async fn show(call: &mut Call<'_, '_, impl Outside>, id: &str) -> Result<Response<Vec<u8>>, Problem> {
+/// What is done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Show,
+    Redeliver,
+    /// Asks if it is to be deleted.
+    Confirm,
+    Delete,
+}
+
+/// Does something with a delivery, then shows it, as far as it is still there.
+pub(super) async fn answer(
+    call: &mut Call<'_, '_, impl Outside>,
+    id: DeliveryId,
+    act: Act,
+) -> Result<Response<Vec<u8>>, Problem> {
     let gate = call.gate()?;
-    draw(call, &gate, operator::delivery_id(id)?, &html! {}).await
-}
-
-/// `POST /console/deliveries/{id}/redeliver`
-pub(super) async fn redeliver(call: &mut Call<'_, '_, impl Outside>, id: &str) -> Result<Response<Vec<u8>>, Problem> {
-    let (gate, id) = (call.gate()?, operator::delivery_id(id)?);
-    let redelivered = gate.redeliver(id).await.map_err(|error| operator::refuse(call, error))?;
-    let (mood, text) = match redelivered {
-        Redelivered::Delivered => return Ok(gone("Delivered", "The engine has it now.", id)),
-        Redelivered::Dropped => return Ok(gone("Dropped", "The same was delivered before, so this one is gone.", id)),
-        Redelivered::Dead(why) => (Mood::Bad, format!("Sent again, and it stays dead: {why}")),
-        Redelivered::Pending(why) => {
-            (Mood::Busy, format!("It stays pending: {}", why.as_deref().unwrap_or("it will be tried again")))
+    let mut told = None;
+    match act {
+        Act::Show | Act::Confirm => {}
+        Act::Redeliver => match gate.redeliver(id).await.map_err(|error| operator::refuse(call, error))? {
+            Redelivered::Delivered => return Ok(gone(id, "Delivered", "The engine has it now.")),
+            Redelivered::Dropped => {
+                return Ok(gone(id, "Dropped", "The same was delivered before, so this one is gone."));
+            }
+            Redelivered::Dead(why) => told = Some((Mood::Bad, "Sent again, and it stays dead", Some(why))),
+            Redelivered::Pending(why) => told = Some((Mood::Busy, "It stays pending", why)),
+        },
+        Act::Delete => {
+            gate.delete(id).await.map_err(|error| operator::refuse(call, error))?;
+            return Ok(gone(id, "Deleted", "It is forgotten, and its key with it."));
         }
-    };
-    draw(call, &gate, id, &notice(mood, &html! { (text) })).await
-}
-
-/// `GET /console/deliveries/{id}/delete`
-pub(super) async fn confirm(call: &mut Call<'_, '_, impl Outside>, id: &str) -> Result<Response<Vec<u8>>, Problem> {
-    let (gate, id) = (call.gate()?, operator::delivery_id(id)?);
+    }
     let shown = match gate.show(id).await {
-        Ok((stored, delivery)) => html! { (chip(mood(stored), stored.as_str())) (facts(&delivery)) },
-        Err(OperatorError::Damaged) => html! { p { "It can't be read." } },
+        Ok((stored, delivery)) => Some(Shown { stored, delivery, now: call.outside.now() }),
+        Err(OperatorError::Damaged) => None,
         Err(error) => return Err(operator::refuse(call, error)),
     };
+    if shown.is_none() {
+        call.log.warning(format!("the stored delivery {id} can't be read"));
+    }
+    Ok(match (act, &shown) {
+        (Act::Confirm, shown) => ask(id, shown.as_ref()),
+        (_, None) => damaged(id),
+        (_, Some(shown)) => shown.page(&gate.settings, told),
+    })
+}
+
+/// One that can be read.
+struct Shown {
+    stored: Stored,
+    delivery: Delivery<'static>,
+    now: Timestamp,
+}
+
+fn ask(id: DeliveryId, shown: Option<&Shown>) -> Response<Vec<u8>> {
     let content = html! {
         (notice(Mood::Bad, &html! {
             "It is forgotten, and the engine never gets it. So is its key: if its sender brings it again, it is taken as if for the first time."
         }))
-        div.card.pad { (shown) }
+        div.card.pad {
+            @match shown {
+                Some(Shown { stored, delivery, .. }) => { p { (state(*stored)) } (facts(delivery)) }
+                None => { "It can't be read." }
+            }
+        }
         form.row.below method="post" {
             button.danger type="submit" { "Delete for good" }
             a.button href={ "/console/deliveries/" (id) } { "Keep it" }
         }
     };
-    Ok(page(Tab::Deliveries, "Delete this delivery?", &content))
+    page(Tab::Deliveries, "Delete this delivery?", &content)
 }
 
-/// `POST /console/deliveries/{id}/delete`
-pub(super) async fn delete(call: &mut Call<'_, '_, impl Outside>, id: &str) -> Result<Response<Vec<u8>>, Problem> {
-    let id = operator::delivery_id(id)?;
-    call.gate()?.delete(id).await.map_err(|error| operator::refuse(call, error))?;
-    Ok(gone("Deleted", "It is forgotten, and its key with it.", id))
+fn damaged(id: DeliveryId) -> Response<Vec<u8>> {
+    let words = html! { "It can't be read: it is damaged, or written by a later version." };
+    let content = html! { (notice(Mood::Bad, &words)) div.row { (delete_link(id)) } };
+    page(Tab::Deliveries, "Damaged delivery", &content)
 }
 
-fn gone(heading: &str, text: &str, id: DeliveryId) -> Response<Vec<u8>> {
+fn gone(id: DeliveryId, heading: &str, text: &str) -> Response<Vec<u8>> {
     let content = html! {
         (notice(Mood::Good, &html! { (text) }))
         p.mute { "Delivery " code { (id) } }
-        div.row.below { a.button href="/console/deliveries" { "Pending deliveries" } a.button href="/console/deliveries?state=dead" { "Dead deliveries" } }
+        div.row.below {
+            a.button href="/console/deliveries" { "Pending deliveries" }
+            a.button href="/console/deliveries?state=dead" { "Dead deliveries" }
+        }
     };
     page(Tab::Deliveries, heading, &content)
 }
 
-async fn draw<O: Outside>(
-    call: &mut Call<'_, '_, O>,
-    gate: &Gate<'_, O>,
-    id: DeliveryId,
-    above: &Markup,
-) -> Result<Response<Vec<u8>>, Problem> {
-    let (stored, delivery) = match gate.show(id).await {
-        Ok(shown) => shown,
-        Err(OperatorError::Damaged) => {
-            call.log.warning(format!("the stored delivery {id} can't be read"));
-            let words = OperatorError::Damaged.to_string();
-            let content = html! { (notice(Mood::Bad, &html! { (words) })) div.row { (delete_link(id)) } };
-            return Ok(page(Tab::Deliveries, "Damaged delivery", &content));
-        }
-        Err(error) => return Err(operator::refuse(call, error)),
-    };
-    let now = gate.outside.now();
-    let heading = match &delivery.work {
-        Work::Start(start) => format!("Start {}", start.workflow.as_str()),
-        Work::Resolve(callback) => format!("Resolve {}", callback.run.as_str()),
-    };
-    let content = html! {
-        (above)
-        div.row.above {
-            (chip(mood(stored), stored.as_str()))
-            @if delivery.is_under_way(now, &gate.settings.limits) { (chip(Mood::Busy, "on its way")) }
-            form method="post" action={ "/console/deliveries/" (id) "/redeliver" } { button.main type="submit" { "Redeliver now" } }
-            (delete_link(id))
-        }
-        div.card.pad {
-            (facts(&delivery))
-            @if stored == Stored::Pending {
-                p.mute.below { "Next attempt " (until(delivery.next_attempt, now)) ", not before " (time(delivery.next_attempt)) }
+impl Shown {
+    fn page(&self, settings: &Settings, told: Option<(Mood, &str, Option<String>)>) -> Response<Vec<u8>> {
+        let Self { stored, delivery, now } = self;
+        let heading = match &delivery.work {
+            Work::Start(start) => ["Start ", start.workflow.as_str()].concat(),
+            Work::Resolve(callback) => ["Resolve ", callback.run.as_str()].concat(),
+        };
+        let content = html! {
+            @if let Some((mood, what, why)) = told {
+                (notice(mood, &html! { (what) @if let Some(why) = why { ": " (why) } }))
             }
-            @if delivery.is_ambiguous() {
-                p.mute { "It, or another of its key, may have reached the engine: that is asked before it is sent again." }
+            div.row.above {
+                (state(*stored))
+                @if delivery.is_under_way(*now, &settings.limits) { (chip(Mood::Busy, "on its way")) }
+                form method="post" action={ "/console/deliveries/" (delivery.id) "/redeliver" } {
+                    button.main type="submit" { "Redeliver now" }
+                }
+                (delete_link(delivery.id))
             }
-        }
-        h2 { "Attempts" }
+            div.card.pad {
+                (facts(delivery))
+                @if *stored == Stored::Pending {
+                    p.mute.below {
+                        "Next attempt " (until(delivery.next_attempt, *now)) ", not before " (time(delivery.next_attempt))
+                    }
+                }
+                @if delivery.is_ambiguous() {
+                    p.mute { "It, or another of its key, may have reached the engine: that is asked before it is sent again." }
+                }
+            }
+            h2 { "Attempts" }
+            (attempts(delivery, *now))
+            h2 { "Request to the engine" }
+            (request(settings, delivery))
+        };
+        page(Tab::Deliveries, &heading, &content)
+    }
+}
+
+fn attempts(delivery: &Delivery<'_>, now: Timestamp) -> Markup {
+    html! {
         div.card {
             @if delivery.history.is_empty() {
                 p.empty { "None has failed so far." }
             } @else {
                 table {
-                    thead { tr { th scope="col" { "When" } th scope="col" { "Why it failed" } } }
+                    thead { tr { th.when scope="col" { "When" } th scope="col" { "Why it failed" } } }
                     tbody {
                         @for attempt in delivery.history.iter().rev() {
                             tr {
@@ -134,16 +171,13 @@ async fn draw<O: Outside>(
         @if usize::try_from(delivery.attempts).is_ok_and(|attempts| attempts > HISTORY) {
             p.mute { "The last " (HISTORY) " of " (delivery.attempts) "." }
         }
-        h2 { "Request to the engine" }
-        (request(gate, &delivery))
-    };
-    Ok(page(Tab::Deliveries, &heading, &content))
+    }
 }
 
-fn mood(stored: Stored) -> Mood {
+fn state(stored: Stored) -> Markup {
     match stored {
-        Stored::Pending => Mood::Busy,
-        Stored::Dead => Mood::Bad,
+        Stored::Pending => chip(Mood::Busy, "pending"),
+        Stored::Dead => chip(Mood::Bad, "dead"),
     }
 }
 
@@ -170,8 +204,8 @@ fn facts(delivery: &Delivery<'_>) -> Markup {
     }
 }
 
-fn request<O: Outside>(gate: &Gate<'_, O>, delivery: &Delivery<'_>) -> Markup {
-    let engine = &gate.settings.engine;
+fn request(settings: &Settings, delivery: &Delivery<'_>) -> Markup {
+    let engine = &settings.engine;
     let Ok(request) = boomerang::bring(&engine.url, engine.start, delivery) else {
         return html! { div.card.pad { "It can't be built." } };
     };

@@ -41,16 +41,20 @@ pub(super) async fn show(call: &mut Call<'_, '_, impl Outside>) -> Result<Respon
     }
     let found = gate.search(wish.stored, wish.text, PAGE, wish.after).await;
     let found = found.map_err(|error| operator::refuse(call, error.into()))?;
+    Ok(draw(&wish, &found, call.outside.now()))
+}
+
+fn draw(wish: &Wish<'_>, found: &Found, now: Timestamp) -> Response<Vec<u8>> {
     let content = html! {
-        (controls(&wish, found.counts))
+        (controls(wish, found.counts))
         @if found.deliveries.is_empty() {
-            div.card.empty { (empty(&wish)) }
+            div.card.empty { (empty(wish)) }
         } @else {
-            (rows(&found, wish.stored, gate.outside.now()))
+            (rows(found, wish.stored, now))
         }
-        (paging(&wish, &found))
+        (paging(wish, found))
     };
-    Ok(page(Tab::Deliveries, "Deliveries", &content))
+    page(Tab::Deliveries, "Deliveries", &content)
 }
 
 fn see_other(id: DeliveryId) -> Response<Vec<u8>> {

@@ -14,8 +14,9 @@ use http::{Method, Response};
 
 use super::problem::Problem;
 use super::route::Console;
-use super::{Call, body};
+use super::{Call, body, operator};
 use crate::ports::{Body, Outside};
+use delivery::Act;
 
 /// Most bytes of a form's body; the console's own have none.
 const MAX_FORM: usize = 4_096;
@@ -31,14 +32,15 @@ pub(super) async fn answer(
         door::is_own_form(call)?;
         body::read(incoming, call.headers, MAX_FORM).await?;
     }
-    match place {
-        Console::Overview => overview::show(call).await,
-        Console::Drain => overview::drain(call).await,
-        Console::Deliveries => list::show(call).await,
-        Console::Delivery { id } => delivery::show(call, id).await,
-        Console::Redeliver { id } => delivery::redeliver(call, id).await,
-        Console::Delete { id } if call.method == Method::POST => delivery::delete(call, id).await,
-        Console::Delete { id } => delivery::confirm(call, id).await,
-        Console::Callbacks => callbacks::show(call).await,
-    }
+    let (id, act) = match place {
+        Console::Overview => return overview::show(call, false).await,
+        Console::Drain => return overview::show(call, true).await,
+        Console::Deliveries => return list::show(call).await,
+        Console::Callbacks => return callbacks::show(call).await,
+        Console::Delivery { id } => (id, Act::Show),
+        Console::Redeliver { id } => (id, Act::Redeliver),
+        Console::Delete { id } if call.method == Method::POST => (id, Act::Delete),
+        Console::Delete { id } => (id, Act::Confirm),
+    };
+    delivery::answer(call, operator::delivery_id(id)?, act).await
 }

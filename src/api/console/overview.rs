@@ -11,54 +11,40 @@ use crate::api::{Call, operator};
 use crate::config;
 use crate::gateway::{Drained, Overview, Stopped, overview};
 use crate::ports::{Outside, Variables};
-use crate::routes::{Incoming, Route};
+use crate::routes::{Incoming, Route, Table};
 use crate::time::Timestamp;
 
-/// `GET /console`
-pub(super) async fn show(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
-    draw(call, &html! {}).await
-}
-
-/// `POST /console/drain`
-pub(super) async fn drain(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
-    let drained = call.gate()?.drain(operator::BUDGET).await.map_err(|error| operator::refuse(call, error.into()))?;
-    for warning in &drained.warnings {
-        call.log.warning(warning.clone());
+/// `GET /console`, and `POST /console/drain`, which drains first.
+pub(super) async fn show(call: &mut Call<'_, '_, impl Outside>, drain: bool) -> Result<Response<Vec<u8>>, Problem> {
+    let mut drained = None;
+    if drain {
+        drained = Some(operator::drained(call).await?);
     }
-    let (mood, text) = match drained.stopped {
-        Some(Stopped::Leased) => (Mood::Busy, "Another drain is at work".to_owned()),
-        Some(Stopped::Unreachable) => (Mood::Bad, words(&drained)),
-        _ if drained.is_idle() => (Mood::Good, "There was nothing to bring".to_owned()),
-        _ => (Mood::Good, words(&drained)),
-    };
-    draw(call, &notice(mood, &html! { "Drained. " (text) "." })).await
-}
-
-async fn draw(call: &mut Call<'_, '_, impl Outside>, above: &Markup) -> Result<Response<Vec<u8>>, Problem> {
-    let (now, faults) = (call.outside.now(), config::check(call.outside));
     let state = overview(call.outside).await.map_err(|error| operator::refuse(call, error.into()))?;
+    let configuration = match config::check(call.outside) {
+        faults if faults.is_empty() => settings(call.outside)?,
+        faults => broken(&faults),
+    };
+    let (senders, routes) = (config::signing_senders(call.outside), config::routes(call.outside).ok().flatten());
     let content = html! {
-        (above)
-        (tiles(&state, now))
-        form.row.below method="post" action="/console/drain" {
-            button type="submit" { "Drain now" }
-            span.mute { "Brings what is due, for at most " (operator::BUDGET.as_secs()) " s. As of " (time(now)) }
-        }
-        h2 { "Configuration" }
-        @if faults.is_empty() {
-            div.card.pad { (settings(call.outside)?) }
-        } @else {
-            div.card.pad {
-                p { (chip(Mood::Bad, "Not in order")) " What these say has to be mended, in Spin's variables:" }
-                ul.faults { @for fault in &faults { li { (fault) } } }
-            }
-        }
+        @if let Some(drained) = &drained { (told(drained)) }
+        (tiles(&state, call.outside.now()))
+        div.card.pad { (configuration) }
         h2 { "Senders that sign" }
-        (senders(call.outside))
+        div.card.pad { (signing(&senders)) }
         h2 { "Routes" }
-        (routes(call.outside))
+        (routing(routes.as_ref()))
     };
     Ok(page(Tab::Overview, "Overview", &content))
+}
+
+fn told(drained: &Drained) -> Markup {
+    let mood = match drained.stopped {
+        None | Some(Stopped::Budget) => Mood::Good,
+        Some(Stopped::Leased) => Mood::Busy,
+        Some(Stopped::Unreachable) => Mood::Bad,
+    };
+    notice(mood, &html! { "Drained: " (words(drained)) })
 }
 
 fn tiles(state: &Overview, now: Timestamp) -> Markup {
@@ -74,6 +60,9 @@ fn tiles(state: &Overview, now: Timestamp) -> Markup {
                 } @else if unreachable {
                     p.big.bad { "Not reachable" }
                     p.mute { "Or it puts everything off, as the last drain saw" }
+                } @else if let Some(failure) = &state.failure {
+                    p.big { "Not taking all" }
+                    p.mute { "Of the oldest that waits: " (failure) }
                 } @else {
                     p.big.good { "In order" }
                     p.mute { "Nothing is known against it" }
@@ -105,6 +94,11 @@ fn tiles(state: &Overview, now: Timestamp) -> Markup {
                 }
             }
         }
+        form.row.below method="post" action="/console/drain" {
+            button type="submit" { "Drain now" }
+            span.mute { "Brings what is due, for at most " (operator::BUDGET.as_secs()) " s. As of " (time(now)) }
+        }
+        h2 { "Configuration" }
     }
 }
 
@@ -128,7 +122,7 @@ fn words(drained: &Drained) -> String {
         };
         why.to_owned()
     }));
-    if parts.is_empty() { "Nothing was pending".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() { "nothing was pending".to_owned() } else { parts.join(", ") }
 }
 
 fn settings(variables: &impl Variables) -> Result<Markup, Problem> {
@@ -144,7 +138,7 @@ fn settings(variables: &impl Variables) -> Result<Markup, Problem> {
             dt { "Who may deliver" }
             dd {
                 @if config::is_asked(variables)? {
-                    "Who signs, or has one of " (count(tokens, "access token", "access tokens"))
+                    "Who signs, or has an access token: " (tokens) (if tokens == 1 { " is set" } else { " are set" })
                 } @else {
                     (chip(Mood::Busy, "Anyone")) " No access token is set, and no sender's secret"
                 }
@@ -156,25 +150,26 @@ fn settings(variables: &impl Variables) -> Result<Markup, Problem> {
     })
 }
 
-fn senders(variables: &impl Variables) -> Markup {
-    let senders = config::signing_senders(variables);
+fn broken(faults: &[config::Fault]) -> Markup {
     html! {
-        div.card.pad {
-            @if senders.is_empty() {
-                span.mute { "No sender has a secret: no signature is asked for." }
-            } @else {
-                ul.chips {
-                    @for (name, secrets) in senders {
-                        li { (chip(Mood::Plain, name)) " " small { (count(secrets, "secret", "secrets")) } }
-                    }
-                }
+        p { (chip(Mood::Bad, "Not in order")) " What these say has to be mended, in Spin's variables:" }
+        ul.faults { @for fault in faults { li { (fault) } } }
+    }
+}
+
+fn signing(senders: &[(&str, usize)]) -> Markup {
+    html! {
+        @if senders.is_empty() { span.mute { "No sender has a secret: no signature is asked for." } }
+        ul.chips {
+            @for (name, secrets) in senders {
+                li { (chip(Mood::Plain, name)) " " small { (count(*secrets, "secret", "secrets")) } }
             }
         }
     }
 }
 
-fn routes(variables: &impl Variables) -> Markup {
-    let Ok(Some(table)) = config::routes(variables) else {
+fn routing(table: Option<&Table>) -> Markup {
+    let Some(table) = table else {
         return html! { div.card.pad { span.mute { "There are none: each sender names its workflow." } } };
     };
     let params = |route: &Route| route.param_names().collect::<Vec<_>>().join(", ");
