@@ -405,7 +405,9 @@ fn redelivered_it_says_what_came_of_it() {
 
     let world = World::operated().cut();
     let id = stored(&world, "/api/v2/event?ref=w", EVENT);
-    has(&open(&world, &format!("{LIST}/{id}")), &["on its way", "that is asked before it is sent again"]);
+    let page = open(&world, &format!("{LIST}/{id}"));
+    has(&page, &["in doubt", "that is asked before it is sent again"]);
+    assert!(!page.contains("<form") && !page.contains("/delete"), "what would be refused isn't offered");
     for action in ["redeliver", "delete"] {
         let reply = operate(&world, "POST", &format!("{LIST}/{id}/{action}"), &[OWN]);
         is_page(&reply, 409);

@@ -123,11 +123,15 @@ impl Shown {
             }
             div.row.above {
                 (state(*stored))
-                @if delivery.is_under_way(*now, &settings.limits) { (chip(Mood::Busy, "on its way")) }
-                form method="post" action={ "/console/deliveries/" (delivery.id) "/redeliver" } {
-                    button.main type="submit" { "Redeliver now" }
+                @if delivery.is_under_way(*now, &settings.limits) {
+                    (chip(Mood::Busy, "in doubt"))
+                    span.mute { "The engine may still act on it: till then it can't be redelivered or deleted" }
+                } @else {
+                    form method="post" action={ "/console/deliveries/" (delivery.id) "/redeliver" } {
+                        button.main type="submit" { "Redeliver now" }
+                    }
+                    (delete_link(delivery.id))
                 }
-                (delete_link(delivery.id))
             }
             div.card.pad {
                 (facts(delivery))

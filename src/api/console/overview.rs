@@ -172,7 +172,10 @@ fn routing(table: Option<&Table>) -> Markup {
     let Some(table) = table else {
         return html! { div.card.pad { span.mute { "There are none: each sender names its workflow." } } };
     };
-    let params = |route: &Route| route.param_names().collect::<Vec<_>>().join(", ");
+    let params = |route: &Route| match route.param_names().collect::<Vec<_>>() {
+        names if names.is_empty() => "none".to_owned(),
+        names => names.join(", "),
+    };
     html! {
         div.card {
             table {
