@@ -293,7 +293,7 @@ def test_axe_finds_nothing_serious(browser, console, size, scheme):
             # Nothing sticks out to the right.
             assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"), path
             shown.append(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
-    browser.execute_script("document.querySelector('h1').style.color = getComputedStyle(document.body).backgroundColor")
+    browser.execute_script("document.querySelector('h1').style.opacity = .25")
     assert [rule["id"] for rule in serious(browser)] == ["color-contrast"], "it would be found"
     assert len(set(shown)) == 1 and (shown[0] == "rgb(16, 20, 27)") == (scheme == "dark")
     view(browser)
