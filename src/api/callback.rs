@@ -38,7 +38,9 @@ pub(super) async fn complete(
     let (run, topic) = (query.run()?, query.topic()?);
     let status = status(&query)?;
     let way = Way::of(call)?;
-    call.is_page = matches!(way, Way::Page | Way::Button);
+    if matches!(way, Way::Page | Way::Button) {
+        call.refuse = page::refuse;
+    }
     let entry = call.enter(&query)?;
     match way {
         Way::Payload => body::require_json(call.headers)?,

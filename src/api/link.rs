@@ -116,7 +116,7 @@ pub(super) async fn answer(
     call: &mut Call<'_, '_, impl Outside>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    call.is_page = true;
+    call.refuse = page::refuse;
     let link = open(call, &config::link_secrets(call.outside)?)?;
     let gate = call.gate()?;
     let callback = link.callback();

@@ -7,6 +7,7 @@ pub mod route;
 mod auth;
 mod body;
 mod callback;
+mod console;
 mod event;
 mod handshake;
 mod health;
@@ -83,18 +84,18 @@ pub async fn handle<'o>(outside: &'o impl Outside, request: Request<impl Body>) 
         query: parts.uri.query(),
         headers: &parts.headers,
         rest: None,
-        is_page: false,
+        refuse: Problem::into_response,
         manners: Manners::UNKNOWN,
     };
     let result = match limits::check(&parts.uri, &parts.headers) {
         Ok(()) => dispatch(&mut call, route, &mut body).await,
         Err(refusal) => Err(refusal),
     };
-    let Call { mut log, method, rest, is_page, .. } = call;
+    let Call { mut log, method, rest, refuse, .. } = call;
     let mut response = result.unwrap_or_else(|refusal| {
         log.problem(refusal.kind.row().0);
-        match is_page && page::is_wanted(&parts.headers) {
-            true => page::refuse(refusal),
+        match page::is_wanted(&parts.headers) {
+            true => refuse(refusal),
             false => refusal.into_response(),
         }
     });
@@ -140,6 +141,7 @@ async fn dispatch<O: Outside>(
         Route::Redeliver { id } => operator::redeliver(call, &id).await,
         Route::Drain => operator::drain(call).await,
         Route::OpenApi => Ok(openapi::document(call.headers)),
+        Route::Console(place) => console::answer(call, &place, body).await,
         Route::Health => Ok(health::alive()),
         Route::Ready => health::ready(call).await,
     }
@@ -154,8 +156,8 @@ struct Call<'r, 'o, O> {
     headers: &'r HeaderMap,
     log: LogLine,
     rest: Option<Rest<'o>>,
-    /// It is a person who asks, so that a problem is told on a page.
-    is_page: bool,
+    /// How a problem is told to who wants no JSON: a person gets a page.
+    refuse: fn(Problem) -> Response<Vec<u8>>,
     /// What the sender makes of an answer.
     manners: Manners,
 }

@@ -14,14 +14,15 @@ use crate::callback::{Record, State, Status};
 use crate::config;
 use crate::delivery::{Delivery, DeliveryId, Work};
 use crate::engine::boomerang;
-use crate::gateway::Gate;
 use crate::gateway::operator::{OperatorError, Redelivered, Stored};
+use crate::gateway::{Drained, Gate};
 use crate::json;
 use crate::ports::Outside;
 use crate::reference::RunRef;
+use crate::secret::Secret;
 
 /// How long a drain that was asked for may take: platforms end a request after 30 s.
-const BUDGET: Duration = Duration::from_secs(25);
+pub(super) const BUDGET: Duration = Duration::from_secs(25);
 
 /// How many deliveries a page has, if nothing is said, and at most.
 const PAGE: [usize; 2] = [50, 500];
@@ -63,18 +64,30 @@ impl<'a> Listed<'a> {
     }
 }
 
+/// `state`: pending if it isn't there.
+pub(super) fn state(query: &Query) -> Result<Stored, Problem> {
+    match query.one("state")? {
+        None | Some("pending") => Ok(Stored::Pending),
+        Some("dead") => Ok(Stored::Dead),
+        Some(_) => Err(wrong("state", "pending or dead; left out it is pending")),
+    }
+}
+
+/// `after`: where the last page ended.
+pub(super) fn after(query: &Query) -> Result<Option<DeliveryId>, Problem> {
+    let read = |text| DeliveryId::parse(text).ok_or_else(|| wrong("after", "the id of a delivery, as `next` gave it"));
+    query.one("after")?.map(read).transpose()
+}
+
+fn wrong(name: &'static str, rule: &str) -> Problem {
+    Problem::new(Kind::InvalidParameter, format!("`{name}` must be {rule}")).field(name)
+}
+
 /// `GET /api/v2/deliveries`
 pub(super) async fn list(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
     let gate = open(call)?;
     let query = Query::parse(call.query)?;
-    let wrong = |name: &'static str, rule: String| {
-        Problem::new(Kind::InvalidParameter, format!("`{name}` must be {rule}")).field(name)
-    };
-    let stored = match query.one("state")? {
-        None | Some("pending") => Stored::Pending,
-        Some("dead") => Stored::Dead,
-        Some(_) => return Err(wrong("state", "pending or dead; left out it is pending".to_owned())),
-    };
+    let stored = state(&query)?;
     let [usual, most] = PAGE;
     let limit = match query.one("limit")? {
         None => usual,
@@ -82,14 +95,9 @@ pub(super) async fn list(call: &mut Call<'_, '_, impl Outside>) -> Result<Respon
             .parse()
             .ok()
             .filter(|limit| (1..=most).contains(limit))
-            .ok_or_else(|| wrong("limit", format!("a whole number from 1 to {most}")))?,
+            .ok_or_else(|| wrong("limit", &format!("a whole number from 1 to {most}")))?,
     };
-    let after = query
-        .one("after")?
-        .map(|text| {
-            DeliveryId::parse(text).ok_or_else(|| wrong("after", "the id of a delivery, as `next` gave it".to_owned()))
-        })
-        .transpose()?;
+    let after = after(&query)?;
     let page = gate.list(stored, limit, after).await.map_err(|error| refuse(call, error.into()))?;
 
     #[derive(Serialize)]
@@ -180,11 +188,17 @@ pub(super) async fn redeliver(call: &mut Call<'_, '_, impl Outside>, id: &str) -
 
 /// `POST /api/v2/deliveries/drain`
 pub(super) async fn drain(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
-    let drained = open(call)?.drain(BUDGET).await.map_err(|error| refuse(call, error.into()))?;
+    open(call)?;
+    Ok(json(StatusCode::OK, &drained(call).await?))
+}
+
+/// A pass that was asked for.
+pub(super) async fn drained(call: &mut Call<'_, '_, impl Outside>) -> Result<Drained, Problem> {
+    let drained = call.gate()?.drain(BUDGET).await.map_err(|error| refuse(call, error.into()))?;
     for warning in &drained.warnings {
         call.log.warning(warning.clone());
     }
-    Ok(json(StatusCode::OK, &drained))
+    Ok(drained)
 }
 
 /// `GET /api/v2/callbacks/{run}`: with `topic` the callback that was accepted, without it all of the run.
@@ -240,9 +254,7 @@ impl<'a> CallbackView<'a> {
 
 /// `operator_token` by `Authorization: Bearer` (RFC 6750). Not set: the path isn't there at all.
 pub(super) fn open<'o, O: Outside>(call: &Call<'_, 'o, O>) -> Result<Gate<'o, O>, Problem> {
-    let Some(token) = config::operator_token(call.outside)? else {
-        return Err(Problem::new(Kind::NotFound, "this path is there once operator_token is set"));
-    };
+    let token = token(call)?;
     match super::bearer(call.headers) {
         Some(given) if token.matches(given) => call.gate(),
         _ => {
@@ -252,7 +264,13 @@ pub(super) fn open<'o, O: Outside>(call: &Call<'_, 'o, O>) -> Result<Gate<'o, O>
     }
 }
 
-fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
+/// What an operator has to show. Not set: there is nothing for operators at all.
+pub(super) fn token(call: &Call<'_, '_, impl Outside>) -> Result<Secret, Problem> {
+    let missing = || Problem::new(Kind::NotFound, "this path is there once operator_token is set");
+    config::operator_token(call.outside)?.ok_or_else(missing)
+}
+
+pub(super) fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
     let unknown = || Problem::new(Kind::NoDelivery, OperatorError::Unknown.to_string()).field("id");
     DeliveryId::parse(text).ok_or_else(unknown)
 }

@@ -88,9 +88,17 @@ pub(super) fn tell(status: StatusCode, heading: &str, text: &str, callback: &Cal
 
 /// Why not.
 pub(super) fn refuse(problem: Problem) -> Response<Vec<u8>> {
+    refuse_on(problem, |status, title, detail| page(status, title, html! { p { (detail) } }))
+}
+
+/// The same on another page.
+pub(super) fn refuse_on(
+    problem: Problem,
+    draw: impl FnOnce(StatusCode, &str, &str) -> Response<Vec<u8>>,
+) -> Response<Vec<u8>> {
     let (title, detail) = (problem.title(), problem.detail().to_owned());
     let (parts, _) = problem.into_response().into_parts();
-    let mut response = page(parts.status, title, html! { p { (detail) } });
+    let mut response = draw(parts.status, title, &detail);
     for (name, value) in parts.headers.iter().filter(|(name, _)| *name != CONTENT_TYPE) {
         response.headers_mut().insert(name, value.clone());
     }
@@ -116,30 +124,51 @@ fn or<'a>(text: &'a str, usual: &'a str) -> &'a str {
 }
 
 fn page(status: StatusCode, heading: &str, content: Markup) -> Response<Vec<u8>> {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width";
-                meta name="robots" content="noindex";
-                title { (heading) }
-                style { (PreEscaped(STYLE)) }
+    let body = html! { main { h1 { (heading) } (content) } };
+    Document { title: heading, style: STYLE, referrer: "no-referrer" }.answer(status, &body)
+}
+
+/// What a page is made of, but for its body.
+pub(super) struct Document<'a> {
+    pub(super) title: &'a str,
+    /// The only style that its policy lets through.
+    pub(super) style: &'static str,
+    /// `Referrer-Policy`.
+    pub(super) referrer: &'static str,
+}
+
+impl Document<'_> {
+    /// The whole page, with the headers that shut out everything but its own style and forms.
+    pub(super) fn answer(&self, status: StatusCode, body: &Markup) -> Response<Vec<u8>> {
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width";
+                    meta name="robots" content="noindex";
+                    title { (self.title) }
+                    style { (PreEscaped(self.style)) }
+                }
+                body { (body) }
             }
-            body { main { h1 { (heading) } (content) } }
-        }
-    };
+        };
+        locked(status, page, self.style, self.referrer)
+    }
+}
+
+fn locked(status: StatusCode, page: Markup, style: &str, referrer: &'static str) -> Response<Vec<u8>> {
     let mut response = Response::new(page.into_string().into_bytes());
     *response.status_mut() = status;
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-        BASE64_STANDARD.encode(Sha256::digest(STYLE))
+        BASE64_STANDARD.encode(Sha256::digest(style))
     );
     let headers = response.headers_mut();
     let fixed: [(HeaderName, &'static str); 5] = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CACHE_CONTROL, "no-store"),
-        (REFERRER_POLICY, "no-referrer"),
+        (REFERRER_POLICY, referrer),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
     ];

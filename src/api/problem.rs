@@ -76,6 +76,8 @@ kinds! {
     InvalidSignature "invalid-signature" UNAUTHORIZED FixFirst "The request is not signed as its sender signs";
     /// `WebHook-Request-Origin` isn't among `allowed_origins`.
     OriginNotAllowed "origin-not-allowed" FORBIDDEN FixFirst "This origin may not deliver here";
+    /// A form of the console's that another site sent.
+    CrossSite "cross-site" FORBIDDEN FixFirst "This was not asked for by the console's own page";
     /// More headers, or longer ones, than are taken.
     HeadersTooLarge "headers-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE FixFirst "The headers are too large";
     /// A path and query longer than is taken.
@@ -189,6 +191,11 @@ impl Problem {
     /// The content codings that the route takes (RFC 9110, section 15.5.16).
     pub fn accept_encoding(self, codings: &str) -> Self {
         self.header(ACCEPT_ENCODING, codings)
+    }
+
+    /// How to prove who asks (RFC 9110, section 11.6.1).
+    pub fn challenge(self, challenge: &str) -> Self {
+        self.header(WWW_AUTHENTICATE, challenge)
     }
 
     /// No answer of this kind may be kept.

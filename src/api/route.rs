@@ -1,6 +1,10 @@
 //! Method and path → one enum.
 
+mod console;
+
 use http::Method;
+
+pub use console::Console;
 
 macro_rules! routes {
     ($($(#[$doc:meta])* $route:ident $(($param:ident))? $template:literal $methods:literal;)*) => {
@@ -15,10 +19,12 @@ macro_rules! routes {
                     $param: String,
                 })?,
             )*
+            /// `/console`, and what is below it.
+            Console(Console),
         }
 
         impl Route {
-            /// All of them: path, and methods as `Allow` lists them.
+            /// All of them but the pages of the console: path, and methods as `Allow` lists them.
             pub const ALL: &[(&str, &str)] = &[$(($template, $methods),)*];
 
             /// The route of a path.
@@ -28,17 +34,23 @@ macro_rules! routes {
                         return Some(Self::$route $({ $param: _segment.to_owned() })?);
                     }
                 )*
-                None
+                Console::of(path.strip_prefix("/console")?).map(Self::Console)
             }
 
             /// Its path for the log, with the names of its parameters instead of their values.
             pub fn template(&self) -> &'static str {
-                match self { $(Self::$route { .. } => $template,)* }
+                match self {
+                    $(Self::$route { .. } => $template,)*
+                    Self::Console(place) => place.template(),
+                }
             }
 
             /// Its methods, as `Allow` lists them.
             pub fn methods(&self) -> &'static str {
-                match self { $(Self::$route { .. } => $methods,)* }
+                match self {
+                    $(Self::$route { .. } => $methods,)*
+                    Self::Console(place) => place.methods(),
+                }
             }
         }
     };

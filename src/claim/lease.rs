@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::splitter::{Entered, Splitter};
 use crate::delivery::DeliveryId;
@@ -22,12 +23,30 @@ struct Value {
     token: String,
     until: Timestamp,
     scanned: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<Box<RawValue>>,
+}
+
+/// The last scan of the keys. It is stored with the lease, so that to note it costs no write.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// When; the epoch if never.
+    pub at: Timestamp,
+    /// What came of it, in the words of who scanned.
+    pub note: Option<Box<RawValue>>,
 }
 
 impl Value {
     /// One that can't be read is nobody's.
     fn read(bytes: &[u8]) -> Option<Self> {
         json::read(bytes).ok().filter(|value: &Self| value.v == 1)
+    }
+
+    fn scan(bytes: Option<&[u8]>) -> Scan {
+        match bytes.and_then(Self::read) {
+            Some(value) => Scan { at: value.scanned, note: value.note },
+            None => Scan { at: Timestamp(0), note: None },
+        }
     }
 }
 
@@ -37,13 +56,13 @@ pub struct Lease {
     token: String,
     /// Until then nobody else has it.
     pub until: Timestamp,
-    /// When the keys were last scanned; set it when that is done.
-    pub scanned: Timestamp,
+    /// The last scan of the keys; set it when another is done.
+    pub scan: Scan,
 }
 
-/// When the keys were last scanned; the epoch if never.
-pub async fn last_scan(store: &impl Store) -> Result<Timestamp, StoreError> {
-    Ok(store.get(LEASE).await?.as_deref().and_then(Value::read).map_or(Timestamp(0), |value| value.scanned))
+/// The last scan of the keys.
+pub async fn last_scan(store: &impl Store) -> Result<Scan, StoreError> {
+    Ok(Value::scan(store.get(LEASE).await?.as_deref()))
 }
 
 /// Takes the lease for so long; `None` if another has it.
@@ -54,9 +73,8 @@ pub async fn acquire(outside: &(impl Store + Clock), length: Duration) -> Result
     if there.as_deref().is_some_and(is_held) {
         return Ok(None);
     }
-    let scanned = there.as_deref().and_then(Value::read).map_or(Timestamp(0), |value| value.scanned);
     let token = DeliveryId::new(now, outside.entropy()).to_string();
-    let lease = Lease { token, until: now.plus(length), scanned };
+    let lease = Lease { token, until: now.plus(length), scan: Value::scan(there.as_deref()) };
     let splitter = Splitter {
         door: DOOR,
         flag: LEASE,
@@ -77,7 +95,8 @@ impl Lease {
     }
 
     fn value(&self, until: Timestamp) -> Result<Vec<u8>, StoreError> {
-        let value = Value { v: 1, token: self.token.clone(), until, scanned: self.scanned };
+        let Scan { at: scanned, note } = self.scan.clone();
+        let value = Value { v: 1, token: self.token.clone(), until, scanned, note };
         serde_json::to_vec(&value).map_err(|error| StoreError(error.to_string()))
     }
 }

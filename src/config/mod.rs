@@ -13,6 +13,7 @@ use crate::time::Retention;
 
 pub use trust::{
     CUSTOM, Origins, access_tokens, allowed_origins, custom, custom_secrets, is_asked, link_secrets, secrets,
+    signing_senders,
 };
 
 /// A variable that can't be used. Names no value: it might be a secret.

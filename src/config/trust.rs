@@ -82,6 +82,14 @@ pub fn is_asked(variables: &impl Variables) -> Result<bool, Fault> {
     Ok(false)
 }
 
+/// The senders that have secrets, and how many; those that can't be read are left to [`check`](super::check).
+pub fn signing_senders(variables: &impl Variables) -> Vec<(&'static str, usize)> {
+    let presets = PRESETS.iter().map(|preset| (preset.name, secrets(variables, preset)));
+    let custom = custom(variables).ok().map(|custom| (CUSTOM, custom_secrets(variables, custom.as_ref())));
+    let counted = presets.chain(custom).map(|(name, secrets)| (name, secrets.map_or(0, |secrets| secrets.len())));
+    counted.filter(|(_, count)| *count > 0).collect()
+}
+
 /// `link_secret`: the first signs callback links, each verifies them.
 pub fn link_secrets(variables: &impl Variables) -> Result<Vec<Secret>, Fault> {
     parse(variables, "link_secret", |text| list(text, |byte| byte.is_ascii_graphic()))

@@ -20,6 +20,11 @@ impl DeliveryId {
         text.parse().ok().map(Self).filter(|id| id.to_string() == text)
     }
 
+    /// When it arrived.
+    pub fn at(self) -> Timestamp {
+        Timestamp(self.0.timestamp_ms())
+    }
+
     /// Bits that differ from id to id and from turn to turn, for jitter: SplitMix64 over the id's random part.
     pub fn spread(self, turn: u32) -> u64 {
         let mut bits = (u64::from(turn).wrapping_add(1))

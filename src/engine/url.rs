@@ -1,5 +1,7 @@
 //! The engine's base URL.
 
+use std::fmt;
+
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
@@ -54,6 +56,12 @@ impl EngineUrl {
             .path_and_query(path_and_query)
             .build()
             .ok()
+    }
+}
+
+impl fmt::Display for EngineUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
     }
 }
 

@@ -5,14 +5,14 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Gate;
 use super::bring::Brought;
 use super::conclude::Concluded;
 use super::failure::Failure;
 use super::keys::{self, Fault, Hint};
-use crate::claim::lease;
+use crate::claim::lease::{self, Scan};
 use crate::delivery::DeliveryId;
 use crate::ports::{Outside, StoreError};
 use crate::time::Timestamp;
@@ -27,7 +27,7 @@ const RESCAN: Duration = Duration::from_secs(15 * 60);
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// What a pass did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drained {
     /// The engine has them now.
     pub delivered: u64,
@@ -55,7 +55,7 @@ impl Drained {
 }
 
 /// Why a pass ended early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stopped {
     /// The engine can't be reached, or puts everything off.
@@ -77,15 +77,15 @@ impl<O: Outside> Gate<'_, O> {
     /// One pass: it starts no attempt after `budget`.
     pub async fn drain(&self, budget: Duration) -> Result<Drained, StoreError> {
         let hint = keys::hint(self.outside).await?;
-        if hint.is_none() && self.now().since(lease::last_scan(self.outside).await?) < RESCAN {
+        if hint.is_none() && self.now().since(lease::last_scan(self.outside).await?.at) < RESCAN {
             return Ok(Drained { pending: Some(0), ..Drained::default() });
         }
         let Some(mut lease) = lease::acquire(self.outside, self.lease(budget)).await? else {
             return Ok(Drained { stopped: Some(Stopped::Leased), ..Drained::default() });
         };
         let drained = self.pass(budget, hint).await;
-        if drained.is_ok() {
-            lease.scanned = self.now();
+        if let Ok(drained) = &drained {
+            lease.scan = Scan { at: self.now(), note: serde_json::value::to_raw_value(drained).ok() };
         }
         let released = lease.release(self.outside).await;
         let mut drained = drained?;

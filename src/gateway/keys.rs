@@ -29,6 +29,13 @@ pub(super) fn ids(keys: &[String], prefix: &str) -> Vec<DeliveryId> {
     ids
 }
 
+/// The ids that are pending, and those that are dead. Whoever moves one and dies leaves both: then it is pending.
+pub(super) fn stored(keys: &[String]) -> [Vec<DeliveryId>; 2] {
+    let (pending, mut dead) = (ids(keys, PENDING), ids(keys, DEAD));
+    dead.retain(|id| pending.binary_search(id).is_err());
+    [pending, dead]
+}
+
 /// Something may be pending; and what an operator has to mend, where that is why.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hint {

@@ -9,6 +9,8 @@ mod drain;
 mod failure;
 mod keys;
 pub mod operator;
+mod overview;
+mod search;
 mod send;
 mod sweep;
 
@@ -24,6 +26,8 @@ use crate::time::Timestamp;
 pub use drain::{Drained, Stopped};
 pub use failure::Failure;
 pub use keys::Fault;
+pub use overview::{Overview, overview};
+pub use search::{Found, MOST_LOOKED_AT};
 
 /// The way to the engine, and past the store.
 #[derive(Debug)]

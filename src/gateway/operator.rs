@@ -67,7 +67,7 @@ impl Stored {
         }
     }
 
-    fn prefix(self) -> &'static str {
+    pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Pending => keys::PENDING,
             Self::Dead => keys::DEAD,

@@ -79,6 +79,11 @@ impl Table {
         Ok(Self(routes))
     }
 
+    /// All routes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.0.iter()
+    }
+
     /// The routes that match, in order.
     pub fn matching(&self, facts: &Facts<'_>) -> impl Iterator<Item = &Route> {
         self.0.iter().filter(|route| route.matches(facts))
@@ -108,6 +113,26 @@ impl Route {
     /// The workflow that it starts.
     pub fn workflow(&self) -> &WorkflowRef {
         &self.workflow
+    }
+
+    /// What it is for.
+    pub fn incoming(&self) -> Incoming {
+        self.from
+    }
+
+    /// The only sender whose webhooks it takes, where it names one.
+    pub fn sender(&self) -> Option<&'static str> {
+        self.sender
+    }
+
+    /// Does it take only what its filter lets through?
+    pub fn is_filtered(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// The names of the params that it adds.
+    pub fn param_names(&self) -> impl Iterator<Item = &str> {
+        self.params.iter().map(|(name, _)| name.as_str())
     }
 
     /// What is its own among the routes of its table: the workflow, and which of its routes this is, if it isn't the

@@ -13,6 +13,8 @@ import time
 
 import pytest
 import requests
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -139,3 +141,29 @@ def linked(running_with_links):
     """The same with callback links."""
     running_with_links.forget()
     return running_with_links
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A browser for which `sluice.test` is this machine: unlike 127.0.0.1, a place that it doesn't trust without TLS."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (
+        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
+        "disable-component-update", "disable-sync", "disable-dev-shm-usage",
+        "host-resolver-rules=MAP sluice.test 127.0.0.1", f"user-data-dir={profile}",
+    ):
+        options.add_argument(f"--{flag}")
+    # What the page's own policy forbids is told here.
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(params=["with scripts", "without scripts"])
+def page(browser, request):
+    """The browser as most people have it, and as the careful do."""
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": request.param == "without scripts"})
+    return browser

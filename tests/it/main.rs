@@ -14,6 +14,7 @@ mod anything;
 mod batches;
 mod brokers;
 mod callbacks;
+mod console;
 mod contract;
 mod cost;
 mod deliveries;

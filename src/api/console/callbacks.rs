@@ -1,0 +1,89 @@
+//! The callbacks of a run that were accepted.
+
+use http::Response;
+use maud::{Markup, html};
+
+use super::frame::{Mood, Tab, chip, page};
+use super::pretty::pretty;
+use super::words::{ago, count, time};
+use crate::api::problem::Problem;
+use crate::api::query::{Query, unusable};
+use crate::api::{Call, operator};
+use crate::callback::{Record, State, Status};
+use crate::delivery::DeliveryId;
+use crate::ports::Outside;
+use crate::reference::RunRef;
+use crate::time::Timestamp;
+
+/// Most callbacks that are shown.
+const MOST: usize = 100;
+/// Most bytes of a payload that are shown.
+const MOST_SHOWN: usize = 16_384;
+
+/// `GET /console/callbacks?run=`
+pub(super) async fn show(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
+    let gate = call.gate()?;
+    let query = Query::parse(call.query)?;
+    let text = query.one("run")?.unwrap_or_default().trim();
+    let found = if text.is_empty() {
+        html! { div.card.empty { strong { "Which run?" } "The callbacks that were accepted for it are listed, as long as they are kept." } }
+    } else {
+        let run = RunRef::parse(text).map_err(|error| unusable("run", error))?;
+        let records = gate.recall_all(&run).await.map_err(|error| operator::refuse(call, error))?;
+        listed(&records, gate.outside.now())
+    };
+    let content = html! {
+        form.row.above role="search" action="/console/callbacks" {
+            input.grow type="search" name="run" value=(text) aria-label="Run" placeholder="Id of the run" maxlength="256" required;
+            button type="submit" { "Show" }
+        }
+        (found)
+    };
+    Ok(page(Tab::Callbacks, "Callbacks of a run", &content))
+}
+
+fn listed(records: &[Record], now: Timestamp) -> Markup {
+    if records.is_empty() {
+        return html! { div.card.empty { strong { "None was accepted" } "Or it is older than retention_hours." } };
+    }
+    html! {
+        @for record in records.iter().take(MOST) { (one(record, now)) }
+        p.mute {
+            (count(records.len(), "callback", "callbacks"))
+            @if records.len() > MOST { ", the first " (MOST) " are shown" }
+        }
+    }
+}
+
+fn one(record: &Record, now: Timestamp) -> Markup {
+    let status = match record.status {
+        Status::Succeeded => Mood::Good,
+        Status::Failed => Mood::Bad,
+    };
+    // What is stored may not be ours; an id is.
+    let id = DeliveryId::parse(&record.id).filter(|_| record.state == State::Pending);
+    html! {
+        section.card.above {
+            div.pad {
+                div.row.above {
+                    h2 { bdi { (record.topic) } }
+                    (chip(status, record.status.as_str()))
+                    @match record.state {
+                        State::Pending => (chip(Mood::Busy, "pending")),
+                        State::Delivered => (chip(Mood::Plain, "delivered")),
+                    }
+                }
+                p.mute {
+                    "Received " (ago(record.received, now)) ", " (time(record.received))
+                    @if let Some(id) = id { " · " a href={ "/console/deliveries/" (id) } { "its delivery" } }
+                }
+            }
+            @if let Some(payload) = &record.payload {
+                @let (body, is_cut) = pretty(payload.get(), MOST_SHOWN);
+                pre { (body) @if is_cut { "\n… the first " (MOST_SHOWN) " bytes" } }
+            } @else {
+                p.pad.mute { "Without a payload." }
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Stored deliveries by state, a page at a time, all or those that a text finds.
+
+use form_urlencoded::Serializer;
+use http::header::{HeaderValue, LOCATION};
+use http::{Response, StatusCode};
+use maud::{Markup, html};
+
+use super::frame::{Tab, page};
+use super::words::{ago, count, time, until};
+use crate::api::problem::Problem;
+use crate::api::query::Query;
+use crate::api::{Call, no_store, operator};
+use crate::delivery::{Delivery, DeliveryId, Work};
+use crate::gateway::operator::{OperatorError, Stored};
+use crate::gateway::{Found, MOST_LOOKED_AT};
+use crate::ports::Outside;
+use crate::time::Timestamp;
+
+/// How many a page has.
+const PAGE: usize = 50;
+
+/// What is asked for.
+struct Wish<'a> {
+    stored: Stored,
+    text: &'a str,
+    after: Option<DeliveryId>,
+}
+
+/// `GET /console/deliveries?state=&q=&after=`
+pub(super) async fn show(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
+    let gate = call.gate()?;
+    let query = Query::parse(call.query)?;
+    let text = query.one("q")?.unwrap_or_default().trim();
+    let wish = Wish { stored: operator::state(&query)?, text, after: operator::after(&query)? };
+    if let Some(id) = DeliveryId::parse(&text.to_ascii_uppercase()) {
+        match gate.show(id).await {
+            Ok(_) | Err(OperatorError::Damaged) => return Ok(see_other(id)),
+            Err(OperatorError::Unknown) => {}
+            Err(error) => return Err(operator::refuse(call, error)),
+        }
+    }
+    let found = gate.search(wish.stored, wish.text, PAGE, wish.after).await;
+    let found = found.map_err(|error| operator::refuse(call, error.into()))?;
+    Ok(draw(&wish, &found, call.outside.now()))
+}
+
+fn draw(wish: &Wish<'_>, found: &Found, now: Timestamp) -> Response<Vec<u8>> {
+    let content = html! {
+        (controls(wish, found.counts))
+        @if found.deliveries.is_empty() {
+            div.card.empty { (empty(wish)) }
+        } @else {
+            (rows(found, wish.stored, now))
+        }
+        (paging(wish, found))
+    };
+    page(Tab::Deliveries, "Deliveries", &content)
+}
+
+fn see_other(id: DeliveryId) -> Response<Vec<u8>> {
+    let mut response = no_store(Response::default());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let location = HeaderValue::from_str(&format!("/console/deliveries/{id}"));
+    response.headers_mut().extend(location.ok().map(|location| (LOCATION, location)));
+    response
+}
+
+fn url(stored: Stored, text: &str, after: Option<DeliveryId>) -> String {
+    const PATH: &str = "/console/deliveries?";
+    let mut query = Serializer::for_suffix(PATH.to_owned(), PATH.len());
+    query.append_pair("state", stored.as_str());
+    if !text.is_empty() {
+        query.append_pair("q", text);
+    }
+    if let Some(after) = after {
+        query.append_pair("after", &after.to_string());
+    }
+    query.finish()
+}
+
+fn controls(wish: &Wish<'_>, [pending, dead]: [usize; 2]) -> Markup {
+    let states = [(Stored::Pending, "Pending", pending), (Stored::Dead, "Dead", dead)];
+    html! {
+        div.row.above {
+            nav aria-label="State" {
+                @for (stored, text, count) in states {
+                    a href=(url(stored, wish.text, None)) aria-current=[(stored == wish.stored).then_some("page")] {
+                        (text) " (" (count) ")"
+                    }
+                }
+            }
+            form.row.grow role="search" action="/console/deliveries" {
+                input type="hidden" name="state" value=(wish.stored.as_str());
+                input.grow type="search" name="q" value=(wish.text) aria-label="Id, workflow, run or topic"
+                    placeholder="Id, workflow, run or topic" maxlength="1024";
+                button type="submit" { "Search" }
+                @if !wish.text.is_empty() { a href=(url(wish.stored, "", None)) { "Clear" } }
+            }
+        }
+    }
+}
+
+fn empty(wish: &Wish<'_>) -> Markup {
+    html! {
+        @if !wish.text.is_empty() {
+            strong { "Nothing was found" }
+            "No id is " bdi { (wish.text) } ", and none of the " (wish.stored.as_str()) " deliveries looked at has it in its workflow, run or topic."
+        } @else if wish.after.is_some() {
+            strong { "No more follow" }
+        } @else if wish.stored == Stored::Pending {
+            strong { "Nothing is pending" }
+            "What the engine can't take at once waits here, and is tried again."
+        } @else {
+            strong { "Nothing is dead" }
+            "What the engine refused later, or what was tried for too long, is kept here."
+        }
+    }
+}
+
+fn rows(found: &Found, stored: Stored, now: Timestamp) -> Markup {
+    html! {
+        div.card {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "Delivery" } th scope="col" { "Received" } th.n scope="col" { "Attempts" }
+                        @if stored == Stored::Pending { th scope="col" { "Next attempt" } }
+                        th scope="col" { "Last failure" }
+                    }
+                }
+                tbody {
+                    @for (id, delivery) in &found.deliveries {
+                        tr {
+                            td data-of="Delivery" { (named(*id, delivery.as_ref())) }
+                            td data-of="Received" { span { (ago(id.at(), now)) } small { (time(id.at())) } }
+                            @if let Some(delivery) = delivery {
+                                td.n data-of="Attempts" { span { (delivery.attempts) } }
+                                @if stored == Stored::Pending { td data-of="Next attempt" { span { (until(delivery.next_attempt, now)) } } }
+                                td data-of="Last failure" { span { (delivery.last_failure().unwrap_or("None so far")) } }
+                            } @else {
+                                td.n data-of="Attempts" {}
+                                @if stored == Stored::Pending { td data-of="Next attempt" {} }
+                                td data-of="Last failure" { span { "It can't be read" } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn named(id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Markup {
+    let topic = match delivery.map(|delivery| &delivery.work) {
+        Some(Work::Resolve(callback)) => Some(callback.topic.as_str()),
+        _ => None,
+    };
+    let name = delivery.map_or("Damaged", |delivery| delivery.work.reference());
+    html! {
+        a.name href={ "/console/deliveries/" (id) } { bdi { (name) } }
+        small {
+            @if let Some(delivery) = delivery { (delivery.work.kind()) }
+            @if let Some(topic) = topic { ": " bdi { (topic) } }
+            " " code { (id) }
+        }
+    }
+}
+
+fn paging(wish: &Wish<'_>, found: &Found) -> Markup {
+    html! {
+        div.row.below {
+            @if wish.after.is_some() { a.button href=(url(wish.stored, wish.text, None)) { "First page" } }
+            @if let Some(next) = found.next {
+                a.button href=(url(wish.stored, wish.text, Some(next))) { (if wish.text.is_empty() { "Next page" } else { "Search on" }) }
+            }
+            @if !wish.text.is_empty() {
+                span.mute {
+                    (count(found.looked_at, "delivery", "deliveries")) " looked at"
+                    @if found.next.is_some() { "; a search reads at most " (MOST_LOOKED_AT) " at a time" }
+                }
+            }
+        }
+    }
+}

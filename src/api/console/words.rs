@@ -1,0 +1,67 @@
+//! Times and numbers in words.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+
+use crate::time::Timestamp;
+
+/// `2026-11-24 08:30:00 UTC`, as an element that a program can read too.
+pub(super) fn time(at: Timestamp) -> Markup {
+    let full = at.rfc3339();
+    let short = full.get(..19).unwrap_or(&full).replace('T', " ");
+    html! { time datetime=(full) { (short) " UTC" } }
+}
+
+/// How long ago.
+pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
+    match now.since(at) {
+        since if since < Duration::from_secs(1) => "just now".to_owned(),
+        since => format!("{} ago", span(since)),
+    }
+}
+
+/// How soon.
+pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
+    match at.since(now) {
+        wait if wait.is_zero() => "at the next drain".to_owned(),
+        wait => format!("in {}", span(wait)),
+    }
+}
+
+/// The largest unit of which there is one, or two of the next smaller: nobody needs the seconds of a day.
+pub(super) fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (size, unit) = match seconds {
+        0..120 => (1, "s"),
+        120..7_200 => (60, "min"),
+        7_200..172_800 => (3_600, "h"),
+        _ => (86_400, "days"),
+    };
+    format!("{} {unit}", seconds.checked_div(size).unwrap_or(seconds).max(1))
+}
+
+/// `1 delivery`, `2 deliveries`.
+pub(super) fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_has_one_unit() {
+        for (seconds, words) in [
+            (0, "1 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7_199, "119 min"),
+            (7_200, "2 h"),
+            (172_799, "47 h"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(span(Duration::from_secs(seconds)), words);
+        }
+    }
+}
