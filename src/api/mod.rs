@@ -33,6 +33,7 @@ use crate::delivery::{DeliveryId, Key, Work};
 use crate::gateway::{Accepted, Gate, Outcome};
 use crate::ports::{Body, Outside};
 use crate::sender::{Manners, Success};
+use console::Place;
 pub use log::LogLine;
 use prefer::{PREFERENCE_APPLIED, Prefer};
 use problem::{Kind, Problem};
@@ -141,7 +142,13 @@ async fn dispatch<O: Outside>(
         Route::Redeliver { id } => operator::redeliver(call, &id).await,
         Route::Drain => operator::drain(call).await,
         Route::OpenApi => Ok(openapi::document(call.headers)),
-        Route::Console(place) => console::answer(call, &place, body).await,
+        Route::Console => console::answer(call, Place::Overview, body).await,
+        Route::ConsoleDrain => console::answer(call, Place::Drain, body).await,
+        Route::ConsoleDeliveries => console::answer(call, Place::Deliveries, body).await,
+        Route::ConsoleDelivery { id } => console::answer(call, Place::Delivery(&id), body).await,
+        Route::ConsoleRedeliver { id } => console::answer(call, Place::Redeliver(&id), body).await,
+        Route::ConsoleDelete { id } => console::answer(call, Place::Delete(&id), body).await,
+        Route::ConsoleCallbacks => console::answer(call, Place::Callbacks, body).await,
         Route::Health => Ok(health::alive()),
         Route::Ready => health::ready(call).await,
     }

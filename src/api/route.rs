@@ -1,10 +1,6 @@
 //! Method and path → one enum.
 
-mod console;
-
 use http::Method;
-
-pub use console::Console;
 
 macro_rules! routes {
     ($($(#[$doc:meta])* $route:ident $(($param:ident))? $template:literal $methods:literal;)*) => {
@@ -19,12 +15,10 @@ macro_rules! routes {
                     $param: String,
                 })?,
             )*
-            /// `/console`, and what is below it.
-            Console(Console),
         }
 
         impl Route {
-            /// All of them but the pages of the console: path, and methods as `Allow` lists them.
+            /// All of them: path, and methods as `Allow` lists them.
             pub const ALL: &[(&str, &str)] = &[$(($template, $methods),)*];
 
             /// The route of a path.
@@ -34,23 +28,17 @@ macro_rules! routes {
                         return Some(Self::$route $({ $param: _segment.to_owned() })?);
                     }
                 )*
-                Console::of(path.strip_prefix("/console")?).map(Self::Console)
+                None
             }
 
             /// Its path for the log, with the names of its parameters instead of their values.
             pub fn template(&self) -> &'static str {
-                match self {
-                    $(Self::$route { .. } => $template,)*
-                    Self::Console(place) => place.template(),
-                }
+                match self { $(Self::$route { .. } => $template,)* }
             }
 
             /// Its methods, as `Allow` lists them.
             pub fn methods(&self) -> &'static str {
-                match self {
-                    $(Self::$route { .. } => $methods,)*
-                    Self::Console(place) => place.methods(),
-                }
+                match self { $(Self::$route { .. } => $methods,)* }
             }
         }
     };
@@ -68,6 +56,13 @@ routes! {
     Drain "/api/v2/deliveries/drain" "POST";
     Delivery(id) "/api/v2/deliveries/{id}" "DELETE, GET, HEAD";
     Redeliver(id) "/api/v2/deliveries/{id}/redeliver" "POST";
+    Console "/console" "GET, HEAD";
+    ConsoleDrain "/console/drain" "POST";
+    ConsoleDeliveries "/console/deliveries" "GET, HEAD";
+    ConsoleDelivery(id) "/console/deliveries/{id}" "GET, HEAD";
+    ConsoleRedeliver(id) "/console/deliveries/{id}/redeliver" "POST";
+    ConsoleDelete(id) "/console/deliveries/{id}/delete" "GET, HEAD, POST";
+    ConsoleCallbacks "/console/callbacks" "GET, HEAD";
     OpenApi "/openapi.json" "GET, HEAD";
     Health "/healthz" "GET, HEAD";
     Ready "/readyz" "GET, HEAD";

@@ -178,7 +178,7 @@ fn who_wants_json_gets_problems_in_json() {
     for uri in ["/console/x", "/consoles", "/console/deliveries/", "/console/deliveries/x/y"] {
         World::operated().send(request("GET", uri, &headers, "")).problem(404, "not-found");
     }
-    let head = operate(&World::operated(), "HEAD", "/console/", &[]);
+    let head = operate(&World::operated(), "HEAD", "/console", &[]);
     assert_eq!((head.status(), head.text()), (200, ""));
 }
 

@@ -13,7 +13,6 @@ mod words;
 use http::{Method, Response};
 
 use super::problem::Problem;
-use super::route::Console;
 use super::{Call, body, operator};
 use crate::ports::{Body, Outside};
 use delivery::Act;
@@ -21,10 +20,22 @@ use delivery::Act;
 /// Most bytes of a form's body; the console's own have none.
 const MAX_FORM: usize = 4_096;
 
+/// A page, or an action; with the path's segment that names a delivery.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    Overview,
+    Drain,
+    Deliveries,
+    Delivery(&'a str),
+    Redeliver(&'a str),
+    Delete(&'a str),
+    Callbacks,
+}
+
 /// Any page, any action.
 pub(super) async fn answer(
     call: &mut Call<'_, '_, impl Outside>,
-    place: &Console,
+    place: Place<'_>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
     door::open(call)?;
@@ -33,14 +44,14 @@ pub(super) async fn answer(
         body::read(incoming, call.headers, MAX_FORM).await?;
     }
     let (id, act) = match place {
-        Console::Overview => return overview::show(call, false).await,
-        Console::Drain => return overview::show(call, true).await,
-        Console::Deliveries => return list::show(call).await,
-        Console::Callbacks => return callbacks::show(call).await,
-        Console::Delivery { id } => (id, Act::Show),
-        Console::Redeliver { id } => (id, Act::Redeliver),
-        Console::Delete { id } if call.method == Method::POST => (id, Act::Delete),
-        Console::Delete { id } => (id, Act::Confirm),
+        Place::Overview => return overview::show(call, false).await,
+        Place::Drain => return overview::show(call, true).await,
+        Place::Deliveries => return list::show(call).await,
+        Place::Callbacks => return callbacks::show(call).await,
+        Place::Delivery(id) => (id, Act::Show),
+        Place::Redeliver(id) => (id, Act::Redeliver),
+        Place::Delete(id) if call.method == Method::POST => (id, Act::Delete),
+        Place::Delete(id) => (id, Act::Confirm),
     };
     delivery::answer(call, operator::delivery_id(id)?, act).await
 }
