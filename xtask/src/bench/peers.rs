@@ -102,7 +102,10 @@ fn restate(lab: &Lab) -> Result<Peer> {
     start.env("PEERS", &modules).env("PORT", service.to_string());
     let handler = Process::start(&start, &lab.directory.join("service.log"))?;
 
-    let mut start = command(modules.join("node_modules/.bin/restate-server"), ["--base-dir"]);
+    // Itself, and not the script that starts it and would be ended in its place.
+    let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+    let program = format!("node_modules/@restatedev/restate-server-linux-{machine}/bin/restate-server");
+    let mut start = command(modules.join(program), ["--base-dir"]);
     start.arg(lab.directory.join("restate")).args(["--node-name", "benchmark", "--bind-ip", "127.0.0.1", "--no-logo"]);
     start.env("RESTATE_INGRESS__BIND_ADDRESS", format!("127.0.0.1:{ingress}"));
     start.env("RESTATE_ADMIN__BIND_ADDRESS", format!("127.0.0.1:{admin}"));
