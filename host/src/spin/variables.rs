@@ -29,19 +29,22 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The application's variables.
+/// The application's variables. None of their sources changes while we run, so each is looked up once; Spin asks its
+/// providers each time, some of which are other services.
 #[derive(Debug)]
-pub(crate) struct Variables {
-    /// Name and default.
-    declared: BTreeMap<String, Option<String>>,
-    given: BTreeMap<String, String>,
+pub(crate) struct Variables(BTreeMap<String, Variable>);
+
+#[derive(Debug)]
+struct Variable {
+    default: Option<String>,
+    value: Result<String, String>,
 }
 
 impl Variables {
     /// `given` goes before the environment, the environment before the defaults. All that is required must be there.
     pub(crate) fn new(
         declared: &BTreeMap<String, manifest::Variable>,
-        given: BTreeMap<String, String>,
+        mut given: BTreeMap<String, String>,
     ) -> Result<Variables> {
         for name in declared.keys() {
             check_name(name)?;
@@ -49,31 +52,30 @@ impl Variables {
         for name in given.keys() {
             ensure!(declared.contains_key(name), "the manifest has no variable {name}");
         }
-        let declared = declared.iter().map(|(name, v)| (name.clone(), v.default.clone())).collect();
-        let variables = Variables { declared, given };
         let mut missing = Vec::new();
-        for name in variables.declared.keys() {
-            if variables.value(name).is_err() {
+        let mut variables = BTreeMap::new();
+        for (name, declared) in declared {
+            let value = match (given.remove(name), std::env::var(environment_name(name))) {
+                (Some(given), _) => Ok(given),
+                (None, Ok(value)) => Ok(value),
+                (None, Err(VarError::NotUnicode(_))) => Err(format!("{} isn't UTF-8", environment_name(name))),
+                (None, Err(VarError::NotPresent)) => {
+                    declared.default.clone().ok_or_else(|| format!("no provider resolved required variable {name:?}"))
+                }
+            };
+            if value.is_err() {
                 missing.push(format!("{name} (--variable {name}=… or {})", environment_name(name)));
             }
+            variables.insert(name.clone(), Variable { default: declared.default.clone(), value });
         }
         ensure!(missing.is_empty(), "required variables have no value: {}", missing.join(", "));
-        Ok(variables)
+        Ok(Variables(variables))
     }
 
-    /// A variable's value at this moment.
+    /// A variable's value.
     pub(crate) fn value(&self, name: &str) -> Result<String, Error> {
-        let default = self.declared.get(name).ok_or_else(|| Error::InvalidName(name.to_owned()))?;
-        if let Some(given) = self.given.get(name) {
-            return Ok(given.clone());
-        }
-        match std::env::var(environment_name(name)) {
-            Ok(value) => Ok(value),
-            Err(VarError::NotUnicode(_)) => Err(Error::Provider(format!("{} isn't UTF-8", environment_name(name)))),
-            Err(VarError::NotPresent) => default
-                .clone()
-                .ok_or_else(|| Error::Provider(format!("no provider resolved required variable {name:?}"))),
-        }
+        let variable = self.0.get(name).ok_or_else(|| Error::InvalidName(name.to_owned()))?;
+        variable.value.clone().map_err(Error::Provider)
     }
 
     /// Reads a template, all of whose variables must be declared.
@@ -81,7 +83,7 @@ impl Variables {
         let template = Template::parse(text)?;
         for part in &template.0 {
             if let Part::Variable(name) = part
-                && !self.declared.contains_key(name)
+                && !self.0.contains_key(name)
             {
                 return Err(Error::InvalidTemplate(format!("unknown variable {name:?}")));
             }
@@ -96,7 +98,7 @@ impl Variables {
 
     /// A template's value if nothing but the defaults is there.
     pub(crate) fn resolve_defaults(&self, template: &Template) -> Option<String> {
-        let default = |name: &str| self.declared.get(name).cloned().flatten().ok_or(());
+        let default = |name: &str| self.0.get(name).and_then(|variable| variable.default.clone()).ok_or(());
         template.fill(default).ok()
     }
 }
