@@ -2,8 +2,8 @@
 //! the libraries describe only what is imported.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use wasmparser::{Parser, Payload};
@@ -29,15 +29,17 @@ pub(crate) fn shrink(path: &Path) -> Result<String> {
     let small = path.with_extension("small.wasm");
     let mut more = "";
     // Cargo puts its own in place at each build, as it was when it was compiled.
-    if !is_newer(&small, path)? {
+    if !is_newer(&small, path)? || !is_newer(&small, &env::current_exe()?)? {
         let module = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
         let module = described(&module).context("can't rewrite what the component says of its imports")?;
-        fs::write(&small, module)?;
+        let half = path.with_extension("half.wasm");
+        fs::write(&half, module)?;
         if has("wasm-opt") || apt_install(&["binaryen"]) {
-            run(command("wasm-opt", ["-Oz"]).args(FEATURES).arg(&small).arg("-o").arg(&small))?;
+            run(command("wasm-opt", ["-Oz"]).args(FEATURES).arg(&half).arg("-o").arg(&half))?;
         } else {
             more = ", not optimised, since wasm-opt (of binaryen) isn't there";
         }
+        fs::rename(half, &small)?;
     }
     // Not over cargo's, of which this is a second name.
     fs::remove_file(path)?;

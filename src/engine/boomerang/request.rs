@@ -64,9 +64,10 @@ fn submit(
         params: &'a [Param<'a>],
         labels: One<'a, &'a str>,
     }
-    let body = Submit { trigger: start.trigger, params: &params(start), labels: One(DELIVERY_LABEL, mark) };
+    let params = params(start);
+    let body = Submit { trigger: start.trigger, params: &params, labels: One(DELIVERY_LABEL, mark) };
     let path = format!("/api/v1/workflow/{}/submit?start={auto_start}", start.workflow.to_segment());
-    request(engine, Method::POST, &path, &body)
+    request(engine, Method::POST, &path, &body, &params)
 }
 
 fn event(engine: &EngineUrl, callback: &Callback<'_>) -> Result<Request<Vec<u8>>, RequestError> {
@@ -74,12 +75,13 @@ fn event(engine: &EngineUrl, callback: &Callback<'_>) -> Result<Request<Vec<u8>>
     struct Event<'a> {
         topic: &'a str,
         status: Status,
-        results: Vec<Param<'a>>,
+        results: &'a [Param<'a>],
     }
-    let results = callback.payload.as_deref().map(|value| Param { name: ParamName::Fixed("data"), value });
-    let body =
-        Event { topic: callback.topic.as_str(), status: callback.status, results: results.into_iter().collect() };
-    request(engine, Method::PUT, &format!("/api/v1/workflowrun/{}/event", callback.run.to_segment()), &body)
+    let data = callback.payload.as_deref().map(|value| Param { name: ParamName::Fixed("data"), value });
+    let results = data.as_slice();
+    let body = Event { topic: callback.topic.as_str(), status: callback.status, results };
+    let path = format!("/api/v1/workflowrun/{}/event", callback.run.to_segment());
+    request(engine, Method::PUT, &path, &body, results)
 }
 
 /// A webhook is the param `data`. An event is `event`, `data`, then each member of `data`: of two of one name the later
@@ -124,14 +126,18 @@ fn request(
     method: Method,
     path: &str,
     body: &impl Serialize,
+    params: &[Param<'_>],
 ) -> Result<Request<Vec<u8>>, RequestError> {
     let uri = engine.join(path).ok_or(RequestError)?;
-    let body = serde_json::to_vec(body).map_err(|_| RequestError)?;
+    // With room for the payload: a large one would be moved each time that the buffer grows.
+    let room = params.iter().fold(512_usize, |room, param| room.saturating_add(param.value.get().len()));
+    let mut bytes = Vec::with_capacity(room);
+    serde_json::to_writer(&mut bytes, body).map_err(|_| RequestError)?;
     Request::builder()
         .method(method)
         .uri(uri)
         .header(CONTENT_TYPE, "application/json")
-        .body(body)
+        .body(bytes)
         .map_err(|_| RequestError)
 }
 
