@@ -7,11 +7,13 @@ mod outbound;
 mod variables;
 mod wait;
 
+use std::cell::OnceCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Request, Response};
 use spin_sdk::http::{Fields, IncomingRequest, ResponseOutparam};
 use spin_sdk::http_component;
+use spin_sdk::key_value::Store;
 use spin_sdk::wit::wasi::http0_2_0::types::HeaderError;
 
 use crate::api;
@@ -60,14 +62,20 @@ async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
 #[derive(Default)]
 struct Spin {
     variables: variables::Together,
+    store: OnceCell<Store>,
 }
 
 /// The label of the store in `spin.toml`.
 const STORE: &str = "default";
 
 impl Spin {
-    fn store(&self) -> Result<spin_sdk::key_value::Store, StoreError> {
-        spin_sdk::key_value::Store::open(STORE).map_err(store_error)
+    /// The store, opened once a request.
+    fn store(&self) -> Result<&Store, StoreError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let opened = Store::open(STORE).map_err(store_error)?;
+        Ok(self.store.get_or_init(|| opened))
     }
 }
 

@@ -115,6 +115,7 @@ async fn each_path_costs_what_the_table_says() {
         // A look reads the hint, and when the keys were last scanned.
         let counts = (sets, gets + exists - 2 * looks, deletes, get_keys);
         assert_eq!(counts, (case.writes * times, case.reads * times, case.deletes * times, 0), "{}", case.what);
-        assert_eq!(opens, gets + sets + deletes + exists, "{}: each operation opens the store once", case.what);
+        let uses = case.writes + case.reads + case.deletes > 0;
+        assert_eq!(opens, if uses { times } else { looks }, "{}: a request opens the store at most once", case.what);
     }
 }

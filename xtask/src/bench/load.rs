@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::Plan;
+use super::process::rest;
 use crate::shell::{command, output};
 
 /// Between two measurements.
@@ -30,6 +31,8 @@ pub(super) struct Load {
     pub(super) outcome: Option<&'static str>,
     /// The word UNIQUE is another one in each request.
     pub(super) unique: bool,
+    /// What is to rest after it, before anything else is measured.
+    pub(super) programs: Vec<u32>,
 }
 
 /// What wrk measured in one round.
@@ -95,6 +98,7 @@ impl Load {
         let line = text.lines().rev().find(|line| line.starts_with('{')).context("wrk has no word from load.lua")?;
         // What was cut off at the end may still be at work.
         sleep(PAUSE);
+        rest(&self.programs)?;
         let Said { sample, broken, wrong, example } = serde_json::from_str(line)?;
         if broken > 0 || wrong > 0 {
             let Load { name, .. } = self;

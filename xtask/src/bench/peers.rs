@@ -89,6 +89,7 @@ fn webhook(lab: &Lab) -> Result<Peer> {
         body: Some(body.file(&lab.directory)),
         headers: vec![("content-type", "application/json".to_owned()), ("x-hub-signature-256", signature)],
         status: "200",
+        programs: vec![process.id()],
         ..Load::default()
     };
     Ok(Peer { _processes: vec![process], load })
@@ -128,6 +129,7 @@ fn restate(lab: &Lab) -> Result<Peer> {
         body: Some(Body::Webhook1.file(&lab.directory)),
         headers: vec![("content-type", "application/json".to_owned())],
         status: "202",
+        programs: vec![server.id(), handler.id()],
         ..Load::default()
     };
     Ok(Peer { _processes: vec![server, handler], load })

@@ -51,6 +51,39 @@ impl Process {
     }
 }
 
+/// Waits until these programs rest: what one has taken, it may work on for long after its answer.
+pub(super) fn rest(programs: &[u32]) -> Result<()> {
+    /// Of a core.
+    const BUSY: f64 = 0.05;
+    const LOOK: Duration = Duration::from_millis(500);
+    let since = Instant::now();
+    let mut before = busy(programs)?;
+    while !programs.is_empty() {
+        sleep(LOOK);
+        let now = busy(programs)?;
+        if now - before < BUSY * LOOK.as_secs_f64() {
+            return Ok(());
+        }
+        if since.elapsed() > PATIENCE {
+            bail!("a program is still at work a minute after its load");
+        }
+        before = now;
+    }
+    Ok(())
+}
+
+/// Seconds of processor time that they have had, and those that they have ended (proc_pid_stat(5)).
+fn busy(programs: &[u32]) -> Result<f64> {
+    let mut ticks = 0;
+    for program in programs {
+        let stat = std::fs::read_to_string(format!("/proc/{program}/stat"))?;
+        // A program's name, in brackets, may have blanks.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        ticks += fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
+    }
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended by itself.
