@@ -45,6 +45,7 @@ impl<O> Clone for Gate<'_, O> {
 }
 
 /// What came of a delivery that a sender brought.
+#[must_use = "what is stored is to be told of by its hint"]
 pub struct Outcome<'a> {
     /// Its id; of a duplicate that of the first.
     pub id: String,

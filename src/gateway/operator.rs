@@ -110,16 +110,17 @@ impl<O: Outside> Gate<'_, O> {
 
     /// Sends it again, now; the limits of its life count anew.
     pub async fn redeliver(&self, id: DeliveryId) -> Result<Redelivered, OperatorError> {
-        let (stored, mut delivery) = self.show(id).await?;
+        let (place, mut delivery) = self.show(id).await?;
         self.not_under_way(&delivery)?;
         delivery.renew(self.now(), &self.settings.limits);
-        if stored == Stored::Dead
+        if place == Stored::Dead
             && let Some(claimed) = &mut delivery.key
         {
             // Its key may be another's by now.
             claimed.copy = true;
         }
-        self.store(&delivery, None).await?;
+        let mut stored = self.store(&delivery, None).await?;
+        self.hint(std::slice::from_mut(&mut stored)).await;
         // One that is pending may be dead as well, where this failed before.
         self.outside.delete(&keys::dead(id)).await?;
         let Some(lease) = lease::acquire(self.outside, self.lease(std::time::Duration::ZERO)).await? else {

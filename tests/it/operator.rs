@@ -227,6 +227,19 @@ fn redelivered_a_dead_one_lives_again() {
 }
 
 #[test]
+fn redelivered_and_still_pending_the_next_drain_knows_of_it() {
+    let world = World::operated().answers(400, "").after(3_000).answers(503, "");
+    let id = id(&world.json(HOOK, "{}"));
+    world.drain();
+    assert!(world.keys("sluice/hint").is_empty(), "nothing was pending");
+    assert_eq!(redeliver(&world, &id).json()["state"], "pending");
+    world.heal();
+    // Long before keys are scanned regardless.
+    world.pass(60_000);
+    assert_eq!(world.drain()["delivered"], 1);
+}
+
+#[test]
 fn a_dead_one_whose_key_was_used_since_is_not_run_again() {
     for (uri, body) in [(ON_EVENT, EVENT), (ON_CALLBACK, "{}")] {
         let world = World::operated().answers(400, "").after(3_000);
