@@ -49,8 +49,13 @@ const DRAIN_BUDGET: Duration = Duration::from_secs(5);
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    credentials(headers, "bearer")
+}
+
+/// What `Authorization` has of a scheme (RFC 9110, section 11.4).
+fn credentials<'h>(headers: &'h HeaderMap, wanted: &str) -> Option<&'h str> {
+    let (scheme, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case(wanted).then(|| credentials.trim())
 }
 
 /// No one on the way may keep this answer.

@@ -188,13 +188,16 @@ pub(super) async fn redeliver(call: &mut Call<'_, '_, impl Outside>, id: &str) -
 
 /// `POST /api/v2/deliveries/drain`
 pub(super) async fn drain(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
-    open(call)?;
-    Ok(json(StatusCode::OK, &drained(call).await?))
+    let gate = open(call)?;
+    Ok(json(StatusCode::OK, &drained(call, &gate).await?))
 }
 
 /// A pass that was asked for.
-pub(super) async fn drained(call: &mut Call<'_, '_, impl Outside>) -> Result<Drained, Problem> {
-    let drained = call.gate()?.drain(BUDGET).await.map_err(|error| refuse(call, error.into()))?;
+pub(super) async fn drained<'o, O: Outside>(
+    call: &mut Call<'_, 'o, O>,
+    gate: &Gate<'o, O>,
+) -> Result<Drained, Problem> {
+    let drained = gate.drain(BUDGET).await.map_err(|error| refuse(call, error.into()))?;
     for warning in &drained.warnings {
         call.log.warning(warning.clone());
     }

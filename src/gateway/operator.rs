@@ -67,7 +67,14 @@ impl Stored {
         }
     }
 
-    pub(super) fn prefix(self) -> &'static str {
+    pub(super) fn key(self, id: DeliveryId) -> String {
+        match self {
+            Self::Pending => keys::pending(id),
+            Self::Dead => keys::dead(id),
+        }
+    }
+
+    fn prefix(self) -> &'static str {
         match self {
             Self::Pending => keys::PENDING,
             Self::Dead => keys::DEAD,
@@ -91,7 +98,7 @@ impl<O: Outside> Gate<'_, O> {
         let mut deliveries = Vec::new();
         for id in &ids {
             // One that went meanwhile is left out.
-            if let Some(delivery) = self.load(&format!("{}{id}", stored.prefix())).await? {
+            if let Some(delivery) = self.load(&stored.key(*id)).await? {
                 deliveries.push((*id, delivery));
             }
         }
@@ -100,8 +107,8 @@ impl<O: Outside> Gate<'_, O> {
 
     /// A stored delivery.
     pub async fn show(&self, id: DeliveryId) -> Result<(Stored, Delivery<'static>), OperatorError> {
-        for (stored, key) in [(Stored::Pending, keys::pending(id)), (Stored::Dead, keys::dead(id))] {
-            if let Some(delivery) = self.load(&key).await? {
+        for stored in [Stored::Pending, Stored::Dead] {
+            if let Some(delivery) = self.load(&stored.key(id)).await? {
                 return Ok((stored, delivery.ok_or(OperatorError::Damaged)?));
             }
         }

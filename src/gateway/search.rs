@@ -46,7 +46,7 @@ impl<O: Outside> Gate<'_, O> {
                 break;
             }
             (looked_at, last) = (looked_at.saturating_add(1), Some(id));
-            match self.load(&format!("{}{id}", stored.prefix())).await? {
+            match self.load(&stored.key(id)).await? {
                 Some(Some(delivery)) if names(&delivery, &wanted) => deliveries.push((id, Some(delivery))),
                 Some(None) if wanted.is_empty() => deliveries.push((id, None)),
                 // Another, or one that went meanwhile.

@@ -77,6 +77,16 @@ pub(crate) fn apt_install(packages: &[&str]) -> bool {
     root && has("apt-get") && quiet(&mut command("apt-get", ["update", "-qq"])) && quiet(&mut install)
 }
 
+/// Makes sure that there are these programs, each with the Debian package that has it.
+pub(crate) fn install(programs: &[(&str, &str)]) -> Result<()> {
+    for (program, package) in programs {
+        if !has(program) && !apt_install(&[package]) {
+            bail!("{program} is not there; on Debian, `apt-get install {package}`");
+        }
+    }
+    Ok(())
+}
+
 /// Makes a directory from files, unless it was made from the same before.
 pub(crate) fn once(made: &Path, from: &[PathBuf], make: impl FnOnce() -> Result<()>) -> Result<()> {
     let mut content = Vec::new();

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::component;
-use crate::shell::{apt_install, cargo, command, has, once, quiet, run as run_command, target};
+use crate::shell::{apt_install, cargo, command, install, once, quiet, run as run_command, target};
 use crate::tool::tool;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,16 +65,6 @@ fn redis() -> Result<()> {
     install(&REDIS)?;
     let mut test = cargo(["test", "--workspace", "--locked", "--test", "e2e", "--", "--include-ignored"]);
     run_command(test.args(STORE_MATTERS).env("SLUICE_E2E_STORE", "redis"))
-}
-
-/// Programs, each with the Debian package that has it.
-fn install(programs: &[(&str, &str)]) -> Result<()> {
-    for (program, package) in programs {
-        if !has(program) && !apt_install(&[package]) {
-            bail!("{program} is not there; on Debian, `apt-get install {package}`");
-        }
-    }
-    Ok(())
 }
 
 /// Real clients against the running component.

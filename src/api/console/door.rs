@@ -3,12 +3,12 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 
 use super::frame;
 use crate::api::problem::{Kind, Problem};
-use crate::api::{Call, operator};
+use crate::api::{Call, credentials, operator};
 use crate::config;
 use crate::ports::Outside;
 
@@ -27,8 +27,7 @@ pub(super) fn open(call: &mut Call<'_, '_, impl Outside>) -> Result<(), Problem>
 }
 
 fn password(headers: &HeaderMap) -> Option<String> {
-    let (scheme, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let decoded = scheme.eq_ignore_ascii_case("basic").then(|| BASE64_STANDARD.decode(credentials.trim()).ok())??;
+    let decoded = BASE64_STANDARD.decode(credentials(headers, "basic")?).ok()?;
     let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
     Some(password.to_owned())
 }

@@ -18,7 +18,8 @@ use crate::time::Timestamp;
 pub(super) async fn show(call: &mut Call<'_, '_, impl Outside>, drain: bool) -> Result<Response<Vec<u8>>, Problem> {
     let mut drained = None;
     if drain {
-        drained = Some(operator::drained(call).await?);
+        let gate = call.gate()?;
+        drained = Some(operator::drained(call, &gate).await?);
     }
     let state = overview(call.outside).await.map_err(|error| operator::refuse(call, error.into()))?;
     let configuration = match config::check(call.outside) {

@@ -30,7 +30,7 @@ pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// The largest unit of which there is one, or two of the next smaller: nobody needs the seconds of a day.
-pub(super) fn span(duration: Duration) -> String {
+fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (size, unit) = match seconds {
         0..120 => (1, "s"),

@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::process::{Process, Request, free_port};
 use super::rows::Body;
 use crate::component;
-use crate::shell::{apt_install, cargo, command, has, run, target};
+use crate::shell::{apt_install, cargo, command, install, run, target};
 
-/// Programs of Debian packages of the same name.
-const TOOLS: [&str; 2] = ["wrk", "sqlite3"];
+const TOOLS: [(&str, &str); 2] = [("wrk", "wrk"), ("sqlite3", "sqlite3")];
 
 /// A port that nobody listens on: it is below those that are free to take.
 const NOBODY: &str = "http://127.0.0.1:1";
@@ -48,11 +47,7 @@ pub(super) enum Application {
 impl Lab {
     /// Builds all, and starts the engine.
     pub(super) fn open(host: Option<&Path>) -> Result<Lab> {
-        for tool in TOOLS {
-            if !has(tool) && !apt_install(&[tool]) {
-                bail!("{tool} is not there; on Debian, `apt-get install {}`", TOOLS.join(" "));
-            }
-        }
+        install(&TOOLS)?;
         let nginx = nginx()?;
         component::build()?;
         component::build_limit()?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::Plan;
 use super::bar::{Bar, Wanted};
@@ -15,7 +15,7 @@ use super::report::{Section, Table};
 use super::requests::{CONNECTIONS, Targets, words};
 use super::rows::{Body, DUPLICATE, Row, SIGNED, STORED, To, signature};
 use super::stats::Spread;
-use crate::shell::{apt_install, command, has, once, target};
+use crate::shell::{command, install, once, target};
 
 pub(super) const TITLE: &str = "Peers";
 /// At 32 connections.
@@ -71,9 +71,7 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
 
 /// It checks GitHub's signature and runs a program.
 fn webhook(lab: &Lab) -> Result<Peer> {
-    if !has("webhook") && !apt_install(&["webhook"]) {
-        bail!("webhook is not there; on Debian, `apt-get install webhook`");
-    }
+    install(&[("webhook", "webhook")])?;
     let hooks = lab.directory.join("hooks.json");
     fs::write(&hooks, fs::read_to_string("bench/peers/hooks.json")?.replace("SECRET", SECRET))?;
     let port = free_port()?.to_string();

@@ -56,9 +56,12 @@ pub(super) fn rest(programs: &[u32]) -> Result<()> {
     /// Of a core.
     const BUSY: f64 = 0.05;
     const LOOK: Duration = Duration::from_millis(500);
+    if programs.is_empty() {
+        return Ok(());
+    }
     let since = Instant::now();
     let mut before = busy(programs)?;
-    while !programs.is_empty() {
+    loop {
         sleep(LOOK);
         let now = busy(programs)?;
         if now - before < BUSY * LOOK.as_secs_f64() {
@@ -69,7 +72,6 @@ pub(super) fn rest(programs: &[u32]) -> Result<()> {
         }
         before = now;
     }
-    Ok(())
 }
 
 /// Seconds of processor time that they have had, and those that they have ended (proc_pid_stat(5)).

@@ -138,7 +138,7 @@ impl Row {
             status: if self.to == To::Alone { "202" } else { "200" },
             outcome: self.outcome,
             unique: self.unique,
-            programs: Vec::new(),
+            ..Load::default()
         }
     }
 }
