@@ -14,7 +14,11 @@ import time
 import pytest
 import requests
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
+from selenium.webdriver.support.wait import WebDriverWait
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -167,3 +171,14 @@ def page(browser, request):
     """The browser as most people have it, and as the careful do."""
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": request.param == "without scripts"})
     return browser
+
+
+def shows(page, text: str, tag="main"):
+    """Once a click or a key has led to it. What is looked at may go away meanwhile with the page before it, for which the
+    driver has several errors: none of them is an answer yet."""
+    wait = WebDriverWait(page, 30, ignored_exceptions=[WebDriverException])
+    wait.until(text_to_be_present_in_element((By.TAG_NAME, tag), text), f"{tag} shows {text}")
+
+
+def heading(page, text: str):
+    shows(page, text, "h1")

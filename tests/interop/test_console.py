@@ -8,10 +8,8 @@ import pytest
 import requests
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
-from selenium.webdriver.support.wait import WebDriverWait
 
-from conftest import ROOT, host
+from conftest import ROOT, heading, host, shows
 
 OPERATOR = {"authorization": "Bearer op3rator"}
 NODE_MODULES = pathlib.Path(os.environ.get("SLUICE_NODE_MODULES", ROOT / "target/interop-npm/node_modules"))
@@ -93,16 +91,6 @@ class Console:
         again = f"{self.url}/api/v2/deliveries/{delivery}/redeliver"
         assert requests.post(again, headers=OPERATOR, timeout=30).json()["state"] == "dead"
         return delivery
-
-
-def heading(page, text: str):
-    """Once a click has led to it."""
-    WebDriverWait(page, 30).until(text_to_be_present_in_element((By.TAG_NAME, "h1"), text))
-
-
-def shows(page, text: str):
-    """The same, of the whole page."""
-    WebDriverWait(page, 30).until(text_to_be_present_in_element((By.TAG_NAME, "main"), text))
 
 
 def main(page) -> str:

@@ -4,8 +4,8 @@ import pytest
 import requests
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
-from selenium.webdriver.support.wait import WebDriverWait
+
+from conftest import heading
 
 OPERATOR = {"authorization": "Bearer op3rator"}
 # What mail programs and scanners send when they look at a link.
@@ -38,16 +38,11 @@ def wait_of(sluice, run: str) -> str:
     return wait["status"]
 
 
-def assert_heading(page, text: str):
-    """Once a click has led to it."""
-    WebDriverWait(page, 30).until(text_to_be_present_in_element((By.TAG_NAME, "h1"), text))
-
-
 def test_a_person_answers_by_the_button(page, linked):
     made = links(linked)
     page.get_log("browser")
     page.get(made["succeeded"])
-    assert_heading(page, "Ship <em>1.2</em>?")
+    heading(page, "Ship <em>1.2</em>?")
     button = page.find_element(By.TAG_NAME, "button")
     assert button.text == "Approve"
     # The style is one that the policy lets through.
@@ -56,7 +51,7 @@ def test_a_person_answers_by_the_button(page, linked):
     assert wait_of(linked, made["run"]) == "waiting"
 
     button.click()
-    assert_heading(page, "Your answer is recorded")
+    heading(page, "Your answer is recorded")
     assert linked.only_sent()["path"] == f"/api/v1/workflowrun/{made['run']}/event"
     answer = callback(linked, made["run"])
     assert (answer["status"], answer["state"]) == ("succeeded", "delivered")
@@ -64,9 +59,9 @@ def test_a_person_answers_by_the_button(page, linked):
 
     # Pressed once more, by the button of another tab: nothing is sent twice.
     page.refresh()
-    assert_heading(page, "This was answered already")
+    heading(page, "This was answered already")
     page.get(made["failed"])
-    assert_heading(page, "Another callback was first")
+    heading(page, "Another callback was first")
     assert "succeeded" in page.find_element(By.TAG_NAME, "main").text
     assert page.find_elements(By.TAG_NAME, "button") == []
     assert len(linked.sent()) == 1
@@ -80,7 +75,7 @@ def test_the_keyboard_is_enough(page, linked):
     page.switch_to.active_element.send_keys(Keys.TAB)
     assert page.switch_to.active_element.text == "Stop"
     page.switch_to.active_element.send_keys(Keys.ENTER)
-    assert_heading(page, "Your answer is recorded")
+    heading(page, "Your answer is recorded")
     assert callback(linked, made["run"])["status"] == "failed"
 
 
@@ -91,11 +86,11 @@ def test_two_tabs_and_one_answer(page, linked):
     page.switch_to.new_window("tab")
     page.get(made["failed"])
     page.find_element(By.TAG_NAME, "button").click()
-    assert_heading(page, "Your answer is recorded")
+    heading(page, "Your answer is recorded")
     page.close()
     page.switch_to.window(first)
     page.find_element(By.TAG_NAME, "button").click()
-    assert_heading(page, "Another callback was first")
+    heading(page, "Another callback was first")
     assert "ended as failed" in page.find_element(By.TAG_NAME, "main").text
     assert callback(linked, made["run"])["status"] == "failed"
     assert len(linked.sent()) == 1
@@ -115,10 +110,10 @@ def test_to_open_a_link_changes_nothing(linked, method, headers):
 def test_forged_and_expired_links_are_told_apart(page, linked):
     made = links(linked, expires_in=1)
     page.get(made["succeeded"].replace("status=succeeded", "status=failed"))
-    assert_heading(page, "This link is not genuine")
+    heading(page, "This link is not genuine")
     while requests.get(made["failed"], timeout=30).status_code == 200:
         pass
     page.get(made["failed"])
-    assert_heading(page, "This link has expired")
+    heading(page, "This link has expired")
     assert requests.post(made["failed"], timeout=30).status_code == 410
     assert linked.sent() == []
