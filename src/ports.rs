@@ -2,6 +2,7 @@
 //! tests a fake does. They are asynchronous whatever a host offers, so that a shell for WASIp3 needs no change above.
 #![allow(async_fn_in_trait, reason = "one thread a component instance: no future needs to be Send")]
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -69,7 +70,7 @@ pub trait Clock {
 /// The application's variables.
 pub trait Variables {
     /// The value; `None` if the manifest has no such variable.
-    fn variable(&self, name: &str) -> Result<Option<String>, VariableError>;
+    fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError>;
 }
 
 /// A provider of variables didn't answer.

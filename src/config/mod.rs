@@ -2,6 +2,7 @@
 
 mod trust;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::delivery::Limits;
@@ -196,7 +197,7 @@ fn parse<T>(
     read(text.trim()).map_err(|problem| Fault { variable, problem })
 }
 
-fn text(variables: &impl Variables, variable: &'static str) -> Result<String, Fault> {
+fn text<'v>(variables: &'v impl Variables, variable: &'static str) -> Result<Cow<'v, str>, Fault> {
     match variables.variable(variable) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => {

@@ -33,7 +33,7 @@ mod template;
 mod tests;
 mod verify;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 pub use challenge::{Answer, Challenge};
 pub use descriptor::{
@@ -52,7 +52,8 @@ pub const CUSTOM: &str = "custom";
 impl Preset {
     /// The sender that these headers are of.
     pub fn of_headers(headers: &HeaderMap) -> Option<&'static Self> {
-        let is_there = |mark: &&str| headers.keys().any(|name| name.as_str() == *mark);
+        let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        let is_there = |mark: &&str| names.contains(mark);
         PRESETS.iter().find(|preset| preset.marks.iter().any(is_there))
     }
 

@@ -1,6 +1,7 @@
 //! Variables. A request reads some dozens of them, and each reading is a call of the host: so the manifest also gives them
 //! together, as two texts, each read once.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use spin_sdk::variables::{Error, get};
@@ -14,31 +15,38 @@ const SEPARATOR: char = '\u{1f}';
 #[derive(Default)]
 pub(super) struct Together {
     /// What most requests read.
-    settings: OnceCell<Vec<String>>,
+    settings: OnceCell<Pairs>,
     /// The secrets of senders, all of which are read where nobody signs: is any set?
-    secrets: OnceCell<Vec<String>>,
+    secrets: OnceCell<Pairs>,
 }
+
+/// Names and values. They live as long as the instance, which serves one request.
+type Pairs = Vec<(&'static str, &'static str)>;
 
 impl Together {
     /// A variable's value; what is in neither text is read alone.
-    pub(super) fn variable(&self, name: &str) -> Result<Option<String>, VariableError> {
+    pub(super) fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError> {
         let (cell, text) = match name.starts_with("secret_") {
             true => (&self.secrets, "secrets"),
             false => (&self.settings, "settings"),
         };
-        // One that can't be read says nothing: then each is read by its name, and that says which one.
-        let read = || get(text).map(|text| text.split(SEPARATOR).map(str::to_owned).collect()).unwrap_or_default();
-        let together = cell.get_or_init(read);
-        match together.iter().find_map(|variable| variable.strip_prefix(name)?.strip_prefix('=')) {
-            Some(value) => Ok(Some(value.to_owned())),
+        let together = cell.get_or_init(|| read(text));
+        match together.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => Ok(Some(Cow::Borrowed(value))),
             None => alone(name),
         }
     }
 }
 
-fn alone(name: &str) -> Result<Option<String>, VariableError> {
+/// One that can't be read says nothing: then each is read by its name, and that says which one.
+fn read(text: &str) -> Pairs {
+    let Ok(text) = get(text) else { return Vec::new() };
+    text.leak().split(SEPARATOR).filter_map(|pair| pair.split_once('=')).collect()
+}
+
+fn alone(name: &str) -> Result<Option<Cow<'static, str>>, VariableError> {
     match get(name) {
-        Ok(value) => Ok(Some(value)),
+        Ok(value) => Ok(Some(Cow::Owned(value))),
         Err(Error::Undefined(_)) => Ok(None),
         Err(error) => Err(VariableError(error.to_string())),
     }

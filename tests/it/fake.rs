@@ -2,6 +2,7 @@
 
 mod engine;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
@@ -341,10 +342,10 @@ impl Clock for World {
 }
 
 impl Variables for World {
-    fn variable(&self, name: &str) -> Result<Option<String>, VariableError> {
+    fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError> {
         match self.variables.borrow().get(name).map(String::as_str) {
             Some("(provider fails)") => Err(VariableError("vault at https://vault token s3cret".to_owned())),
-            value => Ok(value.map(str::to_owned)),
+            value => Ok(value.map(|value| Cow::Owned(value.to_owned()))),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The component, with whatever compiler for wasm32-wasip1 there is.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use wasmparser::{DataKind, Operator, Parser, Payload};
 
 use crate::shell::{apt_install, cargo, command, has, output, quiet, run, target};
 use crate::shrink::shrink;
@@ -13,10 +15,23 @@ const TARGET: &str = "wasm32-wasip1";
 /// Debian's own compiler, the standard library's source and the linker.
 const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "wasi-libc"];
 
+/// How the memory of an instance begins: 256 KB of stack, the data, and the rest of 576 KB for a heap that a small request
+/// doesn't outgrow. Each request has an instance of its own, and a host sets all its memory back after it: the usual stack
+/// of 1 MB costs more than all that Sluice does, and so does memory that grows, since then the process changes what all its
+/// threads may touch. The deepest that Sluice takes ends a stack of 24 KB and not one of 32 (`host/tests/e2e/deep.rs`).
+const MEMORY: &str = "-Clink-arg=-zstack-size=262144 -Clink-arg=--initial-memory=589824";
+
+/// The least of it that is left for the heap.
+const HEAP: u64 = 128 << 10;
+
+const FLAGS: &str = "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS";
+
 /// A compiler for the component.
 pub(crate) struct Compiler {
     /// Where it is from.
     said: String,
+    /// What it needs to be told.
+    flags: &'static str,
     /// Compiles; what it makes is not yet [`finish`]ed.
     pub(crate) command: Command,
 }
@@ -30,33 +45,77 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
-/// Makes `target/limit/wasm32-wasip1/release/limit.wasm`, which benchmarks hold Sluice against.
+/// Makes `target/limit/wasm32-wasip1/release/limit.wasm`, which benchmarks hold Sluice against; and the same in
+/// `target/limit-linked`, with memory as Sluice's.
 pub(crate) fn build_limit() -> Result<()> {
-    let directory = target().join("limit");
-    let mut limit = compiler()?.command;
-    limit.args(["--manifest-path", "bench/limit/Cargo.toml", "--target-dir"]).arg(&directory);
-    run(&mut limit)?;
-    println!("limit: {}", shrink(&directory.join(TARGET).join("release/limit.wasm"))?);
+    for name in ["limit", "limit-linked"] {
+        let directory = target().join(name);
+        let Compiler { flags, command: mut limit, .. } = compiler()?;
+        limit.args(["--manifest-path", "bench/limit/Cargo.toml", "--target-dir"]).arg(&directory);
+        if name == "limit" {
+            limit.env(FLAGS, flags);
+        }
+        run(&mut limit)?;
+        println!("{name}: {}", shrink(&directory.join(TARGET).join("release/limit.wasm"))?);
+    }
     Ok(())
 }
 
 /// Does what is left once it is compiled, and says how large it is.
 pub(crate) fn finish() -> Result<String> {
-    shrink(&target().join(TARGET).join("release/sluice.wasm"))
+    let path = target().join(TARGET).join("release/sluice.wasm");
+    let said = shrink(&path)?;
+    let heap = heap(&fs::read(&path)?)?;
+    if heap < HEAP {
+        bail!(
+            "the component begins with {heap} bytes of heap, so that each request makes its memory grow: raise MEMORY"
+        );
+    }
+    Ok(said)
+}
+
+/// How much of a module's first memory is left after stack and data.
+fn heap(module: &[u8]) -> Result<u64> {
+    const PAGE: u64 = 64 << 10;
+    let (mut memory, mut data) = (0, 0);
+    for payload in Parser::new(0).parse_all(module) {
+        match payload? {
+            Payload::MemorySection(section) => {
+                for first in section {
+                    memory = first?.initial * PAGE;
+                }
+            }
+            Payload::DataSection(section) => {
+                for part in section {
+                    let part = part?;
+                    if let DataKind::Active { offset_expr, .. } = part.kind
+                        && let Operator::I32Const { value } = offset_expr.get_operators_reader().read()?
+                    {
+                        data = data.max(u64::from(value.cast_unsigned()) + part.data.len() as u64);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(memory.saturating_sub(data))
 }
 
 /// Finds a compiler, or installs one.
 pub(crate) fn compiler() -> Result<Compiler> {
     if installed() {
-        return Ok(Compiler { said: format!("{TARGET} of the active toolchain"), command: rustc(cargo([])) });
+        return Ok(Compiler::new(format!("{TARGET} of the active toolchain"), "", cargo([])));
     }
     // Where it can't download, it says so in a second or two.
     if has("rustup") && quiet(&mut command("rustup", ["target", "add", TARGET])) && installed() {
-        return Ok(Compiler { said: format!("{TARGET}, just added by rustup"), command: rustc(cargo([])) });
+        return Ok(Compiler::new(format!("{TARGET}, just added by rustup"), "", cargo([])));
     }
     if debian_installed() || (apt_install(&PACKAGES) && link_linker() && debian_installed()) {
         let said = format!("Debian's compiler, as rustup can't add {TARGET} here");
-        return Ok(Compiler { said, command: debian() });
+        let mut compiler = Compiler::new(said, "-L native=/usr/lib/wasm32-wasi", debian());
+        // With Debian's compiler comes the standard library's source, not the library.
+        compiler.command.arg("-Zbuild-std=std,panic_abort");
+        return Ok(compiler);
     }
     bail!(
         "no compiler for {TARGET}: `rustup target add {TARGET}`, \
@@ -83,27 +142,30 @@ fn link_linker() -> bool {
     lld.exists() || lld.read_link().is_ok_and(|to| to.to_str().is_some_and(|package| apt_install(&[package])))
 }
 
-fn rustc(mut cargo: Command) -> Command {
-    // As the only crate type: with an rlib beside it, cargo drops link-time optimisation.
-    cargo.args(["rustc", "--lib", "--crate-type", "cdylib", "--release", "--locked", "--target", TARGET]);
-    cargo
+impl Compiler {
+    fn new(said: String, flags: &'static str, mut cargo: Command) -> Compiler {
+        // As the only crate type: with an rlib beside it, cargo drops link-time optimisation.
+        cargo.args(["rustc", "--lib", "--crate-type", "cdylib", "--release", "--locked", "--target", TARGET]);
+        // Where these are set, cargo looks at no others.
+        cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        cargo.env(FLAGS, format!("{flags} {MEMORY}"));
+        Compiler { said, flags, command: cargo }
+    }
 }
 
 fn debian() -> Command {
-    let mut build = rustc(command("/usr/bin/cargo", []));
+    let mut cargo = command("/usr/bin/cargo", []);
     // We run inside another cargo, which speaks of its own toolchain.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        let toolchain = ["RUSTUP_TOOLCHAIN", "RUSTC", "RUSTDOC", "RUSTFLAGS", "LD_LIBRARY_PATH", "CARGO"];
-        if toolchain.contains(&&*name) || name == "CARGO_ENCODED_RUSTFLAGS" || name.starts_with("CARGO_PKG_") {
-            build.env_remove(&*name);
+        let toolchain = ["RUSTUP_TOOLCHAIN", "RUSTC", "RUSTDOC", "LD_LIBRARY_PATH", "CARGO"];
+        if toolchain.contains(&&*name) || name.starts_with("CARGO_PKG_") {
+            cargo.env_remove(&*name);
         }
     }
-    build
-        .arg("-Zbuild-std=std,panic_abort")
+    cargo
         .env("RUSTC", "/usr/bin/rustc")
         // Building the standard library is an unstable feature of this stable compiler.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS", "-L native=/usr/lib/wasm32-wasi");
-    build
+        .env("RUSTC_BOOTSTRAP", "1");
+    cargo
 }

@@ -11,6 +11,7 @@
 mod cloudevents_sdk;
 mod cost;
 mod data;
+mod deep;
 mod double_click;
 mod engine_faults;
 mod fault_matrix;

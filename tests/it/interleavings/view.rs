@@ -1,5 +1,6 @@
 //! Store, engine and clock as one contender sees them, each operation a step that a scheduler grants.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -172,7 +173,7 @@ impl Clock for View<'_> {
 }
 
 impl Variables for View<'_> {
-    fn variable(&self, name: &str) -> Result<Option<String>, VariableError> {
-        Ok(self.shared.variables.get(name).cloned())
+    fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError> {
+        Ok(self.shared.variables.get(name).map(|value| Cow::Borrowed(value.as_str())))
     }
 }
