@@ -5,6 +5,8 @@
 pub(super) enum Wanted {
     AtLeast(f64),
     AtMost(f64),
+    /// Nothing: it is there to compare.
+    Nothing,
 }
 
 /// A figure that is held against something.
@@ -25,11 +27,13 @@ impl Bar {
         let (wanted, met) = match self.wanted {
             Wanted::AtLeast(least) => (format!("at least {least}"), self.got.map(|got| got >= least)),
             Wanted::AtMost(most) => (format!("at most {most}"), self.got.map(|got| got <= most)),
+            Wanted::Nothing => (String::new(), None),
         };
         let got = self.got.map_or_else(|| "-".to_owned(), |got| format!("{got:.2}"));
         let met = match met {
             Some(true) => "met",
             Some(false) => "**not met**",
+            None if matches!(self.wanted, Wanted::Nothing) => "to compare",
             None => "not measured",
         };
         vec![self.what.clone(), wanted, got, met.to_owned()]
@@ -48,5 +52,6 @@ mod tests {
         assert_eq!(met(Wanted::AtMost(600.0), Some(601.0)), "**not met**");
         assert_eq!(met(Wanted::AtMost(600.0), Some(f64::NAN)), "**not met**");
         assert_eq!(met(Wanted::AtMost(600.0), None), "not measured");
+        assert_eq!(met(Wanted::Nothing, Some(0.7)), "to compare");
     }
 }

@@ -15,6 +15,9 @@ use crate::shell::{apt_install, cargo, command, install, run, target};
 
 const TOOLS: [(&str, &str); 2] = [("wrk", "wrk"), ("sqlite3", "sqlite3")];
 
+/// The limit's manifest.
+const LIMIT: &str = "bench/limit/spin.toml";
+
 /// A port that nobody listens on: it is below those that are free to take.
 const NOBODY: &str = "http://127.0.0.1:1";
 
@@ -41,6 +44,8 @@ pub(super) struct Target {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Application {
     Limit,
+    /// The same with memory as Sluice's.
+    LimitLinked,
     Sluice,
 }
 
@@ -61,6 +66,11 @@ impl Lab {
         for body in Body::ALL {
             fs::write(body.file(&directory), body.content())?;
         }
+        let linked = target.join("limit-linked/wasm32-wasip1/release/limit.wasm");
+        let manifest = fs::read_to_string(LIMIT)?;
+        let manifest =
+            manifest.replace("../../target/limit/wasm32-wasip1/release/limit.wasm", &linked.to_string_lossy());
+        fs::write(directory.join("limit-linked.toml"), manifest)?;
         let port = free_port()?;
         let conf = directory.join("engine.conf");
         let text = fs::read_to_string("bench/engine.conf")?;
@@ -98,7 +108,8 @@ impl Lab {
         variables: &[(&str, &str)],
     ) -> Result<(Command, String)> {
         let listen = format!("127.0.0.1:{}", free_port()?);
-        let mut command = command(&self.host, ["--from", application.manifest(), "--listen", &listen, "--state-dir"]);
+        let mut command = command(&self.host, ["--from"]);
+        command.arg(self.manifest(application)).args(["--listen", &listen, "--state-dir"]);
         // What wasmtime compiles is kept beside all else of the run.
         command.arg(state).env("XDG_CACHE_HOME", self.directory.join("cache"));
         command.arg("--variable").arg(format!("engine_url={engine}"));
@@ -112,6 +123,14 @@ impl Lab {
         Ok((command, format!("http://{listen}")))
     }
 
+    fn manifest(&self, application: Application) -> PathBuf {
+        match application {
+            Application::Limit => LIMIT.into(),
+            Application::LimitLinked => self.directory.join("limit-linked.toml"),
+            Application::Sluice => "spin.toml".into(),
+        }
+    }
+
     /// Where wasmtime keeps what it has compiled.
     pub(super) fn cache(&self) -> PathBuf {
         self.directory.join("cache")
@@ -123,17 +142,10 @@ impl Lab {
 }
 
 impl Application {
-    fn manifest(self) -> &'static str {
-        match self {
-            Application::Limit => "bench/limit/spin.toml",
-            Application::Sluice => "spin.toml",
-        }
-    }
-
     /// Waits until it answers; says how long that took.
     pub(super) fn answers(self, process: &mut Process, url: &str, since: Instant) -> Result<std::time::Duration> {
         let url = match self {
-            Application::Limit => format!("{url}/hello"),
+            Application::Limit | Application::LimitLinked => format!("{url}/hello"),
             Application::Sluice => format!("{url}/healthz"),
         };
         process.answers(&Request { url: &url, ..Request::default() }, since)

@@ -11,8 +11,8 @@ use super::lab::{Application, Lab, SECRET, Target};
 use super::load::{Sample, interleaved};
 use super::report::{Section, Table};
 use super::rows::{
-    BARE, CALLBACK, CALLS, DUPLICATE, EVENT, HELLO, PLAIN, PLAIN_64, PLAIN_512, Row, SIGNED, STORED, STORES, To,
-    first_event,
+    BARE, CALLBACK, CALLS, DUPLICATE, EVENT, HELLO, LINKED, PLAIN, PLAIN_64, PLAIN_512, Row, SIGNED, STORED, STORES,
+    To, first_event,
 };
 use super::stats::Spread;
 
@@ -24,9 +24,10 @@ pub(super) fn words(connections: u32) -> String {
 }
 
 /// What is measured, the `bare` that it is held against, and what its writes allow.
-const MEASURED: [(Row, Row, Option<Row>); 14] = [
+const MEASURED: [(Row, Row, Option<Row>); 15] = [
     (HELLO, BARE[0], None),
     (BARE[0], BARE[0], None),
+    (LINKED, BARE[0], None),
     (PLAIN, BARE[0], None),
     (SIGNED, BARE[0], None),
     (EVENT, BARE[0], Some(CALLS)),
@@ -52,6 +53,7 @@ impl Targets {
         let start = |to: &To| {
             let name = match to {
                 To::Limit => "limit",
+                To::LimitLinked => "limit-linked",
                 To::Sluice => "sluice",
                 To::Signed => "signed",
                 To::Alone => "alone",
@@ -63,6 +65,7 @@ impl Targets {
             }
             let target = match to {
                 To::Limit => lab.start(Application::Limit, name, &[]),
+                To::LimitLinked => lab.start(Application::LimitLinked, name, &[]),
                 To::Sluice => lab.start(Application::Sluice, name, &[]),
                 To::Signed => lab.start(Application::Sluice, name, &[("secret_github", SECRET)]),
                 To::Alone => lab.start_alone(name),
@@ -81,7 +84,7 @@ impl Targets {
 }
 
 pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
-    let targets = Targets::start(lab, &[To::Limit, To::Sluice, To::Signed, To::Alone])?;
+    let targets = Targets::start(lab, &[To::Limit, To::LimitLinked, To::Sluice, To::Signed, To::Alone])?;
     let load = |(row, ..): &(Row, Row, Option<Row>)| Ok(row.load(targets.of(row)?, &lab.directory));
     let loads = MEASURED.iter().map(load).collect::<Result<Vec<_>>>()?;
 
@@ -114,7 +117,7 @@ fn table(connections: u32, samples: &Samples) -> Table {
     for (row, bare, writes) in &MEASURED {
         let own = || samples.get(row.name).into_iter().flatten();
         let median = |time: fn(&Sample) -> f64| Spread::of(own().map(time)).median;
-        let is_limit = row.to == To::Limit;
+        let is_limit = matches!(row.to, To::Limit | To::LimitLinked);
         let added =
             |time| if is_limit { String::new() } else { format!("{:.3}", added(samples, row, bare, time).median) };
         table.rows.push(vec![
@@ -134,7 +137,7 @@ fn table(connections: u32, samples: &Samples) -> Table {
 
 fn bars(connections: u32, samples: &Samples) -> Vec<Bar> {
     let at = words(connections);
-    let share = |row, of| Some(share(samples, row, of).median);
+    let share = |row: &Row, of: &Row| Some(share(samples, row, of).median);
     let p50 = |row: &Row| samples.get(row.name).into_iter().flatten().map(|sample| sample.p50_ms);
     let slower = Spread::ratio(p50(&PLAIN), p50(&BARE[0])).median - 1.0;
     let mut bars = vec![Bar::new(
@@ -147,6 +150,11 @@ fn bars(connections: u32, samples: &Samples) -> Vec<Bar> {
         bars.push(bar("plain webhook: requests/s, of `bare`", 0.85, share(&PLAIN, &BARE[0])));
         bars.push(bar("signed webhook: requests/s, of `bare`", 0.80, share(&SIGNED, &BARE[0])));
         bars.push(bar("keyed event, first time: requests/s, of what its writes allow", 0.9, share(&EVENT, &CALLS)));
+        let linked = |row: &Row| {
+            let what = format!("{}: requests/s, of `{}`, {at}", row.name, LINKED.name);
+            Bar::new(what, Wanted::Nothing, share(row, &LINKED))
+        };
+        bars.extend([linked(&PLAIN), linked(&SIGNED)]);
     }
     bars
 }

@@ -62,6 +62,7 @@ fn order(bytes: usize) -> String {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum To {
     Limit,
+    LimitLinked,
     Sluice,
     /// Sluice, with a secret for GitHub's signatures.
     Signed,
@@ -90,6 +91,8 @@ pub(super) const BARE: [Row; 3] = [
     limit("bare, 64 KB", "/bare", Body::Webhook64),
     limit("bare, 512 KB", "/bare", Body::Webhook512),
 ];
+/// The bare component with memory as Sluice's.
+pub(super) const LINKED: Row = Row { name: "bare, linked as Sluice", to: To::LimitLinked, ..BARE[0] };
 pub(super) const CALLS: Row = limit("3 writes and the call", "/calls/3", Body::Event);
 pub(super) const STORES: Row = limit("2 writes, no call", "/stores/2", Body::Webhook1);
 

@@ -70,7 +70,7 @@ fn memory(lab: &Lab, application: Application) -> Result<f64> {
     let patient = ["engine_wait_ms", "engine_timeout_ms"].map(|name| (name, "600000"));
     let mut variables = vec![("engine_url", url.as_str())];
     let path = match application {
-        Application::Limit => "/bare",
+        Application::Limit | Application::LimitLinked => "/bare",
         Application::Sluice => {
             variables.extend(patient);
             "/api/v2/webhook?ref=w"
