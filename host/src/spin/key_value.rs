@@ -176,7 +176,7 @@ mod tests {
         KeyValue::new(stores.into())
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn what_is_set_is_there_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let first = open(directory.path());
@@ -196,7 +196,7 @@ mod tests {
         assert!(second.get("third", "a").await.is_err());
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn operations_are_counted_and_fail_on_demand() {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path());

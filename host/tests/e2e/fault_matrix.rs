@@ -1,10 +1,10 @@
 //! Whatever the engine does wrong, to whatever is brought: what the sender is told, what is stored, and that the engine
 //! has it exactly once when it is well again; or that it was refused, and nothing of it is left.
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::json;
 use sluice_host::stand_in::{Behaviour, Run, Status};
-use tokio::task::{JoinSet, LocalSet};
 
 use crate::setup::{Closed, JSON, Reply, Setup, poll};
 
@@ -145,16 +145,7 @@ fn rows(closed: &Closed) -> Vec<Row> {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_the_engine_does_nothing_is_lost_and_nothing_is_done_twice() {
     let closed = Closed::new();
-    let together = async {
-        let mut at_work = JoinSet::new();
-        for one in rows(&closed) {
-            at_work.spawn_local(row(one));
-        }
-        while let Some(done) = at_work.join_next().await {
-            done.unwrap();
-        }
-    };
-    LocalSet::new().run_until(together).await;
+    join_all(rows(&closed).into_iter().map(row)).await;
 }
 
 /// One cell on its way.

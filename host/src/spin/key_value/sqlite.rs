@@ -1,14 +1,14 @@
 //! Stores in a file of SQLite: Spin's own table, a label a store.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use rusqlite::{Connection, OptionalExtension};
 
 /// A file, or memory, with the stores in it.
 #[derive(Clone)]
-pub(crate) struct Sqlite(Arc<tokio::sync::Mutex<Connection>>);
+pub(crate) struct Sqlite(Arc<Mutex<Connection>>);
 
 impl Sqlite {
     /// Opens the file, and makes it and its directory if need be; without a file it is in memory.
@@ -36,23 +36,20 @@ impl Sqlite {
             .with_context(|| {
                 format!("can't open the key-value store {}", file.unwrap_or(Path::new("in memory")).display())
             })?;
-        Ok(Sqlite(Arc::new(tokio::sync::Mutex::new(connection))))
+        Ok(Sqlite(Arc::new(Mutex::new(connection))))
     }
 
     pub(crate) async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
-        let (store, key) = (store.to_owned(), key.to_owned());
-        self.run(move |connection| {
+        self.run(|connection| {
             connection
                 .prepare_cached("SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2")?
                 .query_row((store, key), |row| row.get(0))
                 .optional()
         })
-        .await
     }
 
     pub(crate) async fn set(&self, store: &str, key: &str, value: Vec<u8>) -> Result<()> {
-        let (store, key) = (store.to_owned(), key.to_owned());
-        self.run(move |connection| {
+        self.run(|connection| {
             connection
                 .prepare_cached(
                     "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3) \
@@ -60,36 +57,27 @@ impl Sqlite {
                 )?
                 .execute((store, key, value))
         })
-        .await
         .map(drop)
     }
 
     pub(crate) async fn delete(&self, store: &str, key: &str) -> Result<()> {
-        let (store, key) = (store.to_owned(), key.to_owned());
-        self.run(move |connection| {
+        self.run(|connection| {
             connection.prepare_cached("DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2")?.execute((store, key))
         })
-        .await
         .map(drop)
     }
 
     pub(crate) async fn keys(&self, store: &str) -> Result<Vec<String>> {
-        let store = store.to_owned();
-        self.run(move |connection| {
+        self.run(|connection| {
             connection
                 .prepare_cached("SELECT key FROM spin_key_value WHERE store = ?1")?
                 .query_map((store,), |row| row.get(0))?
                 .collect()
         })
-        .await
     }
 
-    /// SQLite blocks, so it has a thread of its own; the lock is awaited first, so that it takes one thread only.
-    async fn run<T: Send + 'static>(
-        &self,
-        act: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let connection = self.0.clone().lock_owned().await;
-        Ok(tokio::task::spawn_blocking(move || act(&connection)).await??)
+    /// SQLite blocks; as Spin, this hands what else the thread has to do to another one meanwhile.
+    fn run<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        tokio::task::block_in_place(|| Ok(act(&self.0.lock().unwrap_or_else(PoisonError::into_inner))?))
     }
 }

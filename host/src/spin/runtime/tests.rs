@@ -43,7 +43,7 @@ async fn get(host: &Host, path: &str) -> String {
     tokio::task::spawn_blocking(ask).await.unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn it_serves_and_tells_what_went_wrong() {
     let directory = application(true);
     let logs = Logs::kept();
@@ -71,7 +71,7 @@ async fn it_serves_and_tells_what_went_wrong() {
     again.kill().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_is_not_built_is_named() {
     let directory = application(false);
     let builder = Host::builder().manifest(directory.path().join("spin.toml")).logs(Logs::kept());
