@@ -169,3 +169,32 @@ fn debian() -> Command {
         .env("RUSTC_BOOTSTRAP", "1");
     cargo
 }
+
+#[cfg(test)]
+mod tests {
+    use wasm_encoder::{ConstExpr, DataSection, MemorySection, MemoryType, Module};
+
+    use super::*;
+
+    #[test]
+    fn the_heap_is_what_is_left_of_the_first_memory() {
+        let first = |pages, at, data: &[u8]| {
+            let mut memory = MemorySection::new();
+            memory.memory(MemoryType {
+                minimum: pages,
+                maximum: None,
+                memory64: false,
+                shared: false,
+                page_size_log2: None,
+            });
+            let mut parts = DataSection::new();
+            parts.active(0, &ConstExpr::i32_const(at), data.iter().copied());
+            parts.active(0, &ConstExpr::i32_const(8), *b"stack");
+            let mut module = Module::new();
+            heap(module.section(&memory).section(&parts).as_slice()).ok()
+        };
+        assert_eq!(first(2, 65_536, &[0; 1_000]), Some(64_536));
+        assert_eq!(first(1, 65_536, &[]), Some(0));
+        assert_eq!(heap(b"no module").ok(), None);
+    }
+}

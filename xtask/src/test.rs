@@ -39,7 +39,11 @@ impl Step {
         match self {
             Step::Fmt => run_command(&mut cargo(["fmt", "--all", "--check"])),
             Step::Clippy => {
-                run_command(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+                let denied = ["--", "-D", "warnings"];
+                run_command(cargo(["clippy", "--workspace", "--all-targets", "--locked"]).args(denied))?;
+                // A workspace of its own.
+                let mut limit = cargo(["clippy", "--manifest-path", "bench/limit/Cargo.toml", "--locked"]);
+                run_command(limit.arg("--target-dir").arg(target().join("limit")).args(denied))
             }
             Step::Doc => {
                 run_command(cargo(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-Dwarnings"))
