@@ -16,14 +16,14 @@ use spin_sdk::http::{Fields, IncomingRequest, ResponseOutparam};
 use spin_sdk::http_component;
 use spin_sdk::key_value::Store;
 use spin_sdk::wit::wasi::http0_2_0::types::HeaderError;
-
-use crate::api;
-use crate::ports::{self, SendError, StoreError, Timeouts, VariableError};
-use crate::time::Timestamp;
 use wasi::cli::stdout::get_stdout;
 use wasi::clocks::{monotonic_clock, wall_clock};
 use wasi::io::streams::StreamError;
 use wasi::random::random;
+
+use crate::api;
+use crate::ports::{self, SendError, StoreError, Timeouts, VariableError};
+use crate::time::Timestamp;
 
 /// What the SDK doesn't wrap, from `wit/`.
 mod bindings {
@@ -58,8 +58,8 @@ async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
     }
 }
 
-/// Writes a line for the operator. Not by `println!`: the first call of the adapter, from WASI preview 1, that a request
-/// makes costs more than all calls of ours.
+/// Writes a line for the operator. Not by `println!`, which goes through the adapter from WASI preview 1: at its first call
+/// that sets up a state of its own, for each request anew.
 fn log(mut line: String) {
     /// Most bytes that `blocking-write-and-flush` takes.
     const MOST: usize = 4096;
