@@ -18,7 +18,8 @@ const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web
 /// How the memory of an instance begins: 256 KB of stack, the data, and the rest of 576 KB for a heap that a small request
 /// doesn't outgrow. Each request has an instance of its own, and a host sets all its memory back after it. The usual stack of
 /// 1 MB, and memory that grows, for which the process changes what all its threads may touch, are about a third of what a
-/// request costs otherwise (docs/benchmarks.md, `bare, linked as Sluice`). The deepest that Sluice takes ends a stack of 24 KB and not one of 32 (`host/tests/e2e/deep.rs`).
+/// request costs otherwise (docs/benchmarks.md, `bare, linked as Sluice`). The deepest that Sluice takes ends a stack of 24 KB
+/// and not one of 32 (`host/tests/e2e/deep.rs`).
 const MEMORY: &str = "-Clink-arg=-zstack-size=262144 -Clink-arg=--initial-memory=589824";
 
 /// The least of it that is left for the heap.
