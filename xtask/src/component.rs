@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use wasmparser::{DataKind, Operator, Parser, Payload};
 
-use crate::shell::{apt_install, cargo, command, has, output, quiet, run, target};
+use crate::shell::{apt_install, cargo, cargo_at, command, has, output, quiet, run, target};
 use crate::shrink::shrink;
 
 const TARGET: &str = "wasm32-wasip1";
@@ -49,14 +49,11 @@ pub(crate) fn build() -> Result<()> {
 /// Makes `target/limit/wasm32-wasip1/release/limit.wasm`, which benchmarks hold Sluice against; and the same in
 /// `target/limit-linked`, with memory as Sluice's.
 pub(crate) fn build_limit() -> Result<()> {
-    for name in ["limit", "limit-linked"] {
+    for (name, memory) in [("limit", ""), ("limit-linked", MEMORY)] {
         let directory = target().join(name);
         let Compiler { flags, command: mut limit, .. } = compiler()?;
         limit.args(["--manifest-path", "bench/limit/Cargo.toml", "--target-dir"]).arg(&directory);
-        if name == "limit" {
-            limit.env(FLAGS, flags);
-        }
-        run(&mut limit)?;
+        run(limit.env(FLAGS, format!("{flags} {memory}")))?;
         println!("{name}: {}", shrink(&directory.join(TARGET).join("release/limit.wasm"))?);
     }
     Ok(())
@@ -155,14 +152,10 @@ impl Compiler {
 }
 
 fn debian() -> Command {
-    let mut cargo = command("/usr/bin/cargo", []);
+    let mut cargo = cargo_at("/usr/bin/cargo", []);
     // We run inside another cargo, which speaks of its own toolchain.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        let toolchain = ["RUSTUP_TOOLCHAIN", "RUSTC", "RUSTDOC", "LD_LIBRARY_PATH", "CARGO"];
-        if toolchain.contains(&&*name) || name.starts_with("CARGO_PKG_") {
-            cargo.env_remove(&*name);
-        }
+    for name in ["RUSTUP_TOOLCHAIN", "RUSTDOC", "LD_LIBRARY_PATH", "CARGO"] {
+        cargo.env_remove(name);
     }
     cargo
         .env("RUSTC", "/usr/bin/rustc")

@@ -25,10 +25,15 @@ pub(crate) fn command<const N: usize>(program: impl Into<OsString>, arguments: [
     command
 }
 
-/// The cargo that runs us. What it told us of ourselves it isn't told: there are build scripts that run again for it, so
-/// that `cargo xtask test` and `cargo test` would build each other's crates again.
+/// The cargo that runs us.
 pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
-    let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments);
+    cargo_at(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
+}
+
+/// A cargo. What ours told us of ourselves it isn't told: there are build scripts that run again for it, so that
+/// `cargo xtask test` and `cargo test` would build each other's crates again.
+pub(crate) fn cargo_at<const N: usize>(program: impl Into<OsString>, arguments: [&str; N]) -> Command {
+    let mut cargo = command(program, arguments);
     for (name, _) in std::env::vars_os() {
         if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|about| name.to_string_lossy().starts_with(about)) {
             cargo.env_remove(name);

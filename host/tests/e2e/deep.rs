@@ -1,6 +1,6 @@
 //! The deepest that is taken ends no stack, whatever reads it: `MEMORY` in xtask says how large that is.
 
-use crate::setup::{JSON, Setup};
+use crate::setup::{Closed, JSON, Setup};
 
 /// Levels of a payload, of which Sluice takes 128.
 const LEVELS: usize = 128;
@@ -26,29 +26,24 @@ fn routes() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deepest_payload_is_taken_and_shown() {
-    let setup = Setup::with(&[("routes", &routes()), ("engine_url", "http://127.0.0.1:1")]).await;
-    let stored = |path: &str, body: String| {
-        let (path, setup) = (path.to_owned(), &setup);
-        async move {
-            let reply = setup.post(&path, body).await;
-            assert_eq!(reply.status, 202, "{path}: {}", reply.text());
-        }
-    };
-    stored("/api/v2/webhook", deep(LEVELS)).await;
-    stored("/api/v2/webhook?ref=w", deep(LEVELS)).await;
-    stored("/api/v2/callback?ref=r&topic=t", deep(LEVELS)).await;
+    let closed = Closed::new();
+    let setup = Setup::with(&[("routes", &routes()), ("engine_url", &closed.url())]).await;
     let event = |id: &str, levels| {
         format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t","data":{}}}"#, deep(levels))
     };
-    let cloudevents = ("content-type", "application/cloudevents+json");
-    let batch = ("content-type", "application/cloudevents-batch+json");
-    let events = format!("[{},{}]", event("2", LEVELS - 2), event("3", 2));
+    let structured = [("content-type", "application/cloudevents+json")];
+    let batched = [("content-type", "application/cloudevents-batch+json")];
     let binary = [JSON, ("ce-specversion", "1.0"), ("ce-id", "4"), ("ce-source", "/s"), ("ce-type", "t")];
-    for (headers, body) in
-        [(&[cloudevents][..], event("1", LEVELS - 1)), (&[batch][..], events), (&binary[..], deep(LEVELS - 1))]
-    {
-        let reply = setup.send("POST", "/api/v2/event", headers, body).await;
-        assert_eq!(reply.status, 202, "{headers:?}: {}", reply.text());
+    for (path, headers, body) in [
+        ("/api/v2/webhook", &[JSON][..], deep(LEVELS)),
+        ("/api/v2/webhook?ref=w", &[JSON], deep(LEVELS)),
+        ("/api/v2/callback?ref=r&topic=t", &[JSON], deep(LEVELS)),
+        ("/api/v2/event", &structured, event("1", LEVELS - 1)),
+        ("/api/v2/event", &batched, format!("[{},{}]", event("2", LEVELS - 2), event("3", 2))),
+        ("/api/v2/event", &binary, deep(LEVELS - 1)),
+    ] {
+        let reply = setup.send("POST", path, headers, body).await;
+        assert_eq!(reply.status, 202, "{path}, {headers:?}: {}", reply.text());
     }
 
     let all = setup.stored("pending").await;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::process::{Process, Request, free_port};
 use super::rows::Body;
@@ -66,11 +66,10 @@ impl Lab {
         for body in Body::ALL {
             fs::write(body.file(&directory), body.content())?;
         }
-        let linked = target.join("limit-linked/wasm32-wasip1/release/limit.wasm");
-        let manifest = fs::read_to_string(LIMIT)?;
-        let manifest =
-            manifest.replace("../../target/limit/wasm32-wasip1/release/limit.wasm", &linked.to_string_lossy());
-        fs::write(directory.join("limit-linked.toml"), manifest)?;
+        let limit = fs::read_to_string(LIMIT)?;
+        let linked = limit.replace("../../target/limit/", &target.join("limit-linked/").to_string_lossy());
+        ensure!(linked != limit, "{LIMIT} has its component elsewhere");
+        fs::write(directory.join("limit-linked.toml"), linked)?;
         let port = free_port()?;
         let conf = directory.join("engine.conf");
         let text = fs::read_to_string("bench/engine.conf")?;
