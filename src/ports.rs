@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 
-use crate::time::Timestamp;
+use crate::time::{Instant, Timestamp};
 
 /// The key-value store: the four operations that are safe on every host, and the list of keys.
 pub trait Store {
@@ -60,7 +60,11 @@ pub enum SendError {
 /// What can't be computed.
 pub trait Clock {
     /// The wall clock.
-    fn now(&self) -> Timestamp;
+    fn instant(&self) -> Instant;
+    /// The same, to the millisecond.
+    fn now(&self) -> Timestamp {
+        self.instant().at
+    }
     /// Waits so long.
     async fn sleep(&self, duration: Duration);
     /// Random bits that no one can guess.

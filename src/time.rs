@@ -9,6 +9,28 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
+/// A point in time as finely as the host's clock tells it: for the order of what arrives within a millisecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant {
+    /// To the millisecond.
+    pub at: Timestamp,
+    /// What is past of that millisecond: 0 to 999,999.
+    pub nanoseconds: u32,
+}
+
+impl Instant {
+    /// The time since the Unix epoch.
+    pub fn since_epoch(time: Duration) -> Self {
+        Self { at: Timestamp(0).plus(time), nanoseconds: time.subsec_nanos() % 1_000_000 }
+    }
+}
+
+impl From<Timestamp> for Instant {
+    fn from(at: Timestamp) -> Self {
+        Self { at, nanoseconds: 0 }
+    }
+}
+
 impl Timestamp {
     /// So much later.
     pub fn plus(self, duration: Duration) -> Self {

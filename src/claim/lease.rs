@@ -67,13 +67,14 @@ pub async fn last_scan(store: &impl Store) -> Result<Scan, StoreError> {
 
 /// Takes the lease for so long; `None` if another has it.
 pub async fn acquire(outside: &(impl Store + Clock), length: Duration) -> Result<Option<Lease>, StoreError> {
-    let now = outside.now();
+    let instant = outside.instant();
+    let now = instant.at;
     let is_held = |bytes: &[u8]| Value::read(bytes).is_some_and(|value| value.until > now);
     let there = outside.get(LEASE).await?;
     if there.as_deref().is_some_and(is_held) {
         return Ok(None);
     }
-    let token = DeliveryId::new(now, outside.entropy()).to_string();
+    let token = DeliveryId::new(instant, outside.entropy()).to_string();
     let lease = Lease { token, until: now.plus(length), scan: Value::scan(there.as_deref()) };
     let splitter = Splitter {
         door: DOOR,

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn kept(run: &str) -> String {
-        let id = DeliveryId::new(Timestamp(1), 7);
+        let id = DeliveryId::new(Timestamp(1).into(), 7);
         let done = Done::delivered(id, "d", run.as_bytes(), Timestamp(9));
         let read = Done::from_bytes(&done.to_bytes().unwrap()).unwrap();
         assert_eq!((read.id, read.status, read.at), (id.to_string(), 200, Timestamp(9)));

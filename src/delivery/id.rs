@@ -2,16 +2,22 @@
 
 use std::fmt;
 
-use crate::time::Timestamp;
+use crate::time::{Instant, Timestamp};
 
-/// The id of a delivery: a ULID, so that ids sort by time of arrival.
+/// As many of a ULID's random bits are random.
+const RANDOM_BITS: u32 = 60;
+
+/// The id of a delivery: a ULID, so that ids sort by time of arrival. The first 20 of its 80 random bits are the nanoseconds
+/// within the millisecond, as RFC 9562 (section 6.2, method 3) has it for UUIDs: of two that one sender sends one after the
+/// other, the first has the lesser id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeliveryId(ulid::Ulid);
 
 impl DeliveryId {
-    /// An id for what arrives `now`; `entropy` tells apart what arrives in the same millisecond.
-    pub fn new(now: Timestamp, entropy: u128) -> Self {
-        Self(ulid::Ulid::from_parts(now.0, entropy))
+    /// An id for what arrives `now`; the low 60 bits of `entropy` tell apart what arrives at the same time.
+    pub fn new(now: Instant, entropy: u128) -> Self {
+        let random = (u128::from(now.nanoseconds) << RANDOM_BITS) | (entropy & ((1 << RANDOM_BITS) - 1));
+        Self(ulid::Ulid::from_parts(now.at.0, random))
     }
 
     /// Reads an id in its canonical form; `None` for any other text.
@@ -53,14 +59,18 @@ mod tests {
 
     #[test]
     fn ids_sort_by_time_of_arrival() {
-        let (earlier, later) = (DeliveryId::new(Timestamp(1), u128::MAX), DeliveryId::new(Timestamp(2), 0));
-        assert!(earlier < later && earlier.to_string() < later.to_string());
-        assert_eq!(earlier.to_string().len(), 26);
+        let at = |ms, nanoseconds| Instant { at: Timestamp(ms), nanoseconds };
+        let instants = [at(0, 0), at(0, 1), at(0, 999_999), at(1, 0), at(1, 1), at((1 << 48) - 1, 999_999)];
+        for pair in instants.windows(2) {
+            let (earlier, later) = (DeliveryId::new(pair[0], u128::MAX), DeliveryId::new(pair[1], 0));
+            assert!(earlier < later && earlier.to_string() < later.to_string(), "{pair:?}");
+            assert_eq!((earlier.at(), earlier.to_string().len()), (pair[0].at, 26));
+        }
     }
 
     #[test]
     fn only_the_canonical_text_is_an_id() {
-        let id = DeliveryId::new(Timestamp(1_795_509_000_000), 7);
+        let id = DeliveryId::new(Timestamp(1_795_509_000_000).into(), 7);
         assert_eq!(DeliveryId::parse(&id.to_string()), Some(id));
         for text in ["", "drain", &id.to_string().to_lowercase(), &format!("{id}0"), "8ZZZZZZZZZZZZZZZZZZZZZZZZZ"] {
             assert_eq!(DeliveryId::parse(text), None, "{text}");
@@ -69,7 +79,7 @@ mod tests {
 
     #[test]
     fn one_of_sixteen_is_sampled() {
-        let sampled = (0..1_600).filter(|n| DeliveryId::new(Timestamp(0), *n).is_sampled());
+        let sampled = (0..1_600).filter(|n| DeliveryId::new(Timestamp(0).into(), *n).is_sampled());
         assert_eq!(sampled.count(), 100);
     }
 }

@@ -69,9 +69,9 @@ impl<'a, O: Outside> Gate<'a, O> {
         trace: HeaderMap,
         wait: Duration,
     ) -> Result<Delivery<'w>, Outcome<'a>> {
-        let now = self.outside.now();
+        let now = self.outside.instant();
         let id = DeliveryId::new(now, self.outside.entropy());
-        let mut delivery = Delivery::new(id, work, trace, now);
+        let mut delivery = Delivery::new(id, work, trace, now.at);
         let Some(key) = key else { return Ok(delivery) };
         match self.claim(&delivery, &key, wait).await {
             Err(error) => Err(Outcome::new(id, Err(Failure::Store(error)))),

@@ -23,7 +23,7 @@ use wasi::random::random;
 
 use crate::api;
 use crate::ports::{self, SendError, StoreError, Timeouts, VariableError};
-use crate::time::Timestamp;
+use crate::time::Instant;
 
 /// What the SDK doesn't wrap, from `wit/`.
 mod bindings {
@@ -130,9 +130,9 @@ impl ports::Engine for Spin {
 }
 
 impl ports::Clock for Spin {
-    fn now(&self) -> Timestamp {
+    fn instant(&self) -> Instant {
         let wall_clock::Datetime { seconds, nanoseconds } = wall_clock::now();
-        Timestamp(seconds.saturating_mul(1_000).saturating_add(u64::from(nanoseconds / 1_000_000)))
+        Instant::since_epoch(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds.into())))
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -14,7 +14,7 @@ use http::{Request, Response};
 use serde_json::Value;
 use sluice::api::{self, Answer};
 use sluice::ports::{Body, BodyError, Clock, SendError, Store, StoreError, Timeouts, VariableError, Variables};
-use sluice::time::Timestamp;
+use sluice::time::{Instant, Timestamp};
 
 /// 2026-11-24T08:30:00Z.
 pub const NOW: u64 = 1_795_509_000_000;
@@ -319,8 +319,8 @@ impl Store for World {
 }
 
 impl Clock for World {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.now.get())
+    fn instant(&self) -> Instant {
+        Timestamp(self.now.get()).into()
     }
 
     async fn sleep(&self, duration: Duration) {

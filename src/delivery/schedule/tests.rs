@@ -27,7 +27,7 @@ fn delivery(resolve: bool, entropy: u128, now: Timestamp) -> Delivery<'static> {
         let payload = Payload::Webhook(Cow::Borrowed(RawValue::NULL));
         Work::Start(Start::new(WorkflowRef::parse("w").unwrap(), payload))
     };
-    Delivery::new(DeliveryId::new(now, entropy), work, HeaderMap::new(), now)
+    Delivery::new(DeliveryId::new(now.into(), entropy), work, HeaderMap::new(), now)
 }
 
 fn setback() -> impl Strategy<Value = Setback> {

@@ -12,7 +12,7 @@ fn sample(work: Work<'_>, keyed: bool, n: u64) -> Delivery<'_> {
     let mut trace = HeaderMap::new();
     trace.append("traceparent", HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
     Delivery {
-        id: DeliveryId::new(Timestamp(n), 7),
+        id: DeliveryId::new(Timestamp(n).into(), 7),
         work,
         key: keyed.then(|| Claimed { key: Key::event("/s", "1", "w"), window: n, copy: n.is_multiple_of(2) }),
         trace,

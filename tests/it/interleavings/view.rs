@@ -14,7 +14,7 @@ use sluice::config;
 use sluice::delivery::DeliveryId;
 use sluice::gateway::Gate;
 use sluice::ports::{Clock, Engine, SendError, Store, StoreError, Timeouts, VariableError, Variables};
-use sluice::time::Timestamp;
+use sluice::time::{Instant, Timestamp};
 
 /// Every sleep takes at least this, so that who waits for another looks twice, and then no more.
 const SLEEP: u64 = 10_000;
@@ -67,7 +67,7 @@ impl<'s> View<'s> {
             slept: Cell::new(0),
             entropy: Cell::new(entropy),
             start,
-            name: DeliveryId::new(Timestamp(start), entropy).to_string(),
+            name: DeliveryId::new(Timestamp(start).into(), entropy).to_string(),
         }
     }
 
@@ -158,8 +158,8 @@ impl Shared {
 }
 
 impl Clock for View<'_> {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.start + self.slept.get() + self.shared.later.get())
+    fn instant(&self) -> Instant {
+        Timestamp(self.start + self.slept.get() + self.shared.later.get()).into()
     }
 
     async fn sleep(&self, duration: Duration) {

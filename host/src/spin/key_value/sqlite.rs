@@ -1,14 +1,14 @@
 //! Stores in a file of SQLite: Spin's own table, a label a store.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use rusqlite::{Connection, OptionalExtension};
 
 /// A file, or memory, with the stores in it.
 #[derive(Clone)]
-pub(crate) struct Sqlite(Arc<tokio::sync::Mutex<Connection>>);
+pub(crate) struct Sqlite(Arc<Mutex<Connection>>);
 
 impl Sqlite {
     /// Opens the file, and makes it and its directory if need be; without a file it is in memory.
@@ -36,7 +36,7 @@ impl Sqlite {
             .with_context(|| {
                 format!("can't open the key-value store {}", file.unwrap_or(Path::new("in memory")).display())
             })?;
-        Ok(Sqlite(Arc::new(tokio::sync::Mutex::new(connection))))
+        Ok(Sqlite(Arc::new(Mutex::new(connection))))
     }
 
     pub(crate) async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
@@ -46,7 +46,6 @@ impl Sqlite {
                 .query_row((store, key), |row| row.get(0))
                 .optional()
         })
-        .await
     }
 
     pub(crate) async fn set(&self, store: &str, key: &str, value: Vec<u8>) -> Result<()> {
@@ -58,7 +57,6 @@ impl Sqlite {
                 )?
                 .execute((store, key, value))
         })
-        .await
         .map(drop)
     }
 
@@ -66,7 +64,6 @@ impl Sqlite {
         self.run(|connection| {
             connection.prepare_cached("DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2")?.execute((store, key))
         })
-        .await
         .map(drop)
     }
 
@@ -77,13 +74,10 @@ impl Sqlite {
                 .query_map((store,), |row| row.get(0))?
                 .collect()
         })
-        .await
     }
 
-    /// SQLite blocks; as Spin, this hands what else the thread has to do to another one meanwhile. The lock is awaited, so
-    /// that each has it in turn, and no thread waits for it.
-    async fn run<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        let connection = self.0.lock().await;
-        tokio::task::block_in_place(|| Ok(act(&connection)?))
+    /// SQLite blocks; as Spin, this hands what else the thread has to do to another one meanwhile.
+    fn run<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        tokio::task::block_in_place(|| Ok(act(&self.0.lock().unwrap_or_else(PoisonError::into_inner))?))
     }
 }
