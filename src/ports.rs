@@ -68,7 +68,7 @@ pub trait Clock {
     /// Waits so long.
     async fn sleep(&self, duration: Duration);
     /// Random bits that no one can guess.
-    fn entropy(&self) -> u128;
+    fn entropy(&self) -> u64;
 }
 
 /// The application's variables.

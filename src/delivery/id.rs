@@ -15,8 +15,8 @@ pub struct DeliveryId(ulid::Ulid);
 
 impl DeliveryId {
     /// An id for what arrives `now`; the low 60 bits of `entropy` tell apart what arrives at the same time.
-    pub fn new(now: Instant, entropy: u128) -> Self {
-        let random = (u128::from(now.nanoseconds) << RANDOM_BITS) | (entropy & ((1 << RANDOM_BITS) - 1));
+    pub fn new(now: Instant, entropy: u64) -> Self {
+        let random = (u128::from(now.nanoseconds) << RANDOM_BITS) | u128::from(entropy & ((1 << RANDOM_BITS) - 1));
         Self(ulid::Ulid::from_parts(now.at.0, random))
     }
 
@@ -62,7 +62,7 @@ mod tests {
         let at = |ms, nanoseconds| Instant { at: Timestamp(ms), nanoseconds };
         let instants = [at(0, 0), at(0, 1), at(0, 999_999), at(1, 0), at(1, 1), at((1 << 48) - 1, 999_999)];
         for pair in instants.windows(2) {
-            let (earlier, later) = (DeliveryId::new(pair[0], u128::MAX), DeliveryId::new(pair[1], 0));
+            let (earlier, later) = (DeliveryId::new(pair[0], u64::MAX), DeliveryId::new(pair[1], 0));
             assert!(earlier < later && earlier.to_string() < later.to_string(), "{pair:?}");
             assert_eq!((earlier.at(), earlier.to_string().len()), (pair[0].at, 26));
         }

@@ -139,8 +139,8 @@ impl ports::Clock for Spin {
         wait::sleep(duration).await;
     }
 
-    fn entropy(&self) -> u128 {
-        (u128::from(random::get_random_u64()) << 64) | u128::from(random::get_random_u64())
+    fn entropy(&self) -> u64 {
+        random::get_random_u64()
     }
 }
 

@@ -31,7 +31,7 @@ pub struct World {
     /// When someone who sleeps wants to be woken.
     timers: RefCell<BTreeSet<u64>>,
     /// The next bits that no one can guess.
-    pub entropy: Cell<u128>,
+    pub entropy: Cell<u64>,
     pub variables: RefCell<BTreeMap<&'static str, String>>,
     pub store: RefCell<BTreeMap<String, Vec<u8>>>,
     /// What the store was asked, in order: `get key`.
@@ -335,7 +335,7 @@ impl Clock for World {
         .await;
     }
 
-    fn entropy(&self) -> u128 {
+    fn entropy(&self) -> u64 {
         // Odd, so that no answer is sampled by chance.
         self.entropy.replace(self.entropy.get() + 2)
     }

@@ -49,7 +49,7 @@ pub struct View<'s> {
     pub waiting: RefCell<Vec<Step>>,
     pub seen: RefCell<DefaultHasher>,
     pub slept: Cell<u64>,
-    entropy: Cell<u128>,
+    entropy: Cell<u64>,
     start: u64,
     /// The id of its delivery.
     name: String,
@@ -57,7 +57,7 @@ pub struct View<'s> {
 
 impl<'s> View<'s> {
     pub fn new(shared: &'s Shared, who: usize, scheduled: bool, start: u64) -> Self {
-        let entropy = 1 + 1_000 * who as u128;
+        let entropy = 1 + 1_000 * who as u64;
         Self {
             shared,
             granted: Cell::new(None),
@@ -167,7 +167,7 @@ impl Clock for View<'_> {
         self.slept.set(self.slept.get() + SLEEP.max(u64::try_from(duration.as_millis()).unwrap()));
     }
 
-    fn entropy(&self) -> u128 {
+    fn entropy(&self) -> u64 {
         self.entropy.replace(self.entropy.get() + 2)
     }
 }
