@@ -110,7 +110,7 @@ fn made<'a>(numbers: &[u8], [reference, topic, trace]: [&[u8]; 3], payload: &'a 
         headers.append("traceparent", value);
     }
     let now = Timestamp(number >> 16);
-    let mut delivery = Delivery::new(DeliveryId::new(now.into(), number.into()), work, headers, now);
+    let mut delivery = Delivery::new(DeliveryId::new(now.into(), number), work, headers, now);
     (delivery.attempts, delivery.heard, delivery.since) = (7, 5, Timestamp(number / 2));
     delivery.next_attempt = Timestamp(number / 3);
     if number % 3 == 0 {

@@ -25,6 +25,8 @@ struct Value {
     scanned: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     note: Option<Box<RawValue>>,
+    #[serde(default)]
+    again: bool,
 }
 
 /// The last scan of the keys. It is stored with the lease, so that to note it costs no write.
@@ -34,6 +36,8 @@ pub struct Scan {
     pub at: Timestamp,
     /// What came of it, in the words of who scanned.
     pub note: Option<Box<RawValue>>,
+    /// The keys are to be scanned once more. So it is as well where whoever had the lease didn't give it back.
+    pub again: bool,
 }
 
 impl Value {
@@ -42,10 +46,14 @@ impl Value {
         json::read(bytes).ok().filter(|value: &Self| value.v == 1)
     }
 
+    fn is_held(bytes: &[u8], now: Timestamp) -> bool {
+        Self::read(bytes).is_some_and(|value| value.until > now)
+    }
+
     fn scan(bytes: Option<&[u8]>) -> Scan {
         match bytes.and_then(Self::read) {
-            Some(value) => Scan { at: value.scanned, note: value.note },
-            None => Scan { at: Timestamp(0), note: None },
+            Some(value) => Scan { at: value.scanned, note: value.note, again: value.again },
+            None => Scan { at: Timestamp(0), note: None, again: false },
         }
     }
 }
@@ -65,11 +73,18 @@ pub async fn last_scan(store: &impl Store) -> Result<Scan, StoreError> {
     Ok(Value::scan(store.get(LEASE).await?.as_deref()))
 }
 
+/// The last scan of the keys, and whether a lease is held now.
+pub async fn look(outside: &(impl Store + Clock)) -> Result<(Scan, bool), StoreError> {
+    let value = outside.get(LEASE).await?;
+    let now = outside.now();
+    Ok((Value::scan(value.as_deref()), value.as_deref().is_some_and(|value| Value::is_held(value, now))))
+}
+
 /// Takes the lease for so long; `None` if another has it.
 pub async fn acquire(outside: &(impl Store + Clock), length: Duration) -> Result<Option<Lease>, StoreError> {
     let instant = outside.instant();
     let now = instant.at;
-    let is_held = |bytes: &[u8]| Value::read(bytes).is_some_and(|value| value.until > now);
+    let is_held = |bytes: &[u8]| Value::is_held(bytes, now);
     let there = outside.get(LEASE).await?;
     if there.as_deref().is_some_and(is_held) {
         return Ok(None);
@@ -81,7 +96,7 @@ pub async fn acquire(outside: &(impl Store + Clock), length: Duration) -> Result
         flag: LEASE,
         before: None,
         at_door: lease.token.as_bytes(),
-        at_flag: &lease.value(lease.until)?,
+        at_flag: &lease.value(lease.until, true)?,
     };
     Ok(matches!(splitter.enter(outside, is_held).await?, Entered::Won).then_some(lease))
 }
@@ -92,12 +107,12 @@ impl Lease {
         if outside.now() >= self.until {
             return Ok(());
         }
-        outside.set(LEASE, &self.value(Timestamp(0))?).await
+        outside.set(LEASE, &self.value(Timestamp(0), self.scan.again)?).await
     }
 
-    fn value(&self, until: Timestamp) -> Result<Vec<u8>, StoreError> {
-        let Scan { at: scanned, note } = self.scan.clone();
-        let value = Value { v: 1, token: self.token.clone(), until, scanned, note };
+    fn value(&self, until: Timestamp, again: bool) -> Result<Vec<u8>, StoreError> {
+        let Scan { at: scanned, note, again: _ } = self.scan.clone();
+        let value = Value { v: 1, token: self.token.clone(), until, scanned, note, again };
         serde_json::to_vec(&value).map_err(|error| StoreError(error.to_string()))
     }
 }

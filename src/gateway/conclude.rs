@@ -32,7 +32,7 @@ impl<O: Outside> Gate<'_, O> {
         if delivery.key.as_ref().is_some_and(|claimed| !claimed.copy) {
             outcome.warn(self.note_pending(delivery).await);
         }
-        let hint = Hint::new(delivery.id, self.fault(failure));
+        let hint = Hint { fault: self.fault(failure) };
         if let Some(fault) = &hint.fault {
             outcome.warnings.push(format!("{}: check engine_url and engine_token", fault.reason));
         }
@@ -40,13 +40,12 @@ impl<O: Outside> Gate<'_, O> {
         Ok(outcome)
     }
 
-    /// Tells the drain of what these have stored, in one write. One that scans regardless finds what has no hint, only
-    /// later.
+    /// Tells the drain of what these have stored, once. One that scans regardless finds what has no hint, only later.
     pub(super) async fn hint(&self, outcomes: &mut [Outcome<'_>]) {
         let hints = outcomes.iter_mut().filter_map(|outcome| outcome.hint.take());
         let Some(hint) = hints.reduce(|hint, next| if hint.fault.is_some() { hint } else { next }) else { return };
-        let written = hint.write(self.outside).await;
-        if let (Err(error), Some(first)) = (written, outcomes.first_mut()) {
+        let told = hint.tell(self.outside).await;
+        if let (Err(error), Some(first)) = (told, outcomes.first_mut()) {
             first.warn(Err(error));
         }
     }
@@ -148,8 +147,7 @@ impl<O: Outside> Gate<'_, O> {
         let mut warnings: Vec<_> = concluded.as_ref().err().map(ToString::to_string).into_iter().collect();
         if let Some(fault) = self.fault(failure) {
             // Known at `/readyz`.
-            let noted = Hint::new(delivery.id, Some(fault)).write(self.outside).await;
-            warnings.extend(noted.err().map(|error| error.to_string()));
+            warnings.extend(fault.note(self.outside).await.err().map(|error| error.to_string()));
         }
         let failure = failure.map(ToString::to_string);
         Report { at: self.now(), id: delivery.id, state, failure, warnings }

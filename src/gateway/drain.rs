@@ -11,7 +11,7 @@ use super::Gate;
 use super::bring::Brought;
 use super::conclude::Concluded;
 use super::failure::Failure;
-use super::keys::{self, Fault, Hint};
+use super::keys::{self, Fault};
 use crate::claim::lease::{self, Scan};
 use crate::delivery::DeliveryId;
 use crate::ports::{Outside, StoreError};
@@ -23,6 +23,9 @@ pub(super) const WIDTH: usize = 8;
 const PUT_OFF: usize = 8;
 /// Without a hint the keys are scanned after this time.
 const RESCAN: Duration = Duration::from_secs(15 * 60);
+/// After this time they are scanned once more, when the hint was taken: on a store whose reads may be behind, a delivery may
+/// have seen the hint that was gone already.
+const SETTLED: Duration = Duration::from_secs(30);
 /// How long a pass may go on after its budget and the last attempt's time.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -76,16 +79,31 @@ struct UnderWay<'d> {
 impl<O: Outside> Gate<'_, O> {
     /// One pass: it starts no attempt after `budget`.
     pub async fn drain(&self, budget: Duration) -> Result<Drained, StoreError> {
-        let hint = keys::hint(self.outside).await?;
-        if hint.is_none() && self.now().since(lease::last_scan(self.outside).await?.at) < RESCAN {
-            return Ok(Drained { pending: Some(0), ..Drained::default() });
+        let leased = Drained { stopped: Some(Stopped::Leased), ..Drained::default() };
+        let hinted = keys::is_hinted(self.outside).await?;
+        if !hinted {
+            let (scan, held) = lease::look(self.outside).await?;
+            if held {
+                return Ok(leased);
+            }
+            let rest = if scan.again { SETTLED } else { RESCAN };
+            if self.now().since(scan.at) < rest {
+                return Ok(Drained { pending: Some(0), ..Drained::default() });
+            }
         }
         let Some(mut lease) = lease::acquire(self.outside, self.lease(budget)).await? else {
-            return Ok(Drained { stopped: Some(Stopped::Leased), ..Drained::default() });
+            return Ok(leased);
         };
-        let drained = self.pass(budget, hint).await;
-        if let Ok(drained) = &drained {
-            lease.scan = Scan { at: self.now(), note: serde_json::value::to_raw_value(drained).ok() };
+        let drained = self.pass(budget, hinted).await;
+        match &drained {
+            Ok(drained) => {
+                let note = serde_json::value::to_raw_value(drained).ok();
+                lease.scan = Scan { at: self.now(), note, again: hinted };
+            }
+            // The hint was taken for nothing. If it can't be put back the lease is left to expire: then it is as if the
+            // drain had died, and the keys are scanned again.
+            Err(_) if hinted && keys::put_hint(self.outside).await.is_err() => return drained,
+            Err(_) => {}
         }
         let released = lease.release(self.outside).await;
         let mut drained = drained?;
@@ -99,8 +117,11 @@ impl<O: Outside> Gate<'_, O> {
         budget.saturating_add(self.settings.engine.timeouts.total.saturating_mul(2)).saturating_add(MARGIN)
     }
 
-    async fn pass(&self, budget: Duration, hint: Option<Vec<u8>>) -> Result<Drained, StoreError> {
+    async fn pass(&self, budget: Duration, hinted: bool) -> Result<Drained, StoreError> {
         let end = self.now().plus(budget);
+        if hinted {
+            keys::take_hint(self.outside).await?;
+        }
         // All keys before any other operation: on some stores nothing else may happen while they are listed.
         let keys = self.outside.keys().await?;
         let ids = keys::ids(&keys, keys::PENDING);
@@ -117,8 +138,15 @@ impl<O: Outside> Gate<'_, O> {
         let settled = [drained.delivered, drained.rejected, drained.dead, drained.dropped, gone].iter().sum::<u64>();
         let pending = u64::try_from(ids.len()).unwrap_or(u64::MAX).saturating_sub(settled);
         drained.pending = Some(pending);
-        let last = ids.last().copied().filter(|_| pending > 0);
-        self.renew_hint(hint, last, drained.delivered > 0, fault).await?;
+        if pending > 0 {
+            keys::put_hint(self.outside).await?;
+        }
+        match fault {
+            Some(reason) => Fault { at: self.now(), reason }.note(self.outside).await?,
+            // What the engine takes again is no longer at fault.
+            None if pending == 0 || drained.delivered > 0 => Fault::forget(self.outside).await?,
+            None => {}
+        }
         drained.warnings.extend(self.sweep(&keys, end).await?);
         Ok(drained)
     }
@@ -174,34 +202,6 @@ impl<O: Outside> Gate<'_, O> {
         }
         failed.map_or(Ok(()), Err)
     }
-
-    /// Clears the hint if nothing is pending and no other came meanwhile; else notes what is at fault. `last` is one that
-    /// is still pending.
-    async fn renew_hint(
-        &self,
-        before: Option<Vec<u8>>,
-        last: Option<DeliveryId>,
-        delivered: bool,
-        fault: Option<(DeliveryId, String)>,
-    ) -> Result<(), StoreError> {
-        let known = before.as_deref().and_then(keys::read_hint);
-        if let Some((id, reason)) = fault {
-            let at = known.and_then(|hint| hint.fault).map_or(self.now(), |known| known.at);
-            return Hint::new(id, Some(Fault { at, reason })).write(self.outside).await;
-        }
-        match (last, before) {
-            (None, Some(before)) if keys::hint(self.outside).await?.is_some_and(|hint| hint == before) => {
-                keys::clear_hint(self.outside).await
-            }
-            // It was stored, and its hint was not: the next pass is to find it without being lucky.
-            (Some(last), None) => Hint::new(last, None).write(self.outside).await,
-            // What the engine takes again is no longer at fault.
-            (Some(last), Some(_)) if delivered && known.is_some_and(|hint| hint.fault.is_some()) => {
-                Hint::new(last, None).write(self.outside).await
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 /// A pass on its way.
@@ -213,7 +213,7 @@ struct Pass {
     put_off: usize,
     /// The engine has answered.
     reached: bool,
-    fault: Option<(DeliveryId, String)>,
+    fault: Option<String>,
 }
 
 impl Pass {
@@ -225,7 +225,7 @@ impl Pass {
             Brought::Concluded(Concluded::Delivered) => &mut self.drained.delivered,
             Brought::Concluded(Concluded::Rejected(_)) | Brought::Conflicting => &mut self.drained.rejected,
             Brought::Concluded(Concluded::Dead(failure)) => {
-                self.heard(id, &failure);
+                self.heard(&failure);
                 self.drained.dead = self.drained.dead.saturating_add(1);
                 return Ok(());
             }
@@ -242,7 +242,7 @@ impl Pass {
                 return Ok(());
             }
             Brought::Concluded(Concluded::Pending(failure)) | Brought::Unanswered(failure) => {
-                self.heard(id, &failure);
+                self.heard(&failure);
                 return Ok(());
             }
         };
@@ -252,7 +252,7 @@ impl Pass {
     }
 
     /// The engine took nothing: is it worth to go on?
-    fn heard(&mut self, id: DeliveryId, failure: &Failure) {
+    fn heard(&mut self, failure: &Failure) {
         match failure {
             Failure::Unreachable { .. } => self.drained.stopped = Some(Stopped::Unreachable),
             Failure::UnknownRun { .. } => (self.reached, self.put_off) = (true, 0),
@@ -264,7 +264,7 @@ impl Pass {
             }
         }
         if let Some(reason) = failure.fault() {
-            self.fault = Some((id, reason.to_owned()));
+            self.fault = Some(reason.to_owned());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The keys of deliveries, and the hint.
+//! The keys of deliveries, the hint, and what is at fault.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,12 @@ use crate::time::Timestamp;
 pub(super) const PENDING: &str = "sluice/pending/";
 /// Deliveries that are kept for an operator.
 pub(super) const DEAD: &str = "sluice/dead/";
-/// There while something may be pending.
+/// There while something may be pending. Whoever stores a delivery looks for it afterwards, and puts it there if it is not; the
+/// drain takes it away before it lists the keys. So a delivery whose hint was there, or was put there, is in a list that
+/// follows (`tests/it/interleavings.rs`).
 const HINT: &str = "sluice/hint";
+/// What an operator has to mend.
+const FAULT: &str = "sluice/fault";
 
 pub(super) fn pending(id: DeliveryId) -> String {
     format!("{PENDING}{id}")
@@ -36,13 +40,10 @@ pub(super) fn stored(keys: &[String]) -> [Vec<DeliveryId>; 2] {
     [pending, dead]
 }
 
-/// Something may be pending; and what an operator has to mend, where that is why.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What the drain is told of what is stored.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Hint {
-    v: u32,
-    /// The delivery that was stored last: whoever clears the hint sees that another came.
-    id: String,
-    /// Our configuration is at fault, as far as anyone could see last.
+    /// Our configuration is at fault, as far as this delivery shows.
     pub fault: Option<Fault>,
 }
 
@@ -56,27 +57,57 @@ pub struct Fault {
 }
 
 impl Hint {
-    pub(super) fn new(id: DeliveryId, fault: Option<Fault>) -> Self {
-        Self { v: 1, id: id.to_string(), fault }
+    /// To be told after the delivery is stored. Where the hint is there already it costs no write.
+    pub(super) async fn tell(self, store: &impl Store) -> Result<(), StoreError> {
+        let hinted = is_hinted(store).await;
+        if !matches!(hinted, Ok(true)) {
+            put_hint(store).await?;
+        }
+        if let Some(fault) = self.fault {
+            fault.note(store).await?;
+        }
+        hinted.map(drop)
     }
-
-    pub(super) async fn write(&self, store: &impl Store) -> Result<(), StoreError> {
-        let bytes = serde_json::to_vec(self).map_err(|error| StoreError(error.to_string()))?;
-        store.set(HINT, &bytes).await
-    }
 }
 
-/// The hint as it is stored; what can't be read is a hint as well.
-pub(super) async fn hint(store: &impl Store) -> Result<Option<Vec<u8>>, StoreError> {
-    store.get(HINT).await
+/// May something be pending?
+pub(super) async fn is_hinted(store: &impl Store) -> Result<bool, StoreError> {
+    store.exists(HINT).await
 }
 
-/// Reads a stored hint.
-pub(super) fn read_hint(bytes: &[u8]) -> Option<Hint> {
-    json::read(bytes).ok()
+/// Something may be pending.
+pub(super) async fn put_hint(store: &impl Store) -> Result<(), StoreError> {
+    store.set(HINT, br#"{"v":1}"#).await
 }
 
-/// Nothing is pending.
-pub(super) async fn clear_hint(store: &impl Store) -> Result<(), StoreError> {
+/// To be taken before the keys are listed, never after: what was stored while it was there is in the list.
+pub(super) async fn take_hint(store: &impl Store) -> Result<(), StoreError> {
     store.delete(HINT).await
+}
+
+impl Fault {
+    /// The one that is known; one that can't be read is none.
+    pub(super) async fn known(store: &impl Store) -> Result<Option<Self>, StoreError> {
+        Ok(store.get(FAULT).await?.and_then(|bytes| json::read(&bytes).ok()))
+    }
+
+    /// Notes it; where one is known already it goes on, for another reason maybe.
+    pub(super) async fn note(mut self, store: &impl Store) -> Result<(), StoreError> {
+        if let Some(known) = Self::known(store).await? {
+            if known.reason == self.reason {
+                return Ok(());
+            }
+            self.at = known.at;
+        }
+        let bytes = serde_json::to_vec(&self).map_err(|error| StoreError(error.to_string()))?;
+        store.set(FAULT, &bytes).await
+    }
+
+    /// It is mended, or gone.
+    pub(super) async fn forget(store: &impl Store) -> Result<(), StoreError> {
+        if store.exists(FAULT).await? {
+            store.delete(FAULT).await?;
+        }
+        Ok(())
+    }
 }

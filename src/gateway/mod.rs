@@ -57,7 +57,7 @@ pub struct Outcome<'a> {
     pub warnings: Vec<String>,
     /// What is left to do once the sender has its answer.
     pub rest: Option<Rest<'a>>,
-    /// To be written before the sender is answered: something is pending.
+    /// To be told before the sender is answered: something is pending.
     hint: Option<keys::Hint>,
 }
 

@@ -84,7 +84,7 @@ impl Stored {
 
 /// What an operator has to mend, so that the engine takes anything. For `/readyz`; also says whether the store answers.
 pub async fn fault(store: &impl Store) -> Result<Option<Fault>, StoreError> {
-    Ok(keys::hint(store).await?.as_deref().and_then(keys::read_hint).and_then(|hint| hint.fault))
+    Fault::known(store).await
 }
 
 impl<O: Outside> Gate<'_, O> {

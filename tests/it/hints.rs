@@ -79,7 +79,7 @@ fn the_hint_stays_when_another_came_meanwhile() {
 fn what_is_stored_without_a_hint_is_found_and_gets_one() {
     let world = world();
     world.down.set(true);
-    world.failing_operation.set(Some(1));
+    world.failing_operation.set(Some(2));
     let reply = world.json(HOOK, "{}");
     assert_eq!(reply.outcome(), (202, Some("pending")), "it is stored");
     assert!(reply.log["warning"].as_str().unwrap().contains("disk full"));
@@ -179,8 +179,8 @@ fn a_key_that_is_not_deleted_is_told_and_tried_again() {
     world.json("/api/v2/event?ref=w", EVENT);
     world.pass(3 * HOUR);
     world.cost();
-    // Hint, lease, scan, then what is old.
-    let listed = 1 + 1 + 5 + 1;
+    // Hint, lease, scan, fault, then what is old.
+    let listed = 1 + 1 + 5 + 1 + 1;
     world.failing_operation.set(Some(listed));
     let reply = world.operate("POST", DRAIN);
     assert_eq!(reply.status(), 200, "{}", reply.text());

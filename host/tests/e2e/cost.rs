@@ -47,7 +47,8 @@ const WELL: Case =
     Case { what: "", before: None, sent: WEBHOOK, engine: None, status: 200, writes: 0, reads: 0, deletes: 0 };
 const FIRST: Case = Case { writes: 3, reads: 4, ..WELL };
 const AGAIN: Case = Case { reads: 2, ..WELL };
-const STORED: Case = Case { engine: Some(503), status: 202, writes: 2, ..WELL };
+/// The first of them writes the hint as well.
+const STORED: Case = Case { engine: Some(503), status: 202, writes: 1, reads: 1, ..WELL };
 
 const CASES: [Case; 14] = [
     Case { what: "a plain webhook", sent: WEBHOOK, ..WELL },
@@ -60,8 +61,8 @@ const CASES: [Case; 14] = [
     Case { what: "a callback again", before: Some(CALLBACK), sent: CALLBACK, ..AGAIN },
     Case { what: "another callback", before: Some(CALLBACK), sent: OTHER, status: 409, ..AGAIN },
     Case { what: "a webhook that is stored", sent: WEBHOOK, ..STORED },
-    Case { what: "an event that is stored", sent: EVENT, writes: 5, reads: 4, ..STORED },
-    Case { what: "a callback that is stored", sent: CALLBACK, writes: 5, reads: 4, ..STORED },
+    Case { what: "an event that is stored", sent: EVENT, writes: 4, reads: 5, ..STORED },
+    Case { what: "a callback that is stored", sent: CALLBACK, writes: 4, reads: 5, ..STORED },
     // Its record goes when the engine has it.
     Case { what: "a webhook that asks not to wait", sent: ASYNC, engine: None, deletes: 1, ..STORED },
     // The flag goes, so that it may come again.
@@ -113,7 +114,7 @@ async fn each_path_costs_what_the_table_says() {
         let Counts { opens, gets, sets, deletes, exists, get_keys } = counted.snapshot();
         let times = TIMES as u64;
         // A look reads the hint, and when the keys were last scanned.
-        let counts = (sets, gets + exists - 2 * looks, deletes, get_keys);
+        let counts = (sets - u64::from(case.status == 202), gets + exists - 2 * looks, deletes, get_keys);
         assert_eq!(counts, (case.writes * times, case.reads * times, case.deletes * times, 0), "{}", case.what);
         let uses = case.writes + case.reads + case.deletes > 0;
         assert_eq!(opens, if uses { times } else { looks }, "{}: a request opens the store at most once", case.what);

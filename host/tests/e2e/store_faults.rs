@@ -19,16 +19,18 @@ struct Fails {
     nth: Option<usize>,
 }
 
-const ON: [(Kind, &str); 19] = [
+const ON: [(Kind, &str); 21] = [
     (Kind::Open, ""),
     (Kind::Get, "sluice/door"),
     (Kind::Get, "sluice/flag"),
     (Kind::Get, "sluice/done"),
     (Kind::Get, "sluice/callback"),
     (Kind::Get, "sluice/pending"),
-    (Kind::Get, "sluice/hint"),
+    (Kind::Get, "sluice/fault"),
     (Kind::Get, "sluice/lease"),
     (Kind::Exists, "sluice/flag"),
+    (Kind::Exists, "sluice/hint"),
+    (Kind::Exists, "sluice/fault"),
     (Kind::Set, "sluice/door"),
     (Kind::Set, "sluice/flag"),
     (Kind::Set, "sluice/done"),
@@ -154,7 +156,12 @@ async fn senders(engine: Option<Behaviour>) {
     let claims: Vec<_> = claims.chain([("exists", "sluice/flag"), ("set", "sluice/done"), ("open", "")]).collect();
     seen.assert_all(&claims);
     if engine.is_some() {
-        seen.assert_all(&[("set", "sluice/pending"), ("set", "sluice/hint"), ("set", "sluice/callback")]);
+        seen.assert_all(&[
+            ("set", "sluice/pending"),
+            ("exists", "sluice/hint"),
+            ("set", "sluice/hint"),
+            ("set", "sluice/callback"),
+        ]);
     }
 }
 
@@ -169,9 +176,11 @@ async fn sender(sent: &Sent, engine: Option<Behaviour>, seen: Seen) {
         let path = sent.path.replace("RUN", &run).replace('N', &n.to_string());
         let headers = [JSON, sent.header];
         let send = || setup.send("POST", &path, &headers, sent.body);
+        hint(&setup, false).await;
         seen.order(&setup, &fault);
         let reply = send().await;
         setup.host.key_value().heal();
+        hint(&setup, true).await;
         let context = format!("{path} {:?} {fault:?} {engine:?}", sent.header);
         let unclear = told(&reply, &context);
         if !reply.status.is_success() {
@@ -204,6 +213,19 @@ async fn sender(sent: &Sent, engine: Option<Behaviour>, seen: Seen) {
         }
     }
     setup.assert_works().await;
+}
+
+/// Takes the hint away, so that it is to be written, or puts it back: as a drain does that leaves something pending.
+async fn hint(setup: &Setup, there: bool) {
+    let store = setup.host.key_value().clone();
+    // SQLite can't be waited for in a `LocalSet`.
+    let done = tokio::spawn(async move {
+        match there {
+            true => store.set("default", "sluice/hint", b"{}".to_vec()).await,
+            false => store.delete("default", "sluice/hint").await,
+        }
+    });
+    done.await.unwrap().unwrap();
 }
 
 /// A promise, or a problem that says what to do; gives whether the engine may have acted.
@@ -263,7 +285,8 @@ async fn a_drain_over_a_failing_store_loses_nothing_and_sends_nothing_twice() {
     }
     assert!(failed > 10, "only {failed} of the passes failed");
     let mut used = vec![("get-keys", ""), ("open", ""), ("delete", "sluice/pending")];
-    for on in ["sluice/pending", "sluice/hint", "sluice/lease", "sluice/done", "sluice/callback"] {
+    used.extend([("exists", "sluice/hint"), ("exists", "sluice/fault")]);
+    for on in ["sluice/pending", "sluice/lease", "sluice/done", "sluice/callback"] {
         used.push(("get", on));
     }
     for on in ["sluice/pending", "sluice/lease", "sluice/done", "sluice/callback"] {

@@ -21,7 +21,7 @@ const SLEEP: u64 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     Store,
-    /// A write that no contender reads.
+    /// What makes no difference to any other contender.
     Private,
     /// The engine gets the request, and acts.
     Act,
@@ -53,6 +53,10 @@ pub struct View<'s> {
     start: u64,
     /// The id of its delivery.
     name: String,
+    /// Some contender drains: then the hint makes a difference, and what is pending.
+    pub drained: bool,
+    /// It can't reach the engine.
+    pub cut_off: bool,
 }
 
 impl<'s> View<'s> {
@@ -68,6 +72,8 @@ impl<'s> View<'s> {
             entropy: Cell::new(entropy),
             start,
             name: DeliveryId::new(Timestamp(start).into(), entropy).to_string(),
+            drained: false,
+            cut_off: false,
         }
     }
 
@@ -82,6 +88,12 @@ impl<'s> View<'s> {
         })
         .await;
         step.hash(&mut *self.seen.borrow_mut());
+    }
+
+    /// What kind of step it is to ask the store for a key, or to write it.
+    fn at(&self, key: &str) -> Step {
+        let of_drain = ["sluice/pending/", "sluice/hint"].iter().any(|prefix| key.starts_with(prefix));
+        if of_drain && !self.drained { Step::Private } else { Step::Store }
     }
 
     fn saw<T: Hash>(&self, what: T) -> T {
@@ -110,8 +122,7 @@ impl Store for View<'_> {
     }
 
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        let private = ["sluice/pending/", "sluice/hint"].iter().any(|prefix| key.starts_with(prefix));
-        self.step(if private { Step::Private } else { Step::Store }).await;
+        self.step(self.at(key)).await;
         self.shared.store.borrow_mut().insert(key.to_owned(), value.to_vec());
         Ok(())
     }
@@ -123,8 +134,9 @@ impl Store for View<'_> {
     }
 
     async fn exists(&self, key: &str) -> Result<bool, StoreError> {
-        self.step(Step::Store).await;
-        Ok(self.saw(self.shared.store.borrow().contains_key(key)))
+        self.step(self.at(key)).await;
+        let there = self.shared.store.borrow().contains_key(key);
+        Ok(if self.at(key) == Step::Private { there } else { self.saw(there) })
     }
 
     async fn keys(&self) -> Result<Vec<String>, StoreError> {
@@ -135,6 +147,9 @@ impl Store for View<'_> {
 
 impl Engine for View<'_> {
     async fn send(&self, request: Request<Vec<u8>>, _: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
+        if self.cut_off {
+            return Err(SendError::NotSent("refused"));
+        }
         self.step(Step::Act).await;
         let answer = self.shared.act(request);
         self.step(Step::Answer).await;

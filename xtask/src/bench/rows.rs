@@ -94,7 +94,7 @@ pub(super) const BARE: [Row; 3] = [
 /// The bare component with memory as Sluice's.
 pub(super) const LINKED: Row = Row { name: "bare, linked as Sluice", to: To::LimitLinked, ..BARE[0] };
 pub(super) const CALLS: Row = limit("3 writes and the call", "/calls/3", Body::Event);
-pub(super) const STORES: Row = limit("2 writes, no call", "/stores/2", Body::Webhook1);
+pub(super) const STORES: Row = limit("1 write, no call", "/stores/1", Body::Webhook1);
 
 pub(super) const PLAIN: Row = Row {
     name: "plain webhook, 1 KB",
