@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::Plan;
 use super::bar::{Bar, Wanted};
-use super::lab::{Application, Lab, Target};
+use super::lab::{Application, DOWN, Lab, Target};
 use super::load::{Sample, interleaved};
 use super::report::{Section, Table};
 use super::requests::{CONNECTIONS, words};
@@ -38,7 +38,8 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
         let (with, alone) = (format!("grown-{count}"), format!("grown-{count}-alone"));
         make(&with)?;
         make(&alone)?;
-        let (with, alone) = (lab.start(Application::Sluice, &with, &[])?, lab.start_alone(&alone)?);
+        let (with, alone) =
+            (lab.start(Application::Sluice, &with, &[])?, lab.start(Application::Sluice, &alone, &[DOWN])?);
         // It notes that all keys were looked at, so that no request is followed by that.
         let start = Instant::now();
         let drained = drain(&with)?;

@@ -13,13 +13,13 @@ use super::rows::Body;
 use crate::component;
 use crate::shell::{apt_install, cargo, command, install, run, target};
 
-const TOOLS: [(&str, &str); 2] = [("wrk", "wrk"), ("sqlite3", "sqlite3")];
+const TOOLS: [(&str, &str); 3] = [("wrk", "wrk"), ("sqlite3", "sqlite3"), ("redis-server", "redis-server")];
 
 /// The limit's manifest.
 const LIMIT: &str = "bench/limit/spin.toml";
 
-/// A port that nobody listens on: it is below those that are free to take.
-const NOBODY: &str = "http://127.0.0.1:1";
+/// For an engine that is down. Nobody listens on this port: it is below those that are free to take.
+pub(super) const DOWN: (&str, &str) = ("engine_url", "http://127.0.0.1:1");
 
 pub(super) const OPERATOR: &str = "benchmark";
 /// The secret of the signed row.
@@ -38,6 +38,8 @@ pub(super) struct Target {
     pub(super) url: String,
     pub(super) state: PathBuf,
     pub(super) process: Process,
+    /// Its Redis, if it has one.
+    _redis: Option<Process>,
 }
 
 /// An application of ours.
@@ -90,12 +92,29 @@ impl Lab {
         let (command, url) = self.command(application, &state, &self.engine, variables)?;
         let mut process = Process::start(&command, &self.directory.join(format!("{name}.log")))?;
         application.answers(&mut process, &url, Instant::now())?;
-        Ok(Target { url, state, process })
+        Ok(Target { url, state, process, _redis: None })
     }
 
-    /// The same, with an engine that is down.
-    pub(super) fn start_alone(&self, name: &str) -> Result<Target> {
-        self.start(Application::Sluice, name, &[("engine_url", NOBODY)])
+    /// Sluice over a Redis of its own, which is set up as deploy/ says: what is written is on disk before the answer.
+    pub(super) fn start_on_redis(&self, name: &str, variables: &[(&str, &str)]) -> Result<Target> {
+        let state = self.directory.join(name);
+        fs::create_dir_all(&state)?;
+        let port = free_port()?.to_string();
+        let mut start = command("redis-server", ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir"]);
+        start.arg(&state).args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
+        let mut redis = Process::start(&start, &self.directory.join(format!("{name}-redis.log")))?;
+        redis.listens(&port)?;
+        let config = state.join("runtime-config.toml");
+        fs::write(
+            &config,
+            format!("[key_value_store.default]\ntype = \"redis\"\nurl = \"redis://127.0.0.1:{port}\"\n"),
+        )?;
+
+        let (mut command, url) = self.command(Application::Sluice, &state, &self.engine, variables)?;
+        command.arg("--runtime-config-file").arg(config);
+        let mut process = Process::start(&command, &self.directory.join(format!("{name}.log")))?;
+        Application::Sluice.answers(&mut process, &url, Instant::now())?;
+        Ok(Target { url, state, process, _redis: Some(redis) })
     }
 
     /// The host's command, and where it will listen.

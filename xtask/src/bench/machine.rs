@@ -27,6 +27,7 @@ pub(super) fn describe() -> Result<Vec<(&'static str, String)>> {
         ("Disk", output(&mut command("findmnt", ["-n", "-o", "FSTYPE,OPTIONS", "-T", "target"])).unwrap_or_default()),
         ("Load", wrk.split(" Copyright").next().unwrap_or_default().to_owned()),
         ("Engine", version("/usr/sbin/nginx", ["-v"])),
+        ("Redis", version("redis-server", ["--version"]).split(" sha").next().unwrap_or_default().to_owned()),
         ("Commit", commit),
         ("Date", output(&mut command("date", ["-u", "+%F"]))?),
     ])

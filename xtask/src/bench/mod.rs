@@ -8,6 +8,7 @@ mod load;
 mod machine;
 mod peers;
 mod process;
+mod redis;
 mod report;
 mod requests;
 mod rows;
@@ -29,6 +30,8 @@ pub(crate) enum Part {
     Growth,
     /// Time for each delivery of a drain
     Drain,
+    /// What is stored, on SQLite and on Redis
+    Redis,
     /// Size, memory, time to the first answer
     Start,
     /// Other programs for the same work; only with --peers or by name
@@ -81,6 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             Part::Requests => requests::measure(&lab, &plan),
             Part::Growth => growth::measure(&lab, &plan),
             Part::Drain => drain::measure(&lab, &plan),
+            Part::Redis => redis::measure(&lab, &plan),
             Part::Start => start::measure(&lab, &plan),
             Part::Peers => peers::measure(&lab, &plan),
         }?;

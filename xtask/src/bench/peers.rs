@@ -13,19 +13,20 @@ use super::load::{Load, Sample, interleaved};
 use super::process::{Process, Request, free_port};
 use super::report::{Section, Table};
 use super::requests::{CONNECTIONS, Targets, words};
-use super::rows::{Body, DUPLICATE, Row, SIGNED, STORED, To, signature};
+use super::rows::{Body, DUPLICATE, Row, SIGNED, STORED, STORED_REDIS, To, signature};
 use super::stats::Spread;
 use crate::shell::{command, install, once, target};
 
 pub(super) const TITLE: &str = "Peers";
 /// At 32 connections.
-pub(super) const BARS: [(&str, f64); 3] = [
+pub(super) const BARS: [(&str, f64); 4] = [
     ("signed webhook: requests/s, of webhook's", 1.0),
     ("keyed event, duplicate: requests/s, of Restate's durable accepts", 2.0),
     ("webhook stored, engine down: requests/s, of Restate's durable accepts", 2.0),
+    ("webhook stored, engine down, on Redis: requests/s, of Restate's durable accepts", 2.0),
 ];
 /// Rows of Sluice, each held against a peer by its place.
-const OURS: [(Row, usize); 3] = [(SIGNED, 0), (DUPLICATE, 1), (STORED, 1)];
+const OURS: [(Row, usize); 4] = [(SIGNED, 0), (DUPLICATE, 1), (STORED, 1), (STORED_REDIS, 1)];
 
 /// A running peer, and its load.
 struct Peer {
@@ -34,7 +35,7 @@ struct Peer {
 }
 
 pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
-    let targets = Targets::start(lab, &[To::Sluice, To::Signed, To::Alone])?;
+    let targets = Targets::start(lab, &[To::Sluice, To::Signed, To::Alone, To::RedisAlone])?;
     let peers = [webhook(lab)?, restate(lab)?];
     let mut loads: Vec<Load> = peers.iter().map(|peer| peer.load.clone()).collect();
     for (row, _) in &OURS {

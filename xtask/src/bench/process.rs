@@ -1,7 +1,7 @@
 //! A program that runs as long as its owner, and one request to it.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -36,15 +36,26 @@ impl Process {
 
     /// Waits for the first 2xx; says how long after `since` that was.
     pub(super) fn answers(&mut self, request: &Request<'_>, since: Instant) -> Result<Duration> {
+        let answers = || request.send().is_ok_and(|answer| (200..300).contains(&answer.status));
+        self.wait(answers, request.url, since)
+    }
+
+    /// Waits until it takes connections at the port.
+    pub(super) fn listens(&mut self, port: &str) -> Result<Duration> {
+        let address = format!("127.0.0.1:{port}");
+        self.wait(|| TcpStream::connect(&address).is_ok(), &address, Instant::now())
+    }
+
+    fn wait(&mut self, is_there: impl Fn() -> bool, what: &str, since: Instant) -> Result<Duration> {
         loop {
-            if request.send().is_ok_and(|answer| (200..300).contains(&answer.status)) {
+            if is_there() {
                 return Ok(since.elapsed());
             }
             if let Some(status) = self.0.try_wait()? {
                 bail!("it ended before it answered: {status}; see the logs in target/bench");
             }
             if since.elapsed() > PATIENCE {
-                bail!("{} doesn't answer; see the logs in target/bench", request.url);
+                bail!("{what} doesn't answer; see the logs in target/bench");
             }
             sleep(Duration::from_millis(1));
         }

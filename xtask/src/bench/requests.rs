@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::Plan;
 use super::bar::{Bar, Wanted};
-use super::lab::{Application, Lab, SECRET, Target};
+use super::lab::{Application, DOWN, Lab, SECRET, Target};
 use super::load::{Sample, interleaved};
 use super::report::{Section, Table};
 use super::rows::{
@@ -57,6 +57,8 @@ impl Targets {
                 To::Sluice => "sluice",
                 To::Signed => "signed",
                 To::Alone => "alone",
+                To::Redis => "redis",
+                To::RedisAlone => "redis-alone",
             };
             // Another part may have left its store.
             let state = lab.directory.join(name);
@@ -68,9 +70,11 @@ impl Targets {
                 To::LimitLinked => lab.start(Application::LimitLinked, name, &[]),
                 To::Sluice => lab.start(Application::Sluice, name, &[]),
                 To::Signed => lab.start(Application::Sluice, name, &[("secret_github", SECRET)]),
-                To::Alone => lab.start_alone(name),
+                To::Alone => lab.start(Application::Sluice, name, &[DOWN]),
+                To::Redis => lab.start_on_redis(name, &[]),
+                To::RedisAlone => lab.start_on_redis(name, &[DOWN]),
             }?;
-            if *to == To::Sluice {
+            if matches!(to, To::Sluice | To::Redis) {
                 first_event(&target)?;
             }
             Ok((*to, target))

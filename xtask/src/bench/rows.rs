@@ -68,6 +68,10 @@ pub(super) enum To {
     Signed,
     /// Sluice, whose engine is down.
     Alone,
+    /// Sluice over Redis.
+    Redis,
+    /// The same, whose engine is down.
+    RedisAlone,
 }
 
 /// A kind of request.
@@ -121,7 +125,14 @@ pub(super) const CALLBACK: Row = Row {
 pub(super) const STORED: Row =
     Row { name: "webhook stored, engine down", to: To::Alone, outcome: Some("pending"), ..PLAIN };
 
+pub(super) const STORED_REDIS: Row = STORED.on_redis("webhook stored, engine down, on Redis");
+
 impl Row {
+    /// The same over Redis.
+    pub(super) const fn on_redis(self, name: &'static str) -> Row {
+        Row { name, to: if matches!(self.to, To::Alone) { To::RedisAlone } else { To::Redis }, ..self }
+    }
+
     /// Its load on a target that stands for where it goes.
     pub(super) fn load(&self, target: &Target, directory: &Path) -> Load {
         let kind = match self.body {
@@ -138,7 +149,7 @@ impl Row {
             url: format!("{}{}", target.url, self.path),
             body: Some(self.body.file(directory)),
             headers,
-            status: if self.to == To::Alone { "202" } else { "200" },
+            status: if self.outcome == Some("pending") { "202" } else { "200" },
             outcome: self.outcome,
             unique: self.unique,
             ..Load::default()

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
-use super::lab::{Application, Lab, Target};
+use super::lab::{Application, DOWN, Lab, Target};
 use super::process::Request;
 use super::rows::{PLAIN, first_event};
 use crate::shell::{command, output};
@@ -61,7 +61,7 @@ pub(super) fn one_keyed(lab: &Lab) -> Result<std::path::PathBuf> {
 
 /// A store with one webhook that is pending.
 pub(super) fn one_pending(lab: &Lab) -> Result<std::path::PathBuf> {
-    let target = lab.start_alone("one-pending")?;
+    let target = lab.start(Application::Sluice, "one-pending", &[DOWN])?;
     let load = PLAIN.load(&target, &lab.directory);
     let body = fs::read(load.body.context("no body")?)?;
     let headers = [("content-type", "application/json")];

@@ -1,0 +1,48 @@
+//! What the store costs: the rows that write, over SQLite and over Redis.
+
+use anyhow::Result;
+
+use super::Plan;
+use super::lab::Lab;
+use super::load::{Sample, interleaved};
+use super::report::{Section, Table};
+use super::requests::{CONNECTIONS, Targets, words};
+use super::rows::{CALLBACK, DUPLICATE, EVENT, Row, STORED, STORED_REDIS, To};
+use super::stats::Spread;
+
+/// Each row, and the same over Redis.
+const MEASURED: [[Row; 2]; 4] = [
+    [EVENT, EVENT.on_redis("keyed event, first time, on Redis")],
+    [DUPLICATE, DUPLICATE.on_redis("keyed event, duplicate, on Redis")],
+    [CALLBACK, CALLBACK.on_redis("callback, on Redis")],
+    [STORED, STORED_REDIS],
+];
+
+pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
+    let targets = Targets::start(lab, &[To::Sluice, To::Alone, To::Redis, To::RedisAlone])?;
+    let rows = MEASURED.as_flattened();
+    let loads = rows.iter().map(|row| Ok(row.load(targets.of(row)?, &lab.directory))).collect::<Result<Vec<_>>>()?;
+
+    let mut section = Section::new("SQLite and Redis");
+    for connections in CONNECTIONS {
+        let samples = interleaved(&loads, connections, plan)?;
+        let mut table = Table::new(words(connections), &["Request", "requests/s", "of SQLite's", "p50 ms", "p99 ms"]);
+        for (pair, samples) in MEASURED.iter().zip(samples.chunks(2)) {
+            let rates = |at: usize| samples.get(at).into_iter().flatten().map(Sample::rate);
+            let median = |at: usize, time: fn(&Sample) -> f64| {
+                Spread::of(samples.get(at).into_iter().flatten().map(time)).median
+            };
+            for (at, row) in pair.iter().enumerate() {
+                table.rows.push(vec![
+                    row.name.to_owned(),
+                    format!("{:.0}", Spread::of(rates(at))),
+                    format!("{:.2}", Spread::ratio(rates(at), rates(0))),
+                    format!("{:.3}", median(at, |sample| sample.p50_ms)),
+                    format!("{:.3}", median(at, |sample| sample.p99_ms)),
+                ]);
+            }
+        }
+        section.tables.push(table);
+    }
+    Ok(section)
+}
