@@ -13,14 +13,15 @@ use wit_parser::{InterfaceId, Resolve, WorldItem};
 
 use crate::shell::{apt_install, command, has, run};
 
-/// What wasm32-wasip1 has since LLVM 20, which `wasm-opt` has to be told.
-const FEATURES: [&str; 6] = [
+/// What wasm32-wasip1 has since LLVM 20, and vectors, which `wasm-opt` has to be told.
+const FEATURES: [&str; 7] = [
     "--enable-bulk-memory",
     "--enable-multivalue",
     "--enable-mutable-globals",
     "--enable-nontrapping-float-to-int",
     "--enable-reference-types",
     "--enable-sign-ext",
+    "--enable-simd",
 ];
 
 /// Shrinks a module where it is, and says how small it is. It does the same as before; without `wasm-opt` it is an eighth
