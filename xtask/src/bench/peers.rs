@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::Plan;
 use super::bar::{Bar, Wanted};
@@ -32,6 +32,8 @@ const OURS: [(Row, usize); 4] = [(SIGNED, 0), (DUPLICATE, 1), (STORED, 1), (STOR
 struct Peer {
     _processes: Vec<Process>,
     load: Load,
+    /// Where it says so if it failed at what it had accepted.
+    log: PathBuf,
 }
 
 pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
@@ -67,6 +69,11 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
         }
         section.tables.push(table);
     }
+    for Peer { load, log, .. } in &peers {
+        let failed = fs::read_to_string(log)?.lines().find(|line| line.contains("ERROR")).map(str::to_owned);
+        // One that does nothing of what it accepts is fast.
+        ensure!(failed.is_none(), "{} failed: {}", load.name, failed.unwrap_or_default());
+    }
     Ok(section)
 }
 
@@ -77,7 +84,8 @@ fn webhook(lab: &Lab) -> Result<Peer> {
     fs::write(&hooks, fs::read_to_string("bench/peers/hooks.json")?.replace("SECRET", SECRET))?;
     let port = free_port()?.to_string();
     let mut start = command("webhook", ["-ip", "127.0.0.1", "-port", &port, "-hooks"]);
-    let mut process = Process::start(start.arg(&hooks), &lab.directory.join("webhook.log"))?;
+    let log = lab.directory.join("webhook.log");
+    let mut process = Process::start(start.arg(&hooks), &log)?;
     let url = format!("http://127.0.0.1:{port}");
     process.answers(&Request { url: &url, ..Request::default() }, Instant::now())?;
     let body = Body::Webhook1;
@@ -91,7 +99,7 @@ fn webhook(lab: &Lab) -> Result<Peer> {
         programs: vec![process.id()],
         ..Load::default()
     };
-    Ok(Peer { _processes: vec![process], load })
+    Ok(Peer { _processes: vec![process], load, log })
 }
 
 /// It writes an invocation to its log, answers, and runs the handler.
@@ -99,8 +107,9 @@ fn restate(lab: &Lab) -> Result<Peer> {
     let modules = npm()?;
     let [ingress, admin, node, service] = [free_port()?, free_port()?, free_port()?, free_port()?];
     let mut start = command("node", ["bench/peers/service.mjs"]);
-    start.env("PEERS", &modules).env("PORT", service.to_string());
-    let handler = Process::start(&start, &lab.directory.join("service.log"))?;
+    start.env("PEERS", &modules).env("PORT", service.to_string()).env("RESTATE_LOGGING", "WARN");
+    let log = lab.directory.join("service.log");
+    let handler = Process::start(&start, &log)?;
 
     // Itself, and not the script that starts it and would be ended in its place.
     let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
@@ -131,7 +140,7 @@ fn restate(lab: &Lab) -> Result<Peer> {
         programs: vec![server.id(), handler.id()],
         ..Load::default()
     };
-    Ok(Peer { _processes: vec![server, handler], load })
+    Ok(Peer { _processes: vec![server, handler], load, log })
 }
 
 /// Restate's server and SDK, as bench/peers locks them.
