@@ -1,7 +1,7 @@
 // The handler that Restate calls: it does nothing.
 import { createRequire } from "node:module";
 
-// Of ES2024, which the SDK uses, and Debian's Node.js 18 doesn't have.
+// The SDK uses it; it is of ES2024, and Node.js before 22 doesn't have it.
 Promise.withResolvers ??= function () {
   const all = {};
   all.promise = new this((resolve, reject) => Object.assign(all, { resolve, reject }));

@@ -46,14 +46,14 @@ impl Value {
         json::read(bytes).ok().filter(|value: &Self| value.v == 1)
     }
 
-    fn is_held(bytes: &[u8], now: Timestamp) -> bool {
-        Self::read(bytes).is_some_and(|value| value.until > now)
-    }
-
-    fn scan(bytes: Option<&[u8]>) -> Scan {
+    /// The scan that is noted, and until when the lease is held; whoever gives it back makes that the epoch.
+    fn look(bytes: Option<&[u8]>) -> (Scan, Timestamp) {
+        let epoch = Timestamp(0);
         match bytes.and_then(Self::read) {
-            Some(value) => Scan { at: value.scanned, note: value.note, again: value.again },
-            None => Scan { at: Timestamp(0), note: None, again: false },
+            Some(Self { until, scanned: at, note, again, .. }) => {
+                (Scan { at, note, again: again || until > epoch }, until)
+            }
+            None => (Scan { at: epoch, note: None, again: false }, epoch),
         }
     }
 }
@@ -68,37 +68,30 @@ pub struct Lease {
     pub scan: Scan,
 }
 
-/// The last scan of the keys.
-pub async fn last_scan(store: &impl Store) -> Result<Scan, StoreError> {
-    Ok(Value::scan(store.get(LEASE).await?.as_deref()))
-}
-
-/// The last scan of the keys, and whether a lease is held now.
-pub async fn look(outside: &(impl Store + Clock)) -> Result<(Scan, bool), StoreError> {
-    let value = outside.get(LEASE).await?;
-    let now = outside.now();
-    Ok((Value::scan(value.as_deref()), value.as_deref().is_some_and(|value| Value::is_held(value, now))))
+/// The last scan of the keys, and until when the lease is held.
+pub async fn look(store: &impl Store) -> Result<(Scan, Timestamp), StoreError> {
+    Ok(Value::look(store.get(LEASE).await?.as_deref()))
 }
 
 /// Takes the lease for so long; `None` if another has it.
 pub async fn acquire(outside: &(impl Store + Clock), length: Duration) -> Result<Option<Lease>, StoreError> {
     let instant = outside.instant();
     let now = instant.at;
-    let is_held = |bytes: &[u8]| Value::is_held(bytes, now);
-    let there = outside.get(LEASE).await?;
-    if there.as_deref().is_some_and(is_held) {
+    let (scan, held) = look(outside).await?;
+    if held > now {
         return Ok(None);
     }
     let token = DeliveryId::new(instant, outside.entropy()).to_string();
-    let lease = Lease { token, until: now.plus(length), scan: Value::scan(there.as_deref()) };
+    let lease = Lease { token, until: now.plus(length), scan };
     let splitter = Splitter {
         door: DOOR,
         flag: LEASE,
         before: None,
         at_door: lease.token.as_bytes(),
-        at_flag: &lease.value(lease.until, true)?,
+        at_flag: &lease.value(lease.until)?,
     };
-    Ok(matches!(splitter.enter(outside, is_held).await?, Entered::Won).then_some(lease))
+    Ok(matches!(splitter.enter(outside, |bytes| Value::look(Some(bytes)).1 > now).await?, Entered::Won)
+        .then_some(lease))
 }
 
 impl Lease {
@@ -107,11 +100,11 @@ impl Lease {
         if outside.now() >= self.until {
             return Ok(());
         }
-        outside.set(LEASE, &self.value(Timestamp(0), self.scan.again)?).await
+        outside.set(LEASE, &self.value(Timestamp(0))?).await
     }
 
-    fn value(&self, until: Timestamp, again: bool) -> Result<Vec<u8>, StoreError> {
-        let Scan { at: scanned, note, again: _ } = self.scan.clone();
+    fn value(&self, until: Timestamp) -> Result<Vec<u8>, StoreError> {
+        let Scan { at: scanned, note, again } = self.scan.clone();
         let value = Value { v: 1, token: self.token.clone(), until, scanned, note, again };
         serde_json::to_vec(&value).map_err(|error| StoreError(error.to_string()))
     }

@@ -83,7 +83,7 @@ impl<O: Outside> Gate<'_, O> {
         let hinted = keys::is_hinted(self.outside).await?;
         if !hinted {
             let (scan, held) = lease::look(self.outside).await?;
-            if held {
+            if held > self.now() {
                 return Ok(leased);
             }
             let rest = if scan.again { SETTLED } else { RESCAN };
@@ -94,19 +94,21 @@ impl<O: Outside> Gate<'_, O> {
         let Some(mut lease) = lease::acquire(self.outside, self.lease(budget)).await? else {
             return Ok(leased);
         };
-        let drained = self.pass(budget, hinted).await;
-        match &drained {
-            Ok(drained) => {
-                let note = serde_json::value::to_raw_value(drained).ok();
-                lease.scan = Scan { at: self.now(), note, again: hinted };
+        let mut drained = match self.pass(budget, hinted).await {
+            Ok(drained) => drained,
+            Err(error) => {
+                // The hint was taken for nothing. If it can't be put back the lease is left to expire: then it is as if
+                // the drain had died, and the keys are scanned again.
+                if !hinted || keys::put_hint(self.outside).await.is_ok() {
+                    // If this fails too, it expires as well.
+                    let _: Result<(), StoreError> = lease.release(self.outside).await;
+                }
+                return Err(error);
             }
-            // The hint was taken for nothing. If it can't be put back the lease is left to expire: then it is as if the
-            // drain had died, and the keys are scanned again.
-            Err(_) if hinted && keys::put_hint(self.outside).await.is_err() => return drained,
-            Err(_) => {}
-        }
+        };
+        let note = serde_json::value::to_raw_value(&drained).ok();
+        lease.scan = Scan { at: self.now(), note, again: hinted };
         let released = lease.release(self.outside).await;
-        let mut drained = drained?;
         drained.warnings.extend(released.err().map(|error| error.to_string()));
         Ok(drained)
     }

@@ -33,7 +33,7 @@ pub async fn overview(store: &impl Store) -> Result<Overview, StoreError> {
         Some(oldest) => store.get(&keys::pending(oldest)).await?.and_then(|bytes| failure(&bytes)),
         None => None,
     };
-    let scan = lease::last_scan(store).await?;
+    let (scan, _) = lease::look(store).await?;
     let drained = scan.note.and_then(|note| serde_json::from_str(note.get()).ok());
     Ok(Overview {
         pending: pending.len(),

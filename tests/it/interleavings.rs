@@ -81,6 +81,11 @@ enum Brings {
 }
 
 impl Case {
+    /// One in which nobody drains meanwhile.
+    fn of(work: Brings, starts: Vec<u64>, slow: bool) -> Self {
+        Self { work, starts, slow, drains: 0, down: false }
+    }
+
     fn view<'s>(&self, shared: &'s Shared, who: usize, start: u64) -> View<'s> {
         let mut view = View::new(shared, who, true, start);
         view.drained = self.drains > 0;
@@ -365,34 +370,32 @@ fn one_that_is_alone_always_wins() {
     let told = Cell::new(None);
     through(bring(&View::new(&shared, 0, false, CALM), Brings::Event, 0, &told));
     assert_eq!(told.get(), Some(Told::Delivered));
-    explore(&Case { work: Brings::Event, starts: vec![CALM], slow: true, drains: 0, down: false }, check_event);
+    explore(&Case::of(Brings::Event, vec![CALM], true), check_event);
 }
 
 #[test]
 fn two_who_bring_one_event() {
-    let states =
-        explore(&Case { work: Brings::Event, starts: vec![CALM; 2], slow: true, drains: 0, down: false }, check_event);
+    let states = explore(&Case::of(Brings::Event, vec![CALM; 2], true), check_event);
     assert!(states > 1_000, "{states}");
 }
 
 #[test]
 fn two_in_two_windows_that_meet() {
     for starts in [vec![MEET - 1, MEET], vec![MEET, MEET - 1]] {
-        explore(&Case { work: Brings::Event, starts, slow: true, drains: 0, down: false }, check_event);
+        explore(&Case::of(Brings::Event, starts, true), check_event);
     }
 }
 
 #[test]
 fn two_callbacks() {
     for work in [Brings::Equal, Brings::Conflicting] {
-        explore(&Case { work, starts: vec![CALM; 2], slow: true, drains: 0, down: false }, check_callback);
+        explore(&Case::of(work, vec![CALM; 2], true), check_callback);
     }
 }
 
 #[test]
 fn three_who_bring_one_event() {
-    let states =
-        explore(&Case { work: Brings::Event, starts: vec![CALM; 3], slow: false, drains: 0, down: false }, check_event);
+    let states = explore(&Case::of(Brings::Event, vec![CALM; 3], false), check_event);
     assert!(states > 10_000, "{states}");
 }
 

@@ -344,6 +344,7 @@ async fn an_operator_over_a_failing_store_is_told_so() {
         assert_eq!(setup.get("/readyz").await.status, 200);
     }
     assert!(failed > 20 && !kept.is_empty(), "only {failed} failed");
+    seen.assert_all(&[("get", "sluice/fault")]);
     setup.drain_all().await;
     for workflow in &forgotten {
         assert_eq!(started(&setup, workflow), 1, "{workflow}: the event alone");

@@ -46,7 +46,7 @@ pub(super) struct Target {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Application {
     Limit,
-    /// The same with memory as Sluice's.
+    /// The same, compiled and linked as Sluice.
     LimitLinked,
     Sluice,
 }
@@ -90,8 +90,7 @@ impl Lab {
     pub(super) fn start(&self, application: Application, name: &str, variables: &[(&str, &str)]) -> Result<Target> {
         let state = self.directory.join(name);
         let (command, url) = self.command(application, &state, &self.engine, variables)?;
-        let mut process = Process::start(&command, &self.directory.join(format!("{name}.log")))?;
-        application.answers(&mut process, &url, Instant::now())?;
+        let process = self.answering(application, name, &command, &url)?;
         Ok(Target { url, state, process, _redis: None })
     }
 
@@ -112,9 +111,15 @@ impl Lab {
 
         let (mut command, url) = self.command(Application::Sluice, &state, &self.engine, variables)?;
         command.arg("--runtime-config-file").arg(config);
-        let mut process = Process::start(&command, &self.directory.join(format!("{name}.log")))?;
-        Application::Sluice.answers(&mut process, &url, Instant::now())?;
+        let process = self.answering(Application::Sluice, name, &command, &url)?;
         Ok(Target { url, state, process, _redis: Some(redis) })
+    }
+
+    /// Starts it, and waits until it answers.
+    fn answering(&self, application: Application, name: &str, command: &Command, url: &str) -> Result<Process> {
+        let mut process = Process::start(command, &self.directory.join(format!("{name}.log")))?;
+        application.answers(&mut process, url, Instant::now())?;
+        Ok(process)
     }
 
     /// The host's command, and where it will listen.

@@ -27,18 +27,17 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
     for connections in CONNECTIONS {
         let samples = interleaved(&loads, connections, plan)?;
         let mut table = Table::new(words(connections), &["Request", "requests/s", "of SQLite's", "p50 ms", "p99 ms"]);
+        let rates = |samples: &[Sample]| samples.iter().map(Sample::rate).collect::<Vec<_>>();
         for (pair, samples) in MEASURED.iter().zip(samples.chunks(2)) {
-            let rates = |at: usize| samples.get(at).into_iter().flatten().map(Sample::rate);
-            let median = |at: usize, time: fn(&Sample) -> f64| {
-                Spread::of(samples.get(at).into_iter().flatten().map(time)).median
-            };
-            for (at, row) in pair.iter().enumerate() {
+            let [sqlite, _] = samples else { continue };
+            for (row, own) in pair.iter().zip(samples) {
+                let median = |time: fn(&Sample) -> f64| Spread::of(own.iter().map(time)).median;
                 table.rows.push(vec![
                     row.name.to_owned(),
-                    format!("{:.0}", Spread::of(rates(at))),
-                    format!("{:.2}", Spread::ratio(rates(at), rates(0))),
-                    format!("{:.3}", median(at, |sample| sample.p50_ms)),
-                    format!("{:.3}", median(at, |sample| sample.p99_ms)),
+                    format!("{:.0}", Spread::of(rates(own))),
+                    format!("{:.2}", Spread::ratio(rates(own), rates(sqlite))),
+                    format!("{:.3}", median(|sample| sample.p50_ms)),
+                    format!("{:.3}", median(|sample| sample.p99_ms)),
                 ]);
             }
         }

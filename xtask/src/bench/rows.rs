@@ -95,7 +95,7 @@ pub(super) const BARE: [Row; 3] = [
     limit("bare, 64 KB", "/bare", Body::Webhook64),
     limit("bare, 512 KB", "/bare", Body::Webhook512),
 ];
-/// The bare component with memory as Sluice's.
+/// The bare component, compiled and linked as Sluice.
 pub(super) const LINKED: Row = Row { name: "bare, linked as Sluice", to: To::LimitLinked, ..BARE[0] };
 pub(super) const CALLS: Row = limit("3 writes and the call", "/calls/3", Body::Event);
 pub(super) const STORES: Row = limit("1 write, no call", "/stores/1", Body::Webhook1);
@@ -124,7 +124,6 @@ pub(super) const CALLBACK: Row = Row {
 };
 pub(super) const STORED: Row =
     Row { name: "webhook stored, engine down", to: To::Alone, outcome: Some("pending"), ..PLAIN };
-
 pub(super) const STORED_REDIS: Row = STORED.on_redis("webhook stored, engine down, on Redis");
 
 impl Row {
