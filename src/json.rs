@@ -48,9 +48,9 @@ pub fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, serde_json:
 
 /// An object of one member.
 #[derive(Debug)]
-pub struct One<'a, T>(pub &'a str, pub T);
+pub struct SingleMember<'a, T>(pub &'a str, pub T);
 
-impl<T: Serialize> Serialize for One<'_, T> {
+impl<T: Serialize> Serialize for SingleMember<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
         map.serialize_entry(self.0, &self.1)?;

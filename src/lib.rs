@@ -12,7 +12,7 @@
 //! | [`sender`] | who sends webhooks, and how each signs: descriptor, presets, verification | pure |
 //! | [`callback`] | a callback, its stored form and key, signed links | pure |
 //! | [`delivery`] | one thing to be brought to the engine: its states, its key, its stored form | pure |
-//! | [`routes`] | which workflows an event or a webhook starts, and with which params | pure |
+//! | [`routing`] | which workflows an event or a webhook starts, and with which params | pure |
 //! | [`engine`] | the engine's requests and answers, a file a profile | pure |
 //! | [`ports`] | all that is asked of outside | traits |
 //! | [`config`] | variables → checked settings | pure |
@@ -33,7 +33,7 @@ pub mod gateway;
 pub mod json;
 pub mod ports;
 pub mod reference;
-pub mod routes;
+pub mod routing;
 pub mod secret;
 pub mod sender;
 pub mod time;

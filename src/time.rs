@@ -11,21 +11,21 @@ pub struct Timestamp(pub u64);
 
 /// A point in time as finely as the host's clock tells it: for the order of what arrives within a millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Instant {
+pub struct ArrivalTime {
     /// To the millisecond.
     pub at: Timestamp,
     /// What is past of that millisecond: 0 to 999,999.
     pub nanoseconds: u32,
 }
 
-impl Instant {
+impl ArrivalTime {
     /// The time since the Unix epoch.
     pub fn since_epoch(time: Duration) -> Self {
         Self { at: Timestamp(0).plus(time), nanoseconds: time.subsec_nanos() % 1_000_000 }
     }
 }
 
-impl From<Timestamp> for Instant {
+impl From<Timestamp> for ArrivalTime {
     fn from(at: Timestamp) -> Self {
         Self { at, nanoseconds: 0 }
     }
@@ -54,7 +54,7 @@ impl Timestamp {
 }
 
 /// As far as two clocks, or the start and the end of one request, are taken to be apart.
-const NEAR: Timestamp = Timestamp(60_000);
+pub const MAX_CLOCK_SKEW: Timestamp = Timestamp(60_000);
 
 /// How long outcomes and callbacks are kept. Keys carry the number of their window, so that a sweep knows old ones by
 /// name alone; a lookup reads the present window and the one before.
@@ -87,7 +87,8 @@ impl Retention {
     /// a minute of where two windows meet.
     pub fn neighbour(self, now: Timestamp) -> Option<u64> {
         let present = self.window(now);
-        let near = [Timestamp(now.0.saturating_sub(NEAR.0)), Timestamp(now.0.saturating_add(NEAR.0))];
+        let near =
+            [Timestamp(now.0.saturating_sub(MAX_CLOCK_SKEW.0)), Timestamp(now.0.saturating_add(MAX_CLOCK_SKEW.0))];
         near.into_iter().map(|at| self.window(at)).find(|window| *window != present)
     }
 
@@ -126,10 +127,10 @@ mod tests {
         let length = 3_600_000;
         for (now, neighbour) in [
             (5 * length, Some(4)),
-            (5 * length + NEAR.0 - 1, Some(4)),
-            (5 * length + NEAR.0, None),
-            (6 * length - NEAR.0 - 1, None),
-            (6 * length - NEAR.0, Some(6)),
+            (5 * length + MAX_CLOCK_SKEW.0 - 1, Some(4)),
+            (5 * length + MAX_CLOCK_SKEW.0, None),
+            (6 * length - MAX_CLOCK_SKEW.0 - 1, None),
+            (6 * length - MAX_CLOCK_SKEW.0, Some(6)),
         ] {
             assert_eq!(retention.neighbour(Timestamp(now)), neighbour, "{now}");
         }

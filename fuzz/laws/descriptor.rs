@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sluice::secret::Secret;
-use sluice::sender::{Descriptor, Grammar, Parts, Place, Source, Template, verify};
+use sluice::sender::{Descriptor, HeaderFormat, SignedRequest, Source, Template, TimestampLocation, verify};
 use sluice::time::Timestamp;
 
 /// A secret of each form.
@@ -40,7 +40,7 @@ fn is_shut(descriptor: &Descriptor) {
         }
     };
     let from = descriptor.timestamp.as_ref().map(|dated| &dated.from);
-    if let Some(Place::Header(name)) = from {
+    if let Some(TimestampLocation::Header(name)) = from {
         set(name, "1");
     }
     if let Some(Source::Header(name)) = &descriptor.id {
@@ -49,15 +49,15 @@ fn is_shut(descriptor: &Descriptor) {
     }
     let signature = format!("{}{}", descriptor.prefix, "0".repeat(64));
     let value = match (&descriptor.grammar, from) {
-        (Grammar::Pairs { separator, signature: name }, Some(Place::Field(field))) => {
+        (HeaderFormat::Pairs { separator, signature: name }, Some(TimestampLocation::Field(field))) => {
             format!("{field}=1{separator}{name}={signature}")
         }
-        (Grammar::Pairs { signature: name, .. }, _) => format!("{name}={signature}"),
+        (HeaderFormat::Pairs { signature: name, .. }, _) => format!("{name}={signature}"),
         _ => signature,
     };
     for name in &descriptor.headers {
         set(name, &value);
     }
-    let parts = Parts { headers: &headers, url: "https://a/b?c", body: br#"{"t":1}"# };
+    let parts = SignedRequest { headers: &headers, url: "https://a/b?c", body: br#"{"t":1}"# };
     assert!(verify(descriptor, SECRETS.as_slice(), parts, Timestamp(1_000)).is_err());
 }

@@ -2,13 +2,15 @@
 
 use std::sync::LazyLock;
 
-use sluice::sender::{Algorithm, Grammar};
+use sluice::sender::{Algorithm, HeaderFormat};
 
 use super::support::signing::{self, Scheme};
 
 static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
     signing::schemes(
-        |descriptor| matches!(descriptor.grammar, Grammar::Pairs { .. }) && descriptor.algorithm != Algorithm::Ed25519,
+        |descriptor| {
+            matches!(descriptor.grammar, HeaderFormat::Pairs { .. }) && descriptor.algorithm != Algorithm::Ed25519
+        },
         &[
             r#"{"algorithm":"hmac-sha1","encoding":"base64","headers":["x"],"prefix":"v0:",
                 "grammar":{"pairs":{"separator":" ","signature":"sig"}},"signed":"{id}{timestamp}{body}",

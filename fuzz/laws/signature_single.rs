@@ -2,13 +2,13 @@
 
 use std::sync::LazyLock;
 
-use sluice::sender::{Algorithm, Grammar};
+use sluice::sender::{Algorithm, HeaderFormat};
 
 use super::support::signing::{self, Scheme};
 
 static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
     signing::schemes(
-        |descriptor| descriptor.grammar == Grammar::Single && descriptor.algorithm != Algorithm::Ed25519,
+        |descriptor| descriptor.grammar == HeaderFormat::Single && descriptor.algorithm != Algorithm::Ed25519,
         &[
             r#"{"algorithm":"hmac-sha512","encoding":"base64","headers":["x-a","x-b"],"prefix":"sha512 = ",
                 "signed":"{timestamp}\n{id}\n{url}\n{body}{{}}","secret":{"encoding":"hex","prefix":"k_"},

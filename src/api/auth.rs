@@ -5,13 +5,13 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde_json::value::RawValue;
 
-use super::Call;
+use super::RequestContext;
 use super::problem::{Kind, Problem};
 use super::query::Query;
 use crate::config;
-use crate::ports::Outside;
+use crate::ports::Host;
 use crate::secret::Secret;
-use crate::sender::{self, Descriptor, Parts, Preset, Verified};
+use crate::sender::{self, Descriptor, Preset, SignedRequest, Verified};
 
 /// How someone has to prove what is to be proved once the body is there.
 pub(super) enum Entry {
@@ -72,10 +72,10 @@ impl Entry {
     }
 }
 
-impl<'o, O: Outside> Call<'_, 'o, O> {
+impl<'o, O: Host> RequestContext<'_, 'o, O> {
     /// Before the body is read: is it worth to read it?
     pub(super) fn enter(&mut self, query: &Query) -> Result<Entry, Problem> {
-        let custom = config::custom(self.outside)?;
+        let custom = config::custom(self.host)?;
         let named = query.one("sender")?;
         let preset = match named {
             None | Some(config::CUSTOM) => None,
@@ -86,15 +86,15 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
         };
         let preset = preset.or_else(|| named.is_none().then(|| Preset::of_headers(self.headers)).flatten());
         if let Some(preset) = preset {
-            self.manners = preset.manners;
-            let secrets = config::secrets(self.outside, preset)?;
+            self.response_policy = preset.response_policy;
+            let secrets = config::secrets(self.host, preset)?;
             if !secrets.is_empty() {
                 return Ok(Entry::Signs(Box::new(Signer { way: Way::Preset(preset), secrets })));
             }
         } else if let Some(descriptor) = custom {
             let by_header = descriptor.headers.iter().any(|header| self.headers.contains_key(header.as_str()));
             if named.is_some() || by_header {
-                let secrets = config::custom_secrets(self.outside, Some(&descriptor))?;
+                let secrets = config::custom_secrets(self.host, Some(&descriptor))?;
                 return Ok(Entry::Signs(Box::new(Signer { way: Way::Custom(Box::new(descriptor)), secrets })));
             }
         }
@@ -107,10 +107,10 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
         let Entry::Signs(signer) = entry else { return Ok(None) };
         let Signer { way, secrets } = &**signer;
         let url = self.public_url()?;
-        let parts = Parts { headers: self.headers, url: &url, body };
+        let parts = SignedRequest { headers: self.headers, url: &url, body };
         let (name, verified) = match way {
-            Way::Preset(preset) => (preset.name, sender::by_preset(preset, secrets, parts, self.outside.now())),
-            Way::Custom(descriptor) => (config::CUSTOM, sender::verify(descriptor, secrets, parts, self.outside.now())),
+            Way::Preset(preset) => (preset.name, sender::by_preset(preset, secrets, parts, self.host.now())),
+            Way::Custom(descriptor) => (config::CUSTOM, sender::verify(descriptor, secrets, parts, self.host.now())),
         };
         let verified = verified.map_err(|error| {
             let detail = format!("this is not proved to come from {name}: {error}");
@@ -124,7 +124,7 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
     fn show_token(&self, query: &Query) -> Result<(), Problem> {
         let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
         let shown = [super::bearer(self.headers), text("x-access-token").map(str::trim), query.one("access_token")?];
-        let tokens = config::access_tokens(self.outside)?;
+        let tokens = config::access_tokens(self.host)?;
         // Each is compared with each, so that the time tells nothing.
         let mut matches = false;
         for shown in shown.into_iter().flatten() {
@@ -132,7 +132,7 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
                 matches |= token.matches(shown);
             }
         }
-        if matches || !config::is_asked(self.outside)? {
+        if matches || !config::is_asked(self.host)? {
             return Ok(());
         }
         let detail =
@@ -143,7 +143,7 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
     /// The URL as the sender called it: behind a proxy only `public_url` knows its scheme and host.
     fn public_url(&self) -> Result<String, Problem> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
-        let origin = config::public_url(self.outside)?;
+        let origin = config::public_url(self.host)?;
         Ok(match (origin, self.seen_url()) {
             (Some(origin), _) => format!("{origin}{path}"),
             (None, Some(seen)) => seen.to_owned(),

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Response};
 
-use super::page::{self, Question};
+use super::confirm_page::{self, Question};
 use super::problem::{Kind, Problem};
 use super::query::Query;
-use super::{Call, body, link, no_store};
+use super::{RequestContext, body, link, no_store};
 use crate::callback::{Callback, Status};
 use crate::config::{self, CallbackGet, Fault};
 use crate::delivery::{Key, Work};
-use crate::ports::{Body, Outside};
+use crate::ports::{Body, Host};
 use crate::sender;
 
 /// How a callback comes.
@@ -31,55 +31,57 @@ enum Way {
 }
 
 pub(super) async fn complete(
-    call: &mut Call<'_, '_, impl Outside>,
+    context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    let query = Query::parse_callback(call.query)?;
+    let query = Query::parse_callback(context.query)?;
     let (run, topic) = (query.run()?, query.topic()?);
     let status = status(&query)?;
-    let way = Way::of(call)?;
+    let way = Way::of(context)?;
     if matches!(way, Way::Page | Way::Button) {
-        call.refuse = page::refuse;
+        context.refuse = confirm_page::refuse;
     }
-    let entry = call.enter(&query)?;
+    let entry = context.enter(&query)?;
     match way {
-        Way::Payload => body::require_json(call.headers)?,
-        Way::Link | Way::Look if looks_ahead(call.headers) => {
+        Way::Payload => body::require_json(context.headers)?,
+        Way::Link | Way::Look if looks_ahead(context.headers) => {
             let detail = "this would complete the callback: open the link itself, without a preview or prefetch";
             return Err(Problem::new(Kind::Prefetch, detail).no_store());
         }
         _ => {}
     }
-    let max = config::max_body(call.outside)?;
-    let gate = call.gate()?;
+    let max = config::max_body(context.host)?;
+    let gateway = context.gateway()?;
 
     let posted = matches!(way, Way::Payload | Way::Button);
-    let bytes = if posted { body::read(incoming, call.headers, max).await? } else { Vec::new() };
-    call.verify(&entry, &bytes)?;
+    let bytes = if posted { body::read(incoming, context.headers, max).await? } else { Vec::new() };
+    context.verify(&entry, &bytes)?;
     let callback = Callback { run, topic, status, payload: None };
     match way {
         Way::Look => Ok(no_store(Response::default())),
         Way::Page => {
             let question = Question { text: "", button: "", callback: &callback, until: None };
-            link::show(call, &gate, &question).await
+            link::show(context, &gateway, &question).await
         }
         // Another form has a payload, which would be lost.
-        Way::Button if bytes != page::CONFIRMED.as_bytes() => Err(body::unsupported(call.headers, "application/json")),
-        Way::Button => link::press(call, gate, callback).await,
+        Way::Button if bytes != confirm_page::CONFIRMED.as_bytes() => {
+            Err(body::unsupported(context.headers, "application/json"))
+        }
+        Way::Button => link::press(context, gateway, callback).await,
         Way::Link | Way::Payload => {
             let payload = (way == Way::Payload).then(|| body::object(&bytes)).transpose()?.map(Cow::Borrowed);
             let callback = Callback { payload, ..callback };
             let key = Key::callback(&callback);
-            call.deliver(gate, Work::Resolve(callback), Some(key)).await.map(no_store)
+            context.deliver(gateway, Work::Resolve(callback), Some(key)).await.map(no_store)
         }
     }
 }
 
 impl Way {
-    fn of(call: &Call<'_, '_, impl Outside>) -> Result<Self, Fault> {
-        let confirms = || config::callback_get(call.outside).map(|get| get == CallbackGet::Confirm);
-        let is_form = || body::text_of(call.headers, CONTENT_TYPE).is_some_and(sender::is_form);
-        Ok(match call.method {
+    fn of(context: &RequestContext<'_, '_, impl Host>) -> Result<Self, Fault> {
+        let confirms = || config::callback_get(context.host).map(|get| get == CallbackGet::Confirm);
+        let is_form = || body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
+        Ok(match context.method {
             Method::POST if is_form() && confirms()? => Self::Button,
             Method::POST => Self::Payload,
             _ if confirms()? => Self::Page,

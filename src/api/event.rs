@@ -6,15 +6,15 @@ use std::borrow::Cow;
 use http::Response;
 use serde::Serialize;
 
+use super::batch_response::Item;
 use super::problem::{Kind, Problem};
-use super::several::Item;
-use super::{Call, body, query};
+use super::{RequestContext, body, query};
 use crate::config;
 use crate::delivery::{Key, Payload, Start};
 use crate::event::{self, BatchError, Event, EventError, Mode};
-use crate::ports::{Body, Outside};
+use crate::ports::{Body, Host};
 use crate::reference::WorkflowRef;
-use crate::routes::{Facts, Table};
+use crate::routing::{Input, Table};
 
 const ACCEPTED: &str = "application/cloudevents+json, application/cloudevents-batch+json, application/json";
 /// Most events of a batch: Akamai's store takes 50 writes a second, and a request there has 30 s.
@@ -23,23 +23,23 @@ const MAX_BATCH: usize = 1_000;
 const MAX_NAMED: usize = 100;
 
 pub(super) async fn post(
-    call: &mut Call<'_, '_, impl Outside>,
+    context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    call.check_origin()?;
-    let query = query::Query::parse(call.query)?;
+    context.check_origin()?;
+    let query = query::Query::parse(context.query)?;
     let (by_ref, dedup, by_subject) = (query.workflow()?, query.dedup()?, query.subject()?);
-    let entry = call.enter(&query)?;
-    let content_type = body::content_type(call.headers);
+    let entry = context.enter(&query)?;
+    let content_type = body::content_type(context.headers);
     let mode =
-        Mode::of(content_type.as_ref(), call.headers).ok_or_else(|| body::unsupported(call.headers, ACCEPTED))?;
-    let max = config::max_body(call.outside)?;
-    let gate = call.gate()?;
+        Mode::of(content_type.as_ref(), context.headers).ok_or_else(|| body::unsupported(context.headers, ACCEPTED))?;
+    let max = config::max_body(context.host)?;
+    let gateway = context.gateway()?;
 
-    let bytes = body::read(incoming, call.headers, max).await?;
-    call.verify(&entry, &bytes)?;
+    let bytes = body::read(incoming, context.headers, max).await?;
+    context.verify(&entry, &bytes)?;
     let events = match mode {
-        Mode::Binary => vec![event::read_binary(content_type.as_ref(), call.headers, &bytes).map_err(refuse)?],
+        Mode::Binary => vec![event::read_binary(content_type.as_ref(), context.headers, &bytes).map_err(refuse)?],
         Mode::Structured => vec![event::read_structured(&bytes).map_err(refuse)?],
         Mode::Batch => event::read_batch(&bytes).map_err(refuse_batch)?,
     };
@@ -48,7 +48,7 @@ pub(super) async fn post(
         return Err(Problem::new(Kind::BodyTooLarge, detail).field("body"));
     }
     let by_routes = by_ref.is_none() && events.iter().any(|event| !by_subject || !is_path(event));
-    let table = if by_routes { config::routes(call.outside)? } else { None };
+    let table = if by_routes { config::routes(context.host)? } else { None };
     let way = Way { by_ref, by_subject, table: table.as_ref(), dedup };
 
     let (mut items, mut invalid) = (Vec::with_capacity(events.len()), Vec::new());
@@ -66,7 +66,7 @@ pub(super) async fn post(
     }
     if mode != Mode::Batch {
         let starts = items.into_iter().flat_map(|(_, starts)| starts).collect();
-        return call.start(gate, starts).await;
+        return context.start(gateway, starts).await;
     }
     let mut listed = Vec::new();
     for (event, starts) in items {
@@ -76,7 +76,7 @@ pub(super) async fn post(
         }
         listed.extend(starts.into_iter().map(|start| Item { event: name(), start: Some(start) }));
     }
-    call.deliver_all(gate, listed).await
+    context.deliver_all(gateway, listed).await
 }
 
 /// What names the workflows of an event: the query, else its subject, else the routes.
@@ -114,8 +114,8 @@ impl Way<'_> {
                 "nothing names a workflow: add ?ref=, or the attribute `subject` as /workflow/topic, or set routes";
             return Err(Problem::new(Kind::MissingParameter, detail).field("ref"));
         };
-        let facts = Facts::event(&event.json, event.data.as_deref());
-        table.matching(&facts).map(|route| Ok((route.start(&facts, payload())?, key(&route.name())))).collect()
+        let input = Input::event(&event.json, event.data.as_deref());
+        table.matching(&input).map(|route| Ok((route.start(&input, payload())?, key(&route.name())))).collect()
     }
 }
 

@@ -7,23 +7,23 @@
 use http::header::{ALLOW, HeaderValue};
 use http::{Response, StatusCode};
 
-use super::Call;
+use super::RequestContext;
 use super::problem::{Kind, Problem};
 use crate::config;
-use crate::ports::Outside;
+use crate::ports::Host;
 
 const ORIGIN: &str = "webhook-request-origin";
 
 /// `OPTIONS` of a route that takes events. It asks for no token: the handshake is no authorization (section 4), and grants
 /// nothing but to be asked for one.
-pub(super) fn answer(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
-    let origins = config::allowed_origins(call.outside)?;
+pub(super) fn answer(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
+    let origins = config::allowed_origins(context.host)?;
     if origins.is_empty() {
         // "As if OPTIONS were not supported" (section 4.2).
         let detail = "this path has POST; it has OPTIONS once allowed_origins names who may deliver";
         return Err(Problem::new(Kind::MethodNotAllowed, detail).allow("POST"));
     }
-    let origin = call.headers.get(ORIGIN);
+    let origin = context.headers.get(ORIGIN);
     let allowed = origin.filter(|origin| origin.to_str().is_ok_and(|origin| origins.allow(origin)));
     if origin.is_some() && allowed.is_none() {
         return Err(refuse().allow("OPTIONS, POST"));
@@ -36,17 +36,17 @@ pub(super) fn answer(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<V
         headers.insert("webhook-allowed-origin", origin.clone());
         // No rate is too high here: the engine's own limit is met by storing what comes.
         headers.insert("webhook-allowed-rate", HeaderValue::from_static("*"));
-        call.log.outcome("challenge");
+        context.log.outcome("challenge");
     }
     Ok(response)
 }
 
-impl<O: Outside> Call<'_, '_, O> {
+impl<O: Host> RequestContext<'_, '_, O> {
     /// A delivery that names its origin must have one that is allowed, where some are named; one without it is another
     /// kind of sender's.
     pub(super) fn check_origin(&self) -> Result<(), Problem> {
         let Some(origin) = self.headers.get(ORIGIN) else { return Ok(()) };
-        let origins = config::allowed_origins(self.outside)?;
+        let origins = config::allowed_origins(self.host)?;
         match origins.is_empty() || origin.to_str().is_ok_and(|origin| origins.allow(origin)) {
             true => Ok(()),
             false => Err(refuse()),

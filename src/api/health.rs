@@ -5,26 +5,26 @@ use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
-use super::Call;
+use super::RequestContext;
 use super::problem::{Kind, Problem};
 use crate::config;
 use crate::gateway::operator;
-use crate::ports::Outside;
+use crate::ports::Host;
 
 pub(super) fn alive() -> Response<Vec<u8>> {
     json(br#"{"status":"alive"}"#.to_vec())
 }
 
-pub(super) async fn ready(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
-    let faults = config::check(call.outside);
+pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
+    let faults = config::check(context.host);
     if let Some(first) = faults.first() {
         let detail: Vec<String> = faults.iter().map(ToString::to_string).collect();
         return Err(Problem::new(Kind::Configuration, detail.join("; "))
             .field(first.variable)
             .member("errors", &faults));
     }
-    let fault = operator::fault(call.outside).await.map_err(|error| {
-        call.log.warning(error.to_string());
+    let fault = operator::fault(context.host).await.map_err(|error| {
+        context.log.warning(error.to_string());
         Problem::new(Kind::StoreUnavailable, "the store did not answer: check key_value_stores and its runtime config")
     })?;
     let Some(fault) = fault else { return Ok(json(br#"{"status":"ready"}"#.to_vec())) };

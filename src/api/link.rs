@@ -4,16 +4,16 @@
 use http::{HeaderValue, Method, Response, StatusCode, Uri};
 use serde::Deserialize;
 
-use super::page::{self, Question};
+use super::confirm_page::{self, Question};
 use super::problem::{Kind, Problem};
 use super::query::unusable;
-use super::{Call, SLUICE_OUTCOME, body, operator};
+use super::{RequestContext, SLUICE_OUTCOME, body, operator};
 use crate::callback::{Callback, Link, LinkError, MAX_BUTTON, MAX_QUESTION, Status};
 use crate::config;
 use crate::delivery::{Key, Work};
-use crate::gateway::{Failure, Gate};
+use crate::gateway::{Failure, Gateway};
 use crate::json;
-use crate::ports::{Body, Outside};
+use crate::ports::{Body, Host};
 use crate::reference::{RunRef, Topic};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -43,21 +43,21 @@ struct Buttons {
 
 /// `POST /api/v2/callback-links`: a URL for each way in which the wait can end. Nothing is stored.
 pub(super) async fn mint(
-    call: &mut Call<'_, '_, impl Outside>,
+    context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    let gate = operator::open(call)?;
-    let secrets = config::link_secrets(call.outside)?;
+    let gateway = operator::open(context)?;
+    let secrets = config::link_secrets(context.host)?;
     let secret = secrets.first().ok_or_else(|| {
         let detail = "variable `link_secret` is empty: set a long random text, which signs the links";
         Problem::new(Kind::Configuration, detail).field("link_secret")
     })?;
-    let origin = call.origin()?.ok_or_else(|| {
+    let origin = context.origin()?.ok_or_else(|| {
         let detail = "variable `public_url` is empty, and nothing else says by which URL Sluice is reached: set it";
         Problem::new(Kind::Configuration, detail).field("public_url")
     })?;
-    body::require_json(call.headers)?;
-    let bytes = body::read(incoming, call.headers, config::max_body(call.outside)?).await?;
+    body::require_json(context.headers)?;
+    let bytes = body::read(incoming, context.headers, config::max_body(context.host)?).await?;
     // Where a struct is wanted, serde takes an array too.
     if json::member(body::object(&bytes)?, "buttons").is_some_and(|buttons| json::type_of(buttons) != "an object") {
         return Err(Problem::new(Kind::InvalidBody, "`buttons` must be an object").field("buttons"));
@@ -67,7 +67,7 @@ pub(super) async fn mint(
             format!("the body must be {{\"ref\", \"topic\", \"question\"?, \"buttons\"?, \"expires_in\"?}}: {error}");
         Problem::new(Kind::InvalidBody, detail).field("body")
     })?;
-    let retention = gate.settings.retention.length();
+    let retention = gateway.settings.retention.length();
     let life = wish.expires_in.unwrap_or(retention.as_secs());
     if !(1..=retention.as_secs()).contains(&life) {
         let detail = format!(
@@ -88,7 +88,7 @@ pub(super) async fn mint(
         }
     }
     // Whole seconds, rounded down, so that it is not open for longer than was said.
-    let expires = gate.outside.now().0.saturating_add(life.saturating_mul(1_000));
+    let expires = gateway.host.now().0.saturating_add(life.saturating_mul(1_000));
     let mut link = Link {
         run: RunRef::parse(&wish.r#ref).map_err(|error| unusable("ref", error))?,
         topic: Topic::parse(&wish.topic).map_err(|error| unusable("topic", error))?,
@@ -113,30 +113,30 @@ pub(super) async fn mint(
 
 /// `GET`, `HEAD` and `POST` of a link: only POST answers.
 pub(super) async fn answer(
-    call: &mut Call<'_, '_, impl Outside>,
+    context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    call.refuse = page::refuse;
-    let link = open(call, &config::link_secrets(call.outside)?)?;
-    let gate = call.gate()?;
+    context.refuse = confirm_page::refuse;
+    let link = open(context, &config::link_secrets(context.host)?)?;
+    let gateway = context.gateway()?;
     let callback = link.callback();
-    if call.method == Method::POST {
-        body::read(incoming, call.headers, config::max_body(call.outside)?).await?;
-        return press(call, gate, callback).await;
+    if context.method == Method::POST {
+        body::read(incoming, context.headers, config::max_body(context.host)?).await?;
+        return press(context, gateway, callback).await;
     }
     show(
-        call,
-        &gate,
+        context,
+        &gateway,
         &Question { text: &link.question, button: &link.button, callback: &callback, until: Some(link.expires) },
     )
     .await
 }
 
-fn open(call: &Call<'_, '_, impl Outside>, secrets: &[Secret]) -> Result<Link, Problem> {
+fn open(context: &RequestContext<'_, '_, impl Host>, secrets: &[Secret]) -> Result<Link, Problem> {
     if secrets.is_empty() {
         return Err(Problem::new(Kind::NotFound, "callback links are there once link_secret is set"));
     }
-    Link::open(call.query.unwrap_or_default(), secrets, call.outside.now()).map_err(|error| {
+    Link::open(context.query.unwrap_or_default(), secrets, context.host.now()).map_err(|error| {
         let (kind, way) = match error {
             LinkError::Forged => (Kind::LinkForged, "open it as it was sent, whole"),
             LinkError::Expired(_) => (Kind::LinkExpired, "ask who sent it for another"),
@@ -146,32 +146,32 @@ fn open(call: &Call<'_, '_, impl Outside>, secrets: &[Secret]) -> Result<Link, P
 }
 
 /// The page with the button, or what was answered already. Reads the store and changes nothing.
-pub(super) async fn show<O: Outside>(
-    call: &mut Call<'_, '_, O>,
-    gate: &Gate<'_, O>,
+pub(super) async fn show<O: Host>(
+    context: &mut RequestContext<'_, '_, O>,
+    gateway: &Gateway<'_, O>,
     question: &Question<'_>,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let callback = question.callback;
-    let first = gate.recall(&callback.run, &callback.topic).await;
-    match first.map_err(|error| operator::refuse(call, error))? {
-        None => Ok(page::ask(question)),
+    let first = gateway.recall(&callback.run, &callback.topic).await;
+    match first.map_err(|error| operator::refuse(context, error))? {
+        None => Ok(confirm_page::ask(question)),
         Some(first) if first.digest == callback.digest() => {
             let text =
                 format!("This answer was recorded at {}. There is nothing more to do.", first.received.rfc3339());
-            Ok(page::tell(StatusCode::OK, "This was answered already", &text, callback))
+            Ok(confirm_page::tell(StatusCode::OK, "This was answered already", &text, callback))
         }
         Some(first) => Err(Failure::Conflict { status: first.status, received: first.received }.into()),
     }
 }
 
 /// The button: brings the callback to the engine, or stores it.
-pub(super) async fn press<'o, O: Outside>(
-    call: &mut Call<'_, 'o, O>,
-    gate: Gate<'o, O>,
+pub(super) async fn press<'o, O: Host>(
+    context: &mut RequestContext<'_, 'o, O>,
+    gateway: Gateway<'o, O>,
     callback: Callback<'_>,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let key = Key::callback(&callback);
-    let answer = call.deliver(gate, Work::Resolve(callback.clone()), Some(key)).await?;
+    let answer = context.deliver(gateway, Work::Resolve(callback.clone()), Some(key)).await?;
     let again = answer.headers().get(SLUICE_OUTCOME) == Some(&HeaderValue::from_static("duplicate"));
     let pending = answer.status() == StatusCode::ACCEPTED;
     let (heading, text) = match (again, pending) {
@@ -183,7 +183,7 @@ pub(super) async fn press<'o, O: Outside>(
         (false, false) => ("Your answer is recorded", "The workflow has it. There is nothing more to do."),
     };
     let status = if pending { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let mut told = page::tell(status, heading, text, &callback);
+    let mut told = confirm_page::tell(status, heading, text, &callback);
     for name in [SLUICE_OUTCOME, super::SLUICE_DELIVERY] {
         if let Some(value) = answer.headers().get(&name) {
             told.headers_mut().insert(name, value.clone());
@@ -192,10 +192,10 @@ pub(super) async fn press<'o, O: Outside>(
     Ok(told)
 }
 
-impl<O: Outside> Call<'_, '_, O> {
+impl<O: Host> RequestContext<'_, '_, O> {
     /// Scheme and host by which people reach Sluice: `public_url`, else those by which this request came.
     fn origin(&self) -> Result<Option<String>, Problem> {
-        if let Some(origin) = config::public_url(self.outside)? {
+        if let Some(origin) = config::public_url(self.host)? {
             return Ok(Some(origin));
         }
         let seen = self.seen_url().and_then(|url| url.parse::<Uri>().ok());

@@ -5,8 +5,10 @@ pub mod query;
 pub mod route;
 
 mod auth;
+mod batch_response;
 mod body;
 mod callback;
+mod confirm_page;
 mod console;
 mod event;
 mod handshake;
@@ -16,9 +18,7 @@ mod link;
 mod log;
 mod openapi;
 mod operator;
-mod page;
 mod prefer;
-mod several;
 mod webhook;
 
 use std::future::Future;
@@ -30,9 +30,9 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::config;
 use crate::delivery::{DeliveryId, Key, Work};
-use crate::gateway::{Accepted, Gate, Outcome};
-use crate::ports::{Body, Outside};
-use crate::sender::{Manners, Success};
+use crate::gateway::{Accepted, Gateway, Outcome};
+use crate::ports::{Body, Host};
+use crate::sender::{ResponsePolicy, Success};
 use console::Place;
 pub use log::LogLine;
 use prefer::{PREFERENCE_APPLIED, Prefer};
@@ -78,29 +78,29 @@ pub struct Answer<'a> {
 pub type Rest<'a> = Pin<Box<dyn Future<Output = Vec<String>> + 'a>>;
 
 /// Answers one request.
-pub async fn handle<'o>(outside: &'o impl Outside, request: Request<impl Body>) -> Answer<'o> {
+pub async fn handle<'o>(host: &'o impl Host, request: Request<impl Body>) -> Answer<'o> {
     let (parts, mut body) = request.into_parts();
     let route = Route::of(parts.uri.path());
     let template = route.as_ref().map_or("(none)", Route::template);
-    let mut call = Call {
-        outside,
-        log: LogLine::new(outside.now(), &parts.method, template),
+    let mut context = RequestContext {
+        host,
+        log: LogLine::new(host.now(), &parts.method, template),
         method: parts.method,
         uri: &parts.uri,
         query: parts.uri.query(),
         headers: &parts.headers,
         rest: None,
         refuse: Problem::into_response,
-        manners: Manners::UNKNOWN,
+        response_policy: ResponsePolicy::UNKNOWN,
     };
     let result = match limits::check(&parts.uri, &parts.headers) {
-        Ok(()) => dispatch(&mut call, route, &mut body).await,
+        Ok(()) => dispatch(&mut context, route, &mut body).await,
         Err(refusal) => Err(refusal),
     };
-    let Call { mut log, method, rest, refuse, .. } = call;
+    let RequestContext { mut log, method, rest, refuse, .. } = context;
     let mut response = result.unwrap_or_else(|refusal| {
         log.problem(refusal.kind.row().0);
-        match page::is_wanted(&parts.headers) {
+        match confirm_page::is_wanted(&parts.headers) {
             true => refuse(refusal),
             false => refusal.into_response(),
         }
@@ -120,48 +120,48 @@ pub async fn handle<'o>(outside: &'o impl Outside, request: Request<impl Body>) 
     Answer { response, log, rest }
 }
 
-async fn dispatch<O: Outside>(
-    call: &mut Call<'_, '_, O>,
+async fn dispatch<O: Host>(
+    context: &mut RequestContext<'_, '_, O>,
     route: Option<Route>,
     body: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let Some(route) = route else {
         return Err(Problem::new(Kind::NotFound, "check the path; the routes are in Sluice's README"));
     };
-    if call.method == Method::OPTIONS && matches!(route, Route::Event | Route::Webhook) {
-        return handshake::answer(call);
+    if context.method == Method::OPTIONS && matches!(route, Route::Event | Route::Webhook) {
+        return handshake::answer(context);
     }
-    if !route.allows(&call.method) {
+    if !route.allows(&context.method) {
         let detail = format!("{} has {}", route.template(), route.methods());
         return Err(Problem::new(Kind::MethodNotAllowed, detail).allow(route.methods()));
     }
     match route {
-        Route::Event => event::post(call, body).await,
-        Route::Callback => callback::complete(call, body).await,
-        Route::Webhook => webhook::post(call, body).await,
-        Route::CallbackLinks => link::mint(call, body).await,
-        Route::CallbackLink => link::answer(call, body).await,
-        Route::Callbacks { run } => operator::recall(call, &run).await,
-        Route::Deliveries => operator::list(call).await,
-        Route::Delivery { id } => operator::one(call, &id).await,
-        Route::Redeliver { id } => operator::redeliver(call, &id).await,
-        Route::Drain => operator::drain(call).await,
-        Route::OpenApi => Ok(openapi::document(call.headers)),
-        Route::Console => console::answer(call, Place::Overview, body).await,
-        Route::ConsoleDrain => console::answer(call, Place::Drain, body).await,
-        Route::ConsoleDeliveries => console::answer(call, Place::Deliveries, body).await,
-        Route::ConsoleDelivery { id } => console::answer(call, Place::Delivery(&id), body).await,
-        Route::ConsoleRedeliver { id } => console::answer(call, Place::Redeliver(&id), body).await,
-        Route::ConsoleDelete { id } => console::answer(call, Place::Delete(&id), body).await,
-        Route::ConsoleCallbacks => console::answer(call, Place::Callbacks, body).await,
+        Route::Event => event::post(context, body).await,
+        Route::Callback => callback::complete(context, body).await,
+        Route::Webhook => webhook::post(context, body).await,
+        Route::CallbackLinks => link::mint(context, body).await,
+        Route::CallbackLink => link::answer(context, body).await,
+        Route::Callbacks { run } => operator::recall(context, &run).await,
+        Route::Deliveries => operator::list(context).await,
+        Route::Delivery { id } => operator::one(context, &id).await,
+        Route::Redeliver { id } => operator::redeliver(context, &id).await,
+        Route::Drain => operator::drain(context).await,
+        Route::OpenApi => Ok(openapi::document(context.headers)),
+        Route::Console => console::answer(context, Place::Overview, body).await,
+        Route::ConsoleDrain => console::answer(context, Place::Drain, body).await,
+        Route::ConsoleDeliveries => console::answer(context, Place::Deliveries, body).await,
+        Route::ConsoleDelivery { id } => console::answer(context, Place::Delivery(&id), body).await,
+        Route::ConsoleRedeliver { id } => console::answer(context, Place::Redeliver(&id), body).await,
+        Route::ConsoleDelete { id } => console::answer(context, Place::Delete(&id), body).await,
+        Route::ConsoleCallbacks => console::answer(context, Place::Callbacks, body).await,
         Route::Health => Ok(health::alive()),
-        Route::Ready => health::ready(call).await,
+        Route::Ready => health::ready(context).await,
     }
 }
 
 /// One request on its way.
-struct Call<'r, 'o, O> {
-    outside: &'o O,
+struct RequestContext<'r, 'o, O> {
+    host: &'o O,
     method: Method,
     uri: &'r Uri,
     query: Option<&'r str>,
@@ -171,12 +171,12 @@ struct Call<'r, 'o, O> {
     /// How a problem is told to who wants no JSON: a person gets a page.
     refuse: fn(Problem) -> Response<Vec<u8>>,
     /// What the sender makes of an answer.
-    manners: Manners,
+    response_policy: ResponsePolicy,
 }
 
-impl<'o, O: Outside> Call<'_, 'o, O> {
-    fn gate(&self) -> Result<Gate<'o, O>, Problem> {
-        Ok(Gate { outside: self.outside, settings: config::settings(self.outside)? })
+impl<'o, O: Host> RequestContext<'_, 'o, O> {
+    fn gateway(&self) -> Result<Gateway<'o, O>, Problem> {
+        Ok(Gateway { host: self.host, settings: config::settings(self.host)? })
     }
 
     /// The trace that this request is a part of (W3C Trace Context), for the call to the engine.
@@ -191,14 +191,14 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
     }
 
     /// How long the sender is kept waiting.
-    fn patience(&self, prefer: &Prefer, gate: &Gate<'o, O>) -> Duration {
-        let wait = gate.settings.engine.wait;
-        prefer.patience(self.manners.patience().map_or(wait, |patience| wait.min(patience)))
+    fn patience(&self, prefer: &Prefer, gateway: &Gateway<'o, O>) -> Duration {
+        let wait = gateway.settings.engine.wait;
+        prefer.patience(self.response_policy.patience().map_or(wait, |patience| wait.min(patience)))
     }
 
     /// What the sender takes for success: a status, and whether it wants no body.
     fn success(&self, prefer: &Prefer, pending: bool) -> (StatusCode, bool) {
-        let success = self.manners.success;
+        let success = self.response_policy.success;
         let status = match (success, pending) {
             (Success::Ok | Success::OkEmpty, _) => StatusCode::OK,
             (Success::NoContent, _) => StatusCode::NO_CONTENT,
@@ -212,17 +212,17 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
     /// Brings a delivery to the engine, or stores it, and answers.
     async fn deliver(
         &mut self,
-        gate: Gate<'o, O>,
+        gateway: Gateway<'o, O>,
         work: Work<'_>,
         key: Option<Key>,
     ) -> Result<Response<Vec<u8>>, Problem> {
         let prefer = Prefer::of(self.headers);
-        let wait = self.patience(&prefer, &gate);
+        let wait = self.patience(&prefer, &gateway);
         // The contract answers a callback by nothing.
         let is_start = matches!(work, Work::Start(_));
-        let mut outcome = gate.accept(work, key, self.trace(), wait).await;
+        let mut outcome = gateway.accept(work, key, self.trace(), wait).await;
         self.log.delivery(&outcome);
-        self.rest = after(gate, &mut outcome);
+        self.rest = after(gateway, &mut outcome);
         let Outcome { id, result, .. } = outcome;
         let delivery = HeaderValue::from_str(&id).ok();
         let (name, pending, body) = match result {
@@ -265,7 +265,7 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
 
 /// What is left to do after the answer: the call that goes on, or, after a sample of those that the engine has answered, a
 /// look whether anything is pending.
-fn after<'o, O: Outside>(gate: Gate<'o, O>, outcome: &mut Outcome<'o>) -> Option<Rest<'o>> {
+fn after<'o, O: Host>(gateway: Gateway<'o, O>, outcome: &mut Outcome<'o>) -> Option<Rest<'o>> {
     if let Some(rest) = outcome.rest.take() {
         return Some(Box::pin(async move { vec![log::report(&rest.await)] }));
     }
@@ -274,9 +274,9 @@ fn after<'o, O: Outside>(gate: Gate<'o, O>, outcome: &mut Outcome<'o>) -> Option
         return None;
     }
     Some(Box::pin(async move {
-        match gate.drain(DRAIN_BUDGET).await {
+        match gateway.drain(DRAIN_BUDGET).await {
             Ok(drained) if drained.is_idle() => Vec::new(),
-            drained => vec![log::drained(gate.outside.now(), &drained)],
+            drained => vec![log::drained(gateway.host.now(), &drained)],
         }
     }))
 }

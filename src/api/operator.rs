@@ -9,15 +9,15 @@ use serde_json::value::RawValue;
 
 use super::problem::{Kind, Problem};
 use super::query::{Query, decode, unusable};
-use super::{Call, no_store};
+use super::{RequestContext, no_store};
 use crate::callback::{Record, State, Status};
 use crate::config;
 use crate::delivery::{Delivery, DeliveryId, Work};
 use crate::engine::boomerang;
 use crate::gateway::operator::{OperatorError, Redelivered, Stored};
-use crate::gateway::{Drained, Gate};
+use crate::gateway::{Drained, Gateway};
 use crate::json;
-use crate::ports::Outside;
+use crate::ports::Host;
 use crate::reference::RunRef;
 use crate::secret::Secret;
 
@@ -84,9 +84,9 @@ fn wrong(name: &'static str, rule: &str) -> Problem {
 }
 
 /// `GET /api/v2/deliveries`
-pub(super) async fn list(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
-    let gate = open(call)?;
-    let query = Query::parse(call.query)?;
+pub(super) async fn list(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
+    let gateway = open(context)?;
+    let query = Query::parse(context.query)?;
     let stored = state(&query)?;
     let [usual, most] = PAGE;
     let limit = match query.one("limit")? {
@@ -98,7 +98,7 @@ pub(super) async fn list(call: &mut Call<'_, '_, impl Outside>) -> Result<Respon
             .ok_or_else(|| wrong("limit", &format!("a whole number from 1 to {most}")))?,
     };
     let after = after(&query)?;
-    let page = gate.list(stored, limit, after).await.map_err(|error| refuse(call, error.into()))?;
+    let page = gateway.list(stored, limit, after).await.map_err(|error| refuse(context, error.into()))?;
 
     #[derive(Serialize)]
     struct View<'a> {
@@ -107,7 +107,7 @@ pub(super) async fn list(call: &mut Call<'_, '_, impl Outside>) -> Result<Respon
     }
     for (id, delivery) in &page.deliveries {
         if delivery.is_none() {
-            call.log.warning(format!("the stored delivery {id} can't be read"));
+            context.log.warning(format!("the stored delivery {id} can't be read"));
         }
     }
     let readable = page.deliveries.iter().filter_map(|(_, delivery)| delivery.as_ref());
@@ -116,16 +116,19 @@ pub(super) async fn list(call: &mut Call<'_, '_, impl Outside>) -> Result<Respon
 }
 
 /// `GET` and `DELETE /api/v2/deliveries/{id}`
-pub(super) async fn one(call: &mut Call<'_, '_, impl Outside>, id: &str) -> Result<Response<Vec<u8>>, Problem> {
-    let gate = open(call)?;
+pub(super) async fn one(
+    context: &mut RequestContext<'_, '_, impl Host>,
+    id: &str,
+) -> Result<Response<Vec<u8>>, Problem> {
+    let gateway = open(context)?;
     let id = delivery_id(id)?;
-    if call.method == Method::DELETE {
-        gate.delete(id).await.map_err(|error| refuse(call, error))?;
+    if context.method == Method::DELETE {
+        gateway.delete(id).await.map_err(|error| refuse(context, error))?;
         let mut response = no_store(Response::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
         return Ok(response);
     }
-    let (stored, delivery) = gate.show(id).await.map_err(|error| refuse(call, error))?;
+    let (stored, delivery) = gateway.show(id).await.map_err(|error| refuse(context, error))?;
 
     #[derive(Serialize)]
     struct View<'a> {
@@ -147,7 +150,7 @@ pub(super) async fn one(call: &mut Call<'_, '_, impl Outside>, id: &str) -> Resu
         path: &'a str,
         body: Option<&'a RawValue>,
     }
-    let engine = &gate.settings.engine;
+    let engine = &gateway.settings.engine;
     let request = boomerang::bring(&engine.url, engine.start, &delivery).ok();
     let request = request.as_ref().map(|request| RequestView {
         method: request.method().as_str(),
@@ -165,10 +168,13 @@ pub(super) async fn one(call: &mut Call<'_, '_, impl Outside>, id: &str) -> Resu
 }
 
 /// `POST /api/v2/deliveries/{id}/redeliver`
-pub(super) async fn redeliver(call: &mut Call<'_, '_, impl Outside>, id: &str) -> Result<Response<Vec<u8>>, Problem> {
-    let gate = open(call)?;
+pub(super) async fn redeliver(
+    context: &mut RequestContext<'_, '_, impl Host>,
+    id: &str,
+) -> Result<Response<Vec<u8>>, Problem> {
+    let gateway = open(context)?;
     let id = delivery_id(id)?;
-    let redelivered = gate.redeliver(id).await.map_err(|error| refuse(call, error))?;
+    let redelivered = gateway.redeliver(id).await.map_err(|error| refuse(context, error))?;
 
     #[derive(Serialize)]
     struct View {
@@ -187,34 +193,37 @@ pub(super) async fn redeliver(call: &mut Call<'_, '_, impl Outside>, id: &str) -
 }
 
 /// `POST /api/v2/deliveries/drain`
-pub(super) async fn drain(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
-    let gate = open(call)?;
-    Ok(json(StatusCode::OK, &drained(call, &gate).await?))
+pub(super) async fn drain(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
+    let gateway = open(context)?;
+    Ok(json(StatusCode::OK, &drained(context, &gateway).await?))
 }
 
 /// A pass that was asked for.
-pub(super) async fn drained<'o, O: Outside>(
-    call: &mut Call<'_, 'o, O>,
-    gate: &Gate<'o, O>,
+pub(super) async fn drained<'o, O: Host>(
+    context: &mut RequestContext<'_, 'o, O>,
+    gateway: &Gateway<'o, O>,
 ) -> Result<Drained, Problem> {
-    let drained = gate.drain(BUDGET).await.map_err(|error| refuse(call, error.into()))?;
+    let drained = gateway.drain(BUDGET).await.map_err(|error| refuse(context, error.into()))?;
     for warning in &drained.warnings {
-        call.log.warning(warning.clone());
+        context.log.warning(warning.clone());
     }
     Ok(drained)
 }
 
 /// `GET /api/v2/callbacks/{run}`: with `topic` the callback that was accepted, without it all of the run.
-pub(super) async fn recall(call: &mut Call<'_, '_, impl Outside>, run: &str) -> Result<Response<Vec<u8>>, Problem> {
-    let gate = open(call)?;
+pub(super) async fn recall(
+    context: &mut RequestContext<'_, '_, impl Host>,
+    run: &str,
+) -> Result<Response<Vec<u8>>, Problem> {
+    let gateway = open(context)?;
     let Some(run) = decode(run) else {
         let detail = "the run in the path is not UTF-8 once percent-decoded";
         return Err(Problem::new(Kind::InvalidParameter, detail).field("run"));
     };
     let run = RunRef::parse(&run).map_err(|error| unusable("run", error))?;
-    let query = Query::parse(call.query)?;
+    let query = Query::parse(context.query)?;
     if query.one("topic")?.is_none() {
-        let records = gate.recall_all(&run).await.map_err(|error| refuse(call, error))?;
+        let records = gateway.recall_all(&run).await.map_err(|error| refuse(context, error))?;
         #[derive(Serialize)]
         struct View<'a> {
             run: &'a str,
@@ -224,7 +233,7 @@ pub(super) async fn recall(call: &mut Call<'_, '_, impl Outside>, run: &str) -> 
         return Ok(json(StatusCode::OK, &view));
     }
     let topic = query.topic()?;
-    let record = gate.recall(&run, &topic).await.map_err(|error| refuse(call, error))?;
+    let record = gateway.recall(&run, &topic).await.map_err(|error| refuse(context, error))?;
     let record = record.ok_or_else(|| {
         let detail = "no callback for this run and topic is stored, or it is older than retention_hours";
         Problem::new(Kind::NoCallback, detail).field("topic")
@@ -256,10 +265,10 @@ impl<'a> CallbackView<'a> {
 }
 
 /// `operator_token` by `Authorization: Bearer` (RFC 6750). Not set: the path isn't there at all.
-pub(super) fn open<'o, O: Outside>(call: &Call<'_, 'o, O>) -> Result<Gate<'o, O>, Problem> {
-    let token = token(call)?;
-    match super::bearer(call.headers) {
-        Some(given) if token.matches(given) => call.gate(),
+pub(super) fn open<'o, O: Host>(context: &RequestContext<'_, 'o, O>) -> Result<Gateway<'o, O>, Problem> {
+    let token = token(context)?;
+    match super::bearer(context.headers) {
+        Some(given) if token.matches(given) => context.gateway(),
         _ => {
             let detail = "send the operator token as Authorization: Bearer";
             Err(Problem::new(Kind::Unauthorized, detail).field("Authorization"))
@@ -268,9 +277,9 @@ pub(super) fn open<'o, O: Outside>(call: &Call<'_, 'o, O>) -> Result<Gate<'o, O>
 }
 
 /// What an operator has to show. Not set: there is nothing for operators at all.
-pub(super) fn token(call: &Call<'_, '_, impl Outside>) -> Result<Secret, Problem> {
+pub(super) fn token(context: &RequestContext<'_, '_, impl Host>) -> Result<Secret, Problem> {
     let missing = || Problem::new(Kind::NotFound, "this path is there once operator_token is set");
-    config::operator_token(call.outside)?.ok_or_else(missing)
+    config::operator_token(context.host)?.ok_or_else(missing)
 }
 
 pub(super) fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
@@ -278,16 +287,16 @@ pub(super) fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
     DeliveryId::parse(text).ok_or_else(unknown)
 }
 
-pub(super) fn refuse(call: &mut Call<'_, '_, impl Outside>, error: OperatorError) -> Problem {
+pub(super) fn refuse(context: &mut RequestContext<'_, '_, impl Host>, error: OperatorError) -> Problem {
     let detail = error.to_string();
     match error {
         OperatorError::Store(_) => {
-            call.log.warning(detail);
+            context.log.warning(detail);
             Problem::new(Kind::StoreUnavailable, "ask again, or see /readyz")
         }
         OperatorError::Unknown => Problem::new(Kind::NoDelivery, detail).field("id"),
         OperatorError::Damaged => {
-            call.log.warning(detail.clone());
+            context.log.warning(detail.clone());
             Problem::new(Kind::Damaged, format!("{detail}: DELETE forgets it"))
         }
         OperatorError::UnderWay => Problem::new(Kind::UnderWay, detail).field("id").retry_after(None),

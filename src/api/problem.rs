@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::gateway::Failure;
-use crate::json::One;
+use crate::json::SingleMember;
 
 /// Where the problem types are described.
 pub const TYPE_BASE: &str = "https://sluice.dev/problems/";
@@ -244,7 +244,7 @@ impl Problem {
             field: Option<&'a str>,
             retry: Retry,
             #[serde(flatten)]
-            member: Option<One<'a, &'a Value>>,
+            member: Option<SingleMember<'a, &'a Value>>,
         }
         let (slug, _, retry, title) = self.kind.row();
         let body = Body {
@@ -254,7 +254,7 @@ impl Problem {
             detail: &self.detail,
             field: self.field.as_deref(),
             retry,
-            member: self.member.as_ref().map(|member| One(member.0, &member.1)),
+            member: self.member.as_ref().map(|member| SingleMember(member.0, &member.1)),
         };
         let mut response = Response::new(serde_json::to_vec(&body).unwrap_or_default());
         *response.status_mut() = self.status;
@@ -314,8 +314,8 @@ impl From<Failure> for Problem {
     }
 }
 
-impl From<crate::routes::TooLarge> for Problem {
-    fn from(error: crate::routes::TooLarge) -> Self {
+impl From<crate::routing::TooLarge> for Problem {
+    fn from(error: crate::routing::TooLarge) -> Self {
         Self::new(Kind::BodyTooLarge, error.to_string()).field("routes")
     }
 }

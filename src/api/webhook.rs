@@ -7,39 +7,39 @@ use http::{HeaderMap, Response};
 
 use super::auth::{Entry, Proof};
 use super::problem::{Kind, Problem};
-use super::{Call, body, query};
+use super::{RequestContext, body, query};
 use crate::config;
 use crate::delivery::{Key, Payload, Start, Work};
-use crate::ports::{Body, Outside};
-use crate::routes::Facts;
+use crate::ports::{Body, Host};
+use crate::routing::Input;
 use crate::sender::{self, Challenge};
 
 /// Longest `Idempotency-Key`, in bytes.
 const MAX_KEY: usize = 255;
 
 pub(super) async fn post(
-    call: &mut Call<'_, '_, impl Outside>,
+    context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    call.check_origin()?;
-    let query = query::Query::parse(call.query)?;
+    context.check_origin()?;
+    let query = query::Query::parse(context.query)?;
     let (workflow, dedup) = (query.workflow()?, query.dedup()?);
-    let entry = call.enter(&query)?;
+    let entry = context.enter(&query)?;
     // Some of those who are known post forms; the contract's own type is JSON.
-    let is_form = entry.preset().is_some() && body::text_of(call.headers, CONTENT_TYPE).is_some_and(sender::is_form);
+    let is_form = entry.preset().is_some() && body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
     if !is_form {
-        body::require_json(call.headers)?;
+        body::require_json(context.headers)?;
     }
-    let max = config::max_body(call.outside)?;
-    let key = idempotency_key(call.headers)?;
-    let gate = call.gate()?;
+    let max = config::max_body(context.host)?;
+    let key = idempotency_key(context.headers)?;
+    let gateway = context.gateway()?;
 
-    let bytes = body::read(incoming, call.headers, max).await?;
-    let proof = call.verify(&entry, &bytes)?;
-    if let Some(answer) = challenged(call, &entry, proof.as_ref(), &bytes) {
+    let bytes = body::read(incoming, context.headers, max).await?;
+    let proof = context.verify(&entry, &bytes)?;
+    if let Some(answer) = challenged(context, &entry, proof.as_ref(), &bytes) {
         return Ok(answer);
     }
-    let table = if workflow.is_none() { config::routes(call.outside)? } else { None };
+    let table = if workflow.is_none() { config::routes(context.host)? } else { None };
     if workflow.is_none() && table.is_none() {
         return Err(query::missing("ref", "the workflow to start, or set routes"));
     }
@@ -54,38 +54,38 @@ pub(super) async fn post(
     let key = |workflow: &str| match (&proof, key) {
         _ if !dedup => None,
         // What is signed goes before what anyone could write.
-        (Some(Proof { sender, verified, .. }), _) => Some(Key::signed(sender, &verified.mark, workflow)),
+        (Some(Proof { sender, verified, .. }), _) => Some(Key::signed(sender, &verified.identity, workflow)),
         (None, Some(key)) => Some(Key::idempotency(key, workflow, payload.get())),
         (None, None) => None,
     };
     if let Some(workflow) = workflow {
         let key = key(workflow.as_str());
         let start = Start::new(workflow, Payload::Webhook(Cow::Borrowed(payload)));
-        return call.deliver(gate, Work::Start(start), key).await;
+        return context.deliver(gateway, Work::Start(start), key).await;
     }
-    let kind = entry.kind(call.headers, payload);
-    let facts = Facts::webhook(entry.sender(), kind.as_deref(), payload);
+    let kind = entry.kind(context.headers, payload);
+    let input = Input::webhook(entry.sender(), kind.as_deref(), payload);
     let starts: Result<Vec<_>, Problem> = table
         .iter()
-        .flat_map(|table| table.matching(&facts))
-        .map(|route| Ok((route.start(&facts, Payload::Webhook(Cow::Borrowed(payload)))?, key(&route.name()))))
+        .flat_map(|table| table.matching(&input))
+        .map(|route| Ok((route.start(&input, Payload::Webhook(Cow::Borrowed(payload)))?, key(&route.name()))))
         .collect();
-    call.start(gate, starts?).await
+    context.start(gateway, starts?).await
 }
 
 /// The answer to a sender that asks whether this endpoint is the one that it should be.
 fn challenged(
-    call: &mut Call<'_, '_, impl Outside>,
+    context: &mut RequestContext<'_, '_, impl Host>,
     entry: &Entry,
     proof: Option<&Proof>,
     body: &[u8],
 ) -> Option<Response<Vec<u8>>> {
-    let challenge = Challenge::of(entry.preset(), call.headers, body)?;
+    let challenge = Challenge::of(entry.preset(), context.headers, body)?;
     if challenge.is_signed() && proof.is_none() {
         return None;
     }
     let answer = challenge.answer(proof.and_then(|proof| proof.secret.as_ref()))?;
-    call.log.outcome("challenge");
+    context.log.outcome("challenge");
     let mut response = Response::new(answer.body.into_bytes());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     Some(response)

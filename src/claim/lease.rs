@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::splitter::{Entered, Splitter};
 use crate::delivery::DeliveryId;
 use crate::json;
-use crate::ports::{Clock, Store, StoreError};
+use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::time::Timestamp;
 
 /// The flag: who has the lease.
@@ -69,19 +69,19 @@ pub struct Lease {
 }
 
 /// The last scan of the keys, and until when the lease is held.
-pub async fn look(store: &impl Store) -> Result<(Scan, Timestamp), StoreError> {
+pub async fn look(store: &impl KeyValue) -> Result<(Scan, Timestamp), StoreError> {
     Ok(Value::look(store.get(LEASE).await?.as_deref()))
 }
 
 /// Takes the lease for so long; `None` if another has it.
-pub async fn acquire(outside: &(impl Store + Clock), length: Duration) -> Result<Option<Lease>, StoreError> {
-    let instant = outside.instant();
+pub async fn acquire(host: &(impl KeyValue + Clock + Rng), length: Duration) -> Result<Option<Lease>, StoreError> {
+    let instant = host.arrival_time();
     let now = instant.at;
-    let (scan, held) = look(outside).await?;
+    let (scan, held) = look(host).await?;
     if held > now {
         return Ok(None);
     }
-    let token = DeliveryId::new(instant, outside.entropy()).to_string();
+    let token = DeliveryId::new(instant, host.random()).to_string();
     let lease = Lease { token, until: now.plus(length), scan };
     let splitter = Splitter {
         door: DOOR,
@@ -90,17 +90,16 @@ pub async fn acquire(outside: &(impl Store + Clock), length: Duration) -> Result
         at_door: lease.token.as_bytes(),
         at_flag: &lease.value(lease.until)?,
     };
-    Ok(matches!(splitter.enter(outside, |bytes| Value::look(Some(bytes)).1 > now).await?, Entered::Won)
-        .then_some(lease))
+    Ok(matches!(splitter.enter(host, |bytes| Value::look(Some(bytes)).1 > now).await?, Entered::Won).then_some(lease))
 }
 
 impl Lease {
     /// Gives it back; one whose time is over is another's already.
-    pub async fn release(self, outside: &(impl Store + Clock)) -> Result<(), StoreError> {
-        if outside.now() >= self.until {
+    pub async fn release(self, host: &(impl KeyValue + Clock)) -> Result<(), StoreError> {
+        if host.now() >= self.until {
             return Ok(());
         }
-        outside.set(LEASE, &self.value(Timestamp(0))?).await
+        host.set(LEASE, &self.value(Timestamp(0))?).await
     }
 
     fn value(&self, until: Timestamp) -> Result<Vec<u8>, StoreError> {

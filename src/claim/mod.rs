@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::callback::Record;
 use crate::delivery::{DeliveryId, Key, Register};
 use crate::json;
-use crate::ports::{Clock, Store, StoreError};
+use crate::ports::{Clock, KeyValue, StoreError};
 use crate::time::{Retention, Timestamp};
 use splitter::{Entered, Splitter};
 
@@ -97,17 +97,17 @@ pub struct Claimant<'a> {
 
 impl Claimant<'_> {
     /// Claims the key. Alone and for the first time: 4 reads, 2 writes; for what is known: 2 reads.
-    pub async fn claim(&self, outside: &(impl Store + Clock)) -> Result<Claim, StoreError> {
-        let started = outside.now();
+    pub async fn claim(&self, host: &(impl KeyValue + Clock)) -> Result<Claim, StoreError> {
+        let started = host.now();
         let mut round = 0_u32;
         loop {
             // A name of its own each time: the splitter counts on that.
             let me = format!("{}/{round}", self.id);
-            let busy = match self.enter(outside, me).await? {
+            let busy = match self.enter(host, me).await? {
                 Claim::Contended { window } => window,
                 settled => return Ok(settled),
             };
-            match self.wait(outside, busy, started.plus(self.patience)).await? {
+            match self.wait(host, busy, started.plus(self.patience)).await? {
                 Waited::Free => round = round.saturating_add(1),
                 Waited::Over => return Ok(Claim::Contended { window: busy }),
                 Waited::Done(done) => return Ok(Claim::Settled(done)),
@@ -115,14 +115,14 @@ impl Claimant<'_> {
         }
     }
 
-    async fn enter(&self, outside: &(impl Store + Clock), me: String) -> Result<Claim, StoreError> {
-        let now = outside.now();
+    async fn enter(&self, host: &(impl KeyValue + Clock), me: String) -> Result<Claim, StoreError> {
+        let now = host.now();
         let [present, previous] = self.retention.lookup(now);
         let door = self.key.register(Register::Door, present);
         // Read just before it is written: whoever may be written off is seen.
-        if let Some(there) = outside.get(&door).await? {
+        if let Some(there) = host.get(&door).await? {
             for window in [present, previous] {
-                if let Some(done) = outside.get(&self.key.register(Register::Done, window)).await? {
+                if let Some(done) = host.get(&self.key.register(Register::Done, window)).await? {
                     return Ok(Claim::Settled(done));
                 }
             }
@@ -140,9 +140,9 @@ impl Claimant<'_> {
             at_door: &at_door,
             at_flag: &mark.to_bytes()?,
         };
-        match splitter.enter(outside, |_| true).await? {
+        match splitter.enter(host, |_| true).await? {
             Entered::Before => {
-                let done = outside.get(&self.key.register(Register::Done, previous)).await?;
+                let done = host.get(&self.key.register(Register::Done, previous)).await?;
                 Ok(done.map_or(Claim::Contended { window: previous }, Claim::Settled))
             }
             Entered::Lost => Ok(Claim::Contended { window: present }),
@@ -150,7 +150,7 @@ impl Claimant<'_> {
                 // Where two windows meet, another may be in the other one: of two who look after they have written, one
                 // at least sees the other.
                 if let Some(beside) = self.retention.neighbour(now)
-                    && outside.exists(&self.key.register(Register::Flag, beside)).await?
+                    && host.exists(&self.key.register(Register::Flag, beside)).await?
                 {
                     return Ok(Claim::Contended { window: beside.min(present) });
                 }
@@ -160,14 +160,14 @@ impl Claimant<'_> {
     }
 
     /// Waits for what comes of another's claim.
-    async fn wait(&self, outside: &(impl Store + Clock), window: u64, until: Timestamp) -> Result<Waited, StoreError> {
+    async fn wait(&self, host: &(impl KeyValue + Clock), window: u64, until: Timestamp) -> Result<Waited, StoreError> {
         let [mut pause, longest] = PAUSE;
         loop {
-            if let Some(done) = outside.get(&self.key.register(Register::Done, window)).await? {
+            if let Some(done) = host.get(&self.key.register(Register::Done, window)).await? {
                 return Ok(Waited::Done(done));
             }
-            let now = outside.now();
-            match outside.get(&self.key.register(Register::Flag, window)).await? {
+            let now = host.now();
+            match host.get(&self.key.register(Register::Flag, window)).await? {
                 // A winner that lives has written by now what comes of it, or that it is pending.
                 Some(flag)
                     if Mark::from_bytes(&flag)
@@ -178,7 +178,7 @@ impl Claimant<'_> {
                 Some(_) => {}
                 // The winner was refused and has given it back, or whoever wrote the door never came in.
                 None => {
-                    let door = outside.get(&self.key.register(Register::Door, window)).await?;
+                    let door = host.get(&self.key.register(Register::Door, window)).await?;
                     if !door.is_some_and(|door| is_fresh(&door, now)) {
                         return Ok(Waited::Free);
                     }
@@ -188,7 +188,7 @@ impl Claimant<'_> {
             if left.is_zero() {
                 return Ok(Waited::Over);
             }
-            outside.sleep(pause.min(left)).await;
+            host.sleep(pause.min(left)).await;
             pause = pause.saturating_mul(2).min(longest);
         }
     }
@@ -204,7 +204,7 @@ enum Waited {
 }
 
 /// Gives a claim back, of which nothing came and nothing is stored. For the winner alone.
-pub async fn release(store: &impl Store, key: &Key, window: u64) -> Result<(), StoreError> {
+pub async fn release(store: &impl KeyValue, key: &Key, window: u64) -> Result<(), StoreError> {
     store.delete(&key.register(Register::Flag, window)).await
 }
 

@@ -7,7 +7,7 @@
 //!
 //! The winner may take the flag down when it is done; then it all begins anew.
 
-use crate::ports::{Store, StoreError};
+use crate::ports::{KeyValue, StoreError};
 
 /// One who wants to come in. The name in `at_door` must never have been there before.
 pub(super) struct Splitter<'a> {
@@ -29,7 +29,11 @@ pub(super) enum Entered {
 
 impl Splitter<'_> {
     /// `is_up` says whether a flag that is there counts.
-    pub(super) async fn enter(&self, store: &impl Store, is_up: impl Fn(&[u8]) -> bool) -> Result<Entered, StoreError> {
+    pub(super) async fn enter(
+        &self,
+        store: &impl KeyValue,
+        is_up: impl Fn(&[u8]) -> bool,
+    ) -> Result<Entered, StoreError> {
         store.set(self.door, self.at_door).await?;
         if store.get(self.flag).await?.is_some_and(|flag| is_up(&flag)) {
             return Ok(Entered::Lost);

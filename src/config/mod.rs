@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::delivery::Limits;
 use crate::engine::{EngineUrl, EngineUrlError};
 use crate::ports::{Timeouts, Variables};
-use crate::routes::Table;
+use crate::routing::Table;
 use crate::secret::Secret;
 use crate::time::Retention;
 

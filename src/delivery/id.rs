@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::time::{Instant, Timestamp};
+use crate::time::{ArrivalTime, Timestamp};
 
 /// As many of a ULID's random bits are random.
 const RANDOM_BITS: u32 = 60;
@@ -15,7 +15,7 @@ pub struct DeliveryId(ulid::Ulid);
 
 impl DeliveryId {
     /// An id for what arrives `now`; the low 60 bits of `entropy` tell apart what arrives at the same time.
-    pub fn new(now: Instant, entropy: u64) -> Self {
+    pub fn new(now: ArrivalTime, entropy: u64) -> Self {
         let random = (u128::from(now.nanoseconds) << RANDOM_BITS) | u128::from(entropy & ((1 << RANDOM_BITS) - 1));
         Self(ulid::Ulid::from_parts(now.at.0, random))
     }
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn ids_sort_by_time_of_arrival() {
-        let at = |ms, nanoseconds| Instant { at: Timestamp(ms), nanoseconds };
+        let at = |ms, nanoseconds| ArrivalTime { at: Timestamp(ms), nanoseconds };
         let instants = [at(0, 0), at(0, 1), at(0, 999_999), at(1, 0), at(1, 1), at((1 << 48) - 1, 999_999)];
         for pair in instants.windows(2) {
             let (earlier, later) = (DeliveryId::new(pair[0], u64::MAX), DeliveryId::new(pair[1], 0));

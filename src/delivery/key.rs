@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::callback::{self, Callback};
 use crate::reference::{RunRef, Topic};
-use crate::sender::Mark;
+use crate::sender::Identity;
 
 /// The key of a delivery. Its hash stands for what it names; its digest tells whether two of one key say the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +40,10 @@ impl Key {
     }
 
     /// A webhook by what its sender signs: the event's id if that is covered, else the digest of what is.
-    pub fn signed(sender: &str, mark: &Mark, workflow: &str) -> Self {
+    pub fn signed(sender: &str, mark: &Identity, workflow: &str) -> Self {
         let (kind, value) = match mark {
-            Mark::Id(id) => ("id", id),
-            Mark::Digest(digest) => ("digest", digest),
+            Identity::Id(id) => ("id", id),
+            Identity::Digest(digest) => ("digest", digest),
         };
         Self { hash: hash(&["signed", sender, kind, value, workflow]), digest: String::new() }
     }
@@ -115,8 +115,8 @@ mod tests {
             Key::event("a", "b", "cw"),
             Key::event("", "abc", "w"),
             Key::idempotency("ab", "c", "w"),
-            Key::signed("ab", &Mark::Id("c".into()), "w"),
-            Key::signed("ab", &Mark::Digest("c".into()), "w"),
+            Key::signed("ab", &Identity::Id("c".into()), "w"),
+            Key::signed("ab", &Identity::Digest("c".into()), "w"),
         ];
         for (n, key) in keys.iter().enumerate() {
             assert_eq!(key.hash().len(), 52);

@@ -7,17 +7,17 @@ use futures_util::future::{Either, select};
 use http::HeaderMap;
 
 use super::send::{Call, Sent};
-use super::{Accepted, Failure, Gate, Outcome};
+use super::{Accepted, Failure, Gateway, Outcome};
 use crate::callback;
 use crate::claim::{self, Claim, Claimant, Won};
 use crate::delivery::{Claimed, Delivery, DeliveryId, Done, Key, Next, Work};
-use crate::ports::{Outside, StoreError};
+use crate::ports::{Host, StoreError};
 use crate::time::Timestamp;
 
 /// Losers wait a little longer than winners, so that they see what a slow engine's winner stores at the end of its wait.
 const GRACE: Duration = Duration::from_millis(250);
 
-impl<'a, O: Outside> Gate<'a, O> {
+impl<'a, O: Host> Gateway<'a, O> {
     /// Takes a delivery. The sender is kept waiting for at most `wait`; if that is nothing, it is stored before it is
     /// sent.
     pub async fn accept(&self, work: Work<'_>, key: Option<Key>, trace: HeaderMap, wait: Duration) -> Outcome<'a> {
@@ -41,9 +41,9 @@ impl<'a, O: Outside> Gate<'a, O> {
         if wait.is_zero() {
             return self.store_then_send(delivery).await;
         }
-        delivery.begin(self.outside.now(), &self.settings.limits);
+        delivery.begin(self.host.now(), &self.settings.limits);
         let call = self.call(&delivery);
-        match select(call, pin!(self.outside.sleep(wait))).await {
+        match select(call, pin!(self.host.sleep(wait))).await {
             Either::Left((sent, _)) => self.in_time(delivery, sent).await,
             Either::Right(((), call)) => self.store_meanwhile(delivery, call).await,
         }
@@ -69,15 +69,15 @@ impl<'a, O: Outside> Gate<'a, O> {
         trace: HeaderMap,
         wait: Duration,
     ) -> Result<Delivery<'w>, Outcome<'a>> {
-        let now = self.outside.instant();
-        let id = DeliveryId::new(now, self.outside.entropy());
+        let now = self.host.arrival_time();
+        let id = DeliveryId::new(now, self.host.random());
         let mut delivery = Delivery::new(id, work, trace, now.at);
         let Some(key) = key else { return Ok(delivery) };
         match self.claim(&delivery, &key, wait).await {
             Err(error) => Err(Outcome::new(id, Err(Failure::Store(error)))),
             Ok(Claim::Settled(first)) => Err(duplicate(&delivery, &key, &first)),
             Ok(Claim::Contended { window }) => Err(self.leave(delivery, key, window).await),
-            Ok(Claim::Won(Won { window, until })) if self.outside.now() < until => {
+            Ok(Claim::Won(Won { window, until })) if self.host.now() < until => {
                 delivery.key = Some(Claimed { key, window, copy: false });
                 Ok(delivery)
             }
@@ -92,12 +92,12 @@ impl<'a, O: Outside> Gate<'a, O> {
         };
         let retention = self.settings.retention;
         let patience = wait.saturating_add(GRACE);
-        Claimant { key, id: delivery.id, callback: record.as_ref(), retention, patience }.claim(self.outside).await
+        Claimant { key, id: delivery.id, callback: record.as_ref(), retention, patience }.claim(self.host).await
     }
 
     /// The engine has answered, or there is no way to it.
     async fn in_time(&self, mut delivery: Delivery<'_>, sent: Sent) -> Outcome<'a> {
-        let now = self.outside.now();
+        let now = self.host.now();
         let mut outcome = match sent.result {
             Ok(body) => self.delivered(&delivery, body).await,
             Err(failure) => match delivery.fail(failure.setback(), &failure.to_string(), now, &self.settings.limits) {
@@ -152,9 +152,9 @@ impl<'a, O: Outside> Gate<'a, O> {
         // A sender may be slow to take its answer, and a drain counts on it that nothing is sent later than this.
         let latest = self.now().plus(claim::LIMIT);
         delivery.begin(latest, &self.settings.limits);
-        let (outside, call) = (self.outside, self.call(&delivery));
+        let (host, call) = (self.host, self.call(&delivery));
         let call = Box::pin(async move {
-            if outside.now() < latest {
+            if host.now() < latest {
                 return call.await;
             }
             let reason = "the answer took too long to be taken, so it was left to the drain".to_owned();
@@ -167,10 +167,10 @@ impl<'a, O: Outside> Gate<'a, O> {
     }
 
     fn pending(&self, delivery: Delivery<'_>, call: Call<'a>, mut outcome: Outcome<'a>) -> Outcome<'a> {
-        let (gate, delivery) = (self.clone(), delivery.into_owned());
+        let (gateway, delivery) = (self.clone(), delivery.into_owned());
         outcome.rest = Some(Box::pin(async move {
             let sent = call.await;
-            gate.report(delivery, sent).await
+            gateway.report(delivery, sent).await
         }));
         outcome
     }
@@ -179,7 +179,7 @@ impl<'a, O: Outside> Gate<'a, O> {
     async fn leave(&self, mut delivery: Delivery<'_>, key: Key, window: u64) -> Outcome<'a> {
         delivery.key = Some(Claimed { key, window, copy: true });
         // As if it had been sent at the last moment at which the other may have sent it.
-        delivery.begin(self.outside.now().plus(claim::LIMIT), &self.settings.limits);
+        delivery.begin(self.host.now().plus(claim::LIMIT), &self.settings.limits);
         match self.store(&delivery, None).await {
             Ok(stored) => stored,
             Err(error) => Outcome::new(delivery.id, Err(Failure::Store(error))),
@@ -190,7 +190,7 @@ impl<'a, O: Outside> Gate<'a, O> {
     async fn give_back(&self, delivery: &Delivery<'_>, failure: Failure) -> Outcome<'a> {
         let mut outcome = Outcome::new(delivery.id, Err(failure));
         if let Some(Claimed { key, window, .. }) = &delivery.key {
-            outcome.warn(claim::release(self.outside, key, *window).await);
+            outcome.warn(claim::release(self.host, key, *window).await);
         }
         outcome
     }
@@ -251,9 +251,9 @@ impl Outcome<'_> {
     }
 }
 
-impl<O: Outside> Gate<'_, O> {
+impl<O: Host> Gateway<'_, O> {
     /// When it is now.
     pub(super) fn now(&self) -> Timestamp {
-        self.outside.now()
+        self.host.now()
     }
 }

@@ -8,14 +8,14 @@ use futures_util::future::select_all;
 use http::HeaderMap;
 
 use super::drain::WIDTH;
-use super::{Gate, Outcome};
+use super::{Gateway, Outcome};
 use crate::delivery::{Key, Work};
-use crate::ports::Outside;
+use crate::ports::Host;
 
 /// One on its way: its place, and what will come of it.
 type UnderWay<'w, 'a> = Pin<Box<dyn Future<Output = (usize, Outcome<'a>)> + 'w>>;
 
-impl<'a, O: Outside> Gate<'a, O> {
+impl<'a, O: Host> Gateway<'a, O> {
     /// Takes each, up to eight at a time, so that their order at the engine isn't sure; what came of them is in the order in which they were given. The
     /// sender is kept waiting for at most `wait` in all: what has had no turn by then is stored, for the drain to bring.
     pub async fn accept_all<'w>(

@@ -1,10 +1,10 @@
 //! Brings one stored delivery to the engine. For the holder of the lease alone.
 
 use super::conclude::{Concluded, noted};
-use super::{Failure, Gate, keys};
+use super::{Failure, Gateway, keys};
 use crate::claim::Mark;
 use crate::delivery::{Claimed, Delivery, DeliveryId, Key, Register, Setback, Work};
-use crate::ports::{Outside, StoreError};
+use crate::ports::{Host, StoreError};
 
 /// What became of one.
 pub(super) enum Brought {
@@ -21,10 +21,10 @@ pub(super) enum Brought {
     Unanswered(Failure),
 }
 
-impl<O: Outside> Gate<'_, O> {
+impl<O: Host> Gateway<'_, O> {
     /// A stored delivery: outer `None` if it isn't there, inner if it can't be read.
     pub(super) async fn load(&self, key: &str) -> Result<Option<Option<Delivery<'static>>>, StoreError> {
-        Ok(self.outside.get(key).await?.map(|bytes| Delivery::from_bytes(&bytes).ok()))
+        Ok(self.host.get(key).await?.map(|bytes| Delivery::from_bytes(&bytes).ok()))
     }
 
     pub(super) fn is_over(&self, delivery: &Delivery<'_>) -> bool {
@@ -63,13 +63,13 @@ impl<O: Outside> Gate<'_, O> {
         let mut windows = vec![*window];
         windows.extend(self.settings.retention.lookup(self.now()).iter().filter(|other| *other != window));
         for window in windows {
-            let Some(done) = self.outside.get(&key.register(Register::Done, window)).await? else { continue };
+            let Some(done) = self.host.get(&key.register(Register::Done, window)).await? else { continue };
             let Some(first) = noted(&delivery.work, &done) else { return Ok(Some(Brought::Unreadable)) };
             if first.id == delivery.id.to_string() && !first.delivered {
                 return Ok(None);
             }
             if first.digest == key.digest() {
-                self.outside.delete(&keys::pending(delivery.id)).await?;
+                self.host.delete(&keys::pending(delivery.id)).await?;
                 return Ok(Some(Brought::Dropped));
             }
             return self.conflicting(delivery).await.map(Some);
@@ -83,7 +83,7 @@ impl<O: Outside> Gate<'_, O> {
         let (Work::Resolve(_), Some(Claimed { key, window, copy: true })) = (&delivery.work, &delivery.key) else {
             return Ok(None);
         };
-        let flag = self.outside.get(&key.register(Register::Flag, *window)).await?;
+        let flag = self.host.get(&key.register(Register::Flag, *window)).await?;
         let record = flag.as_deref().and_then(Mark::from_bytes).and_then(|mark| mark.callback);
         let Some((id, callback)) = record.as_ref().and_then(|record| {
             let other = record.digest != key.digest();

@@ -2,10 +2,10 @@
 
 use super::keys::{self, Fault, Hint};
 use super::send::Sent;
-use super::{Accepted, Failure, Gate, Outcome, Report};
+use super::{Accepted, Failure, Gateway, Outcome, Report};
 use crate::callback::{Record, State};
 use crate::delivery::{Claimed, Delivery, DeliveryId, Done, Next, Register, Work};
-use crate::ports::{Outside, StoreError};
+use crate::ports::{Host, StoreError};
 use crate::time::Timestamp;
 
 /// Where a stored delivery stands after an attempt.
@@ -20,7 +20,7 @@ pub(super) enum Concluded {
     Dead(Failure),
 }
 
-impl<O: Outside> Gate<'_, O> {
+impl<O: Host> Gateway<'_, O> {
     /// Stores a delivery as pending; all but that may fail, and is told as warnings.
     pub(super) async fn store<'a>(
         &self,
@@ -44,7 +44,7 @@ impl<O: Outside> Gate<'_, O> {
     pub(super) async fn hint(&self, outcomes: &mut [Outcome<'_>]) {
         let hints = outcomes.iter_mut().filter_map(|outcome| outcome.hint.take());
         let Some(hint) = hints.reduce(|hint, next| if hint.fault.is_some() { hint } else { next }) else { return };
-        let told = hint.tell(self.outside).await;
+        let told = hint.tell(self.host).await;
         if let (Err(error), Some(first)) = (told, outcomes.first_mut()) {
             first.warn(Err(error));
         }
@@ -92,7 +92,7 @@ impl<O: Outside> Gate<'_, O> {
     ) -> Result<(), StoreError> {
         let Some(claimed) = &delivery.key else { return Ok(()) };
         let key = claimed.key.register(Register::Done, claimed.window);
-        self.outside.set(&key, &value(claimed, delivery.id)?).await
+        self.host.set(&key, &value(claimed, delivery.id)?).await
     }
 
     /// An attempt of a stored delivery is over.
@@ -106,7 +106,7 @@ impl<O: Outside> Gate<'_, O> {
             Ok(body) => {
                 // In this order: whoever finds the delivery still pending finds that it is done as well.
                 self.note_delivered(delivery, &body, now).await?;
-                self.outside.delete(&keys::pending(delivery.id)).await?;
+                self.host.delete(&keys::pending(delivery.id)).await?;
                 return Ok(Concluded::Delivered);
             }
             Err(failure) => failure,
@@ -147,7 +147,7 @@ impl<O: Outside> Gate<'_, O> {
         let mut warnings: Vec<_> = concluded.as_ref().err().map(ToString::to_string).into_iter().collect();
         if let Some(fault) = self.fault(failure) {
             // Known at `/readyz`.
-            warnings.extend(fault.note(self.outside).await.err().map(|error| error.to_string()));
+            warnings.extend(fault.note(self.host).await.err().map(|error| error.to_string()));
         }
         let failure = failure.map(ToString::to_string);
         Report { at: self.now(), id: delivery.id, state, failure, warnings }
@@ -161,21 +161,21 @@ impl<O: Outside> Gate<'_, O> {
 
     pub(super) async fn write_pending(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let bytes = delivery.to_bytes().map_err(unwritable)?;
-        self.outside.set(&keys::pending(delivery.id), &bytes).await
+        self.host.set(&keys::pending(delivery.id), &bytes).await
     }
 
     /// Keeps it for an operator.
     pub(super) async fn bury(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let bytes = delivery.to_bytes().map_err(unwritable)?;
-        self.outside.set(&keys::dead(delivery.id), &bytes).await?;
-        self.outside.delete(&keys::pending(delivery.id)).await
+        self.host.set(&keys::dead(delivery.id), &bytes).await?;
+        self.host.delete(&keys::pending(delivery.id)).await
     }
 
     /// Forgets what is noted for its key, so that the same may come again as if for the first time.
     pub(super) async fn free(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let Some(Claimed { key, window, .. }) = &delivery.key else { return Ok(()) };
-        self.outside.delete(&key.register(Register::Done, *window)).await?;
-        crate::claim::release(self.outside, key, *window).await
+        self.host.delete(&key.register(Register::Done, *window)).await?;
+        crate::claim::release(self.host, key, *window).await
     }
 }
 

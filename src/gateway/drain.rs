@@ -7,14 +7,14 @@ use std::time::Duration;
 use futures_util::future::select_all;
 use serde::{Deserialize, Serialize};
 
-use super::Gate;
+use super::Gateway;
 use super::bring::Brought;
 use super::conclude::Concluded;
 use super::failure::Failure;
 use super::keys::{self, Fault};
 use crate::claim::lease::{self, Scan};
 use crate::delivery::DeliveryId;
-use crate::ports::{Outside, StoreError};
+use crate::ports::{Host, StoreError};
 use crate::time::Timestamp;
 
 /// How many are under way at a time; two for one workflow or run never are.
@@ -76,13 +76,13 @@ struct UnderWay<'d> {
     brought: Pin<Box<dyn Future<Output = Result<Brought, StoreError>> + 'd>>,
 }
 
-impl<O: Outside> Gate<'_, O> {
+impl<O: Host> Gateway<'_, O> {
     /// One pass: it starts no attempt after `budget`.
     pub async fn drain(&self, budget: Duration) -> Result<Drained, StoreError> {
         let leased = Drained { stopped: Some(Stopped::Leased), ..Drained::default() };
-        let hinted = keys::is_hinted(self.outside).await?;
+        let hinted = keys::is_hinted(self.host).await?;
         if !hinted {
-            let (scan, held) = lease::look(self.outside).await?;
+            let (scan, held) = lease::look(self.host).await?;
             if held > self.now() {
                 return Ok(leased);
             }
@@ -91,7 +91,7 @@ impl<O: Outside> Gate<'_, O> {
                 return Ok(Drained { pending: Some(0), ..Drained::default() });
             }
         }
-        let Some(mut lease) = lease::acquire(self.outside, self.lease(budget)).await? else {
+        let Some(mut lease) = lease::acquire(self.host, self.lease(budget)).await? else {
             return Ok(leased);
         };
         let mut drained = match self.pass(budget, hinted).await {
@@ -99,16 +99,16 @@ impl<O: Outside> Gate<'_, O> {
             Err(error) => {
                 // The hint was taken for nothing. If it can't be put back the lease is left to expire: then it is as if
                 // the drain had died, and the keys are scanned again.
-                if !hinted || keys::put_hint(self.outside).await.is_ok() {
+                if !hinted || keys::put_hint(self.host).await.is_ok() {
                     // If this fails too, it expires as well.
-                    let _: Result<(), StoreError> = lease.release(self.outside).await;
+                    let _: Result<(), StoreError> = lease.release(self.host).await;
                 }
                 return Err(error);
             }
         };
         let note = serde_json::value::to_raw_value(&drained).ok();
         lease.scan = Scan { at: self.now(), note, again: hinted };
-        let released = lease.release(self.outside).await;
+        let released = lease.release(self.host).await;
         drained.warnings.extend(released.err().map(|error| error.to_string()));
         Ok(drained)
     }
@@ -122,15 +122,15 @@ impl<O: Outside> Gate<'_, O> {
     async fn pass(&self, budget: Duration, hinted: bool) -> Result<Drained, StoreError> {
         let end = self.now().plus(budget);
         if hinted {
-            keys::take_hint(self.outside).await?;
+            keys::take_hint(self.host).await?;
         }
         // All keys before any other operation: on some stores nothing else may happen while they are listed.
-        let keys = self.outside.keys().await?;
+        let keys = self.host.keys().await?;
         let ids = keys::ids(&keys, keys::PENDING);
         // Whoever moved one and died left both. It isn't dead then: what there is to find out is found out again.
         for id in keys::ids(&keys, keys::DEAD) {
             if ids.binary_search(&id).is_ok() {
-                self.outside.delete(&keys::dead(id)).await?;
+                self.host.delete(&keys::dead(id)).await?;
             }
         }
         let mut pass = Pass { drained: Drained::default(), gone: 0, put_off: 0, reached: false, fault: None };
@@ -141,12 +141,12 @@ impl<O: Outside> Gate<'_, O> {
         let pending = u64::try_from(ids.len()).unwrap_or(u64::MAX).saturating_sub(settled);
         drained.pending = Some(pending);
         if pending > 0 {
-            keys::put_hint(self.outside).await?;
+            keys::put_hint(self.host).await?;
         }
         match fault {
-            Some(reason) => Fault { at: self.now(), reason }.note(self.outside).await?,
+            Some(reason) => Fault { at: self.now(), reason }.note(self.host).await?,
             // What the engine takes again is no longer at fault.
-            None if pending == 0 || drained.delivered > 0 => Fault::forget(self.outside).await?,
+            None if pending == 0 || drained.delivered > 0 => Fault::forget(self.host).await?,
             None => {}
         }
         drained.warnings.extend(self.sweep(&keys, end).await?);

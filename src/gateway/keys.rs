@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::delivery::DeliveryId;
 use crate::json;
-use crate::ports::{Store, StoreError};
+use crate::ports::{KeyValue, StoreError};
 use crate::time::Timestamp;
 
 /// Deliveries that are to be tried again.
@@ -58,7 +58,7 @@ pub struct Fault {
 
 impl Hint {
     /// To be told after the delivery is stored. Where the hint is there already it costs no write.
-    pub(super) async fn tell(self, store: &impl Store) -> Result<(), StoreError> {
+    pub(super) async fn tell(self, store: &impl KeyValue) -> Result<(), StoreError> {
         let hinted = is_hinted(store).await;
         if !matches!(hinted, Ok(true)) {
             put_hint(store).await?;
@@ -71,28 +71,28 @@ impl Hint {
 }
 
 /// May something be pending?
-pub(super) async fn is_hinted(store: &impl Store) -> Result<bool, StoreError> {
+pub(super) async fn is_hinted(store: &impl KeyValue) -> Result<bool, StoreError> {
     store.exists(HINT).await
 }
 
 /// Something may be pending.
-pub(super) async fn put_hint(store: &impl Store) -> Result<(), StoreError> {
+pub(super) async fn put_hint(store: &impl KeyValue) -> Result<(), StoreError> {
     store.set(HINT, br#"{"v":1}"#).await
 }
 
 /// To be taken before the keys are listed, never after: what was stored while it was there is in the list.
-pub(super) async fn take_hint(store: &impl Store) -> Result<(), StoreError> {
+pub(super) async fn take_hint(store: &impl KeyValue) -> Result<(), StoreError> {
     store.delete(HINT).await
 }
 
 impl Fault {
     /// The one that is known; one that can't be read is none.
-    pub(super) async fn known(store: &impl Store) -> Result<Option<Self>, StoreError> {
+    pub(super) async fn known(store: &impl KeyValue) -> Result<Option<Self>, StoreError> {
         Ok(store.get(FAULT).await?.and_then(|bytes| json::read(&bytes).ok()))
     }
 
     /// Notes it; where one is known already it goes on, for another reason maybe.
-    pub(super) async fn note(mut self, store: &impl Store) -> Result<(), StoreError> {
+    pub(super) async fn note(mut self, store: &impl KeyValue) -> Result<(), StoreError> {
         if let Some(known) = Self::known(store).await? {
             if known.reason == self.reason {
                 return Ok(());
@@ -104,7 +104,7 @@ impl Fault {
     }
 
     /// It is mended, or gone.
-    pub(super) async fn forget(store: &impl Store) -> Result<(), StoreError> {
+    pub(super) async fn forget(store: &impl KeyValue) -> Result<(), StoreError> {
         if store.exists(FAULT).await? {
             store.delete(FAULT).await?;
         }

@@ -1,5 +1,5 @@
-//! The use cases, generic over the ports, so that they run in Spin and in a test alike: take a delivery ([`Gate::accept`])
-//! or several ([`Gate::accept_all`]), bring what is pending ([`Gate::drain`]), and what an operator asks ([`operator`]).
+//! The use cases, generic over the ports, so that they run in Spin and in a test alike: take a delivery ([`Gateway::accept`])
+//! or several ([`Gateway::accept_all`]), bring what is pending ([`Gateway::drain`]), and what an operator asks ([`operator`]).
 
 mod accept;
 mod batch;
@@ -31,16 +31,16 @@ pub use search::{Found, MOST_LOOKED_AT};
 
 /// The way to the engine, and past the store.
 #[derive(Debug)]
-pub struct Gate<'a, O> {
+pub struct Gateway<'a, O> {
     /// All that is asked of outside.
-    pub outside: &'a O,
+    pub host: &'a O,
     /// The settings.
     pub settings: Settings,
 }
 
-impl<O> Clone for Gate<'_, O> {
+impl<O> Clone for Gateway<'_, O> {
     fn clone(&self) -> Self {
-        Self { outside: self.outside, settings: self.settings.clone() }
+        Self { host: self.host, settings: self.settings.clone() }
     }
 }
 

@@ -1,13 +1,13 @@
 //! What an operator asks: which deliveries are stored, one of them, send it again, forget it; which callbacks a run got.
 
-use super::Gate;
+use super::Gateway;
 use super::bring::Brought;
 use super::conclude::{Concluded, noted};
 use super::keys::{self, Fault};
 use crate::callback::{Record, run_hash};
 use crate::claim::{Mark, lease};
 use crate::delivery::{Claimed, Delivery, DeliveryId, Key, Register};
-use crate::ports::{Outside, Store, StoreError};
+use crate::ports::{Host, KeyValue, StoreError};
 use crate::reference::{RunRef, Topic};
 
 /// Where a stored delivery is.
@@ -83,14 +83,14 @@ impl Stored {
 }
 
 /// What an operator has to mend, so that the engine takes anything. For `/readyz`; also says whether the store answers.
-pub async fn fault(store: &impl Store) -> Result<Option<Fault>, StoreError> {
+pub async fn fault(store: &impl KeyValue) -> Result<Option<Fault>, StoreError> {
     Fault::known(store).await
 }
 
-impl<O: Outside> Gate<'_, O> {
+impl<O: Host> Gateway<'_, O> {
     /// Deliveries in the order of their arrival, at most `limit`, those after `after`.
     pub async fn list(&self, stored: Stored, limit: usize, after: Option<DeliveryId>) -> Result<Page, StoreError> {
-        let keys = self.outside.keys().await?;
+        let keys = self.host.keys().await?;
         let mut ids = keys::ids(&keys, stored.prefix());
         ids.retain(|id| after.is_none_or(|after| *id > after));
         let more = ids.len() > limit;
@@ -129,12 +129,12 @@ impl<O: Outside> Gate<'_, O> {
         let mut stored = self.store(&delivery, None).await?;
         self.hint(std::slice::from_mut(&mut stored)).await;
         // One that is pending may be dead as well, where this failed before.
-        self.outside.delete(&keys::dead(id)).await?;
-        let Some(lease) = lease::acquire(self.outside, self.lease(std::time::Duration::ZERO)).await? else {
+        self.host.delete(&keys::dead(id)).await?;
+        let Some(lease) = lease::acquire(self.host, self.lease(std::time::Duration::ZERO)).await? else {
             return Ok(Redelivered::Pending(Some("a drain is at work, which will bring it".to_owned())));
         };
         let brought = self.bring(delivery).await;
-        lease.release(self.outside).await?;
+        lease.release(self.host).await?;
         Ok(match brought? {
             Brought::Concluded(Concluded::Delivered) => Redelivered::Delivered,
             Brought::Dropped => Redelivered::Dropped,
@@ -160,7 +160,7 @@ impl<O: Outside> Gate<'_, O> {
         };
         self.not_under_way(&delivery)?;
         if let Some(Claimed { key, window, .. }) = &delivery.key
-            && let Some(done) = self.outside.get(&key.register(Register::Done, *window)).await?
+            && let Some(done) = self.host.get(&key.register(Register::Done, *window)).await?
             && noted(&delivery.work, &done).is_some_and(|noted| noted.id == id.to_string())
         {
             self.free(&delivery).await?;
@@ -169,8 +169,8 @@ impl<O: Outside> Gate<'_, O> {
     }
 
     async fn erase(&self, id: DeliveryId) -> Result<(), StoreError> {
-        self.outside.delete(&keys::pending(id)).await?;
-        self.outside.delete(&keys::dead(id)).await
+        self.host.delete(&keys::pending(id)).await?;
+        self.host.delete(&keys::dead(id)).await
     }
 
     fn not_under_way(&self, delivery: &Delivery<'_>) -> Result<(), OperatorError> {
@@ -184,10 +184,10 @@ impl<O: Outside> Gate<'_, O> {
     pub async fn recall(&self, run: &RunRef, topic: &Topic) -> Result<Option<Record>, OperatorError> {
         let key = Key::of_callbacks(run, topic);
         for window in self.settings.retention.lookup(self.now()) {
-            if let Some(bytes) = self.outside.get(&key.register(Register::Done, window)).await? {
+            if let Some(bytes) = self.host.get(&key.register(Register::Done, window)).await? {
                 return Ok(Some(Record::from_bytes(&bytes).map_err(|_| OperatorError::Damaged)?));
             }
-            if let Some(flag) = self.outside.get(&key.register(Register::Flag, window)).await?
+            if let Some(flag) = self.host.get(&key.register(Register::Flag, window)).await?
                 && let Some(record) = Mark::from_bytes(&flag).and_then(|mark| mark.callback)
             {
                 return Ok(Some(record));
@@ -198,12 +198,12 @@ impl<O: Outside> Gate<'_, O> {
 
     /// All callbacks of a run that were accepted, in the order in which they came.
     pub async fn recall_all(&self, run: &RunRef) -> Result<Vec<Record>, OperatorError> {
-        let keys = self.outside.keys().await?;
+        let keys = self.host.keys().await?;
         let mut records = Vec::new();
         for window in self.settings.retention.lookup(self.now()) {
             let prefix = format!("sluice/callback/{window}/{}/", run_hash(run));
             for key in keys.iter().filter(|key| key.starts_with(&prefix)) {
-                if let Some(bytes) = self.outside.get(key).await? {
+                if let Some(bytes) = self.host.get(key).await? {
                     records.push(Record::from_bytes(&bytes).map_err(|_| OperatorError::Damaged)?);
                 }
             }

@@ -4,7 +4,7 @@ use super::Drained;
 use super::keys::{self, Fault};
 use crate::claim::lease;
 use crate::delivery::{Delivery, DeliveryId};
-use crate::ports::{Store, StoreError};
+use crate::ports::{KeyValue, StoreError};
 use crate::time::Timestamp;
 
 /// How things stand.
@@ -26,7 +26,7 @@ pub struct Overview {
 
 /// Asks the store alone: one list of the keys, and 2 reads or 3. Needs no settings, so that it helps to find what is wrong
 /// with them.
-pub async fn overview(store: &impl Store) -> Result<Overview, StoreError> {
+pub async fn overview(store: &impl KeyValue) -> Result<Overview, StoreError> {
     let [pending, dead] = keys::stored(&store.keys().await?);
     let oldest = pending.first().copied();
     let failure = match oldest {

@@ -1,9 +1,9 @@
 //! Looks through stored deliveries, a bounded number at a time: a store has no other index than its keys.
 
 use super::operator::Stored;
-use super::{Gate, keys};
+use super::{Gateway, keys};
 use crate::delivery::{Delivery, DeliveryId, Work};
-use crate::ports::{Outside, StoreError};
+use crate::ports::{Host, StoreError};
 
 /// Most records that are read at a time.
 pub const MOST_LOOKED_AT: usize = 500;
@@ -21,7 +21,7 @@ pub struct Found {
     pub counts: [usize; 2],
 }
 
-impl<O: Outside> Gate<'_, O> {
+impl<O: Host> Gateway<'_, O> {
     /// Deliveries after `after` whose workflow, run or topic has `text` in it, at most `limit`; the case of ASCII letters
     /// doesn't matter. An empty text finds all.
     pub async fn search(
@@ -31,7 +31,7 @@ impl<O: Outside> Gate<'_, O> {
         limit: usize,
         after: Option<DeliveryId>,
     ) -> Result<Found, StoreError> {
-        let [pending, dead] = keys::stored(&self.outside.keys().await?);
+        let [pending, dead] = keys::stored(&self.host.keys().await?);
         let counts = [pending.len(), dead.len()];
         let mut ids = match stored {
             Stored::Pending => pending,

@@ -6,11 +6,11 @@ use std::pin::Pin;
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 
-use super::{Failure, Gate};
+use super::{Failure, Gateway};
 use crate::config::EngineSettings;
 use crate::delivery::Delivery;
 use crate::engine::{Finding, boomerang};
-use crate::ports::{Outside, SendError};
+use crate::ports::{Host, SendError};
 use crate::secret::Secret;
 
 /// What came of a call.
@@ -24,18 +24,18 @@ pub(super) struct Sent {
 /// A call that goes on whoever waits for it.
 pub(super) type Call<'a> = Pin<Box<dyn Future<Output = Sent> + 'a>>;
 
-impl<'a, O: Outside> Gate<'a, O> {
+impl<'a, O: Host> Gateway<'a, O> {
     /// Brings a delivery to the engine; nothing is sent before it is polled.
     pub(super) fn call(&self, delivery: &Delivery<'_>) -> Call<'a> {
         let EngineSettings { url, token, start, timeouts, .. } = &self.settings.engine;
         let request = boomerang::bring(url, *start, delivery).map(|request| dress(request, &delivery.trace, token));
-        let (outside, timeouts, read) = (self.outside, *timeouts, boomerang::reader(&delivery.work));
+        let (host, timeouts, read) = (self.host, *timeouts, boomerang::reader(&delivery.work));
         Box::pin(async move {
             let Ok(request) = request else { return Sent::failed(unbuildable()) };
-            match outside.send(request, timeouts).await {
+            match host.send(request, timeouts).await {
                 Err(error) => Sent::failed(error.into()),
                 Ok(answer) => {
-                    Sent { engine_status: Some(answer.status()), result: Failure::or_body(read(answer, outside.now())) }
+                    Sent { engine_status: Some(answer.status()), result: Failure::or_body(read(answer, host.now())) }
                 }
             }
         })
@@ -47,8 +47,8 @@ impl<'a, O: Outside> Gate<'a, O> {
         let mark = delivery.mark();
         let request = boomerang::find(url, &mark).map_err(|_| unbuildable())?;
         let answer: Result<Response<Vec<u8>>, SendError> =
-            self.outside.send(dress(request, &delivery.trace, token), *timeouts).await;
-        match boomerang::read_found(&mark, answer?, self.outside.now()) {
+            self.host.send(dress(request, &delivery.trace, token), *timeouts).await;
+        match boomerang::read_found(&mark, answer?, self.host.now()) {
             Finding::Run(run) => Ok(Some(run)),
             Finding::None => Ok(None),
             // A question is never acted on, so what is unclear is only late.

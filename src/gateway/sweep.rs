@@ -1,7 +1,7 @@
 //! Deletes what is older than the retention, by the names of the keys alone.
 
-use super::Gate;
-use crate::ports::{Outside, StoreError};
+use super::Gateway;
+use crate::ports::{Host, StoreError};
 use crate::time::Timestamp;
 
 /// What is kept in windows.
@@ -10,7 +10,7 @@ const KEPT: [&str; 4] = ["done", "callback", "flag", "door"];
 /// Most keys that one pass deletes; each is a write.
 const MOST: usize = 1_000;
 
-impl<O: Outside> Gate<'_, O> {
+impl<O: Host> Gateway<'_, O> {
     /// Deletes keys of windows that no lookup reads any more. What fails is tried again by the next pass.
     pub(super) async fn sweep(&self, keys: &[String], end: Timestamp) -> Result<Option<String>, StoreError> {
         let present = self.settings.retention.window(self.now());
@@ -18,7 +18,7 @@ impl<O: Outside> Gate<'_, O> {
             if self.now() >= end {
                 break;
             }
-            if let Err(error) = self.outside.delete(key).await {
+            if let Err(error) = self.host.delete(key).await {
                 return Ok(Some(format!("an old key was not deleted: {error}")));
             }
         }

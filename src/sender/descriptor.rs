@@ -19,7 +19,7 @@ pub struct Descriptor {
     pub headers: Vec<String>,
     /// How the header's value is put together.
     #[serde(default)]
-    pub grammar: Grammar,
+    pub grammar: HeaderFormat,
     /// What stands before each signature: `sha256=`, `v1,`.
     #[serde(default)]
     pub prefix: String,
@@ -28,10 +28,10 @@ pub struct Descriptor {
     pub signed: Template,
     /// How the key is made of the secret's text.
     #[serde(default)]
-    pub secret: SecretForm,
+    pub secret: KeyFormat,
     /// When it was sent, where that is signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timestamp: Option<Dated>,
+    pub timestamp: Option<TimestampSpec>,
     /// The event's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Source>,
@@ -70,7 +70,7 @@ pub enum Encoding {
 /// How a header's value is put together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Grammar {
+pub enum HeaderFormat {
     /// One signature.
     #[default]
     Single,
@@ -88,7 +88,7 @@ pub enum Grammar {
 /// How a key is made of a secret's text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct SecretForm {
+pub struct KeyFormat {
     /// How the key is written.
     pub encoding: KeyEncoding,
     /// What must stand before it, and is no part of the key: `whsec_`.
@@ -111,9 +111,9 @@ pub enum KeyEncoding {
 /// When a request was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Dated {
+pub struct TimestampSpec {
     /// Where it stands.
-    pub from: Place,
+    pub from: TimestampLocation,
     /// How it is written.
     #[serde(default)]
     pub unit: Unit,
@@ -129,10 +129,10 @@ fn five_minutes() -> u32 {
 /// Where a timestamp stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Place {
+pub enum TimestampLocation {
     /// A header.
     Header(String),
-    /// A name in the signature's header ([`Grammar::Pairs`]).
+    /// A name in the signature's header ([`HeaderFormat::Pairs`]).
     Field(String),
     /// A member of the body.
     Pointer(String),
@@ -211,18 +211,22 @@ impl Descriptor {
             return wrong("headers", "must name at least one header");
         }
         match &self.grammar {
-            Grammar::Pairs { separator, .. } if *separator == '=' || !separator.is_ascii() => {
+            HeaderFormat::Pairs { separator, .. } if *separator == '=' || !separator.is_ascii() => {
                 wrong("grammar", "must have another separator than `=`, in ASCII")
             }
-            Grammar::Pairs { signature, .. } if signature.is_empty() => wrong("grammar", "must name the signature"),
-            Grammar::List(_) if self.prefix.is_empty() => wrong("prefix", "must not be empty where there is a list"),
+            HeaderFormat::Pairs { signature, .. } if signature.is_empty() => {
+                wrong("grammar", "must name the signature")
+            }
+            HeaderFormat::List(_) if self.prefix.is_empty() => {
+                wrong("prefix", "must not be empty where there is a list")
+            }
             _ => Ok(()),
         }
     }
 
     fn check_signed(&self) -> Result<(), DescriptorError> {
         if self.algorithm == Algorithm::Token {
-            if self.grammar != Grammar::Single {
+            if self.grammar != HeaderFormat::Single {
                 return wrong("grammar", "must be `single` for a token");
             }
             if self.signed != Template::default() || self.timestamp.is_some() {
@@ -248,22 +252,24 @@ impl Descriptor {
     }
 
     /// A timestamp that anyone could change would date nothing.
-    fn check_timestamp(&self, Dated { from, tolerance, .. }: &Dated) -> Result<(), DescriptorError> {
+    fn check_timestamp(&self, TimestampSpec { from, tolerance, .. }: &TimestampSpec) -> Result<(), DescriptorError> {
         match from {
-            Place::Header(header) if !is_header(header) => wrong("timestamp", "must name a header"),
-            Place::Field(_) if !matches!(self.grammar, Grammar::Pairs { .. }) => {
+            TimestampLocation::Header(header) if !is_header(header) => wrong("timestamp", "must name a header"),
+            TimestampLocation::Field(_) if !matches!(self.grammar, HeaderFormat::Pairs { .. }) => {
                 wrong("timestamp", "must not be in a field, since the grammar has no `pairs`")
             }
-            Place::Header(_) | Place::Field(_) if !self.signs(Part::Timestamp) => {
+            TimestampLocation::Header(_) | TimestampLocation::Field(_) if !self.signs(Part::Timestamp) => {
                 wrong("timestamp", "means nothing where {timestamp} isn't signed")
             }
-            Place::Pointer(_) if self.signs(Part::Timestamp) => {
+            TimestampLocation::Pointer(_) if self.signs(Part::Timestamp) => {
                 wrong("timestamp", "must not be in the body, since {timestamp} is signed")
             }
-            Place::Pointer(_) if !self.signs(Part::Body) => {
+            TimestampLocation::Pointer(_) if !self.signs(Part::Body) => {
                 wrong("timestamp", "means nothing where {body} isn't signed")
             }
-            Place::Pointer(pointer) if !is_pointer(pointer) => wrong("timestamp", "must point by a leading `/`"),
+            TimestampLocation::Pointer(pointer) if !is_pointer(pointer) => {
+                wrong("timestamp", "must point by a leading `/`")
+            }
             _ if !(1..=MAX_TOLERANCE).contains(tolerance) => {
                 wrong("timestamp", "must have a tolerance from 1 to 86400 seconds")
             }

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::descriptor::{Descriptor, Grammar};
+use super::descriptor::{Descriptor, HeaderFormat};
 use super::verify::VerifyError;
 
 /// How many signatures are tried. Senders rotate two keys, or a few; each one that is tried costs a computation.
@@ -38,9 +38,11 @@ pub(super) fn signatures<'a>(
 ) -> Result<Vec<&'a str>, VerifyError> {
     let prefix = |text: &'a str| text.trim().strip_prefix(descriptor.prefix.as_str());
     let found: Vec<&str> = match &descriptor.grammar {
-        Grammar::Single => prefix(value).into_iter().collect(),
-        Grammar::List(separator) => value.split(*separator).filter_map(prefix).collect(),
-        Grammar::Pairs { separator, signature } => fields(value, *separator, signature).filter_map(prefix).collect(),
+        HeaderFormat::Single => prefix(value).into_iter().collect(),
+        HeaderFormat::List(separator) => value.split(*separator).filter_map(prefix).collect(),
+        HeaderFormat::Pairs { separator, signature } => {
+            fields(value, *separator, signature).filter_map(prefix).collect()
+        }
     };
     match found.len() {
         0..=MAX_SIGNATURES => Ok(found),
@@ -54,7 +56,7 @@ pub(super) fn field<'a>(
     (value, name): (&'a str, &str),
     field: &str,
 ) -> Result<&'a str, VerifyError> {
-    let Grammar::Pairs { separator, .. } = descriptor.grammar else { return Err(VerifyError::Undated) };
+    let HeaderFormat::Pairs { separator, .. } = descriptor.grammar else { return Err(VerifyError::Undated) };
     let mut found = fields(value, separator, field);
     match (found.next(), found.next()) {
         (Some(value), None) => Ok(value),

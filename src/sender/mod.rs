@@ -37,14 +37,14 @@ use http::{HeaderMap, HeaderName};
 
 pub use challenge::{Answer, Challenge};
 pub use descriptor::{
-    Algorithm, Dated, Descriptor, DescriptorError, Encoding, Grammar, KeyEncoding, MAX_TOLERANCE, Place, SecretForm,
-    Source, Unit,
+    Algorithm, Descriptor, DescriptorError, Encoding, HeaderFormat, KeyEncoding, KeyFormat, MAX_TOLERANCE, Source,
+    TimestampLocation, TimestampSpec, Unit,
 };
 pub use form::{FormError, MAX_FIELDS, is_form, object as form_object};
 pub use header::MAX_SIGNATURES;
-pub use preset::{Manners, PRESETS, Preset, Success};
+pub use preset::{PRESETS, Preset, ResponsePolicy, Success};
 pub use template::{Part, Template, TemplateError};
-pub use verify::{Mark, Parts, Verified, VerifyError, by_preset, fits, kind, verify};
+pub use verify::{Identity, SignedRequest, Verified, VerifyError, by_preset, fits, kind, verify};
 
 /// The name of the sender that a variable describes.
 pub const CUSTOM: &str = "custom";
@@ -53,8 +53,8 @@ impl Preset {
     /// The sender that these headers are of.
     pub fn of_headers(headers: &HeaderMap) -> Option<&'static Self> {
         let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        let is_there = |mark: &&str| names.contains(mark);
-        PRESETS.iter().find(|preset| preset.marks.iter().any(is_there))
+        let is_there = |header: &&str| names.contains(header);
+        PRESETS.iter().find(|preset| preset.detect_headers.iter().any(is_there))
     }
 
     /// The sender of this name.

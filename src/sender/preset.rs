@@ -15,16 +15,16 @@ pub struct Preset {
     /// Where its vendor says how it signs.
     pub page: &'static str,
     /// It is known by any of these headers.
-    pub marks: &'static [&'static str],
+    pub detect_headers: &'static [&'static str],
     /// The ways in which it signs; none if it never does.
     pub schemes: &'static [&'static str],
     /// What it makes of an answer.
-    pub manners: Manners,
+    pub response_policy: ResponsePolicy,
 }
 
 /// What a sender makes of an answer. `docs/senders.md` has the pages that say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Manners {
+pub struct ResponsePolicy {
     /// How long it waits for one, in seconds, where that is published.
     pub deadline: Option<u8>,
     /// What it takes for success.
@@ -44,7 +44,7 @@ pub enum Success {
     NoContent,
 }
 
-impl Manners {
+impl ResponsePolicy {
     /// Those of one of whom nothing is known.
     pub const UNKNOWN: Self = Self::of(None, Success::Any);
 
@@ -76,7 +76,7 @@ pub static PRESETS: &[Preset] = &[
         name: "gitlab",
         alias: None,
         page: "https://docs.gitlab.com/user/project/integrations/webhooks/",
-        marks: &["x-gitlab-event", "x-gitlab-token"],
+        detect_headers: &["x-gitlab-event", "x-gitlab-token"],
         schemes: &[
             r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["webhook-signature"],
                 "grammar":{"list":" "},"prefix":"v1,","signed":"{id}.{timestamp}.{body}",
@@ -86,7 +86,7 @@ pub static PRESETS: &[Preset] = &[
             r#"{"algorithm":"token","headers":["x-gitlab-token"],
                 "id":{"header":"idempotency-key"},"type":{"pointer":"/object_kind"}}"#,
         ],
-        manners: Manners::of(Some(10), Success::Any),
+        response_policy: ResponsePolicy::of(Some(10), Success::Any),
     },
     // Gitea, and Forgejo, which sends its own header and Gitea's. The page shows the headers; that the signature is the
     // hex digest of the payload is in Gitea's services/webhook/deliver.go. A hook that posts a form is signed over the
@@ -95,20 +95,20 @@ pub static PRESETS: &[Preset] = &[
         name: "gitea",
         alias: Some("forgejo"),
         page: "https://docs.gitea.com/usage/webhooks https://forgejo.org/docs/latest/user/webhooks/",
-        marks: &["x-gitea-event", "x-forgejo-event", "x-gitea-signature", "x-forgejo-signature"],
+        detect_headers: &["x-gitea-event", "x-forgejo-event", "x-gitea-signature", "x-forgejo-signature"],
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-gitea-signature","x-forgejo-signature"],
                 "id":{"header":"x-gitea-delivery"},"type":{"header":"x-gitea-event"}}"#],
-        manners: Manners::of(Some(5), Success::Any),
+        response_policy: ResponsePolicy::of(Some(5), Success::Any),
     },
     // The id and the type are in headers that aren't signed.
     Preset {
         name: "github",
         alias: None,
         page: "https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries",
-        marks: &["x-github-event", "x-hub-signature-256"],
+        detect_headers: &["x-github-event", "x-hub-signature-256"],
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-hub-signature-256"],"prefix":"sha256=",
                 "id":{"header":"x-github-delivery"},"type":{"header":"x-github-event"}}"#],
-        manners: Manners::of(Some(10), Success::Any),
+        response_policy: ResponsePolicy::of(Some(10), Success::Any),
     },
     // Bitbucket Cloud, and Data Center where it names the id `X-Request-Id`. The prefix may name another algorithm in
     // Data Center; only the default is taken.
@@ -116,10 +116,10 @@ pub static PRESETS: &[Preset] = &[
         name: "bitbucket",
         alias: None,
         page: "https://bitbucket.org/blog/enhanced-webhook-security https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/",
-        marks: &["x-event-key"],
+        detect_headers: &["x-event-key"],
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-hub-signature"],"prefix":"sha256=",
                 "id":{"header":"x-request-uuid"},"type":{"header":"x-event-key"}}"#],
-        manners: Manners::UNKNOWN,
+        response_policy: ResponsePolicy::UNKNOWN,
     },
     // Slash commands and interactive messages are forms: they have no event id, and each carries a fresh trigger. What a
     // 200 has in its body is shown to the user, and keeps a modal open.
@@ -127,45 +127,45 @@ pub static PRESETS: &[Preset] = &[
         name: "slack",
         alias: None,
         page: "https://docs.slack.dev/authentication/verifying-requests-from-slack",
-        marks: &["x-slack-signature", "x-slack-request-timestamp"],
+        detect_headers: &["x-slack-signature", "x-slack-request-timestamp"],
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-slack-signature"],"prefix":"v0=",
                 "signed":"v0:{timestamp}:{body}",
                 "timestamp":{"from":{"header":"x-slack-request-timestamp"},"tolerance":300},
                 "id":{"pointer":"/event_id"},"type":{"pointer":"/event/type"}}"#],
-        manners: Manners::of(Some(3), Success::OkEmpty),
+        response_policy: ResponsePolicy::of(Some(3), Success::OkEmpty),
     },
     // The secret starts with `whsec_` but is taken as it is, prefix and all. `v0` is a test mode's fake scheme.
     Preset {
         name: "stripe",
         alias: None,
         page: "https://docs.stripe.com/webhooks#verify-manually",
-        marks: &["stripe-signature"],
+        detect_headers: &["stripe-signature"],
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["stripe-signature"],
                 "grammar":{"pairs":{"separator":",","signature":"v1"}},"signed":"{timestamp}.{body}",
                 "timestamp":{"from":{"field":"t"},"tolerance":300},
                 "id":{"pointer":"/id"},"type":{"pointer":"/type"}}"#],
-        manners: Manners::UNKNOWN,
+        response_policy: ResponsePolicy::UNKNOWN,
     },
     Preset {
         name: "shopify",
         alias: None,
         page: "https://shopify.dev/docs/apps/build/webhooks/verify-deliveries",
-        marks: &["x-shopify-hmac-sha256", "x-shopify-topic"],
+        detect_headers: &["x-shopify-hmac-sha256", "x-shopify-topic"],
         schemes: &[r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["x-shopify-hmac-sha256"],
                 "id":{"header":"x-shopify-webhook-id"},"type":{"header":"x-shopify-topic"}}"#],
-        manners: Manners::of(Some(5), Success::Any),
+        response_policy: ResponsePolicy::of(Some(5), Success::Any),
     },
     Preset {
         name: "svix",
         alias: None,
         page: "https://docs.svix.com/receiving/verifying-payloads/how-manual",
-        marks: &["svix-id", "svix-signature"],
+        detect_headers: &["svix-id", "svix-signature"],
         schemes: &[r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["svix-signature"],
                 "grammar":{"list":" "},"prefix":"v1,","signed":"{id}.{timestamp}.{body}",
                 "secret":{"encoding":"base64","prefix":"whsec_"},
                 "timestamp":{"from":{"header":"svix-timestamp"},"tolerance":300},
                 "id":{"header":"svix-id"},"type":{"pointer":"/type"}}"#],
-        manners: Manners::of(Some(15), Success::Any),
+        response_policy: ResponsePolicy::of(Some(15), Success::Any),
     },
     // No timestamp: what is replayed is known by its digest only. A matching Webhooks Rule makes it SHA-256 with a shared
     // key (twilio-node, examples/WebhookSignatureValidation.md). The URL must be the one that Twilio calls. A body must be
@@ -174,24 +174,24 @@ pub static PRESETS: &[Preset] = &[
         name: "twilio",
         alias: None,
         page: "https://www.twilio.com/docs/usage/webhooks/webhooks-security",
-        marks: &["x-twilio-signature"],
+        detect_headers: &["x-twilio-signature"],
         schemes: &[
             r#"{"algorithm":"hmac-sha1","encoding":"base64","headers":["x-twilio-signature"],"signed":"{url}{params}"}"#,
             r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["x-twilio-signature"],"signed":"{url}{params}"}"#,
         ],
-        manners: Manners::of(Some(15), Success::NoContent),
+        response_policy: ResponsePolicy::of(Some(15), Success::NoContent),
     },
     // No tolerance is named; five minutes is ours.
     Preset {
         name: "zoom",
         alias: None,
         page: "https://developers.zoom.us/docs/api/webhooks/#verify-webhook-events",
-        marks: &["x-zm-signature", "x-zm-request-timestamp"],
+        detect_headers: &["x-zm-signature", "x-zm-request-timestamp"],
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-zm-signature"],"prefix":"v0=",
                 "signed":"v0:{timestamp}:{body}",
                 "timestamp":{"from":{"header":"x-zm-request-timestamp"},"tolerance":300},
                 "type":{"pointer":"/event"}}"#],
-        manners: Manners::of(Some(3), Success::Ok),
+        response_policy: ResponsePolicy::of(Some(3), Success::Ok),
     },
     // Ten minutes is the vendor's advice (https://dev.twitch.tv/docs/eventsub/#guarding-against-replay-attacks). Its deadline is
     // "a few seconds".
@@ -199,12 +199,12 @@ pub static PRESETS: &[Preset] = &[
         name: "twitch",
         alias: None,
         page: "https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#verifying-the-event-message",
-        marks: &["twitch-eventsub-message-id", "twitch-eventsub-message-signature"],
+        detect_headers: &["twitch-eventsub-message-id", "twitch-eventsub-message-signature"],
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["twitch-eventsub-message-signature"],"prefix":"sha256=",
                 "signed":"{id}{timestamp}{body}",
                 "timestamp":{"from":{"header":"twitch-eventsub-message-timestamp"},"unit":"rfc3339","tolerance":600},
                 "id":{"header":"twitch-eventsub-message-id"},"type":{"pointer":"/subscription/type"}}"#],
-        manners: Manners::of(Some(3), Success::Any),
+        response_policy: ResponsePolicy::of(Some(3), Success::Any),
     },
     // The vendor's libraries take five seconds. A cold start and a clock that is a little off need more; the event's id is
     // signed, so that what comes twice within it is a duplicate.
@@ -212,42 +212,42 @@ pub static PRESETS: &[Preset] = &[
         name: "paddle",
         alias: None,
         page: "https://developer.paddle.com/webhooks/about/signature-verification",
-        marks: &["paddle-signature"],
+        detect_headers: &["paddle-signature"],
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["paddle-signature"],
                 "grammar":{"pairs":{"separator":";","signature":"h1"}},"signed":"{timestamp}:{body}",
                 "timestamp":{"from":{"field":"ts"},"tolerance":60},
                 "id":{"pointer":"/event_id"},"type":{"pointer":"/event_type"}}"#],
-        manners: Manners::of(Some(5), Success::Ok),
+        response_policy: ResponsePolicy::of(Some(5), Success::Ok),
     },
     // The timestamp is in the body, which is signed; the header `Linear-Timestamp` isn't. A minute is the vendor's advice.
     Preset {
         name: "linear",
         alias: None,
         page: "https://linear.app/developers/webhooks#securing-webhooks",
-        marks: &["linear-signature", "linear-event"],
+        detect_headers: &["linear-signature", "linear-event"],
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["linear-signature"],
                 "timestamp":{"from":{"pointer":"/webhookTimestamp"},"unit":"milliseconds","tolerance":60},
                 "id":{"header":"linear-delivery"},"type":{"pointer":"/type"}}"#],
-        manners: Manners::of(Some(5), Success::Ok),
+        response_policy: ResponsePolicy::of(Some(5), Success::Ok),
     },
     // `createdAt` is when it happened, not when it was sent, so that a late retry is no replay.
     Preset {
         name: "vercel",
         alias: None,
         page: "https://vercel.com/docs/webhooks/webhooks-api#securing-webhooks",
-        marks: &["x-vercel-signature"],
+        detect_headers: &["x-vercel-signature"],
         schemes: &[r#"{"algorithm":"hmac-sha1","headers":["x-vercel-signature"],
                 "id":{"pointer":"/id"},"type":{"pointer":"/type"}}"#],
-        manners: Manners::UNKNOWN,
+        response_policy: ResponsePolicy::UNKNOWN,
     },
     // Signs nothing and sends no header of its own: only an access token in the URL lets it in.
     Preset {
         name: "docker-hub",
         alias: None,
         page: "https://docs.docker.com/docker-hub/repos/manage/webhooks/",
-        marks: &[],
+        detect_headers: &[],
         schemes: &[],
-        manners: Manners::UNKNOWN,
+        response_policy: ResponsePolicy::UNKNOWN,
     },
     // `whpk_` is a public key: which scheme a secret is for, its prefix says, so that no one can sign with a public key.
     // The tolerance is left to the receiver; five minutes is what the reference libraries take.
@@ -255,7 +255,7 @@ pub static PRESETS: &[Preset] = &[
         name: "standard-webhooks",
         alias: None,
         page: "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
-        marks: &["webhook-id", "webhook-signature"],
+        detect_headers: &["webhook-id", "webhook-signature"],
         schemes: &[
             r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["webhook-signature"],
                 "grammar":{"list":" "},"prefix":"v1,","signed":"{id}.{timestamp}.{body}",
@@ -268,6 +268,6 @@ pub static PRESETS: &[Preset] = &[
                 "timestamp":{"from":{"header":"webhook-timestamp"},"tolerance":300},
                 "id":{"header":"webhook-id"},"type":{"pointer":"/type"}}"#,
         ],
-        manners: Manners::of(Some(15), Success::Any),
+        response_policy: ResponsePolicy::of(Some(15), Success::Any),
     },
 ];

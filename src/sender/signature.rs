@@ -9,7 +9,7 @@ use hmac::{EagerHash, Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
-use super::descriptor::{Algorithm, Descriptor, Encoding, KeyEncoding, SecretForm};
+use super::descriptor::{Algorithm, Descriptor, Encoding, KeyEncoding, KeyFormat};
 use crate::secret::{self, Secret};
 
 /// The place of the secret that made one of the signatures. Each secret is tried against each signature, whatever the
@@ -34,7 +34,7 @@ pub(super) fn find(
 
 /// The key that a secret's text stands for; `None` if it hasn't the form that is asked for, or is empty.
 pub(super) fn key(descriptor: &Descriptor, secret: &Secret) -> Option<Vec<u8>> {
-    let SecretForm { encoding, prefix } = &descriptor.secret;
+    let KeyFormat { encoding, prefix } = &descriptor.secret;
     let text = secret.expose().strip_prefix(prefix.as_str())?;
     let key = match encoding {
         KeyEncoding::Raw => text.as_bytes().to_vec(),

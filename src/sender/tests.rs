@@ -25,7 +25,7 @@ struct Case {
     id: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
-    mark: String,
+    identity: String,
     tolerance: Option<u64>,
 }
 
@@ -49,7 +49,7 @@ impl Case {
 
     fn at(&self, now: u64, secrets: &[&str], body: &[u8]) -> Result<Verified, VerifyError> {
         let secrets: Vec<Secret> = secrets.iter().map(|text| Secret::new(text)).collect();
-        let parts = Parts { headers: &self.headers(), url: &self.url, body };
+        let parts = SignedRequest { headers: &self.headers(), url: &self.url, body };
         let verified = by_preset(self.preset(), &secrets, parts, Timestamp(now));
         if let Err(error) = &verified {
             let text = error.to_string();
@@ -116,10 +116,10 @@ fn what_a_sender_signs_is_let_in() {
     for case in Case::all() {
         let verified = case.verify().unwrap_or_else(|e| panic!("{} ({}): {e}", case.preset, case.origin));
         assert_eq!((&verified.id, &verified.kind), (&case.id, &case.kind), "{}", case.preset);
-        let mark = match &verified.mark {
-            Mark::Id(mark) | Mark::Digest(mark) => mark,
+        let identity = match &verified.identity {
+            Identity::Id(identity) | Identity::Digest(identity) => identity,
         };
-        assert_eq!(*mark, case.mark, "{}", case.preset);
+        assert_eq!(*identity, case.identity, "{}", case.preset);
         assert_eq!(Preset::of_headers(&case.headers()).unwrap().name, case.preset);
     }
 }
@@ -131,12 +131,14 @@ fn a_flipped_bit_is_refused() {
         for body in flipped(&case.body).filter(|_| !case.is_token()) {
             match case.at(case.millis(), &[&case.secret], body.as_bytes()) {
                 Err(_) => {}
-                Ok(verified) => assert_eq!(verified.mark, told.mark, "{}: {body}", case.preset),
+                Ok(verified) => assert_eq!(verified.identity, told.identity, "{}: {body}", case.preset),
             }
         }
         let mut signed = vec![case.signature_header()];
         signed.extend(case.headers.keys().filter(|name| name.ends_with("timestamp")).cloned());
-        if let (Mark::Id(_), Some(Source::Header(name)), false) = (&told.mark, case.descriptor().id, case.is_token()) {
+        if let (Identity::Id(_), Some(Source::Header(name)), false) =
+            (&told.identity, case.descriptor().id, case.is_token())
+        {
             signed.push(name);
         }
         for name in signed {
@@ -159,14 +161,14 @@ fn others_in_a_list_are_passed_over() {
         let name = case.signature_header();
         let value = &case.headers[&name];
         let long = match &case.descriptor().grammar {
-            Grammar::Single => {
+            HeaderFormat::Single => {
                 assert!(case.with(&name, &format!("{value} {value}")).verify().is_err(), "{}", case.preset);
                 continue;
             }
-            Grammar::List(separator) => {
+            HeaderFormat::List(separator) => {
                 format!("v1,AAAA{separator}v1a,AAAA{separator}v9,?{separator}{value}{separator}")
             }
-            Grammar::Pairs { separator, signature } => {
+            HeaderFormat::Pairs { separator, signature } => {
                 format!("{signature}={}{separator}v9=?{separator}{value}{separator}{signature}=x", "0".repeat(64))
             }
         };
@@ -217,7 +219,7 @@ fn a_missing_or_doubled_header_is_named() {
 
         let mut headers = case.headers();
         headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(&case.headers[&name]).unwrap());
-        let parts = Parts { headers: &headers, url: &case.url, body: case.body.as_bytes() };
+        let parts = SignedRequest { headers: &headers, url: &case.url, body: case.body.as_bytes() };
         let doubled = verify(&case.descriptor(), &[Secret::new(&case.secret)], parts, Timestamp(case.millis()));
         assert_eq!(doubled.unwrap_err(), VerifyError::Malformed { header: name });
     }
@@ -240,7 +242,7 @@ fn the_published_examples_hold() {
         let headers = p.headers.iter().map(|(n, v)| (n.parse::<HeaderName>().unwrap(), v.parse().unwrap())).collect();
         let preset = Preset::of_headers(&headers).unwrap();
         assert_eq!(preset.name, p.preset);
-        let parts = Parts { headers: &headers, url: "", body: p.body.as_bytes() };
+        let parts = SignedRequest { headers: &headers, url: "", body: p.body.as_bytes() };
         let verified = by_preset(preset, &[Secret::new(&p.secret)], parts, Timestamp(p.now * 1_000));
         assert_eq!(verified.is_ok(), p.verified, "{}", p.preset);
     }
@@ -254,7 +256,7 @@ fn bytes_that_are_not_utf8_are_verified() {
         [("x-hub-signature-256", signature)].into_iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap()));
     let headers: HeaderMap = headers.collect();
     let of = |body| {
-        let parts = Parts { headers: &headers, url: "", body };
+        let parts = SignedRequest { headers: &headers, url: "", body };
         by_preset(Preset::by_name("github").unwrap(), &[Secret::new("s3cret")], parts, Timestamp(0))
     };
     assert_eq!(of(b"\xff\xfe\x00").unwrap().id, None);
@@ -293,12 +295,12 @@ fn twilio_covers_the_body() {
     let other = form.body.replace("Digits=1234", "Digits=%31234");
     let other = other.split('&').rev().collect::<Vec<_>>().join("&");
     assert_ne!(other, form.body);
-    assert_eq!(Case { body: other, ..form.clone() }.verify().unwrap().mark, form.verify().unwrap().mark);
+    assert_eq!(Case { body: other, ..form.clone() }.verify().unwrap().identity, form.verify().unwrap().identity);
 }
 
 #[test]
 fn docker_hub_signs_nothing() {
-    let parts = Parts { headers: &HeaderMap::new(), url: "", body: b"{}" };
+    let parts = SignedRequest { headers: &HeaderMap::new(), url: "", body: b"{}" };
     let preset = Preset::by_name("docker-hub").unwrap();
     assert_eq!(by_preset(preset, &[Secret::new("x")], parts, Timestamp(0)).unwrap_err(), VerifyError::Unsigned);
 }
@@ -356,7 +358,7 @@ fn any_descriptor() -> impl Strategy<Value = Descriptor> {
         if !whole {
             one.secret = two.secret;
             one.signed = Template::try_from(signed.to_owned()).unwrap();
-            one.timestamp = two.timestamp.map(|dated| Dated { tolerance, ..dated });
+            one.timestamp = two.timestamp.map(|dated| TimestampSpec { tolerance, ..dated });
         }
         one
     })
@@ -384,7 +386,7 @@ proptest! {
         for name in &descriptor.headers {
             headers.insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(&value).unwrap());
         }
-        if let Some(Dated { from: Place::Header(name), .. }) = &descriptor.timestamp {
+        if let Some(TimestampSpec { from: TimestampLocation::Header(name), .. }) = &descriptor.timestamp {
             headers.insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static(time));
         }
         if let Some(Source::Header(name)) = &descriptor.id {
@@ -392,7 +394,7 @@ proptest! {
         }
         let secrets = ["a secret that nobody guesses", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "",
             "whpk_iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w="].map(Secret::new);
-        let parts = Parts { headers: &headers, url: "https://a/b?c", body: &body };
+        let parts = SignedRequest { headers: &headers, url: "https://a/b?c", body: &body };
         prop_assert!(verify(&descriptor, &secrets, parts, Timestamp(1_000)).is_err());
     }
 }

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::descriptor::{Algorithm, Dated, Descriptor, Place, Source, Unit};
+use super::descriptor::{Algorithm, Descriptor, Source, TimestampLocation, TimestampSpec, Unit};
 use super::template::Part;
 use super::{Preset, form, header, pointer, signature};
 use crate::secret::{self, Secret};
@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 
 /// What came.
 #[derive(Clone, Copy, Debug)]
-pub struct Parts<'a> {
+pub struct SignedRequest<'a> {
     /// The headers.
     pub headers: &'a HeaderMap,
     /// The URL as the sender called it, with scheme, host and query.
@@ -27,19 +27,19 @@ pub struct Parts<'a> {
 /// What a verified request says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The event's id, where there is one; [`Mark`] says whether it is to be trusted.
+    /// The event's id, where there is one; [`Identity`] says whether it is to be trusted.
     pub id: Option<String>,
     /// The event's type, where there is one. Where it is in a header, it isn't signed.
     pub kind: Option<String>,
     /// What makes two deliveries one.
-    pub mark: Mark,
+    pub identity: Identity,
     /// The place of the secret that was used among those that were given.
     pub secret: usize,
 }
 
 /// What makes two deliveries of one sender one: nothing that someone could change without the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum Identity {
     /// The event's id: the signature covers it.
     Id(String),
     /// SHA-256 of what is signed, without id and timestamp, in hex.
@@ -91,7 +91,7 @@ pub enum VerifyError {
 pub fn by_preset(
     preset: &Preset,
     secrets: &[Secret],
-    parts: Parts<'_>,
+    parts: SignedRequest<'_>,
     now: Timestamp,
 ) -> Result<Verified, VerifyError> {
     let mut worst = VerifyError::Unsigned;
@@ -109,7 +109,7 @@ pub fn by_preset(
 pub fn verify(
     descriptor: &Descriptor,
     secrets: &[Secret],
-    parts: Parts<'_>,
+    parts: SignedRequest<'_>,
     now: Timestamp,
 ) -> Result<Verified, VerifyError> {
     if !secrets.iter().any(|secret| fits(descriptor, secret)) {
@@ -118,11 +118,11 @@ pub fn verify(
     let value = header::value(descriptor, parts.headers)?;
     let signatures = header::signatures(descriptor, value)?;
     let timestamp = match descriptor.timestamp.as_ref().map(|dated| &dated.from) {
-        Some(Place::Header(name)) => {
+        Some(TimestampLocation::Header(name)) => {
             Some(header::one(parts.headers, name)?.ok_or_else(|| VerifyError::Missing { header: name.clone() })?)
         }
-        Some(Place::Field(name)) => Some(header::field(descriptor, value, name)?),
-        Some(Place::Pointer(_)) | None => None,
+        Some(TimestampLocation::Field(name)) => Some(header::field(descriptor, value, name)?),
+        Some(TimestampLocation::Pointer(_)) | None => None,
     };
     let message = message(descriptor, parts, timestamp)?;
     let secret = signature::find(descriptor, secrets, &signatures, &message).ok_or(VerifyError::Mismatch)?;
@@ -133,11 +133,11 @@ pub fn verify(
     }
     let id = find(descriptor.id.as_ref(), parts);
     let kind = find(descriptor.kind.as_ref(), parts);
-    let mark = match &id {
-        Some(id) if descriptor.id_is_covered() => Mark::Id(id.clone()),
+    let identity = match &id {
+        Some(id) if descriptor.id_is_covered() => Identity::Id(id.clone()),
         _ => digest(descriptor, &message, parts.body),
     };
-    Ok(Verified { id, kind, mark, secret })
+    Ok(Verified { id, kind, identity, secret })
 }
 
 /// What type of event this is, by the first of these that says so. Where it is in a header it isn't signed, and in a
@@ -147,7 +147,7 @@ pub fn kind(
     headers: &HeaderMap,
     payload: &RawValue,
 ) -> Option<String> {
-    let parts = Parts { headers, url: "", body: payload.get().as_bytes() };
+    let parts = SignedRequest { headers, url: "", body: payload.get().as_bytes() };
     descriptors.into_iter().find_map(|descriptor| find(descriptor.kind.as_ref(), parts))
 }
 
@@ -159,7 +159,7 @@ pub fn fits(descriptor: &Descriptor, secret: &Secret) -> bool {
 /// What is signed, in parts.
 fn message<'a>(
     descriptor: &'a Descriptor,
-    parts: Parts<'a>,
+    parts: SignedRequest<'a>,
     timestamp: Option<&'a str>,
 ) -> Result<Vec<Cow<'a, [u8]>>, VerifyError> {
     if descriptor.algorithm == Algorithm::Token {
@@ -183,7 +183,7 @@ fn message<'a>(
 }
 
 /// Twilio: the fields of a form, or nothing for a body whose SHA-256 is in the URL, which is signed.
-fn params(parts: Parts<'_>) -> Result<String, VerifyError> {
+fn params(parts: SignedRequest<'_>) -> Result<String, VerifyError> {
     let query = parts.url.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();
     let covers = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "bodySHA256");
@@ -207,9 +207,9 @@ fn params(parts: Parts<'_>) -> Result<String, VerifyError> {
     Ok(fields.into_iter().flat_map(|(name, value)| [name, value]).collect())
 }
 
-fn fresh(dated: &Dated, timestamp: Option<&str>, body: &[u8], now: Timestamp) -> Result<(), VerifyError> {
+fn fresh(dated: &TimestampSpec, timestamp: Option<&str>, body: &[u8], now: Timestamp) -> Result<(), VerifyError> {
     let found = match &dated.from {
-        Place::Pointer(at) => pointer::find(body, at).map(Cow::Owned),
+        TimestampLocation::Pointer(at) => pointer::find(body, at).map(Cow::Owned),
         _ => timestamp.map(Cow::Borrowed),
     };
     let sent = found.and_then(|text| read(dated.unit, &text)).ok_or(VerifyError::Undated)?;
@@ -236,7 +236,7 @@ fn read(unit: Unit, text: &str) -> Option<Timestamp> {
     }
 }
 
-fn find(source: Option<&Source>, parts: Parts<'_>) -> Option<String> {
+fn find(source: Option<&Source>, parts: SignedRequest<'_>) -> Option<String> {
     match source? {
         Source::Header(name) => header::one(parts.headers, name).ok()?.map(str::to_owned),
         Source::Pointer(at) => pointer::find(parts.body, at),
@@ -244,13 +244,13 @@ fn find(source: Option<&Source>, parts: Parts<'_>) -> Option<String> {
 }
 
 /// Where the body is signed field by field, two spellings of it are one.
-fn digest(descriptor: &Descriptor, message: &[Cow<'_, [u8]>], body: &[u8]) -> Mark {
+fn digest(descriptor: &Descriptor, message: &[Cow<'_, [u8]>], body: &[u8]) -> Identity {
     let mut hash = Sha256::new();
     match descriptor.signed.has(&Part::Params) {
         true => message.iter().for_each(|part| hash.update(part)),
         false => hash.update(body),
     }
-    Mark::Digest(hex(&hash.finalize()))
+    Identity::Digest(hex(&hash.finalize()))
 }
 
 impl VerifyError {

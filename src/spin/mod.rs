@@ -23,7 +23,7 @@ use wasi::random::random;
 
 use crate::api;
 use crate::ports::{self, SendError, StoreError, Timeouts, VariableError};
-use crate::time::Instant;
+use crate::time::ArrivalTime;
 
 /// What the SDK doesn't wrap, from `wit/`.
 mod bindings {
@@ -101,7 +101,7 @@ fn store_error(error: spin_sdk::key_value::Error) -> StoreError {
     StoreError(error.to_string())
 }
 
-impl ports::Store for Spin {
+impl ports::KeyValue for Spin {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.store()?.get(key).map_err(store_error)
     }
@@ -123,23 +123,25 @@ impl ports::Store for Spin {
     }
 }
 
-impl ports::Engine for Spin {
+impl ports::Http for Spin {
     async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
         outbound::send(request, timeouts).await
     }
 }
 
 impl ports::Clock for Spin {
-    fn instant(&self) -> Instant {
+    fn arrival_time(&self) -> ArrivalTime {
         let wall_clock::Datetime { seconds, nanoseconds } = wall_clock::now();
-        Instant::since_epoch(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds.into())))
+        ArrivalTime::since_epoch(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds.into())))
     }
 
     async fn sleep(&self, duration: Duration) {
         wait::sleep(duration).await;
     }
+}
 
-    fn entropy(&self) -> u64 {
+impl ports::Rng for Spin {
+    fn random(&self) -> u64 {
         random::get_random_u64()
     }
 }

@@ -82,7 +82,7 @@ fn what_comes_after_the_answer_is_recorded() {
         (
             Err(SendError::NoAnswer("its time is over")),
             "pending",
-            Some("the engine gave no whole answer: its time is over"),
+            Some("the engine sent no complete response: its time is over"),
             true,
         ),
         (

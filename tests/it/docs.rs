@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use sluice::api::problem::Kind;
-use sluice::routes::Table;
-use sluice::sender::{Manners, PRESETS, Success};
+use sluice::routing::Table;
+use sluice::sender::{PRESETS, ResponsePolicy, Success};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -72,7 +72,7 @@ fn the_manners_of_senders_are_listed() {
     let page = read("docs/senders.md");
     let table = page.split("## What senders make of an answer").nth(1).unwrap();
     for preset in PRESETS {
-        let Manners { deadline, success } = preset.manners;
+        let ResponsePolicy { deadline, success } = preset.response_policy;
         let rows: Vec<_> = table.lines().filter(|row| row.starts_with(&format!("| `{}`", preset.name))).collect();
         assert!(!rows.is_empty(), "{} has no row", preset.name);
         let answers = match success {

@@ -82,7 +82,7 @@ fn what_it_does_not_take_now_is_stored() {
         (
             "cut",
             Err(SendError::NoAnswer("its time is over")),
-            "the engine gave no whole answer: its time is over",
+            "the engine sent no complete response: its time is over",
             true,
         ),
     ] {
@@ -121,7 +121,10 @@ fn what_is_set_wrong_here_is_stored_and_loud() {
         (answer(404, "<html>s3cret"), "the engine answered 404"),
         (answer(405, ""), "the engine answered 405"),
         (answer(302, ""), "the engine answered 302"),
-        (Err(SendError::Denied("its host isn't allowed")), "the engine must not be called: its host isn't allowed"),
+        (
+            Err(SendError::Denied("its host isn't allowed")),
+            "the host does not allow the call to the engine: its host isn't allowed",
+        ),
     ] {
         for (uri, request) in KINDS {
             let world = world().scripted(scripted.clone());

@@ -13,8 +13,8 @@ use std::time::Duration;
 use http::{Request, Response};
 use serde_json::Value;
 use sluice::api::{self, Answer};
-use sluice::ports::{Body, BodyError, Clock, SendError, Store, StoreError, Timeouts, VariableError, Variables};
-use sluice::time::{Instant, Timestamp};
+use sluice::ports::{Body, BodyError, Clock, KeyValue, Rng, SendError, StoreError, Timeouts, VariableError, Variables};
+use sluice::time::{ArrivalTime, Timestamp};
 
 /// 2026-11-24T08:30:00Z.
 pub const NOW: u64 = 1_795_509_000_000;
@@ -288,7 +288,7 @@ impl Body for Chunks {
     }
 }
 
-impl Store for World {
+impl KeyValue for World {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.operation("get", key)?;
         Ok(self.store.borrow().get(key).cloned())
@@ -319,7 +319,7 @@ impl Store for World {
 }
 
 impl Clock for World {
-    fn instant(&self) -> Instant {
+    fn arrival_time(&self) -> ArrivalTime {
         Timestamp(self.now.get()).into()
     }
 
@@ -334,8 +334,10 @@ impl Clock for World {
         })
         .await;
     }
+}
 
-    fn entropy(&self) -> u64 {
+impl Rng for World {
+    fn random(&self) -> u64 {
         // Odd, so that no answer is sampled by chance.
         self.entropy.replace(self.entropy.get() + 2)
     }

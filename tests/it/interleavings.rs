@@ -228,9 +228,9 @@ fn explore(case: &Case, check: Check) -> usize {
         drop(contenders);
 
         let told: Vec<_> = told.iter().map(Cell::get).collect();
-        let outside = (shared.store.borrow().clone(), shared.acted.borrow().clone());
+        let host = (shared.store.borrow().clone(), shared.acted.borrow().clone());
         let inside: Vec<_> = views.iter().map(|view| (view.seen.borrow().finish(), view.slept.get())).collect();
-        if !visited.insert(hash(&(&outside, &inside, &told, &through))) {
+        if !visited.insert(hash(&(&host, &inside, &told, &through))) {
             continue;
         }
         let mut steps: Schedule = Vec::new();
@@ -253,13 +253,13 @@ fn explore(case: &Case, check: Check) -> usize {
         to_do.extend(steps.into_iter().map(|step| [&schedule[..], &[step]].concat()));
         // Whoever isn't through is dead: what counts then is what is outside, and what senders were told.
         let all_through = through.iter().all(|through| *through);
-        if checked.insert(hash(&(&outside, &told, all_through))) {
-            let tell = Tell(&schedule, &outside);
+        if checked.insert(hash(&(&host, &told, all_through))) {
+            let tell = Tell(&schedule, &host);
             check(case, &shared, &told, all_through);
             drop(tell);
         }
     }
-    println!("{} states, {} of them outside", visited.len(), checked.len());
+    println!("{} states, {} of them host", visited.len(), checked.len());
     visited.len()
 }
 

@@ -13,7 +13,7 @@ const LADDER: [&str; 16] = [
     "sender",
     "callback",
     "delivery",
-    "routes",
+    "routing",
     "engine",
     "ports",
     "config",

@@ -4,7 +4,7 @@ use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha1::Sha1;
-use sluice::sender::{Manners, PRESETS, Success};
+use sluice::sender::{PRESETS, ResponsePolicy, Success};
 
 use crate::fake::{JSON, NOW, RUN, Reply, World, request};
 use crate::senders::{Case, FORM, HOOK, flipped, mac_sha256};
@@ -186,7 +186,7 @@ fn behind_a_proxy_the_public_url_is_what_was_signed() {
 #[test]
 fn each_sender_is_answered_as_it_takes_it() {
     for preset in PRESETS {
-        let Manners { deadline, success } = preset.manners;
+        let ResponsePolicy { deadline, success } = preset.response_policy;
         let patience = deadline.map_or(20_000, |seconds| u64::from(seconds) * 1_000 - 1_000);
         let uri = format!("{HOOK}&sender={}", preset.name);
         let world = || World::new().with("engine_wait_ms", "20000").with("engine_timeout_ms", "60000");

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice::delivery::{Payload, Start, Trigger};
-use sluice::routes::{Facts, MAX_PARAM_BYTES, Route, Table, TableError};
+use sluice::routing::{Input, MAX_PARAM_BYTES, Route, Table, TableError};
 use sluice::sender::{Preset, kind};
 
 use crate::fake::World;
@@ -30,8 +30,8 @@ fn params<'a>(start: &'a Start<'_>) -> Vec<(&'a str, &'a str)> {
     start.params.iter().map(|(name, value)| (name.as_str(), value.get())).collect()
 }
 
-fn start<'a>(route: &'a Route, facts: &Facts<'a>, payload: &'a RawValue) -> Start<'a> {
-    route.start(facts, Payload::Webhook(Cow::Borrowed(payload))).unwrap()
+fn start<'a>(route: &'a Route, input: &Input<'a>, payload: &'a RawValue) -> Start<'a> {
+    route.start(input, Payload::Webhook(Cow::Borrowed(payload))).unwrap()
 }
 
 /// Each block, and each piece of code within a line that is an object.
@@ -71,10 +71,10 @@ fn a_push_to_github_starts_its_workflow_with_the_branch() {
     let preset = Preset::of_headers(&headers).unwrap();
     let event = kind(preset.descriptors(), &headers, payload);
 
-    let facts = Facts::webhook(Some(preset.name), event.as_deref(), payload);
-    let routes: Vec<_> = table.matching(&facts).collect();
+    let input = Input::webhook(Some(preset.name), event.as_deref(), payload);
+    let routes: Vec<_> = table.matching(&input).collect();
     assert_eq!(routes.len(), 1);
-    let start = start(routes[0], &facts, payload);
+    let start = start(routes[0], &input, payload);
     assert_eq!((start.workflow.as_str(), start.trigger), ("build", Trigger::Github));
     assert_eq!(
         params(&start),
@@ -91,7 +91,7 @@ fn a_push_to_github_starts_its_workflow_with_the_branch() {
         (Some("github"), Some("push"), raw(r#"{"ref":"refs/tags/v1"}"#)),
         (None, Some("push"), payload),
     ] {
-        assert_eq!(table.matching(&Facts::webhook(sender, event, payload)).count(), 0);
+        assert_eq!(table.matching(&Input::webhook(sender, event, payload)).count(), 0);
     }
 }
 
@@ -100,10 +100,10 @@ fn an_event_starts_its_workflow_by_the_prefix_of_its_type() {
     let table = Table::parse(&example()).unwrap();
     let whole =
         raw(r#"{"specversion":"1.0","id":"1","source":"/s","type":"com.example.order.paid","data":{"id":7.10}}"#);
-    let facts = Facts::event(whole, None);
-    let routes: Vec<_> = table.matching(&facts).collect();
+    let input = Input::event(whole, None);
+    let routes: Vec<_> = table.matching(&input).collect();
     assert_eq!(routes.len(), 1);
-    let start = start(routes[0], &facts, whole);
+    let start = start(routes[0], &input, whole);
     assert_eq!((start.workflow.as_str(), start.trigger), ("audit", Trigger::Event));
     assert_eq!(params(&start), [("order", "7.10"), ("kind", r#""com.example.order.paid""#)]);
 }
@@ -116,8 +116,8 @@ fn params_have_a_bound_together() {
     for (size, fits) in [(MAX_PARAM_BYTES / 2 - 2, true), (MAX_PARAM_BYTES / 2, false)] {
         let payload = format!(r#"{{"t":"{}"}}"#, "x".repeat(size));
         let payload = raw(&payload);
-        let facts = Facts::webhook(None, None, payload);
-        let start = table.matching(&facts).next().unwrap().start(&facts, Payload::Webhook(Cow::Borrowed(payload)));
+        let input = Input::webhook(None, None, payload);
+        let start = table.matching(&input).next().unwrap().start(&input, Payload::Webhook(Cow::Borrowed(payload)));
         match start {
             Ok(start) => assert!(fits && start.params.len() == 2),
             Err(error) => assert!(!fits && error.param == "b", "{error}"),
@@ -198,9 +198,9 @@ proptest! {
         match Table::parse(&json.to_string()) {
             Ok(table) => {
                 let payload = raw(r#"{"a":[{"b":1}],"ref":"refs/heads/x"}"#);
-                let facts = Facts::webhook(Some("github"), Some("push"), payload);
-                for route in table.matching(&facts) {
-                    prop_assert!(route.start(&facts, Payload::Webhook(Cow::Borrowed(payload))).is_ok());
+                let input = Input::webhook(Some("github"), Some("push"), payload);
+                for route in table.matching(&input) {
+                    prop_assert!(route.start(&input, Payload::Webhook(Cow::Borrowed(payload))).is_ok());
                 }
             }
             Err(TableError::Rule { place, rule }) => {

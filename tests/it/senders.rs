@@ -70,7 +70,7 @@ impl Case {
 
     /// The status by which its sender takes it for accepted.
     fn accepted(&self) -> u16 {
-        match Preset::by_name(&self.preset).unwrap().manners.success {
+        match Preset::by_name(&self.preset).unwrap().response_policy.success {
             Success::NoContent => 204,
             _ => 200,
         }

@@ -13,8 +13,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use sluice::secret::Secret;
 use sluice::sender::{
-    Algorithm, Dated, Descriptor, Encoding, Grammar, KeyEncoding, Mark, PRESETS, Part, Parts, Place, Source, Unit,
-    Verified, VerifyError, verify,
+    Algorithm, Descriptor, Encoding, HeaderFormat, Identity, KeyEncoding, PRESETS, Part, SignedRequest, Source,
+    TimestampLocation, TimestampSpec, Unit, Verified, VerifyError, verify,
 };
 use sluice::time::Timestamp;
 
@@ -143,10 +143,10 @@ fn as_given(scheme: &Scheme, mut sent: Sent<'_>, doubled: bool) {
         Ok(verified) => {
             assert_ne!(expected, Some(false), "let in without the right signature");
             assert_eq!(verified.secret + 1, scheme.secrets.len());
-            match verified.mark {
-                Mark::Id(id) => assert!(scheme.descriptor.id_is_covered() && verified.id == Some(id)),
-                Mark::Digest(digest) if scheme.descriptor.signed.has(&Part::Params) => assert_eq!(digest.len(), 64),
-                Mark::Digest(digest) => assert_eq!(digest, HEXLOWER.encode(&Sha256::digest(&sent.body))),
+            match verified.identity {
+                Identity::Id(id) => assert!(scheme.descriptor.id_is_covered() && verified.id == Some(id)),
+                Identity::Digest(digest) if scheme.descriptor.signed.has(&Part::Params) => assert_eq!(digest.len(), 64),
+                Identity::Digest(digest) => assert_eq!(digest, HEXLOWER.encode(&Sha256::digest(&sent.body))),
             }
         }
         Err(error) => assert_ne!(expected, Some(true), "rightly signed: {error}"),
@@ -158,14 +158,14 @@ fn signed(scheme: &Scheme, sent: Sent<'_>, age: i64, way: u8, at: u16) {
     let descriptor = &scheme.descriptor;
     let id = judge::text(&sent.id).unwrap_or("id").as_bytes().to_vec();
     let mut sent = Sent { id: id.into(), ..sent };
-    if let Some(Dated { from, unit, .. }) = &descriptor.timestamp {
+    if let Some(TimestampSpec { from, unit, .. }) = &descriptor.timestamp {
         let then = NOW.saturating_add_signed(age);
         let timestamp = match unit {
             Unit::Seconds => then.to_string(),
             Unit::Milliseconds => (then * 1_000).to_string(),
             Unit::Rfc3339 => Timestamp(then * 1_000).rfc3339(),
         };
-        if let Place::Pointer(pointer) = from {
+        if let TimestampLocation::Pointer(pointer) = from {
             let rest = serde_json::to_string(&String::from_utf8_lossy(&sent.body)).unwrap();
             let name = pointer.trim_start_matches('/');
             sent.body = format!(r#"{{"{name}":{timestamp},"rest":{rest}}}"#).into_bytes().into();
@@ -234,8 +234,8 @@ fn flipped<'a>(scheme: &Scheme, sent: &Sent<'a>, signature: &str, way: u8, at: u
 fn whole(scheme: &Scheme, sent: &Sent<'_>, signature: &str) -> Vec<u8> {
     let Descriptor { prefix, grammar, timestamp, .. } = &scheme.descriptor;
     let mut whole = Vec::new();
-    if let Grammar::Pairs { separator, signature: name } = grammar {
-        if let Some(Dated { from: Place::Field(field), .. }) = timestamp {
+    if let HeaderFormat::Pairs { separator, signature: name } = grammar {
+        if let Some(TimestampSpec { from: TimestampLocation::Field(field), .. }) = timestamp {
             whole.extend([field.as_bytes(), b"=", &sent.timestamp, separator.to_string().as_bytes()].concat());
         }
         whole.extend([name.as_bytes(), b"="].concat());
@@ -253,7 +253,7 @@ fn headers(scheme: &Scheme, sent: &Sent<'_>) -> Option<HeaderMap> {
     };
     set("content-type", sent.content_type.as_bytes())?;
     set(&names[0], &sent.value)?;
-    if let Some(Dated { from: Place::Header(name), .. }) = timestamp {
+    if let Some(TimestampSpec { from: TimestampLocation::Header(name), .. }) = timestamp {
         set(name, &sent.timestamp)?;
     }
     if let Some(Source::Header(name)) = id {
@@ -263,7 +263,7 @@ fn headers(scheme: &Scheme, sent: &Sent<'_>) -> Option<HeaderMap> {
 }
 
 fn ask(scheme: &Scheme, sent: &Sent<'_>, headers: &HeaderMap) -> Result<Verified, VerifyError> {
-    let parts = Parts { headers, url: &sent.url, body: &sent.body };
+    let parts = SignedRequest { headers, url: &sent.url, body: &sent.body };
     verify(&scheme.descriptor, &scheme.secrets, parts, Timestamp(NOW * 1_000))
 }
 

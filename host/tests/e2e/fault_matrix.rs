@@ -86,9 +86,9 @@ const DEAF: (&str, &str) = ("5000", "500");
 /// The sender is gone by then.
 const HURRIED: (&str, &str) = ("100", "500");
 
-const BROKE: Expect = Stored("the engine gave no whole answer: the connection broke");
-const BROKE_OFF: Expect = Stored("the engine gave no whole answer: its answer broke off");
-const OVER: Expect = Stored("the engine gave no whole answer: its time is over");
+const BROKE: Expect = Stored("the engine sent no complete response: the connection broke");
+const BROKE_OFF: Expect = Stored("the engine sent no complete response: its answer broke off");
+const OVER: Expect = Stored("the engine sent no complete response: its time is over");
 const STRANGE: Expect = Stored("the engine answered 200, but not as the engine does");
 
 fn rows(closed: &Closed) -> Vec<Row> {

@@ -3,15 +3,15 @@
 use http::Response;
 use maud::{Markup, html};
 
-use super::frame::{Mood, Tab, chip, page};
-use super::pretty::pretty;
-use super::words::{ago, count, time};
+use super::format::{ago, count, time};
+use super::json::pretty;
+use super::layout::{Mood, Tab, chip, page};
 use crate::api::problem::Problem;
 use crate::api::query::{Query, unusable};
-use crate::api::{Call, operator};
+use crate::api::{RequestContext, operator};
 use crate::callback::{Record, State, Status};
 use crate::delivery::DeliveryId;
-use crate::ports::Outside;
+use crate::ports::Host;
 use crate::reference::RunRef;
 use crate::time::Timestamp;
 
@@ -21,16 +21,16 @@ const MOST: usize = 100;
 const MOST_SHOWN: usize = 16_384;
 
 /// `GET /console/callbacks?run=`
-pub(super) async fn show(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
-    let gate = call.gate()?;
-    let query = Query::parse(call.query)?;
+pub(super) async fn show(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
+    let gateway = context.gateway()?;
+    let query = Query::parse(context.query)?;
     let text = query.one("run")?.unwrap_or_default().trim();
     let found = if text.is_empty() {
         html! { div.card.empty { strong { "Which run?" } "The callbacks that were accepted for it are listed, as long as they are kept." } }
     } else {
         let run = RunRef::parse(text).map_err(|error| unusable("run", error))?;
-        let records = gate.recall_all(&run).await.map_err(|error| operator::refuse(call, error))?;
-        listed(&records, gate.outside.now())
+        let records = gateway.recall_all(&run).await.map_err(|error| operator::refuse(context, error))?;
+        listed(&records, gateway.host.now())
     };
     let content = html! {
         form.row.above role="search" action="/console/callbacks" {

@@ -3,16 +3,16 @@
 use http::Response;
 use maud::{Markup, html};
 
-use super::frame::{Mood, Tab, chip, notice, page};
-use super::pretty::pretty;
-use super::words::{ago, time, until};
+use super::format::{ago, time, until};
+use super::json::pretty;
+use super::layout::{Mood, Tab, chip, notice, page};
 use crate::api::problem::Problem;
-use crate::api::{Call, operator};
+use crate::api::{RequestContext, operator};
 use crate::config::Settings;
 use crate::delivery::{Delivery, DeliveryId, HISTORY, Work};
 use crate::engine::boomerang;
 use crate::gateway::operator::{OperatorError, Redelivered, Stored};
-use crate::ports::Outside;
+use crate::ports::Host;
 use crate::time::Timestamp;
 
 /// Most bytes of a request's body that are shown.
@@ -30,15 +30,15 @@ pub(super) enum Act {
 
 /// Does something with a delivery, then shows it, as far as it is still there.
 pub(super) async fn answer(
-    call: &mut Call<'_, '_, impl Outside>,
+    context: &mut RequestContext<'_, '_, impl Host>,
     id: DeliveryId,
     act: Act,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    let gate = call.gate()?;
+    let gateway = context.gateway()?;
     let mut told = None;
     match act {
         Act::Show | Act::Confirm => {}
-        Act::Redeliver => match gate.redeliver(id).await.map_err(|error| operator::refuse(call, error))? {
+        Act::Redeliver => match gateway.redeliver(id).await.map_err(|error| operator::refuse(context, error))? {
             Redelivered::Delivered => return Ok(gone(id, "Delivered", "The engine has it now.")),
             Redelivered::Dropped => {
                 return Ok(gone(id, "Dropped", "The same was delivered before, so this one is gone."));
@@ -47,22 +47,22 @@ pub(super) async fn answer(
             Redelivered::Pending(why) => told = Some((Mood::Busy, "It stays pending", why)),
         },
         Act::Delete => {
-            gate.delete(id).await.map_err(|error| operator::refuse(call, error))?;
+            gateway.delete(id).await.map_err(|error| operator::refuse(context, error))?;
             return Ok(gone(id, "Deleted", "It is forgotten, and its key with it."));
         }
     }
-    let shown = match gate.show(id).await {
-        Ok((stored, delivery)) => Some(Shown { stored, delivery, now: call.outside.now() }),
+    let shown = match gateway.show(id).await {
+        Ok((stored, delivery)) => Some(Shown { stored, delivery, now: context.host.now() }),
         Err(OperatorError::Damaged) => None,
-        Err(error) => return Err(operator::refuse(call, error)),
+        Err(error) => return Err(operator::refuse(context, error)),
     };
     if shown.is_none() {
-        call.log.warning(format!("the stored delivery {id} can't be read"));
+        context.log.warning(format!("the stored delivery {id} can't be read"));
     }
     Ok(match (act, &shown) {
         (Act::Confirm, shown) => ask(id, shown.as_ref()),
         (_, None) => damaged(id),
-        (_, Some(shown)) => shown.page(&gate.settings, told),
+        (_, Some(shown)) => shown.page(&gateway.settings, told),
     })
 }
 

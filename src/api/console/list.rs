@@ -5,15 +5,15 @@ use http::header::{HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 use maud::{Markup, html};
 
-use super::frame::{Tab, page};
-use super::words::{ago, count, time, until};
+use super::format::{ago, count, time, until};
+use super::layout::{Tab, page};
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::api::{Call, no_store, operator};
+use crate::api::{RequestContext, no_store, operator};
 use crate::delivery::{Delivery, DeliveryId, Work};
 use crate::gateway::operator::{OperatorError, Stored};
 use crate::gateway::{Found, MOST_LOOKED_AT};
-use crate::ports::Outside;
+use crate::ports::Host;
 use crate::time::Timestamp;
 
 /// How many a page has.
@@ -27,21 +27,21 @@ struct Wish<'a> {
 }
 
 /// `GET /console/deliveries?state=&q=&after=`
-pub(super) async fn show(call: &mut Call<'_, '_, impl Outside>) -> Result<Response<Vec<u8>>, Problem> {
-    let gate = call.gate()?;
-    let query = Query::parse(call.query)?;
+pub(super) async fn show(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
+    let gateway = context.gateway()?;
+    let query = Query::parse(context.query)?;
     let text = query.one("q")?.unwrap_or_default().trim();
     let wish = Wish { stored: operator::state(&query)?, text, after: operator::after(&query)? };
     if let Some(id) = DeliveryId::parse(&text.to_ascii_uppercase()) {
-        match gate.show(id).await {
+        match gateway.show(id).await {
             Ok(_) | Err(OperatorError::Damaged) => return Ok(see_other(id)),
             Err(OperatorError::Unknown) => {}
-            Err(error) => return Err(operator::refuse(call, error)),
+            Err(error) => return Err(operator::refuse(context, error)),
         }
     }
-    let found = gate.search(wish.stored, wish.text, PAGE, wish.after).await;
-    let found = found.map_err(|error| operator::refuse(call, error.into()))?;
-    Ok(draw(&wish, &found, call.outside.now()))
+    let found = gateway.search(wish.stored, wish.text, PAGE, wish.after).await;
+    let found = found.map_err(|error| operator::refuse(context, error.into()))?;
+    Ok(draw(&wish, &found, context.host.now()))
 }
 
 fn draw(wish: &Wish<'_>, found: &Found, now: Timestamp) -> Response<Vec<u8>> {

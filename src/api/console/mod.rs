@@ -1,20 +1,20 @@
 //! The console: pages for the operator, made by the server alone. They have no script and load nothing; each button is a
 //! form, each search a link that can be kept.
 
+mod auth;
 mod callbacks;
 mod delivery;
-mod door;
-mod frame;
+mod format;
+mod json;
+mod layout;
 mod list;
 mod overview;
-mod pretty;
-mod words;
 
 use http::{Method, Response};
 
 use super::problem::Problem;
-use super::{Call, body, operator};
-use crate::ports::{Body, Outside};
+use super::{RequestContext, body, operator};
+use crate::ports::{Body, Host};
 use delivery::Act;
 
 /// Most bytes of a form's body; the console's own have none.
@@ -34,24 +34,24 @@ pub(super) enum Place<'a> {
 
 /// Any page, any action.
 pub(super) async fn answer(
-    call: &mut Call<'_, '_, impl Outside>,
+    context: &mut RequestContext<'_, '_, impl Host>,
     place: Place<'_>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    door::open(call)?;
-    if call.method == Method::POST {
-        door::is_own_form(call)?;
-        body::read(incoming, call.headers, MAX_FORM).await?;
+    auth::open(context)?;
+    if context.method == Method::POST {
+        auth::is_own_form(context)?;
+        body::read(incoming, context.headers, MAX_FORM).await?;
     }
     let (id, act) = match place {
-        Place::Overview => return overview::show(call, false).await,
-        Place::Drain => return overview::show(call, true).await,
-        Place::Deliveries => return list::show(call).await,
-        Place::Callbacks => return callbacks::show(call).await,
+        Place::Overview => return overview::show(context, false).await,
+        Place::Drain => return overview::show(context, true).await,
+        Place::Deliveries => return list::show(context).await,
+        Place::Callbacks => return callbacks::show(context).await,
         Place::Delivery(id) => (id, Act::Show),
         Place::Redeliver(id) => (id, Act::Redeliver),
-        Place::Delete(id) if call.method == Method::POST => (id, Act::Delete),
+        Place::Delete(id) if context.method == Method::POST => (id, Act::Delete),
         Place::Delete(id) => (id, Act::Confirm),
     };
-    delivery::answer(call, operator::delivery_id(id)?, act).await
+    delivery::answer(context, operator::delivery_id(id)?, act).await
 }

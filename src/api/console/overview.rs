@@ -4,32 +4,35 @@
 use http::Response;
 use maud::{Markup, html};
 
-use super::frame::{Mood, Tab, chip, notice, page};
-use super::words::{ago, count, time};
+use super::format::{ago, count, time};
+use super::layout::{Mood, Tab, chip, notice, page};
 use crate::api::problem::Problem;
-use crate::api::{Call, operator};
+use crate::api::{RequestContext, operator};
 use crate::config;
 use crate::gateway::{Drained, Overview, Stopped, overview};
-use crate::ports::{Outside, Variables};
-use crate::routes::{Incoming, Route, Table};
+use crate::ports::{Host, Variables};
+use crate::routing::{Incoming, Route, Table};
 use crate::time::Timestamp;
 
 /// `GET /console`, and `POST /console/drain`, which drains first.
-pub(super) async fn show(call: &mut Call<'_, '_, impl Outside>, drain: bool) -> Result<Response<Vec<u8>>, Problem> {
+pub(super) async fn show(
+    context: &mut RequestContext<'_, '_, impl Host>,
+    drain: bool,
+) -> Result<Response<Vec<u8>>, Problem> {
     let mut drained = None;
     if drain {
-        let gate = call.gate()?;
-        drained = Some(operator::drained(call, &gate).await?);
+        let gateway = context.gateway()?;
+        drained = Some(operator::drained(context, &gateway).await?);
     }
-    let state = overview(call.outside).await.map_err(|error| operator::refuse(call, error.into()))?;
-    let configuration = match config::check(call.outside) {
-        faults if faults.is_empty() => settings(call.outside)?,
+    let state = overview(context.host).await.map_err(|error| operator::refuse(context, error.into()))?;
+    let configuration = match config::check(context.host) {
+        faults if faults.is_empty() => settings(context.host)?,
         faults => broken(&faults),
     };
-    let (senders, routes) = (config::signing_senders(call.outside), config::routes(call.outside).ok().flatten());
+    let (senders, routes) = (config::signing_senders(context.host), config::routes(context.host).ok().flatten());
     let content = html! {
         @if let Some(drained) = &drained { (told(drained)) }
-        (tiles(&state, call.outside.now()))
+        (tiles(&state, context.host.now()))
         div.card.pad { (configuration) }
         h2 { "Senders that sign" }
         div.card.pad { (signing(&senders)) }

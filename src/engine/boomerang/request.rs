@@ -12,7 +12,7 @@ use super::DELIVERY_LABEL;
 use crate::callback::{Callback, Status};
 use crate::delivery::{Delivery, Payload, Start, Trigger, Work};
 use crate::engine::EngineUrl;
-use crate::json::{self, One};
+use crate::json::{self, SingleMember};
 
 /// A request that can't be built: the engine's URL and the reference are checked, so nothing that a sender did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,10 +62,10 @@ fn submit(
     struct Submit<'a> {
         trigger: Trigger,
         params: &'a [Param<'a>],
-        labels: One<'a, &'a str>,
+        labels: SingleMember<'a, &'a str>,
     }
     let params = params(start);
-    let body = Submit { trigger: start.trigger, params: &params, labels: One(DELIVERY_LABEL, mark) };
+    let body = Submit { trigger: start.trigger, params: &params, labels: SingleMember(DELIVERY_LABEL, mark) };
     let path = format!("/api/v1/workflow/{}/submit?start={auto_start}", start.workflow.to_segment());
     request(engine, Method::POST, &path, &body, &params)
 }

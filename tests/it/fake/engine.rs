@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use serde_json::{Value, json};
-use sluice::ports::{Clock, Engine, SendError, Timeouts};
+use sluice::ports::{Clock, Http, SendError, Timeouts};
 
 use super::{Scripted, Sent, World};
 
@@ -109,7 +109,7 @@ pub fn short(request: &Request<Vec<u8>>) -> String {
     }
 }
 
-impl Engine for World {
+impl Http for World {
     async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> Scripted {
         let index = self.sent.borrow().len();
         let (store, at) = (self.store.borrow().clone(), self.now.get());

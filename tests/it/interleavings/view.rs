@@ -12,9 +12,9 @@ use http::{Request, Response};
 use serde_json::Value;
 use sluice::config;
 use sluice::delivery::DeliveryId;
-use sluice::gateway::Gate;
-use sluice::ports::{Clock, Engine, SendError, Store, StoreError, Timeouts, VariableError, Variables};
-use sluice::time::{Instant, Timestamp};
+use sluice::gateway::Gateway;
+use sluice::ports::{Clock, Http, KeyValue, Rng, SendError, StoreError, Timeouts, VariableError, Variables};
+use sluice::time::{ArrivalTime, Timestamp};
 
 /// Every sleep takes at least this, so that who waits for another looks twice, and then no more.
 const SLEEP: u64 = 10_000;
@@ -101,12 +101,12 @@ impl<'s> View<'s> {
         what
     }
 
-    pub fn gate(&self) -> Gate<'_, Self> {
-        Gate { outside: self, settings: config::settings(self).unwrap() }
+    pub fn gate(&self) -> Gateway<'_, Self> {
+        Gateway { host: self, settings: config::settings(self).unwrap() }
     }
 }
 
-impl Store for View<'_> {
+impl KeyValue for View<'_> {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.step(Step::Store).await;
         let value = self.shared.store.borrow().get(key).cloned();
@@ -145,7 +145,7 @@ impl Store for View<'_> {
     }
 }
 
-impl Engine for View<'_> {
+impl Http for View<'_> {
     async fn send(&self, request: Request<Vec<u8>>, _: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
         if self.cut_off {
             return Err(SendError::NotSent("refused"));
@@ -173,7 +173,7 @@ impl Shared {
 }
 
 impl Clock for View<'_> {
-    fn instant(&self) -> Instant {
+    fn arrival_time(&self) -> ArrivalTime {
         Timestamp(self.start + self.slept.get() + self.shared.later.get()).into()
     }
 
@@ -181,8 +181,10 @@ impl Clock for View<'_> {
         self.step(Step::Sleep).await;
         self.slept.set(self.slept.get() + SLEEP.max(u64::try_from(duration.as_millis()).unwrap()));
     }
+}
 
-    fn entropy(&self) -> u64 {
+impl Rng for View<'_> {
+    fn random(&self) -> u64 {
         self.entropy.replace(self.entropy.get() + 2)
     }
 }

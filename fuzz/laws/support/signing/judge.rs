@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use data_encoding::HEXLOWER;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use sluice::sender::{Dated, Encoding, Grammar, MAX_FIELDS, MAX_SIGNATURES, Part, Place, Unit};
+use sluice::sender::{
+    Encoding, HeaderFormat, MAX_FIELDS, MAX_SIGNATURES, Part, TimestampLocation, TimestampSpec, Unit,
+};
 use sluice::time::Timestamp;
 
 use super::{FORM, NOW, Scheme, Sent, message};
@@ -19,19 +21,20 @@ pub(super) fn is_right(scheme: &Scheme, sent: &Sent<'_>, right: &str) -> Option<
         return Some(false);
     }
     let found: Vec<&str> = match &scheme.descriptor.grammar {
-        Grammar::Single => vec![value],
-        Grammar::List(separator) => value.split(*separator).map(str::trim).collect(),
-        Grammar::Pairs { separator, signature } => pairs(value, *separator, signature),
+        HeaderFormat::Single => vec![value],
+        HeaderFormat::List(separator) => value.split(*separator).map(str::trim).collect(),
+        HeaderFormat::Pairs { separator, signature } => pairs(value, *separator, signature),
     };
     let prefix = scheme.descriptor.prefix.as_str();
     let found: Vec<&str> = found.into_iter().filter_map(|found| found.strip_prefix(prefix)).collect();
     let timestamp = match (scheme.descriptor.timestamp.as_ref().map(|dated| &dated.from), &scheme.descriptor.grammar) {
-        (Some(Place::Header(_)), _) => text(&sent.timestamp),
-        (Some(Place::Field(name)), Grammar::Pairs { separator, .. }) => match pairs(value, *separator, name).as_slice()
-        {
-            [one] => Some(*one),
-            _ => None,
-        },
+        (Some(TimestampLocation::Header(_)), _) => text(&sent.timestamp),
+        (Some(TimestampLocation::Field(name)), HeaderFormat::Pairs { separator, .. }) => {
+            match pairs(value, *separator, name).as_slice() {
+                [one] => Some(*one),
+                _ => None,
+            }
+        }
         _ => Some(""),
     };
     let Some(timestamp) = timestamp.filter(|_| found.len() <= MAX_SIGNATURES) else { return Some(false) };
@@ -98,9 +101,9 @@ fn pairs<'a>(value: &'a str, separator: char, name: &str) -> Vec<&'a str> {
     found
 }
 
-fn is_fresh(dated: &Dated, timestamp: &str, body: &[u8]) -> Option<bool> {
+fn is_fresh(dated: &TimestampSpec, timestamp: &str, body: &[u8]) -> Option<bool> {
     let mut text = timestamp.to_owned();
-    if let Place::Pointer(pointer) = &dated.from {
+    if let TimestampLocation::Pointer(pointer) = &dated.from {
         // Deep ones are no JSON to us.
         if body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() > 100 {
             return None;

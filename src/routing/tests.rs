@@ -15,15 +15,15 @@ fn filtered(from: &str, filter: &str) -> Result<Table, TableError> {
     Table::parse(&format!(r#"[{{"workflow":"w","from":"{from}","filter":{filter}}}]"#))
 }
 
-fn is_routed(table: &Table, facts: &Facts<'_>) -> bool {
-    table.matching(facts).count() == 1
+fn is_routed(table: &Table, input: &Input<'_>) -> bool {
+    table.matching(input).count() == 1
 }
 
 /// The attributes of an event, and its data.
 fn event_matches(filter: &str, attributes: &[(&str, &str)], data: Option<&str>) -> bool {
     let table = filtered("event", filter).unwrap_or_else(|error| panic!("{filter}: {error}"));
     let whole = serde_json::to_string(&attributes.iter().copied().collect::<BTreeMap<_, _>>()).unwrap();
-    is_routed(&table, &Facts::event(raw(&whole), data.map(raw)))
+    is_routed(&table, &Input::event(raw(&whole), data.map(raw)))
 }
 
 /// The examples of the Subscriptions API, section 3.2.4.1.1, each with an event that it takes and some that it doesn't.
@@ -126,14 +126,14 @@ fn pointers_compare_strings_and_the_json_of_other_scalars() {
         assert_eq!(event_matches(filter, &[], Some(data)), expected, "event: {filter}");
         assert!(!event_matches(&format!(r#"{{"all":[{filter}]}}"#), &[], None) || filter.contains("not"), "{filter}");
         let table = filtered("webhook", filter).unwrap();
-        assert_eq!(is_routed(&table, &Facts::webhook(None, None, raw(data))), expected, "webhook: {filter}");
+        assert_eq!(is_routed(&table, &Input::webhook(None, None, raw(data))), expected, "webhook: {filter}");
     }
 }
 
 #[test]
 fn a_webhook_has_a_sender_and_a_type() {
-    let github = Facts::webhook(Some("github"), Some("push"), raw("{}"));
-    let unknown = Facts::webhook(None, None, raw(r#"{"type":"push"}"#));
+    let github = Input::webhook(Some("github"), Some("push"), raw("{}"));
+    let unknown = Input::webhook(None, None, raw(r#"{"type":"push"}"#));
     for (filter, expected) in [
         (r#"{"exact":{"sender":"github","type":"push"}}"#, (true, false)),
         (r#"{"prefix":{"type":"pu"}}"#, (true, false)),
@@ -156,25 +156,25 @@ fn all_that_match_fire_in_order() {
     )
     .unwrap();
     let names =
-        |facts: &Facts<'_>| -> Vec<_> { table.matching(facts).map(|route| route.name().into_owned()).collect() };
-    assert_eq!(names(&Facts::webhook(None, None, raw("{}"))), ["a"]);
-    assert_eq!(names(&Facts::webhook(Some("gitea"), Some("push"), raw("{}"))), ["a", "c", "a#2"]);
-    assert_eq!(names(&Facts::webhook(Some("custom"), None, raw("{}"))), ["a", "a#1"]);
-    assert_eq!(names(&Facts::event(raw("{}"), None)), ["b"]);
+        |input: &Input<'_>| -> Vec<_> { table.matching(input).map(|route| route.name().into_owned()).collect() };
+    assert_eq!(names(&Input::webhook(None, None, raw("{}"))), ["a"]);
+    assert_eq!(names(&Input::webhook(Some("gitea"), Some("push"), raw("{}"))), ["a", "c", "a#2"]);
+    assert_eq!(names(&Input::webhook(Some("custom"), None, raw("{}"))), ["a", "a#1"]);
+    assert_eq!(names(&Input::event(raw("{}"), None)), ["b"]);
 }
 
 #[test]
 fn the_trigger_is_the_senders() {
     let table = Table::parse(r#"[{"workflow":"w","from":"webhook"},{"workflow":"w","from":"event"}]"#).unwrap();
     let payload = raw("{}");
-    for (facts, trigger) in [
-        (Facts::webhook(Some("github"), None, payload), Trigger::Github),
-        (Facts::webhook(Some("gitea"), None, payload), Trigger::Webhook),
-        (Facts::webhook(None, None, payload), Trigger::Webhook),
-        (Facts::event(payload, None), Trigger::Event),
+    for (input, trigger) in [
+        (Input::webhook(Some("github"), None, payload), Trigger::Github),
+        (Input::webhook(Some("gitea"), None, payload), Trigger::Webhook),
+        (Input::webhook(None, None, payload), Trigger::Webhook),
+        (Input::event(payload, None), Trigger::Event),
     ] {
-        let route = table.matching(&facts).next().unwrap();
-        assert_eq!(route.start(&facts, Payload::Webhook(Cow::Borrowed(payload))).unwrap().trigger, trigger);
+        let route = table.matching(&input).next().unwrap();
+        assert_eq!(route.start(&input, Payload::Webhook(Cow::Borrowed(payload))).unwrap().trigger, trigger);
     }
 }
 
@@ -202,8 +202,8 @@ fn any_payload() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn de_morgans_laws_hold(filters in prop::collection::vec(any_filter(), 1..4), payload in any_payload(), kind in "[ab]{0,2}") {
-        let facts = Facts::webhook(Some("github"), Some(&kind), raw(&payload));
-        let holds = |filter: String| is_routed(&filtered("webhook", &filter).unwrap(), &facts);
+        let input = Input::webhook(Some("github"), Some(&kind), raw(&payload));
+        let holds = |filter: String| is_routed(&filtered("webhook", &filter).unwrap(), &input);
         let not = |filter: &String| format!(r#"{{"not":{filter}}}"#);
         let all = |filters: &[String]| format!(r#"{{"all":[{}]}}"#, filters.join(","));
         let any = |filters: &[String]| format!(r#"{{"any":[{}]}}"#, filters.join(","));

@@ -23,7 +23,7 @@ pub enum Incoming {
 
 /// What a filter compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum Operand {
     /// A context attribute of an event; `sender` or `type` of a webhook.
     Attribute(String),
     /// A part of the payload.
@@ -31,7 +31,7 @@ pub(super) enum Name {
 }
 
 /// An event or a webhook, as routes see it.
-pub struct Facts<'a> {
+pub struct Input<'a> {
     source: Source<'a>,
     /// Made when the first path asks for it.
     document: OnceCell<Document<'a>>,
@@ -51,7 +51,7 @@ enum Source<'a> {
     },
 }
 
-impl<'a> Facts<'a> {
+impl<'a> Input<'a> {
     /// An event: the whole of it in the JSON format, and its `data`.
     pub fn event(whole: &'a RawValue, data: Option<&'a RawValue>) -> Self {
         Self { source: Source::Event { attributes: OnceCell::new(), whole, data }, document: OnceCell::new() }
@@ -101,17 +101,17 @@ impl<'a> Facts<'a> {
     }
 
     /// What a filter compares, as text; `None` if there is no such thing, or if it has none, as an object.
-    pub(super) fn text(&self, name: &Name) -> Option<Cow<'a, str>> {
+    pub(super) fn text(&self, name: &Operand) -> Option<Cow<'a, str>> {
         match (name, &self.source) {
-            (Name::Attribute(name), Source::Event { attributes, whole, .. }) => {
+            (Operand::Attribute(name), Source::Event { attributes, whole, .. }) => {
                 attributes.get_or_init(|| Attributes::of(whole)).get(name)
             }
-            (Name::Attribute(name), Source::Webhook { sender, kind, .. }) => match name.as_str() {
+            (Operand::Attribute(name), Source::Webhook { sender, kind, .. }) => match name.as_str() {
                 "sender" => sender.map(Cow::Borrowed),
                 _ => kind.map(Cow::Borrowed),
             },
-            (Name::Pointer(pointer), Source::Event { data, .. }) => scalar(pointer.find((*data)?)?),
-            (Name::Pointer(pointer), Source::Webhook { payload, .. }) => scalar(pointer.find(payload)?),
+            (Operand::Pointer(pointer), Source::Event { data, .. }) => scalar(pointer.find((*data)?)?),
+            (Operand::Pointer(pointer), Source::Webhook { payload, .. }) => scalar(pointer.find(payload)?),
         }
     }
 }
@@ -126,8 +126,8 @@ fn scalar(raw: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// Shows no payload.
-impl fmt::Debug for Facts<'_> {
+impl fmt::Debug for Input<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Facts").field("from", &self.incoming()).field("sender", &self.sender()).finish_non_exhaustive()
+        f.debug_struct("Input").field("from", &self.incoming()).field("sender", &self.sender()).finish_non_exhaustive()
     }
 }

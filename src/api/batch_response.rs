@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::log;
 use super::prefer::{PREFERENCE_APPLIED, Prefer};
 use super::problem::{Brief, Kind, Problem};
-use super::{Call, DRAIN_BUDGET, Rest, SLUICE_OUTCOME};
+use super::{DRAIN_BUDGET, RequestContext, Rest, SLUICE_OUTCOME};
 use crate::delivery::{Key, Start, Work};
 use crate::engine::boomerang;
-use crate::gateway::{Accepted, Gate, Outcome};
-use crate::ports::Outside;
+use crate::gateway::{Accepted, Gateway, Outcome};
+use crate::ports::Host;
 use crate::sender::Success;
 
 /// One workflow that is to be started; or none, where no route is for the event.
@@ -40,15 +40,15 @@ struct Listed {
     problem: Option<Brief>,
 }
 
-impl<'o, O: Outside> Call<'_, 'o, O> {
+impl<'o, O: Host> RequestContext<'_, 'o, O> {
     /// Brings each to the engine, or stores it, and answers by a list.
     pub(super) async fn deliver_all(
         &mut self,
-        gate: Gate<'o, O>,
+        gateway: Gateway<'o, O>,
         items: Vec<Item<'_>>,
     ) -> Result<Response<Vec<u8>>, Problem> {
         let prefer = Prefer::of(self.headers);
-        let wait = self.patience(&prefer, &gate);
+        let wait = self.patience(&prefer, &gateway);
         let mut works = Vec::new();
         let mut list = Vec::with_capacity(items.len());
         for Item { event, start } in items {
@@ -57,9 +57,9 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
             works.extend(start.map(|(start, key)| (Work::Start(start), key)));
             list.push(Listed { id, source, workflow, outcome: "unmatched", delivery: None, run: None, problem: None });
         }
-        let mut outcomes = gate.accept_all(works, &self.trace(), wait).await;
+        let mut outcomes = gateway.accept_all(works, &self.trace(), wait).await;
         self.log.deliveries(&outcomes);
-        self.rest = after(gate, &mut outcomes);
+        self.rest = after(gateway, &mut outcomes);
 
         let mut worst: Option<Problem> = None;
         let mut pending = false;
@@ -115,15 +115,15 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
     /// Starts what one event or webhook starts: one run as a rule, several by routes, or none.
     pub(super) async fn start(
         &mut self,
-        gate: Gate<'o, O>,
+        gateway: Gateway<'o, O>,
         mut starts: Vec<(Start<'_>, Option<Key>)>,
     ) -> Result<Response<Vec<u8>>, Problem> {
         if starts.len() > 1 {
             let items = starts.into_iter().map(|start| Item { event: None, start: Some(start) }).collect();
-            return self.deliver_all(gate, items).await;
+            return self.deliver_all(gateway, items).await;
         }
         match starts.pop() {
-            Some((start, key)) => self.deliver(gate, Work::Start(start), key).await,
+            Some((start, key)) => self.deliver(gateway, Work::Start(start), key).await,
             None => Ok(self.unmatched()),
         }
     }
@@ -132,7 +132,7 @@ impl<'o, O: Outside> Call<'_, 'o, O> {
     fn unmatched(&mut self) -> Response<Vec<u8>> {
         self.log.outcome("unmatched");
         let mut response = Response::default();
-        *response.status_mut() = match self.manners.success {
+        *response.status_mut() = match self.response_policy.success {
             Success::Ok | Success::OkEmpty => StatusCode::OK,
             Success::Any | Success::NoContent => StatusCode::NO_CONTENT,
         };
@@ -151,14 +151,14 @@ fn weight(kind: Kind) -> u8 {
 }
 
 /// The calls that go on, then a short drain for what had no turn.
-fn after<'o, O: Outside>(gate: Gate<'o, O>, outcomes: &mut [Outcome<'o>]) -> Option<Rest<'o>> {
+fn after<'o, O: Host>(gateway: Gateway<'o, O>, outcomes: &mut [Outcome<'o>]) -> Option<Rest<'o>> {
     let pending = outcomes.iter().any(|outcome| matches!(outcome.result, Ok(Accepted::Pending)));
     let rests: Vec<_> = outcomes.iter_mut().filter_map(|outcome| outcome.rest.take()).collect();
     pending.then(|| -> Rest<'o> {
         Box::pin(async move {
             let mut lines: Vec<_> = futures_util::future::join_all(rests).await.iter().map(log::report).collect();
-            let drained = gate.drain(DRAIN_BUDGET).await;
-            lines.push(log::drained(gate.outside.now(), &drained));
+            let drained = gateway.drain(DRAIN_BUDGET).await;
+            lines.push(log::drained(gateway.host.now(), &drained));
             lines
         })
     })

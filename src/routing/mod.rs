@@ -2,11 +2,11 @@
 //! [`Table`]. All routes that match fire.
 
 mod document;
-mod facts;
 mod filter;
+mod input;
 mod param;
-mod place;
 mod pointer;
+mod reader;
 #[cfg(test)]
 mod tests;
 
@@ -20,11 +20,11 @@ use crate::reference::WorkflowRef;
 use crate::sender::{CUSTOM, Preset};
 use filter::Filter;
 use param::Param;
-use place::Place;
+use reader::Reader;
 
-pub use facts::{Facts, Incoming};
+pub use input::{Incoming, Input};
 pub use param::TooLarge;
-pub use place::TableError;
+pub use reader::TableError;
 
 /// The longest table, in bytes. It is read for each request that names no workflow.
 pub const MAX_TABLE: usize = 262_144;
@@ -65,14 +65,14 @@ impl Table {
             return Err(TableError::TooLong);
         }
         let raw = json::value(json.as_bytes()).map_err(TableError::Json)?;
-        let place = Place::root();
-        let elements = place.elements(raw)?;
+        let reader = Reader::root();
+        let elements = reader.elements(raw)?;
         if elements.is_empty() || elements.len() > MAX_ROUTES {
-            return Err(place.wrong(format!("must have from 1 to {MAX_ROUTES} routes")));
+            return Err(reader.wrong(format!("must have from 1 to {MAX_ROUTES} routes")));
         }
         let mut routes: Vec<Route> = Vec::with_capacity(elements.len());
         for (at, raw) in elements.into_iter().enumerate() {
-            let mut route = Route::parse(raw, &place.at(at))?;
+            let mut route = Route::parse(raw, &reader.at(at))?;
             route.nth = routes.iter().filter(|above| above.workflow == route.workflow).count();
             routes.push(route);
         }
@@ -85,28 +85,28 @@ impl Table {
     }
 
     /// The routes that match, in order.
-    pub fn matching(&self, facts: &Facts<'_>) -> impl Iterator<Item = &Route> {
-        self.0.iter().filter(|route| route.matches(facts))
+    pub fn matching(&self, input: &Input<'_>) -> impl Iterator<Item = &Route> {
+        self.0.iter().filter(|route| route.matches(input))
     }
 }
 
 impl Route {
-    fn parse(raw: &RawValue, place: &Place) -> Result<Self, TableError> {
+    fn parse(raw: &RawValue, reader: &Reader) -> Result<Self, TableError> {
         let [workflow, from, sender, filter, params] =
-            place.known(raw, ["workflow", "from", "sender", "filter", "params"])?;
+            reader.known(raw, ["workflow", "from", "sender", "filter", "params"])?;
         let (Some(workflow), Some(from)) = (workflow, from) else {
-            return Err(place.wrong("must have `workflow` and `from`"));
+            return Err(reader.wrong("must have `workflow` and `from`"));
         };
-        let from = match place.at("from").text(from)?.as_str() {
+        let from = match reader.at("from").text(from)?.as_str() {
             "event" => Incoming::Event,
             "webhook" => Incoming::Webhook,
-            _ => return Err(place.at("from").wrong("must be `event` or `webhook`")),
+            _ => return Err(reader.at("from").wrong("must be `event` or `webhook`")),
         };
-        let workflow = WorkflowRef::parse(&place.at("workflow").text(workflow)?)
-            .map_err(|error| place.at("workflow").wrong(error.to_string()))?;
-        let sender = sender.map(|raw| self::sender(raw, from, &place.at("sender"))).transpose()?;
-        let filter = filter.map(|raw| Filter::parse(raw, from, &place.at("filter"))).transpose()?;
-        let params = params.map(|raw| self::params(raw, &place.at("params"))).transpose()?.unwrap_or_default();
+        let workflow = WorkflowRef::parse(&reader.at("workflow").text(workflow)?)
+            .map_err(|error| reader.at("workflow").wrong(error.to_string()))?;
+        let sender = sender.map(|raw| self::sender(raw, from, &reader.at("sender"))).transpose()?;
+        let filter = filter.map(|raw| Filter::parse(raw, from, &reader.at("filter"))).transpose()?;
+        let params = params.map(|raw| self::params(raw, &reader.at("params"))).transpose()?.unwrap_or_default();
         Ok(Self { workflow, from, sender, filter, params, nth: 0 })
     }
 
@@ -145,52 +145,52 @@ impl Route {
     }
 
     /// Is this for it?
-    pub fn matches(&self, facts: &Facts<'_>) -> bool {
-        self.from == facts.incoming()
-            && self.sender.is_none_or(|sender| facts.sender() == Some(sender))
-            && self.filter.as_ref().is_none_or(|filter| filter.matches(facts))
+    pub fn matches(&self, input: &Input<'_>) -> bool {
+        self.from == input.incoming()
+            && self.sender.is_none_or(|sender| input.sender() == Some(sender))
+            && self.filter.as_ref().is_none_or(|filter| filter.matches(input))
     }
 
     /// The run to start, with the payload, and with the route's params as far as they have a value.
-    pub fn start<'a>(&'a self, facts: &Facts<'a>, payload: Payload<'a>) -> Result<Start<'a>, TooLarge> {
+    pub fn start<'a>(&'a self, input: &Input<'a>, payload: Payload<'a>) -> Result<Start<'a>, TooLarge> {
         let mut params = Vec::new();
         let mut left = MAX_PARAM_BYTES;
         for (name, param) in &self.params {
-            let value = param.value(facts, left).map_err(|()| TooLarge { param: name.clone() })?;
+            let value = param.value(input, left).map_err(|()| TooLarge { param: name.clone() })?;
             if let Some(value) = value {
                 left = left.saturating_sub(value.get().len());
                 params.push((name.clone(), value));
             }
         }
-        Ok(Start { workflow: self.workflow.clone(), payload, trigger: facts.trigger(), params })
+        Ok(Start { workflow: self.workflow.clone(), payload, trigger: input.trigger(), params })
     }
 }
 
-fn sender(raw: &RawValue, from: Incoming, place: &Place) -> Result<&'static str, TableError> {
+fn sender(raw: &RawValue, from: Incoming, reader: &Reader) -> Result<&'static str, TableError> {
     if from == Incoming::Event {
-        return Err(place.wrong("means nothing for events: filter by their attributes"));
+        return Err(reader.wrong("means nothing for events: filter by their attributes"));
     }
-    match place.text(raw)?.as_str() {
+    match reader.text(raw)?.as_str() {
         CUSTOM => Ok(CUSTOM),
         name => Preset::by_name(name)
             .map(|preset| preset.name)
-            .ok_or_else(|| place.wrong("must be a sender that Sluice knows, or `custom`: docs/senders.md lists them")),
+            .ok_or_else(|| reader.wrong("must be a sender that Sluice knows, or `custom`: docs/senders.md lists them")),
     }
 }
 
-fn params(raw: &RawValue, place: &Place) -> Result<Vec<(String, Param)>, TableError> {
-    let members = place.members(raw)?;
+fn params(raw: &RawValue, reader: &Reader) -> Result<Vec<(String, Param)>, TableError> {
+    let members = reader.members(raw)?;
     if members.len() > MAX_PARAMS {
-        return Err(place.wrong(format!("must have at most {MAX_PARAMS} params")));
+        return Err(reader.wrong(format!("must have at most {MAX_PARAMS} params")));
     }
     let named = members.into_iter().zip(1_usize..).map(|((name, raw), n)| {
         if RESERVED.contains(&name.as_str()) {
-            return Err(place.at(name).wrong("is a param of the contract's: take another name"));
+            return Err(reader.at(name).wrong("is a param of the contract's: take another name"));
         }
         if name.is_empty() || name.len() > MAX_NAME {
-            return Err(place.wrong(format!("must have names of 1 to {MAX_NAME} bytes: member {n}")));
+            return Err(reader.wrong(format!("must have names of 1 to {MAX_NAME} bytes: member {n}")));
         }
-        let param = Param::parse(raw, &place.at(&name))?;
+        let param = Param::parse(raw, &reader.at(&name))?;
         Ok((name, param))
     });
     named.collect()

@@ -3,9 +3,9 @@
 use serde_json::value::RawValue;
 
 use super::MAX_FILTER_DEPTH;
-use super::facts::{Facts, Incoming, Name};
-use super::place::{Place, TableError, list};
+use super::input::{Incoming, Input, Operand};
 use super::pointer::Pointer;
+use super::reader::{Reader, TableError, list};
 use crate::event::is_attribute_name;
 use crate::json;
 
@@ -16,7 +16,7 @@ const DIALECTS: [&str; 6] = ["exact", "prefix", "suffix", "all", "any", "not"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Filter {
     /// Each of these has the text that it should have. What isn't there has none.
-    Compare(How, Vec<(Name, String)>),
+    Compare(Match, Vec<(Operand, String)>),
     /// Each of these holds.
     All(Vec<Self>),
     /// One of these holds.
@@ -27,7 +27,7 @@ pub(super) enum Filter {
 
 /// How two texts are compared: byte by byte, so with regard to case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum How {
+pub(super) enum Match {
     Exact,
     Prefix,
     Suffix,
@@ -35,27 +35,27 @@ pub(super) enum How {
 
 impl Filter {
     /// A filter, or an array of filters that must all hold; of an empty one they do (section 3.2.1, "filters").
-    pub(super) fn parse(raw: &RawValue, from: Incoming, place: &Place) -> Result<Self, TableError> {
+    pub(super) fn parse(raw: &RawValue, from: Incoming, reader: &Reader) -> Result<Self, TableError> {
         match json::elements(raw) {
-            Some(filters) => each(&filters, from, place, 1).map(Self::All),
-            None => one(raw, from, place, 1),
+            Some(filters) => each(&filters, from, reader, 1).map(Self::All),
+            None => one(raw, from, reader, 1),
         }
     }
 
     /// Does it hold?
-    pub(super) fn matches(&self, facts: &Facts<'_>) -> bool {
+    pub(super) fn matches(&self, input: &Input<'_>) -> bool {
         match self {
             Self::Compare(how, wanted) => {
-                wanted.iter().all(|(name, wanted)| facts.text(name).is_some_and(|text| how.holds(&text, wanted)))
+                wanted.iter().all(|(name, wanted)| input.text(name).is_some_and(|text| how.holds(&text, wanted)))
             }
-            Self::All(filters) => filters.iter().all(|filter| filter.matches(facts)),
-            Self::Any(filters) => filters.iter().any(|filter| filter.matches(facts)),
-            Self::Not(filter) => !filter.matches(facts),
+            Self::All(filters) => filters.iter().all(|filter| filter.matches(input)),
+            Self::Any(filters) => filters.iter().any(|filter| filter.matches(input)),
+            Self::Not(filter) => !filter.matches(input),
         }
     }
 }
 
-impl How {
+impl Match {
     fn holds(self, text: &str, wanted: &str) -> bool {
         match self {
             Self::Exact => text == wanted,
@@ -65,58 +65,58 @@ impl How {
     }
 }
 
-fn one(raw: &RawValue, from: Incoming, place: &Place, depth: usize) -> Result<Filter, TableError> {
+fn one(raw: &RawValue, from: Incoming, reader: &Reader, depth: usize) -> Result<Filter, TableError> {
     if depth > MAX_FILTER_DEPTH {
-        return Err(place.wrong(format!("nests filters deeper than {MAX_FILTER_DEPTH} levels")));
+        return Err(reader.wrong(format!("nests filters deeper than {MAX_FILTER_DEPTH} levels")));
     }
-    let members = place.members(raw)?;
+    let members = reader.members(raw)?;
     let [(dialect, value)] = members.as_slice() else {
-        return Err(place.wrong(format!("must have one dialect, and only one, of {}", list(&DIALECTS))));
+        return Err(reader.wrong(format!("must have one dialect, and only one, of {}", list(&DIALECTS))));
     };
     let inner = depth.saturating_add(1);
-    let compare = |how| texts(value, from, &place.at(dialect)).map(|wanted| Filter::Compare(how, wanted));
+    let compare = |how| texts(value, from, &reader.at(dialect)).map(|wanted| Filter::Compare(how, wanted));
     let filters = || {
-        let place = place.at(dialect);
-        match each(&place.elements(value)?, from, &place, inner)? {
-            filters if filters.is_empty() => Err(place.wrong("must have at least one filter")),
+        let reader = reader.at(dialect);
+        match each(&reader.elements(value)?, from, &reader, inner)? {
+            filters if filters.is_empty() => Err(reader.wrong("must have at least one filter")),
             filters => Ok(filters),
         }
     };
     match dialect.as_str() {
-        "exact" => compare(How::Exact),
-        "prefix" => compare(How::Prefix),
-        "suffix" => compare(How::Suffix),
+        "exact" => compare(Match::Exact),
+        "prefix" => compare(Match::Prefix),
+        "suffix" => compare(Match::Suffix),
         "all" => filters().map(Filter::All),
         "any" => filters().map(Filter::Any),
-        "not" => one(value, from, &place.at(dialect), inner).map(|filter| Filter::Not(Box::new(filter))),
-        _ => Err(place.wrong(format!("has a dialect that isn't known: it may be {}", list(&DIALECTS)))),
+        "not" => one(value, from, &reader.at(dialect), inner).map(|filter| Filter::Not(Box::new(filter))),
+        _ => Err(reader.wrong(format!("has a dialect that isn't known: it may be {}", list(&DIALECTS)))),
     }
 }
 
-fn each(filters: &[&RawValue], from: Incoming, place: &Place, depth: usize) -> Result<Vec<Filter>, TableError> {
-    filters.iter().enumerate().map(|(at, raw)| one(raw, from, &place.at(at), depth)).collect()
+fn each(filters: &[&RawValue], from: Incoming, reader: &Reader, depth: usize) -> Result<Vec<Filter>, TableError> {
+    filters.iter().enumerate().map(|(at, raw)| one(raw, from, &reader.at(at), depth)).collect()
 }
 
 /// Names and texts of which neither may be empty.
-fn texts(raw: &RawValue, from: Incoming, place: &Place) -> Result<Vec<(Name, String)>, TableError> {
-    let members = place.members(raw)?;
+fn texts(raw: &RawValue, from: Incoming, reader: &Reader) -> Result<Vec<(Operand, String)>, TableError> {
+    let members = reader.members(raw)?;
     if members.is_empty() {
-        return Err(place.wrong("must have at least one name"));
+        return Err(reader.wrong("must have at least one name"));
     }
     let named = members.into_iter().zip(1_usize..).map(|((text, value), n)| {
-        let name = Name::parse(&text, from).ok_or_else(|| {
+        let name = Operand::parse(&text, from).ok_or_else(|| {
             let names = match from {
                 Incoming::Event => "a context attribute (lower-case letters and digits)",
                 Incoming::Webhook => "`sender`, `type`",
             };
-            place.wrong(format!("must name {names}, or a JSON Pointer that starts with `/`: member {n}"))
+            reader.wrong(format!("must name {names}, or a JSON Pointer that starts with `/`: member {n}"))
         })?;
-        Ok((name, place.at(&text).text(value)?))
+        Ok((name, reader.at(&text).text(value)?))
     });
     named.collect()
 }
 
-impl Name {
+impl Operand {
     /// An attribute by the rules of CloudEvents 1.0.2, "Attribute Naming Convention"; `data` isn't one.
     fn parse(text: &str, from: Incoming) -> Option<Self> {
         if text.starts_with('/') {

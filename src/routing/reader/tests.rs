@@ -1,4 +1,4 @@
-use crate::routes::{MAX_FILTER_DEPTH, MAX_PARAMS, MAX_ROUTES, MAX_TABLE, Table};
+use crate::routing::{MAX_FILTER_DEPTH, MAX_PARAMS, MAX_ROUTES, MAX_TABLE, Table};
 
 /// Each error says where, and repeats no value.
 #[test]

@@ -6,8 +6,8 @@ use jsonpath_rfc9535::{Error, JsonPath, SingularSegment};
 use serde_json::value::RawValue;
 
 use super::MAX_PARAM_BYTES;
-use super::facts::Facts;
-use super::place::{Place, TableError};
+use super::input::Input;
+use super::reader::{Reader, TableError};
 use crate::json;
 
 /// The longest path, in bytes.
@@ -32,14 +32,14 @@ pub(super) enum Param {
 
 impl Param {
     /// A string that starts with `$` is a path, `{"value": …}` stands for what is in it, and anything else for itself.
-    pub(super) fn parse(raw: &RawValue, place: &Place) -> Result<Self, TableError> {
+    pub(super) fn parse(raw: &RawValue, reader: &Reader) -> Result<Self, TableError> {
         if json::type_of(raw) == "a string" {
-            let text = json::text(raw).ok_or_else(|| place.wrong("must be text: it has half a surrogate pair"))?;
+            let text = json::text(raw).ok_or_else(|| reader.wrong("must be text: it has half a surrogate pair"))?;
             if text.len() > MAX_PATH && text.starts_with('$') {
-                return Err(place.wrong(format!("must be a JSONPath of at most {MAX_PATH} bytes")));
+                return Err(reader.wrong(format!("must be a JSONPath of at most {MAX_PATH} bytes")));
             }
             if text.starts_with('$') {
-                return JsonPath::parse(&text).map(Self::Path).map_err(|error| place.wrong(rule(&error)));
+                return JsonPath::parse(&text).map(Self::Path).map_err(|error| reader.wrong(rule(&error)));
             }
         }
         let value = match json::members(raw).unwrap_or_default().as_slice() {
@@ -51,12 +51,12 @@ impl Param {
 
     /// Its value, if there is one: of a path that can find only one thing that thing, of any other an array. `Err` if it is
     /// longer than `most` bytes.
-    pub(super) fn value<'a>(&'a self, facts: &Facts<'a>, most: usize) -> Result<Option<Cow<'a, RawValue>>, ()> {
+    pub(super) fn value<'a>(&'a self, input: &Input<'a>, most: usize) -> Result<Option<Cow<'a, RawValue>>, ()> {
         let value = match self {
             Self::Literal(value) => Some(Cow::Borrowed(&**value)),
             Self::Path(path) => match path.singular_steps() {
-                Some(steps) => steps.iter().try_fold(facts.whole(), step).map(Cow::Borrowed),
-                None => Some(Cow::Owned(array(facts.document().find(path), most)?)),
+                Some(steps) => steps.iter().try_fold(input.whole(), step).map(Cow::Borrowed),
+                None => Some(Cow::Owned(array(input.document().find(path), most)?)),
             },
         };
         match value {

@@ -10,9 +10,9 @@ fn raw(json: &str) -> &RawValue {
 }
 
 fn value(param: &str, payload: &str) -> Option<String> {
-    let param = Param::parse(raw(param), &Place::root()).unwrap_or_else(|error| panic!("{param}: {error}"));
-    let facts = Facts::webhook(None, None, raw(payload));
-    param.value(&facts, MAX_PARAM_BYTES).unwrap().map(|value| value.get().to_owned())
+    let param = Param::parse(raw(param), &Reader::root()).unwrap_or_else(|error| panic!("{param}: {error}"));
+    let input = Input::webhook(None, None, raw(payload));
+    param.value(&input, MAX_PARAM_BYTES).unwrap().map(|value| value.get().to_owned())
 }
 
 #[test]
@@ -85,12 +85,12 @@ fn what_is_no_path_stands_for_itself() {
 #[test]
 fn what_is_too_large_is_refused() {
     let nested = format!("{}1{}", r#"{"a":"#.repeat(120), "}".repeat(120));
-    let facts = Facts::webhook(None, None, raw(&nested));
-    let path = Param::parse(raw(r#""$..a""#), &Place::root()).unwrap();
-    assert!(path.value(&facts, 2_000).is_err());
-    assert!(path.value(&facts, MAX_PARAM_BYTES).unwrap().is_some_and(|value| value.get().len() > 40_000));
-    let literal = Param::parse(raw(r#""1234""#), &Place::root()).unwrap();
-    assert!(literal.value(&facts, 6).is_ok() && literal.value(&facts, 5).is_err());
+    let input = Input::webhook(None, None, raw(&nested));
+    let path = Param::parse(raw(r#""$..a""#), &Reader::root()).unwrap();
+    assert!(path.value(&input, 2_000).is_err());
+    assert!(path.value(&input, MAX_PARAM_BYTES).unwrap().is_some_and(|value| value.get().len() > 40_000));
+    let literal = Param::parse(raw(r#""1234""#), &Reader::root()).unwrap();
+    assert!(literal.value(&input, 6).is_ok() && literal.value(&input, 5).is_err());
 }
 
 fn any_json() -> impl Strategy<Value = String> {
@@ -131,9 +131,9 @@ proptest! {
     #[test]
     fn whatever_a_path_is_it_is_read_or_refused(path in "\\$[\\[\\].*?@'a0-9:,<>=()&|! \\-]{0,24}", payload in any_json()) {
         let text = serde_json::to_string(&path).unwrap();
-        if let Ok(param) = Param::parse(raw(&text), &Place::root()) {
-            let facts = Facts::webhook(None, None, raw(&payload));
-            if let Ok(Some(value)) = param.value(&facts, MAX_PARAM_BYTES) {
+        if let Ok(param) = Param::parse(raw(&text), &Reader::root()) {
+            let input = Input::webhook(None, None, raw(&payload));
+            if let Ok(Some(value)) = param.value(&input, MAX_PARAM_BYTES) {
                 prop_assert!(json::value(value.get().as_bytes()).is_ok());
             }
         }

@@ -29,9 +29,9 @@ pub enum TableError {
 
 /// A place in the table: a JSON Pointer (RFC 6901).
 #[derive(Clone, Debug)]
-pub(super) struct Place(String);
+pub(super) struct Reader(String);
 
-impl Place {
+impl Reader {
     /// The whole.
     pub(super) fn root() -> Self {
         Self(String::new())

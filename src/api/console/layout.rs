@@ -3,7 +3,7 @@
 use http::{Response, StatusCode};
 use maud::{Markup, html};
 
-use crate::api::page::{Document, refuse_on};
+use crate::api::confirm_page::{Document, refuse_on};
 use crate::api::problem::Problem;
 
 /// In their order in the navigation.

@@ -6,17 +6,17 @@ use base64::prelude::BASE64_STANDARD;
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 
-use super::frame;
+use super::layout;
 use crate::api::problem::{Kind, Problem};
-use crate::api::{Call, credentials, operator};
+use crate::api::{RequestContext, credentials, operator};
 use crate::config;
-use crate::ports::Outside;
+use crate::ports::Host;
 
 /// Lets the operator in: any user name, and `operator_token` as password. Not set: there is no console.
-pub(super) fn open(call: &mut Call<'_, '_, impl Outside>) -> Result<(), Problem> {
-    let token = operator::token(call)?;
-    call.refuse = frame::refuse;
-    match password(call.headers) {
+pub(super) fn open(context: &mut RequestContext<'_, '_, impl Host>) -> Result<(), Problem> {
+    let token = operator::token(context)?;
+    context.refuse = layout::refuse;
+    match password(context.headers) {
         Some(given) if token.matches(&given) => Ok(()),
         _ => {
             let detail = "sign in with any user name, and the operator token as password";
@@ -34,11 +34,11 @@ fn password(headers: &HeaderMap) -> Option<String> {
 
 /// Was the form on a page of ours? A browser says so by `Sec-Fetch-Site` (W3C Fetch Metadata), but only over TLS or on this
 /// machine; else by `Origin`. Who says neither is refused.
-pub(super) fn is_own_form(call: &Call<'_, '_, impl Outside>) -> Result<(), Problem> {
-    let mut sites = call.headers.get_all("sec-fetch-site").iter().peekable();
+pub(super) fn is_own_form(context: &RequestContext<'_, '_, impl Host>) -> Result<(), Problem> {
+    let mut sites = context.headers.get_all("sec-fetch-site").iter().peekable();
     let is_own = match sites.peek() {
         Some(_) => sites.all(|site| site == HeaderValue::from_static("same-origin")),
-        None => is_own_origin(call)?,
+        None => is_own_origin(context)?,
     };
     match is_own {
         true => Ok(()),
@@ -50,14 +50,14 @@ pub(super) fn is_own_form(call: &Call<'_, '_, impl Outside>) -> Result<(), Probl
 }
 
 /// Hosts are compared, not schemes: a proxy may have ended TLS.
-fn is_own_origin(call: &Call<'_, '_, impl Outside>) -> Result<bool, Problem> {
-    let mut origins = call.headers.get_all(ORIGIN).iter();
+fn is_own_origin(context: &RequestContext<'_, '_, impl Host>) -> Result<bool, Problem> {
+    let mut origins = context.headers.get_all(ORIGIN).iter();
     let (Some(origin), None) = (origins.next().and_then(|origin| host(origin.to_str().ok()?)), origins.next()) else {
         return Ok(false);
     };
-    let public = config::public_url(call.outside)?;
-    let named = call.headers.get(HOST).and_then(|host| host.to_str().ok()).map(without_port);
-    let ours = [public.as_deref().and_then(host), call.seen_url().and_then(host), named];
+    let public = config::public_url(context.host)?;
+    let named = context.headers.get(HOST).and_then(|host| host.to_str().ok()).map(without_port);
+    let ours = [public.as_deref().and_then(host), context.seen_url().and_then(host), named];
     Ok(ours.into_iter().flatten().any(|ours| ours.eq_ignore_ascii_case(origin)))
 }
 

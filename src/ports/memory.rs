@@ -1,0 +1,112 @@
+//! A host in memory, with simulated time: for examples, experiments, and as a starting point for another host.
+//!
+//! Nothing is durable, and nothing is shared between two [`Memory`] hosts. Each part implements one port.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::{Request, Response};
+
+use super::{Body, BodyError, Clock, Http, KeyValue, Rng, SendError, StoreError, Timeouts, VariableError, Variables};
+use crate::time::{ArrivalTime, Timestamp};
+
+/// A host in memory: a store, an engine that can't be reached, a clock that moves only when somebody sleeps, random bits
+/// from a counter, and a table of variables.
+///
+/// To reach an engine, implement [`Http`] for a type of your own and pass the other calls on.
+#[derive(Debug, Default)]
+pub struct Memory {
+    store: RefCell<BTreeMap<String, Vec<u8>>>,
+    nanoseconds: Cell<u64>,
+    drawn: Cell<u64>,
+    variables: BTreeMap<String, String>,
+}
+
+impl Memory {
+    /// A host at the Unix epoch, with these variables.
+    pub fn new<'v>(variables: impl IntoIterator<Item = (&'v str, &'v str)>) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { variables, ..Self::default() }
+    }
+}
+
+impl KeyValue for Memory {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.store.borrow().get(key).cloned())
+    }
+
+    async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.store.borrow_mut().insert(key.to_owned(), value.to_vec());
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.store.borrow_mut().remove(key);
+        Ok(())
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.store.borrow().contains_key(key))
+    }
+
+    async fn keys(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.store.borrow().keys().cloned().collect())
+    }
+}
+
+/// No network: every request fails before it is sent.
+impl Http for Memory {
+    async fn send(&self, _: Request<Vec<u8>>, _: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
+        Err(SendError::NotSent("this host has no network"))
+    }
+}
+
+impl Clock for Memory {
+    /// Each reading is a nanosecond later than the one before.
+    fn arrival_time(&self) -> ArrivalTime {
+        self.nanoseconds.set(self.nanoseconds.get().saturating_add(1));
+        ArrivalTime::since_epoch(Duration::from_nanos(self.nanoseconds.get()))
+    }
+
+    fn now(&self) -> Timestamp {
+        ArrivalTime::since_epoch(Duration::from_nanos(self.nanoseconds.get())).at
+    }
+
+    /// Returns at once; the clock has moved.
+    async fn sleep(&self, duration: Duration) {
+        let slept = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.nanoseconds.set(self.nanoseconds.get().saturating_add(slept));
+    }
+}
+
+/// A counter: unique within one host, and predictable.
+impl Rng for Memory {
+    fn random(&self) -> u64 {
+        self.drawn.replace(self.drawn.get().wrapping_add(1))
+    }
+}
+
+impl Variables for Memory {
+    fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError> {
+        Ok(self.variables.get(name).map(|value| Cow::Borrowed(value.as_str())))
+    }
+}
+
+/// A body that is complete.
+#[derive(Clone, Debug, Default)]
+pub struct WholeBody(Option<Vec<u8>>);
+
+impl WholeBody {
+    /// A body of these bytes.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Some(bytes.into()))
+    }
+}
+
+impl Body for WholeBody {
+    async fn chunk(&mut self) -> Option<Result<Vec<u8>, BodyError>> {
+        self.0.take().map(Ok)
+    }
+}
