@@ -1,30 +1,58 @@
-//! Sluice: the gate between the outside world and a workflow engine, as one WebAssembly component for Spin.
+//! Sluice: a webhook and event gateway in front of a workflow engine, as one WebAssembly component for Spin.
 //!
-//! The rooms, from the ground up; a room names only rooms below it (`tests/it/layering.rs` holds the ladder):
+//! It verifies who sent a request, accepts each event exactly once, and starts or resumes workflow runs by outbound HTTP.
+//! What the engine can't take now is stored and delivered later. The core is pure: it has no clock, socket or random
+//! number generator of its own; `now` is an argument, and everything else comes through the traits of [`ports`].
 //!
-//! | Room | What | |
+//! # Layers
+//!
+//! From the ground up. A layer names only layers below it; `tests/it/layering.rs` reads this table and enforces it.
+//!
+//! | Layer | Contents | |
 //! |---|---|---|
-//! | [`time`] | points in time, windows of retention | pure |
-//! | [`json`] | JSON that passes through byte-faithful | pure |
-//! | [`secret`] | tokens and signing secrets: compared in one place, never shown | pure |
+//! | [`time`] | points in time, retention windows | pure |
+//! | [`json`] | JSON that passes through byte for byte | pure |
+//! | [`secret`] | tokens and signing secrets | pure |
 //! | [`reference`](mod@reference) | what a sender may name: a workflow, a run, a topic | pure |
-//! | [`event`] | CloudEvents: structured, binary, batched → `Event` | pure |
-//! | [`sender`] | who sends webhooks, and how each signs: descriptor, presets, verification | pure |
-//! | [`callback`] | a callback, its stored form and key, signed links | pure |
-//! | [`delivery`] | one thing to be brought to the engine: its states, its key, its stored form | pure |
-//! | [`routing`] | which workflows an event or a webhook starts, and with which params | pure |
-//! | [`engine`] | the engine's requests and answers, a file a profile | pure |
-//! | [`ports`] | all that is asked of outside | traits |
-//! | [`config`] | variables → checked settings | pure |
-//! | [`claim`] | who takes a keyed delivery: the splitter, the drain's lease | over the store |
-//! | [`gateway`] | the use cases, generic over ports | |
-//! | [`api`] | HTTP: routes, refusals, answers | |
-//! | `spin` | the shell: entry, store, outbound HTTP, variables, clock | runs in Spin only |
+//! | [`event`] | CloudEvents: structured, binary, batched | pure |
+//! | [`sender`] | webhook senders: descriptors, presets, verification, challenges | pure |
+//! | [`callback`] | callbacks, their stored form, signed links | pure |
+//! | [`delivery`] | a delivery: identity, retry schedule, outcome, stored form | pure |
+//! | [`engine`] | engine profiles: what an engine is sent, and what its responses mean | pure |
+//! | [`routing`] | routes: filters and params | pure |
+//! | [`ports`] | what the host gives | traits |
+//! | [`store`] | claims and the outbox, over the host's store | generic |
+//! | [`config`] | variables → checked settings | generic |
+//! | [`gateway`] | the use cases | generic |
+//! | [`api`] | HTTP | generic |
+//! | `spin` | the shell: it implements the ports in Spin | Spin only |
+//!
+//! # A whole request
+//!
+//! A webhook, an engine that can't be reached, and the delivery that is stored for later:
+//!
+//! ```
+//! use http::{Request, StatusCode};
+//! use sluice::api;
+//! use sluice::ports::memory::{Memory, WholeBody};
+//!
+//! // The variables, as spin.toml ships them.
+//! let manifest: toml::Table = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/spin.toml")).parse()?;
+//! let variables = manifest["variables"].as_table().into_iter().flatten();
+//! let host = Memory::new(variables.filter_map(|(name, variable)| Some((name.as_str(), variable["default"].as_str()?))));
+//!
+//! let request = Request::post("/api/v2/webhook?ref=deploy")
+//!     .header("content-type", "application/json")
+//!     .body(WholeBody::new(r#"{"order": 7}"#))?;
+//! let answer = futures_executor::block_on(api::handle(&host, request));
+//! assert_eq!(answer.response.status(), StatusCode::ACCEPTED);
+//! assert_eq!(answer.response.headers()["sluice-outcome"], "pending");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::string_slice)]
 
 pub mod api;
 pub mod callback;
-pub mod claim;
 pub mod config;
 pub mod delivery;
 pub mod engine;
@@ -36,6 +64,7 @@ pub mod reference;
 pub mod routing;
 pub mod secret;
 pub mod sender;
+pub mod store;
 pub mod time;
 
 // It calls its host, so it runs in Spin only; clippy and rustdoc look at it everywhere.

@@ -3,7 +3,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Longest reference, in bytes. Boomerang's own are 24.
+/// The longest reference, in bytes.
 pub const MAX_REFERENCE: usize = 256;
 /// Longest topic, in bytes.
 pub const MAX_TOPIC: usize = 1_024;

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderValue};
 use serde_json::value::RawValue;
 use sluice::callback::{Callback, Record, Status};
-use sluice::delivery::{Attempt, Claimed, Delivery, DeliveryId, Done, Key, Payload, Start, Trigger, Work};
-use sluice::engine::{EngineUrl, boomerang};
+use sluice::delivery::{Delivery, DeliveryId, FailedAttempt, Key, KeyClaim, Payload, Start, Trigger, Work};
+use sluice::engine::{DEFAULT_PROFILE, Engine, EngineUrl, profile};
 use sluice::event;
 use sluice::json;
 use sluice::reference::{RunRef, Topic, WorkflowRef};
+use sluice::store::OutcomeRecord;
 use sluice::time::Timestamp;
 
 use super::support::lines;
@@ -25,8 +26,8 @@ pub fn law(data: &[u8]) {
             let read = read.callback().expect("the callback");
             assert_eq!((read.digest(), Key::callback(&read)), (callback.digest(), Key::callback(callback)));
         }
-        let done = Done::delivered(delivery.id, topic_of(topic), payload, delivery.received);
-        let read = same(&done, Done::to_bytes, |bytes| Done::from_bytes(bytes).ok());
+        let done = OutcomeRecord::delivered(delivery.id, topic_of(topic), payload, delivery.received);
+        let read = same(&done, OutcomeRecord::to_bytes, |bytes| OutcomeRecord::from_bytes(bytes).ok());
         let kept = json::object(payload).ok().map(|run| run.get());
         assert_eq!(read.body.as_deref().map(|run| run.get()), kept);
     }
@@ -37,8 +38,8 @@ fn any(data: &[u8]) {
     if let Ok(delivery) = Delivery::from_bytes(data) {
         comes_back(&delivery);
     }
-    if let Ok(done) = Done::from_bytes(data) {
-        same(&done, Done::to_bytes, |bytes| Done::from_bytes(bytes).ok());
+    if let Ok(done) = OutcomeRecord::from_bytes(data) {
+        same(&done, OutcomeRecord::to_bytes, |bytes| OutcomeRecord::from_bytes(bytes).ok());
     }
     if let Ok(record) = Record::from_bytes(data) {
         let read = same(&record, Record::to_bytes, |bytes| Record::from_bytes(bytes).ok());
@@ -52,8 +53,9 @@ fn comes_back(delivery: &Delivery<'_>) {
     // `Debug` shows raw JSON as it is.
     assert_eq!(format!("{read:?}"), format!("{delivery:?}"));
     assert_eq!(read.to_bytes().as_ref(), Ok(&bytes));
-    let engine = EngineUrl::parse("http://engine:8080").expect("a URL");
-    let request = |delivery: &Delivery<'_>| boomerang::bring(&engine, true, delivery).expect("a request");
+    let url = EngineUrl::parse("http://engine:8080").expect("a URL");
+    let engine = Engine { profile: profile(DEFAULT_PROFILE).expect("a profile"), url, token: None, start: true };
+    let request = |delivery: &Delivery<'_>| engine.request(delivery).expect("a request");
     let (request, again) = (request(delivery), request(&read));
     assert_eq!((request.method(), request.uri()), (again.method(), again.uri()));
     assert_eq!((request.headers(), request.body()), (again.headers(), again.body()));
@@ -111,12 +113,12 @@ fn made<'a>(numbers: &[u8], [reference, topic, trace]: [&[u8]; 3], payload: &'a 
     }
     let now = Timestamp(number >> 16);
     let mut delivery = Delivery::new(DeliveryId::new(now.into(), number), work, headers, now);
-    (delivery.attempts, delivery.heard, delivery.since) = (7, 5, Timestamp(number / 2));
+    (delivery.attempts, delivery.engine_attempts, delivery.since) = (7, 5, Timestamp(number / 2));
     delivery.next_attempt = Timestamp(number / 3);
     if number % 3 == 0 {
         let key = Key::event(topic_of(topic), "id", reference);
-        delivery.key = Some(Claimed { key, window: number, copy: number % 2 == 0 });
-        delivery.history = vec![Attempt { at: Timestamp(number), failure: topic_of(topic).to_owned() }];
+        delivery.claim = Some(KeyClaim { key, window: number, contended: number % 2 == 0 });
+        delivery.history = vec![FailedAttempt { at: Timestamp(number), failure: topic_of(topic).to_owned() }];
         delivery.sent = Some(Timestamp(number));
     }
     Some(delivery)

@@ -8,9 +8,8 @@ use super::log;
 use super::prefer::{PREFERENCE_APPLIED, Prefer};
 use super::problem::{Brief, Kind, Problem};
 use super::{DRAIN_BUDGET, RequestContext, Rest, SLUICE_OUTCOME};
-use crate::delivery::{Key, Start, Work};
-use crate::engine::boomerang;
-use crate::gateway::{Accepted, Gateway, Outcome};
+use crate::delivery::{Key, Outcome, Start, Work};
+use crate::gateway::{Gateway, Receipt};
 use crate::ports::Host;
 use crate::sender::Success;
 
@@ -57,34 +56,28 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
             works.extend(start.map(|(start, key)| (Work::Start(start), key)));
             list.push(Listed { id, source, workflow, outcome: "unmatched", delivery: None, run: None, problem: None });
         }
-        let mut outcomes = gateway.accept_all(works, &self.trace(), wait).await;
-        self.log.deliveries(&outcomes);
-        self.rest = after(gateway, &mut outcomes);
+        let mut receipts = gateway.accept_all(works, &self.trace(), wait).await;
+        self.log.deliveries(&receipts);
+        let run_id = |body: &[u8]| gateway.run_id(body);
 
         let mut worst: Option<Problem> = None;
         let mut pending = false;
-        for (listed, outcome) in list.iter_mut().filter(|listed| listed.workflow.is_some()).zip(outcomes) {
-            listed.delivery = Some(outcome.id);
-            (listed.outcome, listed.run) = match outcome.result {
-                Ok(Accepted::Delivered(body)) => ("delivered", boomerang::run_id(&body)),
-                Ok(Accepted::Duplicate(body)) => {
-                    pending |= body.is_none();
-                    ("duplicate", body.as_deref().and_then(boomerang::run_id))
-                }
-                Ok(Accepted::Pending) => {
-                    pending = true;
-                    ("pending", None)
-                }
-                Err(failure) => {
-                    let problem = Problem::from(failure);
+        for (listed, receipt) in list.iter_mut().filter(|listed| listed.workflow.is_some()).zip(&mut receipts) {
+            listed.delivery = Some(receipt.id.to_string());
+            listed.outcome = receipt.outcome.name();
+            match &receipt.outcome {
+                Outcome::Delivered { body } | Outcome::Duplicate { body: Some(body) } => listed.run = run_id(body),
+                Outcome::Duplicate { body: None } | Outcome::Pending { .. } => pending = true,
+                outcome => {
+                    let problem = Problem::of_outcome(outcome.clone());
                     listed.problem = Some(problem.brief());
                     if worst.as_ref().is_none_or(|worst| weight(problem.kind) > weight(worst.kind)) {
                         worst = Some(problem);
                     }
-                    ("rejected", None)
                 }
-            };
+            }
         }
+        self.rest = after(gateway, &mut receipts);
         let count = |outcome: &str| list.iter().filter(|listed| listed.outcome == outcome).count();
         if let Some(worst) = worst {
             let detail = format!(
@@ -151,14 +144,14 @@ fn weight(kind: Kind) -> u8 {
 }
 
 /// The calls that go on, then a short drain for what had no turn.
-fn after<'o, O: Host>(gateway: Gateway<'o, O>, outcomes: &mut [Outcome<'o>]) -> Option<Rest<'o>> {
-    let pending = outcomes.iter().any(|outcome| matches!(outcome.result, Ok(Accepted::Pending)));
-    let rests: Vec<_> = outcomes.iter_mut().filter_map(|outcome| outcome.rest.take()).collect();
+fn after<'o, O: Host>(gateway: Gateway<'o, O>, receipts: &mut [Receipt<'o>]) -> Option<Rest<'o>> {
+    let pending = receipts.iter().any(|receipt| matches!(receipt.outcome, Outcome::Pending { .. }));
+    let background: Vec<_> = receipts.iter_mut().filter_map(|receipt| receipt.background.take()).collect();
     pending.then(|| -> Rest<'o> {
         Box::pin(async move {
-            let mut lines: Vec<_> = futures_util::future::join_all(rests).await.iter().map(log::report).collect();
+            let mut lines: Vec<_> = futures_util::future::join_all(background).await.iter().map(log::report).collect();
             let drained = gateway.drain(DRAIN_BUDGET).await;
-            lines.push(log::drained(gateway.host.now(), &drained));
+            lines.push(log::drained(gateway.now(), &drained));
             lines
         })
     })

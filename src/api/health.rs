@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::RequestContext;
 use super::problem::{Kind, Problem};
 use crate::config;
-use crate::gateway::operator;
 use crate::ports::Host;
+use crate::store::EngineFault;
 
 pub(super) fn alive() -> Response<Vec<u8>> {
     json(br#"{"status":"alive"}"#.to_vec())
@@ -23,7 +23,7 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
             .field(first.variable)
             .member("errors", &faults));
     }
-    let fault = operator::fault(context.host).await.map_err(|error| {
+    let fault = EngineFault::read(context.host).await.map_err(|error| {
         context.log.warning(error.to_string());
         Problem::new(Kind::StoreUnavailable, "the store did not answer: check key_value_stores and its runtime config")
     })?;

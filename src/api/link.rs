@@ -10,8 +10,8 @@ use super::query::unusable;
 use super::{RequestContext, SLUICE_OUTCOME, body, operator};
 use crate::callback::{Callback, Link, LinkError, MAX_BUTTON, MAX_QUESTION, Status};
 use crate::config;
-use crate::delivery::{Key, Work};
-use crate::gateway::{Failure, Gateway};
+use crate::delivery::{Key, Outcome, Work};
+use crate::gateway::Gateway;
 use crate::json;
 use crate::ports::{Body, Host};
 use crate::reference::{RunRef, Topic};
@@ -67,7 +67,7 @@ pub(super) async fn mint(
             format!("the body must be {{\"ref\", \"topic\", \"question\"?, \"buttons\"?, \"expires_in\"?}}: {error}");
         Problem::new(Kind::InvalidBody, detail).field("body")
     })?;
-    let retention = gateway.settings.retention.length();
+    let retention = gateway.settings().retention.length();
     let life = wish.expires_in.unwrap_or(retention.as_secs());
     if !(1..=retention.as_secs()).contains(&life) {
         let detail = format!(
@@ -88,7 +88,7 @@ pub(super) async fn mint(
         }
     }
     // Whole seconds, rounded down, so that it is not open for longer than was said.
-    let expires = gateway.host.now().0.saturating_add(life.saturating_mul(1_000));
+    let expires = gateway.now().0.saturating_add(life.saturating_mul(1_000));
     let mut link = Link {
         run: RunRef::parse(&wish.r#ref).map_err(|error| unusable("ref", error))?,
         topic: Topic::parse(&wish.topic).map_err(|error| unusable("topic", error))?,
@@ -152,7 +152,7 @@ pub(super) async fn show<O: Host>(
     question: &Question<'_>,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let callback = question.callback;
-    let first = gateway.recall(&callback.run, &callback.topic).await;
+    let first = gateway.callback(&callback.run, &callback.topic).await;
     match first.map_err(|error| operator::refuse(context, error))? {
         None => Ok(confirm_page::ask(question)),
         Some(first) if first.digest == callback.digest() => {
@@ -160,7 +160,7 @@ pub(super) async fn show<O: Host>(
                 format!("This answer was recorded at {}. There is nothing more to do.", first.received.rfc3339());
             Ok(confirm_page::tell(StatusCode::OK, "This was answered already", &text, callback))
         }
-        Some(first) => Err(Failure::Conflict { status: first.status, received: first.received }.into()),
+        Some(first) => Err(Problem::of_outcome(Outcome::Conflict { status: first.status, received: first.received })),
     }
 }
 

@@ -3,7 +3,7 @@
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
 
-use crate::gateway::{Drained, Outcome, Report};
+use crate::gateway::{DrainSummary, Receipt, Report};
 use crate::ports::StoreError;
 use crate::time::Timestamp;
 
@@ -44,15 +44,15 @@ impl LogLine {
         }
     }
 
-    pub(super) fn delivery(&mut self, outcome: &Outcome<'_>) {
-        self.delivery = Some(outcome.id.clone());
-        self.engine_status = outcome.engine_status.map(|status| status.as_u16());
-        self.warnings.extend_from_slice(&outcome.warnings);
+    pub(super) fn delivery(&mut self, receipt: &Receipt<'_>) {
+        self.delivery = Some(receipt.id.to_string());
+        self.engine_status = receipt.engine_status.map(|status| status.as_u16());
+        self.warnings.extend_from_slice(&receipt.warnings);
     }
 
-    pub(super) fn deliveries(&mut self, outcomes: &[Outcome<'_>]) {
-        self.deliveries = Some(outcomes.len());
-        for warning in outcomes.iter().flat_map(|outcome| &outcome.warnings) {
+    pub(super) fn deliveries(&mut self, receipts: &[Receipt<'_>]) {
+        self.deliveries = Some(receipts.len());
+        for warning in receipts.iter().flat_map(|receipt| &receipt.warnings) {
             // What is wrong with the store or the engine is wrong for all.
             if !self.warnings.contains(warning) {
                 self.warnings.push(warning.clone());
@@ -128,27 +128,27 @@ pub(super) fn report(report: &Report) -> String {
         delivery: String,
         outcome: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        failure: Option<&'a str>,
+        failure: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
     }
     let line = Line {
         time: report.at.rfc3339(),
         delivery: report.id.to_string(),
-        outcome: report.state,
-        failure: report.failure.as_deref(),
+        outcome: report.outcome.name(),
+        failure: report.outcome.failure().map(ToString::to_string),
         warning: joined(&report.warnings),
     };
     serde_json::to_string(&line).unwrap_or_default()
 }
 
 /// What a drain did that nobody asked for.
-pub(super) fn drained(time: Timestamp, drained: &Result<Drained, StoreError>) -> String {
+pub(super) fn drained(time: Timestamp, drained: &Result<DrainSummary, StoreError>) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
         time: String,
         #[serde(skip_serializing_if = "Option::is_none")]
-        drained: Option<&'a Drained>,
+        drained: Option<&'a DrainSummary>,
         #[serde(skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
     }

@@ -29,8 +29,8 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, H
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::config;
-use crate::delivery::{DeliveryId, Key, Work};
-use crate::gateway::{Accepted, Gateway, Outcome};
+use crate::delivery::{Key, Outcome, Work};
+use crate::gateway::{Gateway, Receipt};
 use crate::ports::{Body, Host};
 use crate::sender::{ResponsePolicy, Success};
 use console::Place;
@@ -176,7 +176,7 @@ struct RequestContext<'r, 'o, O> {
 
 impl<'o, O: Host> RequestContext<'_, 'o, O> {
     fn gateway(&self) -> Result<Gateway<'o, O>, Problem> {
-        Ok(Gateway { host: self.host, settings: config::settings(self.host)? })
+        Ok(Gateway::new(self.host, config::settings(self.host)?))
     }
 
     /// The trace that this request is a part of (W3C Trace Context), for the call to the engine.
@@ -192,7 +192,7 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
 
     /// How long the sender is kept waiting.
     fn patience(&self, prefer: &Prefer, gateway: &Gateway<'o, O>) -> Duration {
-        let wait = gateway.settings.engine.wait;
+        let wait = gateway.settings().wait;
         prefer.patience(self.response_policy.patience().map_or(wait, |patience| wait.min(patience)))
     }
 
@@ -220,18 +220,17 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         let wait = self.patience(&prefer, &gateway);
         // The contract answers a callback by nothing.
         let is_start = matches!(work, Work::Start(_));
-        let mut outcome = gateway.accept(work, key, self.trace(), wait).await;
-        self.log.delivery(&outcome);
-        self.rest = after(gateway, &mut outcome);
-        let Outcome { id, result, .. } = outcome;
-        let delivery = HeaderValue::from_str(&id).ok();
-        let (name, pending, body) = match result {
-            Ok(Accepted::Delivered(body)) => ("delivered", false, body),
-            Ok(Accepted::Duplicate(Some(body))) => ("duplicate", false, body),
-            Ok(Accepted::Duplicate(None)) => ("duplicate", true, Vec::new()),
-            Ok(Accepted::Pending) => ("pending", true, Vec::new()),
-            Err(failure) => {
-                let mut problem = Problem::from(failure);
+        let mut receipt = gateway.accept(work, key, self.trace(), wait).await;
+        self.log.delivery(&receipt);
+        self.rest = after(gateway, &mut receipt);
+        let Receipt { id, outcome, .. } = receipt;
+        let delivery = HeaderValue::from_str(&id.to_string()).ok();
+        let name = outcome.name();
+        let (pending, body) = match outcome {
+            Outcome::Delivered { body } | Outcome::Duplicate { body: Some(body) } => (false, body),
+            Outcome::Duplicate { body: None } | Outcome::Pending { .. } => (true, Vec::new()),
+            outcome => {
+                let mut problem = Problem::of_outcome(outcome);
                 if let Some(id) = delivery {
                     problem = problem.delivery(id);
                 }
@@ -265,18 +264,17 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
 
 /// What is left to do after the answer: the call that goes on, or, after a sample of those that the engine has answered, a
 /// look whether anything is pending.
-fn after<'o, O: Host>(gateway: Gateway<'o, O>, outcome: &mut Outcome<'o>) -> Option<Rest<'o>> {
-    if let Some(rest) = outcome.rest.take() {
-        return Some(Box::pin(async move { vec![log::report(&rest.await)] }));
+fn after<'o, O: Host>(gateway: Gateway<'o, O>, receipt: &mut Receipt<'o>) -> Option<Rest<'o>> {
+    if let Some(background) = receipt.background.take() {
+        return Some(Box::pin(async move { vec![log::report(&background.await)] }));
     }
-    let delivered = matches!(outcome.result, Ok(Accepted::Delivered(_)));
-    if !delivered || !DeliveryId::parse(&outcome.id).is_some_and(DeliveryId::is_sampled) {
+    if !matches!(receipt.outcome, Outcome::Delivered { .. }) || !receipt.id.is_sampled() {
         return None;
     }
     Some(Box::pin(async move {
         match gateway.drain(DRAIN_BUDGET).await {
             Ok(drained) if drained.is_idle() => Vec::new(),
-            drained => vec![log::drained(gateway.host.now(), &drained)],
+            drained => vec![log::drained(gateway.now(), &drained)],
         }
     }))
 }

@@ -12,14 +12,14 @@ use super::query::{Query, decode, unusable};
 use super::{RequestContext, no_store};
 use crate::callback::{Record, State, Status};
 use crate::config;
-use crate::delivery::{Delivery, DeliveryId, Work};
-use crate::engine::boomerang;
-use crate::gateway::operator::{OperatorError, Redelivered, Stored};
-use crate::gateway::{Drained, Gateway};
+use crate::delivery::{Delivery, DeliveryId, Outcome, Work};
+use crate::gateway::operator::OperatorError;
+use crate::gateway::{DrainSummary, Gateway};
 use crate::json;
 use crate::ports::Host;
 use crate::reference::RunRef;
 use crate::secret::Secret;
+use crate::store::DeliveryState;
 
 /// How long a drain that was asked for may take: platforms end a request after 30 s.
 pub(super) const BUDGET: Duration = Duration::from_secs(25);
@@ -45,7 +45,7 @@ struct Listed<'a> {
 }
 
 impl<'a> Listed<'a> {
-    fn of(stored: Stored, delivery: &'a Delivery<'_>) -> Self {
+    fn of(stored: DeliveryState, delivery: &'a Delivery<'_>) -> Self {
         let topic = match &delivery.work {
             Work::Start(_) => None,
             Work::Resolve(callback) => Some(callback.topic.as_str()),
@@ -58,17 +58,17 @@ impl<'a> Listed<'a> {
             state: stored.as_str(),
             received: delivery.received.rfc3339(),
             attempts: delivery.attempts,
-            next_attempt: (stored == Stored::Pending).then(|| delivery.next_attempt.rfc3339()),
+            next_attempt: (stored == DeliveryState::Pending).then(|| delivery.next_attempt.rfc3339()),
             last_failure: delivery.last_failure(),
         }
     }
 }
 
 /// `state`: pending if it isn't there.
-pub(super) fn state(query: &Query) -> Result<Stored, Problem> {
+pub(super) fn state(query: &Query) -> Result<DeliveryState, Problem> {
     match query.one("state")? {
-        None | Some("pending") => Ok(Stored::Pending),
-        Some("dead") => Ok(Stored::Dead),
+        None | Some("pending") => Ok(DeliveryState::Pending),
+        Some("dead") => Ok(DeliveryState::Dead),
         Some(_) => Err(wrong("state", "pending or dead; left out it is pending")),
     }
 }
@@ -106,11 +106,11 @@ pub(super) async fn list(context: &mut RequestContext<'_, '_, impl Host>) -> Res
         next: Option<String>,
     }
     for (id, delivery) in &page.deliveries {
-        if delivery.is_none() {
+        if delivery.is_err() {
             context.log.warning(format!("the stored delivery {id} can't be read"));
         }
     }
-    let readable = page.deliveries.iter().filter_map(|(_, delivery)| delivery.as_ref());
+    let readable = page.deliveries.iter().filter_map(|(_, delivery)| delivery.as_ref().ok());
     let deliveries = readable.map(|delivery| Listed::of(stored, delivery)).collect();
     Ok(json(StatusCode::OK, &View { deliveries, next: page.next.map(|id| id.to_string()) }))
 }
@@ -150,8 +150,7 @@ pub(super) async fn one(
         path: &'a str,
         body: Option<&'a RawValue>,
     }
-    let engine = &gateway.settings.engine;
-    let request = boomerang::bring(&engine.url, engine.start, &delivery).ok();
+    let request = gateway.request(&delivery).ok();
     let request = request.as_ref().map(|request| RequestView {
         method: request.method().as_str(),
         path: request.uri().path_and_query().map_or("/", |path| path.as_str()),
@@ -161,7 +160,7 @@ pub(super) async fn one(
     let view = View {
         listed: Listed::of(stored, &delivery),
         history: history.map(|attempt| Attempt { at: attempt.at.rfc3339(), failure: &attempt.failure }).collect(),
-        key: delivery.key.as_ref().map(|claimed| claimed.key.hash()),
+        key: delivery.claim.as_ref().map(|claim| claim.key.hash()),
         request,
     };
     Ok(json(StatusCode::OK, &view))
@@ -174,7 +173,7 @@ pub(super) async fn redeliver(
 ) -> Result<Response<Vec<u8>>, Problem> {
     let gateway = open(context)?;
     let id = delivery_id(id)?;
-    let redelivered = gateway.redeliver(id).await.map_err(|error| refuse(context, error))?;
+    let outcome = gateway.redeliver(id).await.map_err(|error| refuse(context, error))?;
 
     #[derive(Serialize)]
     struct View {
@@ -183,13 +182,27 @@ pub(super) async fn redeliver(
         #[serde(skip_serializing_if = "Option::is_none")]
         last_failure: Option<String>,
     }
-    let (status, state, last_failure) = match redelivered {
-        Redelivered::Delivered => (StatusCode::OK, "delivered", None),
-        Redelivered::Dropped => (StatusCode::OK, "dropped", None),
-        Redelivered::Dead(why) => (StatusCode::OK, "dead", Some(why)),
-        Redelivered::Pending(why) => (StatusCode::ACCEPTED, "pending", why),
-    };
+    let (state, last_failure) = redelivered(&outcome);
+    let status = if state == "pending" { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok(json(status, &View { delivery: id.to_string(), state, last_failure }))
+}
+
+/// Where a delivery is after it was redelivered, and why it isn't delivered.
+pub(super) fn redelivered(outcome: &Outcome) -> (&'static str, Option<String>) {
+    let failure = outcome.failure().map(ToString::to_string);
+    match outcome {
+        Outcome::Delivered { .. } => ("delivered", None),
+        Outcome::Duplicate { .. } => ("dropped", None),
+        Outcome::Rejected { .. } => ("dead", failure),
+        Outcome::Dead { .. } => ("dead", failure.or_else(|| Some("it was attempted for too long".to_owned()))),
+        Outcome::Conflict { .. } | Outcome::KeyReused { .. } => {
+            ("dead", Some("another delivery of its key was accepted first".to_owned()))
+        }
+        Outcome::Unreadable => ("pending", Some("the record of its key can't be read".to_owned())),
+        Outcome::Pending { .. } | Outcome::NotStored { .. } => {
+            ("pending", failure.or_else(|| Some("a drain is at work, and will attempt it".to_owned())))
+        }
+    }
 }
 
 /// `POST /api/v2/deliveries/drain`
@@ -202,7 +215,7 @@ pub(super) async fn drain(context: &mut RequestContext<'_, '_, impl Host>) -> Re
 pub(super) async fn drained<'o, O: Host>(
     context: &mut RequestContext<'_, 'o, O>,
     gateway: &Gateway<'o, O>,
-) -> Result<Drained, Problem> {
+) -> Result<DrainSummary, Problem> {
     let drained = gateway.drain(BUDGET).await.map_err(|error| refuse(context, error.into()))?;
     for warning in &drained.warnings {
         context.log.warning(warning.clone());
@@ -223,7 +236,7 @@ pub(super) async fn recall(
     let run = RunRef::parse(&run).map_err(|error| unusable("run", error))?;
     let query = Query::parse(context.query)?;
     if query.one("topic")?.is_none() {
-        let records = gateway.recall_all(&run).await.map_err(|error| refuse(context, error))?;
+        let records = gateway.callbacks(&run).await.map_err(|error| refuse(context, error))?;
         #[derive(Serialize)]
         struct View<'a> {
             run: &'a str,
@@ -233,7 +246,7 @@ pub(super) async fn recall(
         return Ok(json(StatusCode::OK, &view));
     }
     let topic = query.topic()?;
-    let record = gateway.recall(&run, &topic).await.map_err(|error| refuse(context, error))?;
+    let record = gateway.callback(&run, &topic).await.map_err(|error| refuse(context, error))?;
     let record = record.ok_or_else(|| {
         let detail = "no callback for this run and topic is stored, or it is older than retention_hours";
         Problem::new(Kind::NoCallback, detail).field("topic")
@@ -299,7 +312,7 @@ pub(super) fn refuse(context: &mut RequestContext<'_, '_, impl Host>, error: Ope
             context.log.warning(detail.clone());
             Problem::new(Kind::Damaged, format!("{detail}: DELETE forgets it"))
         }
-        OperatorError::UnderWay => Problem::new(Kind::UnderWay, detail).field("id").retry_after(None),
+        OperatorError::InFlight => Problem::new(Kind::UnderWay, detail).field("id").retry_after(None),
     }
 }
 

@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::gateway::Failure;
+use crate::delivery::{Outcome, Verdict};
 use crate::json::SingleMember;
 
 /// Where the problem types are described.
@@ -264,16 +264,11 @@ impl Problem {
     }
 }
 
-impl From<Failure> for Problem {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Store(_) | Failure::Unreachable { .. } | Failure::Later { .. } | Failure::Misconfigured { .. } => {
-                Self::new(
-                    Kind::StoreUnavailable,
-                    "it is neither with the engine nor stored; send it again, or see /readyz",
-                )
-            }
-            Failure::Conflict { status, received } => {
+impl Problem {
+    /// The problem of a delivery that was not accepted.
+    pub(super) fn of_outcome(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Conflict { status, received } => {
                 let detail = format!(
                     "the wait was ended as {} by a callback that came at {}; this one says something else and changes nothing",
                     status.as_str(),
@@ -281,15 +276,17 @@ impl From<Failure> for Problem {
                 );
                 Self::new(Kind::CallbackConflict, detail).header(super::SLUICE_OUTCOME, "rejected")
             }
-            Failure::KeyReused { at } => {
+            Outcome::KeyReused { at } => {
                 let detail = format!(
                     "this Idempotency-Key came with another payload, taken at {}: a new delivery needs a new key",
                     at.rfc3339()
                 );
                 Self::new(Kind::KeyReused, detail).field("Idempotency-Key").header(super::SLUICE_OUTCOME, "rejected")
             }
-            Failure::Rejected { status, reason } | Failure::UnknownRun { status, reason } => {
-                let because = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
+            Outcome::Rejected {
+                verdict: Verdict::Rejected { status, code } | Verdict::UnknownRun { status, code },
+            } => {
+                let because = code.map(|code| format!(", {code}")).unwrap_or_default();
                 let mut problem = Self::new(
                     Kind::Rejected,
                     format!(
@@ -303,13 +300,17 @@ impl From<Failure> for Problem {
                 problem.status = if status == StatusCode::GONE { StatusCode::UNPROCESSABLE_ENTITY } else { status };
                 problem
             }
-            Failure::Unclear { reason, retry_after } => Self::new(
+            Outcome::NotStored { verdict: Some(Verdict::Unclear { reason, after }) } => Self::new(
                 Kind::EngineUnclear,
                 format!(
                     "{reason}, and it could not be stored; it may have acted, look there before you send this again"
                 ),
             )
-            .retry_after(retry_after),
+            .retry_after(after),
+            _ => Self::new(
+                Kind::StoreUnavailable,
+                "the delivery was neither accepted by the engine nor stored; send it again, or see /readyz",
+            ),
         }
     }
 }
@@ -332,10 +333,9 @@ mod tests {
 
     #[test]
     fn a_retry_is_bounded_and_said_where_it_helps() {
-        let later =
-            |seconds| Failure::Unclear { reason: String::new(), retry_after: Some(Duration::from_secs(seconds)) };
+        let later = |seconds| Verdict::Unclear { reason: String::new(), after: Some(Duration::from_secs(seconds)) };
         for (seconds, said) in [(0, "1"), (120, "120"), (1_000_000, "3600")] {
-            let response = Problem::from(later(seconds)).into_response();
+            let response = Problem::of_outcome(Outcome::NotStored { verdict: Some(later(seconds)) }).into_response();
             assert_eq!(response.headers()[RETRY_AFTER], said);
             assert_eq!(response.headers().get_all(RETRY_AFTER).iter().count(), 1);
         }

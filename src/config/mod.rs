@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::delivery::Limits;
-use crate::engine::{EngineUrl, EngineUrlError};
+use crate::engine::{DEFAULT_PROFILE, Engine, EngineUrl, EngineUrlError, Profile, profile};
 use crate::ports::{Timeouts, Variables};
 use crate::routing::Table;
 use crate::secret::Secret;
@@ -29,46 +29,36 @@ pub struct Fault {
     pub problem: String,
 }
 
-/// What it takes to bring a delivery to the engine.
+/// The settings of the gateway.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How the engine is called.
-    pub engine: EngineSettings,
-    /// How long a delivery is tried.
+    /// The engine: `engine_url`, `engine_token`, `engine_start`.
+    pub engine: Engine,
+    /// Time limits of a call to the engine: `engine_connect_ms`, `engine_timeout_ms`.
+    pub timeouts: Timeouts,
+    /// `engine_wait_ms`: how long a sender waits for the engine before its delivery is stored.
+    pub wait: Duration,
+    /// How long a delivery is attempted: `retry_max_hours`, `retry_max_attempts`, `callback_early_ms`.
     pub limits: Limits,
     /// `retention_hours`.
     pub retention: Retention,
 }
 
-/// How the engine is called.
-#[derive(Clone, Debug)]
-pub struct EngineSettings {
-    /// `engine_url`.
-    pub url: EngineUrl,
-    /// `engine_token`, where set.
-    pub token: Option<Secret>,
-    /// `engine_start`: does the engine start a run at once?
-    pub start: bool,
-    /// `engine_connect_ms`, `engine_timeout_ms`.
-    pub timeouts: Timeouts,
-    /// `engine_wait_ms`: how long a sender is kept waiting.
-    pub wait: Duration,
-}
-
-/// Everything that a delivery needs.
+/// Reads the settings of the gateway.
 pub fn settings(variables: &impl Variables) -> Result<Settings, Fault> {
     let timeouts = Timeouts {
         connect: milliseconds(variables, "engine_connect_ms")?,
         total: milliseconds(variables, "engine_timeout_ms")?,
     };
     Ok(Settings {
-        engine: EngineSettings {
+        engine: Engine {
+            profile: engine_profile()?,
             url: engine_url(variables)?,
             token: secret(variables, "engine_token")?,
             start: engine_start(variables)?,
-            timeouts,
-            wait: milliseconds(variables, "engine_wait_ms")?,
         },
+        timeouts,
+        wait: milliseconds(variables, "engine_wait_ms")?,
         limits: Limits {
             max_age: retry_max_age(variables)?,
             max_attempts: retry_max_attempts(variables)?,
@@ -77,6 +67,12 @@ pub fn settings(variables: &impl Variables) -> Result<Settings, Fault> {
         },
         retention: retention(variables)?,
     })
+}
+
+/// The engine's profile. There is no variable for it yet.
+fn engine_profile() -> Result<&'static dyn Profile, Fault> {
+    let unknown = || Fault { variable: "engine", problem: "must name a profile".to_owned() };
+    profile(DEFAULT_PROFILE).ok_or_else(unknown)
 }
 
 fn engine_url(variables: &impl Variables) -> Result<EngineUrl, Fault> {

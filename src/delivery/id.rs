@@ -1,38 +1,43 @@
 //! The id of a delivery.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::time::{ArrivalTime, Timestamp};
 
-/// As many of a ULID's random bits are random.
+/// Number of random bits in an id. The other 20 of a ULID's 80 hold the nanoseconds.
 const RANDOM_BITS: u32 = 60;
 
-/// The id of a delivery: a ULID, so that ids sort by time of arrival. The first 20 of its 80 random bits are the nanoseconds
-/// within the millisecond, as RFC 9562 (section 6.2, method 3) has it for UUIDs: of two that one sender sends one after the
-/// other, the first has the lesser id.
+/// The id of a delivery: a ULID, so ids sort by time of arrival.
+///
+/// The first 20 of the 80 random bits are the nanoseconds within the millisecond, as in RFC 9562, section 6.2, method 3:
+/// two deliveries that one sender sends one after another have ids in that order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeliveryId(ulid::Ulid);
 
 impl DeliveryId {
-    /// An id for what arrives `now`; the low 60 bits of `entropy` tell apart what arrives at the same time.
-    pub fn new(now: ArrivalTime, entropy: u64) -> Self {
-        let random = (u128::from(now.nanoseconds) << RANDOM_BITS) | u128::from(entropy & ((1 << RANDOM_BITS) - 1));
+    /// An id for an arrival at `now`. The low 60 bits of `random` tell simultaneous arrivals apart.
+    pub fn new(now: ArrivalTime, random: u64) -> Self {
+        let random = (u128::from(now.nanoseconds) << RANDOM_BITS) | u128::from(random & ((1 << RANDOM_BITS) - 1));
         Self(ulid::Ulid::from_parts(now.at.0, random))
     }
 
-    /// Reads an id in its canonical form; `None` for any other text.
+    /// Parses an id in its canonical form.
     pub fn parse(text: &str) -> Option<Self> {
-        // Lower case is read too, and would be another key.
+        // The crate accepts lower case too, which would be another key in the store.
         text.parse().ok().map(Self).filter(|id| id.to_string() == text)
     }
 
-    /// When it arrived.
+    /// The time of arrival.
     pub fn at(self) -> Timestamp {
         Timestamp(self.0.timestamp_ms())
     }
 
-    /// Bits that differ from id to id and from turn to turn, for jitter: SplitMix64 over the id's random part.
-    pub fn spread(self, turn: u32) -> u64 {
+    /// Bits for jitter that differ between ids and between turns: SplitMix64 over the id's random part.
+    pub fn jitter(self, turn: u32) -> u64 {
         let mut bits = (u64::from(turn).wrapping_add(1))
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .wrapping_add(u64::try_from(self.0.random() & u128::from(u64::MAX)).unwrap_or_default());
@@ -41,7 +46,7 @@ impl DeliveryId {
         bits ^ (bits >> 31)
     }
 
-    /// One of 16, by the last digit: the sample of answers after which someone looks whether anything is pending.
+    /// Whether it is one of the sixteenth of ids after whose answer Sluice checks for pending deliveries.
     pub fn is_sampled(self) -> bool {
         self.0.random().trailing_zeros() >= 4
     }
@@ -50,6 +55,19 @@ impl DeliveryId {
 impl fmt::Display for DeliveryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl Serialize for DeliveryId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DeliveryId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'_, str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom("not the id of a delivery"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What makes two deliveries one: the key, and where the store keeps what is known of it.
+//! Idempotency keys: what makes two deliveries the same.
 
 use base16ct::lower::encode_string as hex;
 use base32ct::{Base32UpperUnpadded, Encoding};
@@ -8,38 +8,28 @@ use crate::callback::{self, Callback};
 use crate::reference::{RunRef, Topic};
 use crate::sender::Identity;
 
-/// The key of a delivery. Its hash stands for what it names; its digest tells whether two of one key say the same.
+/// The idempotency key of a delivery. Two deliveries with one hash are the same delivery; if their digests differ, they
+/// contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     hash: String,
     digest: String,
 }
 
-/// A value that the store keeps for a key, in a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Register {
-    /// Who came last.
-    Door,
-    /// Somebody was in.
-    Flag,
-    /// What came of it.
-    Done,
-}
-
 impl Key {
-    /// A CloudEvent: `source` and `id` name it (CloudEvents 1.0.2, "Required Attributes"); whatever else it says, it is
-    /// the same event. `workflow` because one event may start several.
+    /// The key of a CloudEvent for a workflow. `source` and `id` identify the event (CloudEvents 1.0.2, "Required
+    /// Attributes"), whatever else it contains; one event may start several workflows.
     pub fn event(source: &str, id: &str, workflow: &str) -> Self {
         Self { hash: hash(&["event", source, id, workflow]), digest: String::new() }
     }
 
-    /// A webhook by its `Idempotency-Key`; `payload` because the same key with another payload is a mistake
+    /// The key of a webhook with an `Idempotency-Key`. Another payload under the same key is the client's mistake
     /// (draft-ietf-httpapi-idempotency-key-header-07, section 2.7).
     pub fn idempotency(key: &str, workflow: &str, payload: &str) -> Self {
         Self { hash: hash(&["idempotency-key", key, workflow]), digest: hex(&Sha256::digest(payload)) }
     }
 
-    /// A webhook by what its sender signs: the event's id if that is covered, else the digest of what is.
+    /// The key of a signed webhook: the event's id if the signature covers it, else the digest of what it covers.
     pub fn signed(sender: &str, mark: &Identity, workflow: &str) -> Self {
         let (kind, value) = match mark {
             Identity::Id(id) => ("id", id),
@@ -48,49 +38,39 @@ impl Key {
         Self { hash: hash(&["signed", sender, kind, value, workflow]), digest: String::new() }
     }
 
-    /// A callback: run and topic.
+    /// The key of a callback: its run and topic.
     pub fn callback(callback: &Callback<'_>) -> Self {
         Self { hash: callback::hashes(&callback.run, &callback.topic), digest: callback.digest() }
     }
 
-    /// The key of all callbacks for a run and a topic, whatever they say.
+    /// The key that all callbacks for a run and topic share; its digest is empty.
     pub fn of_callbacks(run: &RunRef, topic: &Topic) -> Self {
         Self { hash: callback::hashes(run, topic), digest: String::new() }
     }
 
-    /// A key as it was stored.
+    /// Restores a stored key.
     pub(super) fn restore(hash: String, digest: String) -> Self {
         Self { hash, digest }
     }
 
-    /// Names the key: 52 letters and digits, so that it also fits where a label's value may have 63; or, for a
-    /// callback, two of 64 with a slash between.
+    /// The name of the key: 52 letters and digits, which fit into a label's value of at most 63; for a callback, two
+    /// hashes of 64 hex digits with a slash between them.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// Two deliveries of one key say the same if their digests are equal.
+    /// The digest of the content that has to be equal under one key; empty if any content is the same delivery.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// Where the store keeps it: at most 255 bytes.
-    pub fn register(&self, register: Register, window: u64) -> String {
-        let name = match register {
-            Register::Door => "door",
-            Register::Flag => "flag",
-            Register::Done if self.is_callback() => "callback",
-            Register::Done => "done",
-        };
-        format!("sluice/{name}/{window}/{}", self.hash)
-    }
-
-    fn is_callback(&self) -> bool {
+    /// Whether it is the key of a callback.
+    pub fn is_callback(&self) -> bool {
         self.hash.contains('/')
     }
 }
 
-/// Each part goes in with its length, so that no two lists of parts give one input.
+/// Hashes each part with its length, so different lists of parts never have the same input.
 fn hash(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -102,13 +82,10 @@ fn hash(parts: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::callback::Status;
 
     #[test]
-    fn parts_do_not_run_into_one_another() {
+    fn keys_of_different_parts_differ() {
         let keys = [
             Key::event("ab", "c", "w"),
             Key::event("a", "bc", "w"),
@@ -124,18 +101,5 @@ mod tests {
         }
         assert_eq!(Key::event("a", "b", "w"), Key::event("a", "b", "w"));
         assert_ne!(Key::idempotency("k", "w", "{}").digest(), Key::idempotency("k", "w", "{ }").digest());
-    }
-
-    proptest! {
-        #[test]
-        fn a_key_fits_everywhere(run in "[a-zA-Z0-9é]{1,100}", topic in "\\PC{1,200}", window in any::<u64>()) {
-            if let (Ok(run), Ok(topic)) = (RunRef::parse(&run), Topic::parse(&topic)) {
-                let key = Key::callback(&Callback { run, topic, status: Status::Failed, payload: None });
-                for register in [Register::Door, Register::Flag, Register::Done] {
-                    let key = key.register(register, window);
-                    prop_assert!(key.len() <= 255 && key.starts_with("sluice/") && key.is_ascii());
-                }
-            }
-        }
     }
 }

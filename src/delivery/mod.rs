@@ -1,9 +1,9 @@
-//! A delivery: one thing to be brought to the engine, a start or a resolve; its states ([`Next`]), its key ([`Key`]),
-//! its stored form ([`Delivery::to_bytes`]).
+//! A delivery: one request to the engine, to start a run or to resume one. Its identity ([`DeliveryId`], [`Key`]), its
+//! retry schedule ([`Limits`]), what became of it ([`Outcome`]), and its stored form ([`Delivery::to_bytes`]).
 
-mod done;
 mod id;
 mod key;
+mod outcome;
 mod schedule;
 mod stored;
 
@@ -18,130 +18,130 @@ use crate::event::Event;
 use crate::reference::WorkflowRef;
 use crate::time::Timestamp;
 
-pub use done::{Done, MAX_BODY};
 pub use id::DeliveryId;
-pub use key::{Key, Register};
-pub use schedule::{BACKOFF_CAP, BACKOFF_FIRST, Limits, Next, RETRY_AFTER_CAP, Setback};
+pub use key::Key;
+pub use outcome::{Outcome, Verdict};
+pub use schedule::{BACKOFF_CAP, BACKOFF_FIRST, Limits, RETRY_AFTER_CAP};
 pub use stored::StoredError;
 
-/// How many attempts a delivery remembers, the last ones.
+/// How many failed attempts a delivery remembers: the last ones.
 pub const HISTORY: usize = 10;
 
-/// A delivery, and how far it has come.
+/// A delivery and the state of its attempts.
 #[derive(Clone, Debug)]
 pub struct Delivery<'a> {
     /// Its id.
     pub id: DeliveryId,
-    /// What is to be done.
+    /// What the engine is asked to do.
     pub work: Work<'a>,
-    /// Its key, where it has one.
-    pub key: Option<Claimed>,
-    /// The trace that its request was a part of: `traceparent`, `tracestate`.
+    /// The claim of its idempotency key, if it has one.
+    pub claim: Option<KeyClaim>,
+    /// The sender's trace context: `traceparent` and `tracestate`.
     pub trace: HeaderMap,
-    /// When it came.
+    /// When it was received.
     pub received: Timestamp,
-    /// From when its age counts: from when it came, or from when an operator sent it again.
+    /// The start of its age: when it was received, or when an operator last redelivered it.
     pub since: Timestamp,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
-    /// How many of these the engine heard, or may have heard: an engine that is down uses up no attempt.
-    pub heard: u32,
-    /// The last attempts that failed, oldest first.
-    pub history: Vec<Attempt>,
-    /// Not before.
+    /// Number of attempts that reached, or may have reached, the engine. An engine that is down uses up none.
+    pub engine_attempts: u32,
+    /// The last failed attempts, oldest first.
+    pub history: Vec<FailedAttempt>,
+    /// The time before which it isn't attempted.
     pub next_attempt: Timestamp,
-    /// When it was sent at the latest, as long as what came of it isn't known: before it is sent again, the engine has to
-    /// be asked.
+    /// The latest time at which it may have been sent, while the effect is unknown. Its run has to be looked up before it
+    /// is sent again.
     pub sent: Option<Timestamp>,
 }
 
-/// An attempt that failed.
+/// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// When it was over.
+pub struct FailedAttempt {
+    /// When it ended.
     pub at: Timestamp,
     /// Why it failed.
     pub failure: String,
 }
 
-/// The key of a delivery, and what it is to that key.
+/// The idempotency key of a delivery, and how its claim ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claimed {
+pub struct KeyClaim {
     /// The key.
     pub key: Key,
-    /// The window in which it was claimed.
+    /// The retention window in which it was claimed.
     pub window: u64,
-    /// It lost the claim, or nobody won it: others of this key may have been sent.
-    pub copy: bool,
+    /// Whether the claim was lost, or won by nobody: another delivery of this key may have been sent.
+    pub contended: bool,
 }
 
-/// What is to be done.
+/// What the engine is asked to do.
 #[derive(Clone, Debug)]
 pub enum Work<'a> {
     /// Start a run.
     Start(Start<'a>),
-    /// Resolve the waits of a run.
+    /// Resume a run: resolve its tasks that wait for a topic.
     Resolve(Callback<'a>),
 }
 
 /// A run to start.
 #[derive(Clone, Debug)]
 pub struct Start<'a> {
-    /// Of which workflow.
+    /// The workflow.
     pub workflow: WorkflowRef,
-    /// With what.
+    /// The payload.
     pub payload: Payload<'a>,
-    /// What made it start.
+    /// What triggered it.
     pub trigger: Trigger,
-    /// The params that a route adds to the contract's: names and values.
+    /// Params that a route adds to those of the contract: names and values.
     pub params: Vec<(String, Cow<'a, RawValue>)>,
 }
 
-/// What starts a run.
+/// The payload of a run.
 #[derive(Clone, Debug)]
 pub enum Payload<'a> {
     /// A webhook's JSON object.
     Webhook(Cow<'a, RawValue>),
     /// A CloudEvent.
     Event {
-        /// The whole of it in the JSON format.
+        /// The whole event in the JSON format.
         whole: Cow<'a, RawValue>,
         /// Its `data`, or the text of its `data_base64`.
         data: Option<Cow<'a, RawValue>>,
     },
 }
 
-/// What made the run start, in the engine's words.
+/// What triggered a run, as the contract names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
-    /// A webhook by `?ref=`, or by a route.
+    /// A webhook, by `?ref=` or by a route.
     Webhook,
     /// A CloudEvent.
     Event,
-    /// A webhook of GitHub's by a route.
+    /// A webhook of GitHub, by a route.
     Github,
 }
 
 impl<'a> Delivery<'a> {
-    /// A delivery that came just now and is due at once.
+    /// A new delivery, due at once.
     pub fn new(id: DeliveryId, work: Work<'a>, trace: HeaderMap, now: Timestamp) -> Self {
         Self {
             id,
             work,
-            key: None,
+            claim: None,
             trace,
             received: now,
             since: now,
             attempts: 0,
-            heard: 0,
+            engine_attempts: 0,
             history: Vec::new(),
             next_attempt: now,
             sent: None,
         }
     }
 
-    /// The same with a life of its own.
+    /// Copies what it borrows.
     pub fn into_owned(self) -> Delivery<'static> {
         let work = match self.work {
             Work::Start(Start { workflow, payload, trigger, params }) => {
@@ -159,15 +159,15 @@ impl<'a> Delivery<'a> {
         Delivery { work, ..self }
     }
 
-    /// The value of the label by which the engine finds its run again: the key's hash, so that every copy of a keyed
-    /// delivery carries the same, else its id.
-    pub fn mark(&self) -> String {
-        self.key.as_ref().map_or_else(|| self.id.to_string(), |claimed| claimed.key.hash().to_owned())
+    /// The value of the label by which its run is looked up at the engine: the key's hash, which all deliveries of one key
+    /// share, or its id if it has no key.
+    pub fn label(&self) -> String {
+        self.claim.as_ref().map_or_else(|| self.id.to_string(), |claim| claim.key.hash().to_owned())
     }
 
-    /// Was it sent, or may another of its key have been, without anyone knowing what came of it?
+    /// Whether it, or another delivery of its key, may have been sent with an unknown effect.
     pub fn is_ambiguous(&self) -> bool {
-        self.sent.is_some() || self.key.as_ref().is_some_and(|claimed| claimed.copy)
+        self.sent.is_some() || self.claim.as_ref().is_some_and(|claim| claim.contended)
     }
 
     /// Why the last attempt failed.
@@ -185,7 +185,7 @@ impl Work<'_> {
         }
     }
 
-    /// The workflow or the run: deliveries for the same are sent one after the other.
+    /// The workflow or the run. Deliveries with the same reference are sent one after another.
     pub fn reference(&self) -> &str {
         match self {
             Self::Start(start) => start.workflow.as_str(),
@@ -195,14 +195,14 @@ impl Work<'_> {
 }
 
 impl<'a> Start<'a> {
-    /// A start that no route asked for.
+    /// A start without the params of a route.
     pub fn new(workflow: WorkflowRef, payload: Payload<'a>) -> Self {
         Self { workflow, trigger: payload.trigger(), payload, params: Vec::new() }
     }
 }
 
 impl Payload<'_> {
-    /// What made the run start, where no route says more.
+    /// The trigger, unless a route names another.
     fn trigger(&self) -> Trigger {
         match self {
             Self::Webhook(_) => Trigger::Webhook,

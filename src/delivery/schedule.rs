@@ -1,138 +1,159 @@
-//! The life of a delivery that the engine has not accepted: when it is tried again, and when that ends.
+//! The retry schedule: when a delivery is attempted again, and when it becomes a dead letter.
+//!
+//! ```text
+//!                    ┌──────────────────────────────────────────────┐
+//!                    ▼                                              │ Unreachable, Retry, Unclear, Misconfigured,
+//!  new ─▶ due ─▶ begin_attempt ─▶ in flight ─▶ conclude_attempt ────┤ UnknownRun while the run may still appear
+//!                                                  │                ▼
+//!                 Accepted ─▶ Delivered ◀──────────┤              Pending (due again at `next_attempt`)
+//!                 Rejected ─▶ Rejected  ◀──────────┤
+//!      too old or too many ─▶ Dead      ◀──────────┘
+//! ```
 
 use std::time::Duration;
 
-use super::{Attempt, Delivery, HISTORY, Work};
+use super::{Delivery, FailedAttempt, HISTORY, Outcome, Verdict, Work};
 use crate::time::Timestamp;
 
-/// The first wait is at most this.
+/// Upper bound of the first back-off.
 pub const BACKOFF_FIRST: Duration = Duration::from_secs(5);
-/// No wait is longer, save by the engine's own wish.
+/// Upper bound of every back-off. Only the engine's `Retry-After` may ask for more.
 pub const BACKOFF_CAP: Duration = Duration::from_secs(15 * 60);
-/// No wait is shorter.
-const BACKOFF_LEAST: Duration = Duration::from_secs(1);
-/// The longest `Retry-After` of the engine that is obeyed.
+/// Lower bound of every back-off.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// The longest `Retry-After` of the engine that is honoured.
 pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(60 * 60);
-/// Between our clock and the engine's, when its time to act is over.
-const MARGIN: Duration = Duration::from_secs(1);
+/// Allowance for the difference between Sluice's clock and the engine's when an attempt times out.
+const CLOCK_MARGIN: Duration = Duration::from_secs(1);
 
-/// How long a delivery is tried.
+/// How long a delivery is attempted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `retry_max_hours`: older is dead.
+    /// `retry_max_hours`: an older delivery is dead.
     pub max_age: Duration,
-    /// `retry_max_attempts`: so many that the engine heard, and it is dead.
+    /// `retry_max_attempts`: a delivery is dead after this many attempts that reached the engine.
     pub max_attempts: u32,
     /// `callback_early_ms`: how long a callback's run may be unknown.
     pub early: Duration,
-    /// `engine_timeout_ms`: how long the engine may still act on what it was sent.
+    /// `engine_timeout_ms`: how long the engine may act on a request that it was sent.
     pub engine_timeout: Duration,
 }
 
-/// Why an attempt failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setback {
-    /// The engine has not seen it.
-    Unreachable,
-    /// Not now, and the engine has not acted.
-    Later(Option<Duration>),
-    /// The engine may have acted.
-    Unclear(Option<Duration>),
-    /// Our own configuration is at fault.
-    Misconfigured,
-    /// The engine doesn't know the run, which may only have been told of too early.
-    UnknownRun,
-    /// The engine never will.
-    Refused,
-}
-
-/// What becomes of a delivery after an attempt that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It is tried again, see [`Delivery::next_attempt`].
-    Pending,
-    /// The engine refused it.
-    Rejected,
-    /// It was tried for too long, or too often.
-    Dead,
-}
-
 impl Limits {
-    /// When the engine can no longer act on what was sent at `sent`.
+    /// The time from which the engine can no longer act on a request sent at `sent`.
     pub fn settled(&self, sent: Timestamp) -> Timestamp {
-        sent.plus(self.engine_timeout).plus(MARGIN)
+        sent.plus(self.engine_timeout).plus(CLOCK_MARGIN)
     }
 }
 
 impl Delivery<'_> {
-    /// It is sent now, and nobody knows yet what comes of it: whoever finds it so has to wait, then ask the engine.
-    pub fn begin(&mut self, now: Timestamp, limits: &Limits) {
+    /// Notes that an attempt begins. Until it is concluded, its effect is unknown: anyone else who finds the delivery has
+    /// to wait for [`Limits::settled`], and then to look up its run.
+    pub fn begin_attempt(&mut self, now: Timestamp, limits: &Limits) {
         self.sent = Some(now);
         self.next_attempt = limits.settled(now);
     }
 
-    /// An attempt that began with [`begin`](Self::begin), or a question to the engine, failed `now`.
-    pub fn fail(&mut self, setback: Setback, failure: &str, now: Timestamp, limits: &Limits) -> Next {
-        self.attempts = self.attempts.saturating_add(1);
-        self.history.push(Attempt { at: now, failure: failure.to_owned() });
-        if self.history.len() > HISTORY {
-            self.history.remove(0);
+    /// Concludes an attempt, and schedules the next one if it failed.
+    pub fn conclude_attempt(&mut self, verdict: Verdict, now: Timestamp, limits: &Limits) -> Outcome {
+        let reason = verdict.to_string();
+        self.conclude(verdict, reason, now, limits)
+    }
+
+    /// Concludes a look-up of the delivery's run that gave no answer. Whether the run exists stays unknown.
+    ///
+    /// The result is [`Outcome::Pending`] or [`Outcome::Dead`].
+    pub fn conclude_lookup(&mut self, verdict: Verdict, now: Timestamp, limits: &Limits) -> Outcome {
+        let sent = self.sent;
+        let reason = format!("the look-up of its run failed: {verdict}");
+        self.conclude(verdict.clone(), reason, now, limits);
+        self.sent = sent;
+        let last = Some(verdict);
+        if self.is_exhausted(now, limits) { Outcome::Dead { last } } else { Outcome::Pending { last } }
+    }
+
+    /// Closes a delivery that is not attempted again, for a reason that isn't the engine's.
+    pub fn close(&mut self, reason: &str, now: Timestamp) {
+        self.record(reason.to_owned(), now);
+        self.sent = None;
+    }
+
+    fn conclude(&mut self, verdict: Verdict, reason: String, now: Timestamp, limits: &Limits) -> Outcome {
+        if let Verdict::Accepted { body } = verdict {
+            return Outcome::Delivered { body };
         }
-        if setback == Setback::Unreachable {
-            // The next one to ask tells for all, so that none loses its turn by an engine that is down.
+        self.record(reason, now);
+        if matches!(verdict, Verdict::Unreachable { .. }) {
+            // Due at once: a pass of the drain stops at the first that is unreachable, so none loses its turn.
             self.sent = None;
             self.next_attempt = now;
-            return Next::Pending;
+            return Outcome::Pending { last: Some(verdict) };
         }
 
-        self.heard = self.heard.saturating_add(1);
+        self.engine_attempts = self.engine_attempts.saturating_add(1);
         let backoff = now.plus(self.backoff());
-        let wished = |wish: Option<Duration>| now.plus(wish.unwrap_or_default().min(RETRY_AFTER_CAP));
-        self.next_attempt = match setback {
-            Setback::Later(wish) => backoff.max(wished(wish)),
-            Setback::Unclear(wish) => {
+        let requested = |after: Option<Duration>| now.plus(after.unwrap_or_default().min(RETRY_AFTER_CAP));
+        self.next_attempt = match &verdict {
+            Verdict::Retry { after, .. } => backoff.max(requested(*after)),
+            Verdict::Unclear { after, .. } => {
                 let settled = self.sent.map_or(now, |sent| limits.settled(sent));
-                backoff.max(wished(wish)).max(settled)
+                backoff.max(requested(*after)).max(settled)
             }
             _ => backoff,
         };
-        if !matches!(setback, Setback::Unclear(_)) {
+        if !matches!(verdict, Verdict::Unclear { .. }) {
             self.sent = None;
         }
-        let may_come = matches!(self.work, Work::Resolve(_)) && now.since(self.since) < limits.early;
-        match setback {
-            Setback::Refused => Next::Rejected,
-            Setback::UnknownRun if !may_come => Next::Rejected,
-            _ if self.heard >= limits.max_attempts || self.is_expired(now, limits) => Next::Dead,
-            _ => Next::Pending,
+        let may_appear = matches!(self.work, Work::Resolve(_)) && now.since(self.since) < limits.early;
+        match verdict {
+            Verdict::Rejected { .. } => Outcome::Rejected { verdict },
+            Verdict::UnknownRun { .. } if !may_appear => Outcome::Rejected { verdict },
+            last if self.engine_attempts >= limits.max_attempts || self.is_expired(now, limits) => {
+                Outcome::Dead { last: Some(last) }
+            }
+            last => Outcome::Pending { last: Some(last) },
         }
     }
 
-    /// Was it sent, and may the engine still act on that? Until then it is whose who sent it.
-    pub fn is_under_way(&self, now: Timestamp, limits: &Limits) -> bool {
+    fn record(&mut self, failure: String, now: Timestamp) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.history.push(FailedAttempt { at: now, failure });
+        if self.history.len() > HISTORY {
+            self.history.remove(0);
+        }
+    }
+
+    /// Whether it was sent and the engine may still act on it. Until then only its sender may conclude it.
+    pub fn is_in_flight(&self, now: Timestamp, limits: &Limits) -> bool {
         self.sent.is_some_and(|sent| now < limits.settled(sent))
     }
 
-    /// Was it tried for too long?
+    /// Whether it is too old to be attempted.
     pub fn is_expired(&self, now: Timestamp, limits: &Limits) -> bool {
         now.since(self.since) >= limits.max_age
     }
 
-    /// An operator wants it sent again: its limits count from now. What was sent before stays in doubt.
+    /// Whether it is too old, or was attempted too often, to be attempted again. Not while it is in flight: its run is
+    /// looked up before it is given up.
+    pub fn is_exhausted(&self, now: Timestamp, limits: &Limits) -> bool {
+        !self.is_in_flight(now, limits) && (self.is_expired(now, limits) || self.engine_attempts >= limits.max_attempts)
+    }
+
+    /// Restarts its limits because an operator redelivers it. An attempt whose effect is unknown stays so.
     pub fn renew(&mut self, now: Timestamp, limits: &Limits) {
         self.since = now;
-        self.heard = 0;
+        self.engine_attempts = 0;
         self.next_attempt = self.sent.map_or(now, |sent| limits.settled(sent).max(now));
     }
 
-    /// Exponential, with full jitter: anything from nothing (but [`BACKOFF_LEAST`]) to the bound that doubles with each
-    /// attempt that the engine heard.
+    /// Exponential back-off with full jitter: from [`BACKOFF_MIN`] to a bound that doubles with each attempt that reached
+    /// the engine.
     fn backoff(&self) -> Duration {
-        let doubled = 1_u32.checked_shl(self.heard.saturating_sub(1)).unwrap_or(u32::MAX);
+        let doubled = 1_u32.checked_shl(self.engine_attempts.saturating_sub(1)).unwrap_or(u32::MAX);
         let bound = BACKOFF_FIRST.saturating_mul(doubled).min(BACKOFF_CAP);
         let bound = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX).max(1);
-        let jittered = self.id.spread(self.heard).checked_rem(bound).unwrap_or_default();
-        Duration::from_millis(jittered).max(BACKOFF_LEAST)
+        let jittered = self.id.jitter(self.engine_attempts).checked_rem(bound).unwrap_or_default();
+        Duration::from_millis(jittered).max(BACKOFF_MIN)
     }
 }
 

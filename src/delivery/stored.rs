@@ -1,5 +1,5 @@
-//! The stored form of a delivery: JSON that describes itself. The payload is in it once and to the byte; what the engine
-//! gets is made of it again.
+//! The stored form of a delivery: versioned JSON. It holds the payload once, byte for byte; the request to the engine is
+//! built from it again.
 
 use std::borrow::Cow;
 
@@ -7,24 +7,24 @@ use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Attempt, Claimed, Delivery, DeliveryId, Key, Payload, Start, Trigger, Work};
+use super::{Delivery, DeliveryId, FailedAttempt, Key, KeyClaim, Payload, Start, Trigger, Work};
 use crate::callback::{Callback, Status};
 use crate::event;
 use crate::json;
 use crate::reference::{RunRef, Topic, WorkflowRef};
 use crate::time::Timestamp;
 
-/// What was read isn't of ours.
+/// A stored record is damaged, or of a later version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a stored record can't be read: it is damaged, or written by a later version")]
 pub struct StoredError;
 
 const VERSION: u32 = 1;
 
-/// The version of a record that has what a route adds: who knows only the first would leave it out without a word.
+/// The version of a record with the params of a route, which a reader of the first version would silently drop.
 const ROUTED: u32 = 2;
 
-/// The headers of a trace (W3C Trace Context).
+/// The headers of W3C Trace Context.
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 #[derive(Serialize, Deserialize)]
@@ -32,10 +32,10 @@ struct Stored<'a> {
     v: u32,
     id: Cow<'a, str>,
     kind: Kind,
-    /// Of a start.
+    /// For a start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     workflow: Option<Cow<'a, str>>,
-    /// These three of a resolve.
+    /// For a callback, as are `topic` and `status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,8 @@ struct Stored<'a> {
     received: Timestamp,
     since: Timestamp,
     attempts: u32,
-    heard: u32,
+    #[serde(rename = "heard")]
+    engine_attempts: u32,
     history: Vec<(Timestamp, Cow<'a, str>)>,
     next: Timestamp,
     sent: Option<Timestamp>,
@@ -57,7 +58,7 @@ struct Stored<'a> {
     trigger: Option<Trigger>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     params: Vec<(Cow<'a, str>, Cow<'a, RawValue>)>,
-    /// Last, so that a log that cuts the record shows all else. Absent for a GET.
+    /// The last member, so that a truncated record still shows all others. Absent for a GET.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Cow<'a, RawValue>>,
 }
@@ -75,11 +76,12 @@ struct StoredKey<'a> {
     hash: Cow<'a, str>,
     digest: Cow<'a, str>,
     window: u64,
-    copy: bool,
+    #[serde(rename = "copy")]
+    contended: bool,
 }
 
 impl Delivery<'_> {
-    /// The stored form.
+    /// Encodes the stored form.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StoredError> {
         let trace = self.trace.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.into())));
         let mut stored = Stored {
@@ -90,17 +92,17 @@ impl Delivery<'_> {
             run: None,
             topic: None,
             status: None,
-            key: self.key.as_ref().map(|claimed| StoredKey {
-                hash: claimed.key.hash().into(),
-                digest: claimed.key.digest().into(),
-                window: claimed.window,
-                copy: claimed.copy,
+            key: self.claim.as_ref().map(|claim| StoredKey {
+                hash: claim.key.hash().into(),
+                digest: claim.key.digest().into(),
+                window: claim.window,
+                contended: claim.contended,
             }),
             trace: trace.collect(),
             received: self.received,
             since: self.since,
             attempts: self.attempts,
-            heard: self.heard,
+            engine_attempts: self.engine_attempts,
             history: self.history.iter().map(|attempt| (attempt.at, attempt.failure.as_str().into())).collect(),
             next: self.next_attempt,
             sent: self.sent,
@@ -133,7 +135,7 @@ impl Delivery<'_> {
         serde_json::to_vec(&stored).map_err(|_| StoredError)
     }
 
-    /// Reads the stored form.
+    /// Decodes the stored form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Delivery<'static>, StoredError> {
         let stored: Stored<'_> = json::read(bytes).map_err(|_| StoredError)?;
         if stored.v != VERSION && stored.v != ROUTED {
@@ -172,7 +174,7 @@ impl Delivery<'_> {
         for (name, value) in stored.trace {
             if let (Some(name), Ok(value)) =
                 (TRACE.into_iter().find(|known| *known == name), HeaderValue::try_from(value))
-                // What isn't text is never written.
+                // Values that aren't text are never written.
                 && value.to_str().is_ok()
             {
                 trace.append(name, value);
@@ -181,20 +183,20 @@ impl Delivery<'_> {
         Ok(Delivery {
             id: DeliveryId::parse(&stored.id).ok_or(StoredError)?,
             work,
-            key: stored.key.map(|key| Claimed {
+            claim: stored.key.map(|key| KeyClaim {
                 key: Key::restore(key.hash.into_owned(), key.digest.into_owned()),
                 window: key.window,
-                copy: key.copy,
+                contended: key.contended,
             }),
             trace,
             received: stored.received,
             since: stored.since,
             attempts: stored.attempts,
-            heard: stored.heard,
+            engine_attempts: stored.engine_attempts,
             history: stored
                 .history
                 .into_iter()
-                .map(|(at, failure)| Attempt { at, failure: failure.into_owned() })
+                .map(|(at, failure)| FailedAttempt { at, failure: failure.into_owned() })
                 .collect(),
             next_attempt: stored.next,
             sent: stored.sent,

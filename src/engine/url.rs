@@ -12,7 +12,7 @@ pub struct EngineUrl {
     authority: Authority,
 }
 
-/// Why a text isn't the engine's base URL. Completes the sentence "`engine_url` …".
+/// Why a text isn't a base URL. Completes the sentence "`engine_url` …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineUrlError {
     /// Not an absolute URL.
@@ -24,13 +24,13 @@ pub enum EngineUrlError {
     /// `user:password@`.
     #[error("must not carry a user or password: set engine_token")]
     UserInfo,
-    /// The same variable is the allow-list, and Spin refuses a path there.
+    /// The variable is also the allow-list of outbound hosts, where Spin accepts no path.
     #[error("must end after host and port: Spin's allowed_outbound_hosts takes no path")]
     Path,
 }
 
 impl EngineUrl {
-    /// Reads a base URL; one `/` at the end is fine.
+    /// Parses a base URL. A trailing `/` is allowed.
     pub fn parse(text: &str) -> Result<Self, EngineUrlError> {
         let parts = text.parse::<Uri>().map_err(|_| EngineUrlError::NotAbsolute)?.into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
@@ -48,7 +48,7 @@ impl EngineUrl {
         }
     }
 
-    /// The URL of a path with its query; `None` where that isn't one.
+    /// The URL of a path and query; `None` if they are malformed.
     pub fn join(&self, path_and_query: &str) -> Option<Uri> {
         Uri::builder()
             .scheme(self.scheme.clone())
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_url_is_scheme_host_and_port() {
+    fn base_url_is_scheme_host_and_port() {
         for text in ["http://127.0.0.1:7701", "https://flow.example.com/", "http://[::1]:80"] {
             let url = EngineUrl::parse(text).unwrap();
             assert_eq!(url.join("/a?b=c").unwrap().to_string(), format!("{}/a?b=c", text.trim_end_matches('/')));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_named() {
+    fn other_text_is_rejected_with_its_reason() {
         for (text, error) in [
             ("", EngineUrlError::NotAbsolute),
             ("flow.example.com", EngineUrlError::NotAbsolute),

@@ -1,4 +1,4 @@
-//! Takes a delivery from a sender: claim, send, and if no answer comes in time, store.
+//! Accepts a delivery from a sender: claims its key, sends it, and stores it if the engine doesn't answer in time.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -6,254 +6,275 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use http::HeaderMap;
 
-use super::send::{Call, Sent};
-use super::{Accepted, Failure, Gateway, Outcome};
-use crate::callback;
-use crate::claim::{self, Claim, Claimant, Won};
-use crate::delivery::{Claimed, Delivery, DeliveryId, Done, Key, Next, Work};
+use super::send::{Sending, Sent};
+use super::{Gateway, Receipt, Report};
+use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, Outcome, Verdict, Work};
 use crate::ports::{Host, StoreError};
-use crate::time::Timestamp;
+use crate::store::{Claim, DeliveryState, SEND_WITHIN, Won};
 
-/// Losers wait a little longer than winners, so that they see what a slow engine's winner stores at the end of its wait.
-const GRACE: Duration = Duration::from_millis(250);
+/// How much longer losers of a claim wait than winners, so that they see what a winner stores at the end of its wait.
+const LOSER_GRACE: Duration = Duration::from_millis(250);
 
-impl<'a, O: Host> Gateway<'a, O> {
-    /// Takes a delivery. The sender is kept waiting for at most `wait`; if that is nothing, it is stored before it is
-    /// sent.
-    pub async fn accept(&self, work: Work<'_>, key: Option<Key>, trace: HeaderMap, wait: Duration) -> Outcome<'a> {
-        let mut outcome = self.bring_in(work, key, trace, wait).await;
-        self.hint(std::slice::from_mut(&mut outcome)).await;
-        outcome
+impl<'a, H: Host> Gateway<'a, H> {
+    /// Accepts a delivery. The sender waits for at most `wait`; if that is zero, the delivery is stored before it is sent.
+    pub async fn accept(&self, work: Work<'_>, key: Option<Key>, trace: HeaderMap, wait: Duration) -> Receipt<'a> {
+        let mut receipt = self.accept_one(work, key, trace, wait).await;
+        self.notify_drain(std::slice::from_mut(&mut receipt)).await;
+        receipt
     }
 
-    /// The same, but for the hint.
-    pub(super) async fn bring_in(
+    /// Accepts a delivery without notifying the drain.
+    pub(super) async fn accept_one(
         &self,
         work: Work<'_>,
         key: Option<Key>,
         trace: HeaderMap,
         wait: Duration,
-    ) -> Outcome<'a> {
-        let mut delivery = match self.take(work, key, trace, wait).await {
+    ) -> Receipt<'a> {
+        let mut delivery = match self.admit(work, key, trace, wait).await {
             Ok(delivery) => delivery,
-            Err(outcome) => return outcome,
+            Err(receipt) => return receipt,
         };
         if wait.is_zero() {
             return self.store_then_send(delivery).await;
         }
-        delivery.begin(self.host.now(), &self.settings.limits);
-        let call = self.call(&delivery);
-        match select(call, pin!(self.host.sleep(wait))).await {
-            Either::Left((sent, _)) => self.in_time(delivery, sent).await,
-            Either::Right(((), call)) => self.store_meanwhile(delivery, call).await,
+        delivery.begin_attempt(self.now(), &self.settings.limits);
+        let sending = self.send(&delivery);
+        match select(sending, pin!(self.host.sleep(wait))).await {
+            Either::Left((sent, _)) => self.answered(delivery, sent).await,
+            Either::Right(((), sending)) => self.timed_out(delivery, sending).await,
         }
     }
 
-    /// Takes a delivery and stores it: the drain is to bring it.
-    pub(super) async fn keep(&self, work: Work<'_>, key: Option<Key>, trace: HeaderMap) -> Outcome<'a> {
-        let delivery = match self.take(work, key, trace, Duration::ZERO).await {
+    /// Stores a delivery for the drain, without notifying it.
+    pub(super) async fn enqueue(&self, work: Work<'_>, key: Option<Key>, trace: HeaderMap) -> Receipt<'a> {
+        let delivery = match self.admit(work, key, trace, Duration::ZERO).await {
             Ok(delivery) => delivery,
-            Err(outcome) => return outcome,
+            Err(receipt) => return receipt,
         };
-        match self.store(&delivery, None).await {
-            Ok(stored) => stored,
-            Err(error) => self.give_back(&delivery, Failure::Store(error)).await,
+        match self.store_pending(&delivery, None).await {
+            Ok(receipt) => receipt,
+            Err(error) => self.abandon(&delivery, &error).await,
         }
     }
 
-    /// A delivery that is ours to bring; else what came of it.
-    async fn take<'w>(
+    /// Notifies the drain once of all that these receipts have stored. A scan finds what has no notification, only later.
+    pub(super) async fn notify_drain(&self, receipts: &mut [Receipt<'_>]) {
+        let is_stored = |receipt: &Receipt<'_>| matches!(receipt.outcome, Outcome::Pending { .. });
+        let fault = receipts.iter().find_map(|receipt| receipt.outcome.failure()?.fault()).map(str::to_owned);
+        let Some(first) = receipts.iter_mut().find(|receipt| is_stored(receipt)) else { return };
+        first.warn(self.outbox().ensure_notified().await);
+        if let Some(reason) = fault {
+            first.warn(self.outbox().record_fault(&reason).await);
+        }
+    }
+
+    /// Claims the key of a delivery. Returns the delivery if it is to be sent, else the sender's receipt.
+    async fn admit<'w>(
         &self,
         work: Work<'w>,
         key: Option<Key>,
         trace: HeaderMap,
         wait: Duration,
-    ) -> Result<Delivery<'w>, Outcome<'a>> {
-        let now = self.host.arrival_time();
-        let id = DeliveryId::new(now, self.host.random());
-        let mut delivery = Delivery::new(id, work, trace, now.at);
+    ) -> Result<Delivery<'w>, Receipt<'a>> {
+        let arrival = self.host.arrival_time();
+        let id = DeliveryId::new(arrival, self.host.random());
+        let mut delivery = Delivery::new(id, work, trace, arrival.at);
         let Some(key) = key else { return Ok(delivery) };
-        match self.claim(&delivery, &key, wait).await {
-            Err(error) => Err(Outcome::new(id, Err(Failure::Store(error)))),
-            Ok(Claim::Settled(first)) => Err(duplicate(&delivery, &key, &first)),
-            Ok(Claim::Contended { window }) => Err(self.leave(delivery, key, window).await),
-            Ok(Claim::Won(Won { window, until })) if self.host.now() < until => {
-                delivery.key = Some(Claimed { key, window, copy: false });
+        match self.claims().claim(&delivery, &key, wait.saturating_add(LOSER_GRACE)).await {
+            Err(error) => Err(Receipt::store_failed(id, &error)),
+            Ok(Claim::Settled(settled)) => {
+                let first = settled.id().unwrap_or(id);
+                Err(Receipt::new(first, settled.outcome(key.digest())))
+            }
+            Ok(Claim::Won(Won { window, until })) if self.now() < until => {
+                delivery.claim = Some(KeyClaim { key, window, contended: false });
                 Ok(delivery)
             }
-            Ok(Claim::Won(Won { window, .. })) => Err(self.leave(delivery, key, window).await),
+            Ok(Claim::Won(Won { window, .. }) | Claim::Contended { window }) => {
+                Err(self.enqueue_contended(delivery, key, window).await)
+            }
         }
     }
 
-    async fn claim(&self, delivery: &Delivery<'_>, key: &Key, wait: Duration) -> Result<Claim, StoreError> {
-        let record = match &delivery.work {
-            Work::Start(_) => None,
-            Work::Resolve(callback) => Some(callback::Record::pending(delivery.id, callback, delivery.received)),
-        };
-        let retention = self.settings.retention;
-        let patience = wait.saturating_add(GRACE);
-        Claimant { key, id: delivery.id, callback: record.as_ref(), retention, patience }.claim(self.host).await
+    /// Stores a delivery whose claim was lost, or won by nobody. The drain, of which only one runs, decides what to do.
+    async fn enqueue_contended(&self, mut delivery: Delivery<'_>, key: Key, window: u64) -> Receipt<'a> {
+        delivery.claim = Some(KeyClaim { key, window, contended: true });
+        // As if it had been sent at the last moment at which the other contender may have been.
+        delivery.begin_attempt(self.now().plus(SEND_WITHIN), &self.settings.limits);
+        match self.store_pending(&delivery, None).await {
+            Ok(receipt) => receipt,
+            Err(error) => Receipt::store_failed(delivery.id, &error),
+        }
     }
 
-    /// The engine has answered, or there is no way to it.
-    async fn in_time(&self, mut delivery: Delivery<'_>, sent: Sent) -> Outcome<'a> {
-        let now = self.host.now();
-        let mut outcome = match sent.result {
-            Ok(body) => self.delivered(&delivery, body).await,
-            Err(failure) => match delivery.fail(failure.setback(), &failure.to_string(), now, &self.settings.limits) {
-                Next::Rejected => self.give_back(&delivery, failure).await,
-                // Dead after one attempt is for the drain to say: a sender has been promised nothing yet.
-                Next::Pending | Next::Dead => match self.store(&delivery, Some(&failure)).await {
-                    Ok(stored) => stored,
-                    Err(error) => self.unstored(&delivery, failure, error).await,
-                },
+    /// The engine has answered, or can't be reached, while the sender waits.
+    async fn answered(&self, mut delivery: Delivery<'_>, sent: Sent) -> Receipt<'a> {
+        let mut receipt = match delivery.conclude_attempt(sent.verdict, self.now(), &self.settings.limits) {
+            Outcome::Delivered { body } => self.delivered(&delivery, body).await,
+            rejected @ Outcome::Rejected { .. } => self.rejected(&delivery, rejected).await,
+            // The sender was promised nothing yet, so even a delivery without another attempt is stored: the drain moves
+            // it to the dead letters.
+            outcome => {
+                let verdict = outcome.failure().cloned();
+                match self.store_pending(&delivery, verdict.as_ref()).await {
+                    Ok(receipt) => receipt,
+                    Err(error) => self.not_stored(&delivery, verdict, &error).await,
+                }
+            }
+        };
+        receipt.engine_status = sent.engine_status;
+        receipt
+    }
+
+    /// The sender has waited long enough: the delivery is stored, the sender is answered, and the request goes on.
+    async fn timed_out(&self, mut delivery: Delivery<'_>, sending: Sending<'a>) -> Receipt<'a> {
+        let error = match self.store_pending(&delivery, None).await {
+            Ok(receipt) => return self.in_background(delivery, sending, receipt),
+            Err(error) => error,
+        };
+        // Nothing can be promised, so the sender has to wait for the engine.
+        let sent = sending.await;
+        let mut receipt = match delivery.conclude_attempt(sent.verdict, self.now(), &self.settings.limits) {
+            Outcome::Delivered { body } => {
+                let mut receipt = self.delivered(&delivery, body).await;
+                receipt.warn(Err(error));
+                receipt
+            }
+            outcome => match outcome.failure().cloned() {
+                Some(verdict @ Verdict::Rejected { .. }) => {
+                    let mut receipt = self.rejected(&delivery, Outcome::Rejected { verdict }).await;
+                    receipt.warn(Err(error));
+                    receipt
+                }
+                verdict => self.not_stored(&delivery, verdict, &error).await,
             },
         };
-        outcome.engine_status = sent.engine_status;
-        outcome
+        receipt.engine_status = sent.engine_status;
+        receipt
     }
 
-    /// The engine has it; who brings the same again is told so.
-    async fn delivered(&self, delivery: &Delivery<'_>, body: Vec<u8>) -> Outcome<'a> {
-        let noted = self.note_delivered(delivery, &body, self.now()).await;
-        let mut outcome = Outcome::new(delivery.id, Ok(Accepted::Delivered(body)));
-        outcome.warn(noted);
-        outcome
-    }
-
-    /// The wait is over: the delivery is stored, the sender is answered, and the call goes on.
-    async fn store_meanwhile(&self, delivery: Delivery<'_>, call: Call<'a>) -> Outcome<'a> {
-        match self.store(&delivery, None).await {
-            Ok(stored) => self.pending(delivery, call, stored),
-            Err(error) => {
-                // Nothing can be promised, so the sender has to wait for the engine.
-                let sent = call.await;
-                let mut outcome = match sent.result {
-                    Err(failure) if !matches!(failure, Failure::Rejected { .. }) => {
-                        self.unstored(&delivery, failure, error).await
-                    }
-                    result => {
-                        let mut outcome = match result {
-                            Ok(body) => self.delivered(&delivery, body).await,
-                            Err(failure) => self.give_back(&delivery, failure).await,
-                        };
-                        outcome.warn(Err(error));
-                        outcome
-                    }
-                };
-                outcome.engine_status = sent.engine_status;
-                outcome
-            }
-        }
-    }
-
-    /// The sender doesn't want to wait (RFC 7240, section 4.1).
-    async fn store_then_send(&self, mut delivery: Delivery<'_>) -> Outcome<'a> {
-        // A sender may be slow to take its answer, and a drain counts on it that nothing is sent later than this.
-        let latest = self.now().plus(claim::LIMIT);
-        delivery.begin(latest, &self.settings.limits);
-        let (host, call) = (self.host, self.call(&delivery));
-        let call = Box::pin(async move {
+    /// The sender doesn't want to wait (`respond-async`, RFC 7240, section 4.1).
+    async fn store_then_send(&self, mut delivery: Delivery<'_>) -> Receipt<'a> {
+        // The sender may take its answer slowly, and the drain relies on it that nothing is sent later than this.
+        let latest = self.now().plus(SEND_WITHIN);
+        delivery.begin_attempt(latest, &self.settings.limits);
+        let (host, sending) = (self.host, self.send(&delivery));
+        let sending = Box::pin(async move {
             if host.now() < latest {
-                return call.await;
+                return sending.await;
             }
-            let reason = "the answer took too long to be taken, so it was left to the drain".to_owned();
-            Sent { engine_status: None, result: Err(Failure::Unreachable { reason }) }
+            let reason = "the sender took its answer too slowly, so the drain sends it".to_owned();
+            Sent { engine_status: None, verdict: Verdict::Unreachable { reason } }
         });
-        match self.store(&delivery, None).await {
-            Ok(stored) => self.pending(delivery, call, stored),
-            Err(error) => self.give_back(&delivery, Failure::Store(error)).await,
+        match self.store_pending(&delivery, None).await {
+            Ok(receipt) => self.in_background(delivery, sending, receipt),
+            Err(error) => self.abandon(&delivery, &error).await,
         }
     }
 
-    fn pending(&self, delivery: Delivery<'_>, call: Call<'a>, mut outcome: Outcome<'a>) -> Outcome<'a> {
-        let (gateway, delivery) = (self.clone(), delivery.into_owned());
-        outcome.rest = Some(Box::pin(async move {
-            let sent = call.await;
-            gateway.report(delivery, sent).await
+    /// Lets a request go on after the sender's answer.
+    fn in_background(&self, delivery: Delivery<'_>, sending: Sending<'a>, mut receipt: Receipt<'a>) -> Receipt<'a> {
+        let (gateway, mut delivery) = (self.clone(), delivery.into_owned());
+        receipt.background = Some(Box::pin(async move {
+            let sent = sending.await;
+            gateway.report(&mut delivery, sent).await
         }));
-        outcome
+        receipt
     }
 
-    /// Another is at this key, or was: a copy is stored, and the drain, which is alone, sees what is to be done.
-    async fn leave(&self, mut delivery: Delivery<'_>, key: Key, window: u64) -> Outcome<'a> {
-        delivery.key = Some(Claimed { key, window, copy: true });
-        // As if it had been sent at the last moment at which the other may have sent it.
-        delivery.begin(self.host.now().plus(claim::LIMIT), &self.settings.limits);
-        match self.store(&delivery, None).await {
-            Ok(stored) => stored,
-            Err(error) => Outcome::new(delivery.id, Err(Failure::Store(error))),
+    /// Concludes an attempt that went on after the sender's answer.
+    async fn report(&self, delivery: &mut Delivery<'_>, sent: Sent) -> Report {
+        let pending = Outcome::Pending { last: None };
+        let is_accepted = matches!(sent.verdict, Verdict::Accepted { .. });
+        if !is_accepted && !delivery.is_in_flight(self.now(), &self.settings.limits) {
+            // This instance was suspended for long. The delivery is the drain's now, and may be gone.
+            return Report { at: self.now(), id: delivery.id, outcome: pending, warnings: Vec::new() };
         }
-    }
-
-    /// It is neither with the engine nor stored, and the sender is told so: it must not meet its own ghost.
-    async fn give_back(&self, delivery: &Delivery<'_>, failure: Failure) -> Outcome<'a> {
-        let mut outcome = Outcome::new(delivery.id, Err(failure));
-        if let Some(Claimed { key, window, .. }) = &delivery.key {
-            outcome.warn(claim::release(self.host, key, *window).await);
-        }
-        outcome
-    }
-
-    /// Neither the engine nor the store took it. What the engine may have acted on stays claimed: who brings it again
-    /// leaves a copy, and the drain asks the engine first.
-    async fn unstored(&self, delivery: &Delivery<'_>, failure: Failure, error: StoreError) -> Outcome<'a> {
-        match failure {
-            unclear @ Failure::Unclear { .. } => {
-                let mut outcome = Outcome::new(delivery.id, Err(unclear));
-                outcome.warn(Err(error));
-                outcome
-            }
-            _ => self.give_back(delivery, Failure::Store(error)).await,
-        }
-    }
-}
-
-/// What a sender gets who brings the same again: what the first got, or why it isn't the same.
-fn duplicate<'a>(delivery: &Delivery<'_>, key: &Key, first: &[u8]) -> Outcome<'a> {
-    let unreadable = |error: &dyn std::fmt::Display| Failure::Store(StoreError(error.to_string()));
-    let (id, result) = match &delivery.work {
-        Work::Resolve(_) => match callback::Record::from_bytes(first) {
-            Err(error) => (None, Err(unreadable(&error))),
-            Ok(record) if record.digest != key.digest() => {
-                (Some(record.id), Err(Failure::Conflict { status: record.status, received: record.received }))
-            }
-            Ok(record) => {
-                let delivered = record.state == callback::State::Delivered;
-                (Some(record.id), Ok(Accepted::Duplicate(delivered.then(Vec::new))))
-            }
-        },
-        Work::Start(_) => match Done::from_bytes(first) {
-            Err(error) => (None, Err(unreadable(&error))),
-            Ok(done) if done.digest != key.digest() => (Some(done.id), Err(Failure::KeyReused { at: done.at })),
-            Ok(done) => {
-                let run = (done.status == 200).then(|| done.body.map_or_else(Vec::new, |body| body.get().into()));
-                (Some(done.id), Ok(Accepted::Duplicate(run)))
-            }
-        },
-    };
-    let mut outcome = Outcome::new(delivery.id, result);
-    outcome.id = id.unwrap_or(outcome.id);
-    outcome
-}
-
-impl Outcome<'_> {
-    pub(super) fn new(id: DeliveryId, result: Result<Accepted, Failure>) -> Self {
-        let warnings = match &result {
-            Err(Failure::Store(error)) => vec![error.to_string()],
-            _ => Vec::new(),
+        let (outcome, mut warnings) = match self.record_outcome(delivery, sent.verdict).await {
+            Ok(outcome) => (outcome, Vec::new()),
+            // It stays as it was stored: the drain looks up its run.
+            Err(error) => (pending, vec![error.to_string()]),
         };
-        Self { id: id.to_string(), engine_status: None, result, warnings, rest: None, hint: None }
+        if let Some(reason) = outcome.failure().and_then(Verdict::fault) {
+            warnings.extend(self.outbox().record_fault(reason).await.err().map(|error| error.to_string()));
+        }
+        Report { at: self.now(), id: delivery.id, outcome, warnings }
     }
 
-    pub(super) fn warn(&mut self, done: Result<(), StoreError>) {
-        self.warnings.extend(done.err().map(|error| error.to_string()));
+    /// Stores a delivery as pending. Everything but that may fail with a warning.
+    pub(super) async fn store_pending<'r>(
+        &self,
+        delivery: &Delivery<'_>,
+        last: Option<&Verdict>,
+    ) -> Result<Receipt<'r>, StoreError> {
+        self.outbox().put(delivery).await?;
+        let mut receipt = Receipt::new(delivery.id, Outcome::Pending { last: last.cloned() });
+        if delivery.claim.as_ref().is_some_and(|claim| !claim.contended) {
+            receipt.warn(self.claims().record_pending(delivery).await);
+        }
+        if let Some(fault) = last.and_then(Verdict::fault) {
+            receipt.warnings.push(format!("{fault}: check engine_url and engine_token"));
+        }
+        Ok(receipt)
     }
-}
 
-impl<O: Host> Gateway<'_, O> {
-    /// When it is now.
-    pub(super) fn now(&self) -> Timestamp {
-        self.host.now()
+    async fn delivered(&self, delivery: &Delivery<'_>, body: Vec<u8>) -> Receipt<'a> {
+        let recorded = self.claims().record_delivered(delivery, &body).await;
+        let mut receipt = Receipt::new(delivery.id, Outcome::Delivered { body });
+        receipt.warn(recorded);
+        receipt
+    }
+
+    /// The delivery came to nothing, so its key is released: the sender may send it again.
+    async fn rejected(&self, delivery: &Delivery<'_>, outcome: Outcome) -> Receipt<'a> {
+        let mut receipt = Receipt::new(delivery.id, outcome);
+        receipt.warn(self.claims().release(delivery).await);
+        receipt
+    }
+
+    /// The engine hasn't acted and the delivery isn't stored. Its key is released, so that a retry by the sender isn't
+    /// answered as a duplicate of a delivery that was never accepted.
+    async fn abandon(&self, delivery: &Delivery<'_>, error: &StoreError) -> Receipt<'a> {
+        let mut receipt = Receipt::store_failed(delivery.id, error);
+        receipt.warn(self.claims().release(delivery).await);
+        receipt
+    }
+
+    /// Neither the engine nor the store has accepted the delivery. If the engine may have acted, the claim stays: the same
+    /// delivery is then stored as contended, and the drain looks up its run first.
+    async fn not_stored(&self, delivery: &Delivery<'_>, verdict: Option<Verdict>, error: &StoreError) -> Receipt<'a> {
+        match verdict {
+            Some(unclear @ Verdict::Unclear { .. }) => {
+                let mut receipt = Receipt::store_failed(delivery.id, error);
+                receipt.outcome = Outcome::NotStored { verdict: Some(unclear) };
+                receipt
+            }
+            _ => self.abandon(delivery, error).await,
+        }
+    }
+
+    /// Concludes the attempt of a stored delivery and stores the outcome.
+    pub(super) async fn record_outcome(
+        &self,
+        delivery: &mut Delivery<'_>,
+        verdict: Verdict,
+    ) -> Result<Outcome, StoreError> {
+        let outbox = self.outbox();
+        let outcome = delivery.conclude_attempt(verdict, self.now(), &self.settings.limits);
+        match &outcome {
+            Outcome::Delivered { body } => {
+                // In this order: whoever finds the delivery still pending finds the record as well.
+                self.claims().record_delivered(delivery, body).await?;
+                outbox.remove(DeliveryState::Pending, delivery.id).await?;
+            }
+            Outcome::Rejected { .. } => {
+                outbox.dead_letter(delivery).await?;
+                self.claims().forget_key(delivery).await?;
+            }
+            Outcome::Dead { .. } => outbox.dead_letter(delivery).await?,
+            _ => outbox.put(delivery).await?,
+        }
+        Ok(outcome)
     }
 }

@@ -1,4 +1,4 @@
-//! Brings what is pending to the engine, oldest first, until nothing is left or the time is up.
+//! The drain: attempts pending deliveries, oldest first, until none is due or its time is up.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,49 +8,45 @@ use futures_util::future::select_all;
 use serde::{Deserialize, Serialize};
 
 use super::Gateway;
-use super::bring::Brought;
-use super::conclude::Concluded;
-use super::failure::Failure;
-use super::keys::{self, Fault};
-use crate::claim::lease::{self, Scan};
-use crate::delivery::DeliveryId;
+use crate::delivery::{DeliveryId, Outcome, Verdict};
 use crate::ports::{Host, StoreError};
+use crate::store::{DeliveryState, Scan};
 use crate::time::Timestamp;
 
-/// How many are under way at a time; two for one workflow or run never are.
+/// The most deliveries that are in flight at a time. Two with the same reference never are.
 pub(super) const WIDTH: usize = 8;
-/// So many in a row that the engine puts off, and it is left alone until the next pass.
-const PUT_OFF: usize = 8;
-/// Without a hint the keys are scanned after this time.
-const RESCAN: Duration = Duration::from_secs(15 * 60);
-/// After this time they are scanned once more, when the hint was taken: on a store whose reads may be behind, a delivery may
-/// have seen the hint that was gone already.
-const SETTLED: Duration = Duration::from_secs(30);
-/// How long a pass may go on after its budget and the last attempt's time.
-const MARGIN: Duration = Duration::from_secs(5);
+/// After this many failed attempts in a row the pass ends, and the engine is left alone until the next one.
+const MAX_FAILURES: usize = 8;
+/// The interval of scans without a notification.
+const SCAN_INTERVAL: Duration = Duration::from_secs(15 * 60);
+/// The keys are scanned once more this long after a notification was taken: on a store whose reads may be stale, a
+/// delivery may have seen the notification that was gone already.
+const SETTLE_TIME: Duration = Duration::from_secs(30);
+/// How much longer the lease lasts than the pass and its last attempt.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
-/// What a pass did.
+/// What a pass of the drain did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drained {
-    /// The engine has them now.
+pub struct DrainSummary {
+    /// Deliveries that the engine has now.
     pub delivered: u64,
-    /// The engine refused them; they are kept as dead.
+    /// Deliveries that were rejected, and are dead letters now.
     pub rejected: u64,
-    /// Tried for too long or too often; they are kept.
+    /// Deliveries that were attempted for too long or too often, and are dead letters now.
     pub dead: u64,
-    /// The same was delivered before.
+    /// Duplicates that were removed.
     pub dropped: u64,
-    /// Still pending; not known if another drain is at work.
+    /// Deliveries that are still pending; unknown if another drain is at work.
     pub pending: Option<u64>,
-    /// Why it ended before all had their turn.
+    /// Why the pass ended before every delivery had its turn.
     pub stopped: Option<Stopped>,
     /// For the log.
     #[serde(skip)]
     pub warnings: Vec<String>,
 }
 
-impl Drained {
-    /// There was nothing to do, or another did it.
+impl DrainSummary {
+    /// Whether there was nothing to do.
     pub fn is_idle(&self) -> bool {
         let moved = [self.delivered, self.rejected, self.dead, self.dropped];
         moved.iter().all(|count| *count == 0) && self.pending.unwrap_or(0) == 0 && self.warnings.is_empty()
@@ -61,110 +57,103 @@ impl Drained {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stopped {
-    /// The engine can't be reached, or puts everything off.
+    /// The engine can't be reached, or failed too often in a row.
     Unreachable,
     /// The time was up.
     Budget,
-    /// Another drain is at work.
+    /// Another drain holds the lease.
     Leased,
 }
 
-/// A delivery on its way to the engine.
-struct UnderWay<'d> {
-    id: DeliveryId,
-    reference: String,
-    brought: Pin<Box<dyn Future<Output = Result<Brought, StoreError>> + 'd>>,
-}
-
-impl<O: Host> Gateway<'_, O> {
-    /// One pass: it starts no attempt after `budget`.
-    pub async fn drain(&self, budget: Duration) -> Result<Drained, StoreError> {
-        let leased = Drained { stopped: Some(Stopped::Leased), ..Drained::default() };
-        let hinted = keys::is_hinted(self.host).await?;
-        if !hinted {
-            let (scan, held) = lease::look(self.host).await?;
-            if held > self.now() {
+impl<H: Host> Gateway<'_, H> {
+    /// Runs one pass. It begins no attempt after `budget`.
+    pub async fn drain(&self, budget: Duration) -> Result<DrainSummary, StoreError> {
+        let outbox = self.outbox();
+        let leased = DrainSummary { stopped: Some(Stopped::Leased), ..DrainSummary::default() };
+        let notified = outbox.is_notified().await?;
+        if !notified {
+            let (scan, lease_end) = Scan::last(self.host).await?;
+            if lease_end > self.now() {
                 return Ok(leased);
             }
-            let rest = if scan.again { SETTLED } else { RESCAN };
-            if self.now().since(scan.at) < rest {
-                return Ok(Drained { pending: Some(0), ..Drained::default() });
+            let interval = if scan.again { SETTLE_TIME } else { SCAN_INTERVAL };
+            if self.now().since(scan.at) < interval {
+                return Ok(DrainSummary { pending: Some(0), ..DrainSummary::default() });
             }
         }
-        let Some(mut lease) = lease::acquire(self.host, self.lease(budget)).await? else {
+        let Some(mut lease) = outbox.acquire_lease(self.lease_length(budget)).await? else {
             return Ok(leased);
         };
-        let mut drained = match self.pass(budget, hinted).await {
-            Ok(drained) => drained,
+        let mut summary = match self.pass(budget, notified).await {
+            Ok(summary) => summary,
             Err(error) => {
-                // The hint was taken for nothing. If it can't be put back the lease is left to expire: then it is as if
-                // the drain had died, and the keys are scanned again.
-                if !hinted || keys::put_hint(self.host).await.is_ok() {
-                    // If this fails too, it expires as well.
-                    let _: Result<(), StoreError> = lease.release(self.host).await;
+                // The notification was taken in vain. If it can't be written again, the lease is left to expire: that is
+                // as if the drain had died, and the keys are scanned again.
+                if !notified || outbox.notify().await.is_ok() {
+                    // If this fails too, the lease expires as well.
+                    let _: Result<(), StoreError> = outbox.release_lease(lease).await;
                 }
                 return Err(error);
             }
         };
-        let note = serde_json::value::to_raw_value(&drained).ok();
-        lease.scan = Scan { at: self.now(), note, again: hinted };
-        let released = lease.release(self.host).await;
-        drained.warnings.extend(released.err().map(|error| error.to_string()));
-        Ok(drained)
+        let note = serde_json::value::to_raw_value(&summary).ok();
+        lease.scan = Scan { at: self.now(), note, again: notified };
+        let released = outbox.release_lease(lease).await;
+        summary.warnings.extend(released.err().map(|error| error.to_string()));
+        Ok(summary)
     }
 
-    /// As long as what is done under it may take.
-    pub(super) fn lease(&self, budget: Duration) -> Duration {
-        // A question and an attempt.
-        budget.saturating_add(self.settings.engine.timeouts.total.saturating_mul(2)).saturating_add(MARGIN)
+    /// The length of the lease for a pass: its budget, and then one look-up and one attempt.
+    pub(super) fn lease_length(&self, budget: Duration) -> Duration {
+        budget.saturating_add(self.settings.timeouts.total.saturating_mul(2)).saturating_add(LEASE_MARGIN)
     }
 
-    async fn pass(&self, budget: Duration, hinted: bool) -> Result<Drained, StoreError> {
+    async fn pass(&self, budget: Duration, notified: bool) -> Result<DrainSummary, StoreError> {
+        let outbox = self.outbox();
         let end = self.now().plus(budget);
-        if hinted {
-            keys::take_hint(self.host).await?;
+        if notified {
+            outbox.take_notification().await?;
         }
-        // All keys before any other operation: on some stores nothing else may happen while they are listed.
-        let keys = self.host.keys().await?;
-        let ids = keys::ids(&keys, keys::PENDING);
-        // Whoever moved one and died left both. It isn't dead then: what there is to find out is found out again.
-        for id in keys::ids(&keys, keys::DEAD) {
-            if ids.binary_search(&id).is_ok() {
-                self.host.delete(&keys::dead(id)).await?;
-            }
-        }
-        let mut pass = Pass { drained: Drained::default(), gone: 0, put_off: 0, reached: false, fault: None };
-        let result = self.bring_all(&ids, end, &mut pass).await;
-        let Pass { mut drained, gone, fault, .. } = pass;
+        let list = outbox.list().await?;
+        let ids = list.pending();
+        outbox.undo_half_moves(&list).await?;
+        let mut pass = Pass::default();
+        let result = self.attempt_all(&ids, end, &mut pass).await;
+        let Pass { mut summary, gone, fault, .. } = pass;
         result?;
-        let settled = [drained.delivered, drained.rejected, drained.dead, drained.dropped, gone].iter().sum::<u64>();
+        let settled = [summary.delivered, summary.rejected, summary.dead, summary.dropped, gone].iter().sum::<u64>();
         let pending = u64::try_from(ids.len()).unwrap_or(u64::MAX).saturating_sub(settled);
-        drained.pending = Some(pending);
+        summary.pending = Some(pending);
         if pending > 0 {
-            keys::put_hint(self.host).await?;
+            outbox.notify().await?;
         }
         match fault {
-            Some(reason) => Fault { at: self.now(), reason }.note(self.host).await?,
-            // What the engine takes again is no longer at fault.
-            None if pending == 0 || drained.delivered > 0 => Fault::forget(self.host).await?,
+            Some(reason) => outbox.record_fault(&reason).await?,
+            // An engine that takes deliveries again has no fault.
+            None if pending == 0 || summary.delivered > 0 => outbox.clear_fault().await?,
             None => {}
         }
-        drained.warnings.extend(self.sweep(&keys, end).await?);
-        Ok(drained)
+        let swept = self.claims().sweep(&list, end).await;
+        summary.warnings.extend(swept.err().map(|error| format!("an expired key was not deleted: {error}")));
+        Ok(summary)
     }
 
-    async fn bring_all(&self, ids: &[DeliveryId], end: Timestamp, pass: &mut Pass) -> Result<(), StoreError> {
-        let mut under_way: Vec<UnderWay<'_>> = Vec::new();
+    async fn attempt_all(&self, ids: &[DeliveryId], end: Timestamp, pass: &mut Pass) -> Result<(), StoreError> {
+        let mut in_flight: Vec<InFlight<'_>> = Vec::new();
         let mut failed = None;
         for id in ids {
             if self.now() >= end {
-                pass.drained.stopped = Some(Stopped::Budget);
+                pass.summary.stopped = Some(Stopped::Budget);
             }
-            if pass.drained.stopped.is_some() || failed.is_some() {
+            if pass.summary.stopped.is_some() || failed.is_some() {
                 break;
             }
-            let delivery = match self.load(&keys::pending(*id)).await {
-                Ok(Some(delivery)) => delivery,
+            let delivery = match self.outbox().load(DeliveryState::Pending, *id).await {
+                Ok(Some(Ok(delivery))) => delivery,
+                Ok(Some(Err(_))) => {
+                    pass.summary.warnings.push(format!("the pending delivery {id} can't be read"));
+                    continue;
+                }
                 Ok(None) => {
                     pass.gone = pass.gone.saturating_add(1);
                     continue;
@@ -174,31 +163,28 @@ impl<O: Host> Gateway<'_, O> {
                     break;
                 }
             };
-            let Some(delivery) = delivery else {
-                pass.drained.warnings.push(format!("the pending delivery {id} can't be read"));
-                continue;
-            };
-            if delivery.next_attempt > self.now() && !self.is_over(&delivery) {
+            let is_exhausted = delivery.is_exhausted(self.now(), &self.settings.limits);
+            if delivery.next_attempt > self.now() && !is_exhausted {
                 continue;
             }
             let reference = delivery.work.reference().to_owned();
-            // Until the engine is known to be there, one goes ahead of all.
+            // Until the engine is known to be reachable, one attempt goes ahead of all others.
             let width = if pass.reached { WIDTH } else { 1 };
             while failed.is_none()
-                && (under_way.len() >= width || under_way.iter().any(|other| other.reference == reference))
+                && (in_flight.len() >= width || in_flight.iter().any(|other| other.reference == reference))
             {
-                failed = pass.take(&mut under_way).await.err();
+                failed = pass.next(&mut in_flight).await.err();
             }
-            // That may have taken long.
+            // Waiting for the others may have taken long.
             if self.now() >= end {
-                pass.drained.stopped.get_or_insert(Stopped::Budget);
+                pass.summary.stopped.get_or_insert(Stopped::Budget);
             }
-            if failed.is_none() && pass.drained.stopped.is_none() {
-                under_way.push(UnderWay { id: *id, reference, brought: Box::pin(self.bring(delivery)) });
+            if failed.is_none() && pass.summary.stopped.is_none() {
+                in_flight.push(InFlight { id: *id, reference, attempt: Box::pin(self.attempt(delivery)) });
             }
         }
-        while !under_way.is_empty() {
-            if let Err(error) = pass.take(&mut under_way).await {
+        while !in_flight.is_empty() {
+            if let Err(error) = pass.next(&mut in_flight).await {
                 failed.get_or_insert(error);
             }
         }
@@ -206,66 +192,70 @@ impl<O: Host> Gateway<'_, O> {
     }
 }
 
-/// A pass on its way.
+/// A delivery that is being attempted.
+struct InFlight<'d> {
+    id: DeliveryId,
+    reference: String,
+    attempt: Pin<Box<dyn Future<Output = Result<Outcome, StoreError>> + 'd>>,
+}
+
+/// A pass in progress.
+#[derive(Default)]
 struct Pass {
-    drained: Drained,
-    /// Were listed, and are gone.
+    summary: DrainSummary,
+    /// Deliveries that were listed and are gone.
     gone: u64,
-    /// How many in a row the engine put off.
-    put_off: usize,
-    /// The engine has answered.
+    /// Failed attempts in a row.
+    failures: usize,
+    /// Whether the engine has answered.
     reached: bool,
     fault: Option<String>,
 }
 
 impl Pass {
-    /// Waits for one of those under way, and counts what became of it.
-    async fn take(&mut self, under_way: &mut Vec<UnderWay<'_>>) -> Result<(), StoreError> {
-        let (brought, at, _) = select_all(under_way.iter_mut().map(|one| &mut one.brought)).await;
-        let id = under_way.remove(at).id;
-        let count = match brought? {
-            Brought::Concluded(Concluded::Delivered) => &mut self.drained.delivered,
-            Brought::Concluded(Concluded::Rejected(_)) | Brought::Conflicting => &mut self.drained.rejected,
-            Brought::Concluded(Concluded::Dead(failure)) => {
-                self.heard(&failure);
-                self.drained.dead = self.drained.dead.saturating_add(1);
-                return Ok(());
+    /// Waits for one of the deliveries in flight, and counts its outcome.
+    async fn next(&mut self, in_flight: &mut Vec<InFlight<'_>>) -> Result<(), StoreError> {
+        let (outcome, position, _) = select_all(in_flight.iter_mut().map(|one| &mut one.attempt)).await;
+        let id = in_flight.remove(position).id;
+        let outcome = outcome?;
+        let count = match &outcome {
+            Outcome::Delivered { .. } => &mut self.summary.delivered,
+            Outcome::Rejected { .. } | Outcome::Conflict { .. } | Outcome::KeyReused { .. } => {
+                &mut self.summary.rejected
             }
-            Brought::Expired => {
-                self.drained.dead = self.drained.dead.saturating_add(1);
-                return Ok(());
-            }
-            Brought::Unreadable => {
-                self.drained.warnings.push(format!("the record of the key of delivery {id} can't be read"));
-                return Ok(());
-            }
-            Brought::Dropped => {
-                self.drained.dropped = self.drained.dropped.saturating_add(1);
-                return Ok(());
-            }
-            Brought::Concluded(Concluded::Pending(failure)) | Brought::Unanswered(failure) => {
-                self.heard(&failure);
-                return Ok(());
+            Outcome::Dead { .. } => &mut self.summary.dead,
+            Outcome::Duplicate { .. } => &mut self.summary.dropped,
+            Outcome::Pending { .. } | Outcome::NotStored { .. } => &mut 0,
+            Outcome::Unreadable => {
+                self.summary.warnings.push(format!("the record of the key of delivery {id} can't be read"));
+                &mut 0
             }
         };
         *count = count.saturating_add(1);
-        (self.reached, self.put_off) = (true, 0);
+        match &outcome {
+            Outcome::Delivered { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Conflict { .. }
+            | Outcome::KeyReused { .. } => (self.reached, self.failures) = (true, 0),
+            Outcome::Pending { last: Some(verdict) } | Outcome::Dead { last: Some(verdict) } => self.failed(verdict),
+            _ => {}
+        }
         Ok(())
     }
 
-    /// The engine took nothing: is it worth to go on?
-    fn heard(&mut self, failure: &Failure) {
-        match failure {
-            Failure::Unreachable { .. } => self.drained.stopped = Some(Stopped::Unreachable),
-            Failure::UnknownRun { .. } => (self.reached, self.put_off) = (true, 0),
+    /// The engine took nothing: decides whether the pass goes on.
+    fn failed(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Unreachable { .. } => self.summary.stopped = Some(Stopped::Unreachable),
+            Verdict::UnknownRun { .. } => (self.reached, self.failures) = (true, 0),
             _ => {
-                (self.reached, self.put_off) = (true, self.put_off.saturating_add(1));
-                if self.put_off >= PUT_OFF {
-                    self.drained.stopped = Some(Stopped::Unreachable);
+                (self.reached, self.failures) = (true, self.failures.saturating_add(1));
+                if self.failures >= MAX_FAILURES {
+                    self.summary.stopped = Some(Stopped::Unreachable);
                 }
             }
         }
-        if let Some(reason) = failure.fault() {
+        if let Some(reason) = verdict.fault() {
             self.fault = Some(reason.to_owned());
         }
     }

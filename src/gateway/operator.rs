@@ -1,214 +1,142 @@
-//! What an operator asks: which deliveries are stored, one of them, send it again, forget it; which callbacks a run got.
+//! What an operator asks for: to list and show stored deliveries, to redeliver or delete one, and to see the callbacks of a
+//! run.
+
+use std::time::Duration;
 
 use super::Gateway;
-use super::bring::Brought;
-use super::conclude::{Concluded, noted};
-use super::keys::{self, Fault};
-use crate::callback::{Record, run_hash};
-use crate::claim::{Mark, lease};
-use crate::delivery::{Claimed, Delivery, DeliveryId, Key, Register};
-use crate::ports::{Host, KeyValue, StoreError};
+use crate::callback::Record;
+use crate::delivery::{Delivery, DeliveryId, Outcome, StoredError};
+use crate::ports::{Host, StoreError};
 use crate::reference::{RunRef, Topic};
+use crate::store::DeliveryState;
 
-/// Where a stored delivery is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// It is tried again.
-    Pending,
-    /// It is kept.
-    Dead,
-}
-
-/// One page of deliveries.
+/// A page of deliveries.
 #[derive(Debug)]
 pub struct Page {
-    /// In the order of their arrival; `None` for one that can't be read.
-    pub deliveries: Vec<(DeliveryId, Option<Delivery<'static>>)>,
-    /// The last of them, if more follow.
+    /// In order of arrival; the error is a record that can't be read.
+    pub deliveries: Vec<(DeliveryId, Result<Delivery<'static>, StoredError>)>,
+    /// The id of the last one, if more follow.
     pub next: Option<DeliveryId>,
 }
 
-/// Why nothing is done with a delivery.
+/// Why an operator's request fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OperatorError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It isn't stored.
-    #[error("no such delivery is stored: it was delivered, dropped or deleted, or never came")]
+    /// The delivery isn't stored.
+    #[error("no such delivery is stored: it was delivered, dropped or deleted, or never accepted")]
     Unknown,
-    /// It can't be read.
-    #[error("the delivery can't be read: it is damaged, or written by a later version")]
+    /// The record can't be read.
+    #[error("the record can't be read: it is damaged, or written by a later version")]
     Damaged,
-    /// It is on its way to the engine just now.
-    #[error("it is on its way to the engine, and nobody knows yet what comes of it")]
-    UnderWay,
+    /// The delivery is in flight.
+    #[error("the delivery is being sent to the engine, and its outcome is not known yet")]
+    InFlight,
 }
 
-/// What came of sending it again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Redelivered {
-    /// The engine has it.
-    Delivered,
-    /// The same was delivered before, so it is gone.
-    Dropped,
-    /// It will be tried again; why not now.
-    Pending(Option<String>),
-    /// The engine refused it; why.
-    Dead(String),
-}
-
-impl Stored {
-    /// As it is shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Dead => "dead",
-        }
-    }
-
-    pub(super) fn key(self, id: DeliveryId) -> String {
-        match self {
-            Self::Pending => keys::pending(id),
-            Self::Dead => keys::dead(id),
-        }
-    }
-
-    fn prefix(self) -> &'static str {
-        match self {
-            Self::Pending => keys::PENDING,
-            Self::Dead => keys::DEAD,
-        }
+impl From<StoredError> for OperatorError {
+    fn from(_: StoredError) -> Self {
+        Self::Damaged
     }
 }
 
-/// What an operator has to mend, so that the engine takes anything. For `/readyz`; also says whether the store answers.
-pub async fn fault(store: &impl KeyValue) -> Result<Option<Fault>, StoreError> {
-    Fault::known(store).await
-}
-
-impl<O: Host> Gateway<'_, O> {
-    /// Deliveries in the order of their arrival, at most `limit`, those after `after`.
-    pub async fn list(&self, stored: Stored, limit: usize, after: Option<DeliveryId>) -> Result<Page, StoreError> {
-        let keys = self.host.keys().await?;
-        let mut ids = keys::ids(&keys, stored.prefix());
+impl<H: Host> Gateway<'_, H> {
+    /// Lists deliveries in order of arrival: those after `after`, at most `limit`.
+    pub async fn list(
+        &self,
+        state: DeliveryState,
+        limit: usize,
+        after: Option<DeliveryId>,
+    ) -> Result<Page, StoreError> {
+        let list = self.outbox().list().await?;
+        let mut ids = match state {
+            DeliveryState::Pending => list.pending(),
+            DeliveryState::Dead => list.dead(),
+        };
         ids.retain(|id| after.is_none_or(|after| *id > after));
         let more = ids.len() > limit;
         ids.truncate(limit);
         let mut deliveries = Vec::new();
         for id in &ids {
-            // One that went meanwhile is left out.
-            if let Some(delivery) = self.load(&stored.key(*id)).await? {
+            // One that was removed meanwhile is left out.
+            if let Some(delivery) = self.outbox().load(state, *id).await? {
                 deliveries.push((*id, delivery));
             }
         }
         Ok(Page { deliveries, next: ids.last().copied().filter(|_| more) })
     }
 
-    /// A stored delivery.
-    pub async fn show(&self, id: DeliveryId) -> Result<(Stored, Delivery<'static>), OperatorError> {
-        for stored in [Stored::Pending, Stored::Dead] {
-            if let Some(delivery) = self.load(&stored.key(id)).await? {
-                return Ok((stored, delivery.ok_or(OperatorError::Damaged)?));
+    /// Reads a stored delivery.
+    pub async fn show(&self, id: DeliveryId) -> Result<(DeliveryState, Delivery<'static>), OperatorError> {
+        for state in [DeliveryState::Pending, DeliveryState::Dead] {
+            if let Some(delivery) = self.outbox().load(state, id).await? {
+                return Ok((state, delivery?));
             }
         }
         Err(OperatorError::Unknown)
     }
 
-    /// Sends it again, now; the limits of its life count anew.
-    pub async fn redeliver(&self, id: DeliveryId) -> Result<Redelivered, OperatorError> {
-        let (place, mut delivery) = self.show(id).await?;
-        self.not_under_way(&delivery)?;
+    /// Attempts a delivery now, with its limits renewed. If a drain is at work, the delivery is left to it, and the result
+    /// is [`Outcome::Pending`] without a verdict.
+    pub async fn redeliver(&self, id: DeliveryId) -> Result<Outcome, OperatorError> {
+        let (state, mut delivery) = self.show(id).await?;
+        self.require_settled(&delivery)?;
         delivery.renew(self.now(), &self.settings.limits);
-        if place == Stored::Dead
-            && let Some(claimed) = &mut delivery.key
+        if state == DeliveryState::Dead
+            && let Some(claim) = &mut delivery.claim
         {
-            // Its key may be another's by now.
-            claimed.copy = true;
+            // Another delivery may have claimed its key meanwhile.
+            claim.contended = true;
         }
-        let mut stored = self.store(&delivery, None).await?;
-        self.hint(std::slice::from_mut(&mut stored)).await;
-        // One that is pending may be dead as well, where this failed before.
-        self.host.delete(&keys::dead(id)).await?;
-        let Some(lease) = lease::acquire(self.host, self.lease(std::time::Duration::ZERO)).await? else {
-            return Ok(Redelivered::Pending(Some("a drain is at work, which will bring it".to_owned())));
+        let mut receipt = self.store_pending(&delivery, None).await?;
+        self.notify_drain(std::slice::from_mut(&mut receipt)).await;
+        // A pending delivery may be among the dead letters as well, if this failed before.
+        self.outbox().remove(DeliveryState::Dead, id).await?;
+        let Some(lease) = self.outbox().acquire_lease(self.lease_length(Duration::ZERO)).await? else {
+            return Ok(Outcome::Pending { last: None });
         };
-        let brought = self.bring(delivery).await;
-        lease.release(self.host).await?;
-        Ok(match brought? {
-            Brought::Concluded(Concluded::Delivered) => Redelivered::Delivered,
-            Brought::Dropped => Redelivered::Dropped,
-            Brought::Concluded(Concluded::Pending(failure)) | Brought::Unanswered(failure) => {
-                Redelivered::Pending(Some(failure.to_string()))
-            }
-            Brought::Concluded(Concluded::Rejected(failure) | Concluded::Dead(failure)) => {
-                Redelivered::Dead(failure.to_string())
-            }
-            Brought::Unreadable => Redelivered::Pending(Some("the record of its key can't be read".to_owned())),
-            // Its life counts anew, so this doesn't happen.
-            Brought::Expired => Redelivered::Dead("it was tried for too long".to_owned()),
-            Brought::Conflicting => Redelivered::Dead("another of its key was accepted first".to_owned()),
-        })
+        let outcome = self.attempt(delivery).await;
+        self.outbox().release_lease(lease).await?;
+        Ok(outcome?)
     }
 
-    /// Forgets it, and its key: the same may come again as if for the first time.
+    /// Deletes a delivery and forgets its key: the same delivery may come again as if it were new.
     pub async fn delete(&self, id: DeliveryId) -> Result<(), OperatorError> {
         let (_, delivery) = match self.show(id).await {
-            // What can't be read can be deleted all the same.
+            // A record that can't be read can be deleted all the same.
             Err(OperatorError::Damaged) => return Ok(self.erase(id).await?),
             other => other?,
         };
-        self.not_under_way(&delivery)?;
-        if let Some(Claimed { key, window, .. }) = &delivery.key
-            && let Some(done) = self.host.get(&key.register(Register::Done, *window)).await?
-            && noted(&delivery.work, &done).is_some_and(|noted| noted.id == id.to_string())
+        self.require_settled(&delivery)?;
+        if let Some(Ok(settled)) = self.claims().own_record(&delivery).await?
+            && settled.id() == Some(id)
         {
-            self.free(&delivery).await?;
+            self.claims().forget_key(&delivery).await?;
         }
         Ok(self.erase(id).await?)
     }
 
     async fn erase(&self, id: DeliveryId) -> Result<(), StoreError> {
-        self.host.delete(&keys::pending(id)).await?;
-        self.host.delete(&keys::dead(id)).await
+        self.outbox().remove(DeliveryState::Pending, id).await?;
+        self.outbox().remove(DeliveryState::Dead, id).await
     }
 
-    fn not_under_way(&self, delivery: &Delivery<'_>) -> Result<(), OperatorError> {
-        match delivery.is_under_way(self.now(), &self.settings.limits) {
-            true => Err(OperatorError::UnderWay),
-            false => Ok(()),
+    fn require_settled(&self, delivery: &Delivery<'_>) -> Result<(), OperatorError> {
+        if delivery.is_in_flight(self.now(), &self.settings.limits) {
+            return Err(OperatorError::InFlight);
         }
+        Ok(())
     }
 
-    /// The callback of a run and a topic that was accepted; one that is just being sent is in the flag.
-    pub async fn recall(&self, run: &RunRef, topic: &Topic) -> Result<Option<Record>, OperatorError> {
-        let key = Key::of_callbacks(run, topic);
-        for window in self.settings.retention.lookup(self.now()) {
-            if let Some(bytes) = self.host.get(&key.register(Register::Done, window)).await? {
-                return Ok(Some(Record::from_bytes(&bytes).map_err(|_| OperatorError::Damaged)?));
-            }
-            if let Some(flag) = self.host.get(&key.register(Register::Flag, window)).await?
-                && let Some(record) = Mark::from_bytes(&flag).and_then(|mark| mark.callback)
-            {
-                return Ok(Some(record));
-            }
-        }
-        Ok(None)
+    /// The callback that was accepted for a run and topic.
+    pub async fn callback(&self, run: &RunRef, topic: &Topic) -> Result<Option<Record>, OperatorError> {
+        Ok(self.claims().callback(run, topic).await?.transpose()?)
     }
 
-    /// All callbacks of a run that were accepted, in the order in which they came.
-    pub async fn recall_all(&self, run: &RunRef) -> Result<Vec<Record>, OperatorError> {
-        let keys = self.host.keys().await?;
-        let mut records = Vec::new();
-        for window in self.settings.retention.lookup(self.now()) {
-            let prefix = format!("sluice/callback/{window}/{}/", run_hash(run));
-            for key in keys.iter().filter(|key| key.starts_with(&prefix)) {
-                if let Some(bytes) = self.host.get(key).await? {
-                    records.push(Record::from_bytes(&bytes).map_err(|_| OperatorError::Damaged)?);
-                }
-            }
-        }
-        records.sort_by(|a, b| (a.received, &a.id).cmp(&(b.received, &b.id)));
-        Ok(records)
+    /// All callbacks of a run that were accepted, in order of arrival.
+    pub async fn callbacks(&self, run: &RunRef) -> Result<Vec<Record>, OperatorError> {
+        Ok(self.claims().callbacks(run).await??)
     }
 }

@@ -1,50 +1,47 @@
-//! How things stand, for an operator who looks in.
+//! The state of the gateway at a glance, for an operator.
 
-use super::Drained;
-use super::keys::{self, Fault};
-use crate::claim::lease;
-use crate::delivery::{Delivery, DeliveryId};
+use super::DrainSummary;
+use crate::delivery::DeliveryId;
 use crate::ports::{KeyValue, StoreError};
+use crate::store::{DeliveryState, EngineFault, Outbox, Scan};
 use crate::time::Timestamp;
 
-/// How things stand.
+/// The state of the gateway.
 #[derive(Clone, Debug)]
 pub struct Overview {
-    /// How many deliveries are tried again.
+    /// Number of pending deliveries.
     pub pending: usize,
-    /// How many are kept.
+    /// Number of dead letters.
     pub dead: usize,
-    /// The one that has waited for the longest.
+    /// The pending delivery that has waited longest.
     pub oldest: Option<DeliveryId>,
-    /// Why that one was not delivered.
+    /// Why its last attempt failed.
     pub failure: Option<String>,
-    /// What an operator has to mend, so that the engine takes anything.
-    pub fault: Option<Fault>,
-    /// The last drain that looked at the keys, and what it did, if that can be read.
-    pub drained: Option<(Timestamp, Option<Drained>)>,
+    /// What an operator has to mend before the engine takes anything.
+    pub fault: Option<EngineFault>,
+    /// The last pass of a drain that scanned the keys, and its summary if that can be read.
+    pub drained: Option<(Timestamp, Option<DrainSummary>)>,
 }
 
-/// Asks the store alone: one list of the keys, and 2 reads or 3. Needs no settings, so that it helps to find what is wrong
-/// with them.
-pub async fn overview(store: &impl KeyValue) -> Result<Overview, StoreError> {
-    let [pending, dead] = keys::stored(&store.keys().await?);
+/// Reads the state from the store: one list of the keys, and 2 or 3 reads. Needs no settings, because it helps to mend
+/// them.
+pub async fn overview(host: &impl KeyValue) -> Result<Overview, StoreError> {
+    let outbox = Outbox::new(host);
+    let list = outbox.list().await?;
+    let pending = list.pending();
     let oldest = pending.first().copied();
     let failure = match oldest {
-        Some(oldest) => store.get(&keys::pending(oldest)).await?.and_then(|bytes| failure(&bytes)),
+        Some(oldest) => outbox.load(DeliveryState::Pending, oldest).await?.and_then(Result::ok),
         None => None,
     };
-    let (scan, _) = lease::look(store).await?;
-    let drained = scan.note.and_then(|note| serde_json::from_str(note.get()).ok());
+    let (scan, _) = Scan::last(host).await?;
+    let summary = scan.note.and_then(|note| serde_json::from_str(note.get()).ok());
     Ok(Overview {
         pending: pending.len(),
-        dead: dead.len(),
+        dead: list.dead().len(),
         oldest,
-        failure,
-        fault: super::operator::fault(store).await?,
-        drained: (scan.at > Timestamp(0)).then_some((scan.at, drained)),
+        failure: failure.and_then(|delivery| delivery.last_failure().map(str::to_owned)),
+        fault: EngineFault::read(host).await?,
+        drained: (scan.at > Timestamp(0)).then_some((scan.at, summary)),
     })
-}
-
-fn failure(stored: &[u8]) -> Option<String> {
-    Delivery::from_bytes(stored).ok()?.last_failure().map(str::to_owned)
 }

@@ -1,59 +1,63 @@
-//! Looks through stored deliveries, a bounded number at a time: a store has no other index than its keys.
+//! Searches stored deliveries, a bounded number at a time: the only index of the store is its keys.
 
-use super::operator::Stored;
-use super::{Gateway, keys};
-use crate::delivery::{Delivery, DeliveryId, Work};
+use super::Gateway;
+use crate::delivery::{Delivery, DeliveryId, StoredError, Work};
 use crate::ports::{Host, StoreError};
+use crate::store::DeliveryState;
 
-/// Most records that are read at a time.
-pub const MOST_LOOKED_AT: usize = 500;
+/// The most records that one search reads.
+pub const MAX_SCANNED: usize = 500;
 
-/// What was found.
+/// The result of a search.
 #[derive(Debug)]
 pub struct Found {
-    /// In the order of their arrival; `None` for one that can't be read.
-    pub deliveries: Vec<(DeliveryId, Option<Delivery<'static>>)>,
-    /// How many were looked at.
-    pub looked_at: usize,
-    /// From where to look on, if more follow.
+    /// In order of arrival; the error is a record that can't be read.
+    pub deliveries: Vec<(DeliveryId, Result<Delivery<'static>, StoredError>)>,
+    /// Number of records that were read.
+    pub scanned: usize,
+    /// The id after which to continue, if more follow.
     pub next: Option<DeliveryId>,
-    /// How many are pending, and how many dead.
-    pub counts: [usize; 2],
+    /// Number of pending deliveries.
+    pub pending: usize,
+    /// Number of dead letters.
+    pub dead: usize,
 }
 
-impl<O: Host> Gateway<'_, O> {
-    /// Deliveries after `after` whose workflow, run or topic has `text` in it, at most `limit`; the case of ASCII letters
-    /// doesn't matter. An empty text finds all.
+impl<H: Host> Gateway<'_, H> {
+    /// Finds deliveries after `after` whose workflow, run or topic contains `text`, without regard to ASCII case; at most
+    /// `limit`. An empty text finds all.
     pub async fn search(
         &self,
-        stored: Stored,
+        state: DeliveryState,
         text: &str,
         limit: usize,
         after: Option<DeliveryId>,
     ) -> Result<Found, StoreError> {
-        let [pending, dead] = keys::stored(&self.host.keys().await?);
-        let counts = [pending.len(), dead.len()];
-        let mut ids = match stored {
-            Stored::Pending => pending,
-            Stored::Dead => dead,
+        let list = self.outbox().list().await?;
+        let (pending, dead) = (list.pending(), list.dead());
+        let mut found =
+            Found { deliveries: Vec::new(), scanned: 0, next: None, pending: pending.len(), dead: dead.len() };
+        let mut ids = match state {
+            DeliveryState::Pending => pending,
+            DeliveryState::Dead => dead,
         };
         ids.retain(|id| after.is_none_or(|after| *id > after));
 
         let wanted = text.to_ascii_lowercase();
-        let (mut deliveries, mut looked_at, mut last) = (Vec::new(), 0_usize, None);
+        let mut last = None;
         for id in ids.iter().copied() {
-            if deliveries.len() >= limit || looked_at >= MOST_LOOKED_AT {
+            if found.deliveries.len() >= limit || found.scanned >= MAX_SCANNED {
                 break;
             }
-            (looked_at, last) = (looked_at.saturating_add(1), Some(id));
-            match self.load(&stored.key(id)).await? {
-                Some(Some(delivery)) if names(&delivery, &wanted) => deliveries.push((id, Some(delivery))),
-                Some(None) if wanted.is_empty() => deliveries.push((id, None)),
-                // Another, or one that went meanwhile.
-                _ => {}
-            }
+            (found.scanned, last) = (found.scanned.saturating_add(1), Some(id));
+            let is_wanted = |delivery: &Result<Delivery<'_>, _>| {
+                delivery.as_ref().map_or(wanted.is_empty(), |delivery| names(delivery, &wanted))
+            };
+            // One that was removed meanwhile is left out.
+            found.deliveries.extend(self.outbox().load(state, id).await?.filter(is_wanted).map(|one| (id, one)));
         }
-        Ok(Found { deliveries, looked_at, next: last.filter(|_| looked_at < ids.len()), counts })
+        found.next = last.filter(|_| found.scanned < ids.len());
+        Ok(found)
     }
 }
 

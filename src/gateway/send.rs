@@ -1,83 +1,66 @@
-//! One call to the engine.
+//! One request to the engine.
 
 use std::future::Future;
 use std::pin::Pin;
 
-use http::header::{AUTHORIZATION, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::StatusCode;
 
-use super::{Failure, Gateway};
-use crate::config::EngineSettings;
-use crate::delivery::Delivery;
-use crate::engine::{Finding, boomerang};
+use super::Gateway;
+use crate::delivery::{Delivery, Verdict};
+use crate::engine::{Operation, RequestError};
 use crate::ports::{Host, SendError};
-use crate::secret::Secret;
 
-/// What came of a call.
+/// What a request came to.
 pub(super) struct Sent {
-    /// What the engine said, where it said something.
+    /// The engine's status, if it responded.
     pub(super) engine_status: Option<StatusCode>,
-    /// The body for the sender, or why there is none.
-    pub(super) result: Result<Vec<u8>, Failure>,
+    pub(super) verdict: Verdict,
 }
 
-/// A call that goes on whoever waits for it.
-pub(super) type Call<'a> = Pin<Box<dyn Future<Output = Sent> + 'a>>;
+/// A request that is independent of its delivery, so that it can outlive the sender's wait.
+pub(super) type Sending<'a> = Pin<Box<dyn Future<Output = Sent> + 'a>>;
 
-impl<'a, O: Host> Gateway<'a, O> {
-    /// Brings a delivery to the engine; nothing is sent before it is polled.
-    pub(super) fn call(&self, delivery: &Delivery<'_>) -> Call<'a> {
-        let EngineSettings { url, token, start, timeouts, .. } = &self.settings.engine;
-        let request = boomerang::bring(url, *start, delivery).map(|request| dress(request, &delivery.trace, token));
-        let (host, timeouts, read) = (self.host, *timeouts, boomerang::reader(&delivery.work));
+impl<'a, H: Host> Gateway<'a, H> {
+    /// Sends a delivery. Nothing is sent before the future is polled.
+    pub(super) fn send(&self, delivery: &Delivery<'_>) -> Sending<'a> {
+        let (host, timeouts, profile) = (self.host, self.settings.timeouts, self.settings.engine.profile);
+        let (request, operation) = (self.settings.engine.request(delivery), Operation::of(&delivery.work));
         Box::pin(async move {
-            let Ok(request) = request else { return Sent::failed(unbuildable()) };
+            let request = match request {
+                Ok(request) => request,
+                Err(error) => return Sent { engine_status: None, verdict: error.into() },
+            };
             match host.send(request, timeouts).await {
-                Err(error) => Sent::failed(error.into()),
-                Ok(answer) => {
-                    Sent { engine_status: Some(answer.status()), result: Failure::or_body(read(answer, host.now())) }
-                }
+                Err(error) => Sent { engine_status: None, verdict: error.into() },
+                Ok(response) => Sent {
+                    engine_status: Some(response.status()),
+                    verdict: profile.read(operation, response, host.now()),
+                },
             }
         })
     }
 
-    /// Asks the engine for the run of a delivery: `None` if it has none.
-    pub(super) async fn find(&self, delivery: &Delivery<'_>) -> Result<Option<Vec<u8>>, Failure> {
-        let EngineSettings { url, token, timeouts, .. } = &self.settings.engine;
-        let mark = delivery.mark();
-        let request = boomerang::find(url, &mark).map_err(|_| unbuildable())?;
-        let answer: Result<Response<Vec<u8>>, SendError> =
-            self.host.send(dress(request, &delivery.trace, token), *timeouts).await;
-        match boomerang::read_found(&mark, answer?, self.host.now()) {
-            Finding::Run(run) => Ok(Some(run)),
-            Finding::None => Ok(None),
-            // A question is never acted on, so what is unclear is only late.
-            Finding::Failed(verdict) => Failure::or_body(verdict).map(|_| None),
+    /// Looks up the run of a delivery at the engine: `None` if it has none.
+    pub(super) async fn find_run(&self, delivery: &Delivery<'_>) -> Result<Option<Vec<u8>>, Verdict> {
+        let engine = &self.settings.engine;
+        let response = self.host.send(engine.find(delivery)?, self.settings.timeouts).await?;
+        engine.profile.read_found(&delivery.label(), response, self.host.now())
+    }
+}
+
+impl From<SendError> for Verdict {
+    fn from(error: SendError) -> Self {
+        let reason = error.to_string();
+        match error {
+            SendError::NotSent(_) => Self::Unreachable { reason },
+            SendError::NoAnswer(_) => Self::Unclear { reason, after: None },
+            SendError::Denied(_) => Self::Misconfigured { reason },
         }
     }
 }
 
-impl Sent {
-    fn failed(failure: Failure) -> Self {
-        Self { engine_status: None, result: Err(failure) }
+impl From<RequestError> for Verdict {
+    fn from(error: RequestError) -> Self {
+        Self::Misconfigured { reason: error.to_string() }
     }
-}
-
-fn unbuildable() -> Failure {
-    Failure::Misconfigured { reason: boomerang::RequestError.to_string() }
-}
-
-/// Adds the trace and our token.
-fn dress(mut request: Request<Vec<u8>>, trace: &HeaderMap, token: &Option<Secret>) -> Request<Vec<u8>> {
-    request.headers_mut().extend(trace.clone());
-    if let Some(bearer) = token.as_ref().and_then(|token| bearer(token.expose())) {
-        request.headers_mut().insert(AUTHORIZATION, bearer);
-    }
-    request
-}
-
-fn bearer(token: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }

@@ -104,7 +104,7 @@ fn without_an_answer_to_the_question_it_stays_in_doubt() {
         assert_eq!(verbs(&world), ["submit", "find"], "it is not sent");
         let stored = world.only_stored("sluice/pending/");
         assert_eq!(stored["sent"], NOW);
-        assert!(stored["history"][1][1].as_str().unwrap().starts_with("asked for its run, "), "{stored}");
+        assert!(stored["history"][1][1].as_str().unwrap().starts_with("the look-up of its run failed: "), "{stored}");
         world.heal();
         world.pass(60_000);
         assert_eq!(world.drain()["delivered"], 1);

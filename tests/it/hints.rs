@@ -185,7 +185,7 @@ fn a_key_that_is_not_deleted_is_told_and_tried_again() {
     let reply = world.operate("POST", DRAIN);
     assert_eq!(reply.status(), 200, "{}", reply.text());
     assert!(world.operations.borrow()[listed].starts_with("delete sluice/"), "{:?}", world.operations.borrow());
-    assert!(reply.log["warning"].as_str().unwrap().contains("an old key was not deleted"), "{}", reply.log);
+    assert!(reply.log["warning"].as_str().unwrap().contains("an expired key was not deleted"), "{}", reply.log);
     world.failing_operation.set(None);
     world.pass(15 * MINUTE);
     world.drain();

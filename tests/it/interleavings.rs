@@ -22,8 +22,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use serde_json::value::RawValue;
 use sluice::callback::{Callback, Status};
-use sluice::delivery::{Key, Payload, Start, Work};
-use sluice::gateway::{Accepted, Drained, Failure, Outcome, Stopped};
+use sluice::delivery::{Key, Outcome, Payload, Start, Work};
+use sluice::gateway::{DrainSummary, Receipt, Stopped};
 use sluice::reference::{RunRef, Topic, WorkflowRef};
 
 use crate::fake::{NOW, World};
@@ -44,14 +44,14 @@ enum Told {
 }
 
 impl Told {
-    fn of(outcome: &Outcome<'_>) -> Self {
-        assert_eq!(outcome.warnings, Vec::<String>::new());
-        match &outcome.result {
-            Ok(Accepted::Delivered(_)) => Self::Delivered,
-            Ok(Accepted::Pending) => Self::Pending,
-            Ok(Accepted::Duplicate(_)) => Self::Duplicate,
-            Err(Failure::Conflict { .. }) => Self::Conflict,
-            Err(failure) => panic!("{failure:?}"),
+    fn of(receipt: &Receipt<'_>) -> Self {
+        assert_eq!(receipt.warnings, Vec::<String>::new());
+        match &receipt.outcome {
+            Outcome::Delivered { .. } => Self::Delivered,
+            Outcome::Pending { .. } => Self::Pending,
+            Outcome::Duplicate { .. } => Self::Duplicate,
+            Outcome::Conflict { .. } => Self::Conflict,
+            outcome => panic!("{outcome:?}"),
         }
     }
 }
@@ -143,11 +143,11 @@ impl Brings {
 async fn bring(view: &View<'_>, brings: Brings, who: usize, told: &Cell<Option<Told>>) {
     let payload = brings.payload(who);
     let (work, key) = brings.work(&payload);
-    let gate = view.gate();
-    let wait = gate.settings.engine.wait;
+    let gate = view.gateway();
+    let wait = gate.settings().wait;
     let outcome = gate.accept(work, key, HeaderMap::new(), wait).await;
     told.set(Some(Told::of(&outcome)));
-    if let Some(rest) = outcome.rest {
+    if let Some(rest) = outcome.background {
         rest.await;
     }
 }
@@ -167,8 +167,8 @@ fn shared() -> Shared {
 }
 
 /// One pass of the drain.
-async fn pass(view: &View<'_>) -> Drained {
-    let drained = view.gate().drain(Duration::from_secs(25)).await.unwrap();
+async fn pass(view: &View<'_>) -> DrainSummary {
+    let drained = view.gateway().drain(Duration::from_secs(25)).await.unwrap();
     assert_eq!(drained.warnings, Vec::<String>::new());
     drained
 }
@@ -178,7 +178,7 @@ fn drain(case: &Case, shared: &Shared) {
     for turn in 0..10 {
         shared.later.set(shared.later.get() + LATER);
         let view = View::new(shared, 100 + turn, false, case.starts[0]);
-        let Drained { pending, stopped, .. } = through(pass(&view));
+        let DrainSummary { pending, stopped, .. } = through(pass(&view));
         assert_eq!(stopped, None);
         if pending == Some(0) {
             return;
@@ -345,7 +345,7 @@ fn check_hint(case: &Case, shared: &Shared, told: &[Option<Told>], _: bool) {
         through(pass(&View::new(shared, 100 + turn, false, case.starts[0])))
     };
     // At once: so the hint is there, and it isn't that the keys are scanned again when it was taken.
-    let Drained { delivered, pending, stopped, .. } = drain(0, 0);
+    let DrainSummary { delivered, pending, stopped, .. } = drain(0, 0);
     match stopped {
         None => {
             assert!(delivered + pending.unwrap() >= open, "{delivered} delivered and {pending:?} pending, of {open}")

@@ -29,8 +29,8 @@ pub(super) async fn show(context: &mut RequestContext<'_, '_, impl Host>) -> Res
         html! { div.card.empty { strong { "Which run?" } "The callbacks that were accepted for it are listed, as long as they are kept." } }
     } else {
         let run = RunRef::parse(text).map_err(|error| unusable("run", error))?;
-        let records = gateway.recall_all(&run).await.map_err(|error| operator::refuse(context, error))?;
-        listed(&records, gateway.host.now())
+        let records = gateway.callbacks(&run).await.map_err(|error| operator::refuse(context, error))?;
+        listed(&records, gateway.now())
     };
     let content = html! {
         form.row.above role="search" action="/console/callbacks" {

@@ -10,9 +10,9 @@ use crate::api::problem::Problem;
 use crate::api::{RequestContext, operator};
 use crate::config::Settings;
 use crate::delivery::{Delivery, DeliveryId, HISTORY, Work};
-use crate::engine::boomerang;
-use crate::gateway::operator::{OperatorError, Redelivered, Stored};
+use crate::gateway::operator::OperatorError;
 use crate::ports::Host;
+use crate::store::DeliveryState;
 use crate::time::Timestamp;
 
 /// Most bytes of a request's body that are shown.
@@ -38,14 +38,17 @@ pub(super) async fn answer(
     let mut told = None;
     match act {
         Act::Show | Act::Confirm => {}
-        Act::Redeliver => match gateway.redeliver(id).await.map_err(|error| operator::refuse(context, error))? {
-            Redelivered::Delivered => return Ok(gone(id, "Delivered", "The engine has it now.")),
-            Redelivered::Dropped => {
-                return Ok(gone(id, "Dropped", "The same was delivered before, so this one is gone."));
+        Act::Redeliver => {
+            let outcome = gateway.redeliver(id).await.map_err(|error| operator::refuse(context, error))?;
+            match operator::redelivered(&outcome) {
+                ("delivered", _) => return Ok(gone(id, "Delivered", "The engine has it now.")),
+                ("dropped", _) => {
+                    return Ok(gone(id, "Dropped", "The same was delivered before, so this one is gone."));
+                }
+                ("dead", why) => told = Some((Mood::Bad, "Sent again, and it stays dead", why)),
+                (_, why) => told = Some((Mood::Busy, "It stays pending", why)),
             }
-            Redelivered::Dead(why) => told = Some((Mood::Bad, "Sent again, and it stays dead", Some(why))),
-            Redelivered::Pending(why) => told = Some((Mood::Busy, "It stays pending", why)),
-        },
+        }
         Act::Delete => {
             gateway.delete(id).await.map_err(|error| operator::refuse(context, error))?;
             return Ok(gone(id, "Deleted", "It is forgotten, and its key with it."));
@@ -62,13 +65,13 @@ pub(super) async fn answer(
     Ok(match (act, &shown) {
         (Act::Confirm, shown) => ask(id, shown.as_ref()),
         (_, None) => damaged(id),
-        (_, Some(shown)) => shown.page(&gateway.settings, told),
+        (_, Some(shown)) => shown.page(gateway.settings(), told),
     })
 }
 
 /// One that can be read.
 struct Shown {
-    stored: Stored,
+    stored: DeliveryState,
     delivery: Delivery<'static>,
     now: Timestamp,
 }
@@ -123,7 +126,7 @@ impl Shown {
             }
             div.row.above {
                 (state(*stored))
-                @if delivery.is_under_way(*now, &settings.limits) {
+                @if delivery.is_in_flight(*now, &settings.limits) {
                     (chip(Mood::Busy, "in doubt"))
                     span.mute { "The engine may still act on it: till then it can't be redelivered or deleted" }
                 } @else {
@@ -135,7 +138,7 @@ impl Shown {
             }
             div.card.pad {
                 (facts(delivery))
-                @if *stored == Stored::Pending {
+                @if *stored == DeliveryState::Pending {
                     p.mute.below {
                         "Next attempt " (until(delivery.next_attempt, *now)) ", not before " (time(delivery.next_attempt))
                     }
@@ -178,10 +181,10 @@ fn attempts(delivery: &Delivery<'_>, now: Timestamp) -> Markup {
     }
 }
 
-fn state(stored: Stored) -> Markup {
+fn state(stored: DeliveryState) -> Markup {
     match stored {
-        Stored::Pending => chip(Mood::Busy, "pending"),
-        Stored::Dead => chip(Mood::Bad, "dead"),
+        DeliveryState::Pending => chip(Mood::Busy, "pending"),
+        DeliveryState::Dead => chip(Mood::Bad, "dead"),
     }
 }
 
@@ -203,14 +206,13 @@ fn facts(delivery: &Delivery<'_>) -> Markup {
             }
             dt { "Received" } dd { (time(delivery.received)) }
             dt { "Attempts" } dd { (delivery.attempts) }
-            @if let Some(claimed) = &delivery.key { dt { "Key" } dd { code { (claimed.key.hash()) } } }
+            @if let Some(claim) = &delivery.claim { dt { "Key" } dd { code { (claim.key.hash()) } } }
         }
     }
 }
 
 fn request(settings: &Settings, delivery: &Delivery<'_>) -> Markup {
-    let engine = &settings.engine;
-    let Ok(request) = boomerang::bring(&engine.url, engine.start, delivery) else {
+    let Ok(request) = settings.engine.request(delivery) else {
         return html! { div.card.pad { "It can't be built." } };
     };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());

@@ -1,4 +1,4 @@
-//! Stored deliveries by state, a page at a time, all or those that a text finds.
+//! DeliveryState deliveries by state, a page at a time, all or those that a text finds.
 
 use form_urlencoded::Serializer;
 use http::header::{HeaderValue, LOCATION};
@@ -11,9 +11,10 @@ use crate::api::problem::Problem;
 use crate::api::query::Query;
 use crate::api::{RequestContext, no_store, operator};
 use crate::delivery::{Delivery, DeliveryId, Work};
-use crate::gateway::operator::{OperatorError, Stored};
-use crate::gateway::{Found, MOST_LOOKED_AT};
+use crate::gateway::operator::OperatorError;
+use crate::gateway::{Found, MAX_SCANNED};
 use crate::ports::Host;
+use crate::store::DeliveryState;
 use crate::time::Timestamp;
 
 /// How many a page has.
@@ -21,7 +22,7 @@ const PAGE: usize = 50;
 
 /// What is asked for.
 struct Wish<'a> {
-    stored: Stored,
+    stored: DeliveryState,
     text: &'a str,
     after: Option<DeliveryId>,
 }
@@ -46,7 +47,7 @@ pub(super) async fn show(context: &mut RequestContext<'_, '_, impl Host>) -> Res
 
 fn draw(wish: &Wish<'_>, found: &Found, now: Timestamp) -> Response<Vec<u8>> {
     let content = html! {
-        (controls(wish, found.counts))
+        (controls(wish, [found.pending, found.dead]))
         @if found.deliveries.is_empty() {
             div.card.empty { (empty(wish)) }
         } @else {
@@ -65,7 +66,7 @@ fn see_other(id: DeliveryId) -> Response<Vec<u8>> {
     response
 }
 
-fn url(stored: Stored, text: &str, after: Option<DeliveryId>) -> String {
+fn url(stored: DeliveryState, text: &str, after: Option<DeliveryId>) -> String {
     const PATH: &str = "/console/deliveries?";
     let mut query = Serializer::for_suffix(PATH.to_owned(), PATH.len());
     query.append_pair("state", stored.as_str());
@@ -79,7 +80,7 @@ fn url(stored: Stored, text: &str, after: Option<DeliveryId>) -> String {
 }
 
 fn controls(wish: &Wish<'_>, [pending, dead]: [usize; 2]) -> Markup {
-    let states = [(Stored::Pending, "Pending", pending), (Stored::Dead, "Dead", dead)];
+    let states = [(DeliveryState::Pending, "Pending", pending), (DeliveryState::Dead, "Dead", dead)];
     html! {
         div.row.above {
             nav aria-label="State" {
@@ -107,7 +108,7 @@ fn empty(wish: &Wish<'_>) -> Markup {
             "No id is " bdi { (wish.text) } ", and none of the " (wish.stored.as_str()) " deliveries looked at has it in its workflow, run or topic."
         } @else if wish.after.is_some() {
             strong { "No more follow" }
-        } @else if wish.stored == Stored::Pending {
+        } @else if wish.stored == DeliveryState::Pending {
             strong { "Nothing is pending" }
             "What the engine can't take at once waits here, and is tried again."
         } @else {
@@ -117,29 +118,29 @@ fn empty(wish: &Wish<'_>) -> Markup {
     }
 }
 
-fn rows(found: &Found, stored: Stored, now: Timestamp) -> Markup {
+fn rows(found: &Found, stored: DeliveryState, now: Timestamp) -> Markup {
     html! {
         div.card {
             table {
                 thead {
                     tr {
                         th scope="col" { "Delivery" } th scope="col" { "Received" } th.n scope="col" { "Attempts" }
-                        @if stored == Stored::Pending { th scope="col" { "Next attempt" } }
+                        @if stored == DeliveryState::Pending { th scope="col" { "Next attempt" } }
                         th scope="col" { "Last failure" }
                     }
                 }
                 tbody {
                     @for (id, delivery) in &found.deliveries {
                         tr {
-                            td data-of="Delivery" { (named(*id, delivery.as_ref())) }
+                            td data-of="Delivery" { (named(*id, delivery.as_ref().ok())) }
                             td data-of="Received" { span { (ago(id.at(), now)) } small { (time(id.at())) } }
-                            @if let Some(delivery) = delivery {
+                            @if let Ok(delivery) = delivery {
                                 td.n data-of="Attempts" { span { (delivery.attempts) } }
-                                @if stored == Stored::Pending { td data-of="Next attempt" { span { (until(delivery.next_attempt, now)) } } }
+                                @if stored == DeliveryState::Pending { td data-of="Next attempt" { span { (until(delivery.next_attempt, now)) } } }
                                 td data-of="Last failure" { span { (delivery.last_failure().unwrap_or("None so far")) } }
                             } @else {
                                 td.n data-of="Attempts" {}
-                                @if stored == Stored::Pending { td data-of="Next attempt" {} }
+                                @if stored == DeliveryState::Pending { td data-of="Next attempt" {} }
                                 td data-of="Last failure" { span { "It can't be read" } }
                             }
                         }
@@ -175,8 +176,8 @@ fn paging(wish: &Wish<'_>, found: &Found) -> Markup {
             }
             @if !wish.text.is_empty() {
                 span.mute {
-                    (count(found.looked_at, "delivery", "deliveries")) " looked at"
-                    @if found.next.is_some() { "; a search reads at most " (MOST_LOOKED_AT) " at a time" }
+                    (count(found.scanned, "delivery", "deliveries")) " looked at"
+                    @if found.next.is_some() { "; a search reads at most " (MAX_SCANNED) " at a time" }
                 }
             }
         }

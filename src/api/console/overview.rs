@@ -9,7 +9,7 @@ use super::layout::{Mood, Tab, chip, notice, page};
 use crate::api::problem::Problem;
 use crate::api::{RequestContext, operator};
 use crate::config;
-use crate::gateway::{Drained, Overview, Stopped, overview};
+use crate::gateway::{DrainSummary, Overview, Stopped, overview};
 use crate::ports::{Host, Variables};
 use crate::routing::{Incoming, Route, Table};
 use crate::time::Timestamp;
@@ -42,7 +42,7 @@ pub(super) async fn show(
     Ok(page(Tab::Overview, "Overview", &content))
 }
 
-fn told(drained: &Drained) -> Markup {
+fn told(drained: &DrainSummary) -> Markup {
     let mood = match drained.stopped {
         None | Some(Stopped::Budget) => Mood::Good,
         Some(Stopped::Leased) => Mood::Busy,
@@ -107,8 +107,8 @@ fn tiles(state: &Overview, now: Timestamp) -> Markup {
 }
 
 /// What a drain did.
-fn words(drained: &Drained) -> String {
-    let Drained { delivered, rejected, dead, dropped, pending, stopped, .. } = drained;
+fn words(drained: &DrainSummary) -> String {
+    let DrainSummary { delivered, rejected, dead, dropped, pending, stopped, .. } = drained;
     let counted = [
         (*delivered, "delivered"),
         (*rejected, "rejected"),

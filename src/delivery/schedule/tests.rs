@@ -1,9 +1,9 @@
-//! The laws of a delivery's life, for any history.
-#![allow(clippy::arithmetic_side_effects, reason = "a test says what is wrong by failing")]
+//! Properties of the retry schedule, for any history.
+#![allow(clippy::arithmetic_side_effects, reason = "a test reports an error by failing")]
 
 use std::borrow::Cow;
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
@@ -19,96 +19,120 @@ const LIMITS: Limits = Limits {
     engine_timeout: Duration::from_secs(10),
 };
 
-fn delivery(resolve: bool, entropy: u64, now: Timestamp) -> Delivery<'static> {
-    let work = if resolve {
+fn delivery(is_callback: bool, random: u64, now: Timestamp) -> Delivery<'static> {
+    let work = if is_callback {
         let (run, topic) = (RunRef::parse("r").unwrap(), Topic::parse("t").unwrap());
         Work::Resolve(Callback { run, topic, status: Status::Succeeded, payload: None })
     } else {
         let payload = Payload::Webhook(Cow::Borrowed(RawValue::NULL));
         Work::Start(Start::new(WorkflowRef::parse("w").unwrap(), payload))
     };
-    Delivery::new(DeliveryId::new(now.into(), entropy), work, HeaderMap::new(), now)
+    Delivery::new(DeliveryId::new(now.into(), random), work, HeaderMap::new(), now)
 }
 
-fn setback() -> impl Strategy<Value = Setback> {
-    let wish = proptest::option::of((0_u64..1_000_000).prop_map(Duration::from_secs));
+/// Any verdict of a failed attempt.
+fn failure() -> impl Strategy<Value = Verdict> {
+    let after = proptest::option::of((0_u64..1_000_000).prop_map(Duration::from_secs));
+    let (status, code) = (StatusCode::NOT_FOUND, None::<String>);
     prop_oneof![
-        Just(Setback::Unreachable),
-        wish.clone().prop_map(Setback::Later),
-        wish.prop_map(Setback::Unclear),
-        Just(Setback::Misconfigured),
-        Just(Setback::UnknownRun),
-        Just(Setback::Refused),
+        Just(Verdict::Unreachable { reason: "why".into() }),
+        after.clone().prop_map(|after| Verdict::Retry { reason: "why".into(), after }),
+        after.prop_map(|after| Verdict::Unclear { reason: "why".into(), after }),
+        Just(Verdict::Misconfigured { reason: "why".into() }),
+        Just(Verdict::UnknownRun { status, code: code.clone() }),
+        Just(Verdict::Rejected { status, code }),
     ]
 }
 
 proptest! {
     #[test]
-    fn the_laws_hold_over_any_life(
-        resolve in any::<bool>(),
-        entropy in any::<u64>(),
-        steps in proptest::collection::vec((setback(), 0_u64..7_200_000, 0_u64..60_000), 1..200),
+    fn schedule_is_lawful_for_any_history(
+        is_callback in any::<bool>(),
+        random in any::<u64>(),
+        steps in proptest::collection::vec((failure(), 0_u64..7_200_000, 0_u64..60_000), 1..200),
     ) {
         let mut now = Timestamp(1_795_509_000_000);
-        let mut delivery = delivery(resolve, entropy, now);
-        let mut heard = 0;
-        for (setback, idle, took) in steps {
+        let mut delivery = delivery(is_callback, random, now);
+        let mut engine_attempts = 0;
+        for (verdict, idle, took) in steps {
             now = now.plus(Duration::from_millis(idle)).max(delivery.next_attempt);
             let sent = now;
-            delivery.begin(now, &LIMITS);
-            // Whoever finds it under way leaves it until the engine can no longer act.
+            delivery.begin_attempt(now, &LIMITS);
+            // Nobody else attempts it before the engine can no longer act.
             prop_assert!(delivery.is_ambiguous() && delivery.next_attempt > sent.plus(LIMITS.engine_timeout));
             now = now.plus(Duration::from_millis(took));
-            let next = delivery.fail(setback, "why", now, &LIMITS);
+            let outcome = delivery.conclude_attempt(verdict.clone(), now, &LIMITS);
 
-            heard += u32::from(setback != Setback::Unreachable);
-            prop_assert_eq!(delivery.heard, heard);
-            prop_assert!(delivery.history.len() <= HISTORY && delivery.last_failure() == Some("why"));
-            // Only what may have been acted on stays in doubt, and not before the engine's time is over is it due.
-            prop_assert_eq!(delivery.sent.is_some(), matches!(setback, Setback::Unclear(_)));
+            let is_unreachable = matches!(verdict, Verdict::Unreachable { .. });
+            engine_attempts += u32::from(!is_unreachable);
+            prop_assert_eq!(delivery.engine_attempts, engine_attempts);
+            prop_assert!(delivery.history.len() <= HISTORY);
+            prop_assert_eq!(delivery.last_failure().map(str::to_owned), Some(verdict.to_string()));
+            prop_assert_eq!(outcome.failure(), Some(&verdict));
+            // Only an unclear attempt stays ambiguous, and it isn't due before the engine's time is over.
+            prop_assert_eq!(delivery.sent.is_some(), matches!(verdict, Verdict::Unclear { .. }));
             if delivery.sent.is_some() {
                 prop_assert!(delivery.next_attempt > sent.plus(LIMITS.engine_timeout));
             }
-            // Refused is rejected; what is unknown is rejected once its time to be known is over.
+            // A rejection is final. An unknown run is final once it had the time to be created.
             let age = now.since(delivery.since);
-            let unknown_for_good = setback == Setback::UnknownRun && (!resolve || age >= LIMITS.early);
-            prop_assert_eq!(next == Next::Rejected, setback == Setback::Refused || unknown_for_good);
-            let over = heard >= LIMITS.max_attempts || age >= LIMITS.max_age;
-            let may_die = next != Next::Rejected && setback != Setback::Unreachable;
-            prop_assert_eq!(next == Next::Dead, may_die && over);
-            // It is due after some time, and within bounds, but for an engine that is down: then at once.
-            if setback == Setback::Unreachable {
+            let never_appeared =
+                matches!(verdict, Verdict::UnknownRun { .. }) && (!is_callback || age >= LIMITS.early);
+            let is_rejected = matches!(outcome, Outcome::Rejected { .. });
+            prop_assert_eq!(is_rejected, matches!(verdict, Verdict::Rejected { .. }) || never_appeared);
+            let is_over = engine_attempts >= LIMITS.max_attempts || age >= LIMITS.max_age;
+            prop_assert_eq!(matches!(outcome, Outcome::Dead { .. }), !is_rejected && !is_unreachable && is_over);
+            // It is due after a bounded time; at once if the engine was unreachable.
+            if is_unreachable {
                 prop_assert_eq!(delivery.next_attempt, now);
             } else {
-                let most = BACKOFF_CAP.max(RETRY_AFTER_CAP).max(LIMITS.engine_timeout + MARGIN);
-                prop_assert!(delivery.next_attempt >= now.plus(BACKOFF_LEAST));
-                prop_assert!(delivery.next_attempt <= now.plus(most));
+                let latest = BACKOFF_CAP.max(RETRY_AFTER_CAP).max(LIMITS.engine_timeout + CLOCK_MARGIN);
+                prop_assert!(delivery.next_attempt >= now.plus(BACKOFF_MIN));
+                prop_assert!(delivery.next_attempt <= now.plus(latest));
             }
-            if let Setback::Later(Some(wish)) | Setback::Unclear(Some(wish)) = setback {
-                prop_assert!(delivery.next_attempt >= now.plus(wish.min(RETRY_AFTER_CAP)), "the engine's wish");
+            if let Verdict::Retry { after: Some(after), .. } | Verdict::Unclear { after: Some(after), .. } = verdict {
+                prop_assert!(delivery.next_attempt >= now.plus(after.min(RETRY_AFTER_CAP)), "Retry-After");
             }
-            if next != Next::Pending {
+            if !matches!(outcome, Outcome::Pending { .. }) {
                 break;
             }
         }
     }
 
     #[test]
-    fn the_backoff_is_spread_under_a_bound_that_doubles(entropy in any::<u64>(), heard in 1_u32..200) {
-        let mut delivery = delivery(false, entropy, Timestamp(0));
-        delivery.heard = heard;
-        let bound = BACKOFF_FIRST.saturating_mul(2_u32.saturating_pow(heard - 1)).min(BACKOFF_CAP);
-        prop_assert!((BACKOFF_LEAST..=bound).contains(&delivery.backoff()));
-        prop_assert_eq!(delivery.backoff(), delivery.backoff(), "by the id alone");
+    fn backoff_is_jittered_below_a_bound_that_doubles(random in any::<u64>(), engine_attempts in 1_u32..200) {
+        let mut delivery = delivery(false, random, Timestamp(0));
+        delivery.engine_attempts = engine_attempts;
+        let bound = BACKOFF_FIRST.saturating_mul(2_u32.saturating_pow(engine_attempts - 1)).min(BACKOFF_CAP);
+        prop_assert!((BACKOFF_MIN..=bound).contains(&delivery.backoff()));
+        prop_assert_eq!(delivery.backoff(), delivery.backoff(), "it depends on the id alone");
+    }
+
+    #[test]
+    fn failed_lookup_keeps_the_attempt_ambiguous(verdict in failure(), took in 0_u64..60_000) {
+        let mut delivery = delivery(false, 1, Timestamp(0));
+        delivery.begin_attempt(Timestamp(0), &LIMITS);
+        let outcome = delivery.conclude_lookup(verdict.clone(), Timestamp(took), &LIMITS);
+        prop_assert_eq!(outcome, Outcome::Pending { last: Some(verdict) });
+        prop_assert_eq!(delivery.sent, Some(Timestamp(0)));
     }
 }
 
 #[test]
-fn deliveries_of_one_moment_do_not_come_back_at_one_moment() {
+fn accepted_attempt_is_delivered_and_leaves_the_schedule_alone() {
+    let mut delivery = delivery(false, 1, Timestamp(0));
+    delivery.begin_attempt(Timestamp(5), &LIMITS);
+    let outcome = delivery.conclude_attempt(Verdict::Accepted { body: b"{}".to_vec() }, Timestamp(6), &LIMITS);
+    assert_eq!(outcome, Outcome::Delivered { body: b"{}".to_vec() });
+    assert_eq!((delivery.attempts, delivery.history.len()), (0, 0));
+}
+
+#[test]
+fn simultaneous_deliveries_are_not_retried_simultaneously() {
     let mut waits: Vec<_> = (0..100)
         .map(|n| {
             let mut delivery = delivery(false, n, Timestamp(0));
-            delivery.heard = 8;
+            delivery.engine_attempts = 8;
             delivery.backoff().as_secs() / 60
         })
         .collect();
@@ -118,25 +142,27 @@ fn deliveries_of_one_moment_do_not_come_back_at_one_moment() {
 }
 
 #[test]
-fn an_engine_that_is_down_uses_up_nothing() {
+fn unreachable_engine_uses_up_no_attempt() {
     let mut delivery = delivery(false, 1, Timestamp(0));
+    let unreachable = Verdict::Unreachable { reason: "refused".into() };
     for _ in 0..1_000 {
-        delivery.begin(Timestamp(5), &LIMITS);
-        assert_eq!(delivery.fail(Setback::Unreachable, "refused", Timestamp(5), &LIMITS), Next::Pending);
+        delivery.begin_attempt(Timestamp(5), &LIMITS);
+        let outcome = delivery.conclude_attempt(unreachable.clone(), Timestamp(5), &LIMITS);
+        assert_eq!(outcome, Outcome::Pending { last: Some(unreachable.clone()) });
     }
-    assert_eq!((delivery.attempts, delivery.heard), (1_000, 0));
+    assert_eq!((delivery.attempts, delivery.engine_attempts), (1_000, 0));
     assert!(!delivery.is_expired(Timestamp(24 * 3_600_000 - 1), &LIMITS));
     assert!(delivery.is_expired(Timestamp(24 * 3_600_000), &LIMITS));
 }
 
 #[test]
-fn renewed_it_is_due_once_nothing_is_in_doubt() {
+fn renewed_delivery_is_due_once_nothing_is_ambiguous() {
     let mut delivery = delivery(false, 1, Timestamp(0));
-    delivery.begin(Timestamp(0), &LIMITS);
-    delivery.fail(Setback::Unclear(None), "cut", Timestamp(1), &LIMITS);
+    delivery.begin_attempt(Timestamp(0), &LIMITS);
+    delivery.conclude_attempt(Verdict::Unclear { reason: "cut".into(), after: None }, Timestamp(1), &LIMITS);
     delivery.renew(Timestamp(2), &LIMITS);
     assert_eq!(
-        (delivery.since, delivery.heard, delivery.next_attempt),
+        (delivery.since, delivery.engine_attempts, delivery.next_attempt),
         (Timestamp(2), 0, LIMITS.settled(Timestamp(0)))
     );
     delivery.sent = None;

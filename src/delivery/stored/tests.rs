@@ -14,13 +14,13 @@ fn sample(work: Work<'_>, keyed: bool, n: u64) -> Delivery<'_> {
     Delivery {
         id: DeliveryId::new(Timestamp(n).into(), 7),
         work,
-        key: keyed.then(|| Claimed { key: Key::event("/s", "1", "w"), window: n, copy: n.is_multiple_of(2) }),
+        claim: keyed.then(|| KeyClaim { key: Key::event("/s", "1", "w"), window: n, contended: n.is_multiple_of(2) }),
         trace,
         received: Timestamp(n),
         since: Timestamp(n / 2),
         attempts: 3,
-        heard: 2,
-        history: vec![Attempt { at: Timestamp(n), failure: "the connection was \"refused\"".to_owned() }],
+        engine_attempts: 2,
+        history: vec![FailedAttempt { at: Timestamp(n), failure: "the connection was \"refused\"".to_owned() }],
         next_attempt: Timestamp(n / 3),
         sent: n.is_multiple_of(3).then_some(Timestamp(n)),
     }
@@ -28,7 +28,7 @@ fn sample(work: Work<'_>, keyed: bool, n: u64) -> Delivery<'_> {
 
 proptest! {
     #[test]
-    fn what_is_stored_comes_back(kind in 0..6, keyed in any::<bool>(), n in 0..1_u64 << 48) {
+    fn stored_delivery_is_read_unchanged(kind in 0..6, keyed in any::<bool>(), n in 0..1_u64 << 48) {
         let event = format!(r#"{{"specversion":"1.0","id":"1","x":1e5,"data":{ODD}}}"#);
         let workflow = WorkflowRef::parse("wörk flow").unwrap();
         let (run, topic) = (RunRef::parse("r").unwrap(), Topic::parse("a/b \"c\"").unwrap());
@@ -55,18 +55,18 @@ proptest! {
         };
         let delivery = sample(work, keyed, n);
         let read = Delivery::from_bytes(&delivery.to_bytes().unwrap()).unwrap();
-        // All of it, to the byte: `Debug` shows raw JSON as it is.
+        // `Debug` shows raw JSON as it is, so this compares all bytes.
         prop_assert_eq!(format!("{:?}", read), format!("{:?}", delivery));
     }
 
     #[test]
-    fn whatever_is_read_there_is_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_are_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(Delivery::from_bytes(&bytes).is_err());
     }
 }
 
 #[test]
-fn a_trace_is_text_or_none() {
+fn trace_is_text_or_absent() {
     let stored = r#"{"v":1,"id":"01M85MNVRRNF3YKJSMZYXYD1X7","kind":"resolve","run":"r","topic":"t","status":"failed",
         "trace":[["tracestate","é"],["tracestate","a=b"],["x","y"]],
         "received":1,"since":1,"attempts":0,"heard":0,"history":[],"next":1,"sent":null}"#;
@@ -77,7 +77,7 @@ fn a_trace_is_text_or_none() {
 }
 
 #[test]
-fn what_is_not_ours_is_an_error() {
+fn damaged_or_later_record_is_an_error() {
     let delivery =
         sample(Work::Start(Start::new(WorkflowRef::parse("w").unwrap(), Payload::Webhook(raw(ODD)))), true, 6);
     let text = String::from_utf8(delivery.to_bytes().unwrap()).unwrap();
@@ -93,9 +93,9 @@ fn what_is_not_ours_is_an_error() {
     }
 }
 
-/// A record as it was written before there were routes.
+/// A record as it was written before routes existed.
 #[test]
-fn the_first_form_is_still_read_and_written() {
+fn first_form_is_still_read_and_written() {
     let first = format!(
         r#"{{"v":1,"id":"01M85MNVRRNF3YKJSMZYXYD1X7","kind":"event","workflow":"w","received":1,"since":1,"attempts":0,"heard":0,"history":[],"next":1,"sent":null,"payload":{{"data":{ODD}}}}}"#
     );
@@ -106,7 +106,7 @@ fn the_first_form_is_still_read_and_written() {
 }
 
 #[test]
-fn what_a_route_adds_has_a_version_of_its_own() {
+fn params_of_a_route_have_their_own_version() {
     let start = Start::new(WorkflowRef::parse("w").unwrap(), Payload::Webhook(raw("{}")));
     let github = Start { trigger: Trigger::Github, ..start.clone() };
     let with_param = Start { params: vec![("n".to_owned(), raw("1e2"))], ..start.clone() };

@@ -1,92 +1,79 @@
-//! What the engine's answers mean.
+//! What Boomerang's responses mean.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use serde_json::value::RawValue;
 
 use super::DELIVERY_LABEL;
-use crate::delivery::Work;
-use crate::engine::{Finding, Verdict};
+use crate::delivery::Verdict;
+use crate::engine::Operation;
+use crate::engine::answer::{Reading, judge};
 use crate::json;
 use crate::time::Timestamp;
 
-/// The engine's code for a run that it doesn't know; it comes with a 400 (`BoomerangError`, 1301).
+/// The engine's error code for a run that it doesn't know. It comes with a 400 (`BoomerangError`, 1301).
 const UNKNOWN_RUN: &str = "WORKFLOWRUN_INVALID_REFERENCE";
 
-/// Reads the answer to [`bring`](super::bring).
-pub type Reader = fn(Response<Vec<u8>>, Timestamp) -> Verdict;
-
-/// What reads the answer to [`bring`](super::bring).
-pub fn reader(work: &Work<'_>) -> Reader {
-    match work {
-        Work::Start(_) => read_submit,
-        Work::Resolve(_) => read_event,
+/// Reads the response to a delivery.
+pub(super) fn read(operation: Operation, response: Response<Vec<u8>>, now: Timestamp) -> Verdict {
+    match operation {
+        Operation::Start => read_submit(response, now),
+        Operation::Resume => read_event(response, now),
     }
 }
 
-/// What the answer to [`find`](super::find) means. An engine that leaves the label out of account must not pass for one
-/// that has the run, so the run has to carry it.
-pub fn read_found(mark: &str, answer: Response<Vec<u8>>, now: Timestamp) -> Finding {
-    let status = answer.status();
-    let body = match judge(answer, now, |body| json::object(body).is_ok()) {
+/// Reads the response to a look-up. The run has to carry the label: an engine that ignores the query's filter would
+/// otherwise seem to have it.
+pub(super) fn read_found(label: &str, response: Response<Vec<u8>>, now: Timestamp) -> Result<Option<Vec<u8>>, Verdict> {
+    let status = response.status();
+    let body = match judge(response, now, &reading(|body| json::object(body).is_ok())) {
         Verdict::Accepted { body } => body,
-        failed => return Finding::Failed(failed),
+        failed => return Err(failed),
     };
     let page = json::object(&body).ok();
     let content = page.and_then(|page| json::elements(json::member(page, "content")?));
     match content.as_deref().map(<[_]>::first) {
-        Some(None) => Finding::None,
-        Some(Some(run)) if label(run).is_some_and(|label| label == mark) => Finding::Run(run.get().as_bytes().to_vec()),
-        _ => Finding::Failed(Verdict::Unclear { status, retry_after: None }),
+        Some(None) => Ok(None),
+        Some(Some(run)) if label_of(run).is_some_and(|found| found == label) => Ok(Some(run.get().as_bytes().to_vec())),
+        _ => {
+            let reason = format!("the engine answered {}, but not with the run that was asked for", status.as_u16());
+            Err(Verdict::Unclear { reason, after: None })
+        }
     }
 }
 
-fn label(run: &RawValue) -> Option<String> {
+fn label_of(run: &RawValue) -> Option<String> {
     json::text(json::member(json::member(run, "labels")?, DELIVERY_LABEL)?)
 }
 
-/// What the answer to a submit means: a 2xx counts only with a WorkflowRun in it, for a login page is a 200 too.
-fn read_submit(answer: Response<Vec<u8>>, now: Timestamp) -> Verdict {
-    judge(answer, now, |body| run_id(body).is_some())
+/// A submit counts only if the response is a WorkflowRun.
+fn read_submit(response: Response<Vec<u8>>, now: Timestamp) -> Verdict {
+    judge(response, now, &reading(|body| run_id(body).is_some()))
 }
 
-/// The id of the WorkflowRun that this is, if it is one.
-pub fn run_id(body: &[u8]) -> Option<String> {
+/// The id of a WorkflowRun; `None` if the body isn't one.
+pub(super) fn run_id(body: &[u8]) -> Option<String> {
     json::text(json::member(json::object(body).ok()?, "id")?).filter(|id| !id.is_empty())
 }
 
-/// What the answer to an event means: a 2xx counts when it is empty, as the engine's is, or JSON.
-fn read_event(answer: Response<Vec<u8>>, now: Timestamp) -> Verdict {
-    match judge(answer, now, |body| body.trim_ascii().is_empty() || json::value(body).is_ok()) {
+/// An event counts if the response is empty, as the engine's is, or JSON.
+fn read_event(response: Response<Vec<u8>>, now: Timestamp) -> Verdict {
+    match judge(response, now, &reading(|body| body.trim_ascii().is_empty() || json::value(body).is_ok())) {
         Verdict::Accepted { .. } => Verdict::Accepted { body: Vec::new() },
-        Verdict::Refused { status, reason }
-            if status == StatusCode::NOT_FOUND || reason.as_deref() == Some(UNKNOWN_RUN) =>
+        Verdict::Rejected { status, code }
+            if status == StatusCode::NOT_FOUND || code.as_deref() == Some(UNKNOWN_RUN) =>
         {
-            Verdict::UnknownRun { status, reason }
+            Verdict::UnknownRun { status, code }
         }
         other => other,
     }
 }
 
-fn judge(answer: Response<Vec<u8>>, now: Timestamp, is_ours: impl Fn(&[u8]) -> bool) -> Verdict {
-    let (parts, body) = answer.into_parts();
-    let (status, retry_after) = (parts.status, retry_after(&parts.headers, now));
-    match status.as_u16() {
-        200..=299 if is_ours(&body) => Verdict::Accepted { body },
-        200..=299 => Verdict::Unclear { status, retry_after },
-        400 | 409 | 410 | 413 | 422 => Verdict::Refused { status, reason: reason(&body) },
-        404 if !is_unknown_path(&body) => Verdict::Refused { status, reason: reason(&body) },
-        // 423 is a team that is inactive: an operator can turn that back.
-        408 | 423 | 425 | 429 | 503 => Verdict::Later { status, retry_after },
-        500..=599 => Verdict::Unclear { status, retry_after },
-        _ => Verdict::Misconfigured { status },
-    }
+fn reading(is_proof: fn(&[u8]) -> bool) -> Reading {
+    Reading { is_proof, is_unknown_path, code }
 }
 
-/// A 404 for a path that the server doesn't have: Spring names it (`instance` in its problem details, `path` in its
-/// older form), and a proxy's is not JSON. The engine's own, for a workflow or a run, is neither.
+/// Spring names a path that the server doesn't have: `instance` in its problem details, `path` in its older form. A
+/// proxy's 404 is not JSON. The engine's own 404, for a workflow or a run, is neither.
 fn is_unknown_path(body: &[u8]) -> bool {
     if body.trim_ascii().is_empty() {
         return false;
@@ -95,28 +82,19 @@ fn is_unknown_path(body: &[u8]) -> bool {
     members.iter().any(|(name, _)| matches!(name.get(), "\"instance\"" | "\"path\""))
 }
 
-/// The engine's own code for the reason; nothing else of its answer leaves us.
-fn reason(body: &[u8]) -> Option<String> {
+/// The engine's error code. Nothing else of its response leaves Sluice.
+fn code(body: &[u8]) -> Option<String> {
     let members = json::object(body).ok().and_then(json::members)?;
     let (_, value) = members.into_iter().find(|(name, _)| name.get() == "\"reason\"")?;
-    let reason = json::text(value)?;
-    let is_code = (1..=64).contains(&reason.len()) && reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    is_code.then_some(reason)
-}
-
-/// RFC 9110, section 10.2.3: seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date: SystemTime = httpdate::parse_http_date(text).ok()?;
-    let since_epoch = date.duration_since(UNIX_EPOCH).ok()?;
-    Some(since_epoch.saturating_sub(Duration::from_millis(now.0)))
+    let code = json::text(value)?;
+    let is_code = (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    is_code.then_some(code)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn answer(status: u16, body: &str) -> Response<Vec<u8>> {
@@ -128,18 +106,19 @@ mod tests {
         for status in 100..=599_u16 {
             let kind = match read_submit(answer(status, ""), Timestamp(0)) {
                 Verdict::Accepted { .. } => "accepted",
-                Verdict::Refused { status: same, .. } => {
+                Verdict::Rejected { status: same, .. } => {
                     assert_eq!(same.as_u16(), status);
-                    "refused"
+                    "rejected"
                 }
                 Verdict::UnknownRun { .. } => "unknown",
-                Verdict::Later { .. } => "later",
+                Verdict::Retry { .. } => "retry",
+                Verdict::Unreachable { .. } => "unreachable",
                 Verdict::Unclear { .. } => "unclear",
                 Verdict::Misconfigured { .. } => "misconfigured",
             };
             let expected = match status {
-                400 | 404 | 409 | 410 | 413 | 422 => "refused",
-                408 | 423 | 425 | 429 | 503 => "later",
+                400 | 404 | 409 | 410 | 413 | 422 => "rejected",
+                408 | 423 | 425 | 429 | 503 => "retry",
                 // An empty 2xx is no WorkflowRun.
                 200..=299 | 500..=599 => "unclear",
                 _ => "misconfigured",
@@ -149,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_2xx_counts_only_with_what_the_engine_answers() {
+    fn success_counts_only_with_its_proof() {
         let run = r#"{"id":"5f1c9c8e2f8b9a0001a1b2c3","status":"notstarted"}"#;
         assert_eq!(read_submit(answer(200, run), Timestamp(0)), Verdict::Accepted { body: run.as_bytes().to_vec() });
         for body in ["", "<html>", "[]", "{}", r#"{"id":""}"#, r#"{"id":7}"#, r#"{"id":"5f"#] {
@@ -162,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_path_is_not_an_unknown_workflow() {
+    fn unknown_path_is_not_an_unknown_workflow() {
         let spring =
             r#"{"timestamp":"2026-11-24","status":404,"error":"Not Found","path":"/api/v1/workflow/x/submit"}"#;
         let problem =
@@ -171,12 +150,12 @@ mod tests {
             assert!(matches!(read_submit(answer(404, body), Timestamp(0)), Verdict::Misconfigured { .. }), "{body}");
         }
         let unknown = r#"{"code":1201,"reason":"WORKFLOW_INVALID_REFERENCE","message":"No workflow x"}"#;
-        for (body, reason) in
+        for (body, code) in
             [(unknown, Some("WORKFLOW_INVALID_REFERENCE")), ("", None), (r#"{"reason":"my <b>"}"#, None)]
         {
             let verdict = read_submit(answer(404, body), Timestamp(0));
-            let refused = Verdict::Refused { status: StatusCode::NOT_FOUND, reason: reason.map(str::to_owned) };
-            assert_eq!(verdict, refused, "{body}");
+            let rejected = Verdict::Rejected { status: StatusCode::NOT_FOUND, code: code.map(str::to_owned) };
+            assert_eq!(verdict, rejected, "{body}");
         }
     }
 
@@ -185,7 +164,7 @@ mod tests {
         let after = |value: &str, now| {
             let answer = Response::builder().status(503).header("retry-after", value).body(vec![]).unwrap();
             match read_submit(answer, Timestamp(now)) {
-                Verdict::Later { retry_after, .. } => retry_after,
+                Verdict::Retry { after, .. } => after,
                 other => panic!("{other:?}"),
             }
         };
@@ -196,24 +175,24 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_run_is_told_from_other_refusals() {
+    fn unknown_run_is_told_from_other_rejections() {
         let unknown = r#"{"code":1301,"reason":"WORKFLOWRUN_INVALID_REFERENCE"}"#;
         for (status, body) in [(400, unknown), (404, ""), (404, "{}"), (404, unknown)] {
             assert!(matches!(read_event(answer(status, body), Timestamp(0)), Verdict::UnknownRun { .. }), "{body}");
-            assert!(matches!(read_submit(answer(status, body), Timestamp(0)), Verdict::Refused { .. }), "{body}");
+            assert!(matches!(read_submit(answer(status, body), Timestamp(0)), Verdict::Rejected { .. }), "{body}");
         }
         for (status, body) in [(400, ""), (400, r#"{"reason":"WORKFLOW_INVALID_REFERENCE"}"#), (409, ""), (422, "")] {
-            assert!(matches!(read_event(answer(status, body), Timestamp(0)), Verdict::Refused { .. }), "{body}");
+            assert!(matches!(read_event(answer(status, body), Timestamp(0)), Verdict::Rejected { .. }), "{body}");
         }
         assert!(matches!(read_event(answer(404, "<html>"), Timestamp(0)), Verdict::Misconfigured { .. }));
     }
 
     #[test]
-    fn a_found_run_carries_the_label() {
+    fn found_run_has_to_carry_the_label() {
         let run = r#"{"id":"5f1","labels":{"sluice.dev/delivery":"M","a":"b"}}"#;
         let found = |status, body: &str| read_found("M", answer(status, body), Timestamp(0));
-        assert_eq!(found(200, &format!(r#"{{"content":[{run}],"last":true}}"#)), Finding::Run(run.as_bytes().to_vec()));
-        assert_eq!(found(200, r#"{"content":[],"empty":true}"#), Finding::None);
+        assert_eq!(found(200, &format!(r#"{{"content":[{run}],"last":true}}"#)), Ok(Some(run.as_bytes().to_vec())));
+        assert_eq!(found(200, r#"{"content":[],"empty":true}"#), Ok(None));
         for body in [
             r#"{"content":[{"id":"5f1","labels":{"sluice.dev/delivery":"N"}}]}"#,
             r#"{"content":[{"id":"5f1","labels":{}}]}"#,
@@ -224,9 +203,9 @@ mod tests {
             "<html>",
             "",
         ] {
-            assert!(matches!(found(200, body), Finding::Failed(Verdict::Unclear { .. })), "{body}");
+            assert!(matches!(found(200, body), Err(Verdict::Unclear { .. })), "{body}");
         }
-        assert!(matches!(found(503, ""), Finding::Failed(Verdict::Later { .. })));
-        assert!(matches!(found(401, ""), Finding::Failed(Verdict::Misconfigured { .. })));
+        assert!(matches!(found(503, ""), Err(Verdict::Retry { .. })));
+        assert!(matches!(found(401, ""), Err(Verdict::Misconfigured { .. })));
     }
 }

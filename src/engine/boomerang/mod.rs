@@ -1,11 +1,43 @@
-//! Boomerang Flow v4, its internal API v1: `WorkflowControllerV1`, `WorkflowRunControllerV1` and `BoomerangError` of
+//! Boomerang Flow v4, by its engine's API v1: `WorkflowControllerV1`, `WorkflowRunControllerV1` and `BoomerangError` of
 //! boomerang-io/flow.services.
 
 mod answer;
 mod request;
 
-pub use answer::{Reader, read_found, reader, run_id};
-pub use request::{RequestError, bring, find};
+use http::{Request, Response};
 
-/// The label by which the run of a delivery is found again.
-pub const DELIVERY_LABEL: &str = "sluice.dev/delivery";
+use super::{Engine, Operation, Profile, RequestError};
+use crate::delivery::{Delivery, Verdict};
+use crate::time::Timestamp;
+
+/// The label by which the run of a delivery is looked up.
+const DELIVERY_LABEL: &str = "sluice.dev/delivery";
+
+/// The profile `boomerang`.
+pub(super) struct Boomerang;
+
+impl Profile for Boomerang {
+    fn name(&self) -> &'static str {
+        "boomerang"
+    }
+
+    fn request(&self, engine: &Engine, delivery: &Delivery<'_>) -> Result<Request<Vec<u8>>, RequestError> {
+        request::deliver(engine, delivery)
+    }
+
+    fn read(&self, operation: Operation, response: Response<Vec<u8>>, now: Timestamp) -> Verdict {
+        answer::read(operation, response, now)
+    }
+
+    fn find(&self, engine: &Engine, label: &str) -> Result<Request<Vec<u8>>, RequestError> {
+        request::find(engine, label)
+    }
+
+    fn read_found(&self, label: &str, response: Response<Vec<u8>>, now: Timestamp) -> Result<Option<Vec<u8>>, Verdict> {
+        answer::read_found(label, response, now)
+    }
+
+    fn run_id(&self, body: &[u8]) -> Option<String> {
+        answer::run_id(body)
+    }
+}

@@ -1,4 +1,4 @@
-//! What the engine gets.
+//! The requests to Boomerang.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,14 @@ use serde_json::value::RawValue;
 use super::DELIVERY_LABEL;
 use crate::callback::{Callback, Status};
 use crate::delivery::{Delivery, Payload, Start, Trigger, Work};
-use crate::engine::EngineUrl;
+use crate::engine::{Engine, RequestError};
 use crate::json::{self, SingleMember};
 
-/// A request that can't be built: the engine's URL and the reference are checked, so nothing that a sender did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the request to the engine can't be built")]
-pub struct RequestError;
-
-/// The name of a param: ours, a route's, or a member's, in its own spelling.
+/// The name of a param: fixed, or the name of a member in the sender's spelling.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
 enum ParamName<'a> {
-    /// One that the contract fixes, or a route.
+    /// Fixed by the contract or a route.
     Fixed(&'a str),
     /// A JSON string token.
     Member(&'a RawValue),
@@ -35,29 +30,23 @@ struct Param<'a> {
     value: &'a RawValue,
 }
 
-/// The request that brings a delivery to the engine: `POST /api/v1/workflow/{ref}/submit?start={bool}` or
-/// `PUT /api/v1/workflowrun/{ref}/event`.
-pub fn bring(engine: &EngineUrl, auto_start: bool, delivery: &Delivery<'_>) -> Result<Request<Vec<u8>>, RequestError> {
+/// `POST /api/v1/workflow/{ref}/submit?start={bool}` for a start, `PUT /api/v1/workflowrun/{ref}/event` for a callback.
+pub(super) fn deliver(engine: &Engine, delivery: &Delivery<'_>) -> Result<Request<Vec<u8>>, RequestError> {
     match &delivery.work {
-        Work::Start(start) => submit(engine, auto_start, start, &delivery.mark()),
+        Work::Start(start) => submit(engine, start, &delivery.label()),
         Work::Resolve(callback) => event(engine, callback),
     }
 }
 
-/// `GET /api/v1/workflowrun/query`: the run that carries a mark, if there is one.
-pub fn find(engine: &EngineUrl, mark: &str) -> Result<Request<Vec<u8>>, RequestError> {
-    let label = format!("{DELIVERY_LABEL}={mark}");
+/// `GET /api/v1/workflowrun/query?labels=&limit=1`: the run with a label.
+pub(super) fn find(engine: &Engine, label: &str) -> Result<Request<Vec<u8>>, RequestError> {
+    let label = format!("{DELIVERY_LABEL}={label}");
     let label = utf8_percent_encode(&label, NON_ALPHANUMERIC);
-    let uri = engine.join(&format!("/api/v1/workflowrun/query?labels={label}&limit=1")).ok_or(RequestError)?;
+    let uri = engine.url.join(&format!("/api/v1/workflowrun/query?labels={label}&limit=1")).ok_or(RequestError)?;
     Request::builder().method(Method::GET).uri(uri).body(Vec::new()).map_err(|_| RequestError)
 }
 
-fn submit(
-    engine: &EngineUrl,
-    auto_start: bool,
-    start: &Start<'_>,
-    mark: &str,
-) -> Result<Request<Vec<u8>>, RequestError> {
+fn submit(engine: &Engine, start: &Start<'_>, label: &str) -> Result<Request<Vec<u8>>, RequestError> {
     #[derive(Serialize)]
     struct Submit<'a> {
         trigger: Trigger,
@@ -65,12 +54,12 @@ fn submit(
         labels: SingleMember<'a, &'a str>,
     }
     let params = params(start);
-    let body = Submit { trigger: start.trigger, params: &params, labels: SingleMember(DELIVERY_LABEL, mark) };
-    let path = format!("/api/v1/workflow/{}/submit?start={auto_start}", start.workflow.to_segment());
+    let body = Submit { trigger: start.trigger, params: &params, labels: SingleMember(DELIVERY_LABEL, label) };
+    let path = format!("/api/v1/workflow/{}/submit?start={}", start.workflow.to_segment(), engine.start);
     request(engine, Method::POST, &path, &body, &params)
 }
 
-fn event(engine: &EngineUrl, callback: &Callback<'_>) -> Result<Request<Vec<u8>>, RequestError> {
+fn event(engine: &Engine, callback: &Callback<'_>) -> Result<Request<Vec<u8>>, RequestError> {
     #[derive(Serialize)]
     struct Event<'a> {
         topic: &'a str,
@@ -84,9 +73,9 @@ fn event(engine: &EngineUrl, callback: &Callback<'_>) -> Result<Request<Vec<u8>>
     request(engine, Method::PUT, &path, &body, results)
 }
 
-/// A webhook is the param `data`. An event is `event`, `data`, then each member of `data`: of two of one name the later
-/// counts, as it does for most readers of JSON. What a route adds comes before the members. None of these is ever
-/// overwritten by what comes after it.
+/// The params of a run: for a webhook `data`; for an event `event`, `data`, then each member of `data`. The params of a
+/// route come before the members. A param is never overwritten by one that comes later in this order; of two members with
+/// one name the last counts, as for most JSON parsers.
 fn params<'a>(start: &'a Start<'_>) -> Vec<Param<'a>> {
     let fixed = |name, value| Param { name: ParamName::Fixed(name), value };
     let (mut params, members) = match &start.payload {
@@ -103,7 +92,7 @@ fn params<'a>(start: &'a Start<'_>) -> Vec<Param<'a>> {
         }
     }
     for (name, value) in members {
-        // Half a surrogate pair has no text; its spelling tells it apart.
+        // Half a surrogate pair has no text: then the spelling is the name.
         let text = json::text(name).unwrap_or_else(|| name.get().to_owned());
         match seen.get(&text) {
             Some(None) => {}
@@ -122,14 +111,14 @@ fn params<'a>(start: &'a Start<'_>) -> Vec<Param<'a>> {
 }
 
 fn request(
-    engine: &EngineUrl,
+    engine: &Engine,
     method: Method,
     path: &str,
     body: &impl Serialize,
     params: &[Param<'_>],
 ) -> Result<Request<Vec<u8>>, RequestError> {
-    let uri = engine.join(path).ok_or(RequestError)?;
-    // With room for the payload: a large one would be moved each time that the buffer grows.
+    let uri = engine.url.join(path).ok_or(RequestError)?;
+    // Reserves space for the payload, which would be copied each time the buffer grows.
     let room = params.iter().fold(512_usize, |room, param| room.saturating_add(param.value.get().len()));
     let mut bytes = Vec::with_capacity(room);
     serde_json::to_writer(&mut bytes, body).map_err(|_| RequestError)?;
@@ -149,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::delivery::DeliveryId;
+    use crate::engine::EngineUrl;
     use crate::reference::{RunRef, Topic, WorkflowRef};
     use crate::time::Timestamp;
 
@@ -156,16 +146,25 @@ mod tests {
         Cow::Borrowed(serde_json::from_str(json).unwrap())
     }
 
+    fn engine(start: bool) -> Engine {
+        Engine {
+            profile: &super::super::Boomerang,
+            url: EngineUrl::parse("http://engine:8080").unwrap(),
+            token: None,
+            start,
+        }
+    }
+
     fn built(work: Work<'_>) -> (Method, String, String) {
-        let engine = EngineUrl::parse("http://engine:8080").unwrap();
+        let engine = engine(true);
         let id = DeliveryId::parse("01M85MNVRRNF3YKJSMZYXYD1X7").unwrap();
-        let request = bring(&engine, true, &Delivery::new(id, work, HeaderMap::new(), Timestamp(0))).unwrap();
+        let request = deliver(&engine, &Delivery::new(id, work, HeaderMap::new(), Timestamp(0))).unwrap();
         let body = String::from_utf8(request.body().clone()).unwrap();
         (request.method().clone(), request.uri().to_string(), body)
     }
 
     #[test]
-    fn a_submit_is_as_the_contract_says() {
+    fn submit_follows_the_contract() {
         let workflow = WorkflowRef::parse("my flow").unwrap();
         let payload = Payload::Webhook(raw(r#"{"n":12345678901234567890,"a":1,"a":2}"#));
         let (method, uri, body) = built(Work::Start(Start::new(workflow.clone(), payload)));
@@ -187,9 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn what_a_route_adds_comes_after_what_the_contract_fixes_and_before_members() {
+    fn params_of_a_route_come_after_fixed_params_and_before_members() {
         let workflow = WorkflowRef::parse("w").unwrap();
-        // A table refuses the name `data`; a stored record might have it all the same.
+        // A table rejects the name `data`, but a stored record might contain it.
         let params = ["a", "data", "x"].map(|name| (name.to_owned(), raw("12345678901234567890"))).to_vec();
         let payload = Payload::Event { whole: raw("{}"), data: Some(raw(r#"{"a":1,"b":2}"#)) };
         let start = Start { params: params.clone(), ..Start::new(workflow.clone(), payload) };
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_as_the_contract_says() {
+    fn event_follows_the_contract() {
         let callback = |payload| {
             let (run, topic) = (RunRef::parse("5f1").unwrap(), Topic::parse("a \"b\"").unwrap());
             Work::Resolve(Callback { run, topic, status: Status::Failed, payload })
@@ -222,8 +221,8 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_asked_for_by_its_label() {
-        let request = find(&EngineUrl::parse("http://engine:8080").unwrap(), "01M8").unwrap();
+    fn run_is_looked_up_by_its_label() {
+        let request = find(&engine(false), "01M8").unwrap();
         assert_eq!(request.method(), Method::GET);
         assert_eq!(
             request.uri(),

@@ -101,8 +101,8 @@ impl<'s> View<'s> {
         what
     }
 
-    pub fn gate(&self) -> Gateway<'_, Self> {
-        Gateway { host: self, settings: config::settings(self).unwrap() }
+    pub fn gateway(&self) -> Gateway<'_, Self> {
+        Gateway::new(self, config::settings(self).unwrap())
     }
 }
 

@@ -1,0 +1,171 @@
+//! What the engine meant, and what became of a delivery.
+//!
+//! Three types tell the story of an attempt: `ports::SendError` is what the transport said,
+//! [`Verdict`] what the engine meant, and [`Outcome`] what became of the delivery.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::callback::Status;
+use crate::time::Timestamp;
+
+/// What an attempt came to at the engine, as its profile reads the response.
+///
+/// Carries no text of the engine but its own error codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The engine has acted.
+    Accepted {
+        /// The response for the sender: the run that was started; empty for a callback.
+        body: Vec<u8>,
+    },
+    /// The engine will never act on this request: the request is at fault, not the engine.
+    Rejected {
+        /// The engine's status, which the sender gets too.
+        status: StatusCode,
+        /// The engine's error code, such as `WORKFLOW_INVALID_REFERENCE`.
+        code: Option<String>,
+    },
+    /// The engine doesn't know the run; it may not have been created yet.
+    UnknownRun {
+        /// The engine's status, which the sender gets too.
+        status: StatusCode,
+        /// The engine's error code.
+        code: Option<String>,
+    },
+    /// The engine has not seen the request.
+    Unreachable {
+        /// Where the attempt ended.
+        reason: String,
+    },
+    /// The engine has not acted, and may later.
+    Retry {
+        /// Where the attempt ended.
+        reason: String,
+        /// The engine's `Retry-After`.
+        after: Option<Duration>,
+    },
+    /// The engine may have acted.
+    Unclear {
+        /// Where the attempt ended.
+        reason: String,
+        /// The engine's `Retry-After`.
+        after: Option<Duration>,
+    },
+    /// The engine refuses Sluice itself: its address, path or token is configured wrongly.
+    Misconfigured {
+        /// Where the attempt ended.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    /// What an operator has to mend before the engine takes anything; `None` if the configuration isn't the cause.
+    pub fn fault(&self) -> Option<&str> {
+        match self {
+            Self::Misconfigured { reason } => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+/// The text of a failed attempt, as a delivery's history and the log have it.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted { .. } => f.write_str("the engine accepted it"),
+            Self::Rejected { status, code } | Self::UnknownRun { status, code } => {
+                write!(f, "the engine answered {}", status.as_u16())?;
+                code.as_ref().map_or(Ok(()), |code| write!(f, ", {code}"))
+            }
+            Self::Unreachable { reason }
+            | Self::Retry { reason, .. }
+            | Self::Unclear { reason, .. }
+            | Self::Misconfigured { reason } => f.write_str(reason),
+        }
+    }
+}
+
+/// What became of a delivery: after an attempt, or without one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The engine has it.
+    Delivered {
+        /// The engine's response for the sender.
+        body: Vec<u8>,
+    },
+    /// An earlier delivery of the same key stands for it.
+    Duplicate {
+        /// The engine's response to that one; `None` while it is pending.
+        body: Option<Vec<u8>>,
+    },
+    /// It is stored and will be attempted.
+    Pending {
+        /// Why the last attempt failed; `None` if there was none yet.
+        last: Option<Verdict>,
+    },
+    /// The engine will never act on it.
+    Rejected {
+        /// [`Verdict::Rejected`], or [`Verdict::UnknownRun`] once a run had the time to be created.
+        verdict: Verdict,
+    },
+    /// It was attempted for too long or too often, and is kept for an operator.
+    Dead {
+        /// Why the last attempt failed; `None` if it expired without another attempt.
+        last: Option<Verdict>,
+    },
+    /// Another callback for this run and topic was accepted first.
+    Conflict {
+        /// The status of that callback.
+        status: Status,
+        /// When it was received.
+        received: Timestamp,
+    },
+    /// Its idempotency key was used with another payload.
+    KeyReused {
+        /// When that was.
+        at: Timestamp,
+    },
+    /// The record of its key can't be read, so nothing is known of its key. It stays as it is.
+    Unreadable,
+    /// It could not be stored, and nothing is promised to the sender.
+    NotStored {
+        /// [`Verdict::Unclear`] if the engine may have acted all the same.
+        verdict: Option<Verdict>,
+    },
+}
+
+impl Outcome {
+    /// Whether the sender can rely on it: the engine or the store has it.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Self::Delivered { .. } | Self::Duplicate { .. } | Self::Pending { .. })
+    }
+
+    /// The verdict of the last attempt, if that failed.
+    pub fn failure(&self) -> Option<&Verdict> {
+        match self {
+            Self::Pending { last } | Self::Dead { last } | Self::NotStored { verdict: last } => last.as_ref(),
+            Self::Rejected { verdict } => Some(verdict),
+            Self::Delivered { .. }
+            | Self::Duplicate { .. }
+            | Self::Conflict { .. }
+            | Self::KeyReused { .. }
+            | Self::Unreadable => None,
+        }
+    }
+
+    /// Its name in the log and in `sluice-outcome`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Delivered { .. } => "delivered",
+            Self::Duplicate { .. } => "duplicate",
+            Self::Pending { .. } | Self::Unreadable => "pending",
+            Self::Rejected { .. } | Self::Conflict { .. } | Self::KeyReused { .. } | Self::NotStored { .. } => {
+                "rejected"
+            }
+            Self::Dead { .. } => "dead",
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The names of all keys in the key-value store.
+//!
+//! | Key | Value |
+//! |---|---|
+//! | `sluice/pending/{id}` | a delivery that will be attempted |
+//! | `sluice/dead/{id}` | a dead letter |
+//! | `sluice/done/{window}/{hash}` | the outcome of a keyed start |
+//! | `sluice/callback/{window}/{run}/{topic}` | the callback that was accepted for a run and topic |
+//! | `sluice/door/{window}/{hash}`, `sluice/flag/{window}/{hash}` | the splitter of a claim: `race` and `door` |
+//! | `sluice/lease-door`, `sluice/lease` | the splitter of the drain's lease: `race` and `door` |
+//! | `sluice/hint` | the drain notification |
+//! | `sluice/fault` | the configuration fault that the engine reported |
+//!
+//! All begin with `sluice/`, because on some stores the label is no namespace, and have at most 255 bytes. `{window}` is
+//! the number of the retention window, so that the sweep knows an expired key by its name.
+//!
+//! The stored names of the two splitters predate the names in the code: `race` is stored as `door`, and `door` as `flag`.
+//! They stay, so that instances of two versions can share a store during an upgrade.
+
+use crate::callback::run_hash;
+use crate::delivery::{DeliveryId, Key};
+use crate::reference::RunRef;
+
+const PENDING: &str = "sluice/pending/";
+const DEAD: &str = "sluice/dead/";
+
+/// The drain notification.
+pub(super) const NOTIFICATION: &str = "sluice/hint";
+/// The configuration fault.
+pub(super) const FAULT: &str = "sluice/fault";
+/// The door of the lease's splitter, which holds the lease.
+pub(super) const LEASE: &str = "sluice/lease";
+/// The race of the lease's splitter.
+pub(super) const LEASE_RACE: &str = "sluice/lease-door";
+
+/// The first part of the keys that belong to a retention window.
+const WINDOWED: [&str; 4] = ["done", "callback", "flag", "door"];
+
+/// A register of a key, in a retention window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Register {
+    /// The splitter's `race`: the name of the last contender.
+    Race,
+    /// The splitter's `door`: present once a contender has entered. For a callback it holds the callback.
+    Door,
+    /// The record of the outcome.
+    Record,
+}
+
+impl Register {
+    /// Its key in the store.
+    pub(super) fn of(self, key: &Key, window: u64) -> String {
+        let name = match self {
+            Self::Race => "door",
+            Self::Door => "flag",
+            Self::Record if key.is_callback() => "callback",
+            Self::Record => "done",
+        };
+        format!("sluice/{name}/{window}/{}", key.hash())
+    }
+}
+
+/// The prefix of the records of all callbacks of a run in a window.
+pub(super) fn callbacks(run: &RunRef, window: u64) -> String {
+    format!("sluice/callback/{window}/{}/", run_hash(run))
+}
+
+pub(super) fn pending(id: DeliveryId) -> String {
+    format!("{PENDING}{id}")
+}
+
+pub(super) fn dead(id: DeliveryId) -> String {
+    format!("{DEAD}{id}")
+}
+
+/// A list of all keys of the store.
+#[derive(Debug)]
+pub struct KeyList(pub(super) Vec<String>);
+
+impl KeyList {
+    /// The ids of pending deliveries, in order of arrival.
+    pub fn pending(&self) -> Vec<DeliveryId> {
+        self.ids(PENDING)
+    }
+
+    /// The ids of dead letters, in order of arrival. A crash between the two writes that move a delivery leaves it in
+    /// both places; then it counts as pending.
+    pub fn dead(&self) -> Vec<DeliveryId> {
+        let pending = self.pending();
+        self.ids(DEAD).into_iter().filter(|id| pending.binary_search(id).is_err()).collect()
+    }
+
+    /// The ids that are in both places.
+    pub(super) fn moved_halfway(&self) -> Vec<DeliveryId> {
+        let pending = self.pending();
+        self.ids(DEAD).into_iter().filter(|id| pending.binary_search(id).is_ok()).collect()
+    }
+
+    fn ids(&self, prefix: &str) -> Vec<DeliveryId> {
+        let mut ids: Vec<_> = self.0.iter().filter_map(|key| DeliveryId::parse(key.strip_prefix(prefix)?)).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+/// Whether a key belongs to a window that no look-up reads, neither now nor by a clock that is slightly ahead. Windows far
+/// in the future come from a shorter retention that was configured before.
+pub(super) fn is_expired(key: &str, present: u64) -> bool {
+    let window = key.strip_prefix("sluice/").and_then(|rest| {
+        let (kind, rest) = rest.split_once('/')?;
+        let (window, _) = rest.split_once('/')?;
+        WINDOWED.contains(&kind).then(|| window.parse::<u64>().ok())?
+    });
+    window.is_some_and(|window| window.saturating_add(1) < present || window > present.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::callback::{Callback, Status};
+    use crate::reference::Topic;
+
+    #[test]
+    fn only_keys_of_old_windows_are_expired() {
+        for kind in WINDOWED {
+            for (window, expired) in [(0, true), (7, true), (8, true), (9, false), (10, false), (11, false), (12, true)]
+            {
+                assert_eq!(is_expired(&format!("sluice/{kind}/{window}/ABC"), 10), expired, "{kind} {window}");
+            }
+        }
+        for key in [
+            "sluice/pending/01M8",
+            "sluice/dead/7/x",
+            NOTIFICATION,
+            "other/done/1/x",
+            "sluice/done/x/y",
+            "sluice/done/1",
+        ] {
+            assert!(!is_expired(key, 10), "{key}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_fits_every_store(
+            run in "[a-zA-Z0-9é]{1,100}",
+            topic in "\\PC{1,200}",
+            window in any::<u64>(),
+        ) {
+            if let (Ok(run), Ok(topic)) = (RunRef::parse(&run), Topic::parse(&topic)) {
+                let prefix = callbacks(&run, window);
+                let key = Key::callback(&Callback { run, topic, status: Status::Failed, payload: None });
+                for register in [Register::Race, Register::Door, Register::Record] {
+                    let name = register.of(&key, window);
+                    prop_assert!(name.len() <= 255 && name.starts_with("sluice/") && name.is_ascii());
+                }
+                prop_assert!(Register::Record.of(&key, window).starts_with(&prefix));
+            }
+        }
+    }
+}

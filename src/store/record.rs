@@ -1,0 +1,170 @@
+//! What is recorded for a key: the outcome of a keyed start, or the callback that was accepted.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::callback::{Record, State};
+use crate::delivery::{Delivery, DeliveryId, Outcome, StoredError, Work};
+use crate::json;
+use crate::time::Timestamp;
+
+/// The largest response of the engine that is kept whole, in bytes. A value of the store may have 1 MB, and a run contains
+/// its params.
+pub const MAX_BODY: usize = 256 * 1024;
+
+/// The largest member that is kept of a larger response, in bytes.
+const MAX_MEMBER: usize = 1_024;
+
+/// The outcome of a keyed start, kept to answer duplicates.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OutcomeRecord {
+    v: u32,
+    /// The delivery that claimed the key.
+    pub id: DeliveryId,
+    /// The status that its sender would get now: 200 if it is delivered, 202 if it is pending.
+    pub status: u16,
+    /// The run, once there is one.
+    pub body: Option<Box<RawValue>>,
+    /// The key's digest.
+    pub digest: String,
+    /// When it was recorded.
+    pub at: Timestamp,
+}
+
+impl OutcomeRecord {
+    const VERSION: u32 = 1;
+
+    /// The record of a delivery that is stored and not yet delivered.
+    pub fn pending(id: DeliveryId, digest: &str, at: Timestamp) -> Self {
+        Self { v: Self::VERSION, id, status: 202, body: None, digest: digest.to_owned(), at }
+    }
+
+    /// The record of a delivery that the engine answered with this run.
+    pub fn delivered(id: DeliveryId, digest: &str, run: &[u8], at: Timestamp) -> Self {
+        Self { status: 200, body: bounded(run), ..Self::pending(id, digest, at) }
+    }
+
+    /// Whether the engine has it.
+    pub fn is_delivered(&self) -> bool {
+        self.status == 200
+    }
+
+    /// Encodes the stored form: JSON.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, StoredError> {
+        serde_json::to_vec(self).map_err(|_| StoredError)
+    }
+
+    /// Decodes the stored form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StoredError> {
+        json::read(bytes).ok().filter(|record: &Self| record.v == Self::VERSION).ok_or(StoredError)
+    }
+}
+
+/// The run; of a large one its small members, the id among them.
+fn bounded(run: &[u8]) -> Option<Box<RawValue>> {
+    let whole = json::object(run).ok()?;
+    if whole.get().len() <= MAX_BODY {
+        return Some(whole.to_owned());
+    }
+    let is_small =
+        |(name, value): &(&RawValue, &RawValue)| name.get().len().saturating_add(value.get().len()) <= MAX_MEMBER;
+    let members: Vec<String> = json::members(whole)?
+        .iter()
+        .filter(|member| is_small(member))
+        .take(MAX_BODY.checked_div(MAX_MEMBER).unwrap_or_default())
+        .map(|(name, value)| format!("{name}:{value}"))
+        .collect();
+    RawValue::from_string(format!("{{{}}}", members.join(","))).ok()
+}
+
+/// The record of a settled key.
+#[derive(Debug)]
+pub enum Settled {
+    /// Of a start.
+    Start(OutcomeRecord),
+    /// Of a callback.
+    Callback(Record),
+}
+
+impl Settled {
+    /// Decodes the record of the key of `work`.
+    pub(super) fn from_bytes(work: &Work<'_>, bytes: &[u8]) -> Result<Self, StoredError> {
+        match work {
+            Work::Start(_) => OutcomeRecord::from_bytes(bytes).map(Self::Start),
+            Work::Resolve(_) => Record::from_bytes(bytes).map(Self::Callback).map_err(|_| StoredError),
+        }
+    }
+
+    /// The delivery that claimed the key; `None` if the record names none.
+    pub fn id(&self) -> Option<DeliveryId> {
+        match self {
+            Self::Start(record) => Some(record.id),
+            Self::Callback(record) => DeliveryId::parse(&record.id),
+        }
+    }
+
+    /// Whether the engine has that delivery.
+    pub fn is_delivered(&self) -> bool {
+        match self {
+            Self::Start(record) => record.is_delivered(),
+            Self::Callback(record) => record.state == State::Delivered,
+        }
+    }
+
+    /// Whether it is the record of this delivery, which is still pending.
+    pub fn is_pending(&self, delivery: &Delivery<'_>) -> bool {
+        self.id() == Some(delivery.id) && !self.is_delivered()
+    }
+
+    /// What it makes of another delivery of the key, whose content has this digest.
+    pub fn outcome(self, digest: &str) -> Outcome {
+        let is_delivered = self.is_delivered();
+        match self {
+            Self::Start(record) if record.digest != digest => Outcome::KeyReused { at: record.at },
+            Self::Start(record) => {
+                let run = || record.body.map_or_else(Vec::new, |body| body.get().into());
+                Outcome::Duplicate { body: is_delivered.then(run) }
+            }
+            Self::Callback(record) if record.digest != digest => {
+                Outcome::Conflict { status: record.status, received: record.received }
+            }
+            Self::Callback(_) => Outcome::Duplicate { body: is_delivered.then(Vec::new) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(run: &str) -> String {
+        let id = DeliveryId::new(Timestamp(1).into(), 7);
+        let record = OutcomeRecord::delivered(id, "d", run.as_bytes(), Timestamp(9));
+        let read = OutcomeRecord::from_bytes(&record.to_bytes().unwrap()).unwrap();
+        assert_eq!((read.id, read.status, read.at), (id, 200, Timestamp(9)));
+        read.body.unwrap().get().to_owned()
+    }
+
+    #[test]
+    fn run_is_kept_byte_for_byte() {
+        let run = r#"{ "id":"5f1c", "n":1E400,"params":[ ] }"#;
+        assert_eq!(kept(run), run);
+    }
+
+    #[test]
+    fn large_run_keeps_its_small_members() {
+        let run = format!(r#"{{"id":"5f1c","params":["{}"],"status":"ready"}}"#, "a".repeat(MAX_BODY));
+        assert_eq!(kept(&run), r#"{"id":"5f1c","status":"ready"}"#);
+        let many = (0..100_000).map(|n| format!(r#""m{n}":{n}"#)).collect::<Vec<_>>().join(",");
+        assert!(kept(&format!(r#"{{"id":"5f1c",{many}}}"#)).starts_with(r#"{"id":"5f1c","m0":0,"#));
+    }
+
+    #[test]
+    fn damaged_or_later_record_is_an_error() {
+        let later = r#"{"v":2,"id":"01M85MNVRRNF3YKJSMZYXYD1X7","status":200,"body":null,"digest":"","at":1}"#;
+        assert!(OutcomeRecord::from_bytes(later.replace("\"v\":2", "\"v\":1").as_bytes()).is_ok());
+        for bytes in ["{}", "", later, &later.replace("01M8", "o1m8").replace("\"v\":2", "\"v\":1")] {
+            assert!(OutcomeRecord::from_bytes(bytes.as_bytes()).is_err(), "{bytes}");
+        }
+    }
+}
