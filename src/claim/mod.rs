@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::callback::Record;
+use crate::callback::CallbackRecord;
 use crate::delivery::{DeliveryId, Key, Register};
 use crate::json;
 use crate::ports::{Clock, KeyValue, StoreError};
@@ -60,7 +60,7 @@ pub struct Mark {
     at: Timestamp,
     /// The callback of who wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub callback: Option<Record>,
+    pub callback: Option<CallbackRecord>,
 }
 
 impl Mark {
@@ -88,7 +88,7 @@ pub struct Claimant<'a> {
     /// The delivery that wants it.
     pub id: DeliveryId,
     /// Its callback, if it is one.
-    pub callback: Option<&'a Record>,
+    pub callback: Option<&'a CallbackRecord>,
     /// How long a key is kept.
     pub retention: Retention,
     /// How long to wait for what comes of another's claim.

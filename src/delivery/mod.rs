@@ -2,7 +2,6 @@
 //! its stored form ([`Delivery::to_bytes`]).
 
 mod done;
-mod id;
 mod key;
 mod schedule;
 mod stored;
@@ -18,8 +17,8 @@ use crate::event::Event;
 use crate::reference::WorkflowRef;
 use crate::time::Timestamp;
 
+pub use crate::reference::DeliveryId;
 pub use done::{Done, MAX_BODY};
-pub use id::DeliveryId;
 pub use key::{Key, Register};
 pub use schedule::{BACKOFF_CAP, BACKOFF_FIRST, Limits, Next, RETRY_AFTER_CAP, Setback};
 pub use stored::StoredError;

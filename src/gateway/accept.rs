@@ -88,7 +88,9 @@ impl<'a, O: Host> Gateway<'a, O> {
     async fn claim(&self, delivery: &Delivery<'_>, key: &Key, wait: Duration) -> Result<Claim, StoreError> {
         let record = match &delivery.work {
             Work::Start(_) => None,
-            Work::Resolve(callback) => Some(callback::Record::pending(delivery.id, callback, delivery.received)),
+            Work::Resolve(callback) => {
+                Some(callback::CallbackRecord::pending(delivery.id, callback, delivery.received))
+            }
         };
         let retention = self.settings.retention;
         let patience = wait.saturating_add(GRACE);
@@ -213,14 +215,15 @@ impl<'a, O: Host> Gateway<'a, O> {
 fn duplicate<'a>(delivery: &Delivery<'_>, key: &Key, first: &[u8]) -> Outcome<'a> {
     let unreadable = |error: &dyn std::fmt::Display| Failure::Store(StoreError(error.to_string()));
     let (id, result) = match &delivery.work {
-        Work::Resolve(_) => match callback::Record::from_bytes(first) {
+        Work::Resolve(_) => match callback::CallbackRecord::from_bytes(first) {
             Err(error) => (None, Err(unreadable(&error))),
-            Ok(record) if record.digest != key.digest() => {
-                (Some(record.id), Err(Failure::Conflict { status: record.status, received: record.received }))
-            }
+            Ok(record) if record.digest != key.digest() => (
+                Some(record.id.to_string()),
+                Err(Failure::Conflict { status: record.status, received: record.received }),
+            ),
             Ok(record) => {
                 let delivered = record.state == callback::State::Delivered;
-                (Some(record.id), Ok(Accepted::Duplicate(delivered.then(Vec::new))))
+                (Some(record.id.to_string()), Ok(Accepted::Duplicate(delivered.then(Vec::new))))
             }
         },
         Work::Start(_) => match Done::from_bytes(first) {

@@ -3,7 +3,7 @@
 use super::conclude::{Concluded, noted};
 use super::{Failure, Gateway, keys};
 use crate::claim::Mark;
-use crate::delivery::{Claimed, Delivery, DeliveryId, Key, Register, Setback, Work};
+use crate::delivery::{Claimed, Delivery, Key, Register, Setback, Work};
 use crate::ports::{Host, StoreError};
 
 /// What became of one.
@@ -85,15 +85,10 @@ impl<O: Host> Gateway<'_, O> {
         };
         let flag = self.host.get(&key.register(Register::Flag, *window)).await?;
         let record = flag.as_deref().and_then(Mark::from_bytes).and_then(|mark| mark.callback);
-        let Some((id, callback)) = record.as_ref().and_then(|record| {
-            let other = record.digest != key.digest();
-            other.then(|| Some((DeliveryId::parse(&record.id)?, record.callback()?))).flatten()
-        }) else {
-            return Ok(None);
-        };
+        let Some(record) = record.filter(|record| record.digest != key.digest()) else { return Ok(None) };
+        let callback = record.callback();
         let first_key = Key::callback(&callback);
-        let received = record.as_ref().map_or(delivery.received, |record| record.received);
-        let mut first = Delivery::new(id, Work::Resolve(callback), delivery.trace.clone(), received);
+        let mut first = Delivery::new(record.id, Work::Resolve(callback), delivery.trace.clone(), record.received);
         first.key = Some(Claimed { key: first_key, window: *window, copy: true });
         match self.call(&first).await.result {
             Ok(body) => {

@@ -3,7 +3,7 @@
 use super::keys::{self, Fault, Hint};
 use super::send::Sent;
 use super::{Accepted, Failure, Gateway, Outcome, Report};
-use crate::callback::{Record, State};
+use crate::callback::{CallbackRecord, State};
 use crate::delivery::{Claimed, Delivery, DeliveryId, Done, Next, Register, Work};
 use crate::ports::{Host, StoreError};
 use crate::time::Timestamp;
@@ -56,7 +56,7 @@ impl<O: Host> Gateway<'_, O> {
             Ok(match &delivery.work {
                 Work::Start(_) => Done::pending(id, claimed.key.digest(), self.now()).to_bytes().map_err(unwritable)?,
                 Work::Resolve(callback) => {
-                    Record::pending(id, callback, delivery.received).to_bytes().map_err(unwritable)?
+                    CallbackRecord::pending(id, callback, delivery.received).to_bytes().map_err(unwritable)?
                 }
             })
         })
@@ -76,7 +76,7 @@ impl<O: Host> Gateway<'_, O> {
                     Done::delivered(id, claimed.key.digest(), body, now).to_bytes().map_err(unwritable)?
                 }
                 Work::Resolve(callback) => {
-                    let mut record = Record::pending(id, callback, delivery.received);
+                    let mut record = CallbackRecord::pending(id, callback, delivery.received);
                     record.state = State::Delivered;
                     record.to_bytes().map_err(unwritable)?
                 }
@@ -196,8 +196,8 @@ pub(super) fn noted(work: &Work<'_>, done: &[u8]) -> Option<Noted> {
             Some(Noted { id, digest, delivered: status == 200 })
         }
         Work::Resolve(_) => {
-            let Record { id, digest, state, .. } = Record::from_bytes(done).ok()?;
-            Some(Noted { id, digest, delivered: state == State::Delivered })
+            let CallbackRecord { id, digest, state, .. } = CallbackRecord::from_bytes(done).ok()?;
+            Some(Noted { id: id.to_string(), digest, delivered: state == State::Delivered })
         }
     }
 }

@@ -4,7 +4,7 @@ use super::Gateway;
 use super::bring::Brought;
 use super::conclude::{Concluded, noted};
 use super::keys::{self, Fault};
-use crate::callback::{Record, run_hash};
+use crate::callback::{CallbackRecord, run_hash};
 use crate::claim::{Mark, lease};
 use crate::delivery::{Claimed, Delivery, DeliveryId, Key, Register};
 use crate::ports::{Host, KeyValue, StoreError};
@@ -181,11 +181,11 @@ impl<O: Host> Gateway<'_, O> {
     }
 
     /// The callback of a run and a topic that was accepted; one that is just being sent is in the flag.
-    pub async fn recall(&self, run: &RunRef, topic: &Topic) -> Result<Option<Record>, OperatorError> {
+    pub async fn recall(&self, run: &RunRef, topic: &Topic) -> Result<Option<CallbackRecord>, OperatorError> {
         let key = Key::of_callbacks(run, topic);
         for window in self.settings.retention.lookup(self.now()) {
             if let Some(bytes) = self.host.get(&key.register(Register::Done, window)).await? {
-                return Ok(Some(Record::from_bytes(&bytes).map_err(|_| OperatorError::Damaged)?));
+                return Ok(Some(CallbackRecord::from_bytes(&bytes).map_err(|_| OperatorError::Damaged)?));
             }
             if let Some(flag) = self.host.get(&key.register(Register::Flag, window)).await?
                 && let Some(record) = Mark::from_bytes(&flag).and_then(|mark| mark.callback)
@@ -197,18 +197,18 @@ impl<O: Host> Gateway<'_, O> {
     }
 
     /// All callbacks of a run that were accepted, in the order in which they came.
-    pub async fn recall_all(&self, run: &RunRef) -> Result<Vec<Record>, OperatorError> {
+    pub async fn recall_all(&self, run: &RunRef) -> Result<Vec<CallbackRecord>, OperatorError> {
         let keys = self.host.keys().await?;
         let mut records = Vec::new();
         for window in self.settings.retention.lookup(self.now()) {
             let prefix = format!("sluice/callback/{window}/{}/", run_hash(run));
             for key in keys.iter().filter(|key| key.starts_with(&prefix)) {
                 if let Some(bytes) = self.host.get(key).await? {
-                    records.push(Record::from_bytes(&bytes).map_err(|_| OperatorError::Damaged)?);
+                    records.push(CallbackRecord::from_bytes(&bytes).map_err(|_| OperatorError::Damaged)?);
                 }
             }
         }
-        records.sort_by(|a, b| (a.received, &a.id).cmp(&(b.received, &b.id)));
+        records.sort_by_key(|record| (record.received, record.id));
         Ok(records)
     }
 }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
+
 use crate::time::{ArrivalTime, Timestamp};
 
 /// As many of a ULID's random bits are random.
@@ -53,6 +56,18 @@ impl fmt::Display for DeliveryId {
     }
 }
 
+impl Serialize for DeliveryId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DeliveryId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("not a delivery id"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +90,15 @@ mod tests {
         for text in ["", "drain", &id.to_string().to_lowercase(), &format!("{id}0"), "8ZZZZZZZZZZZZZZZZZZZZZZZZZ"] {
             assert_eq!(DeliveryId::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn id_serializes_as_its_text() {
+        let id = DeliveryId::new(Timestamp(1_795_509_000_000).into(), 7);
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!(json, format!("\"{id}\""));
+        assert_eq!(serde_json::from_str::<DeliveryId>(&json).unwrap(), id);
+        assert!(serde_json::from_str::<DeliveryId>(&json.to_lowercase()).is_err());
     }
 
     #[test]
