@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use delivery_id::DeliveryId;
 
-/// Maximum length of a reference in bytes. Boomerang's own ids have 24.
+/// Maximum length of a reference in bytes.
 pub const MAX_REFERENCE: usize = 256;
 /// Maximum length of a topic in bytes.
 pub const MAX_TOPIC: usize = 1_024;

@@ -142,8 +142,8 @@ impl Mode {
     /// The content mode of a request; `None` if its content type is not supported.
     ///
     /// `application/cloudevents+json` is structured, and `application/cloudevents-batch+json` is a batch. Any other
-    /// content type with `ce-` headers is binary. Plain `application/json` without these headers is structured, as in
-    /// the API of Boomerang Flow.
+    /// content type with `ce-` headers is binary. Plain `application/json` without these headers is structured, as the
+    /// API contract requires.
     pub fn of(content_type: Option<&MediaType>, headers: &HeaderMap) -> Option<Self> {
         let attributes = ["ce-specversion", "ce-id", "ce-source", "ce-type"].iter().any(|h| headers.contains_key(*h));
         match content_type {
