@@ -1,52 +1,93 @@
-//! JSON that passes through byte-faithful: checked, bounded in depth, never rebuilt. No number is rounded, no key is
-//! reordered, and two keys of one name stay two.
+//! JSON that passes through byte for byte: checked and bounded in depth, never rebuilt. Numbers keep their digits,
+//! members keep their order, and duplicate names stay.
+
+use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-/// How deep arrays and objects may nest. What parses JSON after us counts on its stack; 128 is also `serde_json`'s own
-/// limit, and the deepest payload of a known sender has about ten levels.
+/// Maximum nesting depth of arrays and objects. Later parsers may recurse, so each level costs them stack. 128 is also
+/// `serde_json`'s own limit; the deepest payload of a known sender has about ten levels.
 pub const MAX_DEPTH: usize = 128;
 
-/// Why some bytes are not the JSON that was asked for. Carries no part of the payload.
+/// The reason why some bytes are not the JSON that is expected. Carries no part of the payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// There is nothing but white space.
+    /// No bytes, or only white space.
     #[error("it is empty")]
     Empty,
-    /// RFC 8259, section 8.1: JSON between systems is UTF-8.
+    /// Not UTF-8, which JSON exchanged between systems must be (RFC 8259, section 8.1).
     #[error("it is not UTF-8 (byte {at})")]
     NotUtf8 {
-        /// Offset of the first byte that is not UTF-8.
+        /// Offset of the first invalid byte.
         at: usize,
     },
-    /// RFC 8259's grammar is broken.
+    /// Not the grammar of RFC 8259.
     #[error("it is not valid JSON: {reason}")]
     Syntax {
-        /// What the parser says, with line and column.
+        /// The parser's message, with line and column.
         reason: String,
     },
-    /// Nested deeper than [`MAX_DEPTH`], with what it is put into.
-    #[error("it nests deeper than {max} levels")]
+    /// Nested deeper than the limit: [`MAX_DEPTH`], or one less for [`inner`].
+    #[error("it is nested deeper than {max} levels")]
     TooDeep {
-        /// How many levels it may have.
+        /// The limit.
         max: usize,
     },
-    /// Valid JSON, but another type than an object.
+    /// Valid JSON, but not an object.
     #[error("it is {found}, and must be a JSON object")]
     NotObject {
-        /// The type that it is.
-        found: &'static str,
+        /// The type of the value.
+        found: JsonType,
     },
 }
 
-/// Reads what we wrote, or a setting. As text: a reader of bytes beside it would be compiled for each type once more.
+/// The type of a JSON value (RFC 8259, section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonType {
+    /// `{…}`
+    Object,
+    /// `[…]`
+    Array,
+    /// `"…"`
+    String,
+    /// Any number.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// `null`
+    Null,
+}
+
+impl JsonType {
+    /// The name with its article, for messages: "an object".
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Object => "an object",
+            Self::Array => "an array",
+            Self::String => "a string",
+            Self::Number => "a number",
+            Self::Boolean => "a boolean",
+            Self::Null => "null",
+        }
+    }
+}
+
+impl fmt::Display for JsonType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Parses a stored record or a setting. Always goes through `&str`, since `serde_json`'s reader of byte slices would be
+/// compiled for each type in addition.
 pub fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, serde_json::Error> {
     serde_json::from_str(std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?)
 }
 
-/// An object of one member.
+/// A JSON object with a single member: `SingleMember("name", 1)` serializes as `{"name":1}`. With `#[serde(flatten)]`,
+/// the member becomes one of the surrounding object.
 #[derive(Debug)]
 pub struct SingleMember<'a, T>(pub &'a str, pub T);
 
@@ -58,12 +99,12 @@ impl<T: Serialize> Serialize for SingleMember<'_, T> {
     }
 }
 
-/// One JSON value, checked and bounded; what is returned is the input without the white space around it.
+/// Checks a JSON value and its depth. Returns the input without the white space around it.
 pub fn value(bytes: &[u8]) -> Result<&RawValue, JsonError> {
     bounded(bytes, MAX_DEPTH)
 }
 
-/// The same for what will be a member's value of an object that is bounded too.
+/// Like [`value`], with one level fewer: for a value that becomes a member of an object within [`MAX_DEPTH`].
 pub fn inner(bytes: &[u8]) -> Result<&RawValue, JsonError> {
     bounded(bytes, MAX_DEPTH.saturating_sub(1))
 }
@@ -74,7 +115,7 @@ fn bounded(bytes: &[u8], max: usize) -> Result<&RawValue, JsonError> {
         return Err(JsonError::Empty);
     }
     let raw: &RawValue = serde_json::from_str(text).map_err(syntax)?;
-    // Most have so few brackets that they can't be too deep.
+    // Few payloads have enough brackets to be too deep, so the exact depth is seldom computed.
     let open = raw.get().bytes().filter(|byte| matches!(byte, b'{' | b'[')).take(max.saturating_add(1)).count();
     if open > max && depth(raw.get()) > max {
         return Err(JsonError::TooDeep { max });
@@ -82,23 +123,23 @@ fn bounded(bytes: &[u8], max: usize) -> Result<&RawValue, JsonError> {
     Ok(raw)
 }
 
-/// One JSON object, checked and bounded.
+/// Checks a JSON object and its depth, as [`value`] does.
 pub fn object(bytes: &[u8]) -> Result<&RawValue, JsonError> {
     let raw = value(bytes)?;
     match type_of(raw) {
-        "an object" => Ok(raw),
+        JsonType::Object => Ok(raw),
         found => Err(JsonError::NotObject { found }),
     }
 }
 
-/// The members of an object in the order and spelling in which they were sent, doubles included; names are JSON string
-/// tokens, quotes and escapes and all. `None` if it is not an object.
+/// The members of an object in their original order and spelling, duplicates included. Names are JSON string tokens
+/// with quotes and escapes. `None` for a value of another type.
 pub fn members(raw: &RawValue) -> Option<Vec<(&RawValue, &RawValue)>> {
     struct Members;
     impl<'de> Visitor<'de> for Members {
         type Value = Vec<(&'de RawValue, &'de RawValue)>;
 
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")
         }
 
@@ -113,36 +154,37 @@ pub fn members(raw: &RawValue) -> Option<Vec<(&RawValue, &RawValue)>> {
     serde_json::Deserializer::from_str(raw.get()).deserialize_map(Members).ok()
 }
 
-/// The elements of an array as they were sent; `None` if it is not an array.
+/// The elements of an array in their original spelling. `None` for a value of another type.
 pub fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// The member of this name. Of two the last counts, as with most parsers.
+/// The value of the member with this name; the last one of duplicates, as in most parsers.
 pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     let members = members(raw)?;
     members.into_iter().rev().find(|(member, _)| text(member).is_some_and(|member| member == name)).map(|(_, v)| v)
 }
 
-/// A step of a JSON Pointer without its escapes (RFC 6901, section 4): `~1` first, or `~01` would become a slash.
+/// Unescapes a reference token of a JSON Pointer (RFC 6901, section 4).
 pub fn pointer_step(escaped: &str) -> String {
+    // `~1` first, or `~01` would become a slash.
     escaped.replace("~1", "/").replace("~0", "~")
 }
 
-/// The text of a JSON string; `None` for another type, or where an escape stands for half a surrogate pair.
+/// The text of a JSON string. `None` for a value of another type, or if an escape is an unpaired surrogate.
 pub fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// What type a checked value has, with its article, as messages say it.
-pub fn type_of(raw: &RawValue) -> &'static str {
+/// The type of a checked value.
+pub fn type_of(raw: &RawValue) -> JsonType {
     match raw.get().as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
+        Some(b'{') => JsonType::Object,
+        Some(b'[') => JsonType::Array,
+        Some(b'"') => JsonType::String,
+        Some(b't' | b'f') => JsonType::Boolean,
+        Some(b'n') => JsonType::Null,
+        _ => JsonType::Number,
     }
 }
 
@@ -150,7 +192,7 @@ fn syntax(error: serde_json::Error) -> JsonError {
     JsonError::Syntax { reason: error.to_string() }
 }
 
-/// The depth of valid JSON.
+/// The nesting depth of valid JSON.
 fn depth(json: &str) -> usize {
     let (mut deepest, mut depth) = (0_usize, 0_usize);
     let mut bytes = json.bytes();
@@ -183,13 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_rebuilt() {
+    fn payload_passes_unchanged() {
         let odd = r#"{"n":12345678901234567890,"f":1.417566161e9,"d":1,"d":2,"é\u00e9":"\ud83d\ude00😀", "z": 1E400 }"#;
         assert_eq!(object(format!("\n {odd}\t").as_bytes()).unwrap().get(), odd);
     }
 
     #[test]
-    fn depth_is_bounded_and_strings_do_not_count() {
+    fn depth_is_bounded_and_ignores_strings() {
         assert!(value(nested(MAX_DEPTH).as_bytes()).is_ok());
         let error = JsonError::TooDeep { max: MAX_DEPTH };
         assert_eq!(value(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err(), error);
@@ -200,19 +242,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn invalid_bytes_are_refused_with_their_reason() {
         assert_eq!(value(b" \n").unwrap_err(), JsonError::Empty);
         assert_eq!(value(b"{\"a\":\"\xff\"}").unwrap_err(), JsonError::NotUtf8 { at: 6 });
         assert!(matches!(value(b"{\"a\":}").unwrap_err(), JsonError::Syntax { reason } if reason.contains("column 6")));
-        for (json, found) in
-            [("[1]", "an array"), ("\"a\"", "a string"), ("true", "a boolean"), ("null", "null"), ("-1", "a number")]
-        {
-            assert_eq!(object(json.as_bytes()).unwrap_err(), JsonError::NotObject { found });
+        for (json, found, name) in [
+            ("[1]", JsonType::Array, "an array"),
+            ("\"a\"", JsonType::String, "a string"),
+            ("true", JsonType::Boolean, "a boolean"),
+            ("false", JsonType::Boolean, "a boolean"),
+            ("null", JsonType::Null, "null"),
+            ("-1", JsonType::Number, "a number"),
+        ] {
+            let error = object(json.as_bytes()).unwrap_err();
+            assert_eq!(error, JsonError::NotObject { found }, "{json}");
+            assert_eq!(error.to_string(), format!("it is {name}, and must be a JSON object"), "{json}");
         }
     }
 
     #[test]
-    fn members_keep_order_spelling_and_doubles() {
+    fn members_keep_order_spelling_and_duplicates() {
         let raw = object(br#"{"b":1,"a" : [ 1 ],"b":2,"\u0061":3,"\ud800":4}"#).unwrap();
         let members: Vec<_> = members(raw).unwrap().into_iter().map(|(k, v)| (k.get(), v.get())).collect();
         assert_eq!(

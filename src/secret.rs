@@ -1,4 +1,7 @@
-//! Tokens and signing secrets. They are compared here and nowhere else, and never shown.
+//! Tokens and signing secrets: compared in constant time, here and nowhere else, and redacted in `Debug`.
+//!
+//! The `secrecy` crate would replace only the `Debug` impl: the wrapper with its methods would remain, and zeroing on
+//! drop adds little in an instance whose memory the host discards after each request.
 
 use std::fmt;
 
@@ -11,32 +14,32 @@ use subtle::ConstantTimeEq;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a secret's text.
+    /// Wraps the text of a secret.
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// Is `given` this secret?
+    /// Whether `given` is this secret, in constant time.
     pub fn matches(&self, given: &str) -> bool {
         equal(self.0.as_bytes(), given.as_bytes())
     }
 
-    /// HMAC-SHA256 (RFC 2104) of a message, with the text as key.
+    /// HMAC-SHA256 (RFC 2104) of a message, keyed with the text.
     pub fn mac(&self, message: &[u8]) -> Vec<u8> {
-        // A key of any length will do (RFC 2104, section 3).
+        // Keys of any length are valid (RFC 2104, section 3), so this never fails.
         let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(self.0.as_bytes()) else { return Vec::new() };
         mac.update(message);
         mac.finalize().into_bytes().to_vec()
     }
 
-    /// The text, for the header that carries it or the key that is made of it.
+    /// The text, for a header that carries it or a key derived from it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// The one comparison of what an attacker may guess at: tokens, MACs, digests. Both sides are hashed first, so neither a
-/// byte nor a length is told by the time it takes.
+/// Compares values that an attacker may guess, such as tokens, MACs and digests, in constant time. Both sides are
+/// hashed first, so that timing reveals neither a byte nor the length.
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
     Sha256::digest(a).ct_eq(&Sha256::digest(b)).into()
 }
@@ -52,16 +55,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_same_text_matches() {
+    fn secret_matches_only_its_own_text() {
         let secret = Secret::new("s3cret");
         assert!(secret.matches("s3cret"));
         for other in ["", "s3cre", "s3cret ", "S3cret", "s3crets"] {
-            assert!(!secret.matches(other), "{other}");
+            assert!(!secret.matches(other), "{other:?}");
         }
     }
 
     #[test]
-    fn a_secret_is_never_shown() {
+    fn debug_is_redacted() {
         assert_eq!(format!("{:?}", Some(Secret::new("s3cret"))), "Some(Secret(…))");
     }
 }

@@ -1,7 +1,7 @@
 //! A form that is taken is a JSON object with the same names and values.
 
 use serde_json::value::RawValue;
-use sluice::json;
+use sluice::json::{self, JsonType};
 use sluice::sender::form_object;
 
 pub fn law(data: &[u8]) {
@@ -41,7 +41,7 @@ fn holds(object: &RawValue, fields: Vec<(String, String)>) {
             "{name} is there twice"
         );
         let found: Vec<String> = match json::type_of(value) {
-            "an array" => serde_json::from_str(value.get()).expect("strings"),
+            JsonType::Array => serde_json::from_str(value.get()).expect("strings"),
             _ => vec![json::text(value).expect("a string")],
         };
         values += found.len();

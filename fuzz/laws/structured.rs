@@ -7,7 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 use sluice::event::{self, Event, MediaType, Mode, SpecVersion};
-use sluice::json;
+use sluice::json::{self, JsonType};
 
 use super::support::{member, trimmed};
 
@@ -47,10 +47,10 @@ fn to_binary(event: &Event<'_>) -> Option<(HeaderMap, Vec<u8>)> {
     let mut headers = HeaderMap::new();
     for (name, value) in attributes(event).filter(|(name, _)| name != "datacontenttype") {
         let value = match json::type_of(value) {
-            "null" => continue,
-            "a string" => json::text(value).unwrap(),
-            "a number" if value.get() == "-0" => "0".to_owned(),
-            "a number" | "a boolean" => value.get().to_owned(),
+            JsonType::Null => continue,
+            JsonType::String => json::text(value).unwrap(),
+            JsonType::Number if value.get() == "-0" => "0".to_owned(),
+            JsonType::Number | JsonType::Boolean => value.get().to_owned(),
             _ => return None,
         };
         // It would be said of the body.

@@ -12,7 +12,7 @@ use crate::callback::{Callback, Link, LinkError, MAX_BUTTON, MAX_QUESTION, Statu
 use crate::config;
 use crate::delivery::{Key, Outcome, Work};
 use crate::gateway::Gateway;
-use crate::json;
+use crate::json::{self, JsonType};
 use crate::ports::{Body, Host};
 use crate::reference::{RunRef, Topic};
 use crate::secret::Secret;
@@ -59,7 +59,8 @@ pub(super) async fn mint(
     body::require_json(context.headers)?;
     let bytes = body::read(incoming, context.headers, config::max_body(context.host)?).await?;
     // Where a struct is wanted, serde takes an array too.
-    if json::member(body::object(&bytes)?, "buttons").is_some_and(|buttons| json::type_of(buttons) != "an object") {
+    if json::member(body::object(&bytes)?, "buttons").is_some_and(|buttons| json::type_of(buttons) != JsonType::Object)
+    {
         return Err(Problem::new(Kind::InvalidBody, "`buttons` must be an object").field("buttons"));
     }
     let wish: Wish = json::read(&bytes).map_err(|error| {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::problem::{Kind, Problem};
 use super::query::{Query, decode, unusable};
 use super::{RequestContext, no_store};
-use crate::callback::{Record, State, Status};
+use crate::callback::{CallbackRecord, State, Status};
 use crate::config;
 use crate::delivery::{Delivery, DeliveryId, Outcome, Work};
 use crate::gateway::operator::OperatorError;
@@ -265,10 +265,10 @@ struct CallbackView<'a> {
 }
 
 impl<'a> CallbackView<'a> {
-    fn of(record: &'a Record) -> Self {
+    fn of(record: &'a CallbackRecord) -> Self {
         Self {
-            run: &record.run,
-            topic: &record.topic,
+            run: record.run.as_str(),
+            topic: record.topic.as_str(),
             status: record.status,
             payload: record.payload.as_deref(),
             received: record.received.rfc3339(),

@@ -1,5 +1,5 @@
-//! A callback link: what the one who has it may answer, until when, and an HMAC over all of it. It travels as the query
-//! of a URL. To open one tells what it would do; only a [`Callback`] that is made of it does it.
+//! Signed callback links: a callback, its expiry and the texts to display, as the query of a URL with an HMAC over all
+//! fields. Opening a link only shows its contents; the [`Callback`] made from it completes the tasks.
 
 use std::borrow::Cow;
 
@@ -11,44 +11,44 @@ use crate::reference::{RunRef, Topic};
 use crate::secret::{self, Secret};
 use crate::time::Timestamp;
 
-/// Longest question, in bytes.
+/// Maximum length of the question in bytes.
 pub const MAX_QUESTION: usize = 500;
-/// Longest text of a button, in bytes.
+/// Maximum length of the button's text in bytes.
 pub const MAX_BUTTON: usize = 60;
 
-/// Signed before everything else, so that no other use of the secret makes a link.
+/// First part of the signed message, so that a MAC made for another purpose with the same secret is never a valid link.
 const DOMAIN: &str = "sluice callback link 1";
 
-/// What a link says.
+/// The contents of a callback link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The workflow run.
     pub run: RunRef,
-    /// What its tasks wait for.
+    /// The topic that its tasks wait for.
     pub topic: Topic,
-    /// How it ends the wait.
+    /// The outcome for the tasks.
     pub status: Status,
-    /// What is asked; empty if nothing was said.
+    /// The question shown on the page; empty for the default.
     pub question: String,
-    /// The text of the button; empty if nothing was said.
+    /// The text of the button; empty for the default.
     pub button: String,
-    /// Until when it can be used, in whole seconds.
+    /// The time from which the link is refused, in whole seconds.
     pub expires: Timestamp,
 }
 
-/// Why a query isn't a link that can be used.
+/// The reason why a query is not a usable link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// Not signed by us, or not as it was signed.
-    #[error("the link is not one that Sluice made, or a part of it was lost or changed on the way")]
+    /// Not signed with one of the secrets, incomplete, or changed after signing.
+    #[error("Sluice did not make this link, or a part of it was lost or changed on the way")]
     Forged,
-    /// Signed by us, and too old.
-    #[error("the link could be used until {}", .0.rfc3339())]
+    /// Signed with one of the secrets, but expired at this time.
+    #[error("the link expired at {}", .0.rfc3339())]
     Expired(Timestamp),
 }
 
 impl Link {
-    /// The query that carries it, signed.
+    /// The signed query of the link's URL.
     pub fn to_query(&self, secret: &Secret) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         let expires = self.seconds().to_string();
@@ -58,7 +58,8 @@ impl Link {
         query.append_pair("signature", &BASE64_URL_SAFE_NO_PAD.encode(secret.mac(&self.message()))).finish()
     }
 
-    /// Reads a query. Each of `secrets` may have signed it. Parameters of others, which mail programs add, are left alone.
+    /// Verifies and reads a query that was signed with any of `secrets`. Ignores unknown parameters, such as those
+    /// that mail programs add for tracking.
     pub fn open(query: &str, secrets: &[Secret], now: Timestamp) -> Result<Self, LinkError> {
         let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
         let one = |name: &str| {
@@ -81,17 +82,19 @@ impl Link {
         };
         let given = BASE64_URL_SAFE_NO_PAD.decode(one("signature")?).map_err(|_| LinkError::Forged)?;
         let message = link.message();
-        // Each is compared, so that the time tells nothing.
+        // Compares with every secret, so that timing doesn't reveal which one signed.
         let genuine =
             secrets.iter().fold(false, |genuine, secret| genuine | secret::equal(&secret.mac(&message), &given));
-        match genuine {
-            false => Err(LinkError::Forged),
-            true if now >= link.expires => Err(LinkError::Expired(link.expires)),
-            true => Ok(link),
+        if !genuine {
+            return Err(LinkError::Forged);
         }
+        if now >= link.expires {
+            return Err(LinkError::Expired(link.expires));
+        }
+        Ok(link)
     }
 
-    /// What pressing the button brings to the engine.
+    /// The callback that is sent to the engine on confirmation.
     pub fn callback(&self) -> Callback<'static> {
         Callback { run: self.run.clone(), topic: self.topic.clone(), status: self.status, payload: None }
     }
@@ -100,7 +103,7 @@ impl Link {
         self.expires.0.checked_div(1_000).unwrap_or(0)
     }
 
-    /// All that is signed, in the order of the signature.
+    /// The signed fields, in the order in which they are signed.
     fn fields<'a>(&'a self, expires: &'a str) -> [(&'static str, &'a str); 6] {
         [
             ("ref", self.run.as_str()),
@@ -112,7 +115,7 @@ impl Link {
         ]
     }
 
-    /// What is signed: each field with its length, so that no two links have the same.
+    /// The signed message: each field prefixed with its length, so that different links never have the same message.
     fn message(&self) -> Vec<u8> {
         let expires = self.seconds().to_string();
         let fields = self.fields(&expires).map(|(_, value)| value);
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn any_of_the_secrets_opens_it_until_it_expires() {
+    fn link_opens_with_any_of_the_secrets_until_it_expires() {
         let link = link("r", "t", "", 2_000);
         let query = link.to_query(&Secret::new("old"));
         assert_eq!(Link::open(&query, &secrets(&["new", "old"]), NOW), Ok(link.clone()));
@@ -154,7 +157,7 @@ mod tests {
         assert_eq!(Link::open(&query, &secrets(&["old"]), Timestamp(1_999_999)), Ok(link.clone()));
         let expired = Err(LinkError::Expired(Timestamp(2_000_000)));
         assert_eq!(Link::open(&query, &secrets(&["old"]), Timestamp(2_000_000)), expired);
-        // What is forged doesn't learn that it would be late as well.
+        // The answer to a forged link doesn't say that it has expired as well.
         let forged = query.replace("ref=r", "ref=s");
         assert_eq!(Link::open(&forged, &secrets(&["old"]), Timestamp(2_000_000)), Err(LinkError::Forged));
         let tracked = format!("utm_source=mail&{query}&fbclid=x");
@@ -162,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_whole_link_is_forged() {
+    fn incomplete_or_changed_link_is_forged() {
         let query = link("r", "t", "Deploy?", 2_000).to_query(&Secret::new("s"));
         for broken in [
             String::new(),
@@ -182,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_link_comes_back_and_nothing_else_opens(
+        fn link_round_trips_and_no_other_link_opens(
             run in "[a-z0-9 é-]{1,20}",
             topic in "[a-z0-9 ,&=+%é]{1,20}",
             question in "\\PC{0,40}",
@@ -194,7 +197,7 @@ mod tests {
             let query = link.to_query(&Secret::new("s"));
             let secrets = secrets(&["s"]);
             prop_assert_eq!(Link::open(&query, &secrets, NOW), Ok(link.clone()));
-            // One character changed: another link is not genuine, and another spelling is the same link.
+            // With one character changed, the query either is forged or is another spelling of the same link.
             let at = at.index(query.len());
             let mut changed = query.clone();
             changed.replace_range(at..=at, &to);

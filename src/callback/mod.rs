@@ -1,4 +1,4 @@
-//! A callback: who resolves what of which run, its stored form, its key, and the links that someone may answer it by.
+//! Callbacks: the callback itself, its stored form, the hashes for its key, and signed links that complete it.
 
 mod link;
 
@@ -10,30 +10,30 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::json;
-use crate::reference::{RunRef, Topic};
+use crate::reference::{DeliveryId, RunRef, Topic};
 use crate::time::Timestamp;
 
 pub use link::{Link, LinkError, MAX_BUTTON, MAX_QUESTION};
 
-/// How the wait ends.
+/// The outcome that a callback gives to the waiting tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// The default.
+    /// The tasks succeed. The default.
     Succeeded,
-    /// The task fails.
+    /// The tasks fail.
     Failed,
 }
 
 impl Status {
-    /// Reads the query's `status`, whatever its case.
+    /// Parses the query parameter `status`, ignoring case.
     pub fn parse(text: &str) -> Option<Self> {
         [(Self::Succeeded, "succeeded"), (Self::Failed, "failed")]
             .into_iter()
             .find_map(|(status, name)| text.eq_ignore_ascii_case(name).then_some(status))
     }
 
-    /// As the engine writes it.
+    /// The name in lower case, as the engine spells it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -42,21 +42,21 @@ impl Status {
     }
 }
 
-/// It resolves all tasks of the run that wait on the topic.
+/// Resolves all tasks of a run that wait for a topic.
 #[derive(Clone, Debug)]
 pub struct Callback<'a> {
     /// The workflow run.
     pub run: RunRef,
-    /// What its tasks wait for.
+    /// The topic that its tasks wait for.
     pub topic: Topic,
-    /// How the wait ends.
+    /// The outcome for the tasks.
     pub status: Status,
-    /// A JSON object as it was sent; `None` for a GET.
+    /// A JSON object, byte for byte as it was sent; `None` for a GET.
     pub payload: Option<Cow<'a, RawValue>>,
 }
 
 impl Callback<'_> {
-    /// SHA-256 over status and payload: two callbacks of one digest say the same.
+    /// SHA-256 over status and payload in hexadecimal. Callbacks with equal digests are repeats of each other.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.status.as_str());
@@ -66,55 +66,55 @@ impl Callback<'_> {
     }
 }
 
-/// Where a callback stands.
+/// The delivery state of a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Stored; the engine hasn't confirmed it.
+    /// Stored; not yet confirmed by the engine.
     Pending,
-    /// The engine has confirmed it.
+    /// Confirmed by the engine.
     Delivered,
 }
 
-/// A callback as it is stored.
+/// The stored form of a callback, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Record {
-    /// The version of this form: [`Record::VERSION`].
+pub struct CallbackRecord {
+    /// The version of the form: [`CallbackRecord::VERSION`].
     pub v: u32,
     /// The id of its delivery.
-    pub id: String,
+    pub id: DeliveryId,
     /// The workflow run.
-    pub run: String,
+    pub run: RunRef,
     /// The topic.
-    pub topic: String,
-    /// How the wait ends.
+    pub topic: Topic,
+    /// The outcome for the tasks.
     pub status: Status,
-    /// The payload as it was sent.
+    /// The payload, byte for byte as it was sent.
     pub payload: Option<Box<RawValue>>,
     /// [`Callback::digest`].
     pub digest: String,
-    /// When it was received.
+    /// The time of arrival.
     pub received: Timestamp,
-    /// Where it stands.
+    /// The delivery state.
     pub state: State,
 }
 
-/// What was read isn't a record of ours.
+/// The bytes are not a record of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a stored callback can't be read: it is damaged, or written by a later version")]
-pub struct RecordError;
+#[error("the stored callback can't be read: it is damaged, or was written by a later version")]
+pub struct CallbackRecordError;
 
-impl Record {
+impl CallbackRecord {
     /// The only version so far.
     pub const VERSION: u32 = 1;
 
-    /// A callback that was just received.
-    pub fn pending(id: impl ToString, callback: &Callback<'_>, received: Timestamp) -> Self {
+    /// The record of a callback that was just received.
+    pub fn pending(id: DeliveryId, callback: &Callback<'_>, received: Timestamp) -> Self {
         Self {
             v: Self::VERSION,
-            id: id.to_string(),
-            run: callback.run.as_str().to_owned(),
-            topic: callback.topic.as_str().to_owned(),
+            id,
+            run: callback.run.clone(),
+            topic: callback.topic.clone(),
             status: callback.status,
             payload: callback.payload.as_deref().map(ToOwned::to_owned),
             digest: callback.digest(),
@@ -123,33 +123,34 @@ impl Record {
         }
     }
 
-    /// The callback; `None` if the record is none of ours.
-    pub fn callback(&self) -> Option<Callback<'static>> {
-        Some(Callback {
-            run: RunRef::parse(&self.run).ok()?,
-            topic: Topic::parse(&self.topic).ok()?,
+    /// The callback that was stored.
+    pub fn callback(&self) -> Callback<'static> {
+        Callback {
+            run: self.run.clone(),
+            topic: self.topic.clone(),
             status: self.status,
             payload: self.payload.clone().map(Cow::Owned),
-        })
+        }
     }
 
-    /// The stored form: JSON.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, RecordError> {
-        serde_json::to_vec(self).map_err(|_| RecordError)
+    /// Serializes the record for the store.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CallbackRecordError> {
+        serde_json::to_vec(self).map_err(|_| CallbackRecordError)
     }
 
-    /// Reads the stored form.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
-        json::read(bytes).ok().filter(|record: &Self| record.v == Self::VERSION).ok_or(RecordError)
+    /// Parses a record from the store.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CallbackRecordError> {
+        json::read(bytes).ok().filter(|record: &Self| record.v == Self::VERSION).ok_or(CallbackRecordError)
     }
 }
 
-/// What all callbacks of a run begin with in the key of their record, after the window.
+/// The hash of a run, the common part of the store keys of all its callbacks.
 pub fn run_hash(run: &RunRef) -> String {
     hash(run.as_str())
 }
 
-/// What names a callback in the store: never two of one name, and as long as a key may hold, whatever run and topic are.
+/// The hashes of run and topic that identify a callback in the store. Their length is fixed, so that a key with them is
+/// valid for any run and topic.
 pub fn hashes(run: &RunRef, topic: &Topic) -> String {
     format!("{}/{}", run_hash(run), hash(topic.as_str()))
 }
@@ -167,8 +168,12 @@ mod tests {
         Callback { run, topic, status: Status::Failed, payload: payload.map(Cow::Borrowed) }
     }
 
+    fn id() -> DeliveryId {
+        DeliveryId::parse("01M85MNVRRNF3YKJSMZYXYD1X7").unwrap()
+    }
+
     #[test]
-    fn a_status_is_read_without_regard_to_case() {
+    fn status_is_parsed_ignoring_case() {
         assert_eq!(Status::parse("SUCCEEDED"), Some(Status::Succeeded));
         assert_eq!(Status::parse("Failed"), Some(Status::Failed));
         assert_eq!(Status::parse("invalid"), None);
@@ -176,25 +181,41 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_payload_keeps_its_bytes() {
+    fn stored_payload_keeps_its_bytes() {
         let payload: &RawValue =
             serde_json::from_str(r#"{"n":12345678901234567890, "f":1.417566161e9,"n":1}"#).unwrap();
-        let record = Record::pending("01", &callback(Some(payload)), Timestamp(7));
-        let read = Record::from_bytes(&record.to_bytes().unwrap()).unwrap();
+        let record = CallbackRecord::pending(id(), &callback(Some(payload)), Timestamp(7));
+        let read = CallbackRecord::from_bytes(&record.to_bytes().unwrap()).unwrap();
         assert_eq!(read.payload.unwrap().get(), payload.get());
         assert_eq!((read.state, read.received, read.status), (State::Pending, Timestamp(7), Status::Failed));
     }
 
     #[test]
-    fn a_get_stores_no_payload() {
-        let record = Record::pending("01", &callback(None), Timestamp(7));
-        assert!(Record::from_bytes(&record.to_bytes().unwrap()).unwrap().payload.is_none());
+    fn callback_by_get_is_stored_without_payload() {
+        let record = CallbackRecord::pending(id(), &callback(None), Timestamp(7));
+        assert!(CallbackRecord::from_bytes(&record.to_bytes().unwrap()).unwrap().payload.is_none());
+    }
+
+    /// The form that earlier releases have stored.
+    #[test]
+    fn stored_form_is_stable() {
+        let stored = br#"{"v":1,"id":"01M85MNVRRNF3YKJSMZYXYD1X7","run":"r","topic":"t","status":"failed","payload":{ },"digest":"d","received":1,"state":"delivered"}"#;
+        assert_eq!(CallbackRecord::from_bytes(stored).unwrap().to_bytes().unwrap(), stored);
     }
 
     #[test]
-    fn what_is_not_a_record_is_an_error() {
-        assert_eq!(Record::from_bytes(b"{}").unwrap_err(), RecordError);
-        let later = br#"{"v":2,"id":"","run":"r","topic":"t","status":"failed","payload":null,"digest":"","received":1,"state":"pending"}"#;
-        assert_eq!(Record::from_bytes(later).unwrap_err(), RecordError);
+    fn bytes_that_are_no_record_are_refused() {
+        let good = r#"{"v":1,"id":"01M85MNVRRNF3YKJSMZYXYD1X7","run":"r","topic":"t","status":"failed","payload":null,"digest":"","received":1,"state":"pending"}"#;
+        assert!(CallbackRecord::from_bytes(good.as_bytes()).is_ok());
+        for (from, to) in [
+            (good, "{}"),
+            (r#""v":1"#, r#""v":2"#),
+            ("01M85MNVRRNF3YKJSMZYXYD1X7", ""),
+            (r#""run":"r""#, r#""run":"a/b""#),
+            (r#""topic":"t""#, r#""topic":"""#),
+        ] {
+            let bad = good.replace(from, to);
+            assert_eq!(CallbackRecord::from_bytes(bad.as_bytes()).unwrap_err(), CallbackRecordError, "{bad}");
+        }
     }
 }

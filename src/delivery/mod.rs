@@ -1,7 +1,6 @@
 //! A delivery: one request to the engine, to start a run or to resume one. Its identity ([`DeliveryId`], [`Key`]), its
 //! retry schedule ([`Limits`]), what became of it ([`Outcome`]), and its stored form ([`Delivery::to_bytes`]).
 
-mod id;
 mod key;
 mod outcome;
 mod schedule;
@@ -18,7 +17,7 @@ use crate::event::Event;
 use crate::reference::WorkflowRef;
 use crate::time::Timestamp;
 
-pub use id::DeliveryId;
+pub use crate::reference::DeliveryId;
 pub use key::Key;
 pub use outcome::{Outcome, Verdict};
 pub use schedule::{BACKOFF_CAP, BACKOFF_FIRST, Limits, RETRY_AFTER_CAP};

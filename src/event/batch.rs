@@ -1,46 +1,46 @@
-//! The batched mode: the body is a JSON array of events (JSON Event Format 1.0.2, section 4; HTTP Protocol Binding 1.0.2,
-//! section 3.3).
+//! The batched content mode: the body is a JSON array of events (JSON Event Format 1.0.2, section 4; HTTP Protocol
+//! Binding 1.0.2, section 3.3).
 
 use serde_json::value::RawValue;
 
 use super::attributes::{Attributes, text};
 use super::{Event, EventError, rules, structured};
-use crate::json::{self, JsonError};
+use crate::json::{self, JsonError, JsonType};
 
-/// Why a body is not a batch. Carries no payload but the ids of events that are not valid.
+/// The reason why a body is not a valid batch. Carries no payload except the ids of invalid events.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// The body isn't JSON.
+    /// The body is not JSON.
     #[error("the body must be a JSON array of CloudEvents, but {0}")]
     Body(JsonError),
-    /// It is another type of JSON.
+    /// The body is JSON, but not an array.
     #[error("the body must be a JSON array of CloudEvents, but it is {found}")]
     NotArray {
-        /// The type that it is.
-        found: &'static str,
+        /// The type of the body.
+        found: JsonType,
     },
-    /// An element is another type of JSON.
+    /// An element of the array is not an object.
     #[error("the body must be a JSON array of CloudEvents, but its element {index} is {found}")]
     NotObject {
-        /// Which one is the first, from 0.
+        /// The index of the first such element, from 0.
         index: usize,
-        /// The type that it is.
-        found: &'static str,
+        /// The type of the element.
+        found: JsonType,
     },
-    /// Some events are not valid: all of these, in their order.
-    #[error("the batch has events that are not valid: {}", .0.len())]
+    /// Some events are invalid. Lists all of them in their order.
+    #[error("{} of the events in the batch are invalid", .0.len())]
     Events(Vec<InvalidEvent>),
 }
 
-/// An event of a batch that is not valid.
+/// An invalid event of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("event {index}: {error}")]
 pub struct InvalidEvent {
-    /// Which one it is, from 0.
+    /// Its index in the batch, from 0.
     pub index: usize,
-    /// Its id where it can be read; only the start of a long one.
+    /// Its id, if it can be read, and truncated if it is long.
     pub id: Option<String>,
-    /// What is wrong with it.
+    /// The reason why it is invalid.
     pub error: EventError,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Event<'_>>, BatchError> {
     let whole = json::value(body).map_err(BatchError::Body)?;
     let elements: Vec<&RawValue> =
         serde_json::from_str(whole.get()).map_err(|_| BatchError::NotArray { found: json::type_of(whole) })?;
-    let other = elements.iter().enumerate().find(|(_, element)| json::type_of(element) != "an object");
+    let other = elements.iter().enumerate().find(|(_, element)| json::type_of(element) != JsonType::Object);
     if let Some((index, element)) = other {
         return Err(BatchError::NotObject { index, found: json::type_of(element) });
     }
@@ -87,30 +87,32 @@ mod tests {
     }
 
     #[test]
-    fn each_event_is_the_bytes_of_its_element() {
+    fn event_keeps_the_bytes_of_its_element() {
         assert!(read(b" [ ] ").unwrap().is_empty());
         let b = A.replace("\"a\"", "\"b\"").replace("1.0\"", "1.0\"  ");
         let body = format!("[ {A},\n{b} ,{A}]");
         let events = read(body.as_bytes()).unwrap();
         let bytes: Vec<_> = events.iter().map(|event| event.json.get()).collect();
-        assert_eq!(bytes, [A, &b, A], "twice the same is allowed: it is a duplicate by its key");
+        assert_eq!(bytes, [A, &b, A], "a batch may contain an event twice: the gateway detects the duplicate");
         assert_eq!(events[1].data.as_deref().unwrap().get(), "{ \"n\":1e3 }");
     }
 
     #[test]
-    fn what_is_no_array_of_objects_is_said_so() {
+    fn body_that_is_no_array_of_objects_is_refused() {
         assert!(matches!(read(b"").unwrap_err(), BatchError::Body(JsonError::Empty)));
         assert!(matches!(read(b"[{]").unwrap_err(), BatchError::Body(JsonError::Syntax { .. })));
-        assert_eq!(read(A.as_bytes()).unwrap_err(), BatchError::NotArray { found: "an object" });
-        assert_eq!(read(b"null").unwrap_err(), BatchError::NotArray { found: "null" });
-        for (element, found) in [("1", "a number"), ("null", "null"), ("[]", "an array"), ("\"\"", "a string")] {
+        assert_eq!(read(A.as_bytes()).unwrap_err(), BatchError::NotArray { found: JsonType::Object });
+        assert_eq!(read(b"null").unwrap_err(), BatchError::NotArray { found: JsonType::Null });
+        for (element, found) in
+            [("1", JsonType::Number), ("null", JsonType::Null), ("[]", JsonType::Array), ("\"\"", JsonType::String)]
+        {
             let body = format!("[{A},{{}},{element},2]");
-            assert_eq!(read(body.as_bytes()).unwrap_err(), BatchError::NotObject { index: 2, found });
+            assert_eq!(read(body.as_bytes()).unwrap_err(), BatchError::NotObject { index: 2, found }, "{element}");
         }
     }
 
     #[test]
-    fn all_that_are_not_valid_are_named() {
+    fn all_invalid_events_are_named() {
         let mut elements: Vec<_> = (0..500).map(|n| A.replace("\"a\"", &format!("\"{n}\""))).collect();
         elements[7] = elements[7].replace("/s", "");
         elements[42] = elements[42].replace("\"42\"", "42");
@@ -131,13 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn all_are_of_one_version() {
+    fn all_events_have_the_version_of_the_first() {
         let old = A.replace("1.0", "0.3");
         assert_eq!(read(format!("[{old},{old}]").as_bytes()).unwrap().len(), 2);
-        assert_eq!(
-            invalid(&format!("[{old},{A},{old},{A}]")).iter().map(|(at, ..)| *at).collect::<Vec<_>>(),
-            [1, 3],
-            "the first event's counts"
-        );
+        assert_eq!(invalid(&format!("[{old},{A},{old},{A}]")).iter().map(|(at, ..)| *at).collect::<Vec<_>>(), [1, 3]);
     }
 }

@@ -1,4 +1,5 @@
-//! The binary mode: the attributes are `ce-` headers, the body is the data (HTTP Protocol Binding 1.0.2, section 3.1).
+//! The binary content mode: the attributes are `ce-` headers, and the body is the data (HTTP Protocol Binding 1.0.2,
+//! section 3.1).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,11 +14,11 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::rules::{check_name, check_text, invalid, is_uri_reference};
-use super::structured::{is_base64_mime, is_encoding};
+use super::structured::{check_encoding, is_base64_mime};
 use super::{Event, EventError, MediaType, SpecVersion, required};
 use crate::json;
 
-/// What the body is in the JSON format (JSON Event Format 1.0.2, section 3.1).
+/// The data in the JSON format (JSON Event Format 1.0.2, section 3.1).
 enum Data<'a> {
     Absent,
     Json(&'a RawValue),
@@ -31,7 +32,7 @@ pub(super) fn read<'a>(
     body: &'a [u8],
 ) -> Result<Event<'a>, EventError> {
     if content_type.is_none() && headers.get(CONTENT_TYPE).is_some_and(|value| !value.is_empty()) {
-        let rule = "is the Content-Type header, which must be a media type (HTTP Protocol Binding 1.0.2, section 2.1)";
+        let rule = "must be a media type: it is the Content-Type header (HTTP Protocol Binding 1.0.2, section 2.1)";
         return Err(invalid("datacontenttype", rule));
     }
     let mut attributes = attributes(headers)?;
@@ -51,7 +52,7 @@ pub(super) fn read<'a>(
         SpecVersion::V1_0 => None,
         SpecVersion::V0_3 => attributes.remove("datacontentencoding"),
     };
-    let data = match encoding.as_deref().map(is_encoding).transpose()? {
+    let data = match encoding.as_deref().map(check_encoding).transpose()? {
         Some(()) => encoded(content_type, body)?,
         None => plain(content_type, body)?,
     };
@@ -65,7 +66,7 @@ pub(super) fn read<'a>(
         content_type,
         data: &data,
     };
-    // Strings and checked JSON always serialize.
+    // Never fails: strings and checked JSON always serialize.
     let json = serde_json::value::to_raw_value(&whole)
         .map_err(|e| EventError::Body(json::JsonError::Syntax { reason: e.to_string() }))?;
     let data = match data {
@@ -81,10 +82,10 @@ fn plain<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a
     if body.is_empty() {
         return Ok(Data::Absent);
     }
-    // No content type: bytes of an unknown kind (RFC 9110, section 8.3).
+    // Without a content type, the body is bytes of an unknown type (RFC 9110, section 8.3).
     let Some(content_type) = content_type else { return Ok(base64(body)) };
     if content_type.is_json() {
-        // It becomes a member of the event.
+        // The data becomes a member of the event.
         return json::inner(body).map(Data::Json).map_err(EventError::Data);
     }
     if content_type.is_binary() || !content_type.is_utf8() {
@@ -93,9 +94,11 @@ fn plain<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a
     Ok(std::str::from_utf8(body).map_or_else(|_| base64(body), Data::Text))
 }
 
-/// 0.3 with `ce-datacontentencoding: base64`. Some senders put the base64 text into the body, others the bytes that it
-/// stands for, since that is what the binding says of the body (0.3, section 3.1.2). JSON that is there as it is needs no
-/// encoding, which then "must be ignored"; base64 is what it says; what is neither are the bytes.
+/// The data of an event of 0.3 with `ce-datacontentencoding: base64`. Some senders put the base64 text into the body;
+/// others send the decoded bytes, since the binding says that the body is the data (0.3, section 3.1.2).
+///
+/// With a content type of JSON, a body that is JSON is taken as such, and the encoding "must be ignored". Any other
+/// body that is valid base64 is taken as base64, and the rest as the bytes themselves.
 fn encoded<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a>, EventError> {
     let plain = plain(content_type, body);
     match &plain {
@@ -111,7 +114,7 @@ fn base64<'a>(body: &[u8]) -> Data<'a> {
     Data::Base64(Cow::Owned(BASE64_STANDARD.encode(body)))
 }
 
-/// The `ce-` headers, decoded, by the names of the attributes.
+/// The decoded `ce-` headers by attribute name.
 fn attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, EventError> {
     let mut attributes = BTreeMap::new();
     let is_old = headers.get("ce-specversion").is_some_and(|value| decode(false, value).is_ok_and(|v| v == "0.3"));
@@ -119,10 +122,10 @@ fn attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, EventErro
         let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
         let rule = match name {
             "datacontenttype" => {
-                "is the Content-Type header in binary mode (HTTP Protocol Binding 1.0.2, section 3.1.1)"
+                "must be sent as the Content-Type header in binary mode (HTTP Protocol Binding 1.0.2, section 3.1.1)"
             }
             "data" | "data_base64" => {
-                "is no attribute: in binary mode the data is the body (HTTP Protocol Binding 1.0.2, section 3.1.2)"
+                "is not an attribute: in binary mode the data is the body (HTTP Protocol Binding 1.0.2, section 3.1.2)"
             }
             _ => "",
         };
@@ -138,10 +141,10 @@ fn attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, EventErro
     Ok(attributes)
 }
 
-/// Section 3.1.3.2: first a quoted string is unescaped, then one round of percent-decoding.
+/// Decodes a header value (section 3.1.3.2): unescapes a quoted string, then percent-decodes once.
 ///
-/// 0.3 says less of it (blanks and quotes may stand as they are), and is read alike. The Go SDK encodes nothing: a URI of
-/// its own percent-encoding, `/a%20b`, would come out as one that is none, `/a b`. Then it is taken as it was sent.
+/// 0.3 is decoded in the same way, although it allows unencoded spaces and quotes. The Go SDK doesn't encode at all:
+/// decoding its URI `/a%20b` gives `/a b`, which is no longer a URI. In that case the URI is taken as it was sent.
 fn decode(is_uri: bool, value: &HeaderValue) -> Result<String, &'static str> {
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| "must be UTF-8 (HTTP Protocol Binding 1.0.2, section 3.1.3.2)")?;
@@ -150,13 +153,13 @@ fn decode(is_uri: bool, value: &HeaderValue) -> Result<String, &'static str> {
         .decode_utf8()
         .map_err(|_| "must be valid UTF-8 once percent-decoded (HTTP Protocol Binding 1.0.2, section 3.1.3.2)")?;
     if decoded.chars().any(char::is_control) {
-        return Err("must not have control characters (CloudEvents 1.0.2, Type System)");
+        return Err("must not contain control characters (CloudEvents 1.0.2, Type System)");
     }
     let as_sent = is_uri && !is_uri_reference(&decoded) && is_uri_reference(&text);
     Ok(if as_sent { text.into_owned() } else { decoded.into_owned() })
 }
 
-/// The text of a `quoted-string` (RFC 9110, section 5.6.4); `None` if it is none.
+/// The text of a `quoted-string` (RFC 9110, section 5.6.4); `None` if the value isn't one.
 fn unquoted(text: &str) -> Option<String> {
     let quoted = text.strip_prefix('"')?.strip_suffix('"')?;
     let mut plain = String::with_capacity(quoted.len());
@@ -197,7 +200,7 @@ impl Serialize for Whole<'_, '_> {
             map.serialize_entry(name, value)?;
         }
         if let Some(content_type) = self.content_type {
-            // A tab may stand in a header, not in an attribute.
+            // A header may contain tabs, an attribute may not.
             map.serialize_entry("datacontenttype", &content_type.as_str().replace('\t', " "))?;
         }
         match self.data {
@@ -223,15 +226,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_the_specification_encodes_comes_back(value in "\\PC{0,40}") {
-            // Section 3.1.3.2: space, double quote, percent, and all but printable ASCII are encoded.
+        fn value_encoded_by_the_specification_round_trips(value in "\\PC{0,40}") {
+            // Section 3.1.3.2 encodes spaces, double quotes, percent signs, and all characters but printable ASCII.
             const ENCODED: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'%');
             let header = percent_encoding::utf8_percent_encode(&value, ENCODED).to_string();
             prop_assert_eq!(decode(false, &HeaderValue::from_str(&header).unwrap()), Ok(value));
         }
 
         #[test]
-        fn any_header_is_read_or_refused(bytes in proptest::collection::vec(0x20_u8..=0xff, 0..40)) {
+        fn any_header_value_is_decoded_or_refused(bytes in proptest::collection::vec(0x20_u8..=0xff, 0..40)) {
             if let Ok(header) = HeaderValue::from_bytes(&bytes)
                 && let Ok(value) = decode(false, &header)
             {
@@ -241,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_no_deeper_than_a_structured_event_may_be() {
+    fn accepted_event_is_no_deeper_than_a_structured_one_may_be() {
         let headers = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
         let headers = headers.into_iter().map(|(n, v)| (n.parse().unwrap(), HeaderValue::from_static(v))).collect();
         let media_type = MediaType::parse("application/json");
@@ -277,6 +280,6 @@ mod tests {
         for header in ["%C0%A0", "%ff", "%00", "a%0Ab"] {
             assert!(decode(false, &HeaderValue::from_str(header).unwrap()).is_err(), "{header}");
         }
-        assert!(decode(false, &HeaderValue::from_bytes(b"a\xff").unwrap()).is_err(), "bytes that are no UTF-8");
+        assert!(decode(false, &HeaderValue::from_bytes(b"a\xff").unwrap()).is_err(), "bytes that are not UTF-8");
     }
 }

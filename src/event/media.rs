@@ -1,4 +1,4 @@
-//! Media types (RFC 9110, section 8.3), as far as content negotiation asks.
+//! Media types (RFC 9110, section 8.3).
 
 /// A parsed `Content-Type`.
 #[derive(Clone, Debug)]
@@ -8,34 +8,34 @@ pub struct MediaType {
 }
 
 impl MediaType {
-    /// Reads a header's value; `None` if it isn't a media type.
+    /// Parses the value of a header; `None` if it is not a media type.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         Some(Self { parsed: text.parse().ok()?, text: text.to_owned() })
     }
 
-    /// The header's value as it was sent.
+    /// The value of the header as it was sent.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Is it this type, whatever its parameters? Case doesn't count.
+    /// Whether it has this type, subtype and suffix. Ignores case and parameters.
     pub fn is(&self, ty: &str, subty: &str, suffix: Option<&str>) -> bool {
         self.parsed.ty() == ty && self.parsed.subty() == subty && self.suffix_is(suffix)
     }
 
-    /// Does its type and subtype start so?
+    /// Whether it has this type, and a subtype with this prefix. Ignores case.
     pub fn starts_with(&self, ty: &str, subty: &str) -> bool {
         self.parsed.ty() == ty
             && self.parsed.subty().as_str().get(..subty.len()).is_some_and(|start| start.eq_ignore_ascii_case(subty))
     }
 
-    /// `…/json` or `…+json` (RFC 6839, section 3.1).
+    /// Whether it is `…/json` or `…+json` (RFC 6839, section 3.1).
     pub fn is_json(&self) -> bool {
         self.parsed.subty() == "json" || self.suffix_is(Some("json"))
     }
 
-    /// Is the text in UTF-8, as far as the `charset` says? US-ASCII is a part of it.
+    /// Whether the text is UTF-8: `charset` is absent, UTF-8, or its subset US-ASCII.
     pub fn is_utf8(&self) -> bool {
         use mediatype::ReadParams;
         self.parsed.get_param(mediatype::names::CHARSET).is_none_or(|charset| {
@@ -44,7 +44,7 @@ impl MediaType {
         })
     }
 
-    /// Bytes that no one should take for text.
+    /// Whether it is a type whose bytes are not text: `application/octet-stream`, images, audio, video and fonts.
     pub fn is_binary(&self) -> bool {
         self.is("application", "octet-stream", None)
             || ["image", "audio", "video", "font"].iter().any(|ty| self.parsed.ty() == *ty)
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn the_contracts_content_types_are_read() {
+    fn content_types_of_the_contract_are_parsed() {
         for text in [
             "application/json",
             "application/json;charset=utf-8",
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn suffixes_count() {
+    fn suffix_is_part_of_the_type() {
         let event = MediaType::parse("application/cloudevents+json; charset=utf-8").unwrap();
         assert!(event.is("application", "cloudevents", Some("json")) && event.is_json());
         let batch = MediaType::parse("application/cloudevents-batch+json").unwrap();

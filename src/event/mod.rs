@@ -1,6 +1,8 @@
-//! CloudEvents as a consumer over HTTP: the structured, the binary and the batched content mode (HTTP Protocol Binding
-//! 1.0.2, section 3) → [`Event`]. 1.0, and 0.3 where it differs only in names; each passes on as the version that it is.
-//! `docs/cloudevents.md` goes through the specifications rule by rule.
+//! A CloudEvents consumer over HTTP: reads the structured, binary and batched content modes (HTTP Protocol Binding
+//! 1.0.2, section 3) into [`Event`]s.
+//!
+//! Supports version 1.0, and 0.3 where it differs only in names. Events are passed on in the version in which they were
+//! sent. `docs/cloudevents.md` lists the rules of the specifications one by one.
 
 mod attributes;
 mod batch;
@@ -25,36 +27,37 @@ pub use batch::{BatchError, InvalidEvent};
 pub use media::MediaType;
 pub use rules::{is_attribute_name, shown};
 
-/// A CloudEvent with what Sluice acts on, and the whole of it.
+/// A CloudEvent: the attributes that Sluice acts on, and the whole event.
 #[derive(Debug)]
 pub struct Event<'a> {
     /// `specversion`.
     pub version: SpecVersion,
-    /// `id`: with `source` it names the event.
+    /// `id`, which identifies the event together with `source`.
     pub id: String,
     /// `source`, a URI-reference.
     pub source: String,
     /// `type`.
     pub kind: String,
-    /// `subject`, where there is one.
+    /// `subject`, if present and not empty.
     pub subject: Option<String>,
-    /// The whole event in the JSON format; in structured mode as it was sent, to the byte.
+    /// The whole event in the JSON format; in structured mode byte for byte as it was sent.
     pub json: Cow<'a, RawValue>,
-    /// `data`, or the text of `data_base64`; as it was sent, to the byte.
+    /// The JSON value of `data` or `data_base64`, byte for byte as it was sent. In binary mode, data that isn't JSON
+    /// becomes a string.
     pub data: Option<Cow<'a, RawValue>>,
 }
 
-/// The version of the specification that an event says it follows.
+/// The version of the specification that an event follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpecVersion {
-    /// 1.0, and its patches.
+    /// 1.0, including its patch releases.
     V1_0,
-    /// 0.3: `schemaurl` for `dataschema`, and `datacontentencoding` beside `data` for `data_base64`.
+    /// 0.3, with `schemaurl` instead of `dataschema`, and `datacontentencoding` with `data` instead of `data_base64`.
     V0_3,
 }
 
 impl SpecVersion {
-    /// As `specversion` has it.
+    /// The value of `specversion`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V1_0 => "1.0",
@@ -64,56 +67,57 @@ impl SpecVersion {
 }
 
 impl Event<'_> {
-    /// All attributes by name, extensions too, in their canonical string form. Reads the event: ask once for many.
+    /// All attributes by name, extensions included, in their canonical string form. Parses the whole event: to read
+    /// several attributes, call this once.
     pub fn attributes(&self) -> Attributes<'_> {
         Attributes::of(&self.json)
     }
 
-    /// One attribute by name: see [`Attributes::get`].
+    /// One attribute by name; see [`Attributes::get`].
     pub fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
         self.attributes().get(name)
     }
 
-    /// The workflow that the subject names: its first segment, so `/wf/topic` → `wf`.
+    /// The workflow named by the first segment of the subject: `wf` for `/wf/topic`. `None` without a subject.
     pub fn workflow(&self) -> Option<Result<WorkflowRef, ReferenceError>> {
         let subject = self.subject.as_deref()?;
         Some(WorkflowRef::parse(subject.split('/').find(|segment| !segment.is_empty()).unwrap_or_default()))
     }
 }
 
-/// Why a request is not a CloudEvent. Carries no payload.
+/// The reason why a request is not a valid CloudEvent. Carries no payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
-    /// The body isn't what the content mode asks for.
+    /// The body is not the JSON object that the content mode requires.
     #[error("the body must be a CloudEvent in the JSON format, but {0}")]
     Body(JsonError),
-    /// The body was announced as JSON and isn't.
+    /// The data is not JSON, although its content type says so.
     #[error("the body must be JSON, as its content type says, but {0}")]
     Data(JsonError),
-    /// A required attribute isn't there, or is empty (CloudEvents 1.0.2, "Required Attributes").
+    /// A required attribute is absent or empty (CloudEvents 1.0.2, "Required Attributes").
     #[error("the attribute `{attribute}` is required, and must not be empty")]
     Missing {
-        /// Its name.
+        /// The name of the attribute.
         attribute: &'static str,
     },
-    /// An attribute is there more than once, so that two readers could see two events.
-    #[error("the attribute `{attribute}` is there more than once")]
+    /// An attribute occurs more than once, so that two readers could see different values.
+    #[error("the attribute `{attribute}` occurs more than once")]
     Repeated {
-        /// Its name.
+        /// The name of the attribute.
         attribute: String,
     },
-    /// An attribute's value breaks a rule.
+    /// The name or the value of an attribute violates a rule.
     #[error("the attribute `{attribute}` {rule}")]
     Invalid {
-        /// Its name.
+        /// The name of the attribute.
         attribute: String,
-        /// What it must be, and where that is written.
+        /// The rule and its source. Completes the sentence "the attribute …".
         rule: &'static str,
     },
 }
 
 impl EventError {
-    /// What to mend, as a problem's `field` names it.
+    /// The part of the request to correct, for the `field` of a problem.
     pub fn field(&self) -> String {
         match self {
             Self::Body(_) | Self::Data(_) => "body".to_owned(),
@@ -123,29 +127,29 @@ impl EventError {
     }
 }
 
-/// How an event travels (HTTP Protocol Binding 1.0.2, section 1.3).
+/// The content mode of an event (HTTP Protocol Binding 1.0.2, section 1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The body is the event in the JSON format.
     Structured,
-    /// The attributes are `ce-` headers, the body is the data.
+    /// The attributes are `ce-` headers, and the body is the data.
     Binary,
     /// The body is an array of events in the JSON format.
     Batch,
 }
 
 impl Mode {
-    /// The content mode of a request; `None` if no rule reads its content type.
+    /// The content mode of a request; `None` if its content type is not supported.
     ///
-    /// `application/cloudevents+json` is structured, `application/cloudevents-batch+json` a batch. The contract also lists plain `application/json`, which is the
-    /// structured form unless `ce-` headers say that the body is only the data. Anything else is binary if these
-    /// headers are there.
+    /// `application/cloudevents+json` is structured, and `application/cloudevents-batch+json` is a batch. Any other
+    /// content type with `ce-` headers is binary. Plain `application/json` without these headers is structured, as the
+    /// API contract requires.
     pub fn of(content_type: Option<&MediaType>, headers: &HeaderMap) -> Option<Self> {
         let attributes = ["ce-specversion", "ce-id", "ce-source", "ce-type"].iter().any(|h| headers.contains_key(*h));
         match content_type {
             Some(t) if t.is("application", "cloudevents", Some("json")) => t.is_utf8().then_some(Self::Structured),
             Some(t) if t.is("application", "cloudevents-batch", Some("json")) => t.is_utf8().then_some(Self::Batch),
-            // Formats such as Avro or XML.
+            // Other event formats, such as Avro or XML.
             Some(t) if t.starts_with("application", "cloudevents") => None,
             Some(t) if t.is_json() && !t.is_utf8() => None,
             _ if attributes => Some(Self::Binary),
@@ -155,12 +159,12 @@ impl Mode {
     }
 }
 
-/// Reads the event of [`Mode::Structured`].
+/// Reads an event in [`Mode::Structured`].
 pub fn read_structured(body: &[u8]) -> Result<Event<'_>, EventError> {
     structured::read(body)
 }
 
-/// Reads the event of [`Mode::Binary`]; the content type as [`Mode::of`] had it.
+/// Reads an event in [`Mode::Binary`]. `content_type` is the one given to [`Mode::of`].
 pub fn read_binary<'a>(
     content_type: Option<&MediaType>,
     headers: &HeaderMap,
@@ -169,19 +173,20 @@ pub fn read_binary<'a>(
     binary::read(content_type, headers, body)
 }
 
-/// Reads the events of [`Mode::Batch`], none or more: all of them are valid, or none is returned.
+/// Reads the events in [`Mode::Batch`], zero or more. Returns them only if all of them are valid.
 pub fn read_batch(body: &[u8]) -> Result<Vec<Event<'_>>, BatchError> {
     batch::read(body)
 }
 
-/// The `data` of an event in the JSON format, or the text of its `data_base64`: what [`Event::data`] is when it is read.
+/// The value of [`Event::data`] for an event in the JSON format that was read before.
 pub fn data(whole: &RawValue) -> Option<&RawValue> {
     structured::data(whole)
 }
 
 const SPEC_VERSION: &str = "must be \"1.0\" or \"0.3\" (CloudEvents 1.0.2, specversion)";
 
-/// The attributes that every event has, by name: a `specversion` that is known, `id`, `source`, `type`.
+/// The required attributes: a supported `specversion`, and `id`, `source` and `type`. `find` looks up an attribute by
+/// name.
 fn required(
     mut find: impl FnMut(&'static str) -> Result<Option<String>, EventError>,
 ) -> Result<(SpecVersion, [String; 3]), EventError> {

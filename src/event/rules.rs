@@ -1,8 +1,8 @@
-//! What the specification says of names and values of attributes (CloudEvents 1.0.2, "Context Attributes").
+//! Rules for the names and values of attributes (CloudEvents 1.0.2, "Context Attributes").
 //!
-//! Where being strict would lose an event that every other reader takes, we are not:
-//! - URIs may have characters beyond ASCII (IRIs, RFC 3987), since the SDKs of several languages send them as they are;
-//! - `dataschema` may have a fragment, which RFC 3986's `absolute-URI` has not and schemas in JSON Schema have;
+//! Three rules are relaxed, since strictness would refuse events that all other consumers accept:
+//! - URIs may contain non-ASCII characters (IRIs, RFC 3987), since the SDKs of several languages don't encode them;
+//! - `dataschema` may have a fragment, which `absolute-URI` of RFC 3986 excludes but URIs in JSON Schema use;
 //! - an empty `subject` counts as absent.
 
 use fluent_uri::IriRef;
@@ -10,27 +10,27 @@ use serde_json::value::RawValue;
 
 use super::attributes::text;
 use super::{EventError, MediaType, SpecVersion, timestamp};
-use crate::json;
+use crate::json::{self, JsonType};
 
-/// What an error shows of a name or an id that a sender chose.
+/// Maximum number of characters of a name or an id that an error repeats.
 const MAX_SHOWN: usize = 64;
 
-const NAME: &str =
-    "is no attribute: a name has only the letters a to z and digits (CloudEvents 1.0.2, Attribute Naming Convention)";
+const NAME: &str = "is not an attribute: names consist of the letters a to z and digits \
+                    (CloudEvents 1.0.2, Attribute Naming Convention)";
 const STRING: &str =
     "must be valid Unicode without control characters and noncharacters (CloudEvents 1.0.2, Type System)";
 const IS_STRING: &str = "must be a string (JSON Event Format 1.0.2, section 2.2)";
 const IS_ATTRIBUTE: &str =
-    "must be a string, a boolean or an integer, since it is not `data` (JSON Event Format 1.0.2, section 2.2)";
-const INTEGER: &str = "must be an integer from -2147483648 to 2147483647, without fraction and exponent \
+    "must be a string, a boolean or an integer: only `data` may be other JSON (JSON Event Format 1.0.2, section 2.2)";
+const INTEGER: &str = "must be an integer from -2147483648 to 2147483647, without a fraction or an exponent \
                        (CloudEvents 1.0.2, Type System; JSON Event Format 1.0.2, section 2.2)";
 const SOURCE: &str = "must be a URI-reference (CloudEvents 1.0.2, source; RFC 3986, section 4.1)";
 const DATA_SCHEMA: &str = "must be an absolute URI (CloudEvents 1.0.2, dataschema; RFC 3986, section 4.3)";
 const SCHEMA_URL: &str = "must be a URI-reference (CloudEvents 0.3, schemaurl; RFC 3986, section 4.1)";
-const TIME: &str = "must be a date-time as 2018-04-05T17:31:00Z (CloudEvents 1.0.2, time; RFC 3339, section 5.6)";
+const TIME: &str = "must be a date-time such as 2018-04-05T17:31:00Z (CloudEvents 1.0.2, time; RFC 3339, section 5.6)";
 const DATA_CONTENT_TYPE: &str = "must be a media type (CloudEvents 1.0.2, datacontenttype; RFC 2046)";
 
-/// A name or an id as an error shows it: not all of one that is long.
+/// A name or an id for an error message, truncated if it is long.
 pub fn shown(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         None => text.to_owned(),
@@ -38,22 +38,22 @@ pub fn shown(text: &str) -> String {
     }
 }
 
-/// The error of a rule that is broken.
+/// The error for an attribute that violates `rule`.
 pub(super) fn invalid(attribute: &str, rule: &'static str) -> EventError {
     EventError::Invalid { attribute: shown(attribute), rule }
 }
 
-/// An attribute's name.
+/// Checks the name of an attribute.
 pub(super) fn check_name(name: &str) -> Result<(), EventError> {
     if is_attribute_name(name) { Ok(()) } else { Err(invalid(name, NAME)) }
 }
 
-/// May an attribute have this name (CloudEvents 1.0.2, "Attribute Naming Convention")?
+/// Whether an attribute may have this name (CloudEvents 1.0.2, "Attribute Naming Convention").
 pub fn is_attribute_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-/// An attribute's value in its canonical string form.
+/// Checks the value of an attribute in its canonical string form.
 pub(super) fn check_text(version: SpecVersion, name: &str, value: &str) -> Result<(), EventError> {
     use SpecVersion::{V0_3, V1_0};
     let rule = match (name, version) {
@@ -68,26 +68,26 @@ pub(super) fn check_text(version: SpecVersion, name: &str, value: &str) -> Resul
     Err(invalid(name, rule))
 }
 
-/// An attribute's value in the JSON format. `null` is as absent.
+/// Checks the value of an attribute in the JSON format. `null` counts as absent.
 pub(super) fn check_value(version: SpecVersion, name: &str, value: &RawValue) -> Result<(), EventError> {
     let rule = match json::type_of(value) {
-        "null" => return Ok(()),
-        "a string" => match text(value) {
+        JsonType::Null => return Ok(()),
+        JsonType::String => match text(value) {
             Some(text) => return check_text(version, name, &text),
             None => STRING,
         },
         _ if is_known(version, name) => IS_STRING,
-        // "This specification places no restriction on the type or semantics of the extension attributes."
+        // 0.3: "This specification places no restriction on the type or semantics of the extension attributes."
         _ if version == SpecVersion::V0_3 => return Ok(()),
-        "a boolean" => return Ok(()),
-        "a number" if value.get().parse::<i32>().is_ok() => return Ok(()),
-        "a number" => INTEGER,
-        _ => IS_ATTRIBUTE,
+        JsonType::Boolean => return Ok(()),
+        JsonType::Number if value.get().parse::<i32>().is_ok() => return Ok(()),
+        JsonType::Number => INTEGER,
+        JsonType::Object | JsonType::Array => IS_ATTRIBUTE,
     };
     Err(invalid(name, rule))
 }
 
-/// The attributes of the specification itself: in JSON all of them are strings.
+/// Whether the specification defines this attribute. In JSON all of these are strings.
 fn is_known(version: SpecVersion, name: &str) -> bool {
     match name {
         "specversion" | "id" | "source" | "type" | "subject" | "time" | "datacontenttype" => true,
@@ -97,7 +97,7 @@ fn is_known(version: SpecVersion, name: &str) -> bool {
     }
 }
 
-/// The type String; surrogates can't be in a `str`.
+/// Whether the text is of the type String (CloudEvents 1.0.2, Type System). Surrogates can't occur in a `str`.
 pub(super) fn is_string(text: &str) -> bool {
     let nonchar = |c: char| matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe;
     !text.chars().any(|c| c.is_control() || nonchar(c))
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_small_letters_and_digits() {
+    fn names_consist_of_lower_case_letters_and_digits() {
         for good in ["a", "0", "comexampleextension1", "traceparent", &"a".repeat(200)] {
             assert!(check_name(good).is_ok(), "{good}");
         }
@@ -124,12 +124,11 @@ mod tests {
             assert!(check_name(bad).is_err(), "{bad}");
         }
         let long = check_name(&"é".repeat(1_000)).unwrap_err().field();
-        assert_eq!(long.chars().count(), MAX_SHOWN + 1, "a long name is not shown whole");
+        assert_eq!(long.chars().count(), MAX_SHOWN + 1, "a long name is truncated");
     }
 
-    /// Each attribute and values of it: may they be?
     #[test]
-    fn values_are_of_their_types() {
+    fn values_are_checked_by_the_type_of_their_attribute() {
         use SpecVersion::{V0_3, V1_0};
         for (version, name, value, good) in [
             (V1_0, "source", "/s", true),
@@ -174,14 +173,14 @@ mod tests {
             let result = check_text(version, name, value);
             assert_eq!(result.is_ok(), good, "{name} {value:?}");
             if let Err(error) = result {
-                assert_eq!(error.field(), name);
+                assert_eq!(error.field(), name, "{value:?}");
                 assert!(error.to_string().contains("CloudEvents "), "{error}");
             }
         }
     }
 
     #[test]
-    fn json_types_are_those_of_attributes() {
+    fn json_types_are_checked_by_attribute() {
         use SpecVersion::{V0_3, V1_0};
         for (version, name, value, good) in [
             (V1_0, "x", "true", true),

@@ -1,4 +1,4 @@
-//! Tables: what each mode reads, and what it refuses by which rule.
+//! Tables of the events that each mode accepts, and of those that it refuses, with the rule.
 
 mod laws;
 
@@ -26,6 +26,7 @@ fn binary<'a>(list: &[(&str, &str)], body: &'a [u8]) -> Result<Event<'a>, EventE
     read_binary(media(&headers).as_ref(), &headers, body)
 }
 
+/// Reads an event of 0.3 in binary mode.
 fn old<'a>(more: &[(&str, &str)], body: &'a [u8]) -> Result<Event<'a>, EventError> {
     let mut list = vec![("ce-specversion", "0.3"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
     list.extend(more);
@@ -33,7 +34,7 @@ fn old<'a>(more: &[(&str, &str)], body: &'a [u8]) -> Result<Event<'a>, EventErro
 }
 
 #[test]
-fn the_content_type_tells_the_mode() {
+fn content_type_determines_the_mode() {
     let none: &[(&str, &str)] = &[];
     let id: &[(&str, &str)] = &[("ce-id", "1")];
     for (content_type, with, mode) in [
@@ -57,7 +58,7 @@ fn the_content_type_tells_the_mode() {
 }
 
 #[test]
-fn an_event_passes_as_it_was_sent() {
+fn event_passes_as_it_was_sent() {
     for text in [GOOD, OLD] {
         let spaced = format!("\n{text} ");
         let event = read_structured(spaced.as_bytes()).unwrap();
@@ -71,7 +72,7 @@ fn an_event_passes_as_it_was_sent() {
 }
 
 #[test]
-fn null_and_an_empty_subject_are_as_absent() {
+fn null_and_an_empty_subject_count_as_absent() {
     for (from, to) in [("\"/w\"", "null"), ("\"/w\"", "\"\"")] {
         let text = GOOD.replace(from, to).replace("\"urn:x:y\"", "null").replace("\"2018-04-05T17:31:00Z\"", "null");
         let event = read_structured(text.as_bytes()).unwrap();
@@ -83,17 +84,21 @@ fn null_and_an_empty_subject_are_as_absent() {
 }
 
 #[test]
-fn data_is_any_json() {
+fn data_may_be_any_json() {
     for data in ["null", "true", "-1.5e300", "\"{\\\"not\\\":\\\"parsed\\\"}\"", "[1,[]]", "{\"d\":1,\"d\":2}"] {
         let text = GOOD.replace(r#"{"a":[1,"é"]}"#, data);
         assert_eq!(read_structured(text.as_bytes()).unwrap().data.unwrap().get(), data);
         let text = text.replace("\"application/json\"", "\"text/plain\"");
-        assert_eq!(read_structured(text.as_bytes()).unwrap().data.unwrap().get(), data, "what isn't a string is kept");
+        assert_eq!(
+            read_structured(text.as_bytes()).unwrap().data.unwrap().get(),
+            data,
+            "data of another content type is kept as well"
+        );
     }
 }
 
 #[test]
-fn an_event_that_breaks_a_rule_is_named_by_it() {
+fn invalid_event_is_refused_by_its_rule() {
     for (from, to, field, says) in [
         ("\"1.0\"", "\"1.1\"", "specversion", "\"1.0\" or \"0.3\""),
         ("\"1.0\"", "1.0", "specversion", "must be a string"),
@@ -110,7 +115,7 @@ fn an_event_that_breaks_a_rule_is_named_by_it() {
         ("\"x\":5", "\"x\":5,\"\\u0078\":null", "x", "more than once"),
         ("\"x\":5", "\"myExt\":5", "myExt", "Attribute Naming Convention"),
         ("\"x\":5", "\"\":5", "", "Attribute Naming Convention"),
-        ("\"x\":5", "\"data_base64\":\"YQ==\"", "data_base64", "must not stand beside"),
+        ("\"x\":5", "\"data_base64\":\"YQ==\"", "data_base64", "must not occur together with"),
         ("\"data\"", "\"data_base64\"", "data_base64", "base64"),
     ] {
         let text = GOOD.replacen(from, to, 1);
@@ -120,12 +125,12 @@ fn an_event_that_breaks_a_rule_is_named_by_it() {
         assert!(error.to_string().contains(says), "{error}");
     }
     let error = read_structured(br#"{"Some":"object","some":1,"some":2}"#).unwrap_err();
-    assert_eq!(error, EventError::Missing { attribute: "specversion" }, "what isn't an event is told that first");
+    assert_eq!(error, EventError::Missing { attribute: "specversion" }, "a missing attribute is reported first");
 }
 
-/// With padding within, one reader stops where another goes on.
+/// Decoders differ on padding in the middle: some stop there, others continue.
 #[test]
-fn base64_ends_with_its_padding() {
+fn base64_with_padding_in_the_middle_is_refused() {
     let of =
         |data: &str| format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"{data}"}}"#);
     for (data, good) in [("AA==", true), ("AAA=AAAA", false), ("AA==AA==", false), ("=AAA", false), ("AA=", false)] {
@@ -137,7 +142,7 @@ fn base64_ends_with_its_padding() {
 }
 
 #[test]
-fn an_event_of_0_3_that_breaks_a_rule_is_named_by_it() {
+fn invalid_event_of_0_3_is_refused_by_its_rule() {
     for (from, to, field, says) in [
         ("\"base64\"", "\"quoted-printable\"", "datacontentencoding", "must be \"base64\""),
         ("\"base64\"", "1", "datacontentencoding", "must be a string"),
@@ -153,11 +158,11 @@ fn an_event_of_0_3_that_breaks_a_rule_is_named_by_it() {
     for (from, to) in [
         ("\"base64\"", "\"Base64\""),
         ("\"base64\"", "null"),
-        // RFC 2045, section 6.8, has lines.
+        // Lines, as in RFC 2045, section 6.8.
         ("\"/wA=\"", "\"/w\\r\\nA=\""),
-        // "MUST be ignored" where the data is no string.
+        // The encoding "MUST be ignored" if the data is not a string.
         ("\"/wA=\"", "{\"a\":1}"),
-        // As the JavaScript SDK has it.
+        // As sent by the JavaScript SDK.
         ("\"data\"", "\"data_base64\""),
     ] {
         let text = OLD.replacen(from, to, 1);
@@ -166,7 +171,7 @@ fn an_event_of_0_3_that_breaks_a_rule_is_named_by_it() {
 }
 
 #[test]
-fn the_binary_mode_of_0_3_has_its_names() {
+fn binary_event_of_0_3_keeps_its_attribute_names() {
     let json = ("content-type", "application/json");
     let encoding = ("ce-datacontentencoding", "Base64");
     let bytes = ("content-type", "application/octet-stream");
@@ -203,7 +208,7 @@ fn the_binary_mode_of_0_3_has_its_names() {
         let event = old(more, body).unwrap();
         let comma = if members.is_empty() { "" } else { "," };
         let whole = format!(r#"{{"specversion":"0.3","id":"1","source":"/s","type":"t"{comma}{members}}}"#);
-        assert_eq!(event.json.get(), whole);
+        assert_eq!(event.json.get(), whole, "{more:?}");
         assert!(read_structured(whole.as_bytes()).is_ok(), "{whole}");
     }
     assert!(matches!(old(&[json, encoding], b"?").unwrap_err(), EventError::Data(_)));
@@ -212,12 +217,12 @@ fn the_binary_mode_of_0_3_has_its_names() {
         ("ce-schemaurl", "<a>", "schemaurl"),
         ("ce-comexampleextension2-othervalue", "5", "comexampleextension2-othervalue"),
     ] {
-        assert_eq!(old(&[(name, value)], b"").unwrap_err().field(), field);
+        assert_eq!(old(&[(name, value)], b"").unwrap_err().field(), field, "{name}: {value}");
     }
 }
 
 #[test]
-fn a_header_that_breaks_a_rule_is_named_by_it() {
+fn invalid_header_is_named() {
     for (name, value, field) in [
         ("ce-time", "today", "time"),
         ("ce-time", "", "time"),
@@ -241,7 +246,7 @@ fn a_header_that_breaks_a_rule_is_named_by_it() {
 }
 
 #[test]
-fn a_uri_in_a_header_is_one_also_from_who_encodes_nothing() {
+fn uri_in_a_header_is_read_even_if_its_sender_does_not_encode_it() {
     for (header, source) in [
         ("/a%2520b", "/a%20b"),
         ("/a%20b", "/a%20b"),
@@ -255,9 +260,9 @@ fn a_uri_in_a_header_is_one_also_from_who_encodes_nothing() {
     }
 }
 
-/// What is a URI in one version is an extension like any other in the other one.
+/// The attribute that holds a URI in one version is an ordinary extension in the other.
 #[test]
-fn an_extension_is_decoded_whatever_its_name() {
+fn extension_named_as_a_uri_of_the_other_version_is_decoded() {
     for (version, name) in [("1.0", "schemaurl"), ("0.3", "dataschema")] {
         let header = format!("ce-{name}");
         let list =
@@ -275,7 +280,7 @@ fn events_of_64_kib_are_read() {
 }
 
 #[test]
-fn many_members_cost_no_more_than_their_number() {
+fn event_with_many_members_is_read_in_linear_time() {
     let many: String = (0..40_000).map(|n| format!(",\"x{n}\":1")).collect();
     let text = GOOD.replace(",\"x\":5", &many);
     assert_eq!(read_structured(text.as_bytes()).unwrap().attribute("x39999").unwrap(), "1");

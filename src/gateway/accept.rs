@@ -83,10 +83,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         let Some(key) = key else { return Ok(delivery) };
         match self.claims().claim(&delivery, &key, wait.saturating_add(LOSER_GRACE)).await {
             Err(error) => Err(Receipt::store_failed(id, &error)),
-            Ok(Claim::Settled(settled)) => {
-                let first = settled.id().unwrap_or(id);
-                Err(Receipt::new(first, settled.outcome(key.digest())))
-            }
+            Ok(Claim::Settled(settled)) => Err(Receipt::new(settled.id(), settled.outcome(key.digest()))),
             Ok(Claim::Won(Won { window, until })) if self.now() < until => {
                 delivery.claim = Some(KeyClaim { key, window, contended: false });
                 Ok(delivery)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Gateway;
-use crate::callback::Record;
+use crate::callback::CallbackRecord;
 use crate::delivery::{Delivery, DeliveryId, Outcome, StoredError};
 use crate::ports::{Host, StoreError};
 use crate::reference::{RunRef, Topic};
@@ -111,7 +111,7 @@ impl<H: Host> Gateway<'_, H> {
         };
         self.require_settled(&delivery)?;
         if let Some(Ok(settled)) = self.claims().own_record(&delivery).await?
-            && settled.id() == Some(id)
+            && settled.id() == id
         {
             self.claims().forget_key(&delivery).await?;
         }
@@ -131,12 +131,12 @@ impl<H: Host> Gateway<'_, H> {
     }
 
     /// The callback that was accepted for a run and topic.
-    pub async fn callback(&self, run: &RunRef, topic: &Topic) -> Result<Option<Record>, OperatorError> {
+    pub async fn callback(&self, run: &RunRef, topic: &Topic) -> Result<Option<CallbackRecord>, OperatorError> {
         Ok(self.claims().callback(run, topic).await?.transpose()?)
     }
 
     /// All callbacks of a run that were accepted, in order of arrival.
-    pub async fn callbacks(&self, run: &RunRef) -> Result<Vec<Record>, OperatorError> {
+    pub async fn callbacks(&self, run: &RunRef) -> Result<Vec<CallbackRecord>, OperatorError> {
         Ok(self.claims().callbacks(run).await??)
     }
 }

@@ -6,7 +6,7 @@ use jsonpath_rfc9535::JsonPath;
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use crate::json;
+use crate::json::{self, JsonType};
 
 /// A parsed value that knows the bytes of each part of it. A path compares what was parsed, so that numbers are numbers;
 /// what it gives is the bytes, so that none is rounded.
@@ -39,18 +39,18 @@ fn address(value: &Value) -> usize {
 /// a surrogate pair is its own spelling.
 fn parsed(raw: &RawValue) -> Value {
     match json::type_of(raw) {
-        "an object" => {
+        JsonType::Object => {
             let mut object = Map::new();
             for (name, value) in members(raw) {
                 object.insert(name, parsed(value));
             }
             Value::Object(object)
         }
-        "an array" => Value::Array(json::elements(raw).unwrap_or_default().into_iter().map(parsed).collect()),
-        "a string" => Value::String(json::text(raw).unwrap_or_else(|| raw.get().to_owned())),
-        "a boolean" => Value::Bool(raw.get() == "true"),
-        "null" => Value::Null,
-        _ => number(raw.get()).map_or(Value::Null, Value::Number),
+        JsonType::Array => Value::Array(json::elements(raw).unwrap_or_default().into_iter().map(parsed).collect()),
+        JsonType::String => Value::String(json::text(raw).unwrap_or_else(|| raw.get().to_owned())),
+        JsonType::Boolean => Value::Bool(raw.get() == "true"),
+        JsonType::Null => Value::Null,
+        JsonType::Number => number(raw.get()).map_or(Value::Null, Value::Number),
     }
 }
 

@@ -10,7 +10,7 @@ use super::document::Document;
 use super::pointer::Pointer;
 use crate::delivery::Trigger;
 use crate::event::Attributes;
-use crate::json;
+use crate::json::{self, JsonType};
 
 /// What a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,8 +119,8 @@ impl<'a> Input<'a> {
 /// The text of a string; of a number, a boolean and null their JSON.
 fn scalar(raw: &RawValue) -> Option<Cow<'_, str>> {
     match json::type_of(raw) {
-        "a string" => json::text(raw).map(Cow::Owned),
-        "an object" | "an array" => None,
+        JsonType::String => json::text(raw).map(Cow::Owned),
+        JsonType::Object | JsonType::Array => None,
         _ => Some(Cow::Borrowed(raw.get())),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::MAX_PARAM_BYTES;
 use super::input::Input;
 use super::reader::{Reader, TableError};
-use crate::json;
+use crate::json::{self, JsonType};
 
 /// The longest path, in bytes.
 const MAX_PATH: usize = 1_024;
@@ -33,7 +33,7 @@ pub(super) enum Param {
 impl Param {
     /// A string that starts with `$` is a path, `{"value": …}` stands for what is in it, and anything else for itself.
     pub(super) fn parse(raw: &RawValue, reader: &Reader) -> Result<Self, TableError> {
-        if json::type_of(raw) == "a string" {
+        if json::type_of(raw) == JsonType::String {
             let text = json::text(raw).ok_or_else(|| reader.wrong("must be text: it has half a surrogate pair"))?;
             if text.len() > MAX_PATH && text.starts_with('$') {
                 return Err(reader.wrong(format!("must be a JSONPath of at most {MAX_PATH} bytes")));

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use serde_json::value::RawValue;
 
 use super::MAX_TABLE;
-use crate::json::{self, JsonError};
+use crate::json::{self, JsonError, JsonType};
 
 /// Why a text is no table of routes. Repeats no value of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +89,7 @@ impl Reader {
 
     /// A text that is not empty.
     pub(super) fn text(&self, raw: &RawValue) -> Result<String, TableError> {
-        if json::type_of(raw) != "a string" {
+        if json::type_of(raw) != JsonType::String {
             return Err(self.must_be("a string", raw));
         }
         match json::text(raw) {

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde_json::value::RawValue;
 
 use super::{Preset, form, pointer};
-use crate::json;
+use crate::json::{self, JsonType};
 use crate::secret::Secret;
 
 /// A question that is answered at once, with 200, and starts nothing.
@@ -115,7 +115,7 @@ fn is(body: &[u8], at: &str, text: &str) -> bool {
 /// A JSON string as it was sent.
 fn token(value: &RawValue, at: &str) -> Option<String> {
     let found = pointer::walk(value, at)?;
-    (json::type_of(found) == "a string" && bounded(found.get())).then(|| found.get().to_owned())
+    (json::type_of(found) == JsonType::String && bounded(found.get())).then(|| found.get().to_owned())
 }
 
 fn bounded(text: &str) -> bool {

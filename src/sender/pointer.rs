@@ -2,15 +2,15 @@
 
 use serde_json::value::RawValue;
 
-use crate::json;
+use crate::json::{self, JsonType};
 
 /// The text of a string, a number or a boolean; `None` where there is none, or the body isn't JSON. Of two members of one
 /// name the last counts, as with most parsers.
 pub(super) fn find(body: &[u8], pointer: &str) -> Option<String> {
     let found = walk(json::value(body).ok()?, pointer)?;
     match json::type_of(found) {
-        "a string" => json::text(found).filter(|text| !text.is_empty()),
-        "a number" | "a boolean" => Some(found.get().to_owned()),
+        JsonType::String => json::text(found).filter(|text| !text.is_empty()),
+        JsonType::Number | JsonType::Boolean => Some(found.get().to_owned()),
         _ => None,
     }
 }

@@ -12,8 +12,8 @@ use super::keys::{self, Register};
 use super::record::{OutcomeRecord, Settled};
 use super::splitter::{Entered, Splitter};
 use super::unwritable;
-use crate::callback::{Record, State};
-use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, StoredError, Work};
+use crate::callback::{CallbackRecord, State};
+use crate::delivery::{Delivery, Key, KeyClaim, StoredError, Work};
 use crate::json;
 use crate::ports::{Clock, KeyValue, StoreError};
 use crate::reference::{RunRef, Topic};
@@ -77,7 +77,7 @@ struct Contender {
     at: Timestamp,
     /// In the door of a callback: the callback, so that it is stored before it is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    callback: Option<Record>,
+    callback: Option<CallbackRecord>,
 }
 
 impl Contender {
@@ -147,7 +147,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         let name = contender.to_bytes()?;
         contender.callback = match &delivery.work {
             Work::Start(_) => None,
-            Work::Resolve(callback) => Some(Record::pending(delivery.id, callback, delivery.received)),
+            Work::Resolve(callback) => Some(CallbackRecord::pending(delivery.id, callback, delivery.received)),
         };
         let splitter = Splitter {
             race: &race,
@@ -254,9 +254,9 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         let door = self.host.get(&Register::Door.of(key, *window)).await?;
         let record = door.as_deref().and_then(Contender::from_bytes).and_then(|winner| winner.callback);
         let Some(record) = record.filter(|record| record.digest != key.digest()) else { return Ok(None) };
-        let (Some(id), Some(callback)) = (DeliveryId::parse(&record.id), record.callback()) else { return Ok(None) };
+        let callback = record.callback();
         let key = Key::callback(&callback);
-        let mut first = Delivery::new(id, Work::Resolve(callback), delivery.trace.clone(), record.received);
+        let mut first = Delivery::new(record.id, Work::Resolve(callback), delivery.trace.clone(), record.received);
         first.claim = Some(KeyClaim { key, window: *window, contended: true });
         Ok(Some(first))
     }
@@ -266,7 +266,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         self.record(delivery, |key| match &delivery.work {
             Work::Start(_) => OutcomeRecord::pending(delivery.id, key.digest(), self.host.now()).to_bytes(),
             Work::Resolve(callback) => {
-                Record::pending(delivery.id, callback, delivery.received).to_bytes().map_err(|_| StoredError)
+                CallbackRecord::pending(delivery.id, callback, delivery.received).to_bytes().map_err(|_| StoredError)
             }
         })
         .await
@@ -277,7 +277,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         self.record(delivery, |key| match &delivery.work {
             Work::Start(_) => OutcomeRecord::delivered(delivery.id, key.digest(), body, self.host.now()).to_bytes(),
             Work::Resolve(callback) => {
-                let mut record = Record::pending(delivery.id, callback, delivery.received);
+                let mut record = CallbackRecord::pending(delivery.id, callback, delivery.received);
                 record.state = State::Delivered;
                 record.to_bytes().map_err(|_| StoredError)
             }
@@ -313,11 +313,11 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         &self,
         run: &RunRef,
         topic: &Topic,
-    ) -> Result<Option<Result<Record, StoredError>>, StoreError> {
+    ) -> Result<Option<Result<CallbackRecord, StoredError>>, StoreError> {
         let key = Key::of_callbacks(run, topic);
         for window in self.retention.lookup(self.host.now()) {
             if let Some(bytes) = self.host.get(&Register::Record.of(&key, window)).await? {
-                return Ok(Some(Record::from_bytes(&bytes).map_err(|_| StoredError)));
+                return Ok(Some(CallbackRecord::from_bytes(&bytes).map_err(|_| StoredError)));
             }
             // One that is being sent right now.
             if let Some(door) = self.host.get(&Register::Door.of(&key, window)).await?
@@ -330,20 +330,20 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     }
 
     /// All callbacks of a run that were accepted, in order of arrival. Lists all keys of the store.
-    pub async fn callbacks(&self, run: &RunRef) -> Result<Result<Vec<Record>, StoredError>, StoreError> {
+    pub async fn callbacks(&self, run: &RunRef) -> Result<Result<Vec<CallbackRecord>, StoredError>, StoreError> {
         let names = self.host.keys().await?;
         let mut records = Vec::new();
         for window in self.retention.lookup(self.host.now()) {
             let prefix = keys::callbacks(run, window);
             for name in names.iter().filter(|name| name.starts_with(&prefix)) {
-                match self.host.get(name).await?.map(|bytes| Record::from_bytes(&bytes)) {
+                match self.host.get(name).await?.map(|bytes| CallbackRecord::from_bytes(&bytes)) {
                     Some(Ok(record)) => records.push(record),
                     Some(Err(_)) => return Ok(Err(StoredError)),
                     None => {}
                 }
             }
         }
-        records.sort_by(|a, b| (a.received, &a.id).cmp(&(b.received, &b.id)));
+        records.sort_by_key(|record| (record.received, record.id));
         Ok(Ok(records))
     }
 }

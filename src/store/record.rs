@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::callback::{Record, State};
+use crate::callback::{CallbackRecord, State};
 use crate::delivery::{Delivery, DeliveryId, Outcome, StoredError, Work};
 use crate::json;
 use crate::time::Timestamp;
@@ -83,7 +83,7 @@ pub enum Settled {
     /// Of a start.
     Start(OutcomeRecord),
     /// Of a callback.
-    Callback(Record),
+    Callback(CallbackRecord),
 }
 
 impl Settled {
@@ -91,15 +91,15 @@ impl Settled {
     pub(super) fn from_bytes(work: &Work<'_>, bytes: &[u8]) -> Result<Self, StoredError> {
         match work {
             Work::Start(_) => OutcomeRecord::from_bytes(bytes).map(Self::Start),
-            Work::Resolve(_) => Record::from_bytes(bytes).map(Self::Callback).map_err(|_| StoredError),
+            Work::Resolve(_) => CallbackRecord::from_bytes(bytes).map(Self::Callback).map_err(|_| StoredError),
         }
     }
 
-    /// The delivery that claimed the key; `None` if the record names none.
-    pub fn id(&self) -> Option<DeliveryId> {
+    /// The delivery that claimed the key.
+    pub fn id(&self) -> DeliveryId {
         match self {
-            Self::Start(record) => Some(record.id),
-            Self::Callback(record) => DeliveryId::parse(&record.id),
+            Self::Start(record) => record.id,
+            Self::Callback(record) => record.id,
         }
     }
 
@@ -113,7 +113,7 @@ impl Settled {
 
     /// Whether it is the record of this delivery, which is still pending.
     pub fn is_pending(&self, delivery: &Delivery<'_>) -> bool {
-        self.id() == Some(delivery.id) && !self.is_delivered()
+        self.id() == delivery.id && !self.is_delivered()
     }
 
     /// What it makes of another delivery of the key, whose content has this digest.

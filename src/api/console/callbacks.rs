@@ -9,8 +9,7 @@ use super::layout::{Mood, Tab, chip, page};
 use crate::api::problem::Problem;
 use crate::api::query::{Query, unusable};
 use crate::api::{RequestContext, operator};
-use crate::callback::{Record, State, Status};
-use crate::delivery::DeliveryId;
+use crate::callback::{CallbackRecord, State, Status};
 use crate::ports::Host;
 use crate::reference::RunRef;
 use crate::time::Timestamp;
@@ -42,7 +41,7 @@ pub(super) async fn show(context: &mut RequestContext<'_, '_, impl Host>) -> Res
     Ok(page(Tab::Callbacks, "Callbacks of a run", &content))
 }
 
-fn listed(records: &[Record], now: Timestamp) -> Markup {
+fn listed(records: &[CallbackRecord], now: Timestamp) -> Markup {
     if records.is_empty() {
         return html! { div.card.empty { strong { "None was accepted" } "Or it is older than retention_hours." } };
     }
@@ -55,18 +54,17 @@ fn listed(records: &[Record], now: Timestamp) -> Markup {
     }
 }
 
-fn one(record: &Record, now: Timestamp) -> Markup {
+fn one(record: &CallbackRecord, now: Timestamp) -> Markup {
     let status = match record.status {
         Status::Succeeded => Mood::Good,
         Status::Failed => Mood::Bad,
     };
-    // What is stored may not be ours; an id is.
-    let id = DeliveryId::parse(&record.id).filter(|_| record.state == State::Pending);
+    let id = (record.state == State::Pending).then_some(record.id);
     html! {
         section.card.above {
             div.pad {
                 div.row.above {
-                    h2 { bdi { (record.topic) } }
+                    h2 { bdi { (record.topic.as_str()) } }
                     (chip(status, record.status.as_str()))
                     @match record.state {
                         State::Pending => (chip(Mood::Busy, "pending")),

@@ -1,4 +1,4 @@
-//! What holds for any event, and for any input.
+//! Properties of any event and of any input.
 
 use data_encoding::BASE64;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-/// An event, to be written in each mode.
+/// An event that can be written in each mode.
 #[derive(Clone, Debug)]
 struct Sample {
     version: SpecVersion,
@@ -106,26 +106,27 @@ fn sample() -> impl Strategy<Value = Sample> {
     )
 }
 
-/// All that an event says: each attribute, and the data.
-fn said(event: &Event<'_>) -> (Vec<(String, String)>, Option<String>) {
+/// The content of an event: all attributes and the data.
+fn content(event: &Event<'_>) -> (Vec<(String, String)>, Option<String>) {
     let attributes = event.attributes();
     let names = attributes.members().map(|(name, _)| name.to_owned());
     let all = names.filter_map(|name| attributes.get(&name).map(|value| (name, value.into_owned()))).collect();
     (all, event.data.as_deref().map(|data| data.get().to_owned()))
 }
 
-/// What holds for whatever is read as an event.
-fn is_whole(event: &Event<'_>) {
+/// Checks the invariants of an event that was read.
+fn check_invariants(event: &Event<'_>) {
     assert!(!event.id.is_empty() && !event.source.is_empty() && !event.kind.is_empty());
     for (name, value) in [("id", &event.id), ("source", &event.source), ("type", &event.kind)] {
         assert_eq!(event.attribute(name).as_deref(), Some(value.as_str()));
     }
     assert_eq!(event.attribute("subject"), event.subject.as_deref().map(Cow::Borrowed));
     let again = read_structured(event.json.get().as_bytes()).unwrap();
-    assert_eq!(said(&again), said(event), "it is a valid event in the JSON format");
+    assert_eq!(content(&again), content(event), "the JSON format is a valid event");
     assert_eq!(data(&event.json).map(RawValue::get), event.data.as_deref().map(RawValue::get));
 }
 
+/// Mostly `good` with a few bytes replaced, else any bytes.
 fn mostly(good: &'static str) -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![any::<u8>(), prop::sample::select(b"{}[],:\"\\u0129.eE-ntf".to_vec())];
     let broken = prop::collection::vec((any::<prop::sample::Index>(), byte), 1..4).prop_map(move |changes| {
@@ -143,7 +144,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
     #[test]
-    fn an_event_is_the_same_in_each_mode(sample in sample()) {
+    fn event_is_the_same_in_each_mode(sample in sample()) {
         let json = sample.json();
         let structured = read_structured(json.as_bytes()).unwrap();
         prop_assert_eq!(structured.json.get(), &json);
@@ -155,9 +156,9 @@ proptest! {
         prop_assert_eq!(batch[0].json.get(), &json);
         for event in [&binary, &batch[0]] {
             prop_assert_eq!(event.version, structured.version);
-            prop_assert_eq!(said(event), said(&structured));
+            prop_assert_eq!(content(event), content(&structured));
         }
-        [&structured, &binary, &batch[0]].into_iter().for_each(is_whole);
+        [&structured, &binary, &batch[0]].into_iter().for_each(check_invariants);
         for (name, value) in &sample.strings {
             let read = binary.attribute(name);
             prop_assert_eq!(read.as_deref(), Some(value.as_str()));
@@ -166,15 +167,15 @@ proptest! {
     }
 
     #[test]
-    fn any_body_is_read_or_refused_as_an_event(body in prop_oneof![mostly(GOOD), mostly(OLD)]) {
+    fn any_structured_body_is_read_or_refused(body in prop_oneof![mostly(GOOD), mostly(OLD)]) {
         match read_structured(&body) {
-            Ok(event) => is_whole(&event),
+            Ok(event) => check_invariants(&event),
             Err(error) => prop_assert!(error.to_string().len() < 500),
         }
     }
 
     #[test]
-    fn any_body_is_read_or_refused_as_a_batch(
+    fn any_batch_body_is_read_or_refused(
         elements in prop::collection::vec(prop_oneof![mostly(GOOD), Just(OLD.as_bytes().to_vec())], 0..4),
         array in prop::bool::weighted(0.9),
     ) {
@@ -184,7 +185,7 @@ proptest! {
             body.push(b']');
         }
         match read_batch(&body) {
-            Ok(events) => events.iter().for_each(is_whole),
+            Ok(events) => events.iter().for_each(check_invariants),
             Err(BatchError::Events(invalid)) => {
                 prop_assert!(!invalid.is_empty() && invalid.windows(2).all(|two| two[0].index < two[1].index));
             }
@@ -193,7 +194,7 @@ proptest! {
     }
 
     #[test]
-    fn any_request_is_read_or_refused_as_binary(
+    fn any_binary_request_is_read_or_refused(
         version in prop::sample::select(vec!["1.0", "0.3", "0.2", ""]),
         source in "/?[ -~é]{0,6}",
         more in prop::collection::vec((
@@ -210,7 +211,7 @@ proptest! {
         let mut list = vec![("ce-specversion", version), ("ce-id", "1"), ("ce-source", &source), ("ce-type", "t")];
         list.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
         match binary(&list, &body) {
-            Ok(event) => is_whole(&event),
+            Ok(event) => check_invariants(&event),
             Err(error) => prop_assert!(error.to_string().len() < 500),
         }
     }

@@ -96,6 +96,15 @@ mod tests {
     }
 
     #[test]
+    fn id_serializes_as_its_text() {
+        let id = DeliveryId::new(Timestamp(1_795_509_000_000).into(), 7);
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!(json, format!("\"{id}\""));
+        assert_eq!(serde_json::from_str::<DeliveryId>(&json).unwrap(), id);
+        assert!(serde_json::from_str::<DeliveryId>(&json.to_lowercase()).is_err());
+    }
+
+    #[test]
     fn one_of_sixteen_is_sampled() {
         let sampled = (0..1_600).filter(|n| DeliveryId::new(Timestamp(0).into(), *n).is_sampled());
         assert_eq!(sampled.count(), 100);
