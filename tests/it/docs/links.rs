@@ -11,26 +11,24 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All pages: those at the root, and those of the directories that have documents.
-fn pages() -> Vec<PathBuf> {
-    fn walk(directory: &Path, deep: bool, found: &mut Vec<PathBuf>) {
-        let Ok(entries) = fs::read_dir(root().join(directory)) else { return };
-        for entry in entries.map(Result::unwrap) {
-            let path = directory.join(entry.file_name());
+/// Every document of the repository, in order; paths start at its root.
+pub(super) fn pages() -> Vec<PathBuf> {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(root().join(directory)).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            let path = directory.join(&name);
+            let is_source = !name.starts_with('.') && !["target", "node_modules"].contains(&name.as_str());
             if entry.file_type().unwrap().is_dir() {
-                if deep {
-                    walk(&path, deep, found);
+                if is_source {
+                    walk(&path, found);
                 }
-            } else if path.extension().is_some_and(|extension| extension == "md") {
+            } else if name.ends_with(".md") {
                 found.push(path);
             }
         }
     }
     let mut found = Vec::new();
-    for (directory, deep) in [("", false), ("docs", true), ("deploy", true), ("fuzz", false), ("tests/vectors", false)]
-    {
-        walk(Path::new(directory), deep, &mut found);
-    }
+    walk(Path::new(""), &mut found);
     found.sort();
     found
 }
