@@ -1,5 +1,7 @@
-//! The smallest thing that runs Sluice's `spin.toml` truthfully where Spin isn't installed, and a stand-in engine for
-//! development and tests. Production runs on Spin itself.
+//! A minimal host for Sluice, and a stand-in engine.
+//!
+//! [`spin`] runs Sluice's `spin.toml` where Spin isn't installed, and injects faults for tests. [`stand_in`] is a fake
+//! workflow engine for development and tests. Production runs on Spin itself.
 
 pub mod serve;
 #[cfg(feature = "runtime")]

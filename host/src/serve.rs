@@ -1,4 +1,4 @@
-//! A small accept loop, shared by the host and the stand-in engine.
+//! An HTTP server with graceful shutdown, shared by the host and the stand-in engine.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,26 +9,26 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Whatever went wrong in a handler or a body.
+/// Any error of a handler or a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A listening HTTP server (HTTP/1.1 and HTTP/2 without TLS). Dropped, it stops at once.
+/// A listening HTTP server (HTTP/1.1 and HTTP/2 without TLS). Dropping it stops it at once.
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
-    /// Carries the grace; when it is dropped instead, there is none.
+    /// Carries the grace period. Dropping the sender stops the server without one.
     stop: oneshot::Sender<Duration>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    /// Binds and serves in the background; TCP_NODELAY on every connection. A handler's `Err` closes the connection
-    /// without an answer.
+    /// Binds the address and serves in the background, with TCP_NODELAY on every connection. An `Err` of the handler
+    /// closes the connection without a response.
     pub async fn start<F, Fut, B>(addr: SocketAddr, handler: F) -> std::io::Result<Server>
     where
         F: Fn(Request<Incoming>, SocketAddr) -> Fut + Clone + Send + Sync + 'static,
@@ -40,32 +40,37 @@ impl Server {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(accept(listener, stopped, handler));
+        let http = auto::Builder::new(TokioExecutor::new());
+        let connect = move |stream, peer| {
+            let handler = handler.clone();
+            let service = service_fn(move |request| handler(request, peer));
+            http.serve_connection(TokioIo::new(stream), service).into_owned()
+        };
+        let task = tokio::spawn(accept(listener, stopped, connect));
         Ok(Server { addr, stop, task })
     }
 
-    /// Where it listens, with the port that the system chose if it was asked for port 0.
+    /// The address it listens on, with the port that the system chose if port 0 was requested.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Stops accepting, lets what is in flight finish for at most `grace`.
+    /// Stops accepting connections and lets requests in flight finish for at most `grace`.
     pub async fn stop(self, grace: Duration) {
-        // Neither fails but when the task is gone, and that is what is wanted.
+        // Both fail only if the task is gone, and then the server has stopped already.
         let _ = self.stop.send(grace);
         let _ = self.task.await;
     }
 }
 
-async fn accept<F, Fut, B>(listener: TcpListener, mut stopped: oneshot::Receiver<Duration>, handler: F)
-where
-    F: Fn(Request<Incoming>, SocketAddr) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<Response<B>, BoxError>> + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
+/// Accepts connections until told to stop, then waits for the open ones for at most the grace period.
+async fn accept<C>(
+    listener: TcpListener,
+    mut stopped: oneshot::Receiver<Duration>,
+    connect: impl Fn(TcpStream, SocketAddr) -> C,
+) where
+    C: GracefulConnection + Send + 'static,
 {
-    let builder = auto::Builder::new(TokioExecutor::new());
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let grace = loop {
@@ -74,7 +79,7 @@ where
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
-                // The peer is already gone, or there are no descriptors left: don't spin on the latter.
+                // The peer has gone, or no file descriptors are left. In that case the sleep prevents a busy loop.
                 Err(_) => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     continue;
@@ -82,16 +87,13 @@ where
             },
         };
         let _ = stream.set_nodelay(true);
-        let handler = handler.clone();
-        let service = service_fn(move |request| handler(request, peer));
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let watched = graceful.watch(connection);
+        let watched = graceful.watch(connect(stream, peer));
         connections.spawn(async move {
-            // How a connection ended is the peer's matter or the handler's, which knows it already.
+            // An error is either the peer's or the handler's, which has reported it already.
             let _ = watched.await;
         });
     };
     drop(listener);
-    // What is still open afterwards is aborted with the set.
+    // Dropping the set aborts the connections that are still open.
     let _ = tokio::time::timeout(grace, graceful.shutdown()).await;
 }

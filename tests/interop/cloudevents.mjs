@@ -1,5 +1,5 @@
-// The official JavaScript SDK writes messages: one JSON object {mode, events} in, {headers, body} out, body in base64.
-// An event's `bytes` are its data in base64.
+// Encodes events with the official JavaScript SDK. Reads a JSON object {mode, events} from stdin, where an event's `bytes`
+// are its data in base64, and writes {headers, body} to stdout, with the body in base64.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 
@@ -10,7 +10,7 @@ const made = events.map(({ bytes, ...event }) => {
   const data = bytes === undefined ? event.data : new Uint8Array(Buffer.from(bytes, "base64"));
   return new CloudEvent({ ...event, data });
 });
-// The SDK reads batches and doesn't write them: an array of what it writes is one.
+// The SDK reads batches but doesn't write them, so a batch is an array of its structured events.
 const message =
   mode === "batch"
     ? {

@@ -1,4 +1,7 @@
-"""The built component in the host, with the stand-in engine, for real clients. `cargo xtask test` sets the variables."""
+"""Fixtures: the built component in the host, with the stand-in engine, and a browser.
+
+`cargo xtask test` sets the environment variables.
+"""
 
 import base64
 import contextlib
@@ -30,30 +33,34 @@ def free_port() -> int:
 
 
 class Sluice:
-    """One running host, and what its engine got."""
+    """A running host and its stand-in engine."""
 
     def __init__(self, url: str, engine: str, secrets: dict):
         self.url, self.engine, self.secrets = url, engine, secrets
 
-    def sent(self) -> list:
+    def engine_requests(self) -> list:
+        """The requests that the engine has received, oldest first."""
         return requests.get(f"{self.engine}/stand-in/requests", timeout=10).json()["requests"]
 
-    def forget(self):
+    def clear(self):
+        """Removes the engine's recorded requests and runs."""
         requests.delete(f"{self.engine}/stand-in/requests", timeout=10).raise_for_status()
 
-    def only_sent(self) -> dict:
-        sent = self.sent()
+    def engine_request(self) -> dict:
+        """The engine's only request."""
+        sent = self.engine_requests()
         assert len(sent) == 1, sent
         return sent[0]
 
     def params(self) -> dict:
-        return {param["name"]: param["value"] for param in json.loads(self.only_sent()["body"])["params"]}
+        """The params of the engine's only request, by name."""
+        return {param["name"]: param["value"] for param in json.loads(self.engine_request()["body"])["params"]}
 
 
 @pytest.fixture(scope="session")
 def data():
-    """A directory for a store's data: in memory where the system has that, for a disk takes milliseconds to make each
-    write durable, and no test pulls the plug."""
+    """Makes directories for a store's data, in memory where possible: a disk takes milliseconds for each durable write,
+    and no test cuts the power."""
     memory = pathlib.Path("/dev/shm")
 
     def make() -> tempfile.TemporaryDirectory:
@@ -63,12 +70,13 @@ def data():
 
 
 @contextlib.contextmanager
-def host(state, secrets: dict, log=None, runtime_config=None, **more):
-    """Starts a host, with two secrets a sender, the new one and the old one. What it prints goes to `log`, if there is one."""
+def host(state, secrets: dict, log=None, runtime_config=None, **variables):
+    """Starts a host with its data in `state`, the secrets of each sender (a new and an old one), and more variables.
+    Its output goes to `log` if that is given."""
     port, engine_port = free_port(), free_port()
     url, engine = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{engine_port}"
-    variables = {"engine_url": engine, "operator_token": "op3rator"}
-    variables |= {f"secret_{sender}": ",".join(both) for sender, both in secrets.items()} | more
+    sender_secrets = {f"secret_{sender}": ",".join(rotation) for sender, rotation in secrets.items()}
+    variables = {"engine_url": engine, "operator_token": "op3rator"} | sender_secrets | variables
     process = subprocess.Popen(
         [
             os.environ.get("SLUICE_HOST_BIN", str(ROOT / "target/debug/sluice-host")),
@@ -83,14 +91,14 @@ def host(state, secrets: dict, log=None, runtime_config=None, **more):
     )
     try:
         for _ in range(600):
-            assert process.poll() is None, f"the host ended with {process.returncode}"
+            assert process.poll() is None, f"the host exited with {process.returncode}"
             try:
                 requests.get(f"{url}/readyz", timeout=10).raise_for_status()
                 break
             except requests.ConnectionError:
                 time.sleep(0.1)
         else:
-            pytest.fail("the host is not ready after a minute")
+            pytest.fail("the host wasn't ready within a minute")
         yield Sluice(url, engine, secrets)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -128,28 +136,28 @@ def running_with_links(data):
 
 @pytest.fixture
 def sluice(running):
-    """The running host with an engine that has seen nothing yet."""
-    running.forget()
+    """A host without secrets, whose engine has no recorded requests."""
+    running.clear()
     return running
 
 
 @pytest.fixture
 def guarded(running_with_secrets):
-    """The same with secrets, so that it asks for signatures."""
-    running_with_secrets.forget()
+    """A host with secrets, so that it requires signatures, whose engine has no recorded requests."""
+    running_with_secrets.clear()
     return running_with_secrets
 
 
 @pytest.fixture
 def linked(running_with_links):
-    """The same with callback links."""
-    running_with_links.forget()
+    """A host with callback links, whose engine has no recorded requests."""
+    running_with_links.clear()
     return running_with_links
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    """A browser for which `sluice.test` is this machine: unlike 127.0.0.1, a place that it doesn't trust without TLS."""
+    """A browser that resolves `sluice.test` to this machine. Unlike 127.0.0.1, this origin isn't trusted without TLS."""
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     profile = tmp_path_factory.mktemp("profile")
@@ -159,7 +167,7 @@ def browser(tmp_path_factory):
         "host-resolver-rules=MAP sluice.test 127.0.0.1", f"user-data-dir={profile}",
     ):
         options.add_argument(f"--{flag}")
-    # What the page's own policy forbids is told here.
+    # The browser's log reports violations of the page's Content Security Policy.
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
     yield driver
@@ -168,17 +176,17 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(params=["with scripts", "without scripts"])
 def page(browser, request):
-    """The browser as most people have it, and as the careful do."""
+    """The browser with and without scripts."""
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": request.param == "without scripts"})
     return browser
 
 
-def shows(page, text: str, tag="main"):
-    """Once a click or a key has led to it. What is looked at may go away meanwhile with the page before it, for which the
-    driver has several errors: none of them is an answer yet."""
+def wait_for_text(page, text: str, tag="main"):
+    """Waits until an element contains a text. Errors of the driver are ignored meanwhile: the element of the previous
+    page may disappear while it is read."""
     wait = WebDriverWait(page, 30, ignored_exceptions=[WebDriverException])
-    wait.until(text_to_be_present_in_element((By.TAG_NAME, tag), text), f"{tag} shows {text}")
+    wait.until(text_to_be_present_in_element((By.TAG_NAME, tag), text), f"{tag} doesn't contain {text!r}")
 
 
-def heading(page, text: str):
-    shows(page, text, "h1")
+def wait_for_heading(page, text: str):
+    wait_for_text(page, text, "h1")

@@ -1,5 +1,8 @@
-"""The examples of docs/openapi.yaml. What has one name in a request and in an answer belongs together; parameters with an
-`example` are a part of each request."""
+"""The examples of docs/openapi.yaml.
+
+An example of a request and one of a response belong together if they have the same name. Parameters with a single
+`example` are part of every request.
+"""
 
 from dataclasses import dataclass
 
@@ -12,55 +15,55 @@ DOCUMENT = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())
 
 
 @dataclass
-class Shown:
-    """A request that is shown, and the answers that are meant: by their status, the example, if there is one."""
+class Example:
+    """A documented request, and its documented responses: the example, or None, by status."""
 
     operation: object
     name: str | None
     values: dict
     body: dict
-    answers: dict
+    responses: dict
 
     def __str__(self):
         return "-".join(filter(None, [self.operation.definition.raw["operationId"], self.name, self.body.get("media_type")]))
 
 
-def shown():
+def request_examples():
     for result in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations():
         operation = result.ok()
         definition = operation.definition.raw
         item = DOCUMENT["paths"][operation.path]
-        parameters = [resolved(it) for it in item.get("parameters", []) + definition.get("parameters", [])]
+        parameters = [resolved(node) for node in item.get("parameters", []) + definition.get("parameters", [])]
         contents = definition.get("requestBody", {}).get("content", {})
         names = {name: None for part in [*parameters, *contents.values()] for name in part.get("examples", {})}
         for name in names or [None]:
             values = {"path": {}, "query": {}, "header": {}}
             for parameter in parameters:
-                if (value := example(parameter, name)) is not None:
+                if (value := example_value(parameter, name)) is not None:
                     values[parameter["in"]][parameter["name"]] = value
             for body in bodies(contents, name):
-                yield Shown(operation, name, values, body, answers(definition, name))
+                yield Example(operation, name, values, body, responses(definition, name))
 
 
 def bodies(contents: dict, name) -> list:
-    """Those of this name; where a parameter alone makes the difference, the first that there is."""
+    """The bodies with this name. If only a parameter has the name, the first body."""
     named = [(media, content["examples"][name]) for media, content in contents.items() if name in content["examples"]]
     first = [(media, next(iter(content["examples"].values()))) for media, content in contents.items()][:1]
     return [{"media_type": media, "body": body["value"]} for media, body in named or first] or [{}]
 
 
-def answers(definition: dict, name) -> dict:
-    """The successes; only those with an example of this name, if one has it."""
+def responses(definition: dict, name) -> dict:
+    """The successful responses; if some have an example with this name, only those."""
     found = {}
     for status, response in definition["responses"].items():
         if status.startswith("2"):
             found[int(status)] = resolved(response).get("content", {}).get("application/json", {}).get("examples", {})
     named = {status: examples for status, examples in found.items() if name in examples}
-    return {status: example({"examples": examples}, name) for status, examples in (named or found).items()}
+    return {status: example_value({"examples": examples}, name) for status, examples in (named or found).items()}
 
 
-def example(part: dict, name):
-    """The example of this name, else the one that is always meant, else the only one."""
+def example_value(part: dict, name):
+    """The example with this name, or else the single `example`, or else the only one of `examples`."""
     named = part.get("examples", {})
     if name in named:
         return named[name]["value"]
@@ -68,6 +71,7 @@ def example(part: dict, name):
 
 
 def resolved(node: dict) -> dict:
+    """The node that a `$ref` points to, or the node itself."""
     while "$ref" in node:
         pointer, node = node["$ref"], DOCUMENT
         for step in pointer.removeprefix("#/").split("/"):
@@ -75,24 +79,25 @@ def resolved(node: dict) -> dict:
     return node
 
 
-def with_examples(node=DOCUMENT, pointer=""):
-    """Each schema that has examples beside it, by its JSON Pointer, and these."""
+def schemas_with_examples(node=DOCUMENT, pointer=""):
+    """The JSON Pointer of each schema, with the examples beside it."""
     children = enumerate(node) if isinstance(node, list) else node.items() if isinstance(node, dict) else []
     if isinstance(node, dict) and "schema" in node:
-        values = [it["value"] for it in node.get("examples", {}).values()]
+        values = [example["value"] for example in node.get("examples", {}).values()]
         yield f"{pointer}/schema", values + ([node["example"]] if "example" in node else [])
     for name, child in children:
-        yield from with_examples(child, f"{pointer}/{str(name).replace('~', '~0').replace('/', '~1')}")
+        yield from schemas_with_examples(child, f"{pointer}/{str(name).replace('~', '~0').replace('/', '~1')}")
 
 
-def assert_like(shown, got):
-    """The answer has each member that the example has; of a list the first."""
-    if isinstance(shown, dict):
-        assert shown.keys() <= got.keys(), (shown, got)
-        for name, value in shown.items():
-            assert_like(value, got[name])
-    elif isinstance(shown, list):
-        for value, other in list(zip(shown, got))[:1]:
-            assert_like(value, other)
-    elif shown is not None and got is not None:
-        assert type(shown) is type(got), (shown, got)
+def assert_same_shape(example, actual):
+    """Asserts that the actual value has every member of the example, with the same type. Of lists, only the first
+    element is compared."""
+    if isinstance(example, dict):
+        assert example.keys() <= actual.keys(), (example, actual)
+        for name, value in example.items():
+            assert_same_shape(value, actual[name])
+    elif isinstance(example, list):
+        for value, other in list(zip(example, actual))[:1]:
+            assert_same_shape(value, other)
+    elif example is not None and actual is not None:
+        assert type(example) is type(actual), (example, actual)

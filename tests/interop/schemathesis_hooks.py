@@ -1,11 +1,14 @@
-"""What OpenAPI has no words for, so that Schemathesis doesn't take it for a fault. Each request is sent and each answer
-checked all the same; only the verdict that the request should have been taken, or refused, is left out."""
+"""Rules of the API that OpenAPI can't express.
+
+Without these hooks, Schemathesis reports them as failures. Every request is still sent and every response checked; only
+failures of the kind "should have been accepted" or "should have been rejected" are filtered out.
+"""
 
 import schemathesis
 from schemathesis.core.failures import AcceptedNegativeData, MalformedJson
 from schemathesis.openapi.checks import MissingContentType, RejectedPositiveData
 
-# The headers of a binary event: all or none of them.
+# The required headers of a binary event: either all of them or none.
 EVENT = {"ce-specversion", "ce-id", "ce-source", "ce-type"}
 
 
@@ -15,7 +18,7 @@ def event_headers(case) -> set:
 
 @schemathesis.hook
 def filter_case(context, case) -> bool:
-    # Spin itself answers bytes that aren't UTF-8 with 500, before Sluice sees them.
+    # Spin itself answers headers that aren't UTF-8 with a 500, before Sluice sees the request.
     return all(str(value).isascii() for value in (case.headers or {}).values())
 
 
@@ -29,30 +32,31 @@ def map_case(context, case):
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response) -> bool:
-    # An answer without a body has no content type: some senders want it so, and HEAD does.
+    # A response without a body has no content type. Some senders, and HEAD, require an empty body.
     if isinstance(failure, (MissingContentType, MalformedJson)):
         return response.content != b""
-    refused = isinstance(failure, RejectedPositiveData)
-    if refused or isinstance(failure, AcceptedNegativeData):
-        return not (of_no_sender(case) or has_float(case) or is_half_binary(case, refused))
+    was_rejected = isinstance(failure, RejectedPositiveData)
+    if was_rejected or isinstance(failure, AcceptedNegativeData):
+        return not (is_form_without_sender(case) or has_float(case) or is_partly_binary(case, was_rejected))
     return True
 
 
-def of_no_sender(case) -> bool:
-    """A form is taken of a sender that is known."""
+def is_form_without_sender(case) -> bool:
+    """Forms are accepted from known senders only."""
     sender = (case.query or {}).get("sender")
     return case.media_type == "application/x-www-form-urlencoded" and sender in (None, "custom")
 
 
 def has_float(case) -> bool:
-    """JSON Schema takes 1.0 for an integer; CloudEvents and Sluice don't."""
-    objects = case.body if isinstance(case.body, list) else [case.body]
-    return any(isinstance(it, float) for some in objects if isinstance(some, dict) for it in some.values())
+    """1.0 is an integer in JSON Schema, but not in CloudEvents and Sluice."""
+    events = case.body if isinstance(case.body, list) else [case.body]
+    return any(isinstance(value, float) for event in events if isinstance(event, dict) for value in event.values())
 
 
-def is_half_binary(case, refused: bool) -> bool:
-    """Who has some of the headers, or text without them, may be refused; who has all is looked at for them only."""
+def is_partly_binary(case, was_rejected: bool) -> bool:
+    """With some of the headers, or plain text without them, a rejection is right. With all of them, the schema of the
+    body doesn't apply, so an acceptance is right."""
     headers = event_headers(case)
     if headers == EVENT:
-        return not refused
+        return not was_rejected
     return bool(headers) or case.media_type == "text/plain"

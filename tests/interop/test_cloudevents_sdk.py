@@ -1,4 +1,4 @@
-"""The official SDKs for Python and JavaScript send events; what the engine received is compared field by field."""
+"""Events of the official Python and JavaScript SDKs arrive at the engine with every field intact."""
 
 import base64
 import json
@@ -27,7 +27,7 @@ JAVASCRIPT = pathlib.Path(__file__).with_name("cloudevents.mjs")
 
 
 def attributes(**others) -> dict:
-    """Those of an event that was never sent before."""
+    """Attributes with an id that wasn't used before."""
     return {"id": f"A234-1234 €😀 \"quoted\" 100% {uuid.uuid4()}", **ATTRIBUTES, **others}
 
 
@@ -49,8 +49,8 @@ def javascript(mode):
         for event, data in events:
             event = {**event, "time": event["time"].isoformat()}
             made.append(event | ({"bytes": base64.b64encode(data).decode()} if isinstance(data, bytes) else {"data": data}))
-        wish = json.dumps({"mode": mode, "events": made})
-        out = subprocess.run(["node", JAVASCRIPT], input=wish.encode(), stdout=subprocess.PIPE, check=True, timeout=60)
+        job = json.dumps({"mode": mode, "events": made})
+        out = subprocess.run(["node", JAVASCRIPT], input=job.encode(), stdout=subprocess.PIPE, check=True, timeout=60)
         message = json.loads(out.stdout)
         return HTTPMessage(message["headers"], base64.b64decode(message["body"]))
 
@@ -67,16 +67,16 @@ def send(sluice, message, path="/api/v2/event"):
     return requests.post(sluice.url + path, headers=headers, data=message.body, timeout=30)
 
 
-def assert_run(answer, workflow):
-    assert answer.status_code == 200, answer.text
-    run = answer.json()
+def assert_run(response, workflow):
+    assert response.status_code == 200, response.text
+    run = response.json()
     assert len(run["id"]) == 24 and run["workflowRef"] == workflow and run["trigger"] == "event"
-    # By the hash of its key the run is found again.
-    assert len(run["labels"]["sluice.dev/delivery"]) == 52 and len(answer.headers["sluice-delivery"]) == 26
+    # The label is the hash of the delivery's key, by which the run can be found again.
+    assert len(run["labels"]["sluice.dev/delivery"]) == 52 and len(response.headers["sluice-delivery"]) == 26
 
 
 def assert_attributes(event: dict, sent: dict):
-    """All of them arrive, and nothing else does."""
+    """Asserts that the event has exactly the attributes that were sent."""
     for name, value in sent.items():
         if name != "time":
             assert event.pop(name) == value, name
@@ -85,12 +85,12 @@ def assert_attributes(event: dict, sent: dict):
 
 
 @each
-def test_a_json_event_arrives_whole(sluice, encode):
+def test_json_event_arrives_intact(sluice, encode):
     data = {"number": 7, "text": "€😀", "nested": {"list": [1, None, True]}}
     sent_attributes = attributes()
     assert_run(send(sluice, encode((sent_attributes, data))), "nightly")
 
-    sent = sluice.only_sent()
+    sent = sluice.engine_request()
     assert (sent["method"], sent["path"], sent["query"]) == ("POST", "/api/v1/workflow/nightly/submit", "start=false")
     params = sluice.params()
     event = params.pop("event")
@@ -109,7 +109,7 @@ def test_text_data_is_a_string(sluice, encode):
 
 
 @each
-def test_bytes_stay_base64(sluice, encode):
+def test_binary_data_is_base64(sluice, encode):
     data = bytes(range(256))
     sent_attributes = attributes(datacontenttype="application/octet-stream")
     assert_run(send(sluice, encode((sent_attributes, data))), "nightly")
@@ -121,7 +121,7 @@ def test_bytes_stay_base64(sluice, encode):
 
 
 @each
-def test_an_event_of_0_3_passes_as_one(sluice, encode):
+def test_event_of_version_0_3_keeps_its_version(sluice, encode):
     sent_attributes = attributes(specversion="0.3", schemaurl="https://example.com/schema")
     assert_run(send(sluice, encode((sent_attributes, {"n": 1}))), "nightly")
     params = sluice.params()
@@ -131,80 +131,81 @@ def test_an_event_of_0_3_passes_as_one(sluice, encode):
 
 
 @each
-def test_ref_comes_before_the_subject(sluice, encode):
-    answer = send(sluice, encode((attributes(), {})), "/api/v2/event?ref=other")
-    assert_run(answer, "other")
+def test_ref_precedes_the_subject(sluice, encode):
+    response = send(sluice, encode((attributes(), {})), "/api/v2/event?ref=other")
+    assert_run(response, "other")
 
 
 @each
 @pytest.mark.parametrize("again", SDKS.values(), ids=SDKS)
-def test_an_event_sent_again_starts_nothing(sluice, encode, again):
+def test_repeated_event_starts_no_second_run(sluice, encode, again):
     sent = attributes()
     first = send(sluice, encode((sent, {"n": 1})))
     second = send(sluice, again((sent, {"n": 1})))
     assert (first.headers["sluice-outcome"], second.headers["sluice-outcome"]) == ("delivered", "duplicate")
     assert (second.status_code, second.text) == (first.status_code, first.text)
     assert second.headers["sluice-delivery"] == first.headers["sluice-delivery"]
-    sluice.only_sent()
+    sluice.engine_request()
 
 
 @each_batch
-def test_a_batch_is_several_events(sluice, encode):
+def test_batch_starts_a_run_per_event(sluice, encode):
     sent = [(attributes(subject=f"/w{n}/t"), {"n": n}) for n in range(5)] + [(attributes(), bytes(range(256)))]
     sent[5][0]["datacontenttype"] = "application/octet-stream"
-    answer = send(sluice, encode(*sent))
-    assert (answer.status_code, answer.headers["sluice-outcome"]) == (200, "delivered"), answer.text
-    listed = answer.json()["deliveries"]
-    assert [one["id"] for one in listed] == [event["id"] for event, _ in sent]
-    assert [one["workflow"] for one in listed] == ["w0", "w1", "w2", "w3", "w4", "nightly"]
-    assert len({one["run"] for one in listed}) == 6
+    response = send(sluice, encode(*sent))
+    assert (response.status_code, response.headers["sluice-outcome"]) == (200, "delivered"), response.text
+    deliveries = response.json()["deliveries"]
+    assert [delivery["id"] for delivery in deliveries] == [event["id"] for event, _ in sent]
+    assert [delivery["workflow"] for delivery in deliveries] == ["w0", "w1", "w2", "w3", "w4", "nightly"]
+    assert len({delivery["run"] for delivery in deliveries}) == 6
     received = {}
-    for request in sluice.sent():
+    for request in sluice.engine_requests():
         params = {param["name"]: param["value"] for param in json.loads(request["body"])["params"]}
         received[params["event"]["id"]] = params["event"]
     for event, data in sent:
-        got = received.pop(event["id"])
+        actual = received.pop(event["id"])
         if isinstance(data, bytes):
-            assert base64.b64decode(got.pop("data_base64")) == data
+            assert base64.b64decode(actual.pop("data_base64")) == data
         else:
-            assert got.pop("data") == data
-        assert_attributes(got, event)
+            assert actual.pop("data") == data
+        assert_attributes(actual, event)
     assert received == {}
     again = send(sluice, encode(*sent))
-    assert [one["outcome"] for one in again.json()["deliveries"]] == ["duplicate"] * 6
-    assert len(sluice.sent()) == 6
+    assert [delivery["outcome"] for delivery in again.json()["deliveries"]] == ["duplicate"] * 6
+    assert len(sluice.engine_requests()) == 6
 
 
 @each_batch
-def test_five_hundred_with_three_that_are_invalid_start_nothing(sluice, encode):
+def test_batch_with_invalid_events_starts_nothing(sluice, encode):
     sent = [(attributes(), {"n": n}) for n in range(500)]
     good = encode(*sent)
     events = json.loads(good.body)
     events[7]["source"], events[77]["time"] = "", "yesterday"
     del events[499]["type"]
-    answer = send(sluice, HTTPMessage(good.headers, json.dumps(events).encode()))
-    assert answer.status_code == 400
-    assert [(event["index"], event["field"]) for event in answer.json()["events"]] == [
+    response = send(sluice, HTTPMessage(good.headers, json.dumps(events).encode()))
+    assert response.status_code == 400
+    assert [(event["index"], event["field"]) for event in response.json()["events"]] == [
         (7, "source"), (77, "time"), (499, "type"),
     ]
-    assert sluice.sent() == []
+    assert sluice.engine_requests() == []
 
-    # Valid, and twice: 500 runs, once each, some of them by a drain if it takes long.
+    # The valid batch, sent twice, starts 500 runs. A drain may start some of them, if the batch takes long.
     for _ in range(2):
-        answer = send(sluice, good)
-        assert answer.status_code in (200, 202), answer.text
-        assert len(answer.json()["deliveries"]) == 500
+        response = send(sluice, good)
+        assert response.status_code in (200, 202), response.text
+        assert len(response.json()["deliveries"]) == 500
     operator = {"authorization": "Bearer op3rator"}
     while requests.post(f"{sluice.url}/api/v2/deliveries/drain", headers=operator, timeout=60).json()["pending"] != 0:
         pass
-    started = [json.loads(request["body"])["params"][0]["value"]["id"] for request in sluice.sent() if request["method"] == "POST"]
+    submits = [json.loads(request["body"]) for request in sluice.engine_requests() if request["method"] == "POST"]
+    started = [submit["params"][0]["value"]["id"] for submit in submits]
     assert len(started) == len(set(started)) == 500
 
 
-def test_an_event_without_a_workflow_is_refused(sluice):
+def test_event_without_a_workflow_is_rejected(sluice):
     without = {name: value for name, value in attributes().items() if name != "subject"}
-    answer = send(sluice, python("binary")((without, {})))
-    assert answer.status_code == 400
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert json.loads(answer.text)["field"] == "ref"
-    assert requests.get(f"{sluice.engine}/stand-in/requests", timeout=10).json()["requests"] == []
+    response = send(sluice, python("binary")((without, {})))
+    assert response.status_code == 400
+    assert response.headers["content-type"] == "application/problem+json"
+    assert json.loads(response.text)["field"] == "ref"
+    assert sluice.engine_requests() == []

@@ -1,4 +1,4 @@
-"""The console in a real browser: each page, each action, hostile payloads, the keyboard, contrast, a phone."""
+"""The console in a real browser: pages, actions, hostile payloads, keyboard navigation, contrast, and a phone's screen."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import requests
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from conftest import ROOT, heading, host, shows
+from conftest import ROOT, host, wait_for_heading, wait_for_text
 
 OPERATOR = {"authorization": "Bearer op3rator"}
 NODE_MODULES = pathlib.Path(os.environ.get("SLUICE_NODE_MODULES", ROOT / "target/interop-npm/node_modules"))
@@ -27,69 +27,75 @@ SIZES = {"phone": (390, 844), "wide": (1280, 900)}
 @pytest.fixture(scope="module")
 def running_console(data):
     secrets = {name: (os.urandom(16).hex(), os.urandom(16).hex()) for name in ("github", "slack")}
-    more = {"access_tokens": "t0ken", "routes": json.dumps(ROUTES), "link_secret": os.urandom(16).hex()}
-    with data() as state, host(state, secrets, **more) as running:
+    variables = {"access_tokens": "t0ken", "routes": json.dumps(ROUTES), "link_secret": os.urandom(16).hex()}
+    with data() as state, host(state, secrets, **variables) as running:
         yield Console(running)
 
 
 @pytest.fixture
 def console(running_console):
-    """A console with nothing stored, and an engine that is well."""
+    """A console without deliveries, and an engine that works."""
     running_console.clear()
     return running_console
 
 
 @pytest.fixture
 def signed_in(page, console):
-    """By the password in the URL, which the browser gives when it is asked; it then keeps it for the origin."""
-    view(page)
+    """A browser that has signed in with the password in the URL, which it then sends to this origin."""
+    set_view(page)
     page.get_log("browser")
     page.get(console.at("/console", "me:op3rator@"))
-    heading(page, "Overview")
+    wait_for_heading(page, "Overview")
     yield page
     entries = [entry["message"] for entry in page.get_log("browser")]
     assert [entry for entry in entries if "Content Security Policy" in entry] == []
-    view(page)
+    set_view(page)
 
 
 class Console:
+    """A host with a console, and its engine."""
+
     def __init__(self, running):
         self.url, self.engine = running.url, running.engine
 
-    def at(self, path: str, user: str = "", name: str = "") -> str:
-        """A URL of it: with the name and password of who asks, or with another name of this machine."""
-        url = self.url.replace("127.0.0.1", name or "127.0.0.1")
+    def at(self, path: str, user: str = "", host: str = "") -> str:
+        """The URL of a path, optionally with `user:password@` or with another name of this machine."""
+        url = self.url.replace("127.0.0.1", host or "127.0.0.1")
         return url.replace("://", f"://{user}") + path
 
     def clear(self):
+        """Deletes all deliveries and lets the engine work."""
         requests.delete(f"{self.engine}/stand-in/script", timeout=30).raise_for_status()
         for state in ("pending", "dead"):
-            for one in self.deliveries(state):
-                requests.delete(f"{self.url}/api/v2/deliveries/{one['id']}", headers=OPERATOR, timeout=30)
+            for delivery in self.deliveries(state):
+                requests.delete(f"{self.url}/api/v2/deliveries/{delivery['id']}", headers=OPERATOR, timeout=30)
 
     def deliveries(self, state="pending") -> list:
         listed = requests.get(f"{self.url}/api/v2/deliveries?state={state}", headers=OPERATOR, timeout=30)
         return listed.json()["deliveries"]
 
-    def ill(self, code: int):
+    def break_engine(self, code: int):
+        """Lets the engine answer every request with this status."""
         script = {"always": [{"do": "status", "code": code}]}
         requests.post(f"{self.engine}/stand-in/script", json=script, timeout=30).raise_for_status()
 
-    def well(self):
+    def fix_engine(self):
         requests.delete(f"{self.engine}/stand-in/script", timeout=30).raise_for_status()
 
     def pending(self, payload: dict, ref="nightly-build", kind="webhook", topic="") -> str:
-        self.ill(503)
+        """Stores a pending delivery and returns its id. The engine stays broken."""
+        self.break_engine(503)
         params, token = {"ref": ref} | ({"topic": topic} if topic else {}), {"authorization": "Bearer t0ken"}
-        answer = requests.post(f"{self.url}/api/v2/{kind}", params=params, json=payload, headers=token, timeout=30)
-        assert answer.status_code == 202, answer.text
-        return answer.headers["sluice-delivery"]
+        response = requests.post(f"{self.url}/api/v2/{kind}", params=params, json=payload, headers=token, timeout=30)
+        assert response.status_code == 202, response.text
+        return response.headers["sluice-delivery"]
 
     def dead(self, payload: dict, ref="nightly-build") -> str:
+        """Stores a dead letter and returns its id. The engine stays broken."""
         delivery = self.pending(payload, ref)
-        self.ill(422)
-        again = f"{self.url}/api/v2/deliveries/{delivery}/redeliver"
-        assert requests.post(again, headers=OPERATOR, timeout=30).json()["state"] == "dead"
+        self.break_engine(422)
+        redeliver = f"{self.url}/api/v2/deliveries/{delivery}/redeliver"
+        assert requests.post(redeliver, headers=OPERATOR, timeout=30).json()["state"] == "dead"
         return delivery
 
 
@@ -97,25 +103,26 @@ def main(page) -> str:
     return page.find_element(By.TAG_NAME, "main").text
 
 
-def press(page, text: str):
+def click(page, text: str):
+    """Clicks the button or link with this text."""
     buttons = page.find_elements(By.CSS_SELECTOR, "button, a")
     [button] = [button for button in buttons if button.text == text]
     button.click()
 
 
-def view(page, size="wide", scheme="light", height=0):
-    """As on such a screen, for someone who likes such colours."""
-    width, usual = SIZES[size]
-    metrics = {"width": width, "height": height or usual, "deviceScaleFactor": 1, "mobile": size == "phone"}
+def set_view(page, size="wide", scheme="light", height=0):
+    """Emulates a screen and a preferred colour scheme."""
+    width, default_height = SIZES[size]
+    metrics = {"width": width, "height": height or default_height, "deviceScaleFactor": 1, "mobile": size == "phone"}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     page.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": bool(height)})
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
-def everything(console) -> dict:
-    """Something for each page to show."""
-    console.well()
+def fill(console) -> dict:
+    """Stores deliveries for every page, and returns their ids."""
+    console.fix_engine()
     ids = {"dead": console.dead({"branch": "main", "commit": "5f1c9c8e2f8b9a0001a1b2c3"}, "release")}
     ids["callback"] = console.pending({"approved": True, "by": "ada"}, "run-1", "callback", "approval")
     issue = {"number": 12345678901234567890, "title": "It's slow", "labels": ["bug", "ui"]}
@@ -123,120 +130,119 @@ def everything(console) -> dict:
     return ids
 
 
-def test_a_wrong_password_is_refused(page, console):
+def test_wrong_password_is_rejected(page, console):
     assert requests.get(console.at("/console"), timeout=30).headers["www-authenticate"].startswith("Basic ")
     for user, status in (("me:wrong@", 401), (":op3rator@", 200)):
-        assert requests.get(console.at("/console", user), timeout=30).status_code == status
+        assert requests.get(console.at("/console", user), timeout=30).status_code == status, user
 
 
-def test_each_page_by_its_links(signed_in, console):
-    page, ids = signed_in, everything(console)
+def test_links_lead_to_every_page(signed_in, console):
+    page, ids = signed_in, fill(console)
     page.refresh()
     assert "Pending\n2\n" in main(page) and "Dead\n1\n" in main(page)
     for text in ("an access token: 1 is set", "github 2 secrets", "slack 2 secrets", "webhooks of github", "triage", "title"):
-        assert text in main(page), main(page)
-    # The style is one that the policy lets through.
+        assert text in main(page), f"{text!r} is missing in {main(page)}"
+    # The Content Security Policy allows the page's style.
     assert page.find_element(By.CSS_SELECTOR, ".chip").value_of_css_property("font-weight") == "600"
 
-    press(page, "Deliveries")
-    heading(page, "Deliveries")
+    click(page, "Deliveries")
+    wait_for_heading(page, "Deliveries")
     assert ids["pending"] in main(page) and ids["callback"] in main(page) and ids["dead"] not in main(page)
-    press(page, "Dead (1)")
-    shows(page, ids["dead"])
-    press(page, "release")
-    heading(page, "Start release")
+    click(page, "Dead (1)")
+    wait_for_text(page, ids["dead"])
+    click(page, "release")
+    wait_for_heading(page, "Start release")
     assert "the engine answered 422" in main(page) and '"branch": "main"' in main(page)
 
-    press(page, "Callbacks")
-    heading(page, "Callbacks of a run")
+    click(page, "Callbacks")
+    wait_for_heading(page, "Callbacks of a run")
     page.find_element(By.NAME, "run").send_keys("run-1" + Keys.ENTER)
-    shows(page, '"by": "ada"')
-    press(page, "its delivery")
-    heading(page, "Resolve run-1")
+    wait_for_text(page, '"by": "ada"')
+    click(page, "its delivery")
+    wait_for_heading(page, "Resolve run-1")
 
 
-def test_a_search_finds_by_topic_and_by_id(signed_in, console):
-    page, ids = signed_in, everything(console)
-    for text, shown in (
+def test_search_finds_by_topic_and_by_id(signed_in, console):
+    page, ids = signed_in, fill(console)
+    for text, result in (
         ("APPROV", "2 deliveries looked at"), ("nothing", "Nothing was found"), (ids["pending"].lower(), "Request to the engine"),
     ):
         page.get(console.at("/console/deliveries"))
         page.find_element(By.NAME, "q").send_keys(text + Keys.ENTER)
-        shows(page, shown)
-        assert (ids["callback"] in main(page)) == (text == "APPROV")
-    heading(page, "Start nightly-build")
+        wait_for_text(page, result)
+        assert (ids["callback"] in main(page)) == (text == "APPROV"), text
+    wait_for_heading(page, "Start nightly-build")
 
 
-def test_redeliver_and_drain(signed_in, console):
-    page, ids = signed_in, everything(console)
+def test_redeliver_and_drain_buttons_work(signed_in, console):
+    page, ids = signed_in, fill(console)
     page.get(console.at(f"/console/deliveries/{ids['pending']}"))
-    press(page, "Redeliver now")
-    shows(page, "It stays pending: the engine answered 503")
-    console.well()
-    press(page, "Redeliver now")
-    heading(page, "Delivered")
-    assert [one["id"] for one in console.deliveries()] == [ids["callback"]]
-    # Of a run that the engine doesn't know.
-    press(page, "Overview")
-    heading(page, "Overview")
-    press(page, "Drain now")
-    shows(page, "Drained: ")
+    click(page, "Redeliver now")
+    wait_for_text(page, "It stays pending: the engine answered 503")
+    console.fix_engine()
+    click(page, "Redeliver now")
+    wait_for_heading(page, "Delivered")
+    # The callback stays pending, because the engine doesn't know its run.
+    assert [delivery["id"] for delivery in console.deliveries()] == [ids["callback"]]
+    click(page, "Overview")
+    wait_for_heading(page, "Overview")
+    click(page, "Drain now")
+    wait_for_text(page, "Drained: ")
 
 
-def test_delete_asks_first(signed_in, console):
+def test_delete_asks_for_confirmation(signed_in, console):
     page, delivery = signed_in, console.pending({})
     page.get(console.at(f"/console/deliveries/{delivery}"))
-    press(page, "Delete…")
-    heading(page, "Delete this delivery?")
-    press(page, "Keep it")
-    heading(page, "Start nightly-build")
+    click(page, "Delete…")
+    wait_for_heading(page, "Delete this delivery?")
+    click(page, "Keep it")
+    wait_for_heading(page, "Start nightly-build")
     assert len(console.deliveries()) == 1
-    press(page, "Delete…")
-    heading(page, "Delete this delivery?")
-    press(page, "Delete for good")
-    heading(page, "Deleted")
+    click(page, "Delete…")
+    wait_for_heading(page, "Delete this delivery?")
+    click(page, "Delete for good")
+    wait_for_heading(page, "Deleted")
     assert console.deliveries() == []
     page.get(console.at(f"/console/deliveries/{delivery}"))
-    heading(page, "No such delivery")
+    wait_for_heading(page, "No such delivery")
 
 
-def test_what_a_sender_wrote_stays_text(signed_in, console):
+def test_sender_input_is_shown_as_text(signed_in, console):
     page = signed_in
-    hook = console.pending({"a": EVIL, EVIL: 1}, ref="<img src=x onerror=alert(1)>".replace(" ", "\u00a0"))
+    webhook = console.pending({"a": EVIL, EVIL: 1}, ref="<img src=x onerror=alert(1)>".replace(" ", "\u00a0"))
     callback = console.pending({"a": EVIL}, "r<b>", "callback", EVIL)
     pages = [
-        "/console/deliveries", f"/console/deliveries/{hook}", f"/console/deliveries/{hook}/delete",
+        "/console/deliveries", f"/console/deliveries/{webhook}", f"/console/deliveries/{webhook}/delete",
         f"/console/deliveries/{callback}", "/console/callbacks?run=r%3Cb%3E", "/console/deliveries?q=%22%3E%3Cscript%3E",
     ]
     for path in pages:
         page.get(console.at(path))
-        assert "hit" not in page.title
-        assert page.find_elements(By.CSS_SELECTOR, "img, script, main b, iframe") == []
-    page.get(console.at(f"/console/deliveries/{hook}"))
-    # As JSON writes it.
+        assert "hit" not in page.title, path
+        assert page.find_elements(By.CSS_SELECTOR, "img, script, main b, iframe") == [], path
+    page.get(console.at(f"/console/deliveries/{webhook}"))
     assert json.dumps(EVIL) in main(page)
 
 
-def test_another_site_can_not_press_a_button(signed_in, console):
+def test_forms_of_other_sites_are_rejected(signed_in, console):
     page, delivery = signed_in, console.pending({})
     path = f"/console/deliveries/{delivery}/delete"
-    # The browser would send the password with this one.
+    # The browser sends the password along with this form.
     forged = f"<form method=post action='{console.at(path)}'><button>Win a prize</button></form><h1>Prizes</h1>"
     page.get(f"data:text/html,{requests.utils.quote(forged)}")
-    press(page, "Win a prize")
-    heading(page, "This was not asked for by the console's own page")
+    click(page, "Win a prize")
+    wait_for_heading(page, "This was not asked for by the console's own page")
     assert len(console.deliveries()) == 1
 
 
-def test_without_tls_a_form_is_known_by_its_origin(signed_in, console):
+def test_own_forms_are_accepted_without_tls(signed_in, console):
     page, delivery = signed_in, console.pending({})
     page.get(console.at(f"/console/deliveries/{delivery}/delete", "me:op3rator@", "sluice.test"))
-    press(page, "Delete for good")
-    heading(page, "Deleted")
+    click(page, "Delete for good")
+    wait_for_heading(page, "Deleted")
     assert console.deliveries() == []
 
 
-def test_the_keyboard_is_enough(signed_in, console):
+def test_keyboard_reaches_every_action(signed_in, console):
     page, delivery = signed_in, console.pending({})
 
     def tab_to(text: str):
@@ -244,66 +250,67 @@ def test_the_keyboard_is_enough(signed_in, console):
             page.switch_to.active_element.send_keys(Keys.TAB)
             if page.switch_to.active_element.text == text:
                 outline = page.switch_to.active_element.value_of_css_property("outline-style")
-                assert outline == "solid", "where the focus is can be seen"
+                assert outline == "solid", f"the focus on {text} must be visible"
                 return page.switch_to.active_element
-        raise AssertionError(f"the keyboard doesn't reach {text}: {page.page_source}")
+        raise AssertionError(f"the Tab key doesn't reach {text}: {page.page_source}")
 
     page.refresh()
     page.switch_to.active_element.send_keys(Keys.TAB)
     skip = page.switch_to.active_element
     assert skip.text == "Skip to content" and skip.location["x"] >= 0
     tab_to("Deliveries").send_keys(Keys.ENTER)
-    heading(page, "Deliveries")
+    wait_for_heading(page, "Deliveries")
     tab_to("nightly-build").send_keys(Keys.ENTER)
-    heading(page, "Start nightly-build")
+    wait_for_heading(page, "Start nightly-build")
     tab_to("Delete…").send_keys(Keys.ENTER)
-    heading(page, "Delete this delivery?")
+    wait_for_heading(page, "Delete this delivery?")
     tab_to("Delete for good").send_keys(Keys.ENTER)
-    heading(page, "Deleted")
+    wait_for_heading(page, "Deleted")
     assert console.deliveries() == [] and delivery not in page.current_url.replace(f"/{delivery}/delete", "")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_axe_finds_nothing_serious(browser, console, size, scheme):
+def test_axe_finds_no_serious_violation(browser, console, size, scheme):
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     axe = (NODE_MODULES / "axe-core/axe.min.js").read_text()
     browser.get(console.at("/console", "me:op3rator@"))
     empty = ["/console", "/console/deliveries", "/console/deliveries?q=x", "/console/callbacks", "/console/deliveries/x"]
-    shown = []
-    for make in (lambda: empty, lambda: full(everything(console))):
-        for path in make():
-            view(browser, size, scheme)
+    backgrounds = set()
+    for make_paths in (lambda: empty, lambda: filled_pages(fill(console))):
+        for path in make_paths():
+            set_view(browser, size, scheme)
             browser.get(console.at(path))
             browser.execute_script(axe)
-            found = serious(browser)
-            assert found == [], f"{path}: {json.dumps(found, indent=1)}"
-            # Nothing sticks out to the right.
-            assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"), path
-            shown.append(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
+            violations = serious_violations(browser)
+            assert violations == [], f"{path}: {json.dumps(violations, indent=1)}"
+            is_in_view = browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+            assert is_in_view, f"{path} scrolls horizontally"
+            backgrounds.add(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
     browser.execute_script("document.querySelector('h1').style.opacity = .25")
-    assert [rule["id"] for rule in serious(browser)] == ["color-contrast"], "it would be found"
-    assert len(set(shown)) == 1 and (shown[0] == "rgb(16, 20, 27)") == (scheme == "dark")
-    view(browser)
+    assert [rule["id"] for rule in serious_violations(browser)] == ["color-contrast"], "axe must find low contrast"
+    [background] = backgrounds
+    assert (background == "rgb(16, 20, 27)") == (scheme == "dark")
+    set_view(browser)
 
 
-def serious(page) -> list:
-    found = page.execute_async_script("axe.run().then(arguments[0])")
-    return [rule for rule in found["violations"] if rule["impact"] in ("serious", "critical")]
+def serious_violations(page) -> list:
+    result = page.execute_async_script("axe.run().then(arguments[0])")
+    return [rule for rule in result["violations"] if rule["impact"] in ("serious", "critical")]
 
 
-def full(ids: dict) -> list:
+def filled_pages(ids: dict) -> list:
     return [
         "/console", "/console/deliveries", "/console/deliveries?state=dead", f"/console/deliveries/{ids['pending']}",
         f"/console/deliveries/{ids['dead']}", f"/console/deliveries/{ids['dead']}/delete", "/console/callbacks?run=run-1",
     ]
 
 
-def test_the_screenshots_of_the_docs(browser, console, tmp_path):
-    """Set SLUICE_SCREENSHOTS to docs/images to make them anew."""
-    ids, folder = everything(console), pathlib.Path(os.environ.get("SLUICE_SCREENSHOTS", tmp_path))
+def test_screenshots_of_the_docs(browser, console, tmp_path):
+    """Takes the screenshots of the docs. Set SLUICE_SCREENSHOTS to docs/images to update them."""
+    ids, folder = fill(console), pathlib.Path(os.environ.get("SLUICE_SCREENSHOTS", tmp_path))
     for code in (503, 429, 503):
-        console.ill(code)
+        console.break_engine(code)
         requests.post(f"{console.url}/api/v2/deliveries/{ids['pending']}/redeliver", headers=OPERATOR, timeout=30)
     browser.get(console.at("/console", "me:op3rator@"))
     for name, size, scheme, height, path in (
@@ -311,7 +318,7 @@ def test_the_screenshots_of_the_docs(browser, console, tmp_path):
         ("delivery", "wide", "dark", 1180, f"/console/deliveries/{ids['pending']}"),
         ("phone", "phone", "light", 844, "/console/deliveries"),
     ):
-        view(browser, size, scheme, height)
+        set_view(browser, size, scheme, height)
         browser.get(console.at(path))
-        assert browser.save_screenshot(str(folder / f"console-{name}.png"))
-    view(browser)
+        assert browser.save_screenshot(str(folder / f"console-{name}.png")), name
+    set_view(browser)

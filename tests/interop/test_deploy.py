@@ -1,4 +1,4 @@
-"""What deploy/ has: each file is checked by its own schema or tool, and each command in it is run."""
+"""The files of deploy/ match their schemas or pass their tools, and their commands work."""
 
 import copy
 import json
@@ -29,60 +29,65 @@ def manifests() -> list:
 
 
 def manifest(kind: str) -> dict:
-    return next(copy.deepcopy(each) for each in manifests() if each["kind"] == kind)
+    return next(copy.deepcopy(document) for document in manifests() if document["kind"] == kind)
 
 
-def closed(schema):
-    """The same schema, which lets no unknown field in."""
+def strict(schema):
+    """The schema without unknown fields."""
     if isinstance(schema, list):
-        return [closed(each) for each in schema]
+        return [strict(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    schema = {key: closed(value) for key, value in schema.items()}
+    schema = {key: strict(value) for key, value in schema.items()}
     return {"additionalProperties": False} | schema if isinstance(schema.get("properties"), dict) else schema
 
 
-def check(each: dict):
-    if each["kind"] == "SpinApp":
+def validate(document: dict):
+    if document["kind"] == "SpinApp":
         schema = json.loads((ROOT / "tests/vectors/spinapp.json").read_text())
-        # What every object has.
+        # The metadata of every Kubernetes object isn't part of the schema.
         schema["properties"]["metadata"] = {"properties": {"name": {"type": "string"}}}
-        jsonschema.validate(each, closed(schema))
+        jsonschema.validate(document, strict(schema))
     else:
-        kubernetes_validate.validate(each, KUBERNETES, strict=True)
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
 
 
-def test_manifests_are_as_their_schemas_say():
-    kinds = [each["kind"] for each in manifests()]
-    assert sorted(kinds) == ["CronJob", "Secret", "Service", "SpinApp", "StatefulSet"]
-    for each in manifests():
-        check(each)
+KINDS = ["CronJob", "Secret", "Service", "SpinApp", "StatefulSet"]
 
 
-@pytest.mark.parametrize("kind", ["CronJob", "Secret", "Service", "SpinApp", "StatefulSet"])
-def test_a_field_that_no_schema_has_is_noticed(kind):
-    """Or the test before would prove nothing."""
-    broken = manifest(kind)
-    part = broken["stringData"] if kind == "Secret" else broken["spec"]
+def test_manifests_have_the_expected_kinds():
+    assert sorted(document["kind"] for document in manifests()) == KINDS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_manifests_match_their_schemas(kind):
+    validate(manifest(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unknown_fields_are_detected(kind):
+    """Shows that `test_manifests_match_their_schemas` can fail."""
+    invalid = manifest(kind)
+    part = invalid["stringData"] if kind == "Secret" else invalid["spec"]
     part["replicaz"] = 1
     with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
-        check(broken)
+        validate(invalid)
 
 
-def references(part, key: str):
-    """Each value of this key, however deep."""
+def values_of(part, key: str):
+    """The values of this key at any depth."""
     if isinstance(part, dict):
         if key in part:
             yield part[key]
         part = list(part.values())
     if isinstance(part, list):
-        for each in part:
-            yield from references(each, key)
+        for item in part:
+            yield from values_of(item, key)
 
 
 def test_manifests_agree_with_each_other_and_with_spin_toml():
     secret, app = manifest("Secret"), manifest("SpinApp")
-    named = list(references(manifests(), "secretKeyRef"))
+    named = list(values_of(manifests(), "secretKeyRef"))
     assert {reference["name"] for reference in named} == {secret["metadata"]["name"]}
     assert {reference["key"] for reference in named} == set(secret["stringData"])
     assert {variable["name"] for variable in app["spec"]["variables"]} <= set(VARIABLES)
@@ -94,16 +99,16 @@ def test_manifests_agree_with_each_other_and_with_spin_toml():
     assert f"@{service['metadata']['name']}:{service['spec']['ports'][0]['port']}/" in secret["stringData"]["redis-url"]
 
 
-def pending(sluice, path="/api/v2/event"):
-    """Leaves a delivery in the store."""
-    order = {"next": [{"do": "status", "code": 503, "on": "submit"}]}
-    requests.post(f"{sluice.engine}/stand-in/script", json=order, timeout=10).raise_for_status()
-    answer = requests.post(f"{sluice.url}{path}", json=EVENT, timeout=30)
-    assert (answer.status_code, answer.headers["sluice-outcome"]) == (202, "pending"), answer.text
+def store_delivery(sluice, path="/api/v2/event"):
+    """Stores a delivery, because the engine answers 503."""
+    script = {"next": [{"do": "status", "code": 503, "on": "submit"}]}
+    requests.post(f"{sluice.engine}/stand-in/script", json=script, timeout=10).raise_for_status()
+    response = requests.post(f"{sluice.url}{path}", json=EVENT, timeout=30)
+    assert (response.status_code, response.headers["sluice-outcome"]) == (202, "pending"), response.text
 
 
-def drained(sluice, command: list, **environment) -> dict:
-    """A command that drains is run until what is pending was due."""
+def drain(command: list, **environment) -> dict:
+    """Runs a drain command until the pending delivery was due, and returns the report."""
     for _ in range(60):
         done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done
@@ -114,37 +119,39 @@ def drained(sluice, command: list, **environment) -> dict:
     pytest.fail(f"nothing was delivered: {counts}")
 
 
-def drain_of_kubernetes() -> tuple:
+def kubernetes_drain() -> tuple:
+    """The command of the CronJob, and the variable of its token."""
     (container,) = manifest("CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     return container["command"], "OPERATOR_TOKEN"
 
 
-def drain_of_systemd() -> tuple:
+def systemd_drain() -> tuple:
+    """The command of the service, and the variable of its token."""
     line = re.search("^ExecStart=(.*)$", (DEPLOY / "systemd/sluice-drain.service").read_text(), re.M)[1]
     return shlex.split(line.replace("$$", "$").replace("%%", "%")), "SPIN_VARIABLE_OPERATOR_TOKEN"
 
 
-@pytest.mark.parametrize("drain", [drain_of_kubernetes, drain_of_systemd])
-def test_a_drain_drains_and_a_wrong_token_is_told(sluice, drain):
-    command, token = drain()
-    pending(sluice, f"/api/v2/event?ref={drain.__name__}")
+@pytest.mark.parametrize("read_drain", [kubernetes_drain, systemd_drain])
+def test_drain_commands_deliver_and_report_a_wrong_token(sluice, read_drain):
+    command, token = read_drain()
+    store_delivery(sluice, f"/api/v2/event?ref={read_drain.__name__}")
     wrong = subprocess.run(
         command, env=os.environ | {"SLUICE_URL": sluice.url, token: "wrong"}, capture_output=True, text=True, timeout=60
     )
     assert wrong.returncode == 22 and "unauthorized" in wrong.stdout, wrong
-    assert drained(sluice, command, SLUICE_URL=sluice.url, **{token: "op3rator"})["delivered"] == 1
+    assert drain(command, SLUICE_URL=sluice.url, **{token: "op3rator"})["delivered"] == 1
 
 
-def test_a_separate_file_has_the_store(data, tmp_path):
+def test_separate_file_holds_the_store(data, tmp_path):
     config = tmp_path / "separate-file.toml"
     config.write_text((DEPLOY / "runtime-config/separate-file.toml").read_text())
     with data() as state, host(state, {}, runtime_config=config) as sluice:
-        pending(sluice)
+        store_delivery(sluice)
         assert (tmp_path / "data/sluice.db").exists() and not os.listdir(state)
 
 
-def test_redis_of_the_manifest_keeps_what_is_promised_by_the_runtime_config(data, tmp_path):
-    """Both are as they are in deploy/, save the port and the password."""
+def test_redis_keeps_stored_deliveries_when_it_is_killed(data, tmp_path):
+    """Redis runs as in the StatefulSet and Sluice with runtime-config/redis.toml; only port and password differ."""
     (container,) = manifest("StatefulSet")["spec"]["template"]["spec"]["containers"]
     port = str(free_port())
     config = tmp_path / "redis.toml"
@@ -161,21 +168,21 @@ def test_redis_of_the_manifest_keeps_what_is_promised_by_the_runtime_config(data
             for _ in range(200):
                 if subprocess.run([*cli, "PING"], capture_output=True, text=True).stdout == "PONG\n":
                     return server
-                assert server.poll() is None
+                assert server.poll() is None, "redis-server exited"
                 time.sleep(0.05)
-            pytest.fail("redis-server is not ready")
+            pytest.fail("redis-server wasn't ready in time")
 
         server = start()
         try:
             with host(state, {}, runtime_config=config) as sluice:
-                pending(sluice)
+                store_delivery(sluice)
             assert "NOAUTH" in subprocess.run(["redis-cli", "-p", port, "PING"], capture_output=True, text=True).stdout
             server.kill()
             server.wait()
             server = start()
-            command, token = drain_of_systemd()
+            command, token = systemd_drain()
             with host(state, {}, runtime_config=config) as sluice:
-                drained(sluice, command, SLUICE_URL=sluice.url, **{token: "op3rator"})
+                drain(command, SLUICE_URL=sluice.url, **{token: "op3rator"})
         finally:
             server.kill()
             server.wait()
@@ -183,31 +190,31 @@ def test_redis_of_the_manifest_keeps_what_is_promised_by_the_runtime_config(data
 
 @pytest.fixture
 def units(tmp_path) -> list:
-    """The units, where no Spin is installed."""
+    """The paths of the units, in copies that don't need Spin."""
     for file in (DEPLOY / "systemd").glob("sluice*.[st][ei][rm]*"):
         (tmp_path / file.name).write_text(file.read_text().replace("/usr/local/bin/spin ", "/bin/true "))
     return sorted(map(str, tmp_path.iterdir()))
 
 
-def test_units_are_as_systemd_reads_them(units):
+def test_systemd_verifies_the_units(units):
     assert [pathlib.Path(unit).name for unit in units] == ["sluice-drain.service", "sluice-drain.timer", "sluice.service"]
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     for unit in units:
         if unit.endswith(".service"):
-            # 0 is no exposure, 10 all.
+            # The threshold is an exposure of 2.0, on a scale from 0 (safe) to 10 (unsafe).
             rate = ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", unit]
             done = subprocess.run(rate, capture_output=True, text=True)
-            assert done.returncode == 0, done.stdout[-200:]
+            assert done.returncode == 0, f"{unit}: {done.stdout[-200:]}"
 
 
-def test_systemds_environment_is_of_spin_toml():
+def test_systemd_environment_names_variables_of_spin_toml():
     text = (DEPLOY / "systemd/sluice.env").read_text()
     names = re.findall("^SPIN_VARIABLE_([A-Z_]+)=", text, re.M)
     assert names and {name.lower() for name in names} <= set(VARIABLES)
 
 
-def test_systemds_runtime_config_is_read(data):
+def test_systemd_runtime_config_is_valid(data):
     with data() as state, host(state, {}, runtime_config=DEPLOY / "systemd/runtime-config.toml") as sluice:
-        pending(sluice)
+        store_delivery(sluice)
         assert os.listdir(state) == ["sqlite_key_value.db"]

@@ -1,15 +1,15 @@
-"""Callback links in a real browser, and by those who only open them."""
+"""Callback links in a real browser, and in programs that only open them."""
 
 import pytest
 import requests
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from conftest import heading
+from conftest import wait_for_heading
 
 OPERATOR = {"authorization": "Bearer op3rator"}
-# What mail programs and scanners send when they look at a link.
-LOOKS = [
+# Requests by which mail programs and scanners inspect a link.
+INSPECTIONS = [
     ("GET", {}),
     ("GET", {"accept": "text/html", "user-agent": "Mozilla/5.0 (compatible; scanner)"}),
     ("GET", {"sec-purpose": "prefetch;prerender"}),
@@ -17,103 +17,105 @@ LOOKS = [
 ]
 
 
-def links(sluice, **more) -> dict:
+def create_links(sluice, **options) -> dict:
+    """Starts a run that waits, and creates its links."""
     waits = requests.post(f"{sluice.engine}/stand-in/waits", json={"workflow": "ship", "topic": "approval"}, timeout=30)
     run = waits.json()["run"]
-    wish = {"ref": run, "topic": "approval", "question": "Ship <em>1.2</em>?", **more}
-    answer = requests.post(f"{sluice.url}/api/v2/callback-links", headers=OPERATOR, json=wish, timeout=30)
-    assert answer.status_code == 200, answer.text
-    return answer.json() | {"run": wish["ref"]}
+    body = {"ref": run, "topic": "approval", "question": "Ship <em>1.2</em>?", **options}
+    response = requests.post(f"{sluice.url}/api/v2/callback-links", headers=OPERATOR, json=body, timeout=30)
+    assert response.status_code == 200, response.text
+    return response.json() | {"run": run}
 
 
 def callback(sluice, run: str):
-    answer = requests.get(f"{sluice.url}/api/v2/callbacks/{run}?topic=approval", headers=OPERATOR, timeout=30)
-    return answer.json() if answer.status_code == 200 else None
+    """The accepted callback of the run, or None."""
+    response = requests.get(f"{sluice.url}/api/v2/callbacks/{run}?topic=approval", headers=OPERATOR, timeout=30)
+    return response.json() if response.status_code == 200 else None
 
 
-def wait_of(sluice, run: str) -> str:
-    """How the engine sees the task that waits."""
+def wait_status(sluice, run: str) -> str:
+    """The status of the run's waiting task in the engine."""
     runs = requests.get(f"{sluice.engine}/stand-in/runs", timeout=30).json()["runs"]
     [wait] = next(listed for listed in runs if listed["id"] == run)["waits"]
     return wait["status"]
 
 
-def test_a_person_answers_by_the_button(page, linked):
-    made = links(linked)
+def test_button_sends_the_answer(page, linked):
+    links = create_links(linked)
     page.get_log("browser")
-    page.get(made["succeeded"])
-    heading(page, "Ship <em>1.2</em>?")
+    page.get(links["succeeded"])
+    wait_for_heading(page, "Ship <em>1.2</em>?")
     button = page.find_element(By.TAG_NAME, "button")
     assert button.text == "Approve"
-    # The style is one that the policy lets through.
+    # The Content Security Policy allows the page's style.
     assert button.value_of_css_property("font-weight") == "600"
-    assert linked.sent() == [] and callback(linked, made["run"]) is None
-    assert wait_of(linked, made["run"]) == "waiting"
+    assert linked.engine_requests() == [] and callback(linked, links["run"]) is None
+    assert wait_status(linked, links["run"]) == "waiting"
 
     button.click()
-    heading(page, "Your answer is recorded")
-    assert linked.only_sent()["path"] == f"/api/v1/workflowrun/{made['run']}/event"
-    answer = callback(linked, made["run"])
+    wait_for_heading(page, "Your answer is recorded")
+    assert linked.engine_request()["path"] == f"/api/v1/workflowrun/{links['run']}/event"
+    answer = callback(linked, links["run"])
     assert (answer["status"], answer["state"]) == ("succeeded", "delivered")
-    assert wait_of(linked, made["run"]) == "succeeded"
+    assert wait_status(linked, links["run"]) == "succeeded"
 
-    # Pressed once more, by the button of another tab: nothing is sent twice.
+    # Resubmitting the form, or opening the other link, sends nothing more.
     page.refresh()
-    heading(page, "This was answered already")
-    page.get(made["failed"])
-    heading(page, "Another callback was first")
+    wait_for_heading(page, "This was answered already")
+    page.get(links["failed"])
+    wait_for_heading(page, "Another callback was first")
     assert "succeeded" in page.find_element(By.TAG_NAME, "main").text
     assert page.find_elements(By.TAG_NAME, "button") == []
-    assert len(linked.sent()) == 1
-    refused = [entry for entry in page.get_log("browser") if "Content Security Policy" in entry["message"]]
-    assert refused == []
+    assert len(linked.engine_requests()) == 1
+    violations = [entry for entry in page.get_log("browser") if "Content Security Policy" in entry["message"]]
+    assert violations == []
 
 
-def test_the_keyboard_is_enough(page, linked):
-    made = links(linked, buttons={"failed": "Stop"})
-    page.get(made["failed"])
+def test_keyboard_reaches_the_button(page, linked):
+    links = create_links(linked, buttons={"failed": "Stop"})
+    page.get(links["failed"])
     page.switch_to.active_element.send_keys(Keys.TAB)
     assert page.switch_to.active_element.text == "Stop"
     page.switch_to.active_element.send_keys(Keys.ENTER)
-    heading(page, "Your answer is recorded")
-    assert callback(linked, made["run"])["status"] == "failed"
+    wait_for_heading(page, "Your answer is recorded")
+    assert callback(linked, links["run"])["status"] == "failed"
 
 
-def test_two_tabs_and_one_answer(page, linked):
-    made = links(linked)
-    page.get(made["succeeded"])
+def test_first_of_two_tabs_wins(page, linked):
+    links = create_links(linked)
+    page.get(links["succeeded"])
     first = page.current_window_handle
     page.switch_to.new_window("tab")
-    page.get(made["failed"])
+    page.get(links["failed"])
     page.find_element(By.TAG_NAME, "button").click()
-    heading(page, "Your answer is recorded")
+    wait_for_heading(page, "Your answer is recorded")
     page.close()
     page.switch_to.window(first)
     page.find_element(By.TAG_NAME, "button").click()
-    heading(page, "Another callback was first")
+    wait_for_heading(page, "Another callback was first")
     assert "ended as failed" in page.find_element(By.TAG_NAME, "main").text
-    assert callback(linked, made["run"])["status"] == "failed"
-    assert len(linked.sent()) == 1
+    assert callback(linked, links["run"])["status"] == "failed"
+    assert len(linked.engine_requests()) == 1
 
 
-@pytest.mark.parametrize(("method", "headers"), LOOKS)
-def test_to_open_a_link_changes_nothing(linked, method, headers):
-    made = links(linked)
-    for link in (made["succeeded"], made["failed"]):
-        answer = requests.request(method, link, headers=headers, timeout=30)
-        assert answer.status_code == 200
-        assert answer.headers["cache-control"] == "no-store"
-        assert answer.headers["referrer-policy"] == "no-referrer"
-    assert linked.sent() == [] and callback(linked, made["run"]) is None
+@pytest.mark.parametrize(("method", "headers"), INSPECTIONS)
+def test_opening_a_link_changes_nothing(linked, method, headers):
+    links = create_links(linked)
+    for link in (links["succeeded"], links["failed"]):
+        response = requests.request(method, link, headers=headers, timeout=30)
+        assert response.status_code == 200, link
+        assert response.headers["cache-control"] == "no-store", link
+        assert response.headers["referrer-policy"] == "no-referrer", link
+    assert linked.engine_requests() == [] and callback(linked, links["run"]) is None
 
 
-def test_forged_and_expired_links_are_told_apart(page, linked):
-    made = links(linked, expires_in=1)
-    page.get(made["succeeded"].replace("status=succeeded", "status=failed"))
-    heading(page, "This link is not genuine")
-    while requests.get(made["failed"], timeout=30).status_code == 200:
+def test_forged_and_expired_links_have_different_pages(page, linked):
+    links = create_links(linked, expires_in=1)
+    page.get(links["succeeded"].replace("status=succeeded", "status=failed"))
+    wait_for_heading(page, "This link is not genuine")
+    while requests.get(links["failed"], timeout=30).status_code == 200:
         pass
-    page.get(made["failed"])
-    heading(page, "This link has expired")
-    assert requests.post(made["failed"], timeout=30).status_code == 410
-    assert linked.sent() == []
+    page.get(links["failed"])
+    wait_for_heading(page, "This link has expired")
+    assert requests.post(links["failed"], timeout=30).status_code == 410
+    assert linked.engine_requests() == []

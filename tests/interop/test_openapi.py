@@ -1,4 +1,4 @@
-"""docs/openapi.yaml is true of the running component: its examples are sent, and Schemathesis looks for what isn't."""
+"""docs/openapi.yaml describes the running component: its examples are sent, and Schemathesis looks for deviations."""
 
 import os
 import pathlib
@@ -12,91 +12,94 @@ import requests
 from openapi_spec_validator import validate
 from schemathesis.specs.openapi.checks import ignored_auth
 
-import schemathesis_hooks  # noqa: F401  (they are in force from here on)
+import schemathesis_hooks  # noqa: F401  (the import registers the hooks)
 from conftest import host
-from openapi_examples import DOCUMENT, Shown, assert_like, shown, with_examples
+from openapi_examples import DOCUMENT, Example, assert_same_shape, request_examples, schemas_with_examples
 
 HERE = pathlib.Path(__file__).parent
 OPERATOR = {"authorization": "Bearer op3rator"}
 
 
 @pytest.fixture(scope="module")
-def whole(data):
-    """A host where each operation is switched on, and each event and webhook has a workflow."""
+def complete(data):
+    """A host with every operation enabled, which routes each event and webhook to a workflow."""
     routes = '[{"workflow":"any","from":"event"},{"workflow":"any","from":"webhook"}]'
-    more = {"link_secret": os.urandom(16).hex(), "retention_hours": "8784", "allowed_origins": "*", "routes": routes}
-    with data() as state, host(state, {}, **more) as running:
+    variables = {
+        "link_secret": os.urandom(16).hex(), "retention_hours": "8784", "allowed_origins": "*", "routes": routes,
+    }
+    with data() as state, host(state, {}, **variables) as running:
         yield running
 
 
-def test_the_document_is_valid_and_served(whole):
+def test_document_is_valid_and_served(complete):
     validate(DOCUMENT)
-    served = requests.get(f"{whole.url}/openapi.json", timeout=30).json()
+    served = requests.get(f"{complete.url}/openapi.json", timeout=30).json()
     assert served == DOCUMENT
     assert list(served["paths"]) == list(DOCUMENT["paths"])
 
 
-def test_each_example_is_as_its_schema_says():
+def test_examples_match_their_schemas():
     count = 0
-    for pointer, examples in with_examples():
-        # By reference into the whole document, so that its own references are found.
+    for pointer, examples in schemas_with_examples():
+        # The schema is referenced within the whole document, so that its own references resolve.
         validator = jsonschema.Draft202012Validator({**DOCUMENT, "$ref": f"#{pointer}"})
         for example in examples:
-            validator.validate(example)
+            errors = [error.message for error in validator.iter_errors(example)]
+            assert errors == [], f"{pointer}: {example}"
             count += 1
     assert count > 60, count
 
 
-@pytest.mark.parametrize("request_shown", list(shown()), ids=str)
-def test_each_request_that_is_shown_is_answered_as_it_is_shown(whole, request_shown: Shown):
-    operation, values = request_shown.operation, request_shown.values
-    prepare(whole, operation, values)
+@pytest.mark.parametrize("example", list(request_examples()), ids=str)
+def test_example_requests_get_their_example_responses(complete, example: Example):
+    operation, values = example.operation, example.values
+    prepare(complete, operation, values)
     case = operation.Case(
-        path_parameters=values["path"], query=values["query"], headers=values["header"], **request_shown.body
+        path_parameters=values["path"], query=values["query"], headers=values["header"], **example.body
     )
     token = OPERATOR if "operator" in operation.tags else {}
-    # That check asks once more without the token, when it's all done; the run below has it too.
-    answer = case.call_and_validate(base_url=whole.url, headers=token, excluded_checks=[ignored_auth])
-    assert answer.status_code in request_shown.answers, answer.text
-    if (example := request_shown.answers[answer.status_code]) is not None:
-        assert_like(example, answer.json())
+    # `ignored_auth` repeats the request without the token, after its effect. The Schemathesis run below includes it.
+    response = case.call_and_validate(base_url=complete.url, headers=token, excluded_checks=[ignored_auth])
+    assert response.status_code in example.responses, response.text
+    if (expected := example.responses[response.status_code]) is not None:
+        assert_same_shape(expected, response.json())
 
 
 def prepare(sluice, operation, values):
-    """What is stored, and what waits, has another name each time."""
+    """Creates the run, callback, link or delivery that the request needs, and puts its id into the values."""
     if operation.path.endswith("/callback/link"):
-        wish = {"ref": waiting(sluice), "topic": "approval"}
-        links = requests.post(f"{sluice.url}/api/v2/callback-links", headers=OPERATOR, json=wish, timeout=30).json()
+        body = {"ref": waiting_run(sluice), "topic": "approval"}
+        links = requests.post(f"{sluice.url}/api/v2/callback-links", headers=OPERATOR, json=body, timeout=30).json()
         values["query"] = dict(parse_qsl(urlsplit(links["succeeded"]).query))
     elif operation.path.endswith("/callback"):
-        values["query"]["ref"] = waiting(sluice)
+        values["query"]["ref"] = waiting_run(sluice)
     elif "run" in values["path"]:
-        values["path"]["run"] = waiting(sluice)
+        values["path"]["run"] = waiting_run(sluice)
         query = {"ref": values["path"]["run"], "topic": "approval"}
         requests.post(f"{sluice.url}/api/v2/callback", params=query, json={"approved": True}, timeout=30).raise_for_status()
     elif "id" in values["path"]:
-        values["path"]["id"] = stored(sluice)
+        values["path"]["id"] = stored_delivery(sluice)
 
 
-def waiting(sluice) -> str:
-    """A run that waits for `approval`."""
-    wish = {"workflow": "ship", "topic": "approval"}
-    return requests.post(f"{sluice.engine}/stand-in/waits", json=wish, timeout=30).json()["run"]
+def waiting_run(sluice) -> str:
+    """Starts a run that waits for `approval`, and returns its id."""
+    body = {"workflow": "ship", "topic": "approval"}
+    return requests.post(f"{sluice.engine}/stand-in/waits", json=body, timeout=30).json()["run"]
 
 
-def stored(sluice) -> str:
-    """A delivery that the engine put off."""
+def stored_delivery(sluice) -> str:
+    """Stores a delivery, because the engine answers 503, and returns its id."""
     script = {"next": [{"on": "submit", "do": "status", "code": 503}]}
     requests.post(f"{sluice.engine}/stand-in/script", json=script, timeout=30).raise_for_status()
-    answer = requests.post(f"{sluice.url}/api/v2/webhook?ref=build", json={}, timeout=30)
-    assert answer.status_code == 202, answer.text
-    return answer.headers["sluice-delivery"]
+    response = requests.post(f"{sluice.url}/api/v2/webhook?ref=build", json={}, timeout=30)
+    assert response.status_code == 202, response.text
+    return response.headers["sluice-delivery"]
 
 
-def test_schemathesis_finds_nothing(whole):
+def test_schemathesis_finds_no_deviation(complete):
     program = pathlib.Path(sys.executable).with_name("schemathesis")
     run = subprocess.run(
-        [program, "--config-file", "schemathesis.toml", "run", f"{whole.url}/openapi.json"],
+        [program, "--config-file", "schemathesis.toml", "run", f"{complete.url}/openapi.json"],
         cwd=HERE, env=os.environ | {"PYTHONPATH": str(HERE)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
     assert run.returncode == 0, run.stdout

@@ -1,4 +1,4 @@
-"""nginx as deploy/nginx/sluice.conf sets it up, with a certificate of its own, before the running component."""
+"""nginx with deploy/nginx/sluice.conf and a test certificate, in front of the running component."""
 
 import contextlib
 import hashlib
@@ -35,6 +35,8 @@ http {{
 
 
 class Proxy:
+    """An nginx whose configuration differs from deploy/nginx/sluice.conf in paths and ports only."""
+
     def __init__(self, directory, upstream: str):
         self.directory = directory
         self.port, self.plain = free_port(), free_port()
@@ -42,21 +44,21 @@ class Proxy:
         authority.configure_trust(self.tls)
         authority.cert_pem.write_to_path(str(directory / "ca.pem"))
         certificate = authority.issue_cert(NAME)
-        for at, blob in enumerate(certificate.cert_chain_pems):
-            blob.write_to_path(str(directory / "fullchain.pem"), append=at > 0)
+        for index, blob in enumerate(certificate.cert_chain_pems):
+            blob.write_to_path(str(directory / "fullchain.pem"), append=index > 0)
         certificate.private_key_pem.write_to_path(str(directory / "privkey.pem"))
         text = (ROOT / "deploy/nginx/sluice.conf").read_text()
-        for there, here in [
+        for original, replacement in [
             ("/etc/letsencrypt/live/hooks.example.com", str(directory)),
             ("/var/log/nginx", str(directory)),
             ("listen 443", f"listen 127.0.0.1:{self.port}"),
             ("listen 80", f"listen 127.0.0.1:{self.plain}"),
             ("127.0.0.1:3000", upstream),
         ]:
-            assert there in text, there
-            text = text.replace(there, here)
+            assert original in text, original
+            text = text.replace(original, replacement)
         (directory / "sluice.conf").write_text(text)
-        # A root's directory is closed to whom root's nginx would become.
+        # As root, nginx would switch to a user that can't read the test's directory.
         user = "user root;" if os.geteuid() == 0 else ""
         (directory / "nginx.conf").write_text(MAIN.format(directory=directory, user=user))
 
@@ -78,7 +80,7 @@ def nginx(directory, upstream: str):
     process = subprocess.Popen(["nginx", "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")])
     try:
         for _ in range(200):
-            assert process.poll() is None, "nginx ended"
+            assert process.poll() is None, "nginx exited"
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", proxy.port)):
                 break
             time.sleep(0.05)
@@ -95,8 +97,8 @@ def proxy(running_with_secrets, tmp_path_factory):
         yield proxy
 
 
-def signed(guarded, body: bytes) -> dict:
-    """As GitHub signs."""
+def signed_headers(guarded, body: bytes) -> dict:
+    """Headers with GitHub's signature."""
     digest = hmac.new(guarded.secrets["github"][0].encode(), body, hashlib.sha256).hexdigest()
     return {
         "content-type": "application/json",
@@ -108,90 +110,90 @@ def signed(guarded, body: bytes) -> dict:
 
 
 @pytest.mark.parametrize("http2", [False, True])
-def test_a_signed_webhook_passes_byte_for_byte(proxy, guarded, http2):
+def test_signed_webhook_passes_byte_for_byte(proxy, guarded, http2):
     body = ('{ "b" : 1.00e2,\r\n"a":"\\u20ac €"  ,"http2":%s}' % str(http2).lower()).encode()
     with proxy.client(http2) as client:
-        answer = proxy.send(client, "POST", "/api/v2/webhook?ref=a%2Db%20c", signed(guarded, body), body)
-        assert answer.status_code == 200, answer.text
-        assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
-        assert (answer.headers["sluice-outcome"], "max-age" in answer.headers["strict-transport-security"]) == ("delivered", True)
-        sent = guarded.only_sent()
+        response = proxy.send(client, "POST", "/api/v2/webhook?ref=a%2Db%20c", signed_headers(guarded, body), body)
+        assert response.status_code == 200, response.text
+        assert response.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+        assert (response.headers["sluice-outcome"], "max-age" in response.headers["strict-transport-security"]) == ("delivered", True)
+        sent = guarded.engine_request()
         assert sent["path"] == "/api/v1/workflow/a-b%20c/submit"
         assert sent["body"].startswith('{"trigger":"webhook","params":[{"name":"data","value":' + body.decode() + "}]")
 
-        forged = proxy.send(client, "POST", "/api/v2/webhook?ref=w", signed(guarded, body), body.replace(b"1.00", b"1.01"))
+        forged = proxy.send(client, "POST", "/api/v2/webhook?ref=w", signed_headers(guarded, body), body.replace(b"1.00", b"1.01"))
         assert (forged.status_code, forged.json()["type"].rpartition("/")[2]) == (401, "invalid-signature")
 
 
 @pytest.mark.parametrize("version", ["1.1", "2"])
-@pytest.mark.parametrize(("size", "by"), [(600_000, "application/problem+json"), (1_500_000, "text/html")])
-def test_what_is_too_large_is_413(proxy, guarded, version, size, by):
+@pytest.mark.parametrize(("size", "content_type"), [(600_000, "application/problem+json"), (1_500_000, "text/html")])
+def test_large_bodies_are_413_from_sluice_or_nginx(proxy, guarded, version, size, content_type):
     body = b'{"a":"' + b"a" * size + b'"}'
-    # By curl: over HTTP/2 httpx has no ear for an answer that comes while it sends.
+    # With curl, because over HTTP/2 httpx doesn't read a response that arrives while it sends.
     curl = ["curl", "-sS", f"--http{version}", "--cacert", proxy.directory / "ca.pem"]
     curl += ["--resolve", f"{NAME}:{proxy.port}:127.0.0.1", "--data-binary", "@-"]
     curl += ["-o", "/dev/null", "-w", "%{http_code} %{http_version} %{content_type}"]
-    for header, value in signed(guarded, body).items():
+    for header, value in signed_headers(guarded, body).items():
         curl += ["-H", f"{header}: {value}"]
     url = f"https://{NAME}:{proxy.port}/api/v2/webhook?ref=w"
     done = subprocess.run([*curl, url], input=body, capture_output=True, timeout=60)
-    assert done.stdout.decode() == f"413 {version} {by}", done
-    assert guarded.sent() == []
+    assert done.stdout.decode() == f"413 {version} {content_type}", done
+    assert guarded.engine_requests() == []
 
 
-def test_who_waits_for_a_slow_engine_gets_sluices_answer(proxy, guarded):
+def test_slow_engine_does_not_time_out_the_proxy(proxy, guarded):
     requests.post(f"{guarded.engine}/stand-in/script", json={"next": [{"do": "delay", "ms": 4_000}]}, timeout=10)
     body = b'{"slow":true}'
     with proxy.client() as client:
-        answer = proxy.send(client, "POST", "/api/v2/webhook?ref=w", signed(guarded, body), body)
-    assert (answer.status_code, answer.headers["sluice-outcome"]) == (202, "pending"), answer.text
-    assert answer.headers["location"].startswith("/api/v2/deliveries/")
-    assert len(guarded.sent()) == 1
+        response = proxy.send(client, "POST", "/api/v2/webhook?ref=w", signed_headers(guarded, body), body)
+    assert (response.status_code, response.headers["sluice-outcome"]) == (202, "pending"), response.text
+    assert response.headers["location"].startswith("/api/v2/deliveries/")
+    assert len(guarded.engine_requests()) == 1
 
 
-def test_operators_routes_are_for_this_machine(proxy, guarded):
+def test_operator_routes_are_restricted_to_this_machine(proxy, guarded):
     headers = {"authorization": "Bearer op3rator"}
     for path in ["/api/v2/deliveries", "/api/v2//deliveries", "/api/v2/%64eliveries"]:
         with proxy.client(address="127.0.0.2") as client:
             assert proxy.send(client, "GET", path, headers).status_code == 403, path
     with proxy.client(address="127.0.0.1") as client:
-        answer = proxy.send(client, "GET", "/api/v2/deliveries?state=dead", headers)
-        assert answer.json() == {"deliveries": [], "next": None}
+        response = proxy.send(client, "GET", "/api/v2/deliveries?state=dead", headers)
+        assert response.json() == {"deliveries": [], "next": None}
     with proxy.client(address="127.0.0.2") as client:
         assert proxy.send(client, "GET", "/readyz").json()["status"] == "ready"
 
 
-def test_without_tls_or_the_name_nothing_is_taken(proxy, guarded):
+def test_requests_without_tls_or_for_other_hosts_are_rejected(proxy, guarded):
     plain = f"http://127.0.0.1:{proxy.plain}/api/v2/callback/link?a=1"
     moved = requests.get(plain, headers={"host": NAME}, allow_redirects=False, timeout=10)
     assert (moved.status_code, moved.headers["location"]) == (301, f"https://{NAME}/api/v2/callback/link?a=1")
     assert requests.post(plain, headers={"host": NAME}, data="{}", allow_redirects=False, timeout=10).status_code == 403
     with proxy.client() as client, pytest.raises(httpx.ConnectError):
         proxy.send(client, "GET", "/readyz", name="other.example.com")
-    assert guarded.sent() == []
+    assert guarded.engine_requests() == []
 
 
-def test_no_log_has_a_query(proxy, guarded):
+def test_logs_contain_no_query(proxy, guarded):
     with proxy.client() as client:
         proxy.send(client, "POST", "/api/v2/webhook?ref=w&access_token=s3cret", {"content-type": "application/json"}, b"{}")
     logs = proxy.logs()
     assert '"POST /api/v2/webhook HTTP/2.0" ' in logs and "s3cret" not in logs and "ref=" not in logs
 
 
-def test_what_may_have_been_taken_is_not_sent_again(tmp_path):
-    """Sluice ends without an answer: nginx tells the sender, and leaves it to it."""
-    taken = []
+def test_unanswered_request_is_not_repeated(tmp_path):
+    """If Sluice closes the connection without a response, nginx answers 502 and leaves the retry to the sender."""
+    received = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         def accept():
             with contextlib.suppress(OSError):
                 while True:
                     connection, _ = listener.accept()
-                    taken.append(connection.recv(65_536))
+                    received.append(connection.recv(65_536))
                     connection.close()
 
         threading.Thread(target=accept, daemon=True).start()
         with nginx(tmp_path, f"127.0.0.1:{listener.getsockname()[1]}") as proxy, proxy.client() as client:
-            answer = proxy.send(client, "POST", "/api/v2/webhook?ref=w&access_token=s3cret", body=b"{}")
-            assert answer.status_code == 502
-            assert len(taken) == 1 and taken[0].startswith(b"POST /api/v2/webhook?ref=w"), taken
+            response = proxy.send(client, "POST", "/api/v2/webhook?ref=w&access_token=s3cret", body=b"{}")
+            assert response.status_code == 502
+            assert len(received) == 1 and received[0].startswith(b"POST /api/v2/webhook?ref=w"), received
             assert "s3cret" not in proxy.logs()

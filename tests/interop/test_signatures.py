@@ -1,4 +1,4 @@
-"""The senders' official libraries sign; the running component lets in what they signed, and nothing else."""
+"""The running component accepts exactly the messages that the senders' official libraries have signed."""
 
 import base64
 import json
@@ -27,12 +27,17 @@ BASE64 = (base64.b64decode, lambda raw: base64.b64encode(raw).decode())
 
 @dataclass
 class Message:
-    """A signed message, and where in its headers what belongs to the signature is."""
+    """A signed message.
+
+    The signature, and the values in headers that it covers, are located by a header's name and a pattern with one group.
+    """
 
     url: str
     headers: dict
     body: bytes
+    # The parsed payload.
     data: dict
+    # Decodes and encodes the signature.
     encoding: tuple
     signature: tuple
     covered: list = field(default_factory=list)
@@ -40,34 +45,36 @@ class Message:
     def send(self):
         return requests.post(self.url, headers=self.headers, data=self.body, timeout=30)
 
-    def bodies(self):
-        """One bit of each byte flipped: it stays text, or it doesn't."""
-        for at in range(len(self.body)):
-            yield replace(self, body=flipped(self.body, at, 1 if at % 2 else 0x80))
+    def changed_bodies(self):
+        """The message with one bit of the body flipped, for each byte: alternately still ASCII and not."""
+        for index in range(len(self.body)):
+            yield replace(self, body=flipped(self.body, index, 1 if index % 2 else 0x80))
 
-    def signatures(self):
+    def changed_signatures(self):
+        """The message with one bit of the signature flipped, for each byte."""
         header, pattern = self.signature
         decode, encode = self.encoding
         raw = decode(re.search(pattern, self.headers[header])[1])
-        for at in range(len(raw)):
-            yield self.with_part(self.signature, encode(flipped(raw, at, 1 << at % 8)))
+        for index in range(len(raw)):
+            yield self.with_value(self.signature, encode(flipped(raw, index, 1 << index % 8)))
 
-    def parts(self):
-        """The lowest bit of the last digit of a timestamp, which stays within the tolerance, or of an id."""
-        for part in self.covered:
-            header, pattern = part
+    def changed_values(self):
+        """The message with one bit of a covered value flipped, for each value: the lowest bit of its last character, so
+        that a timestamp stays within the tolerance."""
+        for location in self.covered:
+            header, pattern = location
             text = re.search(pattern, self.headers[header])[1].encode()
-            yield self.with_part(part, flipped(text, len(text) - 1, 1).decode())
+            yield self.with_value(location, flipped(text, len(text) - 1, 1).decode())
 
-    def with_part(self, part, text):
-        header, pattern = part
+    def with_value(self, location, text):
+        header, pattern = location
         value = self.headers[header]
         start, end = re.search(pattern, value).span(1)
         return replace(self, headers={**self.headers, header: value[:start] + text + value[end:]})
 
 
-def flipped(raw: bytes, at: int, bits: int) -> bytes:
-    return raw[:at] + bytes([raw[at] ^ bits]) + raw[at + 1:]
+def flipped(raw: bytes, index: int, bits: int) -> bytes:
+    return raw[:index] + bytes([raw[index] ^ bits]) + raw[index + 1:]
 
 
 def compact(data) -> str:
@@ -85,7 +92,7 @@ def github(url, secret, event, sent):
     """
     signature = subprocess.run(
         ["node", "--input-type=module", "--eval", script],
-        # Packages are looked for from here on.
+        # Node resolves packages from this directory.
         cwd=pathlib.Path(os.environ["SLUICE_NODE_MODULES"]).parent,
         input=json.dumps([secret, body]), stdout=subprocess.PIPE, text=True, check=True, timeout=60,
     ).stdout
@@ -175,36 +182,39 @@ each_dated = pytest.mark.parametrize("sender", DATED)
 
 
 def signed(guarded, sender, *, secret=0, event=None, ago=0, query="") -> Message:
-    """A message of a new event, unless told which."""
+    """A signed message, by default of a new event. The secret is given by its index, or literally."""
     if isinstance(secret, int):
         secret = guarded.secrets[SENDERS[sender].replace("-", "_")][secret]
     url = f"{guarded.url}/api/v2/webhook?ref=build{query}"
     return sender(url, secret, event or uuid.uuid4().hex, int(time.time()) - ago)
 
 
-def assert_accepts(answer, outcome):
-    """Slack shows a body to its user, and to Twilio it would have to be TwiML."""
-    assert (answer.status_code, answer.headers["sluice-outcome"]) in [(200, outcome), (204, outcome)], answer.text
-    with_run = not any(name in answer.request.headers for name in ("x-slack-signature", "x-twilio-signature"))
-    assert with_run == bool(answer.content) == (answer.headers.get("content-type") == "application/json")
+def assert_success(response, outcome):
+    """Asserts a success, with the run as body except for two senders: Slack shows the body to its user, and Twilio
+    expects TwiML."""
+    assert (response.status_code, response.headers["sluice-outcome"]) in [(200, outcome), (204, outcome)], response.text
+    has_run = not any(name in response.request.headers for name in ("x-slack-signature", "x-twilio-signature"))
+    assert has_run == bool(response.content) == (response.headers.get("content-type") == "application/json")
 
 
 def assert_accepted(guarded, message):
-    answer = message.send()
-    assert_accepts(answer, "delivered")
-    assert guarded.only_sent()["path"] == "/api/v1/workflow/build/submit"
+    """Sends the message and asserts that it starts a run."""
+    response = message.send()
+    assert_success(response, "delivered")
+    assert guarded.engine_request()["path"] == "/api/v1/workflow/build/submit"
     assert guarded.params() == {"data": message.data}
-    return answer
+    return response
 
 
-def assert_refused(guarded, message, why):
-    answer = message.send()
-    assert answer.status_code == 401, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem = answer.json()
-    assert problem["type"].endswith("invalid-signature"), problem
-    assert problem["detail"].endswith(why), problem
-    assert guarded.sent() == []
+def assert_rejected(guarded, message, reason, case=""):
+    """Sends the message and asserts a 401 for this reason."""
+    response = message.send()
+    assert response.status_code == 401, f"{case} {response.text}"
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["type"].endswith("invalid-signature"), f"{case} {problem}"
+    assert problem["detail"].endswith(reason), f"{case} {problem}"
+    assert guarded.engine_requests() == []
 
 
 MISMATCH = "the signature does not match"
@@ -212,87 +222,91 @@ MISMATCH = "the signature does not match"
 
 @each
 @pytest.mark.parametrize("secret", [0, 1], ids=["new", "old"])
-def test_signed_with_any_secret_in_rotation_it_is_let_in(guarded, sender, secret):
+def test_secrets_in_rotation_are_accepted(guarded, sender, secret):
     assert_accepted(guarded, signed(guarded, sender, secret=secret))
 
 
 @each
-def test_signed_with_another_secret_it_is_refused(guarded, sender):
+def test_unknown_secret_is_rejected(guarded, sender):
     other = "whsec_" + base64.b64encode(os.urandom(32)).decode()
-    assert_refused(guarded, signed(guarded, sender, secret=other), MISMATCH)
+    assert_rejected(guarded, signed(guarded, sender, secret=other), MISMATCH)
 
 
 @each
-@pytest.mark.parametrize("flips", [Message.bodies, Message.signatures])
-def test_with_one_bit_flipped_it_is_refused(guarded, sender, flips):
+@pytest.mark.parametrize("changes", [Message.changed_bodies, Message.changed_signatures])
+def test_flipped_bit_of_body_or_signature_is_rejected(guarded, sender, changes):
     message = signed(guarded, sender)
     count = 0
-    for changed in flips(message):
-        assert_refused(guarded, changed, MISMATCH)
+    for changed in changes(message):
+        assert_rejected(guarded, changed, MISMATCH, f"byte {count}:")
         count += 1
     assert count >= 20
-    # It was the bit, and no refusal stands in the way of the real one.
+    # The unchanged message is still accepted.
     assert_accepted(guarded, message)
 
 
 @each_dated
-def test_with_one_bit_of_timestamp_or_id_flipped_it_is_refused(guarded, sender):
+def test_flipped_bit_of_timestamp_or_id_is_rejected(guarded, sender):
     message = signed(guarded, sender)
-    changed = list(message.parts())
-    assert len(changed) == (2 if sender is standard_webhooks else 1)
-    for one in changed:
-        assert_refused(guarded, one, MISMATCH)
+    changes = list(message.changed_values())
+    assert len(changes) == (2 if sender is standard_webhooks else 1)
+    for (header, _), changed in zip(message.covered, changes):
+        assert_rejected(guarded, changed, MISMATCH, f"{header}:")
     assert_accepted(guarded, message)
 
 
 @each_dated
-def test_outside_the_tolerance_it_is_refused_and_told_so(guarded, sender):
+def test_timestamp_outside_the_tolerance_is_rejected(guarded, sender):
     event = uuid.uuid4().hex
     old = signed(guarded, sender, event=event, ago=TOLERANCE + 1)
-    assert_refused(guarded, old, f"the timestamp is more than {TOLERANCE} seconds old")
+    assert_rejected(guarded, old, f"the timestamp is more than {TOLERANCE} seconds old")
     new = signed(guarded, sender, event=event, ago=-TOLERANCE - 60)
-    assert_refused(guarded, new, f"the timestamp is more than {TOLERANCE} seconds in the future")
+    assert_rejected(guarded, new, f"the timestamp is more than {TOLERANCE} seconds in the future")
     assert_accepted(guarded, signed(guarded, sender, event=event, ago=TOLERANCE - 60))
 
 
 @each
-def test_sent_twice_it_starts_one_run(guarded, sender):
+def test_repeated_message_starts_one_run(guarded, sender):
     event = uuid.uuid4().hex
     message = signed(guarded, sender, event=event, ago=1)
     delivery = assert_accepted(guarded, message).headers["sluice-delivery"]
-    # As it was, and as the sender sends it again: signed anew, GitHub with a new id of the delivery.
-    for again in message, signed(guarded, sender, event=event), signed(guarded, sender, event=event, secret=1):
-        answer = again.send()
-        assert_accepts(answer, "duplicate")
-        assert answer.headers["sluice-delivery"] == delivery
+    # The same bytes, and retries of the sender, which are signed again; those of GitHub have a new delivery id.
+    for name, repeated in {
+        "same bytes": message,
+        "signed again": signed(guarded, sender, event=event),
+        "signed with the old secret": signed(guarded, sender, event=event, secret=1),
+    }.items():
+        response = repeated.send()
+        assert_success(response, "duplicate")
+        assert response.headers["sluice-delivery"] == delivery, name
     assert guarded.params() == {"data": message.data}
     other = signed(guarded, sender).send()
     assert other.headers["sluice-outcome"] == "delivered" and other.headers["sluice-delivery"] != delivery
 
 
 @each
-def test_unsigned_it_is_refused(guarded, sender):
+def test_missing_signature_is_rejected(guarded, sender):
     message = signed(guarded, sender, query=f"&sender={SENDERS[sender]}")
     header = message.signature[0]
     rest = {name: value for name, value in message.headers.items() if name != header}
-    assert_refused(guarded, replace(message, headers=rest), f"the header `{header}` is missing")
+    assert_rejected(guarded, replace(message, headers=rest), f"the header `{header}` is missing")
     assert_accepted(guarded, message)
 
 
-def test_no_sender_and_no_token_is_refused(guarded):
-    answer = requests.post(f"{guarded.url}/api/v2/webhook?ref=build", json={"number": 7}, timeout=30)
-    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="sluice"')
-    assert guarded.sent() == []
+def test_request_without_sender_and_token_is_rejected(guarded):
+    response = requests.post(f"{guarded.url}/api/v2/webhook?ref=build", json={"number": 7}, timeout=30)
+    assert (response.status_code, response.headers["www-authenticate"]) == (401, 'Bearer realm="sluice"')
+    assert guarded.engine_requests() == []
 
 
 @pytest.mark.parametrize("sender", [twilio_form, twilio_json])
-def test_what_twilio_signed_for_one_url_is_refused_at_another(guarded, sender):
+def test_twilio_signature_for_another_url_is_rejected(guarded, sender):
     message = signed(guarded, sender, query="&note=a%20b+%E2%82%AC")
     other = replace(message, url=message.url.replace("ref=build", "ref=buile"))
-    assert_refused(guarded, other, MISMATCH)
-    # What the host says of the URL is what counts, not what a client says in its place.
-    claims = {**message.headers, "spin-full-url": message.url}
-    assert_refused(guarded, replace(other, headers=claims), MISMATCH)
+    assert_rejected(guarded, other, MISMATCH)
+    # The host's spin-full-url counts, not the client's.
+    forged = {**message.headers, "spin-full-url": message.url}
+    assert_rejected(guarded, replace(other, headers=forged), MISMATCH)
     assert_accepted(guarded, message)
 
 
@@ -305,9 +319,9 @@ def test_events_and_callbacks_are_verified_too(guarded, path):
     body = compact(event)
     at = datetime.fromtimestamp(int(message.headers["webhook-timestamp"]), timezone.utc)
     signature = Webhook(guarded.secrets["standard_webhooks"][1]).sign(message.headers["webhook-id"], at, body)
-    # What was signed for another body is refused.
-    assert_refused(guarded, replace(message, body=body.encode()), MISMATCH)
-    good = replace(message, body=body.encode(), headers={**message.headers, "webhook-signature": signature})
-    answer = good.send()
-    assert (answer.status_code, answer.headers["sluice-outcome"]) == (200, "delivered"), answer.text
-    assert len(guarded.sent()) == 1
+    # The message's signature is for another body.
+    assert_rejected(guarded, replace(message, body=body.encode()), MISMATCH)
+    valid = replace(message, body=body.encode(), headers={**message.headers, "webhook-signature": signature})
+    response = valid.send()
+    assert (response.status_code, response.headers["sluice-outcome"]) == (200, "delivered"), response.text
+    assert len(guarded.engine_requests()) == 1

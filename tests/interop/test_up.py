@@ -1,4 +1,4 @@
-"""`cargo xtask up` as a newcomer meets it, without a terminal. `cargo xtask test` has built all that it builds."""
+"""`cargo xtask up`, run without a terminal. `cargo xtask test` builds its dependencies beforehand."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from conftest import ROOT, free_port
 XTASK = os.environ.get("SLUICE_XTASK", str(ROOT / "target/debug/xtask"))
 HOST = os.environ.get("SLUICE_HOST_BIN", str(ROOT / "target/debug/sluice-host"))
 
-# As Spin does: what a component says goes to standard error, and the trigger is a process of its own.
+# A replacement for Spin. Like Spin, it writes the component's output to stderr, and runs the trigger in a child process.
 SPIN = f"""#!/bin/sh
 if [ "$1" = --version ]; then echo "spin 3.4.0 (abcdef 2025-09-01)"; exit; fi
 shift
@@ -31,28 +31,27 @@ def eventually(check):
         if found := check():
             return found
         time.sleep(0.05)
-    pytest.fail("not within a minute")
+    pytest.fail("the condition wasn't met within a minute")
 
 
-def children(pid: int) -> list[int]:
-    """All that descend from a process."""
+def descendants(pid: int) -> list[int]:
     try:
         listed = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except FileNotFoundError:
         return []
-    return [int(child) for child in listed] + [more for child in listed for more in children(int(child))]
+    return [int(child) for child in listed] + [other for child in listed for other in descendants(int(child))]
 
 
 def is_alive(pid: int) -> bool:
     try:
-        # What nobody waits for stays as a zombie.
+        # An exited process remains as a zombie until its parent waits for it.
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
 class Up:
-    """One that runs, and what it says."""
+    """A running `cargo xtask up`, with its output in files."""
 
     def __init__(self, directory: pathlib.Path, process, port: int):
         self.directory, self.process, self.url = directory, process, f"http://127.0.0.1:{port}"
@@ -70,8 +69,8 @@ class Up:
     def deliver(self) -> requests.Response:
         return requests.post(f"{self.url}/api/v2/webhook?ref=build", json={}, timeout=30)
 
-    def ended(self) -> int:
-        """How it ended, which leaves nobody behind."""
+    def exit_code(self) -> int:
+        """Waits for the process and all its descendants, and returns the exit code."""
         self.process.wait(timeout=60)
         eventually(lambda: not any(map(is_alive, self.descendants)))
         return self.process.returncode
@@ -88,12 +87,12 @@ def up(directory: pathlib.Path, *flags: str, path=None):
         process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
     running = Up(directory, process, port)
     try:
-        # Where it is run by itself, it may have to build.
+        # If this test runs by itself, `up` may have to build first.
         for _ in range(10):
             with contextlib.suppress(pytest.fail.Exception):
                 eventually(running.is_ready)
                 break
-        running.descendants = children(process.pid)
+        running.descendants = descendants(process.pid)
         assert running.descendants, running.err()
         yield running
     finally:
@@ -107,29 +106,30 @@ def directory(data):
         yield pathlib.Path(directory)
 
 
-def refused(*flags: str) -> subprocess.CompletedProcess:
+def run_up(*flags: str) -> subprocess.CompletedProcess:
+    """Runs `up` with flags that it rejects."""
     return subprocess.run([XTASK, "up", "--host", *flags], capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_what_is_wrong_is_told_before_anything_is_built():
+def test_errors_are_reported_before_anything_is_built():
     with socket.socket() as holds:
         holds.bind(("127.0.0.1", 0))
         holds.listen()
         port = holds.getsockname()[1]
-        taken = refused("--port", str(port))
-    told = rf"error: port {port} is taken( by .+)?: stop what listens there, or --port \d+\n"
-    assert taken.returncode == 1 and re.fullmatch(told, taken.stderr), taken.stderr
-    misspelt = refused("--port", "0", "--var", "engine_ulr=x")
+        taken = run_up("--port", str(port))
+    message = rf"error: port {port} is taken( by .+)?: stop what listens there, or --port \d+\n"
+    assert taken.returncode == 1 and re.fullmatch(message, taken.stderr), taken.stderr
+    misspelt = run_up("--port", "0", "--var", "engine_ulr=x")
     assert misspelt.stderr == "error: there is no variable engine_ulr (did you mean engine_url?); spin.toml has them all\n"
     assert misspelt.returncode == 1
-    path = refused("--port", "0", "--engine", "http://me:s3cret@engine/api")
-    assert path.returncode == 2 and "must not carry a user or password" in path.stderr
+    password = run_up("--port", "0", "--engine", "http://me:s3cret@engine/api")
+    assert password.returncode == 2 and "must not carry a user or password" in password.stderr
 
 
-def test_it_tells_what_is_wrong_once_and_what_to_try(directory):
+def test_up_reports_each_error_once_and_prints_commands_to_try(directory):
     with contextlib.ExitStack() as stack:
         holds = stack.enter_context(socket.socket())
-        # By us, or by somebody else: 7701 is taken.
+        # Port 7701 is in use, either by this socket or by another process.
         with contextlib.suppress(OSError):
             holds.bind(("127.0.0.1", 7701))
             holds.listen()
@@ -139,20 +139,20 @@ def test_it_tells_what_is_wrong_once_and_what_to_try(directory):
         lines = [line for line in running.err().splitlines() if line.startswith("curl ")]
         assert len(lines) == 3, running.err()
         for line in lines:
-            answer = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-            assert answer.stdout.startswith("HTTP/1.1 200 ") and "sluice-outcome: delivered" in answer.stdout, answer
+            result = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+            assert result.stdout.startswith("HTTP/1.1 200 ") and "sluice-outcome: delivered" in result.stdout, result
         again = subprocess.run(lines[2], shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
         assert "sluice-outcome: duplicate" in again.stdout
         requests.post(f"{running.url}/api/v2/webhook?ref=build", json=[], timeout=30)
         eventually(lambda: running.out().count("\n") == 6)
         running.process.send_signal(signal.SIGINT)
-        assert running.ended() == 0
+        assert running.exit_code() == 0
 
-    told = running.err()
+    err = running.err()
     for variable in ("public_url", "operator_token"):
-        assert len(re.findall(rf"^  {variable} +must be ", told, re.MULTILINE)) == 1, told
-    assert told.count("error:") == 1
-    assert re.search(r"^warning: port 7701 is taken, so the stand-in engine has port \d+$", told, re.MULTILINE), told
+        assert len(re.findall(rf"^  {variable} +must be ", err, re.MULTILINE)) == 1, f"{variable}: {err}"
+    assert err.count("error:") == 1, err
+    assert re.search(r"^warning: port 7701 is taken, so the stand-in engine has port \d+$", err, re.MULTILINE), err
     head, *log = running.out().splitlines()
     assert head.split() == ["UTC", "request", "outcome", "status", "delivery", "ms"]
     row = r"\d\d:\d\d:\d\d  POST {} +{} +{} +[0-9A-Z]{{26}} +[\d.]+"
@@ -160,23 +160,23 @@ def test_it_tells_what_is_wrong_once_and_what_to_try(directory):
     for line, (request, outcome) in zip(log, rows):
         assert re.fullmatch(row.format(request, outcome, 200), line), line
     assert re.fullmatch(r"\d\d:\d\d:\d\d  POST webhook +refused +400 +[\d.]+  invalid-body", log[4]), log[4]
-    assert "\x1b" not in told + running.out(), "there is no terminal"
+    assert "\x1b" not in err + running.out(), "the output must not be coloured without a terminal"
 
 
-def test_an_engine_that_is_not_there_is_a_warning(directory):
+def test_unreachable_engine_is_a_warning(directory):
     engine = f"http://127.0.0.1:{free_port()}"
     with up(directory, "--host", "--raw", "--engine", engine) as running:
         assert f"warning: no engine at {engine}: connection refused" in running.err()
         assert running.err().count("error:") == 0 and "Stand-in" not in running.err()
         assert running.deliver().status_code == 202
         [line] = eventually(lambda: running.out().splitlines())
-        assert json.loads(line)["outcome"] == "pending", "as the component writes it"
+        assert json.loads(line)["outcome"] == "pending", "--raw prints the component's log line unchanged"
         running.process.send_signal(signal.SIGTERM)
-        assert running.ended() == 0
+        assert running.exit_code() == 0
 
 
-@pytest.mark.parametrize("ends", ["interrupted", "spin dies", "the stand-in dies"])
-def test_on_spin_all_end_together(directory, ends):
+@pytest.mark.parametrize("cause", ["interrupt", "spin dies", "the stand-in dies"])
+def test_all_processes_end_together_on_spin(directory, cause):
     (directory / "spin").write_text(SPIN)
     (directory / "spin").chmod(0o755)
     with up(directory, path=directory) as running:
@@ -185,15 +185,15 @@ def test_on_spin_all_end_together(directory, ends):
         eventually(lambda: "POST webhook" in running.out())
         names = {pid: pathlib.Path(f"/proc/{pid}/comm").read_text().strip() for pid in running.descendants}
         assert sorted(names.values()) == ["sluice-host", "spin", "stand-in"]
-        match ends:
-            case "interrupted":
+        match cause:
+            case "interrupt":
                 running.process.send_signal(signal.SIGINT)
-                assert running.ended() == 0
+                assert running.exit_code() == 0
             case "spin dies":
                 os.kill(next(pid for pid, name in names.items() if name == "spin"), signal.SIGKILL)
-                assert running.ended() == 1
+                assert running.exit_code() == 1
                 assert "error: spin ended: signal: 9" in running.err()
             case "the stand-in dies":
                 os.kill(next(pid for pid, name in names.items() if name == "stand-in"), signal.SIGKILL)
-                assert running.ended() == 1
+                assert running.exit_code() == 1
                 assert "error: the stand-in engine ended: signal: 9" in running.err()

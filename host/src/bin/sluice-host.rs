@@ -1,4 +1,4 @@
-//! Runs Sluice from its `spin.toml`, where Spin isn't installed.
+//! Runs Sluice from its `spin.toml` without Spin.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,22 +13,22 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Runs a Spin application until Ctrl-C.
 #[derive(Parser)]
 struct Arguments {
-    /// The manifest
+    /// The application's manifest
     #[arg(long, default_value = "spin.toml")]
     from: PathBuf,
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
-    /// Where the key-value data is [default: .spin beside the manifest]
+    /// Directory of the key-value data [default: .spin beside the manifest]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Spin's runtime configuration: where the key-value stores are
+    /// Spin's runtime configuration, which locates the key-value stores
     #[arg(long, value_name = "FILE")]
     runtime_config_file: Option<PathBuf>,
-    /// A variable's value; may be given several times
+    /// Value of an application variable; may be repeated
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
     variables: Vec<(String, String)>,
-    /// Start a stand-in engine too [at 127.0.0.1:7701 if no address is given]
+    /// Also start a stand-in engine [default address: 127.0.0.1:7701]
     #[arg(
         long,
         value_name = "ADDR",
@@ -40,7 +40,7 @@ struct Arguments {
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("a variable is given as name=value")?;
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -81,7 +81,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     };
     let stand_in = match arguments.stand_in {
         Some(addr) => Some(StandIn::builder().listen(addr).start().await.with_context(|| {
-            format!("the stand-in engine can't listen on {addr}: choose another address by --stand-in=ADDR")
+            format!("the stand-in engine can't listen on {addr}: choose another address with --stand-in=ADDR")
         })?),
         None => None,
     };
@@ -91,7 +91,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     }
 
     stop().await;
-    // A second Ctrl-C doesn't wait for what is in flight.
+    // A second Ctrl-C skips the wait for requests in flight.
     tokio::select! {
         () = host.stop() => {}
         () = stop() => {}

@@ -1,4 +1,4 @@
-//! The stand-in engine by itself.
+//! Runs the stand-in engine on its own.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Runs a stand-in engine until Ctrl-C.
 #[derive(Parser)]
 struct Arguments {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:7701")]
     listen: SocketAddr,
 }

@@ -1,4 +1,4 @@
-//! `allowed_outbound_hosts`: where a component may send requests.
+//! `allowed_outbound_hosts`: the destinations that a component may send requests to.
 
 use std::ops::Range;
 
@@ -12,8 +12,11 @@ use crate::spin::variables::Variables;
 pub(crate) struct AllowedHosts(Vec<AllowedHost>);
 
 impl AllowedHosts {
-    /// Reads the list. An error if it can't be right: a literal that is wrong, or a template that is wrong by the
-    /// variables' defaults. As in Spin, what only a given value makes wrong stops no start: it allows nothing.
+    /// Reads the list and an optional warning.
+    ///
+    /// An invalid literal, or a template that is invalid with the variables' defaults, is an error. As in Spin, an
+    /// entry that only a given value makes invalid doesn't prevent the start: the list then allows nothing, and the
+    /// warning names the entry.
     pub(crate) fn new(list: &[String], variables: &Variables) -> Result<(AllowedHosts, Option<String>)> {
         let mut hosts = Vec::new();
         let mut warning = None;
@@ -29,10 +32,11 @@ impl AllowedHosts {
             }
             match parse_or_skip(&variables.resolve(&template)?) {
                 Ok(host) => hosts.extend(host),
-                // The parser's words may hold the value, which may be a secret.
+                // The parser's message may contain the value, which may be a secret.
                 Err(_) => {
                     warning = Some(format!(
-                        "allowed_outbound_hosts: the value given for {text:?} is no host; no request may go out"
+                        "allowed_outbound_hosts: the value given for {text:?} is not a host; all outbound requests are \
+                         denied"
                     ));
                 }
             }
@@ -52,7 +56,7 @@ impl AllowedHosts {
     }
 }
 
-/// An empty variable means an endpoint that isn't there.
+/// Parses an entry; `None` if an empty variable left it without a host.
 fn parse_or_skip(resolved: &str) -> Result<Option<AllowedHost>> {
     match resolved {
         "" | "http://" | "https://" => Ok(None),
@@ -60,19 +64,20 @@ fn parse_or_skip(resolved: &str) -> Result<Option<AllowedHost>> {
     }
 }
 
-/// An entry: `scheme://host[:port]`, each of which may be `*`.
+/// An entry `scheme://host[:port]`; each part may be `*`.
 #[derive(Debug)]
 struct AllowedHost {
-    /// None is any, here and below.
+    /// `None` allows any scheme.
     scheme: Option<String>,
     host: HostPattern,
+    /// `None` allows any port.
     ports: Option<Range<u32>>,
 }
 
 #[derive(Debug)]
 enum HostPattern {
     Any,
-    /// With the dot before it.
+    /// The domain with a leading dot.
     SubdomainOf(String),
     Exactly(Host),
 }
@@ -80,11 +85,14 @@ enum HostPattern {
 impl AllowedHost {
     fn parse(text: &str) -> Result<AllowedHost> {
         let (scheme, rest) =
-            text.trim().split_once("://").context("a host must be scheme://host[:port], with * for any of them")?;
-        ensure!(scheme == "*" || scheme.chars().all(char::is_alphabetic), "the scheme may have letters only, or be *");
+            text.trim().split_once("://").context("expected scheme://host[:port], each of which may be *")?;
+        ensure!(
+            scheme == "*" || scheme.chars().all(char::is_alphabetic),
+            "the scheme must consist of letters, or be *"
+        );
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        ensure!(!rest.contains('/'), "a path or a range of addresses isn't allowed here");
-        // The last colon may be one within an IPv6 address.
+        ensure!(!rest.contains('/'), "paths and address ranges aren't supported");
+        // The last colon may be part of an IPv6 address.
         let (host, port) = match rest.rsplit_once(':') {
             Some((host, port)) if !rest.ends_with(']') => (host, port),
             _ => (rest, ""),
@@ -110,23 +118,21 @@ impl HostPattern {
     fn parse(host: &str) -> Result<HostPattern> {
         match host {
             "*" => return Ok(HostPattern::Any),
-            "self" | "self.alt" => {
-                bail!("requests to the application itself aren't known to this host")
-            }
+            "self" | "self.alt" => bail!("this host doesn't support requests to the application itself"),
             _ => {}
         }
-        let (domain, below) = match host.strip_prefix("*.") {
+        let (domain, is_wildcard) = match host.strip_prefix("*.") {
             Some(domain) => (domain, true),
             None => (host, false),
         };
-        ensure!(!domain.contains('*'), "a wildcard is a whole host, or *. before a domain");
+        ensure!(!domain.contains('*'), "a wildcard must be the whole host, or *. before a domain");
         let parsed = Host::parse(domain)?;
         if parsed.to_string().ends_with("spin.internal") {
-            bail!("calls between components aren't known to this host");
+            bail!("this host doesn't support calls between components");
         }
-        Ok(match (parsed, below) {
+        Ok(match (parsed, is_wildcard) {
             (Host::Domain(domain), true) => HostPattern::SubdomainOf(format!(".{domain}")),
-            (_, true) => bail!("a wildcard needs a domain behind it"),
+            (_, true) => bail!("a wildcard must be followed by a domain"),
             (host, false) => HostPattern::Exactly(host),
         })
     }
@@ -142,14 +148,14 @@ impl HostPattern {
     }
 }
 
-/// Nothing (the scheme's own port), `*`, a port, or a range `from..to` without its end.
+/// Parses the port part: empty (the scheme's default port), `*`, a port, or a range `from..to` that excludes `to`.
 fn parse_ports(port: &str, scheme: &str) -> Result<Option<Range<u32>>> {
     let number = |text: &str| text.parse::<u16>().map(u32::from).context("a port must be a number");
     let (from, to) = match (port, scheme) {
         ("*", _) => return Ok(None),
         ("", "http") => (80, 81),
         ("", "https") => (443, 444),
-        ("", _) => bail!("without a port the scheme must be http or https"),
+        ("", _) => bail!("the scheme must be http or https if there is no port"),
         _ => match port.split_once("..") {
             Some((from, to)) => (number(from)?, number(to)?),
             None => (number(port)?, number(port)? + 1),
@@ -169,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_entry_allows() {
+    fn entries_allow_matching_urls_only() {
         for (entry, url, allowed) in [
             ("http://a.test", "http://a.test/x", true),
             ("http://a.test", "http://a.test:80/x", true),
@@ -196,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_entries() {
+    fn invalid_entries_are_errors() {
         for entry in [
             "",
             "*",
@@ -217,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_given_value_that_is_wrong_allows_nothing() {
+    fn invalid_value_allows_nothing() {
         let declared = toml::from_str("engine = { default = 'http://a:1' }\nnone = { default = '' }").unwrap();
         let list = ["{{ engine }}", "{{ none }}", "http://b"].map(str::to_owned);
         let read =

@@ -1,4 +1,4 @@
-//! From the built module to a component that is ready to run.
+//! Turns a built module into a component that is ready to run.
 
 use std::sync::OnceLock;
 
@@ -13,9 +13,9 @@ use wit_component::ComponentEncoder;
 
 use crate::spin::guest::{Guest, Imports};
 
-/// Makes a component of a wasip1 module, as Spin does; a component is taken as it is.
+/// Converts a wasip1 module into a component, as Spin does. A component is returned unchanged.
 pub fn componentize(wasm: &[u8]) -> Result<Vec<u8>> {
-    // Behind the magic are the version and the layer; the layer of a component is 1.
+    // The magic number is followed by the version and the layer, which is 1 for a component.
     if wasm.get(6..8) == Some(&[1, 0]) {
         return Ok(wasm.to_vec());
     }
@@ -26,7 +26,7 @@ pub fn componentize(wasm: &[u8]) -> Result<Vec<u8>> {
         .encode()
 }
 
-/// Compiles a component and links it with all that the host offers.
+/// Compiles a component and links it with the host's interfaces.
 pub(crate) fn prepare(wasm: &[u8]) -> Result<ProxyPre<Guest>> {
     let engine = engine()?;
     let component = Component::from_binary(engine, &componentize(wasm)?).map_err(wasm_error)?;
@@ -41,7 +41,7 @@ fn link(engine: &Engine, component: &Component) -> wasmtime::Result<ProxyPre<Gue
     ProxyPre::new(linker.instantiate_pre(component)?)
 }
 
-/// One engine for all hosts of a process: the pool reserves terabytes of address space, of which there are only so many.
+/// The wasmtime engine, shared by all hosts of a process: each pool reserves terabytes of address space.
 fn engine() -> Result<&'static Engine> {
     static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
     let new = || Engine::new(&config()).map_err(|error| format!("{error:#}"));
@@ -49,7 +49,7 @@ fn engine() -> Result<&'static Engine> {
 }
 
 fn config() -> Config {
-    // Requests at a time. A component has a main module and up to a few around it (the adapter, shims).
+    // Concurrent requests. A component consists of a main module and a few others (the adapter, shims).
     const INSTANCES: u32 = 1000;
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(INSTANCES)
@@ -58,12 +58,12 @@ fn config() -> Config {
         .total_tables(INSTANCES * 2)
         .total_stacks(INSTANCES)
         .max_memory_size(256 << 20)
-        // As Spin: what an instance has written is reset in place, where to give it back costs a page fault each time.
+        // As in Spin: resetting written memory in place avoids a page fault for each page of the next instance.
         .linear_memory_keep_resident(2 << 20)
         .table_keep_resident(512 << 10);
     let mut config = Config::new();
     config.allocation_strategy(pool);
-    // It spares seconds at each start but the first, and nothing else depends on it.
+    // The cache saves seconds on every start but the first. The host works without it.
     config.cache(Cache::new(CacheConfig::new()).ok());
     config
 }
@@ -78,11 +78,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_module_becomes_a_component_and_a_component_stays_one() {
+    fn modules_become_components_and_components_stay_unchanged() {
         let module = b"\0asm\x01\0\0\0";
         let component = componentize(module).unwrap();
         assert_eq!(component[..8], *b"\0asm\x0d\0\x01\0");
         assert_eq!(componentize(&component).unwrap(), component);
-        assert!(componentize(b"no wasm at all").is_err());
+        assert!(componentize(b"not wasm").is_err());
     }
 }

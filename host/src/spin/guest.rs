@@ -1,4 +1,4 @@
-//! What one request's instance has: its own store, and the interfaces that the host offers it.
+//! The state of one request's instance, and the host's implementation of the interfaces that it imports.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,18 +25,18 @@ mod bindings {
 
 pub(crate) use bindings::Imports;
 
-/// As many stores as Spin lets a request have open.
-const OPEN_STORES: usize = 256;
+/// Limit of open stores per request, as in Spin.
+const MAX_OPEN_STORES: usize = 256;
 
-/// An open store: its label.
+/// An open store, identified by its label.
 #[allow(unreachable_pub, reason = "the generated code re-exports it")]
 pub struct Store(Arc<str>);
 
-/// What a component may use, by the manifest.
+/// The resources that the manifest grants a component.
 pub(crate) struct Grants {
     pub(crate) id: String,
     pub(crate) variables: Arc<Variables>,
-    /// The component's own variables.
+    /// The component's variables, by name.
     pub(crate) templates: BTreeMap<String, Template>,
     pub(crate) stores: Vec<String>,
     pub(crate) key_value: KeyValue,
@@ -44,7 +44,7 @@ pub(crate) struct Grants {
     pub(crate) logs: Logs,
 }
 
-/// The state of an instance.
+/// The state of one instance.
 pub(crate) struct Guest {
     grants: Arc<Grants>,
     hooks: Hooks,
@@ -61,7 +61,7 @@ impl Guest {
             .stderr(grants.logs.stream(Source::Stderr))
             .build();
         let mut stores = ResourceTable::new();
-        stores.set_max_capacity(OPEN_STORES);
+        stores.set_max_capacity(MAX_OPEN_STORES);
         Guest {
             hooks: grants.hooks.clone(),
             grants,
@@ -72,16 +72,16 @@ impl Guest {
         }
     }
 
-    /// Counts the operation, and gives the store's label if no fault is ordered.
-    fn admit(
+    /// Counts the operation and returns the store's label, or the error that the fault hook injects.
+    fn begin(
         &self,
         store: &Resource<Store>,
         kind: Kind,
         key: Option<&str>,
     ) -> wasmtime::Result<Result<Arc<str>, key_value::Error>> {
         let store = self.stores.get(store)?.0.clone();
-        let admitted = self.grants.key_value.admit(Operation { kind, store: &store, key });
-        Ok(admitted.map(|()| store).map_err(key_value::Error::Other))
+        let begun = self.grants.key_value.begin(Operation { kind, store: &store, key });
+        Ok(begun.map(|()| store).map_err(key_value::Error::Other))
     }
 }
 
@@ -119,60 +119,61 @@ impl Grants {
     }
 }
 
-type Answer<T> = wasmtime::Result<Result<T, key_value::Error>>;
+/// The outer error traps the guest; the inner one is returned to it.
+type StoreResult<T> = wasmtime::Result<Result<T, key_value::Error>>;
 
-fn answer<T>(result: anyhow::Result<T>) -> Answer<T> {
+fn store_result<T>(result: anyhow::Result<T>) -> StoreResult<T> {
     Ok(result.map_err(|error| key_value::Error::Other(format!("{error:#}"))))
 }
 
 impl key_value::Host for Guest {}
 
 impl key_value::HostStore for Guest {
-    async fn open(&mut self, label: String) -> Answer<Resource<Store>> {
+    async fn open(&mut self, label: String) -> StoreResult<Resource<Store>> {
         let operation = Operation { kind: Kind::Open, store: &label, key: None };
-        if let Err(reason) = self.grants.key_value.admit(operation) {
+        if let Err(reason) = self.grants.key_value.begin(operation) {
             return Ok(Err(key_value::Error::Other(reason)));
         }
         if !self.grants.stores.contains(&label) {
             return Ok(Err(key_value::Error::AccessDenied));
         }
-        if let Err(error) = answer(self.grants.key_value.open(&label).await)? {
+        if let Err(error) = store_result(self.grants.key_value.open(&label).await)? {
             return Ok(Err(error));
         }
         Ok(self.stores.push(Store(label.into())).map_err(|_| key_value::Error::StoreTableFull))
     }
 
-    async fn get(&mut self, store: Resource<Store>, key: String) -> Answer<Option<Vec<u8>>> {
-        match self.admit(&store, Kind::Get, Some(&key))? {
-            Ok(store) => answer(self.grants.key_value.get(&store, &key).await),
+    async fn get(&mut self, store: Resource<Store>, key: String) -> StoreResult<Option<Vec<u8>>> {
+        match self.begin(&store, Kind::Get, Some(&key))? {
+            Ok(store) => store_result(self.grants.key_value.get(&store, &key).await),
             Err(error) => Ok(Err(error)),
         }
     }
 
-    async fn set(&mut self, store: Resource<Store>, key: String, value: Vec<u8>) -> Answer<()> {
-        match self.admit(&store, Kind::Set, Some(&key))? {
-            Ok(store) => answer(self.grants.key_value.set(&store, &key, value).await),
+    async fn set(&mut self, store: Resource<Store>, key: String, value: Vec<u8>) -> StoreResult<()> {
+        match self.begin(&store, Kind::Set, Some(&key))? {
+            Ok(store) => store_result(self.grants.key_value.set(&store, &key, value).await),
             Err(error) => Ok(Err(error)),
         }
     }
 
-    async fn delete(&mut self, store: Resource<Store>, key: String) -> Answer<()> {
-        match self.admit(&store, Kind::Delete, Some(&key))? {
-            Ok(store) => answer(self.grants.key_value.delete(&store, &key).await),
+    async fn delete(&mut self, store: Resource<Store>, key: String) -> StoreResult<()> {
+        match self.begin(&store, Kind::Delete, Some(&key))? {
+            Ok(store) => store_result(self.grants.key_value.delete(&store, &key).await),
             Err(error) => Ok(Err(error)),
         }
     }
 
-    async fn exists(&mut self, store: Resource<Store>, key: String) -> Answer<bool> {
-        match self.admit(&store, Kind::Exists, Some(&key))? {
-            Ok(store) => answer(self.grants.key_value.exists(&store, &key).await),
+    async fn exists(&mut self, store: Resource<Store>, key: String) -> StoreResult<bool> {
+        match self.begin(&store, Kind::Exists, Some(&key))? {
+            Ok(store) => store_result(self.grants.key_value.exists(&store, &key).await),
             Err(error) => Ok(Err(error)),
         }
     }
 
-    async fn get_keys(&mut self, store: Resource<Store>) -> Answer<Vec<String>> {
-        match self.admit(&store, Kind::GetKeys, None)? {
-            Ok(store) => answer(self.grants.key_value.keys(&store).await),
+    async fn get_keys(&mut self, store: Resource<Store>) -> StoreResult<Vec<String>> {
+        match self.begin(&store, Kind::GetKeys, None)? {
+            Ok(store) => store_result(self.grants.key_value.keys(&store).await),
             Err(error) => Ok(Err(error)),
         }
     }

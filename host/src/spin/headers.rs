@@ -1,4 +1,4 @@
-//! What the host adds to a request before the component sees it, as Spin does.
+//! Request headers and the URI, as Spin completes them before the component sees the request.
 
 use std::net::SocketAddr;
 
@@ -9,15 +9,15 @@ use http::{HeaderMap, HeaderValue, Request, Uri};
 
 use crate::spin::route::Route;
 
-/// Drops what concerns the connection alone.
+/// Removes the connection-level header `Connection`.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
 }
 
-/// Completes the URI by scheme and authority.
+/// Adds scheme and authority to the URI.
 pub(crate) fn complete_uri<B>(request: &mut Request<B>) -> Result<()> {
     let host: Option<Authority> = match request.headers().get(HOST) {
-        Some(host) => Some(host.to_str()?.parse().context("the Host header is no authority")?),
+        Some(host) => Some(host.to_str()?.parse().context("the Host header isn't a valid authority")?),
         None => None,
     };
     let mut parts = request.uri().clone().into_parts();
@@ -33,7 +33,7 @@ pub(crate) fn complete_uri<B>(request: &mut Request<B>) -> Result<()> {
     Ok(())
 }
 
-/// Appends the `spin-*` headers. As in Spin they come behind those that a client may have sent by the same names.
+/// Appends the `spin-*` headers. As in Spin, they follow any headers of the same name that the client sent.
 pub(crate) fn append<B>(request: &mut Request<B>, route: &Route, path_info: &str, client: SocketAddr) -> Result<()> {
     let uri = request.uri();
     let path = uri.path_and_query().context("the request has no path")?.clone();
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_as_spin_sets_them() {
+    fn spin_headers_are_appended() {
         let mut request = Request::post("/foo/bar?k=v").header(HOST, "gate.test").body(()).unwrap();
         complete_uri(&mut request).unwrap();
         let route = Route::parse("/foo/...").unwrap();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_needed_and_may_not_be_two() {
+    fn exactly_one_authority_is_required() {
         let request = |uri: &str, host: Option<&str>| {
             let mut request = Request::get(uri).body(()).unwrap();
             if let Some(host) = host {

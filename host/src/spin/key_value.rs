@@ -1,4 +1,4 @@
-//! Key-value stores: what a host's components ask of them, counted, and made to fail on demand.
+//! Key-value stores. Operations of components are counted, and tests can inject faults.
 
 mod redis;
 mod sqlite;
@@ -12,9 +12,9 @@ pub(crate) use self::redis::Redis;
 pub(crate) use self::sqlite::Sqlite;
 use crate::spin::logs::lock;
 
-/// What a component asks of a store.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "they are the interface's own names")]
+#[allow(missing_docs, reason = "named like the functions of the interface")]
 pub enum Kind {
     Open,
     Get,
@@ -24,20 +24,20 @@ pub enum Kind {
     GetKeys,
 }
 
-/// One operation of a component, before it is done.
+/// An operation that a component requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation<'a> {
-    /// What is done.
+    /// The kind of operation.
     pub kind: Kind,
     /// The store's label.
     pub store: &'a str,
-    /// The key, where there is one.
+    /// The key, except for `open` and `get-keys`.
     pub key: Option<&'a str>,
 }
 
-/// How many operations components asked for, failed ones too.
+/// Number of operations that components requested, including failed ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "they are the interface's own names")]
+#[allow(missing_docs, reason = "named like the functions of the interface")]
 pub struct Counts {
     pub opens: u64,
     pub gets: u64,
@@ -47,22 +47,26 @@ pub struct Counts {
     pub get_keys: u64,
 }
 
-type Fault = dyn Fn(Operation<'_>) -> Option<String> + Send + Sync;
+/// Returns the error with which an operation fails, or `None` to let it pass.
+type FaultHook = dyn Fn(Operation<'_>) -> Option<String> + Send + Sync;
 
-/// Where a store's data is.
+/// The storage behind a store.
 #[derive(Clone)]
 pub(crate) enum Backend {
     Sqlite(Sqlite),
     Redis(Redis),
 }
 
-/// The stores of a host: counted, and made to fail on demand. What a test does here itself is neither.
+/// The stores of a host.
+///
+/// Operations of components are counted and pass through the fault hook; calls to the methods below are not counted and
+/// don't fail by the hook.
 #[derive(Clone)]
 pub struct KeyValue {
     /// By label.
     stores: Arc<BTreeMap<String, Backend>>,
     counts: Arc<Mutex<Counts>>,
-    fault: Arc<Mutex<Option<Box<Fault>>>>,
+    fault: Arc<Mutex<Option<Box<FaultHook>>>>,
 }
 
 impl KeyValue {
@@ -70,33 +74,33 @@ impl KeyValue {
         KeyValue { stores: Arc::new(stores), counts: Arc::default(), fault: Arc::default() }
     }
 
-    /// Whether there is a store of this label.
+    /// Whether a store with this label exists.
     pub(crate) fn has(&self, store: &str) -> bool {
         self.stores.contains_key(store)
     }
 
-    /// The counts since the start or the last reset.
+    /// Counts since the start or the last reset.
     pub fn snapshot(&self) -> Counts {
         *lock(&self.counts)
     }
 
-    /// Counts from zero again.
+    /// Resets the counts to zero.
     pub fn reset(&self) {
         *lock(&self.counts) = Counts::default();
     }
 
-    /// From now on an operation for which the hook has a reason fails by it, and nothing is done.
-    pub fn fail(&self, hook: impl Fn(Operation<'_>) -> Option<String> + Send + Sync + 'static) {
+    /// Installs a fault hook: an operation for which it returns an error fails with that error and has no effect.
+    pub fn inject_faults(&self, hook: impl Fn(Operation<'_>) -> Option<String> + Send + Sync + 'static) {
         *lock(&self.fault) = Some(Box::new(hook));
     }
 
-    /// No operation fails any more by the hook.
-    pub fn heal(&self) {
+    /// Removes the fault hook.
+    pub fn clear_faults(&self) {
         *lock(&self.fault) = None;
     }
 
-    /// A component asks for an operation.
-    pub(crate) fn admit(&self, operation: Operation<'_>) -> Result<(), String> {
+    /// Counts an operation of a component; fails if the fault hook does so.
+    pub(crate) fn begin(&self, operation: Operation<'_>) -> Result<(), String> {
         let mut counts = lock(&self.counts);
         *match operation.kind {
             Kind::Open => &mut counts.opens,
@@ -111,7 +115,7 @@ impl KeyValue {
         reason.map_or(Ok(()), Err)
     }
 
-    /// Makes sure that a store can be reached, as far as opening it tells.
+    /// Opens a store. This fails if Redis is unreachable.
     pub(crate) async fn open(&self, store: &str) -> Result<()> {
         match self.backend(store)? {
             Backend::Sqlite(_) => Ok(()),
@@ -135,7 +139,7 @@ impl KeyValue {
         }
     }
 
-    /// Removes a key, if it is there.
+    /// Removes a key if it exists.
     pub async fn delete(&self, store: &str, key: &str) -> Result<()> {
         match self.backend(store)? {
             Backend::Sqlite(sqlite) => sqlite.delete(store, key).await,
@@ -160,7 +164,7 @@ impl KeyValue {
     }
 
     fn backend(&self, store: &str) -> Result<&Backend> {
-        self.stores.get(store).with_context(|| format!("there is no key-value store {store:?}"))
+        self.stores.get(store).with_context(|| format!("unknown key-value store {store:?}"))
     }
 }
 
@@ -169,7 +173,7 @@ impl KeyValue {
 mod tests {
     use super::*;
 
-    /// Two stores in a file.
+    /// Opens two stores in one file.
     fn open(directory: &std::path::Path) -> KeyValue {
         let sqlite = Sqlite::open(Some(&directory.join("sub/data.db"))).unwrap();
         let stores = ["default", "other"].map(|label| (label.to_owned(), Backend::Sqlite(sqlite.clone())));
@@ -177,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_is_set_is_there_after_a_restart() {
+    async fn values_survive_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let first = open(directory.path());
         first.set("default", "a", b"1".to_vec()).await.unwrap();
@@ -200,12 +204,12 @@ mod tests {
     async fn operations_are_counted_and_fail_on_demand() {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path());
-        let set = |key| store.admit(Operation { kind: Kind::Set, store: "default", key: Some(key) });
-        store.fail(|operation| (operation.key == Some("bad")).then(|| "disk full".to_owned()));
+        let set = |key| store.begin(Operation { kind: Kind::Set, store: "default", key: Some(key) });
+        store.inject_faults(|operation| (operation.key == Some("bad")).then(|| "disk full".to_owned()));
         assert_eq!(set("good"), Ok(()));
         assert_eq!(set("bad"), Err("disk full".to_owned()));
         assert_eq!(store.snapshot(), Counts { sets: 2, ..Counts::default() });
-        store.heal();
+        store.clear_faults();
         store.reset();
         assert_eq!(set("bad"), Ok(()));
         assert_eq!(store.snapshot().sets, 1);

@@ -1,4 +1,4 @@
-//! What the component and the host say, line by line.
+//! Log output of the components and of the host, line by line.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +8,11 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// Where log lines go. A line stays whole, however many requests write at once.
+/// The destination of log lines. Lines of concurrent requests never mix.
 #[derive(Clone, Debug, Default)]
 pub struct Logs {
-    /// None is the terminal.
-    kept: Option<Arc<Mutex<Vec<String>>>>,
+    /// `None` writes to the terminal.
+    captured: Option<Arc<Mutex<Vec<String>>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -22,45 +22,45 @@ pub(crate) enum Source {
 }
 
 impl Logs {
-    /// Lines go to the terminal: the component's stdout to stdout, its stderr and the host's own words to stderr.
+    /// Writes to the terminal: the component's stdout to stdout, its stderr and the host's messages to stderr.
     pub fn terminal() -> Logs {
         Logs::default()
     }
 
-    /// Lines are kept to be read, for tests.
-    pub fn kept() -> Logs {
-        Logs { kept: Some(Arc::default()) }
+    /// Captures lines in memory, for tests.
+    pub fn captured() -> Logs {
+        Logs { captured: Some(Arc::default()) }
     }
 
-    /// The lines so far, if they are kept.
+    /// The captured lines; none if the logs go to the terminal.
     pub fn lines(&self) -> Vec<String> {
-        self.kept.as_deref().map(|kept| lock(kept).clone()).unwrap_or_default()
+        self.captured.as_deref().map(|lines| lock(lines).clone()).unwrap_or_default()
     }
 
-    /// A line of the host itself.
-    pub(crate) fn say(&self, line: impl std::fmt::Display) {
-        self.line(Source::Stderr, format!("sluice-host: {line}\n").as_bytes());
+    /// Writes a message of the host itself.
+    pub(crate) fn host_message(&self, message: impl std::fmt::Display) {
+        self.write_line(Source::Stderr, format!("sluice-host: {message}\n").as_bytes());
     }
 
-    fn line(&self, source: Source, line: &[u8]) {
-        match (&self.kept, source) {
-            (Some(kept), _) => {
+    fn write_line(&self, source: Source, line: &[u8]) {
+        match (&self.captured, source) {
+            (Some(lines), _) => {
                 let line = line.strip_suffix(b"\n").unwrap_or(line);
-                lock(kept).push(String::from_utf8_lossy(line).into_owned());
+                lock(lines).push(String::from_utf8_lossy(line).into_owned());
             }
-            // A terminal that is gone stops no request.
+            // A closed terminal must not fail a request, so write errors are ignored.
             (None, Source::Stdout) => drop(std::io::stdout().lock().write_all(line)),
             (None, Source::Stderr) => drop(std::io::stderr().lock().write_all(line)),
         }
     }
 
-    /// A guest's stdout or stderr.
+    /// A stream for a guest's stdout or stderr.
     pub(crate) fn stream(&self, source: Source) -> LineStream {
         LineStream(Arc::new(Mutex::new(Lines { logs: self.clone(), source, partial: Vec::new() })))
     }
 }
 
-/// Gathers a guest's output into lines.
+/// Collects a guest's output into lines.
 #[derive(Clone)]
 pub(crate) struct LineStream(Arc<Mutex<Lines>>);
 
@@ -75,7 +75,7 @@ impl Lines {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.partial.extend_from_slice(piece);
             if piece.ends_with(b"\n") {
-                self.logs.line(self.source, &self.partial);
+                self.logs.write_line(self.source, &self.partial);
                 self.partial.clear();
             }
         }
@@ -102,7 +102,7 @@ impl StdoutStream for LineStream {
     }
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Asked for by WASI 0.3 only, which this host hasn't.
+        // Used by WASI 0.3 only, which this host doesn't provide.
         Box::new(tokio::io::sink())
     }
 }
@@ -127,7 +127,7 @@ impl Pollable for LineStream {
     async fn ready(&mut self) {}
 }
 
-/// A panic elsewhere leaves nothing half done behind these locks.
+/// Locks a mutex, ignoring poisoning: no panic leaves the guarded data inconsistent.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -138,15 +138,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_stay_whole() {
-        let logs = Logs::kept();
+    fn concurrent_lines_do_not_mix() {
+        let logs = Logs::captured();
         let mut one = logs.stream(Source::Stdout);
         let mut two = logs.stream(Source::Stderr);
         one.write("first ".into()).unwrap();
         two.write("second\nthird ".into()).unwrap();
         one.clone().write("line\n".into()).unwrap();
         drop(two);
-        logs.say("fourth");
+        logs.host_message("fourth");
         assert_eq!(logs.lines(), ["second", "first line", "third ", "sluice-host: fourth"]);
     }
 }

@@ -1,4 +1,4 @@
-//! `spin.toml`, version 2: what of it the host acts on. The rest is a warning, never a silence.
+//! The subset of `spin.toml`, version 2, that the host supports. Every other key causes a warning.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(crate) struct Manifest {
     pub(crate) component: BTreeMap<String, Component>,
 }
 
-/// Names and descriptions: they have no effect on how the application runs.
+/// Names and descriptions, which don't affect how the application runs.
 #[derive(Debug, Deserialize)]
 struct Application {
     #[serde(rename = "name")]
@@ -38,7 +38,7 @@ pub(crate) struct Variable {
     pub(crate) default: Option<String>,
     #[serde(default)]
     pub(crate) required: bool,
-    /// Without effect here: the host shows no variable's value, secret or not.
+    /// Ignored: the host never shows the value of a variable, secret or not.
     #[serde(rename = "secret")]
     _secret: Option<bool>,
     #[serde(rename = "description")]
@@ -61,7 +61,7 @@ pub(crate) struct HttpTrigger {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Component {
-    /// Relative to the manifest.
+    /// Path of the Wasm file, relative to the manifest.
     pub(crate) source: String,
     #[serde(default)]
     pub(crate) variables: BTreeMap<String, String>,
@@ -75,7 +75,7 @@ pub(crate) struct Component {
     _build: Option<Build>,
 }
 
-/// Of use to `spin build` only.
+/// Used by `spin build` only.
 #[derive(Debug, Deserialize)]
 struct Build {
     #[serde(rename = "command")]
@@ -87,7 +87,7 @@ struct Build {
 }
 
 impl Manifest {
-    /// Reads a manifest, with a warning for each key that has no effect here.
+    /// Reads a manifest and returns it with a warning for each unsupported key.
     pub(crate) fn load(path: &Path) -> Result<(Manifest, Vec<String>)> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("can't read the manifest {}", path.display()))?;
@@ -101,10 +101,10 @@ impl Manifest {
         })?;
         ensure!(
             manifest.spin_manifest_version == 2,
-            "spin_manifest_version is {}, but this host reads version 2",
+            "spin_manifest_version is {}, but this host supports version 2 only",
             manifest.spin_manifest_version
         );
-        ensure!(!manifest.trigger.http.is_empty(), "there is no [[trigger.http]] in it");
+        ensure!(!manifest.trigger.http.is_empty(), "[[trigger.http]] is missing");
         for (name, variable) in &manifest.variables {
             ensure!(
                 variable.required || variable.default.is_some(),
@@ -114,7 +114,7 @@ impl Manifest {
         for trigger in &manifest.trigger.http {
             ensure!(
                 manifest.component.contains_key(&trigger.component),
-                "the route {} names the component {}, which isn't there",
+                "the route {} names the component {}, which isn't defined",
                 trigger.route,
                 trigger.component
             );
@@ -140,7 +140,7 @@ mod tests {
     "#;
 
     #[test]
-    fn keys_without_effect_are_named() {
+    fn unsupported_keys_cause_warnings() {
         let text = format!(
             "{MINIMAL}
             files = ['static/**']
@@ -160,9 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_run_is_an_error() {
+    fn invalid_manifests_are_errors() {
         let error = |text: String| format!("{:#}", Manifest::parse(&text).unwrap_err());
-        assert!(error(MINIMAL.replace("= 2", "= 1")).contains("reads version 2"));
+        assert!(error(MINIMAL.replace("= 2", "= 1")).contains("supports version 2 only"));
         assert!(error(MINIMAL.replace("component = \"gate\"", "component = \"door\"")).contains("door, which"));
         assert!(error(format!("{MINIMAL}\n[variables]\nx = {{}}")).contains("variable x needs"));
     }

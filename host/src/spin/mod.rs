@@ -1,4 +1,4 @@
-//! What Spin does, as far as Sluice asks for it: the manifest, the HTTP trigger, and the interfaces that a component gets.
+//! The subset of Spin that Sluice needs: the manifest, the HTTP trigger, and the interfaces that a component imports.
 
 mod allowed_hosts;
 pub mod component;

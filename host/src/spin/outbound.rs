@@ -1,4 +1,4 @@
-//! Outbound `wasi:http`: the allow-list, pooled connections, the guest's timeouts.
+//! Outbound `wasi:http`: the allow-list, pooled connections and the guest's timeouts.
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -25,21 +25,21 @@ use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpHooks};
 use crate::spin::allowed_hosts::AllowedHosts;
 use crate::spin::logs::{Logs, lock};
 
-/// How a call fails, as `wasi:http` tells the component.
+/// The error code that `wasi:http` returns to the component.
 pub use wasmtime_wasi_http::Error as ErrorCode;
 
-/// A failure on order.
+/// An injected fault.
 #[derive(Debug)]
 pub enum Fault {
-    /// Nothing is sent.
+    /// The call fails and nothing is sent.
     BeforeSend(ErrorCode),
-    /// It is sent and answered, but the component doesn't hear of it.
+    /// The request is sent and answered, but the component gets the error instead of the response.
     AfterSend(ErrorCode),
 }
 
 type FaultHook = dyn Fn(&Parts) -> Option<Fault> + Send + Sync;
 
-/// The outbound calls of a host: counted, and made to fail on demand.
+/// The outbound calls of a host, counted. Tests can inject faults.
 #[derive(Clone)]
 pub struct Outbound {
     client: Client<HttpsConnector<Connector>, WasiBody>,
@@ -58,23 +58,23 @@ impl Outbound {
         }
     }
 
-    /// How many calls components made that the allow-list let through, failed ones too.
+    /// Number of calls that passed the allow-list, including failed ones.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// Counts from zero again.
+    /// Resets the count to zero.
     pub fn reset(&self) {
         self.calls.store(0, Ordering::SeqCst);
     }
 
-    /// From now on a call for which the hook has a fault fails by it.
-    pub fn fail(&self, hook: impl Fn(&Parts) -> Option<Fault> + Send + Sync + 'static) {
+    /// Installs a fault hook: a call for which it returns a fault fails accordingly.
+    pub fn inject_faults(&self, hook: impl Fn(&Parts) -> Option<Fault> + Send + Sync + 'static) {
         *lock(&self.fault) = Some(Box::new(hook));
     }
 
-    /// No call fails any more by the hook.
-    pub fn heal(&self) {
+    /// Removes the fault hook.
+    pub fn clear_faults(&self) {
         *lock(&self.fault) = None;
     }
 
@@ -82,12 +82,12 @@ impl Outbound {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let (mut parts, body) = request.into_parts();
         let fault = lock(&self.fault).as_ref().and_then(|fault| fault(&parts));
-        let after = match fault {
+        let error_after_send = match fault {
             Some(Fault::BeforeSend(error)) => return Err(error),
             Some(Fault::AfterSend(error)) => Some(error),
             None => None,
         };
-        // The client writes its own.
+        // The client adds its own Host header.
         parts.headers.remove(HOST);
 
         let connect = options.connect_timeout.unwrap_or(DEFAULT_TIMEOUT);
@@ -96,20 +96,20 @@ impl Outbound {
         let sent = CONNECT_TIMEOUT.scope(connect, self.client.request(Request::from_parts(parts, body)));
         let response =
             timeout(first_byte, sent).await.map_err(|_| ErrorCode::ConnectionReadTimeout)?.map_err(error_code)?;
-        after.map_or(Ok(()), Err)?;
+        error_after_send.map_or(Ok(()), Err)?;
         Ok(response.map(|body| BetweenBytes { body, timeout: between_bytes, sleep: None }.boxed_unsync()))
     }
 }
 
-/// As in Spin and wasmtime.
+/// The default of Spin and wasmtime.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
 tokio::task_local! {
-    /// The one way to tell a pooled client's connector of the request that it connects for.
+    /// Passes the request's timeout to the connector, which the pooled client calls without the request.
     static CONNECT_TIMEOUT: Duration;
 }
 
-/// Connects within the request's timeout.
+/// Opens TCP connections within the request's connect timeout.
 #[derive(Clone)]
 struct Connector;
 
@@ -138,29 +138,29 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let within = CONNECT_TIMEOUT.try_with(Duration::clone).unwrap_or(DEFAULT_TIMEOUT);
+        let connect_timeout = CONNECT_TIMEOUT.try_with(Duration::clone).unwrap_or(DEFAULT_TIMEOUT);
         Box::pin(async move {
-            let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+            let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
             let host = uri.host().ok_or(ConnectError::Dns)?.trim_matches(['[', ']']);
-            let addresses: Vec<_> = tokio::net::lookup_host((host, uri.port_u16().unwrap_or(default)))
+            let addresses: Vec<_> = tokio::net::lookup_host((host, uri.port_u16().unwrap_or(default_port)))
                 .await
                 .map_err(|_| ConnectError::Dns)?
                 .collect();
-            let stream = timeout(within, TcpStream::connect(&*addresses))
+            let stream = timeout(connect_timeout, TcpStream::connect(&*addresses))
                 .await
                 .map_err(|_| ConnectError::Timeout)?
                 .map_err(|error| match error.kind() {
                     ErrorKind::AddrNotAvailable => ConnectError::Dns,
                     _ => ConnectError::Refused,
                 })?;
-            // A call is written in small pieces: don't let the kernel wait for more.
+            // Requests are written in small pieces, which Nagle's algorithm would delay.
             let _ = stream.set_nodelay(true);
             Ok(TokioIo::new(stream))
         })
     }
 }
 
-/// The codes that Spin gives.
+/// Maps a client error to the code that Spin returns.
 fn error_code(error: legacy::Error) -> ErrorCode {
     let source = std::error::Error::source(&error);
     match source.and_then(|source| source.downcast_ref::<ConnectError>()) {
@@ -169,13 +169,13 @@ fn error_code(error: legacy::Error) -> ErrorCode {
         }
         Some(ConnectError::Refused) => ErrorCode::ConnectionRefused,
         Some(ConnectError::Timeout) => ErrorCode::ConnectionTimeout,
-        // The TCP connection is there, but not what is spoken on it.
+        // TCP connected, but the TLS handshake failed.
         None if error.is_connect() => ErrorCode::TlsProtocolError,
         None => ErrorCode::HttpProtocolError,
     }
 }
 
-/// A response body that fails when nothing comes for too long while it is waited for.
+/// A response body with a timeout between frames. Time in which the guest doesn't poll the body isn't counted.
 struct BetweenBytes {
     body: Incoming,
     timeout: Duration,
@@ -191,8 +191,8 @@ impl Body for BetweenBytes {
             self.sleep = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(|_| ErrorCode::HttpProtocolError)));
         }
-        let within = self.timeout;
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(within)));
+        let timeout = self.timeout;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(timeout)));
         ready!(sleep.as_mut().poll(cx));
         Poll::Ready(Some(Err(ErrorCode::ConnectionReadTimeout)))
     }
@@ -206,7 +206,7 @@ impl Body for BetweenBytes {
     }
 }
 
-/// A component's way out.
+/// The outbound HTTP of one component: the shared client behind the component's allow-list.
 #[derive(Clone)]
 pub(crate) struct Hooks {
     pub(crate) outbound: Outbound,
@@ -230,11 +230,11 @@ impl WasiHttpHooks for Hooks {
                 let scheme = uri.scheme_str().unwrap_or_default();
                 let host = uri.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
                 let host = host.unwrap_or_default();
-                logs.say(format_args!("{scheme}://{host} isn't among the component's allowed_outbound_hosts"));
+                logs.host_message(format_args!("{scheme}://{host} isn't in the component's allowed_outbound_hosts"));
                 return Err(ErrorCode::HttpRequestDenied);
             }
             let response = outbound.send(request, options.unwrap_or_default()).await?;
-            // The pool drives the connection: there is no work left for a worker.
+            // The client's pool drives the connection, so the worker has nothing to do.
             Ok((response, Box::new(async { Ok(()) }) as Worker))
         })
     }

@@ -1,8 +1,8 @@
-//! The routes of the HTTP trigger: exact, or all below a prefix.
+//! Routes of the HTTP trigger: exact paths, or everything below a prefix.
 
 use anyhow::{Result, ensure};
 
-/// A route as the manifest writes it: `/path` or `/prefix/...`.
+/// A route of the manifest: `/path` or `/prefix/...`.
 #[derive(Debug)]
 pub(crate) struct Route {
     raw: String,
@@ -12,7 +12,7 @@ pub(crate) struct Route {
 
 impl Route {
     pub(crate) fn parse(raw: &str) -> Result<Route> {
-        ensure!(raw.starts_with('/'), "the route {raw} doesn't begin with a slash");
+        ensure!(raw.starts_with('/'), "the route {raw} doesn't start with a slash");
         let (prefix, wildcard) = match raw.strip_suffix("/...") {
             Some(prefix) => (prefix, true),
             None => (raw, false),
@@ -20,12 +20,12 @@ impl Route {
         let segments: Vec<_> = segments(prefix).map(str::to_owned).collect();
         ensure!(
             !segments.iter().any(|segment| segment.starts_with(':') || segment == "*" || segment == "..."),
-            "the route {raw} has a pattern that this host doesn't know: it knows /path and /prefix/..."
+            "the route {raw} has an unsupported pattern: this host supports /path and /prefix/..."
         );
         Ok(Route { raw: raw.to_owned(), segments, wildcard })
     }
 
-    /// The rest of the path below the prefix, if the route matches; empty for an exact route.
+    /// Matches a path and returns the rest of it below the prefix, which is empty for an exact route.
     pub(crate) fn matches(&self, path: &str) -> Option<String> {
         let mut rest = segments(path);
         if !self.segments.iter().all(|segment| rest.next() == Some(segment)) {
@@ -42,28 +42,28 @@ impl Route {
         Some(info)
     }
 
-    /// The greater one wins where several match: exact before wildcard, then the longer.
+    /// Precedence among matching routes; the greatest wins. Exact routes precede wildcards, then longer ones shorter.
     pub(crate) fn rank(&self) -> (bool, usize) {
         (!self.wildcard, self.segments.len())
     }
 
-    /// As the manifest writes it.
+    /// The route as written in the manifest.
     pub(crate) fn raw(&self) -> &str {
         &self.raw
     }
 
-    /// Without the wildcard.
+    /// The route without the wildcard.
     pub(crate) fn prefix(&self) -> &str {
         self.raw.strip_suffix("/...").unwrap_or(&self.raw)
     }
 
-    /// Without a slash at its end, as Spin writes a route behind its base.
+    /// The route without a trailing slash, which is how Spin joins it to the base path.
     pub(crate) fn based(&self) -> &str {
         self.raw.strip_suffix('/').unwrap_or(&self.raw)
     }
 }
 
-/// The path's segments; slashes at either end don't count.
+/// The segments of a path, ignoring leading and trailing slashes.
 fn segments(path: &str) -> impl Iterator<Item = &str> {
     let path = path.trim_matches('/');
     path.split('/').take(if path.is_empty() { 0 } else { usize::MAX })
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_matches_and_what_is_left() {
+    fn matching_routes_return_the_rest_of_the_path() {
         for (route, path, info) in [
             ("/...", "/", Some("/")),
             ("/...", "/a/b", Some("/a/b")),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_patterns_are_errors() {
+    fn unsupported_patterns_are_errors() {
         for route in ["foo", "/user/:id", "/foo/*", "/.../foo"] {
             assert!(Route::parse(route).is_err(), "{route}");
         }

@@ -1,4 +1,4 @@
-//! The host: a manifest, its components, a port.
+//! The host: serves the components of a manifest on a port.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -23,7 +23,7 @@ use crate::spin::runtime_config::RuntimeConfig;
 use crate::spin::trigger::{Component, Trigger};
 use crate::spin::variables::Variables;
 
-/// How a host shall be.
+/// Configures and starts a [`Host`].
 #[derive(Debug)]
 pub struct Builder {
     manifest: PathBuf,
@@ -37,58 +37,58 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The manifest; `spin.toml` if nothing is said.
+    /// Sets the manifest; `spin.toml` by default.
     pub fn manifest(mut self, path: impl Into<PathBuf>) -> Builder {
         self.manifest = path.into();
         self
     }
 
-    /// A variable's value, before those of the environment (`SPIN_VARIABLE_NAME`) and the defaults.
+    /// Sets a variable. This overrides the environment (`SPIN_VARIABLE_NAME`), which overrides the manifest's default.
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Builder {
         self.variables.insert(name.into(), value.into());
         self
     }
 
-    /// Where it listens; a free port of 127.0.0.1 if nothing is said.
+    /// Sets the address to listen on; a free port of 127.0.0.1 by default.
     pub fn listen(mut self, addr: SocketAddr) -> Builder {
         self.listen = addr;
         self
     }
 
-    /// Where the key-value file is; `.spin` beside the manifest if nothing is said.
+    /// Sets the directory of the key-value file; `.spin` beside the manifest by default.
     pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Builder {
         self.state_dir = Some(path.into());
         self
     }
 
-    /// Spin's runtime configuration; none if nothing is said.
+    /// Sets the file with Spin's runtime configuration; none by default.
     pub fn runtime_config(mut self, path: impl Into<PathBuf>) -> Builder {
         self.runtime_config = Some(path.into());
         self
     }
 
-    /// The built component, instead of the manifest's `source`. The manifest must have one component only.
+    /// Runs this Wasm file instead of the manifest's `source`. The manifest must have exactly one component.
     pub fn component(mut self, path: impl Into<PathBuf>) -> Builder {
         self.component = Some(path.into());
         self
     }
 
-    /// Where log lines go; the terminal if nothing is said.
+    /// Sets the destination of log lines; the terminal by default.
     pub fn logs(mut self, logs: Logs) -> Builder {
         self.logs = logs;
         self
     }
 
-    /// How long a stop waits for what is in flight; 30 s if nothing is said.
+    /// Sets how long a stop waits for requests in flight; 30 s by default.
     pub fn grace(mut self, grace: Duration) -> Builder {
         self.grace = grace;
         self
     }
 
-    /// Starts it.
+    /// Starts the host.
     pub async fn start(self) -> Result<Host> {
         let (listen, grace, logs) = (self.listen, self.grace, self.logs.clone());
-        // It compiles, for seconds.
+        // Compiling the components takes seconds.
         let (trigger, key_value, outbound) = tokio::task::spawn_blocking(|| self.prepare()).await??;
         let trigger = Arc::new(trigger);
         let shared = trigger.clone();
@@ -98,7 +98,7 @@ impl Builder {
         };
         let server = Server::start(listen, handler).await.map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => {
-                anyhow!("{listen} is already in use: choose another by --listen")
+                anyhow!("{listen} is already in use: choose another address with --listen")
             }
             _ => anyhow!("can't listen on {listen}: {error}"),
         })?;
@@ -108,7 +108,7 @@ impl Builder {
     fn prepare(self) -> Result<(Trigger, KeyValue, Outbound)> {
         let (manifest, warnings) = Manifest::load(&self.manifest)?;
         for warning in warnings {
-            self.logs.say(format_args!("warning: {warning}"));
+            self.logs.host_message(format_args!("warning: {warning}"));
         }
         let variables = Arc::new(Variables::new(&manifest.variables, self.variables.clone())?);
         let base = self.manifest.parent().unwrap_or(Path::new(""));
@@ -116,19 +116,16 @@ impl Builder {
         let outbound = Outbound::new();
         ensure!(
             self.component.is_none() || manifest.component.len() == 1,
-            "the manifest has several components: which one's source shall be replaced?"
+            "the manifest has several components, so it isn't clear which source to replace"
         );
 
         let grants = |id: &str, declared: &manifest::Component| -> Result<Grants> {
             let (allowed, warning) = AllowedHosts::new(&declared.allowed_outbound_hosts, &variables)?;
             if let Some(warning) = warning {
-                self.logs.say(format_args!("warning: {warning}"));
+                self.logs.host_message(format_args!("warning: {warning}"));
             }
             for label in &declared.key_value_stores {
-                ensure!(
-                    key_value.has(label),
-                    "there is no key-value store {label:?}: the runtime config has to say of it"
-                );
+                ensure!(key_value.has(label), "unknown key-value store {label:?}: define it in the runtime config");
             }
             let mut templates = BTreeMap::new();
             for (name, template) in &declared.variables {
@@ -160,9 +157,9 @@ impl Builder {
         for trigger in &manifest.trigger.http {
             let route = Route::parse(&trigger.route)?;
             if routes.iter().any(|(other, _)| other.raw() == route.raw()) {
-                bail!("the route {} is there twice", route.raw());
+                bail!("the route {} is defined twice", route.raw());
             }
-            let component = components.get(&trigger.component).context("a route without its component")?;
+            let component = components.get(&trigger.component).context("the route's component is missing")?;
             routes.push((route, component.clone()));
         }
         Ok((Trigger::new(routes, self.logs.clone()), key_value, outbound))
@@ -175,7 +172,7 @@ impl Builder {
         };
         let (config, warnings) = RuntimeConfig::load(path)?;
         for warning in warnings {
-            self.logs.say(format_args!("warning: {warning}"));
+            self.logs.host_message(format_args!("warning: {warning}"));
         }
         config.stores(path.parent().unwrap_or(Path::new("")), &state)
     }
@@ -183,12 +180,12 @@ impl Builder {
 
 fn read(source: &Path) -> Result<Vec<u8>> {
     std::fs::read(source).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => anyhow!("{} isn't there: build it by `cargo xtask build`", source.display()),
+        ErrorKind::NotFound => anyhow!("{} doesn't exist: build it with `cargo xtask build`", source.display()),
         _ => anyhow!("can't read {}: {error}", source.display()),
     })
 }
 
-/// A running host. Dropped, it ends at once; `stop` lets it finish.
+/// A running host. Dropping it stops it at once; [`Host::stop`] lets requests in flight finish.
 pub struct Host {
     server: Server,
     trigger: Arc<Trigger>,
@@ -205,7 +202,7 @@ impl std::fmt::Debug for Host {
 }
 
 impl Host {
-    /// A host to be.
+    /// A builder with the default settings.
     pub fn builder() -> Builder {
         Builder {
             manifest: PathBuf::from("spin.toml"),
@@ -219,46 +216,47 @@ impl Host {
         }
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
 
-    /// Its base URL, without a slash at the end.
+    /// The base URL, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr())
     }
 
-    /// The key-value stores: to look into, to count, to make them fail.
+    /// The key-value stores, with their counts and fault injection.
     pub fn key_value(&self) -> &KeyValue {
         &self.key_value
     }
 
-    /// The outbound calls: to count, to make them fail.
+    /// The outbound calls, with their count and fault injection.
     pub fn outbound(&self) -> &Outbound {
         &self.outbound
     }
 
-    /// The log, if it is kept.
+    /// The logs.
     pub fn logs(&self) -> &Logs {
         &self.logs
     }
 
-    /// Stops accepting, and waits for what is in flight, work after the response too, at most for the grace.
+    /// Stops accepting connections, and waits for requests in flight for at most the grace period. This includes work
+    /// that a component does after its response.
     pub async fn stop(self) {
         let grace = self.grace;
-        self.end(grace).await;
+        self.stop_within(grace).await;
     }
 
-    /// Ends it as a crash does: what is in flight is lost.
+    /// Stops like a crash: requests in flight are aborted.
     pub async fn kill(self) {
-        self.end(Duration::ZERO).await;
+        self.stop_within(Duration::ZERO).await;
     }
 
-    async fn end(self, grace: Duration) {
-        let end = Instant::now() + grace;
+    async fn stop_within(self, grace: Duration) {
+        let deadline = Instant::now() + grace;
         self.server.stop(grace).await;
-        self.trigger.stop(end.saturating_duration_since(Instant::now())).await;
+        self.trigger.stop(deadline.saturating_duration_since(Instant::now())).await;
     }
 }
 

@@ -1,5 +1,5 @@
-//! Spin's runtime configuration, as far as the host acts on it: where each key-value store's data is. The rest is a
-//! warning, never a silence.
+//! The subset of Spin's runtime configuration that the host supports: the location of each key-value store. Every other
+//! key causes a warning.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ pub(crate) struct RuntimeConfig {
     key_value_store: BTreeMap<String, Store>,
 }
 
-/// One of Spin's types. It has two more, for clouds.
+/// A key-value store. Spin has two more types, for cloud services.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Store {
-    /// SQLite; in memory without a path. A relative one starts at the configuration's directory.
+    /// SQLite, in memory if there is no path. A relative path starts at the configuration's directory.
     Spin {
         path: Option<PathBuf>,
     },
@@ -29,7 +29,7 @@ enum Store {
 }
 
 impl RuntimeConfig {
-    /// Reads a file, with a warning for each key that has no effect here.
+    /// Reads a file and returns it with a warning for each unsupported key.
     pub(crate) fn load(path: &Path) -> Result<(RuntimeConfig, Vec<String>)> {
         let in_file = || format!("in the runtime config {}", path.display());
         let text = std::fs::read_to_string(path).with_context(in_file)?;
@@ -44,7 +44,7 @@ impl RuntimeConfig {
         Ok((config, warnings))
     }
 
-    /// The stores by label. `default` is there even if nothing is said of it: a file in the state directory.
+    /// Opens the stores and returns them by label. An undefined `default` is a file in the state directory.
     pub(crate) fn stores(self, directory: &Path, state: &Path) -> Result<BTreeMap<String, Backend>> {
         let mut stores = BTreeMap::new();
         for (label, store) in self.key_value_store {
@@ -54,7 +54,7 @@ impl RuntimeConfig {
                 }
                 Store::Redis { url } => Redis::new(&url).map(Backend::Redis),
             };
-            let backend = backend.with_context(|| format!("the key-value store {label:?} can't be had"))?;
+            let backend = backend.with_context(|| format!("can't open the key-value store {label:?}"))?;
             stores.insert(label, backend);
         }
         if !stores.contains_key("default") {
@@ -76,11 +76,11 @@ mod tests {
     }
 
     #[test]
-    fn each_store_is_where_it_is_said_to_be() {
+    fn stores_are_opened_where_configured() {
         let directory = tempfile::tempdir().unwrap();
-        let there = |file: &str| directory.path().join(file).exists();
+        let exists = |file: &str| directory.path().join(file).exists();
         let (found, _) = stores("", directory.path()).unwrap();
-        assert!(found.contains_key("default") && there("state/sqlite_key_value.db"));
+        assert!(found.contains_key("default") && exists("state/sqlite_key_value.db"));
 
         let text = "[key_value_store.default]\ntype = 'spin'\npath = 'sub/gate.db'\nmode = 'x'\n\
              [key_value_store.memory]\ntype = 'spin'\n\
@@ -88,13 +88,13 @@ mod tests {
              [[config_provider]]\ntype = 'vault'";
         let (found, mut warnings) = stores(text, directory.path()).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["default", "far", "memory"]);
-        assert!(matches!(found["far"], Backend::Redis(_)) && there("config/sub/gate.db"));
+        assert!(matches!(found["far"], Backend::Redis(_)) && exists("config/sub/gate.db"));
         warnings.sort();
         assert!(warnings[0].contains(" config_provider has no effect"), "{warnings:?}");
     }
 
     #[test]
-    fn what_can_not_be_had_is_an_error_without_the_password() {
+    fn unavailable_stores_are_errors_without_the_password() {
         let directory = tempfile::tempdir().unwrap();
         let error = |text: &str| format!("{:#}", stores(text, directory.path()).err().unwrap());
         assert!(error("[key_value_store.default]\ntype = 'azure_cosmos'").contains("azure_cosmos"));

@@ -1,4 +1,4 @@
-//! The HTTP trigger: from a request to its own instance of the component, and back.
+//! The HTTP trigger: runs each request in an instance of its own.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -23,17 +23,17 @@ use crate::spin::headers;
 use crate::spin::logs::{Logs, lock};
 use crate::spin::route::Route;
 
-/// A component that is ready to run.
+/// A compiled and linked component, with its grants.
 pub(crate) struct Component {
     pub(crate) pre: ProxyPre<Guest>,
     pub(crate) grants: Arc<Grants>,
 }
 
-/// Serves requests.
+/// Dispatches requests to components.
 pub(crate) struct Trigger {
     routes: Vec<(Route, Arc<Component>)>,
     logs: Logs,
-    /// What runs, also after its response is sent.
+    /// The running instances, including those that still work after their response.
     guests: Mutex<JoinSet<()>>,
 }
 
@@ -42,7 +42,7 @@ impl Trigger {
         Trigger { routes, logs, guests: Mutex::default() }
     }
 
-    /// An `Err` closes the connection, as in Spin.
+    /// Handles a request. As in Spin, an `Err` closes the connection.
     pub(crate) async fn handle(
         &self,
         mut request: Request<Incoming>,
@@ -50,27 +50,28 @@ impl Trigger {
     ) -> Result<Response<WasiBody>, BoxError> {
         headers::strip(request.headers_mut());
         let path = request.uri().path();
-        if let Some(known) = path.strip_prefix("/.well-known/spin/") {
-            return Ok(match known {
-                "health" => answer(StatusCode::OK, "OK"),
-                _ => answer(StatusCode::NOT_FOUND, ""),
+        if let Some(name) = path.strip_prefix("/.well-known/spin/") {
+            return Ok(match name {
+                "health" => response(StatusCode::OK, "OK"),
+                _ => response(StatusCode::NOT_FOUND, ""),
             });
         }
         let matching = self.routes.iter().filter_map(|(route, to)| Some((route, route.matches(path)?, to)));
         let Some((route, path_info, component)) = matching.max_by_key(|(route, ..)| route.rank()) else {
-            return Ok(answer(StatusCode::NOT_FOUND, ""));
+            return Ok(response(StatusCode::NOT_FOUND, ""));
         };
         headers::complete_uri(&mut request)?;
-        let response = match headers::append(&mut request, route, &path_info, client) {
+        let result = match headers::append(&mut request, route, &path_info, client) {
             Ok(()) => self.run(component.clone(), request).await,
             Err(error) => Err(error),
         };
-        Ok(response.unwrap_or_else(|error| {
-            self.logs.say(format_args!("answered 500: {error:#}"));
-            answer(StatusCode::INTERNAL_SERVER_ERROR, "")
+        Ok(result.unwrap_or_else(|error| {
+            self.logs.host_message(format_args!("answered 500: {error:#}"));
+            response(StatusCode::INTERNAL_SERVER_ERROR, "")
         }))
     }
 
+    /// Runs an instance and waits for its response; the instance may go on after that.
     async fn run(&self, component: Arc<Component>, request: Request<Incoming>) -> Result<Response<WasiBody>> {
         let mut store = Store::new(component.pre.engine(), Guest::new(component.grants.clone()));
         let (sender, response) = oneshot::channel();
@@ -83,7 +84,7 @@ impl Trigger {
                 proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
             };
             if let Err(error) = work.await {
-                logs.say(format_args!("the component {} failed: {error:?}", component.grants.id));
+                logs.host_message(format_args!("the component {} failed: {error:?}", component.grants.id));
             }
         };
         {
@@ -93,24 +94,24 @@ impl Trigger {
         }
         match response.await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => anyhow::bail!("the component answered by an error: {error:?}"),
-            // It trapped, which it has told, or returned without an answer. The sender went with the store.
-            Err(_) => anyhow::bail!("the component gave no response"),
+            Ok(Err(error)) => anyhow::bail!("the component answered with an error: {error:?}"),
+            // The instance trapped, which is logged above, or returned without a response; either drops the sender.
+            Err(_) => anyhow::bail!("the component sent no response"),
         }
     }
 
-    /// Waits for what still runs, then ends it.
+    /// Waits for the running instances for at most the grace period, then aborts them.
     pub(crate) async fn stop(&self, grace: Duration) {
         let mut guests = std::mem::take(&mut *lock(&self.guests));
         let finish = async { while guests.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, finish).await.is_err() && !grace.is_zero() {
-            self.logs.say(format_args!("ended while at work: {} requests", guests.len()));
+            self.logs.host_message(format_args!("aborted {} requests that were still running", guests.len()));
         }
         guests.shutdown().await;
     }
 }
 
-fn answer(status: StatusCode, body: &'static str) -> Response<WasiBody> {
+fn response(status: StatusCode, body: &'static str) -> Response<WasiBody> {
     let body = Full::new(Bytes::from_static(body.as_bytes())).map_err(|never| match never {});
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = status;

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::spin::manifest;
 
-/// Why a variable has no value. Names only: no value is ever in it.
+/// The reason why a variable has no value. It contains names only, never a value.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Error {
     InvalidName(String),
@@ -29,8 +29,10 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The application's variables. None of their sources changes while we run, so each is looked up once; Spin asks its
-/// providers each time, some of which are other services.
+/// The application's variables.
+///
+/// Their sources are fixed while the host runs, so each is looked up once. Spin asks its providers every time, because
+/// some of them are remote services.
 #[derive(Debug)]
 pub(crate) struct Variables(BTreeMap<String, Variable>);
 
@@ -41,7 +43,8 @@ struct Variable {
 }
 
 impl Variables {
-    /// `given` goes before the environment, the environment before the defaults. All that is required must be there.
+    /// Resolves the declared variables: `given` overrides the environment, which overrides the defaults. A required
+    /// variable without a value is an error, and so is a given one that isn't declared.
     pub(crate) fn new(
         declared: &BTreeMap<String, manifest::Variable>,
         mut given: BTreeMap<String, String>,
@@ -50,7 +53,7 @@ impl Variables {
             check_name(name)?;
         }
         for name in given.keys() {
-            ensure!(declared.contains_key(name), "the manifest has no variable {name}");
+            ensure!(declared.contains_key(name), "the manifest doesn't declare a variable {name}");
         }
         let mut missing = Vec::new();
         let mut variables = BTreeMap::new();
@@ -72,13 +75,13 @@ impl Variables {
         Ok(Variables(variables))
     }
 
-    /// A variable's value.
+    /// The value of a variable.
     pub(crate) fn value(&self, name: &str) -> Result<String, Error> {
         let variable = self.0.get(name).ok_or_else(|| Error::InvalidName(name.to_owned()))?;
         variable.value.clone().map_err(Error::Provider)
     }
 
-    /// Reads a template, all of whose variables must be declared.
+    /// Parses a template, which may refer to declared variables only.
     pub(crate) fn template(&self, text: &str) -> Result<Template, Error> {
         let template = Template::parse(text)?;
         for part in &template.0 {
@@ -91,12 +94,12 @@ impl Variables {
         Ok(template)
     }
 
-    /// A template's value at this moment.
+    /// The value of a template.
     pub(crate) fn resolve(&self, template: &Template) -> Result<String, Error> {
         template.fill(|name| self.value(name))
     }
 
-    /// A template's value if nothing but the defaults is there.
+    /// The value of a template with the variables' defaults; `None` if one of them has no default.
     pub(crate) fn resolve_defaults(&self, template: &Template) -> Option<String> {
         let default = |name: &str| self.0.get(name).and_then(|variable| variable.default.clone()).ok_or(());
         template.fill(default).ok()
@@ -107,20 +110,20 @@ fn environment_name(name: &str) -> String {
     format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase())
 }
 
-/// Names must survive upper-casing for the environment, so they are `lower_case_1`.
+/// Checks that a name is `lower_snake_case`, which maps one-to-one to a name in the environment.
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
-    let fine = name.starts_with(|c: char| c.is_ascii_lowercase())
+    let is_valid = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !name.ends_with('_')
         && !name.contains("__");
-    fine.then_some(()).ok_or_else(|| {
+    is_valid.then_some(()).ok_or_else(|| {
         Error::InvalidName(format!(
-            "{name:?}: must be lower-case letters, digits and single underscores, and begin with a letter"
+            "{name:?}: must consist of lower-case letters, digits and single underscores, and start with a letter"
         ))
     })
 }
 
-/// Text with `{{ variable }}` in it.
+/// Text with `{{ variable }}` placeholders.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Template(Vec<Part>);
 
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn given_values_go_before_defaults() {
+    fn given_values_override_defaults() {
         let variables = variables(&[("token", "t"), ("url", "http://b")]).unwrap();
         let template = variables.template("{{ url }}/x?{{token}}").unwrap();
         assert_eq!(variables.resolve(&template).unwrap(), "http://b/x?t");
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_unknown_is_named_at_the_start() {
+    fn missing_and_undeclared_variables_are_named_at_the_start() {
         let missing = variables(&[]).unwrap_err().to_string();
         assert!(missing.contains("token") && missing.contains("SPIN_VARIABLE_TOKEN"), "{missing}");
         let unknown = variables(&[("token", "hush"), ("tokne", "hush")]).unwrap_err().to_string();
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_must_be_whole_and_known() {
+    fn templates_must_be_closed_and_refer_to_declared_variables() {
         let variables = variables(&[("token", "t")]).unwrap();
         assert!(matches!(variables.template("{{ url"), Err(Error::InvalidTemplate(_))));
         assert!(matches!(variables.template("{{ nope }}"), Err(Error::InvalidTemplate(_))));
@@ -200,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn names_are_lower_snake_case() {
         for name in ["a", "engine_url", "a1"] {
             assert_eq!(check_name(name), Ok(()), "{name}");
         }

@@ -1,4 +1,4 @@
-//! The stand-in's own paths: its page, and `/stand-in/…` for tests that aren't in Rust.
+//! The stand-in's own paths: its page, and `/stand-in/…`, by which tests in other languages control it.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use hyper::header::ACCEPT;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::answer::{Answer, empty, json, no_such_path, of_type, refusal, wrong_method};
 use super::page;
+use super::response::{FullResponse, empty, json, method_not_allowed, unknown_path, unknown_reference, with_body};
 use super::runs::{Run, Wait, timestamp};
-use super::script::{More, Orders};
+use super::script::{Rules, ScriptRequest};
 use super::state::{Recorded, State};
 
-/// `None` for a request that is the engine's.
-pub(super) fn answer(state: &State, request: &Recorded) -> Option<Answer> {
+/// Handles a request to the stand-in itself; `None` if the request is for the engine.
+pub(super) fn respond(state: &State, request: &Recorded) -> Option<FullResponse> {
     let method = request.method.as_str();
     let path = request.path.as_str();
     let allow = match path {
@@ -22,12 +22,12 @@ pub(super) fn answer(state: &State, request: &Recorded) -> Option<Answer> {
         "/stand-in/requests" => "GET, DELETE",
         "/stand-in/waits" => "POST",
         "/stand-in/script" => "POST, DELETE",
-        _ if path.starts_with("/stand-in/") => return Some(no_such_path(path)),
+        _ if path.starts_with("/stand-in/") => return Some(unknown_path(path)),
         _ => return None,
     };
     Some(match (method, path) {
         ("GET", "/") if wants_json(request) => runs(state, true),
-        ("GET", "/") => of_type(StatusCode::OK, "text/html;charset=utf-8", page::runs(&state.lock())),
+        ("GET", "/") => with_body(StatusCode::OK, "text/html;charset=utf-8", page::render(&state.lock()).into_string()),
         ("GET", "/stand-in/runs") => runs(state, false),
         ("GET", "/stand-in/requests") => requests(state),
         ("DELETE", "/stand-in/requests") => {
@@ -37,10 +37,10 @@ pub(super) fn answer(state: &State, request: &Recorded) -> Option<Answer> {
         ("POST", "/stand-in/waits") => wait(state, request),
         ("POST", "/stand-in/script") => script(state, request),
         ("DELETE", "/stand-in/script") => {
-            state.lock().orders = Orders::default();
+            state.lock().rules = Rules::default();
             empty(StatusCode::NO_CONTENT)
         }
-        _ => wrong_method(method, allow, path),
+        _ => method_not_allowed(method, allow, path),
     })
 }
 
@@ -52,9 +52,9 @@ fn wants_json(request: &Recorded) -> bool {
         .is_some_and(|accept| accept.contains("application/json"))
 }
 
-/// A run as the engine shows it, and its waits.
+/// A run in the engine's format, with its waits.
 #[derive(Serialize)]
-struct Listed<'a> {
+struct RunEntry<'a> {
     #[serde(flatten)]
     run: &'a Run,
     waits: &'a [Wait],
@@ -63,20 +63,21 @@ struct Listed<'a> {
 #[derive(Serialize)]
 struct Runs<'a> {
     total: u64,
-    runs: Vec<Listed<'a>>,
+    runs: Vec<RunEntry<'a>>,
 }
 
-fn runs(state: &State, newest_first: bool) -> Answer {
+fn runs(state: &State, newest_first: bool) -> FullResponse {
     let state = state.lock();
-    let mut runs: Vec<_> = state.runs.iter().map(|run| Listed { run, waits: &run.waits }).collect();
+    let mut runs: Vec<_> = state.runs.iter().map(|run| RunEntry { run, waits: &run.waits }).collect();
     if newest_first {
         runs.reverse();
     }
     json(StatusCode::OK, &Runs { total: state.runs.total, runs })
 }
 
+/// A recorded request.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct RequestEntry<'a> {
     at: String,
     method: &'a str,
     path: &'a str,
@@ -84,30 +85,30 @@ struct Shown<'a> {
     headers: BTreeMap<&'a str, Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
-    /// In place of `body` where that isn't UTF-8.
+    /// Replaces `body` if that isn't UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
 }
 
-fn requests(state: &State) -> Answer {
+fn requests(state: &State) -> FullResponse {
     #[derive(Serialize)]
     struct Requests<'a> {
         total: u64,
-        requests: Vec<Shown<'a>>,
+        requests: Vec<RequestEntry<'a>>,
     }
     let state = state.lock();
-    let requests = state.requests.iter().map(show).collect();
+    let requests = state.requests.iter().map(request_entry).collect();
     json(StatusCode::OK, &Requests { total: state.requests.total, requests })
 }
 
-fn show(request: &Recorded) -> Shown<'_> {
+fn request_entry(request: &Recorded) -> RequestEntry<'_> {
     let mut headers = BTreeMap::<_, Vec<_>>::new();
     for (name, value) in &request.headers {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         headers.entry(name.as_str()).or_default().push(value);
     }
     let body = std::str::from_utf8(&request.body).ok();
-    Shown {
+    RequestEntry {
         at: timestamp(request.at),
         method: request.method.as_str(),
         path: &request.path,
@@ -118,43 +119,44 @@ fn show(request: &Recorded) -> Shown<'_> {
     }
 }
 
+/// The body of `POST /stand-in/waits`. Exactly one of `workflow` and `run` is required.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WaitFor {
+struct WaitRequest {
     topic: String,
-    /// For a new run …
+    /// Starts a run of this workflow.
     workflow: Option<String>,
-    /// … or in this one.
+    /// Adds the wait to this run.
     run: Option<String>,
 }
 
-fn wait(state: &State, request: &Recorded) -> Answer {
-    let WaitFor { topic, workflow, run } = match serde_json::from_slice(&request.body) {
+fn wait(state: &State, request: &Recorded) -> FullResponse {
+    let WaitRequest { topic, workflow, run } = match serde_json::from_slice(&request.body) {
         Ok(wait) => wait,
-        Err(error) => return bad(&error.to_string()),
+        Err(error) => return bad_request(&error.to_string()),
     };
     let mut state = state.lock();
     let run = match (workflow, run) {
         (Some(workflow), None) => state.wait(workflow, topic),
         (None, Some(run)) => match state.wait_on(&run, topic) {
             Ok(()) => run,
-            Err(unknown) => return refusal(unknown),
+            Err(unknown) => return unknown_reference(unknown),
         },
-        _ => return bad("either a workflow or a run"),
+        _ => return bad_request("expected either `workflow` or `run`"),
     };
     json(StatusCode::OK, &json!({ "run": run }))
 }
 
-fn script(state: &State, request: &Recorded) -> Answer {
-    match serde_json::from_slice::<More>(&request.body) {
-        Ok(more) => {
-            state.lock().orders.add(more);
+fn script(state: &State, request: &Recorded) -> FullResponse {
+    match serde_json::from_slice::<ScriptRequest>(&request.body) {
+        Ok(script) => {
+            state.lock().rules.add(script);
             empty(StatusCode::NO_CONTENT)
         }
-        Err(error) => bad(&error.to_string()),
+        Err(error) => bad_request(&error.to_string()),
     }
 }
 
-fn bad(why: &str) -> Answer {
-    of_type(StatusCode::BAD_REQUEST, "text/plain;charset=utf-8", format!("{why}\n"))
+fn bad_request(reason: &str) -> FullResponse {
+    with_body(StatusCode::BAD_REQUEST, "text/plain;charset=utf-8", format!("{reason}\n"))
 }

@@ -1,6 +1,6 @@
-//! The three requests that Sluice makes of an engine.
+//! The three engine requests that Sluice sends.
 
-#![allow(clippy::result_large_err, reason = "an answer is moved once, a refusal as any other")]
+#![allow(clippy::result_large_err, reason = "an error response is as large as a successful one, and moved once")]
 
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, StatusCode};
@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, crash, empty, json, no_such_path, problem, refusal, wrong_method};
+use super::response::{FullResponse, crash, empty, json, method_not_allowed, problem, unknown_path, unknown_reference};
 use super::runs::{Event, Run, Status, Submit};
 use super::script::Kind;
 use super::state::{Recorded, State};
 
-/// What a path means, whatever the method.
+/// The target of a path, regardless of the method.
 #[derive(Debug, PartialEq, Eq)]
 enum Route {
     Submit(String),
@@ -33,7 +33,7 @@ fn route(path: &str) -> Option<Route> {
     }
 }
 
-/// Which of the three it is, if its method is right too.
+/// The kind of an engine request; `None` if path or method match none.
 pub(super) fn kind(method: &Method, path: &str) -> Option<Kind> {
     match (method.as_str(), route(path)?) {
         ("POST", Route::Submit(_)) => Some(Kind::Submit),
@@ -43,46 +43,46 @@ pub(super) fn kind(method: &Method, path: &str) -> Option<Kind> {
     }
 }
 
-/// Does what the request asks for.
-pub(super) fn act(state: &State, request: &Recorded) -> Answer {
+/// Processes an engine request.
+pub(super) fn process(state: &State, request: &Recorded) -> FullResponse {
     let path = &request.path;
     let method = request.method.as_str();
-    let done = match (method, route(path)) {
+    let result = match (method, route(path)) {
         ("POST", Some(Route::Submit(workflow))) => submit(state, request, workflow),
         ("PUT", Some(Route::Event(run))) => event(state, request, &run),
         ("GET", Some(Route::Query)) => query(state, request),
-        (_, Some(Route::Submit(_))) => Err(wrong_method(method, "POST", path)),
-        (_, Some(Route::Event(_))) => Err(wrong_method(method, "PUT", path)),
-        (_, Some(Route::Query)) => Err(wrong_method(method, "GET", path)),
-        (_, None) => Err(no_such_path(path)),
+        (_, Some(Route::Submit(_))) => Err(method_not_allowed(method, "POST", path)),
+        (_, Some(Route::Event(_))) => Err(method_not_allowed(method, "PUT", path)),
+        (_, Some(Route::Query)) => Err(method_not_allowed(method, "GET", path)),
+        (_, None) => Err(unknown_path(path)),
     };
-    done.unwrap_or_else(|refused| refused)
+    result.unwrap_or_else(|error| error)
 }
 
-fn submit(state: &State, request: &Recorded, workflow: String) -> Result<Answer, Answer> {
-    let body: Submit = read(request)?;
+fn submit(state: &State, request: &Recorded, workflow: String) -> Result<FullResponse, FullResponse> {
+    let body: Submit = parse_body(request)?;
     let start = match parameter(request, "start").as_deref() {
         None | Some("" | "false") => false,
         Some("true") => true,
-        Some(other) => return Err(unreadable("start", other, request)),
+        Some(other) => return Err(invalid_parameter("start", other, request)),
     };
-    let run = state.lock().submit(workflow, body, start, request.body.len()).map_err(refusal)?;
+    let run = state.lock().submit(workflow, body, start, request.body.len()).map_err(unknown_reference)?;
     Ok(json(StatusCode::OK, &run))
 }
 
-fn event(state: &State, request: &Recorded, run: &str) -> Result<Answer, Answer> {
-    let body: Event = read(request)?;
+fn event(state: &State, request: &Recorded, run: &str) -> Result<FullResponse, FullResponse> {
+    let body: Event = parse_body(request)?;
     if !matches!(body.status, Status::Succeeded | Status::Failed) {
-        return Err(unread(request));
+        return Err(invalid_body(request));
     }
-    state.lock().resolve(run, body).map_err(refusal)?;
+    state.lock().resolve(run, body).map_err(unknown_reference)?;
     Ok(empty(StatusCode::OK))
 }
 
-fn query(state: &State, request: &Recorded) -> Result<Answer, Answer> {
+fn query(state: &State, request: &Recorded) -> Result<FullResponse, FullResponse> {
     let number = |name| match parameter(request, name) {
         None => Ok(None),
-        Some(text) => text.parse::<usize>().map(Some).map_err(|_| unreadable(name, &text, request)),
+        Some(text) => text.parse::<usize>().map(Some).map_err(|_| invalid_parameter(name, &text, request)),
     };
     let (limit, page) = (number("limit")?, number("page")?.unwrap_or(0));
     if limit == Some(0) {
@@ -91,9 +91,9 @@ fn query(state: &State, request: &Recorded) -> Result<Answer, Answer> {
     let mut labels = Vec::new();
     for list in parameters(request).filter(|(name, _)| name == "labels").map(|(_, list)| list) {
         for label in list.split(',') {
-            // The framework has decoded the query already; the engine decodes each label once more.
+            // The framework has already decoded the query; the engine decodes each label a second time.
             let label = percent_decode_str(&label.replace('+', " ")).decode_utf8_lossy().into_owned();
-            // As the engine does it: a value ends at the next `=`, and a label without a value is its crash.
+            // As in the engine, a value ends at the next `=`, and a label without a value causes an exception.
             let (name, value) = label.split_once('=').ok_or_else(|| crash(&request.path))?;
             let value = value.trim_start_matches('=').split('=').next().unwrap_or_default();
             labels.push((name.to_owned(), value.to_owned()));
@@ -102,7 +102,7 @@ fn query(state: &State, request: &Recorded) -> Result<Answer, Answer> {
 
     let state = state.lock();
     let found = state
-        .labelled(&labels)
+        .with_labels(&labels)
         .into_iter()
         .skip(limit.unwrap_or(0).saturating_mul(page))
         .take(limit.unwrap_or(usize::MAX))
@@ -110,7 +110,7 @@ fn query(state: &State, request: &Recorded) -> Result<Answer, Answer> {
     Ok(json(StatusCode::OK, &Page::new(found, limit, page)))
 }
 
-/// A Spring `Page`. Its total is what is on this page and before, for that is how the engine counts.
+/// A Spring `Page`. As in the engine, the total counts the elements of this page and the previous ones only.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Page<'a> {
@@ -141,7 +141,7 @@ impl Page<'_> {
                 "offset": offset, "paged": true, "unpaged": false,
             }),
         };
-        // Only a page that isn't full tells the engine how many came before it.
+        // The engine knows the number of previous elements only on a page that isn't full.
         let total_elements = if here > 0 && here < size { offset + here } else { here };
         let total_pages = if size == 0 { 1 } else { total_elements.div_ceil(size) };
         Page {
@@ -168,20 +168,20 @@ fn parameter(request: &Recorded, name: &str) -> Option<String> {
     parameters(request).find(|(found, _)| found == name).map(|(_, value)| value)
 }
 
-fn read<T: DeserializeOwned>(request: &Recorded) -> Result<T, Answer> {
+fn parse_body<T: DeserializeOwned>(request: &Recorded) -> Result<T, FullResponse> {
     let content_type = request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence != "application/json" && !(essence.starts_with("application/") && essence.ends_with("+json")) {
         let detail = format!("Content-Type '{content_type}' is not supported.");
         return Err(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, &detail, &request.path));
     }
-    serde_json::from_slice(&request.body).map_err(|_| unread(request))
+    serde_json::from_slice(&request.body).map_err(|_| invalid_body(request))
 }
 
-fn unread(request: &Recorded) -> Answer {
+fn invalid_body(request: &Recorded) -> FullResponse {
     problem(StatusCode::BAD_REQUEST, "Failed to read request", &request.path)
 }
 
-fn unreadable(name: &str, value: &str, request: &Recorded) -> Answer {
+fn invalid_parameter(name: &str, value: &str, request: &Recorded) -> FullResponse {
     problem(StatusCode::BAD_REQUEST, &format!("Failed to convert '{name}' with value: '{value}'"), &request.path)
 }

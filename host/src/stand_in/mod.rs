@@ -1,5 +1,5 @@
-//! A stand-in engine, for development and tests: the three requests that Sluice makes of an engine, in memory, with the
-//! answers of the real one, and with faults on order.
+//! A stand-in engine for development and tests. It serves the three engine requests that Sluice sends, in memory, with
+//! the responses of the real engine, and can be scripted to misbehave.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -12,11 +12,11 @@
 //! # }
 //! ```
 
-mod answer;
 mod control;
 mod engine;
+mod handler;
 mod page;
-mod routes;
+mod response;
 mod runs;
 mod script;
 mod state;
@@ -32,72 +32,72 @@ pub use script::{Behaviour, Kind, Script};
 pub use state::{Counts, Recorded};
 
 use crate::serve::Server;
-use script::Orders;
+use script::Rules;
 use state::{MAX_ITEMS, State};
 
-/// How long requests in flight may take when it stops; those that hang on order shall not keep it longer.
+/// Grace period of a stop. It is short because scripted requests may hang forever.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// A running stand-in engine; dropped, it stops.
+/// A running stand-in engine. Dropping it stops it at once.
 #[derive(Debug)]
 pub struct StandIn {
     server: Server,
     state: Arc<State>,
 }
 
-/// How a stand-in shall be.
+/// Configures and starts a [`StandIn`].
 #[derive(Debug)]
 pub struct Builder {
     addr: SocketAddr,
-    orders: Orders,
-    keep: usize,
+    rules: Rules,
+    capacity: usize,
 }
 
 impl Builder {
-    /// Where it listens; a free port of 127.0.0.1 if nothing is said.
+    /// Sets the address to listen on; a free port of 127.0.0.1 by default.
     pub fn listen(mut self, addr: SocketAddr) -> Builder {
         self.addr = addr;
         self
     }
 
-    /// A workflow that the engine doesn't know; it knows all others.
+    /// Makes a workflow unknown to the engine. Every other workflow exists.
     pub fn unknown_workflow(mut self, workflow: impl Into<String>) -> Builder {
-        self.orders.unknown_workflows.insert(workflow.into());
+        self.rules.unknown_workflows.insert(workflow.into());
         self
     }
 
-    /// How many requests and how many runs it keeps, the last ones; 10,000 if nothing is said.
-    pub fn keep(mut self, most: usize) -> Builder {
-        self.keep = most;
+    /// Sets how many of the latest requests, and of the latest runs, are kept; 10,000 each by default.
+    pub fn capacity(mut self, items: usize) -> Builder {
+        self.capacity = items;
         self
     }
 
-    /// Starts it.
+    /// Starts the stand-in.
     pub async fn start(self) -> std::io::Result<StandIn> {
-        let state = Arc::new(State::new(self.orders, self.keep));
+        let state = Arc::new(State::new(self.rules, self.capacity));
         let shared = state.clone();
-        let server = Server::start(self.addr, move |request, _| routes::serve(shared.clone(), request)).await?;
+        let server = Server::start(self.addr, move |request, _| handler::handle(shared.clone(), request)).await?;
         Ok(StandIn { server, state })
     }
 }
 
 impl StandIn {
-    /// A stand-in to be.
+    /// A builder with the default settings.
     pub fn builder() -> Builder {
-        Builder { addr: (Ipv4Addr::LOCALHOST, 0).into(), orders: Orders::default(), keep: MAX_ITEMS }
+        Builder { addr: (Ipv4Addr::LOCALHOST, 0).into(), rules: Rules::default(), capacity: MAX_ITEMS }
     }
 
-    /// Its base URL, without a slash at the end.
+    /// The base URL, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr())
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
 
-    /// The engine requests that came, oldest first. Its own pages and `/stand-in/` are none.
+    /// The engine requests, oldest first. Requests to the page and to `/stand-in/` aren't recorded.
     pub fn requests(&self) -> Vec<Recorded> {
         self.state.lock().requests.iter().cloned().collect()
     }
@@ -107,34 +107,33 @@ impl StandIn {
         self.state.lock().runs.iter().cloned().collect()
     }
 
-    /// How many there have been, also those that are no longer kept.
+    /// The number of requests and runs so far, including those that are no longer kept.
     pub fn counts(&self) -> Counts {
         let state = self.state.lock();
         Counts { requests: state.requests.total, runs: state.runs.total }
     }
 
-    /// Forgets requests and runs; the script and the counts stay.
+    /// Removes all requests and runs. The script and the counts stay.
     pub fn clear(&self) {
         self.state.lock().clear();
     }
 
-    /// What its next requests shall meet.
+    /// The script, which controls how requests are answered.
     pub fn script(&self) -> Script {
         Script(self.state.clone())
     }
 
-    /// Starts a run that waits for a topic, and gives its id.
+    /// Starts a run that waits for a topic, and returns its id.
     pub fn wait(&self, workflow: impl Into<String>, topic: impl Into<String>) -> String {
         self.state.lock().wait(workflow.into(), topic.into())
     }
 
-    /// Makes a task of this run wait for a topic, which may have come already;
-    /// `false` if the run is unknown.
+    /// Makes a task of a run wait for a topic, which may have arrived already. Returns `false` if the run is unknown.
     pub fn wait_on(&self, run: &str, topic: impl Into<String>) -> bool {
         self.state.lock().wait_on(run, topic.into()).is_ok()
     }
 
-    /// Stops it; its port is free afterwards.
+    /// Stops the stand-in and frees its port.
     pub async fn stop(self) {
         self.server.stop(GRACE).await;
     }

@@ -1,4 +1,4 @@
-//! What the engine knows: runs, what they wait for, and how that ended. Fields and their order are the engine's own.
+//! Workflow runs and their waits. Names and order of the fields are the engine's.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A run's status, and that of a task that waits.
+/// The status of a run, or of a task that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "the engine's own words")]
+#[allow(missing_docs, reason = "the engine's terms")]
 pub enum Status {
     Ready,
     Running,
@@ -18,27 +18,27 @@ pub enum Status {
     Failed,
 }
 
-/// Where a run is on its way.
+/// The phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "the engine's own words")]
+#[allow(missing_docs, reason = "the engine's terms")]
 pub enum Phase {
     Pending,
     Running,
     Completed,
 }
 
-/// A parameter; its value stays as it came, byte for byte.
+/// A parameter. Its value keeps the bytes of the request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the engine's own words")]
+#[allow(missing_docs, reason = "the engine's terms")]
 pub struct Param {
     pub name: String,
     pub value: Box<RawValue>,
 }
 
-/// A result; its value stays as it came, byte for byte.
+/// A result. Its value keeps the bytes of the request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the engine's own words")]
+#[allow(missing_docs, reason = "the engine's terms")]
 pub struct RunResult {
     pub name: String,
     #[serde(default)]
@@ -46,23 +46,23 @@ pub struct RunResult {
     pub value: Box<RawValue>,
 }
 
-/// A task that waits for a topic. The engine shows it as a task of the run; the stand-in shows it on its own pages.
+/// A task that waits for a topic. The engine lists it among the tasks of the run, the stand-in on its own paths only.
 #[derive(Clone, Debug, Serialize)]
 pub struct Wait {
-    /// What it waits for.
+    /// The topic.
     pub topic: String,
-    /// `Waiting`, then how it was resolved.
+    /// `Waiting` until it is resolved, then `Succeeded` or `Failed`.
     pub status: Status,
-    /// The topic came before anyone waited for it.
+    /// Whether the topic arrived before the task waited for it.
     pub early: bool,
-    /// What came with the topic.
+    /// The results that arrived with the topic.
     pub results: Vec<RunResult>,
 }
 
 /// The engine's WorkflowRun.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs, reason = "the engine's own words")]
+#[allow(missing_docs, reason = "the engine's terms")]
 pub struct Run {
     pub id: String,
     #[serde(serialize_with = "date")]
@@ -82,15 +82,16 @@ pub struct Run {
     pub results: Vec<RunResult>,
     pub workspaces: [(); 0],
     pub awaiting_approval: bool,
-    /// The tasks that wait, or waited, for a topic.
+    /// The tasks that wait or waited for a topic.
     #[serde(skip)]
     pub waits: Vec<Wait>,
-    /// Topics that came with nobody waiting: they count for each wait that is made later.
+    /// Topics that arrived before any task waited for them. They resolve each later wait.
     #[serde(skip)]
     pub early: BTreeMap<String, (Status, Vec<RunResult>)>,
 }
 
-/// The body of a submit. The engine itself would do without a trigger and params; here their lack is a mistake.
+/// The body of a submit request. Unlike the engine, the stand-in requires `trigger` and `params`, which Sluice always
+/// sends.
 #[derive(Debug, Deserialize)]
 pub(super) struct Submit {
     pub(super) trigger: Trigger,
@@ -102,13 +103,13 @@ pub(super) struct Submit {
 }
 
 impl Submit {
-    /// What someone at a console would send.
-    pub(super) fn by_hand() -> Submit {
+    /// A manual submit without params.
+    pub(super) fn manual() -> Submit {
         Submit { trigger: Trigger::Manual, params: Vec::new(), labels: BTreeMap::new(), annotations: BTreeMap::new() }
     }
 }
 
-/// What can start a run.
+/// The cause of a run.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Trigger {
@@ -135,7 +136,7 @@ impl Trigger {
     }
 }
 
-/// The body of an event for a run.
+/// The body of an event request for a run.
 #[derive(Debug, Deserialize)]
 pub(super) struct Event {
     pub(super) topic: String,
@@ -179,7 +180,7 @@ impl Run {
         }
     }
 
-    /// A task of this run comes to wait for the topic; it ends at once if the topic is here already.
+    /// Adds a task that waits for the topic. It is resolved at once if the topic has arrived already.
     pub(super) fn wait(&mut self, topic: String, now: DateTime<Utc>) {
         let (early, status, results) = match self.early.get(&topic) {
             Some((status, results)) => (true, *status, results.clone()),
@@ -187,27 +188,27 @@ impl Run {
         };
         self.waits.push(Wait { topic, status, early, results });
         self.start_time.get_or_insert(now);
-        self.settle(now);
+        self.update_status(now);
     }
 
-    /// Ends every task that waits for the topic; with none, the topic is kept for those to come.
+    /// Resolves every task that waits for the topic. If no task ever did, keeps the topic for later waits.
     pub(super) fn resolve(&mut self, event: Event, now: DateTime<Utc>) {
-        let mut known = false;
+        let mut is_known = false;
         for wait in self.waits.iter_mut().filter(|wait| wait.topic == event.topic) {
-            known = true;
+            is_known = true;
             if wait.status == Status::Waiting {
                 wait.status = event.status;
                 wait.results.clone_from(&event.results);
             }
         }
-        if !known {
+        if !is_known {
             self.early.insert(event.topic, (event.status, event.results));
         }
-        self.settle(now);
+        self.update_status(now);
     }
 
-    /// A run that waits is waiting; one whose waits are over is over.
-    fn settle(&mut self, now: DateTime<Utc>) {
+    /// Derives status and phase from the waits: a run waits while one of its tasks does, and is completed after that.
+    fn update_status(&mut self, now: DateTime<Utc>) {
         let has = |status| self.waits.iter().any(|wait| wait.status == status);
         (self.status, self.phase) = if has(Status::Waiting) {
             (Status::Waiting, Phase::Running)
@@ -224,7 +225,7 @@ impl Run {
     }
 }
 
-/// Dates as the engine writes them.
+/// Formats a date like the engine.
 pub(super) fn timestamp(date: DateTime<Utc>) -> String {
     date.to_rfc3339_opts(SecondsFormat::Millis, false)
 }

@@ -1,4 +1,4 @@
-//! Faults on order: what the next engine requests meet, and what all of them meet.
+//! Scripted behaviour of the engine, for the next requests or for all of them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::state::State;
 
-/// The engine's requests.
+/// The kind of an engine request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -19,116 +19,117 @@ pub enum Kind {
     Query,
 }
 
-/// What happens to a request instead of, or around, the normal answer. In JSON: `{"do":"status","code":503}`.
+/// The behaviour that replaces or modifies the normal response. In JSON: `{"do":"status","code":503}`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Behaviour {
-    /// This answer; the request isn't acted on.
+    /// Sends this response without processing the request.
     Status {
         /// The status code.
         code: u16,
-        /// The body; empty without one.
+        /// The body; empty by default.
         #[serde(default)]
         body: Option<String>,
-        /// The header `Retry-After`.
+        /// The value of `Retry-After`, if any.
         #[serde(default)]
         retry_after: Option<String>,
-        /// More headers.
+        /// Additional headers.
         #[serde(default)]
         headers: Vec<(String, String)>,
     },
-    /// Acts and answers after so many milliseconds; it acts even if the client has gone by then.
+    /// Processes the request and responds after a delay. The request is processed even if the client disconnects.
     Delay {
-        /// The milliseconds.
+        /// The delay in milliseconds.
         ms: u64,
     },
-    /// Never answers and never acts.
+    /// Never processes the request and never responds.
     Hang,
-    /// Closes the connection; the request isn't acted on.
+    /// Closes the connection without processing the request.
     CutBefore,
-    /// Acts, then closes the connection without an answer.
+    /// Processes the request, then closes the connection without a response.
     CutAfterActing,
-    /// Acts, answers with a head alone that announced a body, then closes the connection.
+    /// Processes the request, sends the response's head, then closes the connection before the announced body.
     CutAfterHead,
-    /// Acts, answers with half of the body that its head announced, then closes the connection.
+    /// Processes the request, sends the head and half of the announced body, then closes the connection.
     CutMidBody,
-    /// 200 with a body that says that it is JSON and isn't; the request isn't acted on.
+    /// Sends a 200 with the content type of JSON and an invalid body, without processing the request.
     Garbage,
-    /// 200 with a login page, as a proxy gives it; the request isn't acted on.
+    /// Sends a 200 with a login page, like a proxy, without processing the request.
     Html,
-    /// 302 to a login page; the request isn't acted on.
+    /// Redirects to a login page with a 302, without processing the request.
     Redirect,
 }
 
 impl Behaviour {
-    /// An empty answer with this status.
+    /// An empty response with this status.
     pub fn status(code: u16) -> Behaviour {
         Behaviour::Status { code, body: None, retry_after: None, headers: Vec::new() }
     }
 
-    /// The same, with a `Retry-After`.
+    /// An empty response with this status and a `Retry-After`.
     pub fn retry_after(code: u16, after: impl Into<String>) -> Behaviour {
         Behaviour::Status { code, body: None, retry_after: Some(after.into()), headers: Vec::new() }
     }
 }
 
-/// A behaviour and the requests that it is for: all without `on`.
+/// A behaviour and the kind of request that it applies to; any kind without `on`.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Line {
+pub(super) struct Rule {
     #[serde(default)]
     on: Option<Kind>,
     #[serde(flatten)]
     behaviour: Behaviour,
 }
 
-impl Line {
-    fn is_for(&self, kind: Option<Kind>) -> bool {
+impl Rule {
+    fn applies_to(&self, kind: Option<Kind>) -> bool {
         self.on.is_none() || self.on == kind
     }
 }
 
-/// All that is on order.
+/// The rules of a script.
 #[derive(Debug, Default)]
-pub(super) struct Orders {
-    next: VecDeque<Line>,
-    always: Vec<Line>,
+pub(super) struct Rules {
+    /// A queue of rules that apply once.
+    next: VecDeque<Rule>,
+    /// Permanent rules, at most one per kind and one for any kind, which comes last.
+    always: Vec<Rule>,
     pub(super) unknown_workflows: BTreeSet<String>,
 }
 
-impl Orders {
-    /// The behaviour for this request: the first of the queue that is for it, else the standing one.
-    pub(super) fn take(&mut self, kind: Option<Kind>) -> Option<Behaviour> {
-        if let Some(at) = self.next.iter().position(|line| line.is_for(kind)) {
-            return self.next.remove(at).map(|line| line.behaviour);
+impl Rules {
+    /// The behaviour for a request: the first queued rule that applies, which is removed, or else the permanent one.
+    pub(super) fn next_for(&mut self, kind: Option<Kind>) -> Option<Behaviour> {
+        if let Some(index) = self.next.iter().position(|rule| rule.applies_to(kind)) {
+            return self.next.remove(index).map(|rule| rule.behaviour);
         }
-        self.always.iter().find(|line| line.is_for(kind)).map(|line| line.behaviour.clone())
+        self.always.iter().find(|rule| rule.applies_to(kind)).map(|rule| rule.behaviour.clone())
     }
 
-    pub(super) fn add(&mut self, more: More) {
-        self.next.extend(more.next);
-        for line in more.always {
-            self.stand(line);
+    pub(super) fn add(&mut self, script: ScriptRequest) {
+        self.next.extend(script.next);
+        for rule in script.always {
+            self.set_always(rule);
         }
-        self.unknown_workflows.extend(more.unknown_workflows);
+        self.unknown_workflows.extend(script.unknown_workflows);
     }
 
-    /// One standing behaviour for each kind, and one for all.
-    fn stand(&mut self, line: Line) {
-        self.always.retain(|old| old.on != line.on);
-        self.always.push(line);
-        // Those for one kind first.
-        self.always.sort_by_key(|line| line.on.is_none());
+    /// Replaces the permanent rule of the same kind.
+    fn set_always(&mut self, rule: Rule) {
+        self.always.retain(|old| old.on != rule.on);
+        self.always.push(rule);
+        self.always.sort_by_key(|rule| rule.on.is_none());
     }
 }
 
 /// The body of `POST /stand-in/script`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct More {
+pub(super) struct ScriptRequest {
     #[serde(default)]
-    next: Vec<Line>,
+    next: Vec<Rule>,
     #[serde(default)]
-    always: Vec<Line>,
+    always: Vec<Rule>,
     #[serde(default)]
     unknown_workflows: Vec<String>,
 }
@@ -138,41 +139,41 @@ pub(super) struct More {
 pub struct Script(pub(super) Arc<State>);
 
 impl Script {
-    /// Queues a behaviour for the next request that nothing queued earlier is for.
+    /// Queues a behaviour for one request of any kind, after the behaviours queued before it.
     pub fn next(&self, behaviour: Behaviour) -> &Script {
         self.queue(None, behaviour)
     }
 
-    /// The same, for the next request of this kind.
+    /// Queues a behaviour for one request of this kind, after the behaviours queued before it.
     pub fn next_on(&self, kind: Kind, behaviour: Behaviour) -> &Script {
         self.queue(Some(kind), behaviour)
     }
 
-    /// Makes a behaviour the standing one, in place of the former.
+    /// Sets the behaviour for all requests without a queued one.
     pub fn always(&self, behaviour: Behaviour) -> &Script {
-        self.0.lock().orders.stand(Line { on: None, behaviour });
+        self.0.lock().rules.set_always(Rule { on: None, behaviour });
         self
     }
 
-    /// The same, for requests of this kind.
+    /// Sets the behaviour for all requests of this kind without a queued one.
     pub fn always_on(&self, kind: Kind, behaviour: Behaviour) -> &Script {
-        self.0.lock().orders.stand(Line { on: Some(kind), behaviour });
+        self.0.lock().rules.set_always(Rule { on: Some(kind), behaviour });
         self
     }
 
     /// Makes a workflow unknown to the engine.
     pub fn unknown_workflow(&self, workflow: impl Into<String>) -> &Script {
-        self.0.lock().orders.unknown_workflows.insert(workflow.into());
+        self.0.lock().rules.unknown_workflows.insert(workflow.into());
         self
     }
 
-    /// Drops all that is on order: from now on the engine is well.
+    /// Removes all rules, so that the engine behaves normally.
     pub fn clear(&self) {
-        self.0.lock().orders = Orders::default();
+        self.0.lock().rules = Rules::default();
     }
 
     fn queue(&self, on: Option<Kind>, behaviour: Behaviour) -> &Script {
-        self.0.lock().orders.next.push_back(Line { on, behaviour });
+        self.0.lock().rules.next.push_back(Rule { on, behaviour });
         self
     }
 }

@@ -1,4 +1,4 @@
-//! The stand-in's memory: what came, what runs. Bounded, so that it can be put under load for hours.
+//! The stand-in's state: requests, runs and the script. It is bounded, so that load tests may run for hours.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -9,11 +9,11 @@ use chrono::{DateTime, Utc};
 use hyper::{HeaderMap, Method};
 
 use super::runs::{Event, Run, Submit};
-use super::script::Orders;
+use super::script::Rules;
 
-/// An engine request as it came.
+/// An engine request.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "they say it")]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Recorded {
     pub at: DateTime<Utc>,
     pub method: Method,
@@ -23,9 +23,9 @@ pub struct Recorded {
     pub body: Bytes,
 }
 
-/// How many there have been, also those that are no longer kept.
+/// Totals, including requests and runs that are no longer kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "they say it")]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Counts {
     pub requests: u64,
     pub runs: u64,
@@ -36,33 +36,33 @@ pub(super) struct State(Mutex<Inner>);
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) orders: Orders,
-    pub(super) requests: Kept<Recorded>,
+    pub(super) rules: Rules,
+    pub(super) requests: Recent<Recorded>,
     /// In the order of their ids.
-    pub(super) runs: Kept<Run>,
-    /// The ids of the runs that are kept, by name and value of a label.
-    labelled: HashMap<(String, String), VecDeque<String>>,
-    /// The first 14 digits of each id: the start's second and a random number.
+    pub(super) runs: Recent<Run>,
+    /// The ids of the kept runs, oldest first, by name and value of a label.
+    runs_by_label: HashMap<(String, String), VecDeque<String>>,
+    /// The first 14 digits of each run's id: the time of the start in seconds, and a random number.
     prefix: String,
 }
 
-/// Why a request isn't acted on.
+/// The error for a workflow or a run that the engine doesn't know.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    UnknownWorkflow,
-    UnknownRun,
+pub(super) enum UnknownReference {
+    Workflow,
+    Run,
 }
 
 impl State {
-    /// Keeps so many requests and so many runs.
-    pub(super) fn new(orders: Orders, keep: usize) -> State {
+    /// Keeps the latest `capacity` requests, and as many runs.
+    pub(super) fn new(rules: Rules, capacity: usize) -> State {
         let random = RandomState::new().hash_one(0) & 0xff_ffff;
         let prefix = format!("{:08x}{random:06x}", Utc::now().timestamp());
-        let (requests, runs) = (Kept::new(keep), Kept::new(keep));
-        State(Mutex::new(Inner { orders, requests, runs, labelled: HashMap::new(), prefix }))
+        let (requests, runs) = (Recent::new(capacity), Recent::new(capacity));
+        State(Mutex::new(Inner { rules, requests, runs, runs_by_label: HashMap::new(), prefix }))
     }
 
-    /// A panic elsewhere leaves nothing half done that matters here.
+    /// Locks the state, ignoring poisoning: no panic leaves it inconsistent.
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,39 +74,39 @@ impl Inner {
         self.requests.push(request, size);
     }
 
-    /// A new run, made of `size` bytes.
+    /// Adds a run from a request body of `size` bytes.
     pub(super) fn submit(
         &mut self,
         workflow: String,
         submit: Submit,
         start: bool,
         size: usize,
-    ) -> Result<Run, Refusal> {
-        if self.orders.unknown_workflows.contains(&workflow) {
-            return Err(Refusal::UnknownWorkflow);
+    ) -> Result<Run, UnknownReference> {
+        if self.rules.unknown_workflows.contains(&workflow) {
+            return Err(UnknownReference::Workflow);
         }
         let run = Run::new(self.next_id(), workflow, submit, start, Utc::now());
         self.keep(run.clone(), size);
         Ok(run)
     }
 
-    pub(super) fn resolve(&mut self, run: &str, event: Event) -> Result<(), Refusal> {
+    pub(super) fn resolve(&mut self, run: &str, event: Event) -> Result<(), UnknownReference> {
         self.run(run)?.resolve(event, Utc::now());
         Ok(())
     }
 
-    /// A new run that waits for the topic.
+    /// Adds a run that waits for the topic, and returns its id.
     pub(super) fn wait(&mut self, workflow: String, topic: String) -> String {
         let now = Utc::now();
         let id = self.next_id();
-        let mut run = Run::new(id.clone(), workflow, Submit::by_hand(), true, now);
+        let mut run = Run::new(id.clone(), workflow, Submit::manual(), true, now);
         run.wait(topic, now);
         self.keep(run, 0);
         id
     }
 
-    /// One more wait in a run.
-    pub(super) fn wait_on(&mut self, run: &str, topic: String) -> Result<(), Refusal> {
+    /// Adds a wait to a run.
+    pub(super) fn wait_on(&mut self, run: &str, topic: String) -> Result<(), UnknownReference> {
         self.run(run)?.wait(topic, Utc::now());
         Ok(())
     }
@@ -114,29 +114,29 @@ impl Inner {
     pub(super) fn clear(&mut self) {
         self.requests.clear();
         self.runs.clear();
-        self.labelled.clear();
+        self.runs_by_label.clear();
     }
 
-    /// The runs that carry all of these labels, oldest first; without labels all runs.
-    pub(super) fn labelled(&self, labels: &[(String, String)]) -> Vec<&Run> {
+    /// The runs that have all of these labels, oldest first; all runs if there are no labels.
+    pub(super) fn with_labels(&self, labels: &[(String, String)]) -> Vec<&Run> {
         let Some(first) = labels.first() else { return self.runs.iter().collect() };
-        let ids = self.labelled.get(first).into_iter().flatten();
+        let ids = self.runs_by_label.get(first).into_iter().flatten();
         let runs = ids.filter_map(|id| Some(&self.runs.items[self.position(id)?].0));
         runs.filter(|run| labels.iter().all(|(name, value)| run.labels.get(name) == Some(value))).collect()
     }
 
     fn keep(&mut self, run: Run, size: usize) {
         for label in run.labels.clone() {
-            self.labelled.entry(label).or_default().push_back(run.id.clone());
+            self.runs_by_label.entry(label).or_default().push_back(run.id.clone());
         }
-        for gone in self.runs.push(run, size) {
-            for label in gone.labels {
-                // It is the oldest of all, so the first of each label.
-                if let Some(ids) = self.labelled.get_mut(&label)
+        for evicted in self.runs.push(run, size) {
+            for label in evicted.labels {
+                // An evicted run is the oldest of all, so its id is the first one of each of its labels.
+                if let Some(ids) = self.runs_by_label.get_mut(&label)
                     && ids.pop_front().is_some()
                     && ids.is_empty()
                 {
-                    self.labelled.remove(&label);
+                    self.runs_by_label.remove(&label);
                 }
             }
         }
@@ -146,9 +146,9 @@ impl Inner {
         format!("{}{:010x}", self.prefix, self.runs.total)
     }
 
-    fn run(&mut self, id: &str) -> Result<&mut Run, Refusal> {
-        let at = self.position(id).ok_or(Refusal::UnknownRun)?;
-        Ok(&mut self.runs.items[at].0)
+    fn run(&mut self, id: &str) -> Result<&mut Run, UnknownReference> {
+        let position = self.position(id).ok_or(UnknownReference::Run)?;
+        Ok(&mut self.runs.items[position].0)
     }
 
     fn position(&self, id: &str) -> Option<usize> {
@@ -156,45 +156,47 @@ impl Inner {
     }
 }
 
-/// The last items: bounded in number and in bytes.
+/// The latest items, bounded in number and in bytes.
 #[derive(Debug)]
-pub(super) struct Kept<T> {
+pub(super) struct Recent<T> {
+    /// Each with its size in bytes, oldest first.
     items: VecDeque<(T, usize)>,
-    most: usize,
+    capacity: usize,
     bytes: usize,
+    /// Number of items ever added.
     pub(super) total: u64,
 }
 
-/// How many items are kept if nothing is said.
+/// The default capacity.
 pub(super) const MAX_ITEMS: usize = 10_000;
 const MAX_BYTES: usize = 64 << 20;
 
-impl<T> Kept<T> {
-    fn new(most: usize) -> Kept<T> {
-        Kept { items: VecDeque::new(), most, bytes: 0, total: 0 }
+impl<T> Recent<T> {
+    fn new(capacity: usize) -> Recent<T> {
+        Recent { items: VecDeque::new(), capacity, bytes: 0, total: 0 }
     }
 
-    /// Adds an item, and gives those that are no longer kept, oldest first.
+    /// Adds an item and returns the evicted ones, oldest first.
     fn push(&mut self, item: T, size: usize) -> Vec<T> {
         self.items.push_back((item, size));
         self.bytes += size;
         self.total += 1;
-        let mut gone = Vec::new();
-        while self.items.len() > self.most || (self.bytes > MAX_BYTES && self.items.len() > 1) {
+        let mut evicted = Vec::new();
+        while self.items.len() > self.capacity || (self.bytes > MAX_BYTES && self.items.len() > 1) {
             if let Some((item, size)) = self.items.pop_front() {
                 self.bytes -= size;
-                gone.push(item);
+                evicted.push(item);
             }
         }
-        gone
+        evicted
     }
 
-    /// Oldest first.
+    /// The items, oldest first.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.items.iter().map(|(item, _)| item)
     }
 
-    /// Forgets the items; the count goes on, for ids are made of it.
+    /// Removes the items. The total stays, because run ids are derived from it.
     fn clear(&mut self) {
         self.items.clear();
         self.bytes = 0;
@@ -207,29 +209,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_are_kept_and_all_are_counted() {
-        let mut kept = Kept::new(MAX_ITEMS);
+    fn old_items_are_evicted_but_counted() {
+        let mut recent = Recent::new(MAX_ITEMS);
         for n in 0..MAX_ITEMS + 5 {
-            kept.push(n, 1);
+            recent.push(n, 1);
         }
-        assert_eq!(kept.iter().next(), Some(&5));
-        assert_eq!(kept.items.len(), MAX_ITEMS);
-        kept.push(1, MAX_BYTES);
-        kept.push(2, MAX_BYTES);
-        assert_eq!(kept.iter().collect::<Vec<_>>(), [&2]);
-        assert_eq!(kept.total, MAX_ITEMS as u64 + 7);
+        assert_eq!(recent.iter().next(), Some(&5));
+        assert_eq!(recent.items.len(), MAX_ITEMS);
+        recent.push(1, MAX_BYTES);
+        recent.push(2, MAX_BYTES);
+        assert_eq!(recent.iter().collect::<Vec<_>>(), [&2]);
+        assert_eq!(recent.total, MAX_ITEMS as u64 + 7);
     }
 
     #[test]
-    fn of_a_label_only_the_runs_that_are_kept_are_found() {
-        let state = State::new(Orders::default(), 2);
+    fn labels_find_only_runs_that_are_kept() {
+        let state = State::new(Rules::default(), 2);
         let mut state = state.lock();
         for value in ["a", "b", "a", "a"] {
-            let submit = Submit { labels: [("l".to_owned(), value.to_owned())].into(), ..Submit::by_hand() };
+            let submit = Submit { labels: [("l".to_owned(), value.to_owned())].into(), ..Submit::manual() };
             state.submit("w".to_owned(), submit, true, 0).unwrap();
         }
-        let found = |value: &str| state.labelled(&[("l".to_owned(), value.to_owned())]).len();
-        assert_eq!((found("a"), found("b"), state.labelled(&[]).len()), (2, 0, 2));
-        assert_eq!(state.labelled.len(), 1);
+        let found = |value: &str| state.with_labels(&[("l".to_owned(), value.to_owned())]).len();
+        assert_eq!((found("a"), found("b"), state.with_labels(&[]).len()), (2, 0, 2));
+        assert_eq!(state.runs_by_label.len(), 1);
     }
 }

@@ -1,5 +1,5 @@
-//! The stand-in as a client meets it.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+//! Tests of the stand-in through HTTP.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::{Duration, Instant};
 
@@ -12,24 +12,27 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const SUBMIT: &str = r#"{"trigger":"webhook","params":[{"name":"data","value":{"n":1.000000000000000000001,"b":1,"a":2}}],"labels":{"sluice.dev/delivery":"01J"}}"#;
+const SUBMIT: &str = concat!(
+    r#"{"trigger":"webhook","params":[{"name":"data","value":{"n":1.000000000000000000001,"b":1,"a":2}}],"#,
+    r#""labels":{"sluice.dev/delivery":"01J"}}"#
+);
 const TOPIC: &str = r#"{"topic":"t","status":"failed","results":[{"name":"data","value":{"x":1.0}}]}"#;
 
 #[derive(Debug)]
-struct Got {
+struct Reply {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
 }
 
-impl Got {
+impl Reply {
     fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
-/// A request on a connection of its own; `None` if the answer is cut.
-async fn send(engine: &StandIn, method: &str, path: &str, body: impl Into<Bytes>) -> Option<Got> {
+/// Sends a request on a new connection; `None` if the response is cut short.
+async fn send(engine: &StandIn, method: &str, path: &str, body: impl Into<Bytes>) -> Option<Reply> {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let request = Request::builder()
         .method(method)
@@ -39,10 +42,10 @@ async fn send(engine: &StandIn, method: &str, path: &str, body: impl Into<Bytes>
         .unwrap();
     let (head, body) = client.request(request).await.ok()?.into_parts();
     let body = body.collect().await.ok()?.to_bytes();
-    Some(Got { status: head.status, headers: head.headers, body })
+    Some(Reply { status: head.status, headers: head.headers, body })
 }
 
-async fn submit(engine: &StandIn) -> Option<Got> {
+async fn submit(engine: &StandIn) -> Option<Reply> {
     send(engine, "POST", "/api/v1/workflow/build/submit?start=true", SUBMIT).await
 }
 
@@ -51,13 +54,13 @@ async fn engine() -> StandIn {
 }
 
 #[tokio::test]
-async fn a_submit_starts_a_run() {
+async fn submit_starts_a_run() {
     let engine = engine().await;
-    let got = submit(&engine).await.unwrap();
-    assert_eq!(got.status, 200);
-    let text = String::from_utf8(got.body.to_vec()).unwrap();
+    let reply = submit(&engine).await.unwrap();
+    assert_eq!(reply.status, 200);
+    let text = String::from_utf8(reply.body.to_vec()).unwrap();
     assert!(text.contains(r#""value":{"n":1.000000000000000000001,"b":1,"a":2}"#), "{text}");
-    let run = got.json();
+    let run = reply.json();
     let id = run["id"].as_str().unwrap();
     assert!(id.len() == 24 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
     assert_eq!(run["workflowRef"], "build");
@@ -71,15 +74,15 @@ async fn a_submit_starts_a_run() {
     assert_eq!(request.body, SUBMIT);
     assert_eq!(request.headers["content-type"], "application/json");
 
-    let got = send(&engine, "POST", "/api/v1/workflow/a%2Fb/submit?start=false", SUBMIT).await.unwrap();
-    assert_eq!((&got.json()["workflowRef"], &got.json()["status"]), (&json!("a/b"), &json!("ready")));
+    let reply = send(&engine, "POST", "/api/v1/workflow/a%2Fb/submit?start=false", SUBMIT).await.unwrap();
+    assert_eq!((&reply.json()["workflowRef"], &reply.json()["status"]), (&json!("a/b"), &json!("ready")));
     engine.clear();
     assert!(engine.requests().is_empty() && engine.runs().is_empty());
     assert_eq!(engine.counts(), Counts { requests: 2, runs: 2 });
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_refused_in_the_engines_words() {
+async fn invalid_requests_get_the_engines_errors() {
     let engine = StandIn::builder().unknown_workflow("gone").start().await.unwrap();
     let cases = [
         ("POST", "/api/v1/workflow/gone/submit", SUBMIT, 400, json!(1201)),
@@ -93,26 +96,26 @@ async fn what_is_wrong_is_refused_in_the_engines_words() {
         ("GET", "/api/v1/workflowrun/query?labels=a", "", 500, Value::Null),
     ];
     for (method, path, body, status, code) in cases {
-        let got = send(&engine, method, path, body).await.unwrap();
-        assert_eq!((got.status.as_u16(), &got.json()["code"]), (status, &code), "{method} {path} {body}");
+        let reply = send(&engine, method, path, body).await.unwrap();
+        assert_eq!((reply.status.as_u16(), &reply.json()["code"]), (status, &code), "{method} {path} {body}");
     }
     assert!(engine.runs().is_empty());
-    let got = send(&engine, "PUT", "/api/v1/workflowrun/0/event", TOPIC).await.unwrap().json();
-    assert_eq!(got["reason"], "WORKFLOWRUN_INVALID_REFERENCE");
-    assert_eq!(got["status"], "400 BAD_REQUEST");
+    let error = send(&engine, "PUT", "/api/v1/workflowrun/0/event", TOPIC).await.unwrap().json();
+    assert_eq!(error["reason"], "WORKFLOWRUN_INVALID_REFERENCE");
+    assert_eq!(error["status"], "400 BAD_REQUEST");
 }
 
 #[tokio::test]
-async fn a_topic_ends_all_that_wait_for_it() {
+async fn topic_resolves_every_task_that_waits_for_it() {
     let engine = engine().await;
     let run = engine.wait("release", "t");
     assert!(engine.wait_on(&run, "t") && engine.wait_on(&run, "other"));
     let path = format!("/api/v1/workflowrun/{run}/event");
-    let got = send(&engine, "PUT", &path, TOPIC).await.unwrap();
-    assert_eq!((got.status.as_u16(), got.body.len()), (200, 0));
-    let states = |run: &Run| run.waits.iter().map(|wait| wait.status).collect::<Vec<_>>();
+    let reply = send(&engine, "PUT", &path, TOPIC).await.unwrap();
+    assert_eq!((reply.status.as_u16(), reply.body.len()), (200, 0));
+    let statuses = |run: &Run| run.waits.iter().map(|wait| wait.status).collect::<Vec<_>>();
     let runs = engine.runs();
-    assert_eq!(states(&runs[0]), [Status::Failed, Status::Failed, Status::Waiting]);
+    assert_eq!(statuses(&runs[0]), [Status::Failed, Status::Failed, Status::Waiting]);
     assert_eq!(runs[0].status, Status::Waiting);
     assert_eq!(runs[0].waits[0].results[0].value.get(), r#"{"x":1.0}"#);
 
@@ -123,7 +126,7 @@ async fn a_topic_ends_all_that_wait_for_it() {
 }
 
 #[tokio::test]
-async fn an_early_topic_counts() {
+async fn early_topic_resolves_a_later_wait() {
     let engine = engine().await;
     let run = submit(&engine).await.unwrap().json()["id"].as_str().unwrap().to_owned();
     send(&engine, "PUT", &format!("/api/v1/workflowrun/{run}/event"), TOPIC).await.unwrap();
@@ -134,7 +137,7 @@ async fn an_early_topic_counts() {
 }
 
 #[tokio::test]
-async fn a_run_is_found_by_its_label() {
+async fn label_query_finds_runs() {
     let engine = engine().await;
     for _ in 0..2 {
         submit(&engine).await.unwrap();
@@ -152,7 +155,7 @@ async fn a_run_is_found_by_its_label() {
 }
 
 #[tokio::test]
-async fn the_script_answers_in_place_of_the_engine() {
+async fn scripted_responses_replace_the_engines() {
     let engine = engine().await;
     engine
         .script()
@@ -161,8 +164,8 @@ async fn the_script_answers_in_place_of_the_engine() {
         .next(Behaviour::Html)
         .next(Behaviour::Redirect)
         .next(Behaviour::CutBefore);
-    let got = submit(&engine).await.unwrap();
-    assert_eq!((got.status.as_u16(), &got.headers["retry-after"]), (503, &"7".parse().unwrap()));
+    let reply = submit(&engine).await.unwrap();
+    assert_eq!((reply.status.as_u16(), &reply.headers["retry-after"]), (503, &"7".parse().unwrap()));
     assert!(serde_json::from_slice::<Value>(&submit(&engine).await.unwrap().body).is_err());
     assert_eq!(submit(&engine).await.unwrap().headers["content-type"], "text/html;charset=utf-8");
     assert_eq!(submit(&engine).await.unwrap().status, 302);
@@ -173,49 +176,49 @@ async fn the_script_answers_in_place_of_the_engine() {
 }
 
 #[tokio::test]
-async fn the_script_cuts_after_acting() {
+async fn scripted_cuts_happen_after_processing() {
     let engine = engine().await;
     engine.script().next(Behaviour::CutAfterActing).next(Behaviour::CutMidBody).next(Behaviour::CutAfterHead);
     assert!(submit(&engine).await.is_none());
     assert_eq!(engine.runs().len(), 1);
 
-    // The head and half of the body do arrive.
+    // CutMidBody: the head and half of the body arrive.
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let request = Request::post(format!("{}/api/v1/workflow/build/submit", engine.url()))
         .header("content-type", "application/json")
         .body(SUBMIT.into())
         .unwrap();
-    let mut answer = client.request(request.clone()).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let whole: usize = answer.headers()["content-length"].to_str().unwrap().parse().unwrap();
-    let half = answer.frame().await.unwrap().unwrap().into_data().unwrap();
-    assert_eq!(half.len(), whole / 2);
-    assert!(answer.frame().await.unwrap().is_err());
+    let mut response = client.request(request.clone()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let announced: usize = response.headers()["content-length"].to_str().unwrap().parse().unwrap();
+    let half = response.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(half.len(), announced / 2);
+    assert!(response.frame().await.unwrap().is_err());
     assert_eq!(engine.runs().len(), 2);
 
-    // The head alone.
-    let mut answer = client.request(request).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    assert!(answer.frame().await.unwrap().is_err());
+    // CutAfterHead: the head alone arrives.
+    let mut response = client.request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.frame().await.unwrap().is_err());
     assert_eq!(engine.runs().len(), 3);
 }
 
 #[tokio::test]
-async fn a_delayed_request_is_acted_on_even_if_nobody_listens() {
+async fn delayed_requests_survive_a_disconnect_and_hanging_ones_are_never_processed() {
     let engine = engine().await;
     engine.script().next(Behaviour::Delay { ms: 100 }).next(Behaviour::Delay { ms: 100 }).next(Behaviour::Hang);
     let start = Instant::now();
     assert_eq!(submit(&engine).await.unwrap().status, 200);
     assert!(start.elapsed() >= Duration::from_millis(100));
-    for runs in [2, 2] {
-        assert!(tokio::time::timeout(Duration::from_millis(30), submit(&engine)).await.is_err());
+    for (behaviour, runs) in [("delay", 2), ("hang", 2)] {
+        assert!(tokio::time::timeout(Duration::from_millis(30), submit(&engine)).await.is_err(), "{behaviour}");
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(engine.runs().len(), runs);
+        assert_eq!(engine.runs().len(), runs, "{behaviour}");
     }
 }
 
 #[tokio::test]
-async fn the_script_can_choose_and_stand() {
+async fn queued_rules_precede_permanent_ones_and_kinds_precede_any() {
     let engine = engine().await;
     engine.script().always(Behaviour::status(500)).always_on(Kind::Query, Behaviour::status(501));
     engine.script().next_on(Kind::Event, Behaviour::status(502));
@@ -230,7 +233,7 @@ async fn the_script_can_choose_and_stand() {
 }
 
 #[tokio::test]
-async fn tests_in_other_languages_can_do_the_same() {
+async fn control_paths_script_and_list_like_the_rust_api() {
     let engine = engine().await;
     let script = r#"{"next":[{"on":"submit","do":"status","code":429,"retry_after":"1","headers":[["x-a","b"]]}],
         "always":[{"on":"query","do":"delay","ms":1}],"unknown_workflows":["gone"]}"#;
@@ -239,18 +242,18 @@ async fn tests_in_other_languages_can_do_the_same() {
     assert_eq!(submit(&engine).await.unwrap().headers["x-a"], "b");
     assert_eq!(send(&engine, "DELETE", "/stand-in/script", "").await.unwrap().status, 204);
 
-    let got = send(&engine, "POST", "/stand-in/waits", r#"{"workflow":"w","topic":"t"}"#).await.unwrap();
-    let run = got.json()["run"].as_str().unwrap().to_owned();
+    let wait = send(&engine, "POST", "/stand-in/waits", r#"{"workflow":"w","topic":"t"}"#).await.unwrap();
+    let run = wait.json()["run"].as_str().unwrap().to_owned();
     submit(&engine).await.unwrap();
     send(&engine, "PUT", &format!("/api/v1/workflowrun/{run}/event"), TOPIC).await.unwrap();
-    let more = json!({"run": run, "topic": "t2"}).to_string();
-    assert_eq!(send(&engine, "POST", "/stand-in/waits", more).await.unwrap().json()["run"], run.as_str());
+    let second = json!({"run": run, "topic": "t2"}).to_string();
+    assert_eq!(send(&engine, "POST", "/stand-in/waits", second).await.unwrap().json()["run"], run.as_str());
     send(&engine, "POST", "/nowhere", &b"\xff"[..]).await.unwrap();
 
-    let got = send(&engine, "GET", "/stand-in/runs", "").await.unwrap();
-    assert!(String::from_utf8_lossy(&got.body).contains("1.000000000000000000001"));
-    assert_eq!(got.json()["total"], 2);
-    assert_eq!(got.json()["runs"][0]["waits"][0]["status"], "failed");
+    let runs = send(&engine, "GET", "/stand-in/runs", "").await.unwrap();
+    assert!(String::from_utf8_lossy(&runs.body).contains("1.000000000000000000001"));
+    assert_eq!(runs.json()["total"], 2);
+    assert_eq!(runs.json()["runs"][0]["waits"][0]["status"], "failed");
     let requests = send(&engine, "GET", "/stand-in/requests", "").await.unwrap().json();
     assert_eq!(requests["requests"][0]["body"], SUBMIT);
     assert_eq!(requests["requests"][0]["query"], "start=true");
@@ -261,19 +264,19 @@ async fn tests_in_other_languages_can_do_the_same() {
 }
 
 #[tokio::test]
-async fn the_page_lists_and_escapes() {
+async fn page_lists_runs_and_escapes_their_text() {
     let engine = engine().await;
     let body = json!({"trigger": "event", "params": [{"name": "data", "value": "<script>'&\""}]}).to_string();
     send(&engine, "POST", "/api/v1/workflow/w/submit", body).await.unwrap();
     engine.wait("release", "approval");
     let page = send(&engine, "GET", "/", "").await.unwrap();
     let page = String::from_utf8(page.body.to_vec()).unwrap();
-    assert!(!page.contains("<script") && page.contains("&lt;script&gt;&#39;&amp;\\&quot;"), "{page}");
+    assert!(!page.contains("<script") && page.contains("&lt;script&gt;'&amp;\\&quot;"), "{page}");
     assert!(page.find("release").unwrap() < page.find("by event").unwrap());
 }
 
 #[tokio::test]
-async fn it_can_be_stopped_and_started_at_the_same_port() {
+async fn stopped_stand_in_frees_its_port() {
     let engine = engine().await;
     submit(&engine).await.unwrap();
     let addr = engine.addr();

@@ -1,4 +1,4 @@
-//! The official Rust SDK sends events; what the engine received is compared field by field.
+//! Events of the official Rust SDK arrive at the engine with every field intact.
 
 use cloudevents::event::{EventBuilderV03, EventBuilderV10};
 use cloudevents::{Event, EventBuilder};
@@ -12,11 +12,11 @@ const JSON: &str = "application/json";
 enum Mode {
     Structured,
     Binary,
-    /// The SDK knows none: an array of what it writes is one.
+    /// The SDK doesn't write batches; the test puts its structured events into an array.
     Batch,
 }
 
-/// With all that an event may have.
+/// An event with all context attributes.
 fn event(id: &str, data: Option<(&str, cloudevents::Data)>) -> Event {
     let builder = EventBuilderV10::new()
         .id(id)
@@ -55,10 +55,9 @@ async fn send(setup: &Setup, mode: Mode, event: &Event) -> Value {
     }
     let before = setup.engine.requests().len();
     let reply = setup.send("POST", "/api/v2/event", &headers, body).await;
-    assert_eq!(reply.status.as_u16(), 200, "{mode:?}: {}", reply.text());
-    assert_eq!(reply.header("sluice-outcome"), Some("delivered"));
+    reply.assert_ok("delivered");
     let sent = setup.engine.requests();
-    assert_eq!(sent.len(), before + 1);
+    assert_eq!(sent.len(), before + 1, "{reply}");
     let body: Value = serde_json::from_slice(&sent[before].body).unwrap();
     body["params"].clone()
 }
@@ -67,8 +66,8 @@ fn param<'a>(params: &'a Value, name: &str) -> Option<&'a Value> {
     params.as_array().unwrap().iter().find(|param| param["name"] == name).map(|param| &param["value"])
 }
 
-/// Headers have no types: there a Boolean and an Integer are text.
-fn expected(mode: Mode, id: &str, more: Value) -> Value {
+/// The event that the engine should receive. In binary mode booleans and integers are text, because headers are untyped.
+fn expected(mode: Mode, id: &str, data: Value) -> Value {
     let mut event = json!({
         "specversion": "1.0", "id": id, "source": "https://example.com/pull/é", "type": "com.example.pull.create",
         "subject": "/nightly/tick", "text": "value € 😀 100%", "flag": true, "count": 7,
@@ -76,11 +75,11 @@ fn expected(mode: Mode, id: &str, more: Value) -> Value {
     if let Mode::Binary = mode {
         (event["flag"], event["count"]) = ("true".into(), "7".into());
     }
-    event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    event.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
     event
 }
 
-/// The SDK may write the same moment otherwise.
+/// Checks the time and removes it, because the SDK may write the same instant in another format.
 fn without_time(event: &Value) -> Value {
     let mut event = event.clone();
     let time = event.as_object_mut().unwrap().remove("time").unwrap();
@@ -90,7 +89,7 @@ fn without_time(event: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_rust_sdk_sends_arrives_whole() {
+async fn events_of_the_rust_sdk_arrive_intact() {
     let setup = Setup::new().await;
     let bytes: Vec<u8> = (0..=255).collect();
     let base64 = data_encoding::BASE64.encode(&bytes);
@@ -98,30 +97,30 @@ async fn what_the_rust_sdk_sends_arrives_whole() {
         let data = json!({"number": 7, "text": "€😀", "list": [1, null, true]});
         let id = format!("€ {mode:?} json");
         let params = send(&setup, mode, &event(&id, Some((JSON, data.clone().into())))).await;
-        let whole = json!({"datacontenttype": JSON, "data": data});
-        assert_eq!(without_time(param(&params, "event").unwrap()), expected(mode, &id, whole));
-        assert_eq!((param(&params, "data"), param(&params, "number")), (Some(&data), Some(&json!(7))));
+        let expected_data = json!({"datacontenttype": JSON, "data": data});
+        assert_eq!(without_time(param(&params, "event").unwrap()), expected(mode, &id, expected_data), "{id}");
+        assert_eq!((param(&params, "data"), param(&params, "number")), (Some(&data), Some(&json!(7))), "{id}");
 
         let id = format!("{mode:?} text");
         let params = send(&setup, mode, &event(&id, Some(("text/plain", "<a>€</a>".to_owned().into())))).await;
-        let whole = json!({"datacontenttype": "text/plain", "data": "<a>€</a>"});
-        assert_eq!(without_time(param(&params, "event").unwrap()), expected(mode, &id, whole));
+        let expected_data = json!({"datacontenttype": "text/plain", "data": "<a>€</a>"});
+        assert_eq!(without_time(param(&params, "event").unwrap()), expected(mode, &id, expected_data), "{id}");
 
         let id = format!("{mode:?} bytes");
         let octets = "application/octet-stream";
         let params = send(&setup, mode, &event(&id, Some((octets, bytes.clone().into())))).await;
-        let whole = json!({"datacontenttype": octets, "data_base64": base64});
-        assert_eq!(without_time(param(&params, "event").unwrap()), expected(mode, &id, whole));
-        assert_eq!(param(&params, "data"), Some(&json!(base64)));
+        let expected_data = json!({"datacontenttype": octets, "data_base64": base64});
+        assert_eq!(without_time(param(&params, "event").unwrap()), expected(mode, &id, expected_data), "{id}");
+        assert_eq!(param(&params, "data"), Some(&json!(base64)), "{id}");
     }
-    // What has no data has no content type either, so that only the structured forms say what they are.
+    // The SDK sends no content type without data, so only a structured event can have none.
     let params = send(&setup, Mode::Structured, &event("none", None)).await;
     assert_eq!(without_time(param(&params, "event").unwrap()), expected(Mode::Structured, "none", json!({})));
     assert_eq!(param(&params, "data"), Some(&Value::Null));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_of_0_3_passes_as_one() {
+async fn event_of_version_0_3_keeps_its_version() {
     let setup = Setup::new().await;
     for mode in [Mode::Structured, Mode::Binary, Mode::Batch] {
         let event = EventBuilderV03::new()
@@ -133,14 +132,14 @@ async fn an_event_of_0_3_passes_as_one() {
             .build()
             .unwrap();
         let params = send(&setup, mode, &event).await;
-        let mut whole = param(&params, "event").unwrap().clone();
-        // The SDK sets the time of its own accord.
-        whole.as_object_mut().unwrap().remove("time");
+        let mut received = param(&params, "event").unwrap().clone();
+        // The SDK adds a time by itself.
+        received.as_object_mut().unwrap().remove("time");
         let expected = json!({
             "specversion": "0.3", "id": format!("{mode:?}"), "source": "/s", "type": "t", "subject": "/nightly/tick",
             "datacontenttype": JSON, "schemaurl": "https://example.com/schema", "data": {"n": 1},
         });
-        assert_eq!(whole, expected);
-        assert_eq!(param(&params, "data"), Some(&json!({"n": 1})));
+        assert_eq!(received, expected, "{mode:?}");
+        assert_eq!(param(&params, "data"), Some(&json!({"n": 1})), "{mode:?}");
     }
 }

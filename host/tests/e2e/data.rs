@@ -1,4 +1,4 @@
-//! Where a host's data is: in SQLite, or, with `SLUICE_E2E_STORE=redis`, in a Redis server of the test's own.
+//! The data of a host: in SQLite, or, with `SLUICE_E2E_STORE=redis`, in a Redis server that the test starts.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::setup::{Closed, PATIENCE};
+use crate::setup::{ReservedPort, TIMEOUT};
 
+/// Deleted on drop, together with its Redis server.
 pub struct Data {
     directory: TempDir,
     redis: Option<Redis>,
@@ -19,7 +20,7 @@ impl Data {
         match std::env::var("SLUICE_E2E_STORE").as_deref() {
             Err(_) | Ok("sqlite") => Self { directory: directory(), redis: None },
             Ok("redis") => Self::in_redis(),
-            Ok(other) => panic!("SLUICE_E2E_STORE is {other}; it may be sqlite or redis"),
+            Ok(other) => panic!("SLUICE_E2E_STORE is {other}; expected sqlite or redis"),
         }
     }
 
@@ -29,12 +30,12 @@ impl Data {
         Self { directory, redis: Some(redis) }
     }
 
-    /// The directory of SQLite's file.
-    pub fn state(&self) -> &Path {
+    /// The directory of the SQLite file.
+    pub fn state_dir(&self) -> &Path {
         self.directory.path()
     }
 
-    /// What tells the host that it is elsewhere.
+    /// The runtime configuration for a host whose data is in Redis.
     pub fn runtime_config(&self) -> Option<PathBuf> {
         let redis = self.redis.as_ref()?;
         let file = self.directory.path().join("runtime-config.toml");
@@ -47,31 +48,31 @@ impl Data {
         self.redis.as_mut().unwrap()
     }
 
-    /// What happens to it when the machine it is on loses power. SQLite's file is the host's own affair.
+    /// Kills and restarts the Redis server, as if its machine had lost power. SQLite runs in the host's own process.
     pub fn crash(&mut self) {
         if let Some(redis) = &mut self.redis {
             redis.kill();
-            redis.start_again();
+            redis.restart();
         }
     }
 }
 
-/// In memory where the system has that, for a disk takes milliseconds to make each write durable, and no test pulls the plug.
+/// A directory in memory where possible: a disk takes milliseconds for each durable write, and no test cuts the power.
 fn directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
 }
 
-/// A server that has written what it has answered.
+/// A Redis server that acknowledges a write only when it is durable.
 pub struct Redis {
-    port: Closed,
+    port: ReservedPort,
     directory: PathBuf,
     child: Child,
 }
 
 impl Redis {
     fn start(directory: &Path) -> Self {
-        let port = Closed::new();
+        let port = ReservedPort::new();
         let child = serve(port.addr().port(), directory);
         Self { port, directory: directory.to_owned(), child }
     }
@@ -80,17 +81,18 @@ impl Redis {
         format!("redis://{}", self.port.addr())
     }
 
-    pub fn start_again(&mut self) {
+    /// Starts a killed server again with the same port and data.
+    pub fn restart(&mut self) {
         self.child = serve(self.port.addr().port(), &self.directory);
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// What `redis-cli` says to a command.
+    /// Runs a command with `redis-cli` and returns its output.
     pub fn cli(&self, command: &[&str]) -> String {
         let port = self.port.addr().port().to_string();
         let output = Command::new("redis-cli").args(["-p", &port]).args(command).output().unwrap();
@@ -99,7 +101,7 @@ impl Redis {
     }
 }
 
-/// A test that fails leaves no process.
+/// Leaves no process behind, even if the test fails.
 impl Drop for Redis {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -114,11 +116,11 @@ fn serve(port: u16, directory: &Path) -> Child {
         .args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
         .stdout(Stdio::null())
         .spawn()
-        .expect("redis-server isn't there; on Debian, `apt-get install redis-server`");
+        .expect("can't run redis-server; on Debian, `apt-get install redis-server`");
     let start = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(child.try_wait().unwrap().is_none(), "redis-server ended");
-        assert!(start.elapsed() < PATIENCE, "redis-server doesn't listen");
+        assert!(child.try_wait().unwrap().is_none(), "redis-server exited");
+        assert!(start.elapsed() < TIMEOUT, "redis-server doesn't listen");
         std::thread::sleep(Duration::from_millis(5));
     }
     child

@@ -1,5 +1,5 @@
-//! The engine is down, slow, wrong: no one is kept waiting, the operator is told, and the next request works. What
-//! becomes of each delivery is in `fault_matrix`.
+//! An engine that is down, slow or wrong: senders get a response in time, the operator is informed, and the next
+//! request works. `fault_matrix` covers the outcome of each delivery.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use chrono::DateTime;
 use serde_json::json;
 use sluice_host::stand_in::{Behaviour, StandIn};
 
-use crate::setup::{Closed, EVENT, Reply, Setup, poll};
+use crate::setup::{EVENT, Reply, ReservedPort, Setup, eventually};
 
-/// A delivery of each kind, met by this behaviour.
-async fn each(setup: &Setup, behaviour: Option<Behaviour>, check: impl Fn(&Reply, &str)) {
+/// Sends a webhook, an event and a callback, to which the engine responds with this behaviour.
+async fn send_each(setup: &Setup, behaviour: Option<Behaviour>, check: impl Fn(&Reply, &str)) {
     let run = setup.engine.wait("release", "t");
     for (path, body) in [
         ("/api/v2/webhook?ref=w".to_owned(), "{}"),
@@ -25,82 +25,88 @@ async fn each(setup: &Setup, behaviour: Option<Behaviour>, check: impl Fn(&Reply
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_operator_must_mend_is_loud_until_it_is_mended() {
+async fn configuration_faults_are_reported_until_they_are_fixed() {
     let setup = Setup::new().await;
-    for (behaviour, why) in
+    for (behaviour, status) in
         [(Behaviour::status(401), "401"), (Behaviour::status(403), "403"), (Behaviour::Redirect, "302")]
     {
         setup.engine.script().next(behaviour);
-        setup.post("/api/v2/webhook?ref=w", "{}").await.assert_stored("pending", true);
-        let ready = setup.get("/readyz").await;
-        // Still a 200: what comes is stored.
-        assert_eq!((ready.status.as_u16(), &ready.json()["status"]), (200, &json!("degraded")));
-        assert_eq!(ready.json()["engine"]["fault"], format!("the engine answered {why}"));
-        let loud = format!("the engine answered {why}: check engine_url and engine_token");
-        poll("the log has it", async || setup.log().iter().any(|line| line["warning"] == loud).then_some(())).await;
-        assert_eq!(setup.drain_all().await.delivered, 1);
-        assert_eq!(setup.get("/readyz").await.json(), json!({"status": "ready"}));
+        setup.post("/api/v2/webhook?ref=w", "{}").await.in_case(status).assert_stored("pending", true);
+        let ready = setup.get("/readyz").await.in_case(status);
+        // Still a 200, because deliveries are stored.
+        ready.assert_status(200);
+        assert_eq!(ready.json()["status"], "degraded", "{ready}");
+        assert_eq!(ready.json()["engine"]["fault"], format!("the engine answered {status}"), "{ready}");
+        let warning = format!("the engine answered {status}: check engine_url and engine_token");
+        let is_logged = async || setup.log().iter().any(|line| line["warning"] == warning).then_some(());
+        eventually(&format!("the log has the warning {warning:?}"), is_logged).await;
+        assert_eq!(setup.drain_all().await.delivered, 1, "{status}");
+        assert_eq!(setup.get("/readyz").await.json(), json!({"status": "ready"}), "{status}");
     }
     setup.engine.script().next(Behaviour::status(500));
     setup.post("/api/v2/webhook?ref=w", "{}").await.assert_stored("pending", true);
-    assert_eq!(setup.get("/readyz").await.json(), json!({"status": "ready"}), "that is the engine's own affair");
+    assert_eq!(
+        setup.get("/readyz").await.json(),
+        json!({"status": "ready"}),
+        "a 500 isn't a fault of the configuration"
+    );
     setup.assert_works().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_is_not_before_the_engine_wants_it() {
+async fn retry_waits_as_long_as_the_engine_asks() {
     let setup = Setup::new().await;
     for (code, after, least) in [(429, "3600", 3_600), (503, "17", 17), (503, "1000000", 3_600), (500, "60", 60)] {
         setup.engine.script().next(Behaviour::retry_after(code, after));
         let reply = setup.post("/api/v2/webhook?ref=w", "{}").await;
         reply.assert_stored("pending", true);
-        let stored = setup.operate("GET", reply.header("location").unwrap()).await.json();
+        let stored = setup.operator("GET", reply.header("location").unwrap()).await.json();
         let time = |name: &str| DateTime::parse_from_rfc3339(stored[name].as_str().unwrap()).unwrap();
         let wait = (time("next_attempt") - time("received")).num_seconds();
-        // Whoever asks for more than an hour gets an hour; the rest is how long the attempt took.
+        // Retry-After is capped at one hour. The minute on top is for the duration of the attempt.
         assert!((least..least + 60).contains(&wait), "{code} {after}: {wait}");
     }
-    assert_eq!(setup.drain().await["pending"], 4, "none is due");
-    assert_eq!(setup.engine.requests().len(), 4);
+    assert_eq!(setup.drain().await["pending"], 4, "no retry is due yet");
+    assert_eq!(setup.engine.requests().len(), 4, "no retry was sent yet");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_engine_keeps_no_one_waiting() {
-    let setup = Setup::with(&[("engine_wait_ms", "100"), ("engine_timeout_ms", "60000")]).await;
+async fn slow_engine_does_not_delay_senders() {
+    let setup = Setup::with_variables(&[("engine_wait_ms", "100"), ("engine_timeout_ms", "60000")]).await;
     let start = Instant::now();
     for (behaviour, event) in [(Behaviour::Hang, "pending"), (Behaviour::Delay { ms: 60_000 }, "duplicate")] {
-        each(&setup, Some(behaviour), |reply, path| match path {
+        send_each(&setup, Some(behaviour), |reply, path| match path {
             "/api/v2/event" => reply.assert_stored(event, true),
             _ => reply.assert_stored("pending", path == "/api/v2/webhook"),
         })
         .await;
     }
-    // A bound on hanging, not a measure: the engine would take a minute.
-    assert!(start.elapsed() < Duration::from_secs(30));
+    // Far more than six times engine_wait_ms, and far less than the minute of the engine.
+    assert!(start.elapsed() < Duration::from_secs(30), "the senders waited for the engine: {:?}", start.elapsed());
     setup.engine.script().clear();
     setup.assert_works().await;
-    // It would wait for what hangs.
+    // Stopping the host would wait for the requests that hang.
     setup.host.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_is_down_is_told_and_comes_back() {
-    let closed = Closed::new();
-    let mut setup = Setup::with(&[("engine_url", &closed.url())]).await;
-    each(&setup, None, |reply, path| reply.assert_stored("pending", path != "/api/v2/callback")).await;
-    let drained = setup.drain().await;
-    assert_eq!((&drained["stopped"], &drained["pending"]), (&json!("unreachable"), &json!(3)));
-    assert_eq!(setup.host.outbound().calls(), 4, "one goes ahead of all");
-    setup.engine = StandIn::builder().listen(closed.addr()).start().await.unwrap();
-    let drained = setup.drain().await;
-    // The run of the callback went with the other engine.
-    assert_eq!((&drained["delivered"], &drained["pending"]), (&json!(2), &json!(1)));
+async fn unreachable_engine_is_reported_and_recovers() {
+    let engine_port = ReservedPort::new();
+    let mut setup = Setup::with_variables(&[("engine_url", &engine_port.url())]).await;
+    send_each(&setup, None, |reply, path| reply.assert_stored("pending", path != "/api/v2/callback")).await;
+    let report = setup.drain().await;
+    assert_eq!((&report["stopped"], &report["pending"]), (&json!("unreachable"), &json!(3)));
+    assert_eq!(setup.host.outbound().calls(), 4, "three attempts, and one of the drain: docs/runbook.md");
+    setup.engine = StandIn::builder().listen(engine_port.addr()).start().await.unwrap();
+    let report = setup.drain().await;
+    // The new engine doesn't know the run of the callback.
+    assert_eq!((&report["delivered"], &report["pending"]), (&json!(2), &json!(1)));
     setup.assert_works().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_workflow_is_rejected_and_an_unknown_run_only_after_a_while() {
-    let setup = Setup::with(&[("callback_early_ms", "1")]).await;
+async fn unknown_workflow_is_rejected_at_once_and_unknown_run_after_a_while() {
+    let setup = Setup::with_variables(&[("callback_early_ms", "1")]).await;
     setup.engine.script().unknown_workflow("nope");
     let unknown = "0".repeat(24);
     for (path, reason) in [
@@ -108,24 +114,24 @@ async fn an_unknown_workflow_is_rejected_and_an_unknown_run_only_after_a_while()
         ("/api/v2/event?ref=nope".to_owned(), "WORKFLOW_INVALID_REFERENCE"),
         (format!("/api/v2/callback?ref={unknown}&topic=t"), "WORKFLOWRUN_INVALID_REFERENCE"),
     ] {
-        // A callback's time is over once it has taken a millisecond.
+        // The delay is longer than callback_early_ms, so the callback is no longer early.
         setup.engine.script().next(Behaviour::Delay { ms: 20 });
         let reply = setup.post(&path, EVENT).await;
         reply.assert_problem(400, "rejected");
-        assert_eq!(reply.header("sluice-outcome"), Some("rejected"));
-        assert!(reply.text().contains(reason), "{}", reply.text());
+        assert_eq!(reply.header("sluice-outcome"), Some("rejected"), "{reply}");
+        assert!(reply.text().contains(reason), "{reply}");
     }
-    setup.recall(&unknown, "t").await.assert_problem(404, "no-callback");
-    assert_eq!(setup.stored("pending").await.len() + setup.stored("dead").await.len(), 0);
+    setup.callback(&unknown, "t").await.assert_problem(404, "no-callback");
+    assert_eq!(setup.deliveries("pending").await.len() + setup.deliveries("dead").await.len(), 0);
 
     let setup = setup.restart_with(&[("callback_early_ms", "600000")]).await;
     let reply = setup.post(&format!("/api/v2/callback?ref={unknown}&topic=t"), "{}").await;
     reply.assert_stored("pending", false);
-    assert_eq!(setup.recall(&unknown, "t").await.json()["state"], "pending");
+    assert_eq!(setup.callback(&unknown, "t").await.json()["state"], "pending");
     let setup = setup.restart_with(&[("callback_early_ms", "1")]).await;
-    let moved = setup.drain_all().await;
-    assert_eq!((moved.delivered, moved.rejected), (0, 1));
-    let dead = setup.stored("dead").await;
+    let totals = setup.drain_all().await;
+    assert_eq!((totals.delivered, totals.rejected), (0, 1));
+    let dead = setup.deliveries("dead").await;
     assert_eq!((dead.len(), dead[0]["id"].as_str()), (1, Some(reply.delivery())));
-    setup.recall(&unknown, "t").await.assert_problem(404, "no-callback");
+    setup.callback(&unknown, "t").await.assert_problem(404, "no-callback");
 }

@@ -1,15 +1,15 @@
-//! Each route's good path, and what stays over a restart.
+//! The success path of each route, and the data that survives a restart.
 
 use serde_json::json;
 
-use crate::setup::{EVENT, JSON, Setup, root};
+use crate::setup::{EVENT, JSON, Setup, eventually, root};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_starts_a_run_byte_for_byte() {
+async fn webhook_starts_a_run_with_its_exact_bytes() {
     let setup = Setup::new().await;
     let push = std::fs::read_to_string(root().join("tests/vectors/github-push.json")).unwrap();
     let reply = setup.post("/api/v2/webhook?ref=build", push.clone()).await;
-    reply.assert_taken("delivered");
+    reply.assert_ok("delivered");
     let run = reply.json();
     assert_eq!(run["id"].as_str().map(str::len), Some(24));
     assert_eq!((&run["workflowRef"], &run["trigger"]), (&json!("build"), &json!("webhook")));
@@ -18,19 +18,19 @@ async fn a_webhook_starts_a_run_byte_for_byte() {
     let sent = setup.engine.requests();
     assert_eq!(sent.len(), 1);
     let body = std::str::from_utf8(&sent[0].body).unwrap();
-    let before = r#"{"trigger":"webhook","params":[{"name":"data","value":"#;
-    assert!(body.strip_prefix(before).unwrap().starts_with(&format!("{}}}],\"labels\":", push.trim())));
+    let prefix = r#"{"trigger":"webhook","params":[{"name":"data","value":"#;
+    assert!(body.strip_prefix(prefix).unwrap().starts_with(&format!("{}}}],\"labels\":", push.trim())));
     assert_eq!(sent[0].headers["content-length"], body.len().to_string());
-    // `cost` has the figures, also those of the look that follows one of 16 answers.
+    // `cost` has the exact numbers, including those of a sampled response.
     assert!(reply.is_sampled() || setup.host.key_value().snapshot() == Default::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_starts_a_run() {
+async fn event_starts_a_run() {
     let setup = Setup::new().await;
     let structured =
         setup.send("POST", "/api/v2/event", &[("content-type", "application/cloudevents+json")], EVENT).await;
-    structured.assert_taken("delivered");
+    structured.assert_ok("delivered");
     assert_eq!(structured.json()["workflowRef"], "wf");
     let headers = [
         JSON,
@@ -41,7 +41,7 @@ async fn an_event_starts_a_run() {
         ("ce-subject", "/other/t"),
     ];
     let binary = setup.send("POST", "/api/v2/event", &headers, "{\"n\":1.417566161e9}").await;
-    binary.assert_taken("delivered");
+    binary.assert_ok("delivered");
     assert_eq!((&binary.json()["workflowRef"], &binary.json()["trigger"]), (&json!("other"), &json!("event")));
     let sent = setup.engine.requests();
     let body = std::str::from_utf8(&sent[1].body).unwrap();
@@ -49,32 +49,32 @@ async fn an_event_starts_a_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callbacks_resolve_waits_and_stay_over_a_restart() {
+async fn callbacks_resolve_waits_and_survive_a_restart() {
     let setup = Setup::new().await;
-    let (posted, got) = (setup.engine.wait("release", "approval"), setup.engine.wait("release", "mail"));
+    let (by_post, by_get) = (setup.engine.wait("release", "approval"), setup.engine.wait("release", "mail"));
     let reply =
-        setup.post(&format!("/api/v2/callback?ref={posted}&topic=approval&status=Failed"), "{\"by\":1e2}").await;
+        setup.post(&format!("/api/v2/callback?ref={by_post}&topic=approval&status=Failed"), "{\"by\":1e2}").await;
     assert_eq!((reply.status.as_u16(), reply.text()), (200, ""));
-    let other = setup.post(&format!("/api/v2/callback?ref={posted}&topic=approval"), "{\"by\":1e2}").await;
-    other.assert_problem(409, "callback-conflict");
-    assert!(other.text().contains("ended as failed"), "{}", other.text());
-    let reply = setup.get(&format!("/api/v2/callback?ref={got},topic=mail")).await;
+    let conflict = setup.post(&format!("/api/v2/callback?ref={by_post}&topic=approval"), "{\"by\":1e2}").await;
+    conflict.assert_problem(409, "callback-conflict");
+    assert!(conflict.text().contains("ended as failed"), "{conflict}");
+    let reply = setup.get(&format!("/api/v2/callback?ref={by_get},topic=mail")).await;
     assert_eq!((reply.status.as_u16(), reply.text()), (200, ""));
     for run in setup.engine.runs() {
         assert!(run.waits.iter().all(|wait| wait.status != sluice_host::stand_in::Status::Waiting), "{run:?}");
     }
 
     let setup = setup.restart().await;
-    let record = setup.recall(&posted, "approval").await;
-    assert_eq!(record.status, 200, "{}", record.text());
-    assert!(record.text().contains(r#""payload":{"by":1e2}"#), "{}", record.text());
+    let record = setup.callback(&by_post, "approval").await;
+    record.assert_status(200);
+    assert!(record.text().contains(r#""payload":{"by":1e2}"#), "{record}");
     assert_eq!((&record.json()["state"], &record.json()["status"]), (&json!("delivered"), &json!("failed")));
-    assert_eq!(setup.recall(&got, "mail").await.json()["payload"], json!(null));
-    setup.recall(&got, "other").await.assert_problem(404, "no-callback");
+    assert_eq!(setup.callback(&by_get, "mail").await.json()["payload"], json!(null));
+    setup.callback(&by_get, "other").await.assert_problem(404, "no-callback");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_record_is_there_before_the_engine_is_called() {
+async fn callback_is_recorded_before_the_engine_is_called() {
     let setup = Setup::new().await;
     setup.engine.script().next(sluice_host::stand_in::Behaviour::Delay { ms: 1_000 });
     let run = setup.engine.wait("release", "t");
@@ -83,37 +83,37 @@ async fn the_record_is_there_before_the_engine_is_called() {
         while setup.engine.requests().is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        setup.recall(&run, "t").await.json()["state"].clone()
+        setup.callback(&run, "t").await.json()["state"].clone()
     });
     assert_eq!((reply.status.as_u16(), state), (200, json!("pending")));
-    assert_eq!(setup.recall(&run, "t").await.json()["state"], "delivered");
+    assert_eq!(setup.callback(&run, "t").await.json()["state"], "delivered");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operator_knows_how_it_is() {
+async fn health_and_readiness_report_store_and_configuration() {
     let setup = Setup::new().await;
     assert_eq!(setup.get("/healthz").await.json(), json!({"status": "alive"}));
     assert_eq!(setup.host.key_value().snapshot(), Default::default());
     assert_eq!(setup.get("/readyz").await.json(), json!({"status": "ready"}));
     assert_eq!(setup.host.outbound().calls(), 0);
-    setup.host.key_value().fail(|_| Some("disk full".to_owned()));
+    setup.host.key_value().inject_faults(|_| Some("disk full".to_owned()));
     setup.get("/readyz").await.assert_problem(503, "store-unavailable");
     assert_eq!(setup.get("/healthz").await.status, 200);
     let run = setup.engine.wait("release", "t");
     setup.post(&format!("/api/v2/callback?ref={run}&topic=t"), "{}").await.assert_problem(503, "store-unavailable");
-    assert_eq!(setup.host.outbound().calls(), 0, "what isn't stored isn't sent");
-    setup.host.key_value().heal();
-    assert_eq!(setup.post(&format!("/api/v2/callback?ref={run}&topic=t"), "{}").await.status, 200);
+    assert_eq!(setup.host.outbound().calls(), 0, "a callback that can't be stored must not be sent");
+    setup.host.key_value().clear_faults();
+    setup.post(&format!("/api/v2/callback?ref={run}&topic=t"), "{}").await.assert_status(200);
 
-    let broken = Setup::with(&[("engine_timeout_ms", "soon"), ("max_body_bytes", "0")]).await;
-    let reply = broken.get("/readyz").await;
+    let misconfigured = Setup::with_variables(&[("engine_timeout_ms", "soon"), ("max_body_bytes", "0")]).await;
+    let reply = misconfigured.get("/readyz").await;
     reply.assert_problem(503, "configuration");
-    assert!(reply.text().contains("engine_timeout_ms") && reply.text().contains("max_body_bytes"), "{}", reply.text());
+    assert!(reply.text().contains("engine_timeout_ms") && reply.text().contains("max_body_bytes"), "{reply}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trace_and_token_reach_the_engine_and_the_log_has_one_line() {
-    let setup = Setup::with(&[("engine_token", "t0ken")]).await;
+async fn trace_and_token_reach_the_engine_and_each_request_logs_one_line() {
+    let setup = Setup::with_variables(&[("engine_token", "t0ken")]).await;
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let headers = [JSON, ("traceparent", parent), ("tracestate", "a=1"), ("authorization", "Bearer s3cret")];
     let reply = setup.send("POST", "/api/v2/webhook?ref=w&x=s3cret", &headers, r#"{"p":"s3cret"}"#).await;
@@ -126,14 +126,9 @@ async fn trace_and_token_reach_the_engine_and_the_log_has_one_line() {
 
     let setup = setup.restart().await;
     setup.get("/healthz").await;
-    let lines = loop {
-        match setup.log() {
-            // The line is written after the answer.
-            lines if lines.is_empty() => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
-            lines => break lines,
-        }
-    };
-    assert_eq!(lines.len(), 1);
+    // The line is written after the response.
+    let lines = eventually("the request is logged", async || Some(setup.log()).filter(|lines| !lines.is_empty())).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!((&lines[0]["route"], &lines[0]["status"]), (&json!("/healthz"), &json!(200)));
     assert!(lines[0]["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0));
 }

@@ -1,9 +1,9 @@
-//! What is sent to break it gets a precise 4xx; the engine sees nothing of it, and the next request works.
+//! Hostile requests get a precise 4xx, never reach the engine, and don't affect the next request.
 
 use crate::setup::{EVENT, JSON, Setup};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_gets_its_precise_refusal() {
+async fn hostile_requests_get_a_precise_problem() {
     let setup = Setup::new().await;
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(1_000), "]".repeat(1_000));
     let large = vec![b' '; 10_000_000];
@@ -25,8 +25,9 @@ async fn each_gets_its_precise_refusal() {
         ("/api/v2/callback?ref=a", b"{}", 400, "missing-parameter"),
         ("/api/v2/webhook/", b"{}", 404, "not-found"),
     ] {
-        setup.post(path, body.to_vec()).await.assert_problem(status, slug);
-        assert!(setup.engine.requests().is_empty(), "{path}: the engine saw it");
+        let reply = setup.post(path, body.to_vec()).await;
+        reply.assert_problem(status, slug);
+        assert!(setup.engine.requests().is_empty(), "the request reached the engine: {reply}");
     }
     let text = setup.send("POST", "/api/v2/webhook?ref=a", &[("content-type", "text/plain")], "{}").await;
     text.assert_problem(415, "unsupported-media-type");
@@ -34,7 +35,7 @@ async fn each_gets_its_precise_refusal() {
     let wrong = setup.send("DELETE", "/api/v2/webhook?ref=a", &[JSON], "").await;
     wrong.assert_problem(405, "method-not-allowed");
     assert_eq!(wrong.header("allow"), Some("POST"));
-    assert_eq!(setup.host.key_value().snapshot(), Default::default(), "a refused request costs no store");
+    assert_eq!(setup.host.key_value().snapshot(), Default::default(), "a rejected request must not use the store");
     setup.assert_works().await;
 }
 
@@ -52,9 +53,9 @@ async fn head_and_prefetch_complete_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callbacks_are_hidden_without_an_operator_token() {
-    let setup = Setup::with(&[("operator_token", "")]).await;
-    setup.recall("r", "t").await.assert_problem(404, "not-found");
+async fn callback_records_are_hidden_without_an_operator_token() {
+    let setup = Setup::with_variables(&[("operator_token", "")]).await;
+    setup.callback("r", "t").await.assert_problem(404, "not-found");
     let setup = Setup::new().await;
     setup.get("/api/v2/callbacks/r?topic=t").await.assert_problem(401, "unauthorized");
 }

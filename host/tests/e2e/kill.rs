@@ -1,4 +1,5 @@
-//! The host is killed again and again under load, and started over its data: what was promised is kept, and done once.
+//! The host is killed repeatedly under load and restarted with its data: every acknowledged delivery is done exactly
+//! once.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -13,13 +14,13 @@ use sluice_host::stand_in::{Behaviour, StandIn, Status};
 use tokio::task::JoinSet;
 
 use crate::data::Data;
-use crate::setup::{HttpClient, JSON, Moved, OPERATOR, PATIENCE, poll, root};
+use crate::setup::{DrainTotals, HttpClient, JSON, OPERATOR, TIMEOUT, eventually, root};
 
 const KILLS: usize = 30;
-/// It is killed so long after it is up, in milliseconds.
-const ALIVE: std::ops::Range<u64> = 50..850;
+/// Time between a start and the next kill, in milliseconds.
+const UPTIME_MS: std::ops::Range<u64> = 50..850;
 
-/// The real host, as a process of its own.
+/// The host in a process of its own.
 struct Process {
     child: Child,
     url: String,
@@ -31,10 +32,10 @@ impl Process {
             .arg("--from")
             .arg(root().join("spin.toml"))
             .arg("--state-dir")
-            .arg(data.state())
+            .arg(data.state_dir())
             .args(["--listen", "127.0.0.1:0", "--variable", "operator_token=op3rator"])
-            // Who meets the claim of one that was killed waits a little longer than this: it has to be answered before
-            // the next kill, or all senders would soon do nothing else.
+            // A request that meets the claim of a killed one waits slightly longer than this. It must get its response
+            // before the next kill, or soon all senders would only wait.
             .args(["--variable", "engine_wait_ms=100", "--variable", "engine_timeout_ms=1000"])
             .args(["--variable", &format!("engine_url={engine}")])
             .args(data.runtime_config().iter().flat_map(|file| [OsStr::new("--runtime-config-file"), file.as_os_str()]))
@@ -43,20 +44,20 @@ impl Process {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = lines.find_map(|line| Some(line.unwrap().strip_prefix("Serving ")?.to_owned()));
-        // The log is read to its end, or the host would wait for whoever reads it.
+        // The log must be consumed, or the host would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url: url.expect("it ended before it served") }
+        Self { child, url: url.expect("the host exited before it served") }
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     fn kill(mut self) {
-        assert!(self.child.try_wait().unwrap().is_none(), "it ended by itself");
+        assert!(self.child.try_wait().unwrap().is_none(), "the host exited by itself");
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 }
 
-/// A test that fails leaves no process.
+/// Leaves no process behind, even if the test fails.
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -71,92 +72,104 @@ enum Kind {
     Callback,
 }
 
-/// What all share.
-struct World {
+/// State shared by all tasks.
+struct Shared {
     engine: StandIn,
+    /// The URL of the running host.
     url: Mutex<String>,
-    over: AtomicBool,
+    is_over: AtomicBool,
+    /// Number of requests that were cut off and sent again.
     retries: AtomicU64,
+    /// Number of the next delivery.
     next: AtomicU64,
 }
 
+/// A delivery that was acknowledged with a 2xx.
+struct Acknowledged {
+    number: u64,
+    /// The run of a callback.
+    run: Option<String>,
+    outcome: String,
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_promised_before_a_kill_is_done_once_after_it() {
+async fn acknowledged_deliveries_are_done_once_despite_kills() {
     let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos().into();
     println!("seed {seed}");
     let mut random = Random(seed);
-    let engine = StandIn::builder().keep(100_000).start().await.unwrap();
-    // So long a call is under way; the engine acts even if the caller is dead by then.
+    let engine = StandIn::builder().capacity(100_000).start().await.unwrap();
+    // The delay lets a kill hit calls in flight. The engine processes a call even if its caller was killed.
     engine.script().always(Behaviour::Delay { ms: 10 });
     let mut data = Data::new();
-    let world = World {
+    let shared = Arc::new(Shared {
         url: Mutex::default(),
-        over: AtomicBool::new(false),
+        is_over: AtomicBool::new(false),
         retries: AtomicU64::new(0),
         next: AtomicU64::new(0),
         engine,
-    };
-    let world = Arc::new(world);
-    let mut process = Process::start(&data, &world.engine.url());
-    world.url.lock().unwrap().clone_from(&process.url);
+    });
+    let mut process = Process::start(&data, &shared.engine.url());
+    shared.url.lock().unwrap().clone_from(&process.url);
     let mut senders = JoinSet::new();
     for kind in [Kind::Event, Kind::Idempotent, Kind::Callback].repeat(4) {
-        senders.spawn(load(kind, world.clone()));
+        senders.spawn(send_deliveries(kind, shared.clone()));
     }
-    let cron = tokio::spawn(cron(world.clone()));
+    let cron = tokio::spawn(drain_periodically(shared.clone()));
 
     let mut starting = Duration::ZERO;
     for _ in 0..KILLS {
-        let alive = ALIVE.start + random.next() % (ALIVE.end - ALIVE.start);
-        tokio::time::sleep(Duration::from_millis(alive)).await;
+        let uptime = UPTIME_MS.start + random.next() % (UPTIME_MS.end - UPTIME_MS.start);
+        tokio::time::sleep(Duration::from_millis(uptime)).await;
         process.kill();
         data.crash();
         let start = Instant::now();
-        process = Process::start(&data, &world.engine.url());
+        process = Process::start(&data, &shared.engine.url());
         starting += start.elapsed();
-        world.url.lock().unwrap().clone_from(&process.url);
+        shared.url.lock().unwrap().clone_from(&process.url);
     }
-    world.over.store(true, Ordering::Relaxed);
-    let promised: Vec<_> = senders.join_all().await.into_iter().flatten().collect();
+    shared.is_over.store(true, Ordering::Relaxed);
+    let acknowledged: Vec<_> = senders.join_all().await.into_iter().flatten().collect();
     cron.await.unwrap();
-    let told = promised.iter().fold(BTreeMap::<&str, u32>::new(), |mut told, (_, _, outcome)| {
-        *told.entry(outcome.as_str()).or_default() += 1;
-        told
-    });
-    println!("{KILLS} kills, {} ms to start again; told {told:?}", starting.as_millis() / KILLS as u128);
-    let retries = world.retries.load(Ordering::Relaxed);
-    assert!(promised.len() > 10 * KILLS && retries > KILLS as u64 / 2, "it was hardly under load: {retries} retries");
+    let mut outcomes = BTreeMap::<&str, u32>::new();
+    for delivery in &acknowledged {
+        *outcomes.entry(&delivery.outcome).or_default() += 1;
+    }
+    println!("{KILLS} kills, {} ms for a restart; outcomes: {outcomes:?}", starting.as_millis() / KILLS as u128);
+    let (count, retries) = (acknowledged.len(), shared.retries.load(Ordering::Relaxed));
+    assert!(
+        count > 10 * KILLS && retries > KILLS as u64 / 2,
+        "the load was too low: {count} deliveries, {retries} retries"
+    );
 
-    let (moved, waited) = drain(&process).await;
-    println!("{retries} were cut and sent again; drained after {:.1} s: {moved:?}", waited.as_secs_f64());
-    assert_eq!((moved.dead, moved.rejected), (0, 0));
+    let (totals, duration) = drain_all(&process).await;
+    println!("{retries} requests were cut off and sent again; drained in {:.1} s: {totals:?}", duration.as_secs_f64());
+    assert_eq!((totals.dead, totals.rejected), (0, 0));
     let list = format!("{}/api/v2/deliveries?state=dead", process.url);
     let dead = HttpClient::new().send("GET", &list, &[OPERATOR], "").await.unwrap();
-    assert_eq!(dead.json()["deliveries"], Value::Array(Vec::new()), "nothing is given up");
-    judge(&world, &promised);
+    assert_eq!(dead.json()["deliveries"], Value::Array(Vec::new()), "no delivery becomes a dead letter");
+    assert_done_once(&shared, &acknowledged);
 }
 
-/// Passes until nothing is pending; one that was killed keeps its lease for half a minute.
-async fn drain(process: &Process) -> (Moved, Duration) {
-    let (start, client, mut moved) = (Instant::now(), HttpClient::new(), Moved::default());
+/// Drains until nothing is pending. This may take half a minute, because a killed drain still holds its lease.
+async fn drain_all(process: &Process) -> (DrainTotals, Duration) {
+    let (start, client, mut totals) = (Instant::now(), HttpClient::new(), DrainTotals::default());
     let url = format!("{}/api/v2/deliveries/drain", process.url);
-    poll("nothing is pending", async || {
+    eventually("nothing is pending", async || {
         let pass = client.send("POST", &url, &[OPERATOR], "").await.unwrap().json();
-        moved.add(&pass);
+        totals.add(&pass);
         (pass["pending"] == 0).then_some(())
     })
     .await;
-    (moved, start.elapsed())
+    (totals, start.elapsed())
 }
 
-/// Sends one after the other, each until there is an answer; gives what was promised: its number, its run where it is a
-/// callback, and how.
-async fn load(kind: Kind, world: Arc<World>) -> Vec<(u64, Option<String>, String)> {
+/// Sends one delivery after the other, each until it is acknowledged.
+async fn send_deliveries(kind: Kind, shared: Arc<Shared>) -> Vec<Acknowledged> {
     let client = HttpClient::new();
-    let mut promised = Vec::new();
-    while !world.over.load(Ordering::Relaxed) {
-        let n = world.next.fetch_add(1, Ordering::Relaxed);
-        let run = (kind == Kind::Callback).then(|| world.engine.wait("release", "t"));
+    let mut acknowledged = Vec::new();
+    while !shared.is_over.load(Ordering::Relaxed) {
+        let n = shared.next.fetch_add(1, Ordering::Relaxed);
+        let run = (kind == Kind::Callback).then(|| shared.engine.wait("release", "t"));
         let key = format!("k{n}");
         let (path, header, body) = match kind {
             Kind::Event => (
@@ -172,43 +185,49 @@ async fn load(kind: Kind, world: Arc<World>) -> Vec<(u64, Option<String>, String
                 (path, ("x-none", ""), format!(r#"{{"n":{n}}}"#))
             }
         };
-        let outcome = answered(&world, &client, &path, header, &body).await;
-        promised.push((n, run, outcome));
+        let outcome = send_until_acknowledged(&shared, &client, &path, header, &body).await;
+        acknowledged.push(Acknowledged { number: n, run, outcome });
     }
-    promised
+    acknowledged
 }
 
-/// Sends it until there is an answer, which is a promise; gives the outcome.
-async fn answered(world: &World, client: &HttpClient, path: &str, header: (&str, &str), body: &str) -> String {
+/// Retries a request until it gets a response, which must be a 2xx, and returns the outcome.
+async fn send_until_acknowledged(
+    shared: &Shared,
+    client: &HttpClient,
+    path: &str,
+    header: (&str, &str),
+    body: &str,
+) -> String {
     let start = Instant::now();
     loop {
-        let url = format!("{}{path}", world.url.lock().unwrap());
+        let url = format!("{}{path}", shared.url.lock().unwrap());
         if let Ok(reply) = client.send("POST", &url, &[JSON, header], body.to_owned()).await {
-            assert!(reply.status.is_success(), "{path} {body}: {} {}", reply.status, reply.text());
+            assert!(reply.status.is_success(), "{reply}");
             return reply.header("sluice-outcome").unwrap().to_owned();
         }
-        world.retries.fetch_add(1, Ordering::Relaxed);
-        assert!(start.elapsed() < PATIENCE, "no answer to {path} {body}");
+        shared.retries.fetch_add(1, Ordering::Relaxed);
+        assert!(start.elapsed() < TIMEOUT, "no response to {path} {body}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Drains now and then, so that drains are killed too.
-async fn cron(world: Arc<World>) {
+/// Drains a few times a second, so that drains are killed too.
+async fn drain_periodically(shared: Arc<Shared>) {
     let client = HttpClient::new();
-    while !world.over.load(Ordering::Relaxed) {
-        let url = format!("{}/api/v2/deliveries/drain", world.url.lock().unwrap());
-        // What came of it is judged in the end.
+    while !shared.is_over.load(Ordering::Relaxed) {
+        let url = format!("{}/api/v2/deliveries/drain", shared.url.lock().unwrap());
+        // The result doesn't matter; `assert_done_once` checks the effect.
         let _ = client.send("POST", &url, &[OPERATOR], "").await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// Each that was promised was done exactly once, and nothing else was done.
-fn judge(world: &World, promised: &[(u64, Option<String>, String)]) {
+/// Asserts that the engine has done every acknowledged delivery exactly once, and nothing else.
+fn assert_done_once(shared: &Shared, acknowledged: &[Acknowledged]) {
     let mut started = BTreeMap::<u64, u32>::new();
     let mut resolved = BTreeMap::<String, u64>::new();
-    for run in world.engine.runs() {
+    for run in shared.engine.runs() {
         let number = |data: &str| serde_json::from_str::<Value>(data).unwrap()["n"].as_u64().unwrap();
         match run.waits.first() {
             None => {
@@ -221,18 +240,21 @@ fn judge(world: &World, promised: &[(u64, Option<String>, String)]) {
             Some(_) => {}
         }
     }
-    for (n, run, outcome) in promised {
+    for Acknowledged { number, run, outcome } in acknowledged {
         match run {
-            None => assert_eq!(started.remove(n), Some(1), "{n}, told {outcome}: runs"),
-            Some(run) => assert_eq!(resolved.remove(run), Some(*n), "{n}, told {outcome}"),
+            None => assert_eq!(started.remove(number), Some(1), "runs of delivery {number}, which was {outcome}"),
+            Some(run) => {
+                assert_eq!(resolved.remove(run), Some(*number), "result of callback {number}, which was {outcome}");
+            }
         }
     }
-    assert!(started.is_empty() && resolved.is_empty(), "nobody was promised these: {started:?} {resolved:?}");
-    let asked = world.engine.requests().iter().filter(|request| request.method == "GET").count();
-    println!("{} promised and done once; the engine was asked {asked} times whether it has the run", promised.len());
+    assert!(started.is_empty() && resolved.is_empty(), "done without acknowledgement: {started:?} {resolved:?}");
+    let queries = shared.engine.requests().iter().filter(|request| request.method == "GET").count();
+    let count = acknowledged.len();
+    println!("{count} deliveries were acknowledged and done once; the engine was queried {queries} times for a run");
 }
 
-/// SplitMix64.
+/// A SplitMix64 generator.
 struct Random(u64);
 
 impl Random {

@@ -1,11 +1,11 @@
-//! End to end: the built component in the host, with the stand-in engine. `cargo xtask build` makes the component.
+//! End-to-end tests: the component, built with `cargo xtask build`, in the host with the stand-in engine.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     unreachable_pub,
     missing_docs,
-    reason = "a test says what is wrong by failing"
+    reason = "a test fails by panicking"
 )]
 
 mod cloudevents_sdk;

@@ -1,18 +1,18 @@
-//! What is peculiar to a store in Redis. `cargo xtask test` runs these too.
+//! Behaviour that is specific to a store in Redis. These tests are ignored by default; `cargo xtask test` runs them.
 
 use serde_json::json;
-use sluice_host::stand_in::{Behaviour, StandIn};
+use sluice_host::stand_in::Behaviour;
 
 use crate::data::Data;
-use crate::setup::{EVENT, Setup, poll};
+use crate::setup::{EVENT, Setup, eventually};
 
 async fn setup() -> Setup {
-    Setup::on(Data::in_redis(), StandIn::builder().start().await.unwrap(), &[]).await
+    Setup::with_data(Data::in_redis(), &[]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "wants redis-server"]
-async fn keys_are_plain_and_what_others_have_there_is_let_alone() {
+#[ignore = "needs redis-server"]
+async fn keys_are_plain_strings_and_foreign_keys_stay_untouched() {
     let mut setup = setup().await;
     setup.data.redis().cli(&["SET", "others", "1"]);
     setup.engine.script().next(Behaviour::status(503));
@@ -23,32 +23,32 @@ async fn keys_are_plain_and_what_others_have_there_is_let_alone() {
     assert_eq!(setup.drain_all().await.delivered, 1);
     assert_eq!(setup.data.redis().cli(&["KEYS", "sluice/pending/*"]), "");
     let others = setup.data.redis().cli(&["--scan", "--pattern", "[^s]*"]);
-    assert_eq!(others, "others", "a label is no namespace, so a prefix has to be");
+    assert_eq!(others, "others", "every key of Sluice needs its prefix, because the store's label is not a namespace");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "wants redis-server"]
-async fn a_server_that_is_gone_is_told_and_comes_back_with_all_it_had() {
+#[ignore = "needs redis-server"]
+async fn stopped_server_is_reported_and_keeps_its_data() {
     let mut setup = setup().await;
     setup.engine.script().next(Behaviour::status(503));
     setup.post("/api/v2/webhook?ref=w", "{}").await.assert_stored("pending", true);
     setup.data.redis().kill();
     setup.post("/api/v2/event", EVENT).await.assert_problem(503, "store-unavailable");
-    // What needs no store goes on.
+    // A delivery that needs no store still succeeds.
     setup.assert_works().await;
 
-    // Within a second: then Spin's client comes back by itself. Its next tries are a minute apart, and whoever asks
-    // meanwhile waits for them: deploy/README.md.
-    setup.data.redis().start_again();
-    poll("it has come back", async || (setup.get("/readyz").await.json() == json!({"status": "ready"})).then_some(()))
-        .await;
+    // If the server returns within a second, Spin's client reconnects on its own. Its next attempts are a minute apart,
+    // and requests wait for them in the meantime: deploy/README.md.
+    setup.data.redis().restart();
+    let is_ready = async || (setup.get("/readyz").await.json() == json!({"status": "ready"})).then_some(());
+    eventually("the host has reconnected", is_ready).await;
     assert_eq!(setup.drain_all().await.delivered, 1);
-    setup.post("/api/v2/event", EVENT).await.assert_taken("delivered");
+    setup.post("/api/v2/event", EVENT).await.assert_ok("delivered");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "wants redis-server"]
-async fn a_server_that_is_full_takes_nothing_and_says_so() {
+#[ignore = "needs redis-server"]
+async fn full_server_is_reported_and_stores_nothing() {
     let mut setup = setup().await;
     setup.data.redis().cli(&["CONFIG", "SET", "maxmemory", "1"]);
     setup.engine.script().next(Behaviour::status(503));

@@ -1,5 +1,6 @@
-//! A host over data of its own, an engine, and a plain client.
+//! The fixture of the tests: a host with its own data, a stand-in engine, and an HTTP client.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,8 +23,8 @@ pub const JSON: (&str, &str) = ("content-type", "application/json");
 pub const OPERATOR: (&str, &str) = ("authorization", "Bearer op3rator");
 pub const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"/wf/t","data":{"a":1}}"#;
 
-/// A bound on hanging, not a measure.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// Limit for anything that might hang; not a performance requirement.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub struct Setup {
     pub host: Host,
@@ -39,19 +40,16 @@ pub fn root() -> PathBuf {
 
 impl Setup {
     pub async fn new() -> Self {
-        Self::with(&[]).await
+        Self::with_variables(&[]).await
     }
 
-    /// A host with variables beside `engine_url` and `operator_token`.
-    pub async fn with(variables: &[(&str, &str)]) -> Self {
-        Self::over(StandIn::builder().start().await.unwrap(), variables).await
+    /// Starts with variables in addition to `engine_url` and `operator_token`, or instead of them.
+    pub async fn with_variables(variables: &[(&str, &str)]) -> Self {
+        Self::with_data(Data::new(), variables).await
     }
 
-    pub async fn over(engine: StandIn, variables: &[(&str, &str)]) -> Self {
-        Self::on(Data::new(), engine, variables).await
-    }
-
-    pub async fn on(data: Data, engine: StandIn, variables: &[(&str, &str)]) -> Self {
+    pub async fn with_data(data: Data, variables: &[(&str, &str)]) -> Self {
+        let engine = StandIn::builder().start().await.unwrap();
         let mut all =
             vec![("engine_url".to_owned(), engine.url()), ("operator_token".to_owned(), "op3rator".to_owned())];
         set(&mut all, variables);
@@ -59,11 +57,12 @@ impl Setup {
         Self { host, engine, client: HttpClient::new(), data, variables: all }
     }
 
-    /// Stops the host and starts another over the same data.
+    /// Stops the host and starts another one with the same data and variables.
     pub async fn restart(self) -> Self {
         self.restart_with(&[]).await
     }
 
+    /// Like [`Setup::restart`], with changed variables.
     pub async fn restart_with(mut self, variables: &[(&str, &str)]) -> Self {
         set(&mut self.variables, variables);
         self.host.stop().await;
@@ -83,69 +82,71 @@ impl Setup {
         self.send("GET", path, &[], "").await
     }
 
-    pub async fn operate(&self, method: &str, path: &str) -> Reply {
+    /// Sends a request with the operator's token.
+    pub async fn operator(&self, method: &str, path: &str) -> Reply {
         self.send(method, path, &[OPERATOR], "").await
     }
 
-    pub async fn recall(&self, run: &str, topic: &str) -> Reply {
-        self.operate("GET", &format!("/api/v2/callbacks/{run}?topic={topic}")).await
+    /// Reads an accepted callback as the operator.
+    pub async fn callback(&self, run: &str, topic: &str) -> Reply {
+        self.operator("GET", &format!("/api/v2/callbacks/{run}?topic={topic}")).await
     }
 
-    /// The deliveries that are `pending` or `dead`, as the operator sees them.
-    pub async fn stored(&self, state: &str) -> Vec<Value> {
-        let reply = self.operate("GET", &format!("/api/v2/deliveries?state={state}&limit=500")).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
+    /// Lists the deliveries in the state `pending` or `dead` as the operator.
+    pub async fn deliveries(&self, state: &str) -> Vec<Value> {
+        let reply = self.operator("GET", &format!("/api/v2/deliveries?state={state}&limit=500")).await;
+        reply.assert_status(200);
         reply.json()["deliveries"].as_array().unwrap().clone()
     }
 
-    /// What the store has under a prefix.
+    /// The store's keys with a prefix.
     pub async fn keys(&self, prefix: &str) -> Vec<String> {
         let keys = self.host.key_value().keys("default").await.unwrap();
         keys.into_iter().filter(|key| key.starts_with(prefix)).collect()
     }
 
-    /// One pass.
+    /// Runs one drain pass and returns its report.
     pub async fn drain(&self) -> Value {
-        let reply = self.operate("POST", "/api/v2/deliveries/drain").await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
+        let reply = self.operator("POST", "/api/v2/deliveries/drain").await;
+        reply.assert_status(200);
         reply.json()
     }
 
-    /// Passes until nothing is pending; what they did in all.
-    pub async fn drain_all(&self) -> Moved {
-        let mut moved = Moved::default();
-        poll("nothing is pending", async || {
+    /// Runs drain passes until nothing is pending, and returns their totals.
+    pub async fn drain_all(&self) -> DrainTotals {
+        let mut totals = DrainTotals::default();
+        eventually("nothing is pending", async || {
             let pass = self.drain().await;
-            moved.add(&pass);
+            totals.add(&pass);
             (pass["pending"] == 0).then_some(())
         })
         .await;
-        moved
+        totals
     }
 
-    /// The proof that nothing is broken: a webhook that starts a run.
+    /// Asserts that a webhook still starts a run.
     pub async fn assert_works(&self) {
         let reply = self.post("/api/v2/webhook?ref=after", "{}").await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.assert_status(200);
         assert_eq!(reply.json()["workflowRef"], "after");
     }
 
-    /// The log lines of requests, as JSON.
+    /// The log lines of requests, parsed as JSON.
     pub fn log(&self) -> Vec<Value> {
         self.host.logs().lines().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 }
 
-/// What passes of the drain did.
+/// Sums over the reports of drain passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moved {
+pub struct DrainTotals {
     pub delivered: u64,
     pub rejected: u64,
     pub dead: u64,
     pub dropped: u64,
 }
 
-impl Moved {
+impl DrainTotals {
     pub fn add(&mut self, pass: &Value) {
         let count = |name: &str| pass[name].as_u64().unwrap();
         self.delivered += count("delivered");
@@ -155,25 +156,26 @@ impl Moved {
     }
 }
 
-/// Asks again and again until there is an answer.
-pub async fn poll<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+/// Polls until the closure returns a value. The condition is for the panic message.
+pub async fn eventually<T>(condition: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
-        if let Some(answer) = ask().await {
-            return answer;
+        if let Some(value) = poll().await {
+            return value;
         }
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(start.elapsed() < TIMEOUT, "timed out before {condition}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// A port on which nobody listens, and which nobody else is given: connections are refused until an engine starts there.
-pub struct Closed(TcpSocket);
+/// A port that is bound but not listening: the system gives it to no one else, and refuses connections until a server
+/// starts there.
+pub struct ReservedPort(TcpSocket);
 
-impl Closed {
+impl ReservedPort {
     pub fn new() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
-        // Or an engine could not be started there.
+        // Lets a server bind the same port later.
         socket.set_reuseaddr(true).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         Self(socket)
@@ -188,7 +190,7 @@ impl Closed {
     }
 }
 
-/// A client that keeps its connections.
+/// An HTTP client with persistent connections.
 #[derive(Clone)]
 pub struct HttpClient(Client<HttpConnector, Full<Bytes>>);
 
@@ -199,7 +201,7 @@ impl HttpClient {
         Self(Client::builder(TokioExecutor::new()).build(connector))
     }
 
-    /// An error means that no whole answer came.
+    /// Sends a request. An error means that no complete response arrived.
     pub async fn send(
         &self,
         method: &str,
@@ -207,14 +209,17 @@ impl HttpClient {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Reply, String> {
+        let body = body.into();
+        let excerpt = String::from_utf8_lossy(&body[..body.len().min(100)]).into_owned();
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(body.into())).unwrap();
+        let request = request.body(Full::new(body)).unwrap();
         let (parts, body) = self.0.request(request).await.map_err(|error| error.to_string())?.into_parts();
         let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-        Ok(Reply { status: parts.status, headers: parts.headers, body })
+        let context = format!("{method} {url} {headers:?} {excerpt}");
+        Ok(Reply { context, status: parts.status, headers: parts.headers, body })
     }
 }
 
@@ -226,7 +231,8 @@ fn set(all: &mut Vec<(String, String)>, variables: &[(&str, &str)]) {
 }
 
 async fn start(data: &Data, variables: &[(String, String)]) -> Host {
-    let mut host = Host::builder().manifest(root().join("spin.toml")).state_dir(data.state()).logs(Logs::kept());
+    let mut host =
+        Host::builder().manifest(root().join("spin.toml")).state_dir(data.state_dir()).logs(Logs::captured());
     if let Some(file) = data.runtime_config() {
         host = host.runtime_config(file);
     }
@@ -238,12 +244,20 @@ async fn start(data: &Data, variables: &[(String, String)]) -> Host {
 
 #[derive(Debug)]
 pub struct Reply {
+    /// The request, with an excerpt of its body, and the test's case if there is one: for assertion messages.
+    context: String,
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
 impl Reply {
+    /// Adds a case to the assertion messages.
+    pub fn in_case(mut self, case: &str) -> Self {
+        self.context = format!("{case}: {}", self.context);
+        self
+    }
+
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
@@ -259,34 +273,46 @@ impl Reply {
     /// The id of the delivery.
     #[track_caller]
     pub fn delivery(&self) -> &str {
-        self.header("sluice-delivery").unwrap()
+        self.header("sluice-delivery").unwrap_or_else(|| panic!("no sluice-delivery: {self}"))
     }
 
-    /// One of 16 answers by the engine's own is followed by a look at the hint: those whose id ends in four zero bits.
+    /// Whether the response is followed by a check for a drain notification: one of 16 deliveries that the engine has
+    /// accepted, namely those whose id ends in four zero bits.
     pub fn is_sampled(&self) -> bool {
         self.header("sluice-outcome") == Some("delivered") && self.delivery().ends_with(['0', 'G'])
     }
 
     #[track_caller]
-    pub fn assert_problem(&self, status: u16, slug: &str) {
-        assert_eq!(self.status, status, "{}", self.text());
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
-        assert_eq!(self.json()["type"], format!("https://sluice.dev/problems/{slug}"), "{}", self.text());
+    pub fn assert_status(&self, status: u16) {
+        assert_eq!(self.status, status, "{self}");
     }
 
-    /// Answered by what the engine said, or said to the first.
     #[track_caller]
-    pub fn assert_taken(&self, outcome: &str) {
-        assert_eq!((self.status.as_u16(), self.header("sluice-outcome")), (200, Some(outcome)), "{}", self.text());
+    pub fn assert_problem(&self, status: u16, slug: &str) {
+        self.assert_status(status);
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self}");
+        assert_eq!(self.json()["type"], format!("https://sluice.dev/problems/{slug}"), "{self}");
     }
 
-    /// Stored; `outcome` is `pending` or `duplicate`.
+    /// Asserts a 200 with the outcome `delivered` or `duplicate`.
+    #[track_caller]
+    pub fn assert_ok(&self, outcome: &str) {
+        assert_eq!((self.status.as_u16(), self.header("sluice-outcome")), (200, Some(outcome)), "{self}");
+    }
+
+    /// Asserts a 202 with the outcome `pending` or `duplicate`.
     #[track_caller]
     pub fn assert_stored(&self, outcome: &str, has_body: bool) {
-        assert_eq!((self.status.as_u16(), self.header("sluice-outcome")), (202, Some(outcome)), "{}", self.text());
+        assert_eq!((self.status.as_u16(), self.header("sluice-outcome")), (202, Some(outcome)), "{self}");
         let id = self.delivery();
-        assert_eq!(self.header("location"), Some(format!("/api/v2/deliveries/{id}").as_str()));
+        assert_eq!(self.header("location"), Some(format!("/api/v2/deliveries/{id}").as_str()), "{self}");
         let body = if has_body { format!(r#"{{"delivery":"{id}","state":"pending"}}"#) } else { String::new() };
-        assert_eq!(self.text(), body);
+        assert_eq!(self.text(), body, "{self}");
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} {}", self.context, self.status, String::from_utf8_lossy(&self.body))
     }
 }

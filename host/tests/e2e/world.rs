@@ -1,4 +1,4 @@
-//! The built component imports and exports what `wit/` allows, and nothing else.
+//! The built component imports and exports only what `wit/` declares.
 
 use std::collections::BTreeSet;
 
@@ -7,41 +7,45 @@ use wit_parser::{Resolve, WorldId, WorldItem};
 
 use crate::setup::root;
 
-fn names(resolve: &Resolve, world: WorldId) -> [BTreeSet<String>; 2] {
+/// The interfaces that a world imports, and those that it exports.
+fn interfaces(resolve: &Resolve, world: WorldId) -> [BTreeSet<String>; 2] {
     let world = &resolve.worlds[world];
     [&world.imports, &world.exports].map(|items| {
         let names = items.iter().map(|(key, item)| {
-            assert!(matches!(item, WorldItem::Interface { .. }), "a plain function or type: {key:?}");
-            minor(&resolve.name_world_key(key))
+            assert!(matches!(item, WorldItem::Interface { .. }), "{key:?} is a plain function or type");
+            without_patch(&resolve.name_world_key(key))
         });
         names.collect()
     })
 }
 
-/// `wasi:io/poll@0.2.6` → `wasi:io/poll@0.2`: componentizing unites compatible versions, and the SDK's bindings carry a
-/// later one in their metadata.
-fn minor(name: &str) -> String {
+/// `wasi:io/poll@0.2.6` → `wasi:io/poll@0.2`. Componentizing merges compatible versions, and the metadata of the
+/// SDK's bindings has a later patch version than `wit/`.
+fn without_patch(name: &str) -> String {
     name.rsplit_once('.').map_or(name, |(minor, _)| minor).to_owned()
 }
 
 #[test]
-fn the_component_keeps_to_its_world() {
+fn component_imports_and_exports_only_its_world() {
     let built =
         std::fs::read(root().join("target/wasm32-wasip1/release/sluice.wasm")).expect("run `cargo xtask build`");
     let component = componentize(&built).unwrap();
     let wit_component::DecodedWasm::Component(resolve, world) = wit_component::decode(&component).unwrap() else {
         panic!("not a component");
     };
-    let [imports, exports] = names(&resolve, world);
+    let [imports, exports] = interfaces(&resolve, world);
 
     let mut declared = Resolve::default();
     let (package, _) = declared.push_dir(root().join("wit")).unwrap();
     let world = declared.select_world(&[package], Some("sluice")).unwrap();
-    let [may_import, must_export] = names(&declared, world);
+    let [allowed_imports, required_exports] = interfaces(&declared, world);
 
-    let outside: Vec<_> = imports.difference(&may_import).collect();
-    assert!(outside.is_empty(), "imports outside wit/world.wit: {outside:?}");
-    assert_eq!(exports, must_export);
-    assert!(imports.contains("fermyon:spin/key-value@2.0"), "decoded nothing: {imports:?}");
-    assert!(may_import.iter().all(|name| !name.starts_with("wasi:keyvalue")), "no atomics, no batch");
+    let undeclared: Vec<_> = imports.difference(&allowed_imports).collect();
+    assert!(undeclared.is_empty(), "imports that wit/world.wit doesn't declare: {undeclared:?}");
+    assert_eq!(exports, required_exports);
+    assert!(imports.contains("fermyon:spin/key-value@2.0"), "the decoded imports are incomplete: {imports:?}");
+    assert!(
+        allowed_imports.iter().all(|name| !name.starts_with("wasi:keyvalue")),
+        "atomics and batch must not be needed"
+    );
 }

@@ -1,4 +1,4 @@
-//! Stores in a file of SQLite: Spin's own table, a label a store.
+//! Key-value stores in SQLite, in Spin's table: one row per store label and key.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,24 +6,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use rusqlite::{Connection, OptionalExtension};
 
-/// A file, or memory, with the stores in it.
+/// A database, in a file or in memory, that holds any number of stores.
 #[derive(Clone)]
 pub(crate) struct Sqlite(Arc<Mutex<Connection>>);
 
 impl Sqlite {
-    /// Opens the file, and makes it and its directory if need be; without a file it is in memory.
+    /// Opens a file, creating it and its directory if necessary; `None` opens a database in memory.
     pub(crate) fn open(file: Option<&Path>) -> Result<Sqlite> {
         let connection = match file {
             None => Connection::open_in_memory(),
             Some(file) => {
                 if let Some(directory) = file.parent() {
                     std::fs::create_dir_all(directory)
-                        .with_context(|| format!("can't make the directory {}", directory.display()))?;
+                        .with_context(|| format!("can't create the directory {}", directory.display()))?;
                 }
                 Connection::open(file)
             }
         };
-        // SQLite's own journal and synchronous are kept, as in Spin: what is set is on disk when `set` returns.
+        // As in Spin, `journal_mode` and `synchronous` keep SQLite's defaults: a value is on disk when `set` returns.
         let connection = connection
             .and_then(|connection| {
                 connection.execute(
@@ -76,8 +76,8 @@ impl Sqlite {
         })
     }
 
-    /// SQLite blocks; as Spin, this hands what else the thread has to do to another one meanwhile.
-    fn run<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        tokio::task::block_in_place(|| Ok(act(&self.0.lock().unwrap_or_else(PoisonError::into_inner))?))
+    /// Runs a blocking query. As in Spin, the runtime moves the thread's other tasks to another thread meanwhile.
+    fn run<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        tokio::task::block_in_place(|| Ok(query(&self.0.lock().unwrap_or_else(PoisonError::into_inner))?))
     }
 }

@@ -8,11 +8,12 @@ use http_body_util::Empty;
 
 use super::*;
 
-const SOON: Duration = Duration::from_millis(200);
-const MUCH_LATER: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_millis(200);
+/// Longer than every timeout of a request.
+const TOO_LONG: Duration = Duration::from_secs(3);
 
-/// A server of three bytes, each answer of which tells how many connections there were; `/late` answers late, and
-/// `/stalls` pauses within the body.
+/// A server whose responses carry the number of connections so far and of `Host` headers, and a body of three bytes.
+/// `/late` delays the response; `/stalls` pauses within the body.
 fn server() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let addr = listener.local_addr().unwrap();
@@ -31,12 +32,12 @@ fn serve(mut stream: std::net::TcpStream, connections: u32) -> std::io::Result<(
         let hosts = lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty());
         let hosts = hosts.filter(|line| line.to_ascii_lowercase().starts_with("host:")).count();
         if request.contains("/late") {
-            thread::sleep(MUCH_LATER);
+            thread::sleep(TOO_LONG);
         }
         write!(stream, "HTTP/1.1 200 OK\r\nconnections: {connections}\r\nhosts: {hosts}\r\n")?;
         write!(stream, "content-length: 3\r\n\r\na")?;
         if request.contains("/stalls") {
-            thread::sleep(MUCH_LATER);
+            thread::sleep(TOO_LONG);
         }
         write!(stream, "bc")?;
     }
@@ -47,15 +48,15 @@ async fn call(outbound: &Outbound, uri: impl Into<String>) -> Result<Response<Wa
     let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
     let request = Request::get(uri.into()).header(HOST, "of-the-guest.test").body(body).unwrap();
     let options = RequestOptions {
-        connect_timeout: Some(SOON),
-        first_byte_timeout: Some(SOON * 2),
-        between_bytes_timeout: Some(SOON),
+        connect_timeout: Some(TIMEOUT),
+        first_byte_timeout: Some(TIMEOUT * 2),
+        between_bytes_timeout: Some(TIMEOUT),
     };
     outbound.clone().send(request, options).await
 }
 
 #[tokio::test]
-async fn connections_are_used_again_and_the_guests_host_header_is_not() {
+async fn connections_are_reused_and_the_host_header_is_replaced() {
     let (addr, outbound) = (server(), Outbound::new());
     for _ in 0..3 {
         let response = call(&outbound, format!("http://{addr}/")).await.unwrap();
@@ -67,7 +68,7 @@ async fn connections_are_used_again_and_the_guests_host_header_is_not() {
 }
 
 #[tokio::test]
-async fn each_failure_has_its_code() {
+async fn failures_map_to_their_error_codes() {
     let (addr, outbound) = (server(), Outbound::new());
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let error = async |uri: String| call(&outbound, uri).await.unwrap_err();
@@ -81,23 +82,23 @@ async fn each_failure_has_its_code() {
 }
 
 #[tokio::test]
-async fn connecting_has_its_own_timeout() {
-    // Linux leaves a connection unanswered when nobody accepts those that wait already.
+async fn connecting_has_a_separate_timeout() {
+    // Linux leaves a connection attempt unanswered when the accept queue is full.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let listener = socket.listen(1).unwrap();
     let addr = listener.local_addr().unwrap();
     let waiting: Vec<_> = (0..8).map(|_| tokio::spawn(TcpStream::connect(addr))).collect();
-    sleep(SOON).await;
+    sleep(TIMEOUT).await;
     let error = call(&Outbound::new(), format!("http://{addr}/")).await.unwrap_err();
     assert!(matches!(error, ErrorCode::ConnectionTimeout), "{error:?}");
     drop((waiting, listener));
 }
 
 #[tokio::test]
-async fn faults_come_before_or_after_the_send() {
+async fn faults_are_injected_before_or_after_the_send() {
     let (addr, outbound) = (server(), Outbound::new());
-    outbound.fail(|parts| match parts.uri.path() {
+    outbound.inject_faults(|parts| match parts.uri.path() {
         "/before" => Some(Fault::BeforeSend(ErrorCode::ConnectionRefused)),
         "/after" => Some(Fault::AfterSend(ErrorCode::ConnectionTerminated)),
         _ => None,
@@ -106,7 +107,7 @@ async fn faults_come_before_or_after_the_send() {
     assert!(matches!(error, ErrorCode::ConnectionRefused));
     let error = call(&outbound, format!("http://{addr}/after")).await.unwrap_err();
     assert!(matches!(error, ErrorCode::ConnectionTerminated));
-    outbound.heal();
+    outbound.clear_faults();
     assert!(call(&outbound, format!("http://{addr}/after")).await.is_ok());
     assert_eq!(outbound.calls(), 3);
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use super::*;
 
-/// Of `traps.wat`: its handler traps. What a component does otherwise is tested with Sluice itself.
+/// A component whose handler traps, built from `traps.wat`. All other behaviour is tested with Sluice itself.
 const TRAPS: &[u8] = include_bytes!("traps.wasm");
 
 const MANIFEST: &str = r#"
@@ -20,11 +20,11 @@ const MANIFEST: &str = r#"
     source = "traps.wasm"
 "#;
 
-/// A directory with the manifest and, if wanted, its component.
-fn application(built: bool) -> tempfile::TempDir {
+/// A directory with the manifest and, if `is_built`, its component.
+fn application(is_built: bool) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("spin.toml"), MANIFEST).unwrap();
-    if built {
+    if is_built {
         std::fs::write(directory.path().join("traps.wasm"), TRAPS).unwrap();
     }
     directory
@@ -44,9 +44,9 @@ async fn get(host: &Host, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_serves_and_tells_what_went_wrong() {
+async fn host_serves_and_reports_errors() {
     let directory = application(true);
-    let logs = Logs::kept();
+    let logs = Logs::captured();
     let builder = || Host::builder().manifest(directory.path().join("spin.toml")).logs(logs.clone());
     let host = builder().start().await.unwrap();
 
@@ -56,25 +56,25 @@ async fn it_serves_and_tells_what_went_wrong() {
     let trap = get(&host, "/gate").await;
     assert!(trap.starts_with("HTTP/1.1 500") && trap.ends_with("\r\n\r\n"), "{trap}");
 
-    let told = |what: &str| logs.lines().iter().any(|line| line.contains(what));
-    assert!(told("application.colour has no effect"));
-    assert!(told("unreachable"));
+    let logged = |text: &str| logs.lines().iter().any(|line| line.contains(text));
+    assert!(logged("application.colour has no effect"));
+    assert!(logged("unreachable"));
 
-    let taken = builder().listen(host.addr()).start().await.unwrap_err().to_string();
-    assert!(taken.contains("--listen"), "{taken}");
+    let in_use = builder().listen(host.addr()).start().await.unwrap_err().to_string();
+    assert!(in_use.contains("--listen"), "{in_use}");
 
     host.key_value().set("default", "a", b"1".to_vec()).await.unwrap();
     host.stop().await;
-    let again = builder().start().await.unwrap();
-    assert_eq!(again.key_value().get("default", "a").await.unwrap(), Some(b"1".to_vec()));
+    let restarted = builder().start().await.unwrap();
+    assert_eq!(restarted.key_value().get("default", "a").await.unwrap(), Some(b"1".to_vec()));
     assert!(directory.path().join(".spin/sqlite_key_value.db").exists());
-    again.kill().await;
+    restarted.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_component_that_is_not_built_is_named() {
+async fn missing_component_is_named_in_the_error() {
     let directory = application(false);
-    let builder = Host::builder().manifest(directory.path().join("spin.toml")).logs(Logs::kept());
+    let builder = Host::builder().manifest(directory.path().join("spin.toml")).logs(Logs::captured());
     let error = format!("{:#}", builder.start().await.unwrap_err());
     assert!(error.contains("traps.wasm") && error.contains("cargo xtask build"), "{error}");
 }

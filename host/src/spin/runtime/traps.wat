@@ -1,5 +1,5 @@
-;; A component whose handler traps. `wasm-tools parse traps.wat -o traps.wasm` makes the file beside it: with a
-;; parser for this text among the dependencies, wasmtime would be built twice.
+;; A component whose handler traps. Regenerate traps.wasm with `wasm-tools parse traps.wat -o traps.wasm`. The tests
+;; don't parse this file because wasmtime's `wat` feature would cause a second build of wasmtime.
 (component
   (import "wasi:http/types@0.2.0" (instance $types
     (export "incoming-request" (type (sub resource)))
