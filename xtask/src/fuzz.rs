@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{command, output, quiet, target};
-use crate::tool::tool;
+use crate::tool;
 
 const VERSION: &str = "0.13.2";
 /// `tests/it/laws.rs` has the same.
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     // Without a sanitizer any toolchain will do; the nightly one is what cargo-fuzz is tried with.
     let has_nightly = quiet(&mut command("rustc", ["+nightly", "--version"]));
     println!("fuzz: on {}", if has_nightly { "nightly" } else { "the active toolchain, as there is no nightly" });
-    let program = tool("cargo-fuzz", VERSION)?;
+    let program = tool::from_crates_io("cargo-fuzz", VERSION)?;
     let cargo_fuzz = || {
         let mut command = command(&program, []);
         if has_nightly {

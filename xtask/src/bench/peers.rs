@@ -15,7 +15,7 @@ use super::report::{Section, Table};
 use super::requests::{CONNECTIONS, Targets, words};
 use super::rows::{Body, DUPLICATE, Row, SIGNED, STORED, STORED_REDIS, To, signature};
 use super::stats::Spread;
-use crate::shell::{command, install, once, target};
+use crate::shell::{command, create_if_changed, install, target};
 
 pub(super) const TITLE: &str = "Peers";
 /// At 32 connections.
@@ -147,7 +147,7 @@ fn restate(lab: &Lab) -> Result<Peer> {
 fn npm() -> Result<PathBuf> {
     let npm = std::path::absolute(target())?.join("bench-npm");
     let manifests = ["package.json", "package-lock.json"].map(|name| PathBuf::from("bench/peers").join(name));
-    once(&npm, &manifests, || {
+    create_if_changed(&npm, &manifests, || {
         fs::create_dir_all(&npm)?;
         for manifest in &manifests {
             fs::copy(manifest, npm.join(manifest.file_name().context("no name")?))?;
