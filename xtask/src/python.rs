@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::shell::{apt_install, command, quiet, run};
 
-/// Creates an empty virtual environment, in place of one that exists.
+/// Creates an empty virtual environment, and removes an existing one.
 pub(crate) fn create_venv(directory: &Path) -> Result<()> {
     let mut create = command("python3", ["-m", "venv", "--clear"]);
     create.arg(directory);
