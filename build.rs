@@ -1,6 +1,7 @@
-//! Makes what `/openapi.json` serves of `docs/openapi.yaml`: JSON, compressed. Of LZ4 and deflate
-//! the former makes the smaller component: its decoder is a sixth as large.
-#![allow(clippy::disallowed_methods, reason = "cargo tells a build script by its environment where to write")]
+//! Converts `docs/openapi.yaml` to compressed JSON, which `/openapi.json` serves.
+//!
+//! LZ4 makes the component smaller than deflate would, since its decoder has a sixth of the size.
+#![allow(clippy::disallowed_methods, reason = "cargo passes the output directory in the environment")]
 
 use std::error::Error;
 use std::path::Path;
@@ -14,6 +15,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut document: yaml_serde::Value = yaml_serde::from_str(&fs::read_to_string(SOURCE)?)?;
     document.apply_merge()?;
     let json = serde_json::to_vec(&document)?;
-    let made = Path::new(&env::var("OUT_DIR")?).join("openapi.json.lz4");
-    Ok(fs::write(made, lz4_flex::compress_prepend_size(&json))?)
+    let output = Path::new(&env::var("OUT_DIR")?).join("openapi.json.lz4");
+    Ok(fs::write(output, lz4_flex::compress_prepend_size(&json))?)
 }

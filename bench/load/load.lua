@@ -1,7 +1,7 @@
--- One load for all cells. Arguments after `--`, each NAME=VALUE:
---   method, body (a file), header (NAME: VALUE, several), status and outcome that every answer must have,
---   unique (what stands for the word UNIQUE in path, headers and body, with a number behind it).
--- Every answer is looked at, and the last line is what came of it, in JSON.
+-- The wrk script of all measurements. Arguments follow `--`, each as NAME=VALUE:
+--   method; body (a file); header (NAME: VALUE, can be repeated); the expected status and outcome of each response;
+--   unique (a prefix: with a counter, it replaces the word UNIQUE in path and body).
+-- Each response is checked. The last line of the output is a report in JSON.
 
 local method, body, status, outcome, unique = "POST", "", "200", nil, nil
 local headers, count, made = {}, 0, nil
@@ -34,7 +34,7 @@ function init(arguments)
   end
 end
 
--- Text around the word, so that a large body is not searched each time.
+-- The text before and after the word, found once since a body may be large.
 local function around(text)
   local from, to = text:find("UNIQUE", 1, true)
   if not from then return text, nil end

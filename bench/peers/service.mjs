@@ -1,7 +1,7 @@
-// The handler that Restate calls: it does nothing.
+// The handler that Restate calls. It does nothing.
 import { createRequire } from "node:module";
 
-// The SDK uses it; it is of ES2024, and Node.js before 22 doesn't have it.
+// A polyfill: the SDK uses this function of ES2024, which Node.js has since version 22.
 Promise.withResolvers ??= function () {
   const all = {};
   all.promise = new this((resolve, reject) => Object.assign(all, { resolve, reject }));

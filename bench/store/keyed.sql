@@ -1,4 +1,4 @@
--- Of one keyed event COUNT keys: door, flag and done under other hashes, in no order, as hashes come.
+-- COUNT keys from one keyed event: its three keys under random hashes, in random order.
 PRAGMA cache_size = -400000;
 BEGIN;
 CREATE TEMP TABLE template AS

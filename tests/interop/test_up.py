@@ -64,7 +64,7 @@ class Up:
 
     def is_ready(self) -> bool:
         assert self.process.poll() is None, self.err()
-        return "Ctrl-C ends all." in self.err()
+        return "Ctrl-C stops Sluice." in self.err()
 
     def deliver(self) -> requests.Response:
         return requests.post(f"{self.url}/api/v2/webhook?ref=build", json={}, timeout=30)
@@ -117,10 +117,10 @@ def test_errors_are_reported_before_anything_is_built():
         holds.listen()
         port = holds.getsockname()[1]
         taken = run_up("--port", str(port))
-    message = rf"error: port {port} is taken( by .+)?: stop what listens there, or --port \d+\n"
+    message = rf"error: port {port} is in use( by .+)?: stop the program that uses it, or pass --port \d+\n"
     assert taken.returncode == 1 and re.fullmatch(message, taken.stderr), taken.stderr
     misspelt = run_up("--port", "0", "--var", "engine_ulr=x")
-    assert misspelt.stderr == "error: there is no variable engine_ulr (did you mean engine_url?); spin.toml has them all\n"
+    assert misspelt.stderr == "error: unknown variable engine_ulr (did you mean engine_url?); spin.toml lists all variables\n"
     assert misspelt.returncode == 1
     password = run_up("--port", "0", "--engine", "http://me:s3cret@engine/api")
     assert password.returncode == 2 and "must not carry a user or password" in password.stderr
@@ -152,7 +152,7 @@ def test_up_reports_each_error_once_and_prints_commands_to_try(directory):
     for variable in ("public_url", "operator_token"):
         assert len(re.findall(rf"^  {variable} +must be ", err, re.MULTILINE)) == 1, f"{variable}: {err}"
     assert err.count("error:") == 1, err
-    assert re.search(r"^warning: port 7701 is taken, so the stand-in engine has port \d+$", err, re.MULTILINE), err
+    assert re.search(r"^warning: port 7701 is in use, so the stand-in engine listens on port \d+$", err, re.MULTILINE), err
     head, *log = running.out().splitlines()
     assert head.split() == ["UTC", "request", "outcome", "status", "delivery", "ms"]
     row = r"\d\d:\d\d:\d\d  POST {} +{} +{} +[0-9A-Z]{{26}} +[\d.]+"

@@ -1,4 +1,4 @@
-//! The component, with whatever compiler for wasm32-wasip1 there is.
+//! Builds the component with an installed compiler for wasm32-wasip1, or installs one.
 
 use std::fs;
 use std::path::Path;
@@ -7,80 +7,81 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use wasmparser::{DataKind, Operator, Parser, Payload};
 
-use crate::shell::{apt_install, cargo, cargo_at, command, has, output, quiet, run, target};
+use crate::shell::{announce, apt_install, cargo, cargo_at, command, has, output, quiet, run, target};
 use crate::shrink::shrink;
 
 const TARGET: &str = "wasm32-wasip1";
 
-/// Debian's own compiler, the standard library's source and the linker.
+/// Debian's packages of a compiler, the standard library's source and the linker.
 const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "wasi-libc"];
 
-/// How the memory of an instance begins: 256 KB of stack, the data, and the rest of 576 KB for a heap that a small request
-/// doesn't outgrow. Each request has an instance of its own, and a host sets all its memory back after it. The usual stack of
-/// 1 MB, and memory that grows, for which the process changes what all its threads may touch, are about a third of what a
-/// request costs otherwise (docs/benchmarks.md, `bare, linked as Sluice`). The deepest that Sluice takes ends a stack of 24 KB
-/// and not one of 32 (`host/tests/e2e/deep.rs`).
+/// Linker arguments for the initial memory of an instance: 576 KB, of which 256 KB are stack and the rest static data and a
+/// heap that a small request doesn't outgrow.
+///
+/// Each request runs in a new instance, and the host resets the instance's memory afterwards. With the default stack of 1 MB
+/// and a memory that grows (which changes page protections of the whole process), about a third of a request's cost is spent
+/// on this: see `bare, linked as Sluice` in docs/benchmarks.md. The deepest accepted JSON overflows a stack of 24 KB, but not
+/// one of 32 KB (`host/tests/e2e/deep.rs`).
 const MEMORY: &str = "-Clink-arg=-zstack-size=262144 -Clink-arg=--initial-memory=589824";
 
-/// Vectors, which all hosts of Spin have: structures are moved in fewer instructions, so that the component is 25 KB smaller.
-const VECTORS: &str = "-Ctarget-feature=+simd128";
+/// SIMD, which every version of Spin supports. Structures are copied with fewer instructions: the component is 25 KB smaller.
+const SIMD: &str = "-Ctarget-feature=+simd128";
 
-/// The least of it that is left for the heap.
-const HEAP: u64 = 128 << 10;
+/// Minimum heap in bytes within the initial memory.
+const MIN_HEAP: u64 = 128 << 10;
 
-const FLAGS: &str = "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS";
+/// Environment variable with flags for rustc.
+const RUSTFLAGS: &str = "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS";
 
 /// A compiler for the component.
 pub(crate) struct Compiler {
-    /// Where it is from.
-    said: String,
-    /// What it needs to be told.
+    /// Origin, for the log.
+    origin: String,
+    /// Flags for rustc that this compiler needs.
     flags: &'static str,
-    /// Compiles; what it makes is not yet [`finish`]ed.
+    /// Compiles the component. [`finish`] completes the result.
     pub(crate) command: Command,
 }
 
-/// Makes `target/wasm32-wasip1/release/sluice.wasm`.
+/// Builds `target/wasm32-wasip1/release/sluice.wasm`.
 pub(crate) fn build() -> Result<()> {
     let mut compiler = compiler()?;
-    println!("component: with {}", compiler.said);
+    println!("component: with {}", compiler.origin);
     run(&mut compiler.command)?;
     println!("component: {}", finish()?);
     Ok(())
 }
 
-/// Makes `target/limit/wasm32-wasip1/release/limit.wasm`, which benchmarks hold Sluice against; and the same in
-/// `target/limit-linked`, compiled and linked as Sluice.
+/// Builds `bench/limit` twice: into `target/limit` with cargo's defaults, and into `target/limit-linked` with the flags of
+/// Sluice.
 pub(crate) fn build_limit() -> Result<()> {
-    for (name, more) in [("limit", String::new()), ("limit-linked", tuned())] {
+    for (name, more_flags) in [("limit", String::new()), ("limit-linked", tuned())] {
         let directory = target().join(name);
         let Compiler { flags, command: mut limit, .. } = compiler()?;
         limit.args(["--manifest-path", "bench/limit/Cargo.toml", "--target-dir"]).arg(&directory);
-        run(limit.env(FLAGS, format!("{flags} {more}")))?;
+        run(limit.env(RUSTFLAGS, format!("{flags} {more_flags}")))?;
         println!("{name}: {}", shrink(&directory.join(TARGET).join("release/limit.wasm"))?);
     }
     Ok(())
 }
 
-/// What makes Sluice smaller and faster than cargo's defaults.
+/// Flags that make Sluice smaller and faster than cargo's defaults.
 fn tuned() -> String {
-    format!("{VECTORS} {MEMORY}")
+    format!("{SIMD} {MEMORY}")
 }
 
-/// Does what is left once it is compiled, and says how large it is.
+/// Shrinks the compiled component and checks its initial heap. Returns a description of its size.
 pub(crate) fn finish() -> Result<String> {
     let path = target().join(TARGET).join("release/sluice.wasm");
-    let said = shrink(&path)?;
+    let size = shrink(&path)?;
     let heap = heap(&fs::read(&path)?)?;
-    if heap < HEAP {
-        bail!(
-            "the component begins with {heap} bytes of heap, so that each request makes its memory grow: raise MEMORY"
-        );
+    if heap < MIN_HEAP {
+        bail!("the component starts with {heap} bytes of heap, so each request would grow its memory: raise MEMORY");
     }
-    Ok(said)
+    Ok(size)
 }
 
-/// How much of a module's first memory is left after stack and data.
+/// Bytes of a module's initial memory that follow its stack and static data.
 fn heap(module: &[u8]) -> Result<u64> {
     const PAGE: u64 = 64 << 10;
     let (mut memory, mut data) = (0, 0);
@@ -107,19 +108,23 @@ fn heap(module: &[u8]) -> Result<u64> {
     Ok(memory.saturating_sub(data))
 }
 
-/// Finds a compiler, or installs one.
+/// Finds a compiler, or installs one. Commands that install are printed.
 pub(crate) fn compiler() -> Result<Compiler> {
     if installed() {
         return Ok(Compiler::new(format!("{TARGET} of the active toolchain"), "", cargo([])));
     }
-    // Where it can't download, it says so in a second or two.
-    if has("rustup") && quiet(&mut command("rustup", ["target", "add", TARGET])) && installed() {
-        return Ok(Compiler::new(format!("{TARGET}, just added by rustup"), "", cargo([])));
+    // Without access to the network, rustup fails within seconds.
+    let mut add = command("rustup", ["target", "add", TARGET]);
+    if has("rustup") {
+        announce(&add);
+        if quiet(&mut add) && installed() {
+            return Ok(Compiler::new(format!("{TARGET}, just added by rustup"), "", cargo([])));
+        }
     }
     if debian_installed() || (apt_install(&PACKAGES) && link_linker() && debian_installed()) {
-        let said = format!("Debian's compiler, as rustup can't add {TARGET} here");
-        let mut compiler = Compiler::new(said, "-L native=/usr/lib/wasm32-wasi", debian());
-        // With Debian's compiler comes the standard library's source, not the library.
+        let origin = format!("Debian's compiler, since rustup can't add {TARGET} here");
+        let mut compiler = Compiler::new(origin, "-L native=/usr/lib/wasm32-wasi", debian());
+        // Debian ships the standard library for this target as source.
         compiler.command.arg("-Zbuild-std=std,panic_abort");
         return Ok(compiler);
     }
@@ -142,32 +147,33 @@ fn debian_installed() -> bool {
         && sysroot.is_ok_and(|root| Path::new(&root).join("lib/rustlib/src/rust/library").is_dir())
 }
 
-/// Debian's `rust-lld` is a link to an lld that nothing makes it install: `lld-22`, the package's name too.
+/// Installs the lld that Debian's `rust-lld` links to, such as `lld-22`. The package has the same name, and no other package
+/// depends on it.
 fn link_linker() -> bool {
     let lld = Path::new("/usr/bin/rust-lld");
     lld.exists() || lld.read_link().is_ok_and(|to| to.to_str().is_some_and(|package| apt_install(&[package])))
 }
 
 impl Compiler {
-    fn new(said: String, flags: &'static str, mut cargo: Command) -> Compiler {
-        // As the only crate type: with an rlib beside it, cargo drops link-time optimisation.
+    fn new(origin: String, flags: &'static str, mut cargo: Command) -> Compiler {
+        // `cdylib` alone: for an rlib as well, cargo would disable link-time optimisation.
         cargo.args(["rustc", "--lib", "--crate-type", "cdylib", "--release", "--locked", "--target", TARGET]);
-        // Where these are set, cargo looks at no others.
+        // These would take precedence over the variable for this target.
         cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-        cargo.env(FLAGS, format!("{flags} {}", tuned()));
-        Compiler { said, flags, command: cargo }
+        cargo.env(RUSTFLAGS, format!("{flags} {}", tuned()));
+        Compiler { origin, flags, command: cargo }
     }
 }
 
 fn debian() -> Command {
     let mut cargo = cargo_at("/usr/bin/cargo", []);
-    // We run inside another cargo, which speaks of its own toolchain.
+    // The cargo that runs this program has set these for its own toolchain.
     for name in ["RUSTUP_TOOLCHAIN", "RUSTDOC", "LD_LIBRARY_PATH", "CARGO"] {
         cargo.env_remove(name);
     }
     cargo
         .env("RUSTC", "/usr/bin/rustc")
-        // Building the standard library is an unstable feature of this stable compiler.
+        // `-Zbuild-std` is unstable, and this compiler is a stable one.
         .env("RUSTC_BOOTSTRAP", "1");
     cargo
 }
@@ -179,8 +185,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_heap_is_what_is_left_of_the_first_memory() {
-        let first = |pages, at, data: &[u8]| {
+    fn heap_is_the_initial_memory_after_stack_and_data() {
+        let heap_of = |pages, at, data: &[u8]| {
             let mut memory = MemorySection::new();
             memory.memory(MemoryType {
                 minimum: pages,
@@ -195,8 +201,8 @@ mod tests {
             let mut module = Module::new();
             heap(module.section(&memory).section(&parts).as_slice()).ok()
         };
-        assert_eq!(first(2, 65_536, &[0; 1_000]), Some(64_536));
-        assert_eq!(first(1, 65_536, &[]), Some(0));
+        assert_eq!(heap_of(2, 65_536, &[0; 1_000]), Some(64_536));
+        assert_eq!(heap_of(1, 65_536, &[]), Some(0));
         assert_eq!(heap(b"no module").ok(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Fuzzing: each target of `fuzz/`, so many executions (`fuzz/README.md`).
+//! Runs the fuzz targets of `fuzz/` for a number of executions each (`fuzz/README.md`).
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -7,23 +7,23 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{command, output, quiet, target};
-use crate::tool::tool;
+use crate::tool;
 
 const VERSION: &str = "0.13.2";
-/// `tests/it/laws.rs` has the same.
+/// Maximum input length in bytes, as in `tests/it/laws.rs`.
 const MAX_LEN: usize = 512;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// This target alone
+    /// Runs only this target
     #[arg(long)]
     target: Option<String>,
-    /// How often each target is run
+    /// Executions of each target
     #[arg(long, default_value_t = 10_000_000)]
     executions: u64,
 }
 
-/// What libFuzzer says in the end.
+/// The final statistics of libFuzzer.
 #[derive(Default)]
 struct Outcome {
     executions: u64,
@@ -32,23 +32,23 @@ struct Outcome {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    // Without a sanitizer any toolchain will do; the nightly one is what cargo-fuzz is tried with.
+    // Without a sanitizer any toolchain works. cargo-fuzz itself is tested with nightly.
     let has_nightly = quiet(&mut command("rustc", ["+nightly", "--version"]));
-    println!("fuzz: on {}", if has_nightly { "nightly" } else { "the active toolchain, as there is no nightly" });
-    let program = tool("cargo-fuzz", VERSION)?;
+    println!("fuzz: on {}", if has_nightly { "nightly" } else { "the active toolchain: nightly isn't installed" });
+    let program = tool::from_crates_io("cargo-fuzz", VERSION)?;
     let cargo_fuzz = || {
         let mut command = command(&program, []);
         if has_nightly {
-            // We run inside another cargo, which speaks of its own toolchain.
+            // The cargo that runs this program has set its own toolchain.
             command.env("RUSTUP_TOOLCHAIN", "nightly");
         }
         command
     };
     let targets = output(cargo_fuzz().args(["list", "--fuzz-dir", "fuzz"]))?;
-    let is_asked = |name: &&str| arguments.target.as_deref().is_none_or(|only| only == *name);
-    let targets: Vec<&str> = targets.lines().filter(is_asked).collect();
+    let is_selected = |name: &&str| arguments.target.as_deref().is_none_or(|only| only == *name);
+    let targets: Vec<&str> = targets.lines().filter(is_selected).collect();
     if targets.is_empty() {
-        bail!("no such target: see fuzz/targets");
+        bail!("no such target; fuzz/targets has them");
     }
 
     let mut table = Vec::new();
@@ -62,17 +62,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         println!("| `{name}` | {executions} | {seconds} | {crashes} |");
     }
     if table.iter().any(|(_, outcome)| outcome.crashes > 0) {
-        bail!("a law doesn't hold: fuzz/artifacts has the input");
+        bail!("a property doesn't hold: fuzz/artifacts has the input");
     }
     Ok(())
 }
 
-/// What it finds is kept in the target directory, and is where the next run starts.
+/// Fuzzes one target. Its corpus is kept in the target directory and extended by the next run.
 fn fuzz(mut command: Command, name: &str, executions: u64) -> Result<Outcome> {
     let target = std::path::absolute(target())?;
     let corpus = target.join("fuzz-corpus").join(name);
     fs::create_dir_all(&corpus)?;
-    // An address sanitizer finds what unsafe code does wrong, and Sluice denies that.
+    // An address sanitizer finds faults of unsafe code, which Sluice denies.
     command.args(["run", "--fuzz-dir", "fuzz", "--sanitizer", "none", "--target-dir"]).arg(target.join("fuzz"));
     command.arg(name).arg(corpus).arg(format!("fuzz/seeds/{name}")).arg("--");
     command.args([format!("-runs={executions}"), format!("-max_len={MAX_LEN}")]);
@@ -83,7 +83,7 @@ fn fuzz(mut command: Command, name: &str, executions: u64) -> Result<Outcome> {
     for line in BufReader::new(child.stderr.take().context("no output")?).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
-        // Each find is a line.
+        // One line for each new input: too many to show.
         if !line.contains("NEW  ") && !line.contains("REDUCE") {
             eprintln!("{line}");
         }

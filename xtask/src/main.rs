@@ -1,8 +1,10 @@
-//! Sluice's chores.
+//! Sluice's development tasks: `cargo xtask`.
 
 mod bench;
 mod component;
 mod fuzz;
+mod prose;
+mod python;
 mod shell;
 mod shrink;
 mod test;
@@ -16,51 +18,51 @@ use clap::{Parser, Subcommand};
 
 const RED: Style = AnsiColor::Red.on_default();
 
-/// Sluice's chores.
+/// Sluice's development tasks.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
-    chore: Chore,
+    task: Task,
 }
 
 #[derive(Subcommand)]
-enum Chore {
+enum Task {
     /// Builds the component, target/wasm32-wasip1/release/sluice.wasm
     Build,
-    /// Runs Sluice with a stand-in engine, on Spin where it is installed
+    /// Runs Sluice with a stand-in engine, on Spin if it is installed
     Up(up::Arguments),
-    /// Runs all that CI runs
+    /// Runs the checks and tests of CI
     Test {
-        /// This step alone
+        /// Runs only this step
         #[arg(long)]
         step: Option<test::Step>,
     },
-    /// Fuzzes: each law of fuzz/laws, with what libFuzzer makes
+    /// Fuzzes the properties in fuzz/laws with libFuzzer
     Fuzz(fuzz::Arguments),
-    /// Measures Sluice against what the same host can do, and writes docs/benchmarks.md
+    /// Measures Sluice against the limit of the same host, and writes docs/benchmarks.md
     Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().chore) {
+    match run(Arguments::parse().task) {
         Ok(code) => code,
         Err(error) => {
-            // In one line, and the last one: what failed, then why.
+            // The whole chain of causes in one line, the last one printed.
             anstream::eprintln!("{RED}error:{RED:#} {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(chore: Chore) -> anyhow::Result<ExitCode> {
+fn run(task: Task) -> anyhow::Result<ExitCode> {
     std::env::set_current_dir(shell::root())?;
-    match chore {
-        Chore::Build => component::build()?,
-        Chore::Up(arguments) => return up::start(&arguments),
-        Chore::Test { step } => test::run(step)?,
-        Chore::Fuzz(arguments) => fuzz::run(&arguments)?,
-        Chore::Bench(arguments) => bench::run(&arguments)?,
+    match task {
+        Task::Build => component::build()?,
+        Task::Up(arguments) => return up::start(&arguments),
+        Task::Test { step } => test::run(step)?,
+        Task::Fuzz(arguments) => fuzz::run(&arguments)?,
+        Task::Bench(arguments) => bench::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,7 @@
-//! Commands, and the little that they need.
+//! External commands: building, running and installing them.
+//!
+//! Commands are plain [`Command`]s, since `up` and `bench` pass them on to processes of their own. A crate such as
+//! `xshell` would only replace [`run`] and [`output`].
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,40 +12,40 @@ use anyhow::{Context, Result, bail};
 
 /// The repository's root.
 pub(crate) fn root() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here)
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
 }
 
-/// Where cargo builds, seen from the root.
+/// Cargo's target directory, relative to the root unless `CARGO_TARGET_DIR` is absolute.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from)
 }
 
-/// A command of these words.
+/// A command with its first arguments.
 pub(crate) fn command<const N: usize>(program: impl Into<OsString>, arguments: [&str; N]) -> Command {
     let mut command = Command::new(program.into());
     command.args(arguments);
     command
 }
 
-/// The cargo that runs us.
+/// The cargo that runs this program.
 pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     cargo_at(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
 }
 
-/// A cargo. What ours told us of ourselves it isn't told: there are build scripts that run again for it, so that
-/// `cargo xtask test` and `cargo test` would build each other's crates again.
+/// A cargo without the variables that describe this package: some build scripts run again when these change, so
+/// `cargo xtask test` and `cargo test` would recompile each other's crates.
 pub(crate) fn cargo_at<const N: usize>(program: impl Into<OsString>, arguments: [&str; N]) -> Command {
     let mut cargo = command(program, arguments);
     for (name, _) in std::env::vars_os() {
-        if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|about| name.to_string_lossy().starts_with(about)) {
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             cargo.env_remove(name);
         }
     }
     cargo
 }
 
-/// Runs it; an error if it fails.
+/// Runs a command to its end; an error unless it exits with 0.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let name = name(command);
     let status = command.status().with_context(|| format!("can't run {name}"))?;
@@ -52,13 +55,13 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs it without a word; true if it went well.
+/// Runs a command without input or output; returns whether it exits with 0.
 pub(crate) fn quiet(command: &mut Command) -> bool {
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
-/// What it writes to standard output.
+/// Runs a command and returns its standard output, trimmed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let name = name(command);
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("can't run {name}"))?;
@@ -68,44 +71,62 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Whether a program is on the PATH.
+/// Whether a program is on the `PATH`.
 pub(crate) fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
-/// Installs Debian packages where we may; true if they are there afterwards.
-pub(crate) fn apt_install(packages: &[&str]) -> bool {
-    let root = output(&mut command("id", ["-u"])).is_ok_and(|id| id == "0");
-    let mut install = command("apt-get", ["install", "-qq", "-y"]);
-    install.env("DEBIAN_FRONTEND", "noninteractive").args(packages);
-    root && has("apt-get") && quiet(&mut command("apt-get", ["update", "-qq"])) && quiet(&mut install)
+/// Announces a command that changes the machine outside the repository.
+pub(crate) fn announce(command: &Command) {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    eprintln!("running `{}`", words.join(" "));
 }
 
-/// Makes sure that there are these programs, each with the Debian package that has it.
+/// Installs Debian packages if this is Debian and the user is root; returns whether they are installed.
+pub(crate) fn apt_install(packages: &[&str]) -> bool {
+    let is_root = output(&mut command("id", ["-u"])).is_ok_and(|id| id == "0");
+    if !is_root || !has("apt-get") {
+        return false;
+    }
+    let mut install = command("apt-get", ["install", "-qq", "-y"]);
+    install.env("DEBIAN_FRONTEND", "noninteractive").args(packages);
+    [command("apt-get", ["update", "-qq"]), install].iter_mut().all(|command| {
+        announce(command);
+        quiet(command)
+    })
+}
+
+/// Ensures that programs are installed. Each is given with the Debian package that contains it.
 pub(crate) fn install(programs: &[(&str, &str)]) -> Result<()> {
     for (program, package) in programs {
         if !has(program) && !apt_install(&[package]) {
-            bail!("{program} is not there; on Debian, `apt-get install {package}`");
+            bail!("{program} is missing; on Debian, `apt-get install {package}`");
         }
     }
     Ok(())
 }
 
-/// Makes a directory from files, unless it was made from the same before.
-pub(crate) fn once(made: &Path, from: &[PathBuf], make: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Creates a directory from files, unless it was created from files with the same content.
+pub(crate) fn create_if_changed(
+    directory: &Path,
+    sources: &[PathBuf],
+    create: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let mut content = Vec::new();
-    for file in from {
+    for file in sources {
         content.extend(fs::read(file).with_context(|| format!("can't read {}", file.display()))?);
     }
-    let stamp = made.join("made-from");
+    let stamp = directory.join("made-from");
     if fs::read(&stamp).is_ok_and(|old| old == content) {
         return Ok(());
     }
-    make()?;
+    create()?;
     Ok(fs::write(stamp, content)?)
 }
 
+/// The program and its first arguments, for error messages.
 fn name(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args()).take(4);
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

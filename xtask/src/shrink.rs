@@ -1,5 +1,4 @@
-//! Makes a component's module small, so that it starts fast where it has never run: `wasm-opt`, and of the interfaces that
-//! the libraries describe only what is imported.
+//! Shrinks a component's module, for a fast first start: removes the descriptions of unused interfaces and runs `wasm-opt`.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,7 +12,7 @@ use wit_parser::{InterfaceId, Resolve, WorldItem};
 
 use crate::shell::{apt_install, command, has, run};
 
-/// What wasm32-wasip1 has since LLVM 20, and vectors, which `wasm-opt` has to be told.
+/// Features of wasm32-wasip1 since LLVM 20, and SIMD. `wasm-opt` doesn't detect them.
 const FEATURES: [&str; 7] = [
     "--enable-bulk-memory",
     "--enable-multivalue",
@@ -24,27 +23,27 @@ const FEATURES: [&str; 7] = [
     "--enable-simd",
 ];
 
-/// Shrinks a module where it is, and says how small it is. It does the same as before; without `wasm-opt` it is an eighth
-/// larger.
+/// Shrinks a module in place, without a change of behaviour. Returns a description of its size, which is an eighth larger
+/// without `wasm-opt`.
 pub(crate) fn shrink(path: &Path) -> Result<String> {
     let small = path.with_extension("small.wasm");
-    let mut more = "";
-    // Cargo puts its own in place at each build, as it was when it was compiled.
+    let mut remark = "";
+    // At each build, cargo replaces the module with its own, whose time is that of the compilation.
     if !is_newer(&small, path)? || !is_newer(&small, &env::current_exe()?)? {
         let module = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
-        let module = described(&module).context("can't rewrite what the component says of its imports")?;
-        let half = path.with_extension("half.wasm");
-        fs::write(&half, module)?;
+        let module = describe_imports(&module).context("can't rewrite the component's description of its imports")?;
+        let unfinished = path.with_extension("unfinished.wasm");
+        fs::write(&unfinished, module)?;
         if has("wasm-opt") || apt_install(&["binaryen"]) {
-            run(command("wasm-opt", ["-Oz"]).args(FEATURES).arg(&half).arg("-o").arg(&half))?;
+            run(command("wasm-opt", ["-Oz"]).args(FEATURES).arg(&unfinished).arg("-o").arg(&unfinished))?;
         } else {
-            more = ", not optimised, since wasm-opt (of binaryen) isn't there";
+            remark = ", not optimised: wasm-opt (of binaryen) isn't installed";
         }
-        fs::rename(half, &small)?;
+        fs::rename(unfinished, &small)?;
     }
-    // Not over cargo's, of which this is a second name.
+    // A hard link to cargo's own file, which must not be overwritten.
     fs::remove_file(path)?;
-    Ok(format!("{} bytes{more}", fs::copy(&small, path)?))
+    Ok(format!("{} bytes{remark}", fs::copy(&small, path)?))
 }
 
 fn is_newer(file: &Path, than: &Path) -> Result<bool> {
@@ -52,24 +51,24 @@ fn is_newer(file: &Path, than: &Path) -> Result<bool> {
     Ok(file.modified()? > fs::metadata(than)?.modified()?)
 }
 
-/// The module with one description of what it imports and exports, in place of one for each library, of which each lists
-/// all that its library could import.
-fn described(module: &[u8]) -> Result<Vec<u8>> {
+/// Replaces the descriptions of imports and exports in a module, one for each library and each with every import that its
+/// library could use, by a single one with the actual imports.
+fn describe_imports(module: &[u8]) -> Result<Vec<u8>> {
     let used = imports(module)?;
     let (bare, Bindgen { mut resolve, world, producers, .. }) = decode(module)?;
-    let Some(mut bare) = bare else { bail!("no library describes what it imports") };
+    let Some(mut bare) = bare else { bail!("the module has no description of its imports") };
 
     let mut kept = HashSet::new();
     for (key, item) in &resolve.worlds[world].imports {
         if let WorldItem::Interface { id, .. } = item
             && used.iter().any(|(module, _)| *module == resolve.name_world_key(key))
         {
-            keep(&resolve, *id, &mut kept);
+            retain(&resolve, *id, &mut kept);
         }
     }
     for (_, item) in &resolve.worlds[world].exports {
         if let WorldItem::Interface { id, .. } = item {
-            resolve.interface_direct_deps(*id).for_each(|id| keep(&resolve, id, &mut kept));
+            resolve.interface_direct_deps(*id).for_each(|id| retain(&resolve, id, &mut kept));
         }
     }
     let is_kept = |item: &WorldItem| matches!(item, WorldItem::Interface { id, .. } if kept.contains(id));
@@ -83,7 +82,7 @@ fn described(module: &[u8]) -> Result<Vec<u8>> {
         }
     }
 
-    // What is decoded is named `root:root`, as is what everyone else decodes: a world of another size by that name is refused.
+    // Decoded packages are all named `root:root`, and a tool that merges two worlds of that name refuses different ones.
     if let Some(package) = resolve.worlds[world].package {
         resolve.packages[package].name.namespace = "sluice".to_owned();
     }
@@ -96,14 +95,14 @@ fn described(module: &[u8]) -> Result<Vec<u8>> {
     Ok(bare)
 }
 
-/// An interface, and those whose types it uses.
-fn keep(resolve: &Resolve, id: InterfaceId, kept: &mut HashSet<InterfaceId>) {
+/// Adds an interface and those whose types it uses.
+fn retain(resolve: &Resolve, id: InterfaceId, kept: &mut HashSet<InterfaceId>) {
     if kept.insert(id) {
-        resolve.interface_direct_deps(id).for_each(|id| keep(resolve, id, kept));
+        resolve.interface_direct_deps(id).for_each(|id| retain(resolve, id, kept));
     }
 }
 
-/// What the module imports: interface and function.
+/// The module's imports: interface and function.
 fn imports(module: &[u8]) -> Result<Vec<(String, String)>> {
     let mut imports = Vec::new();
     for payload in Parser::new(0).parse_all(module) {

@@ -1,33 +1,45 @@
-//! All that CI runs, in order.
+//! The steps that CI runs, in order.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::component;
-use crate::shell::{apt_install, cargo, command, install, once, quiet, run as run_command, target};
-use crate::tool::tool;
+use crate::shell::{cargo, command, create_if_changed, install, run as run_command, target};
+use crate::{component, prose, python, tool};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
+    /// Formatting
     Fmt,
+    /// Spelling and style of documents, comments and messages
+    Prose,
+    /// Lints
     Clippy,
+    /// API documentation without warnings
     Doc,
+    /// Licenses, sources and banned crates
     Deny,
+    /// The component
     Component,
+    /// Unit, integration and end-to-end tests
     Test,
+    /// End-to-end tests that depend on the store, over Redis
     Redis,
+    /// Third-party clients, the commands of the documents, a browser
     Interop,
 }
 
+/// Runs one step, or all of them until one fails.
 pub(crate) fn run(only: Option<Step>) -> Result<()> {
     let start = Instant::now();
     for step in Step::value_variants().iter().filter(|step| only.is_none_or(|only| only == **step)) {
         let name = format!("{step:?}").to_lowercase();
-        // When each began says how long they took, and leaves the last words to the last runner.
+        // The start of each step shows how long the previous one took, and the output ends with that of a test runner,
+        // where CI looks for its summary.
         println!("== {name}, after {:.0} s", start.elapsed().as_secs_f32());
         step.run().with_context(|| format!("step {name} failed"))?;
     }
@@ -38,60 +50,55 @@ impl Step {
     fn run(self) -> Result<()> {
         match self {
             Step::Fmt => run_command(&mut cargo(["fmt", "--all", "--check"])),
+            Step::Prose => prose::check(),
             Step::Clippy => {
                 let denied = ["--", "-D", "warnings"];
                 run_command(cargo(["clippy", "--workspace", "--all-targets", "--locked"]).args(denied))?;
-                // A workspace of its own.
+                // `bench/limit` is a separate workspace.
                 let mut limit = cargo(["clippy", "--manifest-path", "bench/limit/Cargo.toml", "--locked"]);
                 run_command(limit.arg("--target-dir").arg(target().join("limit")).args(denied))
             }
             Step::Doc => {
                 run_command(cargo(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-Dwarnings"))
             }
+            Step::Deny => deny(),
             Step::Component => component::build(),
             Step::Test => run_command(&mut cargo(["test", "--workspace", "--locked"])),
             Step::Redis => redis(),
             Step::Interop => interop(),
-            Step::Deny => deny(),
         }
     }
 }
 
+/// Programs, each with the Debian package that contains it.
 const REDIS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("redis-cli", "redis-tools")];
 
-/// End-to-end tests for which it matters where the store is.
-const STORE_MATTERS: [&str; 6] = ["double_click::", "fault_matrix::", "good_paths::", "kill::", "outage::", "redis::"];
+/// End-to-end tests whose result depends on the store.
+const STORE_TESTS: [&str; 6] = ["double_click::", "fault_matrix::", "good_paths::", "kill::", "outage::", "redis::"];
 
-/// Those once more, over a real Redis, and those that want one (`--include-ignored`). The others look at no store, or
-/// at what is the same for each: what the host counts, and its faults.
+/// Runs [`STORE_TESTS`] again over a real Redis, with those that need one (`--include-ignored`). The other end-to-end
+/// tests don't use the store, or test the host's own counters and fault injection, which don't depend on it.
 fn redis() -> Result<()> {
-    // A service of it may come with the package: each test starts a server of its own, and lets that one alone.
+    // The package may start a Redis service. The tests don't use it: each starts its own server.
     install(&REDIS)?;
     let mut test = cargo(["test", "--workspace", "--locked", "--test", "e2e", "--", "--include-ignored"]);
-    run_command(test.args(STORE_MATTERS).env("SLUICE_E2E_STORE", "redis"))
+    run_command(test.args(STORE_TESTS).env("SLUICE_E2E_STORE", "redis"))
 }
 
-/// Real clients against the running component.
+/// Runs `tests/interop`: third-party clients against the running component.
 fn interop() -> Result<()> {
     let tests = Path::new("tests/interop");
     let target = std::path::absolute(target())?;
     let venv = target.join("interop");
-    let python = venv.join("bin/python");
     let requirements = tests.join("requirements.txt");
-    once(&venv, std::slice::from_ref(&requirements), || {
-        let mut make = command("python3", ["-m", "venv", "--clear"]);
-        make.arg(&venv);
-        // Debian's python3 comes without what a venv needs.
-        let made = quiet(&mut make) || (apt_install(&["python3-venv"]) && quiet(&mut make));
-        if !made {
-            bail!("python3 can't make a venv; on Debian, `apt-get install python3-venv`");
-        }
-        run_command(command(&python, ["-m", "pip", "install", "-q", "-r"]).arg(&requirements))
+    create_if_changed(&venv, std::slice::from_ref(&requirements), || {
+        python::create_venv(&venv)?;
+        python::install(&venv, &[OsStr::new("-r"), requirements.as_os_str()])
     })?;
 
     let npm = target.join("interop-npm");
     let manifests = ["package.json", "package-lock.json"].map(|name| tests.join(name));
-    once(&npm, &manifests, || {
+    create_if_changed(&npm, &manifests, || {
         fs::create_dir_all(&npm)?;
         for manifest in &manifests {
             fs::copy(manifest, npm.join(manifest.file_name().unwrap_or_default()))?;
@@ -99,25 +106,26 @@ fn interop() -> Result<()> {
         run_command(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&npm))
     })?;
 
-    // What the commands of the documents call; a browser that answers callback links, and what drives it; what deploy/
-    // speaks of.
+    // Programs that the documents call; a browser and its driver, for the console and callback links; servers that
+    // deploy/ configures.
     install(&[("curl", "curl"), ("openssl", "openssl")])?;
     install(&[("chromium", "chromium"), ("chromedriver", "chromium-driver")])?;
     install(&[("nginx", "nginx-light"), ("systemd-analyze", "systemd")])?;
     install(&REDIS)?;
 
-    // As the step before builds it: with `-p` cargo would choose other features, and build wasmtime again.
+    // The same command as in the step `test`: with `-p`, cargo would unify other features and compile wasmtime again.
     run_command(&mut cargo(["test", "-q", "--workspace", "--locked", "--no-run"]))?;
     run_command(
-        command(&python, ["-m", "pytest", "tests/interop"])
+        command(venv.join("bin/python"), ["-m", "pytest", "tests/interop"])
             .env("SLUICE_XTASK", std::env::current_exe()?)
             .env("SLUICE_HOST_BIN", target.join("debug/sluice-host"))
             .env("SLUICE_NODE_MODULES", npm.join("node_modules")),
     )
 }
 
-/// Licences, sources and banned crates. Advisories want the network at each run, and are no matter of a change.
+/// Checks licenses, sources and banned crates. Advisories are left out: they need the network at each run, and change
+/// without a change of the code.
 fn deny() -> Result<()> {
-    let deny = tool("cargo-deny", "0.20.2")?;
+    let deny = tool::from_crates_io("cargo-deny", "0.20.2")?;
     run_command(&mut command(&deny, ["check", "bans", "licenses", "sources"]))
 }

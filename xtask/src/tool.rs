@@ -1,22 +1,61 @@
-//! Tools from crates.io that the chores call, in the target directory.
+//! Pinned third-party tools, installed under `target/tools`.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
-use crate::shell::{cargo, command, output, run, target};
+use crate::python;
+use crate::shell::{cargo, command, has, output, run, target};
 
-/// The tool's program, installed if it isn't there in this version.
-pub(crate) fn tool(name: &str, version: &str) -> Result<PathBuf> {
-    let tools = std::path::absolute(target())?.join("tools");
+/// A tool from crates.io.
+pub(crate) fn from_crates_io(name: &str, version: &str) -> Result<PathBuf> {
+    let tools = tools()?;
     let program = tools.join("bin").join(name);
-    if !is(&program, version) {
-        println!("installing {name}, which takes minutes the first time");
+    if !is_version(&program, version) {
+        println!("installing {name} {version}; the first time takes minutes");
         run(cargo(["install", "-q", name, "--locked", "--version", version, "--root"]).arg(&tools))?;
     }
     Ok(program)
 }
 
-fn is(program: &Path, version: &str) -> bool {
-    output(&mut command(program, ["--version"])).is_ok_and(|said| said.ends_with(version))
+/// A tool from PyPI, where its wheel contains the compiled program.
+pub(crate) fn from_pypi(name: &str, version: &str) -> Result<PathBuf> {
+    let environment = tools()?.join(name);
+    let program = environment.join("bin").join(name);
+    if !is_version(&program, version) {
+        println!("installing {name} {version}");
+        python::create_venv(&environment)?;
+        python::install(&environment, &[&format!("{name}=={version}")])?;
+    }
+    Ok(program)
+}
+
+/// A tool written in Go, compiled from the Go module proxy. A copy of this version on the `PATH` is used as it is.
+pub(crate) fn from_go(name: &str, package: &str, version: &str, requirements: &str) -> Result<PathBuf> {
+    if has(name) && is_version(Path::new(name), version) {
+        return Ok(name.into());
+    }
+    let bin = tools()?.join("bin");
+    let program = bin.join(name);
+    if !is_version(&program, version) {
+        let missing = || format!("{name} {version} is missing: install it, or {requirements} to compile it");
+        if !has("go") {
+            bail!(missing());
+        }
+        println!("installing {name} {version}; the first time takes a minute or two");
+        let mut install = command("go", ["install"]);
+        install.arg(format!("-ldflags=-s -w -X main.version={version}")).arg(format!("{package}@v{version}"));
+        // Without debug information, which cgo generates by default, C parsers compile in half the time.
+        run(install.env("GOBIN", &bin).env("CGO_CFLAGS", "-O1")).with_context(missing)?;
+    }
+    Ok(program)
+}
+
+fn tools() -> Result<PathBuf> {
+    Ok(std::path::absolute(target())?.join("tools"))
+}
+
+/// Whether the program exists and reports this version.
+fn is_version(program: &Path, version: &str) -> bool {
+    output(&mut command(program, ["--version"])).is_ok_and(|line| line.ends_with(&format!(" {version}")))
 }

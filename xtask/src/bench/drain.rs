@@ -1,4 +1,4 @@
-//! How long a drain takes for each delivery, however many there are.
+//! Time per delivery of a drain, for several numbers of pending deliveries.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use super::Plan;
-use super::bar::{Bar, Wanted};
+use super::goal::{Goal, Threshold};
 use super::lab::{Application, Lab};
 use super::report::{Section, Table};
 use super::stats::Spread;
-use super::store::{Much, drain, fill, one_pending, pending};
+use super::store::{Content, drain, fill, one_pending, pending};
 
-/// What takes longer is left out.
-const MINUTES: f64 = 10.0;
+/// Maximum estimated time of one measurement; a longer one is skipped.
+const MAX_MINUTES: f64 = 10.0;
 
-/// How many are pending, and how often that is drained.
+/// Numbers of pending deliveries, each with the number of its rounds.
 fn sizes(plan: &Plan) -> [(u64, usize); 3] {
     if plan.quick { [(100, 2), (1_000, 2), (2_000, 1)] } else { [(1_000, 3), (10_000, 3), (100_000, 1)] }
 }
@@ -24,49 +24,49 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
     let template = one_pending(lab)?;
     let sizes = sizes(plan);
     let mut times = vec![Vec::new(); sizes.len()];
-    let rounds = sizes.iter().map(|(_, times)| *times).max().unwrap_or_default();
-    // Milliseconds for each.
+    let max_rounds = sizes.iter().map(|(_, rounds)| *rounds).max().unwrap_or_default();
+    // Milliseconds per delivery.
     let mut slowest = 0.0_f64;
-    for round in 0..rounds {
-        for ((count, often), times) in sizes.iter().zip(&mut times) {
+    for round in 0..max_rounds {
+        for ((count, rounds), times) in sizes.iter().zip(&mut times) {
             let minutes = slowest * *count as f64 / 60e3;
-            if round < *often && minutes > MINUTES {
-                println!("   {count} pending: left out, as it would take {minutes:.0} minutes");
-            } else if round < *often {
-                println!("   {count} pending, round {} of {often}", round + 1);
+            if round < *rounds && minutes > MAX_MINUTES {
+                println!("   {count} pending: skipped, since it would take {minutes:.0} minutes");
+            } else if round < *rounds {
+                println!("   {count} pending, round {} of {rounds}", round + 1);
                 let state = lab.directory.join("drain");
-                fill(&template, &state, Much::Pending, *count)?;
+                fill(&template, &state, Content::Pending, *count)?;
                 let each = time(lab, *count)?.as_secs_f64() * 1e3 / *count as f64;
                 times.push(each);
                 slowest = slowest.max(each);
-                ensure!(pending(&state)? == 0, "what was drained is still there");
+                ensure!(pending(&state)? == 0, "drained deliveries are still pending");
                 fs::remove_dir_all(&state)?;
             }
         }
     }
     let mut section = Section::new("Drain");
-    let mut table = Table::new("", &["Pending", "drained", "ms for each delivery", "deliveries/s"]);
+    let mut table = Table::new("", &["Pending", "Rounds", "ms per delivery", "Deliveries/s"]);
     for ((count, _), times) in sizes.iter().zip(&times) {
-        let often = times.len();
-        if often == 0 {
-            table.rows.push(vec![count.to_string(), "left out, as it would take too long".to_owned()]);
+        if times.is_empty() {
+            table.rows.push(vec![count.to_string(), "skipped, since it would take too long".to_owned()]);
             continue;
         }
         let each = Spread::of(times.iter().copied());
         let rate = 1e3 / each.median;
-        table.rows.push(vec![count.to_string(), format!("{often} times"), format!("{each:.3}"), format!("{rate:.0}")]);
+        let rounds = times.len().to_string();
+        table.rows.push(vec![count.to_string(), rounds, format!("{each:.3}"), format!("{rate:.0}")]);
     }
     section.tables.push(table);
     let measured = |at: usize| times.get(at).filter(|times| !times.is_empty());
     let median = |at: usize| measured(at).map(|times| Spread::of(times.iter().copied()).median);
     let growth = median(2).zip(median(0)).map(|(many, few)| many / few);
     let [(few, _), _, (many, _)] = sizes;
-    let what = format!("drain: time for each of {many}, of that for each of {few}");
-    section.bars.push(Bar::new(what, Wanted::AtMost(1.2), growth));
+    let name = format!("drain: time per delivery with {many} pending, relative to {few}");
+    section.goals.push(Goal::new(name, Threshold::AtMost(1.2), growth));
     Ok(section)
 }
 
-/// From the first pass to the last.
+/// Time from the start of the first pass to the end of the last.
 fn time(lab: &Lab, count: u64) -> Result<Duration> {
     let target = lab.start(Application::Sluice, "drain", &[])?;
     let start = Instant::now();
@@ -76,9 +76,9 @@ fn time(lab: &Lab, count: u64) -> Result<Duration> {
         delivered += drained.delivered;
         match (drained.pending, drained.stopped.as_deref()) {
             (Some(0), None) if delivered == count => return Ok(start.elapsed()),
-            // A pass has 25 seconds.
+            // A pass ends after 25 seconds.
             (Some(1..), Some("budget")) if drained.delivered > 0 => {}
-            _ => bail!("of {count} the drain delivered {delivered}, and said {drained:?}"),
+            _ => bail!("the drain delivered {delivered} of {count}; its last answer: {drained:?}"),
         }
     }
 }

@@ -1,18 +1,18 @@
-//! The rows once more, on stores that have much in them.
+//! Rows on stores with many keys, relative to an empty store.
 
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use super::Plan;
-use super::bar::{Bar, Wanted};
-use super::lab::{Application, DOWN, Lab, Target};
+use super::goal::{Goal, Threshold};
+use super::lab::{Application, ENGINE_DOWN, Lab, Target};
 use super::load::{Sample, interleaved};
 use super::report::{Section, Table};
-use super::requests::{CONNECTIONS, words};
-use super::rows::{CALLBACK, DUPLICATE, EVENT, PLAIN, Row, STORED, To, first_event};
+use super::requests::{CONNECTIONS, connections_label};
+use super::rows::{CALLBACK, DUPLICATE, Destination, EVENT, PLAIN, Row, STORED, first_event};
 use super::stats::Spread;
-use super::store::{Much, drain, fill, one_keyed};
+use super::store::{Content, drain, fill, one_keyed};
 
 const MEASURED: [Row; 5] = [PLAIN, EVENT, DUPLICATE, CALLBACK, STORED];
 
@@ -20,11 +20,13 @@ fn sizes(plan: &Plan) -> [u64; 3] {
     if plan.quick { [0, 1_000, 10_000] } else { [0, 10_000, 1_000_000] }
 }
 
-/// A store of a size, with a Sluice whose engine is there, and one whose isn't.
+/// A store with a number of keys, and its two Sluices.
 struct Grown {
-    with: Target,
-    alone: Target,
-    /// Milliseconds of a pass that lists all keys and has nothing to bring.
+    /// Its engine is up.
+    engine_up: Target,
+    /// Its engine is down.
+    engine_down: Target,
+    /// Milliseconds of a drain pass that lists all keys and finds nothing pending.
     scan: f64,
 }
 
@@ -33,33 +35,36 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
     let sizes = sizes(plan);
     let mut grown = Vec::new();
     for count in sizes {
-        println!("   making stores of {count} keys");
-        let make = |name: &str| fill(&template, &lab.directory.join(name), Much::Keyed, count);
-        let (with, alone) = (format!("grown-{count}"), format!("grown-{count}-alone"));
-        make(&with)?;
-        make(&alone)?;
-        let (with, alone) =
-            (lab.start(Application::Sluice, &with, &[])?, lab.start(Application::Sluice, &alone, &[DOWN])?);
-        // It notes that all keys were looked at, so that no request is followed by that.
+        println!("   creating stores of {count} keys");
+        let create = |name: &str| fill(&template, &lab.directory.join(name), Content::Keyed, count);
+        let (up, down) = (format!("grown-{count}"), format!("grown-{count}-engine-down"));
+        create(&up)?;
+        create(&down)?;
+        let engine_up = lab.start(Application::Sluice, &up, &[])?;
+        let engine_down = lab.start(Application::Sluice, &down, &[ENGINE_DOWN])?;
+        // The drain records its scan, so no measured request triggers one.
         let start = Instant::now();
-        let drained = drain(&with)?;
+        let drained = drain(&engine_up)?;
         let scan = start.elapsed().as_secs_f64() * 1e3;
         if drained.pending != Some(0) {
-            bail!("a drain of {count} keys said {drained:?}");
+            bail!("a drain of {count} keys answered {drained:?}");
         }
-        first_event(&with)?;
-        grown.push(Grown { with, alone, scan });
+        first_event(&engine_up)?;
+        grown.push(Grown { engine_up, engine_down, scan });
     }
 
     let mut section = Section::new("Growth");
-    let mut scans = Table::new("A pass of the drain that finds nothing", &["Keys", "ms"]);
+    let mut scans = Table::new("Drain pass with nothing pending", &["Keys", "ms"]);
     scans
         .rows
         .extend(sizes.iter().zip(&grown).map(|(count, grown)| vec![count.to_string(), format!("{:.0}", grown.scan)]));
     let mut worst: Option<(f64, String)> = None;
     for connections in CONNECTIONS {
         let of = |row: &Row, grown: &Grown| {
-            row.load(if row.to == To::Alone { &grown.alone } else { &grown.with }, &lab.directory)
+            row.load(
+                if row.to == Destination::EngineDown { &grown.engine_down } else { &grown.engine_up },
+                &lab.directory,
+            )
         };
         let loads: Vec<_> = MEASURED.iter().flat_map(|row| grown.iter().map(move |grown| of(row, grown))).collect();
         let samples = interleaved(&loads, connections, plan)?;
@@ -67,11 +72,11 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
         let heads = [
             "Request".to_owned(),
             format!("requests/s, {none} keys"),
-            format!("of it, {some}"),
-            format!("of it, {many}"),
+            format!("{some} keys, relative"),
+            format!("{many} keys, relative"),
         ];
         let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
-        let mut table = Table::new(words(connections), &heads);
+        let mut table = Table::new(connections_label(connections), &heads);
         for (row, samples) in MEASURED.iter().zip(samples.chunks(sizes.len())) {
             let rates: Vec<Vec<f64>> = samples.iter().map(|rounds| rounds.iter().map(Sample::rate).collect()).collect();
             let [none, some, many] = rates.as_slice() else { continue };
@@ -79,7 +84,7 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
             let (some, many) = (share(some), share(many));
             let none = Spread::of(none.iter().copied());
             if worst.as_ref().is_none_or(|(worst, _)| many.median < *worst) {
-                worst = Some((many.median, format!("{}, {}", row.name, words(connections))));
+                worst = Some((many.median, format!("{}, {}", row.name, connections_label(connections))));
             }
             table.rows.push(vec![
                 row.name.to_owned(),
@@ -91,8 +96,9 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
         section.tables.push(table);
     }
     section.tables.push(scans);
-    let (got, which) = worst.unzip();
-    let what = format!("{} keys: the slowest row ({}), of the empty store", sizes[2], which.unwrap_or_default());
-    section.bars.push(Bar::new(what, Wanted::AtLeast(0.95), got));
+    let (measured, row) = worst.unzip();
+    let row = row.unwrap_or_default();
+    let name = format!("slowest row with {} keys ({row}), relative to an empty store", sizes[2]);
+    section.goals.push(Goal::new(name, Threshold::AtLeast(0.95), measured));
     Ok(section)
 }

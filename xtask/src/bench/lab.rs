@@ -1,4 +1,4 @@
-//! What is measured, and where: the host built for speed, an engine, and a process for each target.
+//! The measured applications and their environment: an optimised host, an engine, and a process per target.
 
 use std::fs;
 use std::net::TcpListener;
@@ -15,18 +15,20 @@ use crate::shell::{apt_install, cargo, command, install, run, target};
 
 const TOOLS: [(&str, &str); 3] = [("wrk", "wrk"), ("sqlite3", "sqlite3"), ("redis-server", "redis-server")];
 
-/// The limit's manifest.
+/// The manifest of `bench/limit`.
 const LIMIT: &str = "bench/limit/spin.toml";
 
-/// For an engine that is down. Nobody listens on this port: it is below those that are free to take.
-pub(super) const DOWN: (&str, &str) = ("engine_url", "http://127.0.0.1:1");
+/// The variable for an engine that is down. Port 1 is privileged and unused.
+pub(super) const ENGINE_DOWN: (&str, &str) = ("engine_url", "http://127.0.0.1:1");
 
-pub(super) const OPERATOR: &str = "benchmark";
-/// The secret of the signed row.
+/// The operator's token.
+pub(super) const OPERATOR_TOKEN: &str = "benchmark";
+/// The secret for signed webhooks.
 pub(super) const SECRET: &str = "It's a Secret to Everybody";
 
+/// The environment of a run.
 pub(super) struct Lab {
-    /// On a real disk, since writes are what is measured.
+    /// Directory of stores and logs, on a disk, since the cost of writes is measured.
     pub(super) directory: PathBuf,
     host: PathBuf,
     engine: String,
@@ -38,28 +40,28 @@ pub(super) struct Target {
     pub(super) url: String,
     pub(super) state: PathBuf,
     pub(super) process: Process,
-    /// Its Redis, if it has one.
+    /// The Redis of its store, if it uses one.
     _redis: Option<Process>,
 }
 
-/// An application of ours.
+/// A measured application.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Application {
     Limit,
-    /// The same, compiled and linked as Sluice.
+    /// The same, compiled and linked with the flags of Sluice.
     LimitLinked,
     Sluice,
 }
 
 impl Lab {
-    /// Builds all, and starts the engine.
+    /// Builds host and applications, and starts the engine.
     pub(super) fn open(host: Option<&Path>) -> Result<Lab> {
         install(&TOOLS)?;
         let nginx = nginx()?;
         component::build()?;
         component::build_limit()?;
         let target = std::path::absolute(target())?;
-        let host = host.map_or_else(|| fast_host(&target), |host| Ok(host.to_owned()))?;
+        let host = host.map_or_else(|| optimised_host(&target), |host| Ok(host.to_owned()))?;
         let directory = target.join("bench");
         if directory.exists() {
             fs::remove_dir_all(&directory)?;
@@ -70,7 +72,7 @@ impl Lab {
         }
         let limit = fs::read_to_string(LIMIT)?;
         let linked = limit.replace("../../target/limit/", &target.join("limit-linked/").to_string_lossy());
-        ensure!(linked != limit, "{LIMIT} has its component elsewhere");
+        ensure!(linked != limit, "{LIMIT} names another path of its component");
         fs::write(directory.join("limit-linked.toml"), linked)?;
         let port = free_port()?;
         let conf = directory.join("engine.conf");
@@ -82,19 +84,19 @@ impl Lab {
         start.arg(&conf).arg("-p").arg(&directory);
         let mut process = Process::start(&start, &directory.join("engine.log"))?;
         let query = format!("{engine}/api/v1/workflowrun/query");
-        process.answers(&Request { url: &query, ..Request::default() }, Instant::now())?;
+        process.wait_until_ready(&Request { url: &query, ..Request::default() }, Instant::now())?;
         Ok(Lab { directory, host, engine, _engine: process })
     }
 
-    /// The limit, or Sluice with these variables besides.
+    /// Starts an application with variables in addition to the usual ones.
     pub(super) fn start(&self, application: Application, name: &str, variables: &[(&str, &str)]) -> Result<Target> {
         let state = self.directory.join(name);
         let (command, url) = self.command(application, &state, &self.engine, variables)?;
-        let process = self.answering(application, name, &command, &url)?;
+        let process = self.start_process(application, name, &command, &url)?;
         Ok(Target { url, state, process, _redis: None })
     }
 
-    /// Sluice over a Redis of its own, which is set up as deploy/ says: what is written is on disk before the answer.
+    /// Starts Sluice over its own Redis, configured as in deploy/: writes are on disk before they are acknowledged.
     pub(super) fn start_on_redis(&self, name: &str, variables: &[(&str, &str)]) -> Result<Target> {
         let state = self.directory.join(name);
         fs::create_dir_all(&state)?;
@@ -102,7 +104,7 @@ impl Lab {
         let mut start = command("redis-server", ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir"]);
         start.arg(&state).args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
         let mut redis = Process::start(&start, &self.directory.join(format!("{name}-redis.log")))?;
-        redis.listens(&port)?;
+        redis.wait_until_listening(&port)?;
         let config = state.join("runtime-config.toml");
         fs::write(
             &config,
@@ -111,18 +113,18 @@ impl Lab {
 
         let (mut command, url) = self.command(Application::Sluice, &state, &self.engine, variables)?;
         command.arg("--runtime-config-file").arg(config);
-        let process = self.answering(Application::Sluice, name, &command, &url)?;
+        let process = self.start_process(Application::Sluice, name, &command, &url)?;
         Ok(Target { url, state, process, _redis: Some(redis) })
     }
 
-    /// Starts it, and waits until it answers.
-    fn answering(&self, application: Application, name: &str, command: &Command, url: &str) -> Result<Process> {
+    /// Starts a process and waits until it answers.
+    fn start_process(&self, application: Application, name: &str, command: &Command, url: &str) -> Result<Process> {
         let mut process = Process::start(command, &self.directory.join(format!("{name}.log")))?;
-        application.answers(&mut process, url, Instant::now())?;
+        application.wait_until_ready(&mut process, url, Instant::now())?;
         Ok(process)
     }
 
-    /// The host's command, and where it will listen.
+    /// The command that runs an application, and its URL.
     pub(super) fn command(
         &self,
         application: Application,
@@ -133,13 +135,13 @@ impl Lab {
         let listen = format!("127.0.0.1:{}", free_port()?);
         let mut command = command(&self.host, ["--from"]);
         command.arg(self.manifest(application)).args(["--listen", &listen, "--state-dir"]);
-        // What wasmtime compiles is kept beside all else of the run.
+        // wasmtime's cache of compiled components.
         command.arg(state).env("XDG_CACHE_HOME", self.directory.join("cache"));
         command.arg("--variable").arg(format!("engine_url={engine}"));
         if application == Application::Sluice {
-            command.arg("--variable").arg(format!("operator_token={OPERATOR}"));
+            command.arg("--variable").arg(format!("operator_token={OPERATOR_TOKEN}"));
         }
-        // Of two of one name the later counts.
+        // A later value overrides an earlier one.
         for (name, value) in variables {
             command.arg("--variable").arg(format!("{name}={value}"));
         }
@@ -154,7 +156,7 @@ impl Lab {
         }
     }
 
-    /// Where wasmtime keeps what it has compiled.
+    /// The directory of wasmtime's cache.
     pub(super) fn cache(&self) -> PathBuf {
         self.directory.join("cache")
     }
@@ -165,37 +167,42 @@ impl Lab {
 }
 
 impl Application {
-    /// Waits until it answers; says how long that took.
-    pub(super) fn answers(self, process: &mut Process, url: &str, since: Instant) -> Result<std::time::Duration> {
+    /// Waits until it answers, and returns the time since `since`.
+    pub(super) fn wait_until_ready(
+        self,
+        process: &mut Process,
+        url: &str,
+        since: Instant,
+    ) -> Result<std::time::Duration> {
         let url = match self {
             Application::Limit | Application::LimitLinked => format!("{url}/hello"),
             Application::Sluice => format!("{url}/healthz"),
         };
-        process.answers(&Request { url: &url, ..Request::default() }, since)
+        process.wait_until_ready(&Request { url: &url, ..Request::default() }, since)
     }
 }
 
-/// With the profile `bench`, which cargo keeps where `release` is.
-fn fast_host(target: &Path) -> Result<PathBuf> {
-    println!("bench: the host, for speed; the first time takes minutes");
+/// Builds the host with the profile `bench`, whose output directory is that of `release`.
+fn optimised_host(target: &Path) -> Result<PathBuf> {
+    println!("bench: building an optimised host; the first time takes minutes");
     run(&mut cargo(["build", "-q", "--profile", "bench", "--workspace", "--bin", "sluice-host", "--locked"]))?;
     Ok(target.join("release/sluice-host"))
 }
 
-/// Debian has it in /usr/sbin.
+/// The path of nginx, which Debian installs outside the `PATH` of users.
 fn nginx() -> Result<PathBuf> {
-    let known = || {
-        let places = [Path::new("/usr/sbin/nginx"), Path::new("/usr/bin/nginx")];
-        places.into_iter().find(|place| place.is_file()).map(Path::to_owned)
+    let installed = || {
+        let paths = [Path::new("/usr/sbin/nginx"), Path::new("/usr/bin/nginx")];
+        paths.into_iter().find(|path| path.is_file()).map(Path::to_owned)
     };
-    if known().is_none() {
+    if installed().is_none() {
         apt_install(&["nginx"]);
     }
-    known().context("nginx is not there; on Debian, `apt-get install nginx`")
+    installed().context("nginx is missing; on Debian, `apt-get install nginx`")
 }
 
-/// An engine that takes connections and never says a word.
-pub(super) fn silent() -> Result<(TcpListener, String)> {
+/// An engine that accepts connections and never responds.
+pub(super) fn silent_engine() -> Result<(TcpListener, String)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);
     Ok((listener, url))

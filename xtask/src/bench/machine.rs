@@ -1,4 +1,4 @@
-//! Where it was measured.
+//! The machine and the programs of a measurement.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::shell::{command, output};
 
-/// Name and value of what figures depend on.
+/// Names and values of properties that figures depend on.
 pub(super) fn describe() -> Result<Vec<(&'static str, String)>> {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processor.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
@@ -15,19 +15,20 @@ pub(super) fn describe() -> Result<Vec<(&'static str, String)>> {
     let kilobytes: Option<u64> =
         memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
     let commit = output(&mut command("git", ["describe", "--always", "--dirty", "--abbrev=12"]))?;
-    let version = |program: &str, words: [&str; 1]| {
-        let said = command(program, words).output().map(|said| [said.stdout, said.stderr].concat()).unwrap_or_default();
-        String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned()
+    let version = |program: &str, flag: &str| {
+        let output = command(program, [flag]).output();
+        let output = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+        String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned()
     };
-    let wrk = version("wrk", ["--version"]);
+    let wrk = version("wrk", "--version");
     Ok(vec![
         ("Processor", format!("{}, {cores} cores", model.unwrap_or("unknown"))),
         ("Memory", format!("{} GB", kilobytes.unwrap_or_default() / 1_000_000)),
         ("Kernel", output(&mut command("uname", ["-sr"]))?),
         ("Disk", output(&mut command("findmnt", ["-n", "-o", "FSTYPE,OPTIONS", "-T", "target"])).unwrap_or_default()),
         ("Load", wrk.split(" Copyright").next().unwrap_or_default().to_owned()),
-        ("Engine", version("/usr/sbin/nginx", ["-v"])),
-        ("Redis", version("redis-server", ["--version"]).split(" sha").next().unwrap_or_default().to_owned()),
+        ("Engine", version("/usr/sbin/nginx", "-v")),
+        ("Redis", version("redis-server", "--version").split(" sha").next().unwrap_or_default().to_owned()),
         ("Commit", commit),
         ("Date", output(&mut command("date", ["-u", "+%F"]))?),
     ])

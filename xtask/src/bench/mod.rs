@@ -1,7 +1,7 @@
-//! How fast Sluice is, as a share of what the same host can do: docs/benchmarks.md is what it writes.
+//! Benchmarks of Sluice relative to the limit of the same host, written to docs/benchmarks.md.
 
-mod bar;
 mod drain;
+mod goal;
 mod growth;
 mod lab;
 mod load;
@@ -24,43 +24,43 @@ use report::Report;
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
-    /// Each kind of request against the limit
+    /// Each kind of request, relative to the limit
     Requests,
     /// The same on stores with many keys
     Growth,
-    /// Time for each delivery of a drain
+    /// Time per delivery of a drain
     Drain,
-    /// What is stored, on SQLite and on Redis
+    /// Requests that use the store, on SQLite and on Redis
     Redis,
-    /// Size, memory, time to the first answer
+    /// Size, memory, time to the first response
     Start,
-    /// Other programs for the same work; only with --peers or by name
+    /// Comparable programs; only with --peers or --only
     Peers,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How often each cell is measured
+    /// Measurements of each figure
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Seconds of each measurement
+    /// Seconds per measurement
     #[arg(long, default_value_t = 2)]
     seconds: u64,
-    /// Two rounds, small stores: shows that it works, and no more
+    /// Two rounds and small stores: a smoke test without usable figures
     #[arg(long)]
     quick: bool,
-    /// This part alone
+    /// Measures only this part
     #[arg(long)]
     only: Option<Part>,
-    /// Other programs as well: Debian's webhook, and Restate from npm
+    /// Also measures Debian's webhook, and Restate from npm
     #[arg(long)]
     peers: bool,
-    /// A sluice-host that is there, instead of one built for speed
+    /// Uses this sluice-host instead of building an optimised one
     #[arg(long)]
     host: Option<std::path::PathBuf>,
 }
 
-/// How much is measured.
+/// The extent of a run.
 pub(crate) struct Plan {
     rounds: usize,
     seconds: u64,
@@ -73,11 +73,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let plan = Plan { rounds, seconds, quick };
     let lab = lab::Lab::open(arguments.host.as_deref())?;
     let mut report = Report::new(&plan)?;
-    let asked = |part| match arguments.only {
+    let is_selected = |part| match arguments.only {
         Some(only) => only == part,
         None => part != Part::Peers || arguments.peers,
     };
-    for part in Part::value_variants().iter().copied().filter(|part| asked(*part)) {
+    for part in Part::value_variants().iter().copied().filter(|part| is_selected(*part)) {
         let name = part.to_possible_value().map(|name| name.get_name().to_owned()).unwrap_or_default();
         println!("== {name}");
         let section = match part {
@@ -91,6 +91,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         println!("{section}");
         report.add(section);
     }
-    let whole = !quick && arguments.only.is_none();
-    report.write(whole)
+    let is_complete = !quick && arguments.only.is_none();
+    report.write(is_complete)
 }

@@ -1,4 +1,4 @@
-//! Other programs that do a part of the same work: Debian's webhook, and Restate.
+//! Programs that do a comparable part of the work: Debian's webhook, and Restate.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,40 +7,43 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::Plan;
-use super::bar::{Bar, Wanted};
+use super::goal::{Goal, Threshold};
 use super::lab::{Lab, SECRET};
 use super::load::{Load, Sample, interleaved};
 use super::process::{Process, Request, free_port};
 use super::report::{Section, Table};
-use super::requests::{CONNECTIONS, Targets, words};
-use super::rows::{Body, DUPLICATE, Row, SIGNED, STORED, STORED_REDIS, To, signature};
+use super::requests::{CONNECTIONS, Targets, connections_label};
+use super::rows::{Body, DUPLICATE, Destination, Row, SIGNED, STORED, STORED_REDIS, signature};
 use super::stats::Spread;
-use crate::shell::{command, install, once, target};
+use crate::shell::{command, create_if_changed, install, target};
 
 pub(super) const TITLE: &str = "Peers";
-/// At 32 connections.
-pub(super) const BARS: [(&str, f64); 4] = [
-    ("signed webhook: requests/s, of webhook's", 1.0),
-    ("keyed event, duplicate: requests/s, of Restate's durable accepts", 2.0),
-    ("webhook stored, engine down: requests/s, of Restate's durable accepts", 2.0),
-    ("webhook stored, engine down, on Redis: requests/s, of Restate's durable accepts", 2.0),
+/// Goals at 32 connections.
+pub(super) const GOALS: [(&str, f64); 4] = [
+    ("signed webhook: requests/s relative to webhook", 1.0),
+    ("keyed event, duplicate: requests/s relative to Restate's durable accept", 2.0),
+    ("webhook stored, engine down: requests/s relative to Restate's durable accept", 2.0),
+    ("webhook stored, engine down, on Redis: requests/s relative to Restate's durable accept", 2.0),
 ];
-/// Rows of Sluice, each held against a peer by its place.
-const OURS: [(Row, usize); 4] = [(SIGNED, 0), (DUPLICATE, 1), (STORED, 1), (STORED_REDIS, 1)];
+/// Rows of Sluice, each with the index of the peer that it is compared with.
+const COMPARED: [(Row, usize); 4] = [(SIGNED, 0), (DUPLICATE, 1), (STORED, 1), (STORED_REDIS, 1)];
 
 /// A running peer, and its load.
 struct Peer {
     _processes: Vec<Process>,
     load: Load,
-    /// Where it says so if it failed at what it had accepted.
+    /// Log with errors of requests that were accepted before.
     log: PathBuf,
 }
 
 pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
-    let targets = Targets::start(lab, &[To::Sluice, To::Signed, To::Alone, To::RedisAlone])?;
+    let targets = Targets::start(
+        lab,
+        &[Destination::Sluice, Destination::Signed, Destination::EngineDown, Destination::RedisEngineDown],
+    )?;
     let peers = [webhook(lab)?, restate(lab)?];
     let mut loads: Vec<Load> = peers.iter().map(|peer| peer.load.clone()).collect();
-    for (row, _) in &OURS {
+    for (row, _) in &COMPARED {
         loads.push(row.load(targets.of(row)?, &lab.directory));
     }
     let mut section = Section::new(TITLE);
@@ -49,15 +52,16 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
         let rates: Vec<Vec<f64>> = samples.iter().map(|rounds| rounds.iter().map(Sample::rate).collect()).collect();
         let rates = |at: usize| rates.get(at).into_iter().flatten().copied();
         let times = |at: usize, time: fn(&Sample) -> f64| Spread::of(samples.get(at).into_iter().flatten().map(time));
-        let mut table = Table::new(words(connections), &["Request", "requests/s", "of its peer's", "p50 ms", "p99 ms"]);
+        let mut table =
+            Table::new(connections_label(connections), &["Request", "requests/s", "vs peer", "p50 ms", "p99 ms"]);
         for (at, load) in loads.iter().enumerate() {
-            let ours = at.checked_sub(peers.len()).and_then(|ours| Some((ours, OURS.get(ours)?.1)));
-            let share = ours.map(|(ours, peer)| (ours, Spread::ratio(rates(at), rates(peer))));
-            if let Some((ours, share)) = share
+            let compared = at.checked_sub(peers.len()).and_then(|index| Some((index, COMPARED.get(index)?.1)));
+            let share = compared.map(|(index, peer)| (index, Spread::ratio(rates(at), rates(peer))));
+            if let Some((index, share)) = share
                 && connections > 1
-                && let Some((what, least)) = BARS.get(ours)
+                && let Some((name, min)) = GOALS.get(index)
             {
-                section.bars.push(Bar::new(*what, Wanted::AtLeast(*least), Some(share.median)));
+                section.goals.push(Goal::new(*name, Threshold::AtLeast(*min), Some(share.median)));
             }
             table.rows.push(vec![
                 load.name.clone(),
@@ -71,13 +75,13 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
     }
     for Peer { load, log, .. } in &peers {
         let failed = fs::read_to_string(log)?.lines().find(|line| line.contains("ERROR")).map(str::to_owned);
-        // One that does nothing of what it accepts is fast.
+        // A peer that fails after its response would look fast.
         ensure!(failed.is_none(), "{} failed: {}", load.name, failed.unwrap_or_default());
     }
     Ok(section)
 }
 
-/// It checks GitHub's signature and runs a program.
+/// Debian's webhook: verifies GitHub's signature and runs a program.
 fn webhook(lab: &Lab) -> Result<Peer> {
     install(&[("webhook", "webhook")])?;
     let hooks = lab.directory.join("hooks.json");
@@ -87,7 +91,7 @@ fn webhook(lab: &Lab) -> Result<Peer> {
     let log = lab.directory.join("webhook.log");
     let mut process = Process::start(start.arg(&hooks), &log)?;
     let url = format!("http://127.0.0.1:{port}");
-    process.answers(&Request { url: &url, ..Request::default() }, Instant::now())?;
+    process.wait_until_ready(&Request { url: &url, ..Request::default() }, Instant::now())?;
     let body = Body::Webhook1;
     let signature = signature(body.content().as_bytes());
     let load = Load {
@@ -102,7 +106,7 @@ fn webhook(lab: &Lab) -> Result<Peer> {
     Ok(Peer { _processes: vec![process], load, log })
 }
 
-/// It writes an invocation to its log, answers, and runs the handler.
+/// Restate: writes an invocation to its log, responds, and runs the handler.
 fn restate(lab: &Lab) -> Result<Peer> {
     let modules = npm()?;
     let [ingress, admin, node, service] = [free_port()?, free_port()?, free_port()?, free_port()?];
@@ -111,7 +115,7 @@ fn restate(lab: &Lab) -> Result<Peer> {
     let log = lab.directory.join("service.log");
     let handler = Process::start(&start, &log)?;
 
-    // Itself, and not the script that starts it and would be ended in its place.
+    // The program itself: a kill of npm's wrapper script would leave it running.
     let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
     let program = format!("node_modules/@restatedev/restate-server-linux-{machine}/bin/restate-server");
     let mut start = command(modules.join(program), ["--base-dir"]);
@@ -122,15 +126,18 @@ fn restate(lab: &Lab) -> Result<Peer> {
     start.env("RESTATE_DISABLE_TELEMETRY", "true").env("RUST_LOG", "warn");
     let mut server = Process::start(&start, &lab.directory.join("restate.log"))?;
     let health = format!("http://127.0.0.1:{ingress}/restate/health");
-    server.answers(&Request { url: &health, ..Request::default() }, Instant::now())?;
+    server.wait_until_ready(&Request { url: &health, ..Request::default() }, Instant::now())?;
 
     let url = format!("http://127.0.0.1:{admin}/deployments");
     let deployment = format!(r#"{{"uri":"http://127.0.0.1:{service}","use_http_11":false}}"#);
     let headers = [("content-type", "application/json")];
-    server.answers(&Request { url: &url, headers: &headers, body: Some(deployment.as_bytes()) }, Instant::now())?;
-    // It takes a moment until the ingress knows it.
+    server.wait_until_ready(
+        &Request { url: &url, headers: &headers, body: Some(deployment.as_bytes()) },
+        Instant::now(),
+    )?;
+    // The ingress learns of the deployment with a delay.
     let url = format!("http://127.0.0.1:{ingress}/benchmark/take/send");
-    server.answers(&Request { url: &url, headers: &headers, body: Some(b"{}") }, Instant::now())?;
+    server.wait_until_ready(&Request { url: &url, headers: &headers, body: Some(b"{}") }, Instant::now())?;
     let load = Load {
         name: "Restate: durable accept".to_owned(),
         url,
@@ -143,11 +150,11 @@ fn restate(lab: &Lab) -> Result<Peer> {
     Ok(Peer { _processes: vec![server, handler], load, log })
 }
 
-/// Restate's server and SDK, as bench/peers locks them.
+/// Installs Restate's server and SDK in the versions of bench/peers.
 fn npm() -> Result<PathBuf> {
     let npm = std::path::absolute(target())?.join("bench-npm");
     let manifests = ["package.json", "package-lock.json"].map(|name| PathBuf::from("bench/peers").join(name));
-    once(&npm, &manifests, || {
+    create_if_changed(&npm, &manifests, || {
         fs::create_dir_all(&npm)?;
         for manifest in &manifests {
             fs::copy(manifest, npm.join(manifest.file_name().context("no name")?))?;

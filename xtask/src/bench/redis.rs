@@ -1,4 +1,4 @@
-//! What the store costs: the rows that write, over SQLite and over Redis.
+//! Rows that depend on the store, over SQLite and over Redis.
 
 use anyhow::Result;
 
@@ -6,11 +6,11 @@ use super::Plan;
 use super::lab::Lab;
 use super::load::{Sample, interleaved};
 use super::report::{Section, Table};
-use super::requests::{CONNECTIONS, Targets, words};
-use super::rows::{CALLBACK, DUPLICATE, EVENT, Row, STORED, STORED_REDIS, To};
+use super::requests::{CONNECTIONS, Targets, connections_label};
+use super::rows::{CALLBACK, DUPLICATE, Destination, EVENT, Row, STORED, STORED_REDIS};
 use super::stats::Spread;
 
-/// Each row, and the same over Redis.
+/// Each row over SQLite, and the same over Redis.
 const MEASURED: [[Row; 2]; 4] = [
     [EVENT, EVENT.on_redis("keyed event, first time, on Redis")],
     [DUPLICATE, DUPLICATE.on_redis("keyed event, duplicate, on Redis")],
@@ -19,14 +19,18 @@ const MEASURED: [[Row; 2]; 4] = [
 ];
 
 pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
-    let targets = Targets::start(lab, &[To::Sluice, To::Alone, To::Redis, To::RedisAlone])?;
+    let targets = Targets::start(
+        lab,
+        &[Destination::Sluice, Destination::EngineDown, Destination::Redis, Destination::RedisEngineDown],
+    )?;
     let rows = MEASURED.as_flattened();
     let loads = rows.iter().map(|row| Ok(row.load(targets.of(row)?, &lab.directory))).collect::<Result<Vec<_>>>()?;
 
     let mut section = Section::new("SQLite and Redis");
     for connections in CONNECTIONS {
         let samples = interleaved(&loads, connections, plan)?;
-        let mut table = Table::new(words(connections), &["Request", "requests/s", "of SQLite's", "p50 ms", "p99 ms"]);
+        let mut table =
+            Table::new(connections_label(connections), &["Request", "requests/s", "vs SQLite", "p50 ms", "p99 ms"]);
         let rates = |samples: &[Sample]| samples.iter().map(Sample::rate).collect::<Vec<_>>();
         for (pair, samples) in MEASURED.iter().zip(samples.chunks(2)) {
             let [sqlite, _] = samples else { continue };

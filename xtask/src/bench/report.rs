@@ -1,4 +1,4 @@
-//! What is printed and written: tables, and the bars.
+//! The report: tables of figures, and the goals.
 
 use std::fmt;
 use std::fs;
@@ -7,12 +7,12 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use comfy_table::presets::ASCII_MARKDOWN;
 
-use super::bar::{Bar, Wanted};
-use super::{Plan, machine};
+use super::goal::{Goal, Threshold};
+use super::{Plan, machine, peers};
 use crate::shell::target;
 
-/// Around the tables; words in braces are put in.
-const FRAME: &str = include_str!("../../../bench/benchmarks.md");
+/// The page with placeholders in braces.
+const TEMPLATE: &str = include_str!("../../../bench/benchmarks.md");
 
 /// One table of a section.
 pub(super) struct Table {
@@ -21,16 +21,17 @@ pub(super) struct Table {
     pub(super) rows: Vec<Vec<String>>,
 }
 
-/// What a part measured.
+/// The figures of a part.
 pub(super) struct Section {
     title: &'static str,
     pub(super) tables: Vec<Table>,
-    pub(super) bars: Vec<Bar>,
+    pub(super) goals: Vec<Goal>,
 }
 
-/// All of it.
+/// The report of a run.
 pub(super) struct Report {
-    how: String,
+    /// Table of the machine, the programs and the command.
+    machine: String,
     sections: Vec<Section>,
 }
 
@@ -43,7 +44,7 @@ impl Table {
 
 impl Section {
     pub(super) fn new(title: &'static str) -> Section {
-        Section { title, tables: Vec::new(), bars: Vec::new() }
+        Section { title, tables: Vec::new(), goals: Vec::new() }
     }
 }
 
@@ -51,42 +52,42 @@ impl Report {
     pub(super) fn new(plan: &Plan) -> Result<Report> {
         let mut table = Table::new("", &["", ""]);
         table.rows.extend(machine::describe()?.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
-        let words: Vec<String> = std::env::args().skip(1).collect();
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
         let Plan { rounds, seconds, quick } = plan;
-        table.rows.push(vec!["Command".to_owned(), format!("`cargo xtask {}`", words.join(" "))]);
+        table.rows.push(vec!["Command".to_owned(), format!("`cargo xtask {}`", arguments.join(" "))]);
         let rounds =
-            format!("{rounds} of {seconds} s{}", if *quick { "; quick, which is too short for figures" } else { "" });
+            format!("{rounds} of {seconds} s{}", if *quick { "; --quick, too short for usable figures" } else { "" });
         table.rows.push(vec!["Rounds".to_owned(), rounds]);
-        Ok(Report { how: table.to_string(), sections: Vec::new() })
+        Ok(Report { machine: table.to_string(), sections: Vec::new() })
     }
 
     pub(super) fn add(&mut self, section: Section) {
         self.sections.push(section);
     }
 
-    /// Prints the bars. A whole run is docs/benchmarks.md; another is kept beside what it left.
-    pub(super) fn write(mut self, whole: bool) -> Result<()> {
-        if whole && !self.sections.iter().any(|section| section.title == super::peers::TITLE) {
-            let bars = super::peers::BARS.map(|(what, least)| Bar::new(what, Wanted::AtLeast(least), None));
-            self.sections.push(Section { title: super::peers::TITLE, tables: Vec::new(), bars: bars.into() });
+    /// Prints the goals and writes the page: docs/benchmarks.md for a complete run, otherwise a file in target/bench.
+    pub(super) fn write(mut self, is_complete: bool) -> Result<()> {
+        if is_complete && !self.sections.iter().any(|section| section.title == peers::TITLE) {
+            let goals = peers::GOALS.map(|(name, min)| Goal::new(name, Threshold::AtLeast(min), None));
+            self.sections.push(Section { title: peers::TITLE, tables: Vec::new(), goals: goals.into() });
         }
-        let mut bars = Table::new("", &["Bar", "wanted", "measured", ""]);
-        bars.rows = self.sections.iter().flat_map(|section| &section.bars).map(Bar::cells).collect();
-        println!("{bars}");
+        let mut goals = Table::new("", &["Figure", "Goal", "Measured", ""]);
+        goals.rows = self.sections.iter().flat_map(|section| &section.goals).map(Goal::cells).collect();
+        println!("{goals}");
         let tables: Vec<String> = self.sections.iter().map(ToString::to_string).collect();
-        let text = FRAME
-            .replace("{machine}", self.how.trim_end())
-            .replace("{bars}", bars.to_string().trim_end())
+        let text = TEMPLATE
+            .replace("{machine}", self.machine.trim_end())
+            .replace("{goals}", goals.to_string().trim_end())
             .replace("{tables}", tables.join("\n").trim_end());
         let file =
-            if whole { Path::new("docs/benchmarks.md").to_owned() } else { target().join("bench/benchmarks.md") };
+            if is_complete { Path::new("docs/benchmarks.md").to_owned() } else { target().join("bench/benchmarks.md") };
         fs::write(&file, text).with_context(|| format!("can't write {}", file.display()))?;
-        println!("written: {}", file.display());
+        println!("wrote {}", file.display());
         Ok(())
     }
 }
 
-/// In Markdown.
+/// As Markdown.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.title.is_empty() {

@@ -1,4 +1,4 @@
-//! Each kind of request, against what the same host can do.
+//! Each kind of request, relative to the limit of the same host.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,24 +6,24 @@ use std::fs;
 use anyhow::Result;
 
 use super::Plan;
-use super::bar::{Bar, Wanted};
-use super::lab::{Application, DOWN, Lab, SECRET, Target};
+use super::goal::{Goal, Threshold};
+use super::lab::{Application, ENGINE_DOWN, Lab, SECRET, Target};
 use super::load::{Sample, interleaved};
 use super::report::{Section, Table};
 use super::rows::{
-    BARE, CALLBACK, CALLS, DUPLICATE, EVENT, HELLO, LINKED, PLAIN, PLAIN_64, PLAIN_512, Row, SIGNED, STORED, STORES,
-    To, first_event,
+    BARE, CALLBACK, CALLS, DUPLICATE, Destination, EVENT, HELLO, LINKED, PLAIN, PLAIN_64, PLAIN_512, Row, SIGNED,
+    STORED, STORES, first_event,
 };
 use super::stats::Spread;
 
 pub(super) const CONNECTIONS: [u32; 2] = [1, 32];
 
-/// So many, in words.
-pub(super) fn words(connections: u32) -> String {
+/// A number of connections with its unit.
+pub(super) fn connections_label(connections: u32) -> String {
     format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
 }
 
-/// What is measured, the `bare` that it is held against, and what its writes allow.
+/// Each row, the `bare` row that it is compared with, and the row with as many writes.
 const MEASURED: [(Row, Row, Option<Row>); 15] = [
     (HELLO, BARE[0], None),
     (BARE[0], BARE[0], None),
@@ -42,53 +42,62 @@ const MEASURED: [(Row, Row, Option<Row>); 15] = [
     (PLAIN_512, BARE[2], None),
 ];
 
-/// The samples of each row, by its name.
+/// The samples of each row, by the row's name.
 type Samples = BTreeMap<String, Vec<Sample>>;
 
-/// A running target for each place that requests go to.
-pub(super) struct Targets(BTreeMap<To, Target>);
+/// A running target for each destination of requests.
+pub(super) struct Targets(BTreeMap<Destination, Target>);
 
 impl Targets {
-    pub(super) fn start(lab: &Lab, places: &[To]) -> Result<Targets> {
-        let start = |to: &To| {
+    pub(super) fn start(lab: &Lab, destinations: &[Destination]) -> Result<Targets> {
+        let start = |to: &Destination| {
             let name = match to {
-                To::Limit => "limit",
-                To::LimitLinked => "limit-linked",
-                To::Sluice => "sluice",
-                To::Signed => "signed",
-                To::Alone => "alone",
-                To::Redis => "redis",
-                To::RedisAlone => "redis-alone",
+                Destination::Limit => "limit",
+                Destination::LimitLinked => "limit-linked",
+                Destination::Sluice => "sluice",
+                Destination::Signed => "signed",
+                Destination::EngineDown => "engine-down",
+                Destination::Redis => "redis",
+                Destination::RedisEngineDown => "redis-engine-down",
             };
-            // Another part may have left its store.
+            // The store of another part of the run.
             let state = lab.directory.join(name);
             if state.exists() {
                 fs::remove_dir_all(state)?;
             }
             let target = match to {
-                To::Limit => lab.start(Application::Limit, name, &[]),
-                To::LimitLinked => lab.start(Application::LimitLinked, name, &[]),
-                To::Sluice => lab.start(Application::Sluice, name, &[]),
-                To::Signed => lab.start(Application::Sluice, name, &[("secret_github", SECRET)]),
-                To::Alone => lab.start(Application::Sluice, name, &[DOWN]),
-                To::Redis => lab.start_on_redis(name, &[]),
-                To::RedisAlone => lab.start_on_redis(name, &[DOWN]),
+                Destination::Limit => lab.start(Application::Limit, name, &[]),
+                Destination::LimitLinked => lab.start(Application::LimitLinked, name, &[]),
+                Destination::Sluice => lab.start(Application::Sluice, name, &[]),
+                Destination::Signed => lab.start(Application::Sluice, name, &[("secret_github", SECRET)]),
+                Destination::EngineDown => lab.start(Application::Sluice, name, &[ENGINE_DOWN]),
+                Destination::Redis => lab.start_on_redis(name, &[]),
+                Destination::RedisEngineDown => lab.start_on_redis(name, &[ENGINE_DOWN]),
             }?;
-            if matches!(to, To::Sluice | To::Redis) {
+            if matches!(to, Destination::Sluice | Destination::Redis) {
                 first_event(&target)?;
             }
             Ok((*to, target))
         };
-        Ok(Targets(places.iter().map(start).collect::<Result<_>>()?))
+        Ok(Targets(destinations.iter().map(start).collect::<Result<_>>()?))
     }
 
     pub(super) fn of(&self, row: &Row) -> Result<&Target> {
-        self.0.get(&row.to).ok_or_else(|| anyhow::anyhow!("nobody runs for {}", row.name))
+        self.0.get(&row.to).ok_or_else(|| anyhow::anyhow!("no target was started for {}", row.name))
     }
 }
 
 pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
-    let targets = Targets::start(lab, &[To::Limit, To::LimitLinked, To::Sluice, To::Signed, To::Alone])?;
+    let targets = Targets::start(
+        lab,
+        &[
+            Destination::Limit,
+            Destination::LimitLinked,
+            Destination::Sluice,
+            Destination::Signed,
+            Destination::EngineDown,
+        ],
+    )?;
     let load = |(row, ..): &(Row, Row, Option<Row>)| Ok(row.load(targets.of(row)?, &lab.directory));
     let loads = MEASURED.iter().map(load).collect::<Result<Vec<_>>>()?;
 
@@ -97,31 +106,31 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
         let samples = interleaved(&loads, connections, plan)?;
         let samples: Samples = loads.iter().map(|load| load.name.clone()).zip(samples).collect();
         section.tables.push(table(connections, &samples));
-        section.bars.extend(bars(connections, &samples));
+        section.goals.extend(goals(connections, &samples));
     }
     Ok(section)
 }
 
-/// The share of another row's rate.
+/// A row's rate relative to another row's.
 fn share(samples: &Samples, row: &Row, of: &Row) -> Spread {
     let rates = |row: &Row| samples.get(row.name).into_iter().flatten().map(Sample::rate);
     Spread::ratio(rates(row), rates(of))
 }
 
-/// What is added to another row's time.
+/// The difference of a row's time to another row's.
 fn added(samples: &Samples, row: &Row, to: &Row, time: fn(&Sample) -> f64) -> Spread {
     let times = |row: &Row| samples.get(row.name).into_iter().flatten().map(time);
     Spread::of(times(row).zip(times(to)).map(|(row, to)| row - to))
 }
 
 fn table(connections: u32, samples: &Samples) -> Table {
-    let heads = ["Request", "requests/s", "of `bare`", "of `hello`", "of its writes"];
+    let heads = ["Request", "Requests/s", "vs `bare`", "vs `hello`", "vs its writes"];
     let times = ["p50 ms", "p99 ms", "added to p50", "added to p99"];
-    let mut table = Table::new(words(connections), &[&heads[..], &times[..]].concat());
+    let mut table = Table::new(connections_label(connections), &[&heads[..], &times[..]].concat());
     for (row, bare, writes) in &MEASURED {
         let own = || samples.get(row.name).into_iter().flatten();
         let median = |time: fn(&Sample) -> f64| Spread::of(own().map(time)).median;
-        let is_limit = matches!(row.to, To::Limit | To::LimitLinked);
+        let is_limit = matches!(row.to, Destination::Limit | Destination::LimitLinked);
         let added =
             |time| if is_limit { String::new() } else { format!("{:.3}", added(samples, row, bare, time).median) };
         table.rows.push(vec![
@@ -139,26 +148,30 @@ fn table(connections: u32, samples: &Samples) -> Table {
     table
 }
 
-fn bars(connections: u32, samples: &Samples) -> Vec<Bar> {
-    let at = words(connections);
+fn goals(connections: u32, samples: &Samples) -> Vec<Goal> {
+    let at = connections_label(connections);
     let share = |row: &Row, of: &Row| Some(share(samples, row, of).median);
     let p50 = |row: &Row| samples.get(row.name).into_iter().flatten().map(|sample| sample.p50_ms);
     let slower = Spread::ratio(p50(&PLAIN), p50(&BARE[0])).median - 1.0;
-    let mut bars = vec![Bar::new(
-        format!("plain webhook: added to p50, of `bare`'s p50, {at}"),
-        Wanted::AtMost(0.15),
+    let mut goals = vec![Goal::new(
+        format!("plain webhook: time added to p50, relative to the p50 of `bare`, {at}"),
+        Threshold::AtMost(0.15),
         Some(slower),
     )];
     if connections > 1 {
-        let bar = |what, least, got| Bar::new(format!("{what}, {at}"), Wanted::AtLeast(least), got);
-        bars.push(bar("plain webhook: requests/s, of `bare`", 0.85, share(&PLAIN, &BARE[0])));
-        bars.push(bar("signed webhook: requests/s, of `bare`", 0.80, share(&SIGNED, &BARE[0])));
-        bars.push(bar("keyed event, first time: requests/s, of what its writes allow", 0.9, share(&EVENT, &CALLS)));
+        let goal = |name, min, measured| Goal::new(format!("{name}, {at}"), Threshold::AtLeast(min), measured);
+        goals.push(goal("plain webhook: requests/s relative to `bare`", 0.85, share(&PLAIN, &BARE[0])));
+        goals.push(goal("signed webhook: requests/s relative to `bare`", 0.80, share(&SIGNED, &BARE[0])));
+        goals.push(goal(
+            "keyed event, first time: requests/s relative to its writes alone",
+            0.9,
+            share(&EVENT, &CALLS),
+        ));
         let linked = |row: &Row| {
-            let what = format!("{}: requests/s, of `{}`, {at}", row.name, LINKED.name);
-            Bar::new(what, Wanted::Nothing, share(row, &LINKED))
+            let name = format!("{}: requests/s relative to `{}`, {at}", row.name, LINKED.name);
+            Goal::new(name, Threshold::None, share(row, &LINKED))
         };
-        bars.extend([linked(&PLAIN), linked(&SIGNED)]);
+        goals.extend([linked(&PLAIN), linked(&SIGNED)]);
     }
-    bars
+    goals
 }

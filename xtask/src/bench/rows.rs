@@ -1,4 +1,4 @@
-//! What is sent.
+//! The rows of the benchmark: kinds of requests, their bodies and destinations.
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,13 @@ use sha2::Sha256;
 use super::lab::{SECRET, Target};
 use super::load::Load;
 
-/// A body, of exactly so many bytes.
+/// A request body of a fixed size.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
     Webhook1,
     Webhook64,
     Webhook512,
-    /// A CloudEvent with 1 KB of data, whose id is the word UNIQUE.
+    /// A CloudEvent with 1 KB of data and the word UNIQUE as its id.
     Event,
 }
 
@@ -45,7 +45,7 @@ impl Body {
     }
 }
 
-/// JSON of many small members, as webhooks are, and not of one long string, which is read faster.
+/// JSON with many small members, like that of webhooks. A single long string would be parsed faster.
 fn order(bytes: usize) -> String {
     let mut text = String::from(r#"{"number":4711,"placed":"2026-11-24T02:03:09Z","items":["#);
     let item = r#"{"article":"A-0001","quantity":3,"price":12.50,"gift":false,"note":null},"#;
@@ -58,27 +58,27 @@ fn order(bytes: usize) -> String {
     text + "\"}"
 }
 
-/// Where requests of a kind go.
+/// Destination of requests.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum To {
+pub(super) enum Destination {
     Limit,
     LimitLinked,
     Sluice,
-    /// Sluice, with a secret for GitHub's signatures.
+    /// Sluice with a secret for GitHub's signatures.
     Signed,
-    /// Sluice, whose engine is down.
-    Alone,
+    /// Sluice with its engine down.
+    EngineDown,
     /// Sluice over Redis.
     Redis,
-    /// The same, whose engine is down.
-    RedisAlone,
+    /// Sluice over Redis with its engine down.
+    RedisEngineDown,
 }
 
-/// A kind of request.
+/// A kind of request: one row of the tables.
 #[derive(Clone, Copy)]
 pub(super) struct Row {
     pub(super) name: &'static str,
-    pub(super) to: To,
+    pub(super) to: Destination,
     path: &'static str,
     pub(super) body: Body,
     outcome: Option<&'static str>,
@@ -86,7 +86,7 @@ pub(super) struct Row {
 }
 
 const fn limit(name: &'static str, path: &'static str, body: Body) -> Row {
-    Row { name, to: To::Limit, path, body, outcome: None, unique: false }
+    Row { name, to: Destination::Limit, path, body, outcome: None, unique: false }
 }
 
 pub(super) const HELLO: Row = limit("hello", "/hello", Body::Webhook1);
@@ -95,14 +95,14 @@ pub(super) const BARE: [Row; 3] = [
     limit("bare, 64 KB", "/bare", Body::Webhook64),
     limit("bare, 512 KB", "/bare", Body::Webhook512),
 ];
-/// The bare component, compiled and linked as Sluice.
-pub(super) const LINKED: Row = Row { name: "bare, linked as Sluice", to: To::LimitLinked, ..BARE[0] };
+/// The bare component, compiled and linked with the flags of Sluice.
+pub(super) const LINKED: Row = Row { name: "bare, linked as Sluice", to: Destination::LimitLinked, ..BARE[0] };
 pub(super) const CALLS: Row = limit("3 writes and the call", "/calls/3", Body::Event);
 pub(super) const STORES: Row = limit("1 write, no call", "/stores/1", Body::Webhook1);
 
 pub(super) const PLAIN: Row = Row {
     name: "plain webhook, 1 KB",
-    to: To::Sluice,
+    to: Destination::Sluice,
     path: "/api/v2/webhook?ref=w",
     body: Body::Webhook1,
     outcome: Some("delivered"),
@@ -111,7 +111,7 @@ pub(super) const PLAIN: Row = Row {
 pub(super) const PLAIN_64: Row = Row { name: "plain webhook, 64 KB", body: Body::Webhook64, ..PLAIN };
 pub(super) const PLAIN_512: Row = Row { name: "plain webhook, 512 KB", body: Body::Webhook512, ..PLAIN };
 pub(super) const SIGNED: Row =
-    Row { name: "signed webhook, no key", to: To::Signed, path: "/api/v2/webhook?ref=w&dedup=off", ..PLAIN };
+    Row { name: "signed webhook, no key", to: Destination::Signed, path: "/api/v2/webhook?ref=w&dedup=off", ..PLAIN };
 pub(super) const EVENT: Row =
     Row { name: "keyed event, first time", path: "/api/v2/event?ref=w", body: Body::Event, unique: true, ..PLAIN };
 pub(super) const DUPLICATE: Row =
@@ -123,23 +123,31 @@ pub(super) const CALLBACK: Row = Row {
     ..EVENT
 };
 pub(super) const STORED: Row =
-    Row { name: "webhook stored, engine down", to: To::Alone, outcome: Some("pending"), ..PLAIN };
+    Row { name: "webhook stored, engine down", to: Destination::EngineDown, outcome: Some("pending"), ..PLAIN };
 pub(super) const STORED_REDIS: Row = STORED.on_redis("webhook stored, engine down, on Redis");
 
 impl Row {
-    /// The same over Redis.
+    /// The same row over Redis.
     pub(super) const fn on_redis(self, name: &'static str) -> Row {
-        Row { name, to: if matches!(self.to, To::Alone) { To::RedisAlone } else { To::Redis }, ..self }
+        Row {
+            name,
+            to: if matches!(self.to, Destination::EngineDown) {
+                Destination::RedisEngineDown
+            } else {
+                Destination::Redis
+            },
+            ..self
+        }
     }
 
-    /// Its load on a target that stands for where it goes.
+    /// The load that sends this row's requests to a target.
     pub(super) fn load(&self, target: &Target, directory: &Path) -> Load {
         let kind = match self.body {
             Body::Event => "application/cloudevents+json",
             _ => "application/json",
         };
         let mut headers = vec![("content-type", kind.to_owned())];
-        if self.to == To::Signed {
+        if self.to == Destination::Signed {
             headers.push(("x-hub-signature-256", signature(self.body.content().as_bytes())));
             headers.push(("x-github-event", "push".to_owned()));
         }
@@ -156,24 +164,24 @@ impl Row {
     }
 }
 
-/// GitHub's, over the body.
+/// GitHub's signature of a body.
 pub(super) fn signature(body: &[u8]) -> String {
     let hash = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).map(|mac| mac.chain_update(body).finalize());
-    // HMAC takes keys of any length.
+    // Infallible: HMAC accepts keys of any length.
     format!("sha256={}", hash.map(|hash| HEXLOWER.encode(&hash.into_bytes())).unwrap_or_default())
 }
 
-/// Sends the event that duplicates are of; the word UNIQUE is its id.
+/// Sends the original of the duplicates, with the word UNIQUE as its id.
 pub(super) fn first_event(target: &Target) -> Result<()> {
     let content = Body::Event.content();
     let url = format!("{}{}", target.url, EVENT.path);
     let headers = [("content-type", "application/cloudevents+json")];
-    let answer = super::process::Request { url: &url, headers: &headers, body: Some(content.as_bytes()) }.send()?;
+    let response = super::process::Request { url: &url, headers: &headers, body: Some(content.as_bytes()) }.send()?;
     anyhow::ensure!(
-        answer.outcome.as_deref() == Some("delivered"),
+        response.outcome.as_deref() == Some("delivered"),
         "the first event: {} {}",
-        answer.status,
-        answer.body
+        response.status,
+        response.body
     );
     Ok(())
 }
@@ -183,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_are_json_of_their_size() {
+    fn bodies_are_json_of_the_given_size() {
         for (body, bytes) in [(Body::Webhook1, 1 << 10), (Body::Webhook64, 64 << 10), (Body::Webhook512, 512 << 10)] {
             let content = body.content();
             assert_eq!(content.len(), bytes);
@@ -193,8 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn signatures_are_githubs() {
-        // The example of GitHub's page "Validating webhook deliveries", which has this secret too.
+    fn signature_matches_the_example_of_github() {
+        // The example, with this secret, of GitHub's page "Validating webhook deliveries".
         let expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         assert_eq!(signature(b"Hello, World!"), expected);
     }

@@ -1,4 +1,4 @@
-//! What an instance costs, and how soon it is there.
+//! Size of the component, memory per request, and time to the first response.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::Plan;
-use super::bar::{Bar, Wanted};
-use super::lab::{Application, Lab, silent};
+use super::goal::{Goal, Threshold};
+use super::lab::{Application, Lab, silent_engine};
 use super::process::Process;
 use super::report::{Section, Table};
 use super::rows::Body;
 use super::stats::Spread;
 
-/// Requests that are held at a time.
+/// Number of concurrent requests in the memory measurement.
 const HELD: usize = 64;
 const STARTS: usize = 5;
 const WASM: [(Application, &str, &str); 2] = [
@@ -26,8 +26,8 @@ const WASM: [(Application, &str, &str); 2] = [
 
 pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
     let mut section = Section::new("Size, memory, start");
-    let heads = ["", "wasm, KB of 1000 bytes", "KB of memory for a request at work"];
-    let starts = ["first answer, ms", "the very first, compiled, ms"];
+    let heads = ["", "wasm, KB (1000 bytes)", "memory per request, KB"];
+    let starts = ["first response, ms", "the same with compilation, ms"];
     let mut table = Table::new("", &[&heads[..], &starts[..]].concat());
     let rounds = if plan.quick { 2 } else { STARTS };
     let mut times = WASM.map(|_| (Vec::new(), Vec::new()));
@@ -37,8 +37,8 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
             if cache.exists() {
                 fs::remove_dir_all(&cache)?;
             }
-            cold.push(first_answer(lab, *application)?);
-            warm.push(first_answer(lab, *application)?);
+            cold.push(first_response(lab, *application)?);
+            warm.push(first_response(lab, *application)?);
         }
     }
     for ((application, name, file), (warm, cold)) in WASM.iter().zip(times) {
@@ -48,25 +48,25 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
         let (warm, cold) = (milliseconds(warm), milliseconds(cold));
         table.rows.push(vec![(*name).to_owned(), format!("{size:.0}"), format!("{memory:.0}"), warm, cold]);
         if *application == Application::Sluice {
-            section.bars.push(Bar::new("the component's size, KB", Wanted::AtMost(600.0), Some(size)));
+            section.goals.push(Goal::new("size of the component, KB", Threshold::AtMost(600.0), Some(size)));
         }
     }
     section.tables.push(table);
     Ok(section)
 }
 
-/// Milliseconds from the start of the process to the first 2xx.
-fn first_answer(lab: &Lab, application: Application) -> Result<f64> {
+/// Milliseconds from the start of the process to the first 2xx response.
+fn first_response(lab: &Lab, application: Application) -> Result<f64> {
     let state = lab.directory.join("start");
     let (command, url) = lab.command(application, &state, lab.engine(), &[])?;
     let start = Instant::now();
     let mut process = Process::start(&command, &lab.directory.join("start.log"))?;
-    Ok(application.answers(&mut process, &url, start)?.as_secs_f64() * 1e3)
+    Ok(application.wait_until_ready(&mut process, &url, start)?.as_secs_f64() * 1e3)
 }
 
-/// KB that each of many requests takes while an engine is silent.
+/// Memory in KB of each of many requests that wait for a silent engine.
 fn memory(lab: &Lab, application: Application) -> Result<f64> {
-    let (engine, url) = silent()?;
+    let (engine, url) = silent_engine()?;
     let patient = ["engine_wait_ms", "engine_timeout_ms"].map(|name| (name, "600000"));
     let mut variables = vec![("engine_url", url.as_str())];
     let path = match application {
@@ -86,14 +86,14 @@ fn memory(lab: &Lab, application: Application) -> Result<f64> {
         let length = body.len();
         write!(sender, "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n")?;
         write!(sender, "content-length: {length}\r\n\r\n{body}")?;
-        // Each is at work once the engine has its call.
+        // The engine's connection shows that the request is being processed.
         held.push((sender, accept(&engine)?));
     }
     let busy = resident(target.process.id())?;
     Ok((busy - idle) / HELD as f64 / 1e3)
 }
 
-/// The next connection; an error if there is none in time.
+/// Accepts a connection; an error if there is none within ten seconds.
 fn accept(engine: &TcpListener) -> Result<TcpStream> {
     engine.set_nonblocking(true)?;
     for _ in 0..1_000 {
@@ -106,7 +106,7 @@ fn accept(engine: &TcpListener) -> Result<TcpStream> {
     bail!("a request didn't reach the engine")
 }
 
-/// Bytes of a process that are in memory.
+/// Resident memory of a process, in bytes.
 fn resident(process: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{process}/statm"))?;
     let pages: f64 = text.split(' ').nth(1).context("no statm")?.parse()?;

@@ -1,4 +1,4 @@
-//! Stores with much in them: one real record, taken many times under other names.
+//! Large stores: copies of one real record under other keys.
 
 use std::fs;
 use std::io::Write;
@@ -7,26 +7,26 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
-use super::lab::{Application, DOWN, Lab, Target};
+use super::lab::{Application, ENGINE_DOWN, Lab, Target};
 use super::process::Request;
 use super::rows::{PLAIN, first_event};
 use crate::shell::{command, output};
 
-/// What there is much of; a file of bench/store each.
+/// The content of a large store, each made by a file in bench/store.
 #[derive(Clone, Copy)]
-pub(super) enum Much {
+pub(super) enum Content {
     Keyed,
     Pending,
 }
 
-/// The store's file, as Spin names it.
+/// Spin's file name of a store.
 const FILE: &str = "sqlite_key_value.db";
 
-/// Makes the directory of a store with so many keys, from a store that a host has made.
-pub(super) fn fill(template: &Path, directory: &Path, much: Much, count: u64) -> Result<()> {
-    let script = match much {
-        Much::Keyed => "bench/store/keyed.sql",
-        Much::Pending => "bench/store/pending.sql",
+/// Creates the directory of a store with `count` copies of the record in a template, which a host has written.
+pub(super) fn fill(template: &Path, directory: &Path, content: Content, count: u64) -> Result<()> {
+    let script = match content {
+        Content::Keyed => "bench/store/keyed.sql",
+        Content::Pending => "bench/store/pending.sql",
     };
     if directory.exists() {
         fs::remove_dir_all(directory)?;
@@ -37,54 +37,54 @@ pub(super) fn fill(template: &Path, directory: &Path, much: Much, count: u64) ->
     let text = fs::read_to_string(script)?.replace("COUNT", &count.to_string());
     let mut sqlite = command("sqlite3", ["-bail"]);
     let mut child = sqlite.arg(&file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    child.stdin.take().context("sqlite3 takes nothing")?.write_all(text.as_bytes())?;
-    let said = child.wait_with_output()?;
-    let there = String::from_utf8_lossy(&said.stdout);
-    let is_filled = said.status.success() && there.trim().parse() == Ok(count);
-    ensure!(is_filled, "{script} made {} of {count}", there.trim());
+    child.stdin.take().context("sqlite3 has no standard input")?.write_all(text.as_bytes())?;
+    let output = child.wait_with_output()?;
+    let made = String::from_utf8_lossy(&output.stdout);
+    let is_filled = output.status.success() && made.trim().parse() == Ok(count);
+    ensure!(is_filled, "{script} made {} of {count}", made.trim());
     Ok(())
 }
 
-/// How many are pending, as the store says.
+/// Number of pending deliveries in a store.
 pub(super) fn pending(directory: &Path) -> Result<u64> {
     let mut sqlite = command("sqlite3", ["-readonly"]);
     sqlite.arg(directory.join(FILE)).arg("SELECT count(*) FROM spin_key_value WHERE key GLOB 'sluice/pending/*'");
     Ok(output(&mut sqlite)?.parse()?)
 }
 
-/// A store with one keyed event that the engine has.
+/// A store with one keyed event that was delivered.
 pub(super) fn one_keyed(lab: &Lab) -> Result<std::path::PathBuf> {
     let target = lab.start(Application::Sluice, "one-keyed", &[])?;
     first_event(&target)?;
     Ok(target.state)
 }
 
-/// A store with one webhook that is pending.
+/// A store with one pending webhook.
 pub(super) fn one_pending(lab: &Lab) -> Result<std::path::PathBuf> {
-    let target = lab.start(Application::Sluice, "one-pending", &[DOWN])?;
+    let target = lab.start(Application::Sluice, "one-pending", &[ENGINE_DOWN])?;
     let load = PLAIN.load(&target, &lab.directory);
     let body = fs::read(load.body.context("no body")?)?;
     let headers = [("content-type", "application/json")];
-    let answer = Request { url: &load.url, headers: &headers, body: Some(&body) }.send()?;
-    ensure!(answer.outcome.as_deref() == Some("pending"), "the webhook was not stored: {}", answer.status);
-    // It is written before it is answered.
+    let response = Request { url: &load.url, headers: &headers, body: Some(&body) }.send()?;
+    ensure!(response.outcome.as_deref() == Some("pending"), "the webhook was not stored: {}", response.status);
+    // The response follows the write.
     Ok(target.state)
 }
 
-/// What a drain said.
+/// The response of a drain.
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Drained {
+pub(super) struct DrainResult {
     pub(super) delivered: u64,
     pub(super) pending: Option<u64>,
     pub(super) stopped: Option<String>,
 }
 
-/// One pass of the drain.
-pub(super) fn drain(target: &Target) -> Result<Drained> {
+/// Runs one pass of the drain.
+pub(super) fn drain(target: &Target) -> Result<DrainResult> {
     let url = format!("{}/api/v2/deliveries/drain", target.url);
-    let bearer = format!("Bearer {}", super::lab::OPERATOR);
+    let bearer = format!("Bearer {}", super::lab::OPERATOR_TOKEN);
     let headers = [("authorization", bearer.as_str())];
-    let answer = Request { url: &url, headers: &headers, body: Some(b"") }.send()?;
-    ensure!(answer.status == 200, "the drain answered {} {}", answer.status, answer.body);
-    serde_json::from_str(&answer.body).context("the drain's answer")
+    let response = Request { url: &url, headers: &headers, body: Some(b"") }.send()?;
+    ensure!(response.status == 200, "the drain answered {} {}", response.status, response.body);
+    serde_json::from_str(&response.body).context("the drain's response")
 }

@@ -1,4 +1,4 @@
-//! Builds, with the progress that cargo tells, and the compiler's words in full.
+//! Runs cargo and shows its progress; the compiler's messages are shown in full.
 
 use std::io::stderr;
 use std::process::Command;
@@ -10,9 +10,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::children::{Children, Event, Interrupted, Source};
 use super::progress::{Piece, read};
-use super::style::{GOOD, QUIET, paint};
+use super::style::{DIM, SUCCESS, paint};
 
-/// A spinner, where there is a terminal.
+/// A spinner on standard error, hidden unless that is a terminal.
 pub(super) fn spinner(name: &'static str, message: &'static str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_prefix(name).with_message(message);
     bar.set_style(style("  {spinner:.cyan} {prefix:16} {wide_msg:.dim}"));
@@ -24,7 +24,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()).progress_chars("━╸ ")
 }
 
-/// Runs a build to its end; gives the time that it took, if there was anything to compile.
+/// Runs a build to its end. Returns its duration if anything was compiled.
 pub(super) fn build(children: &mut Children, bar: &ProgressBar, mut cargo: Command) -> Result<Option<Duration>> {
     let name = bar.prefix();
     let start = Instant::now();
@@ -34,21 +34,21 @@ pub(super) fn build(children: &mut Children, bar: &ProgressBar, mut cargo: Comma
         eprintln!("  - {name:16} building");
     } else {
         bar.set_message("");
-        // As wide as it likes: we cut it ourselves.
+        // Wide enough for any line: the progress bar truncates it.
         cargo.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "200");
     }
     children.start("cargo", &mut cargo)?;
     let mut compiled = false;
     while let Some(event) = children.next() {
         match event {
-            Event::Said { source: Source::Stdout, line } => bar.suspend(|| eprintln!("{line}")),
-            Event::Said { source: Source::Stderr, line } => {
+            Event::Line { source: Source::Stdout, line } => bar.suspend(|| eprintln!("{line}")),
+            Event::Line { source: Source::Stderr, line } => {
                 match read(&line) {
-                    Piece::Progress { done, all, now } => {
+                    Piece::Progress { done, total, current } => {
                         bar.set_style(style("  {spinner:.cyan} {prefix:16} {bar:20.cyan/dim} {pos}/{len} {elapsed:.dim} {wide_msg:.dim}"));
-                        bar.set_length(all);
+                        bar.set_length(total);
                         bar.set_position(done);
-                        bar.set_message(now);
+                        bar.set_message(current);
                     }
                     Piece::Status(status) => {
                         compiled |= status.starts_with("Compiling");
@@ -56,15 +56,15 @@ pub(super) fn build(children: &mut Children, bar: &ProgressBar, mut cargo: Comma
                             bar.set_message(status);
                         }
                     }
-                    Piece::Words => bar.suspend(|| eprintln!("{line}")),
+                    Piece::Message => bar.suspend(|| eprintln!("{line}")),
                 }
             }
-            Event::Ended { status, .. } if status.success() => break,
-            Event::Ended { status, .. } => {
+            Event::Exited { status, .. } if status.success() => break,
+            Event::Exited { status, .. } => {
                 bar.finish_and_clear();
                 bail!("{name} was not built: cargo: {status}");
             }
-            Event::Stop => {
+            Event::Interrupt => {
                 bar.finish_and_clear();
                 children.end();
                 bail!(Interrupted);
@@ -74,9 +74,9 @@ pub(super) fn build(children: &mut Children, bar: &ProgressBar, mut cargo: Comma
     Ok(compiled.then(|| start.elapsed()))
 }
 
-/// `✓ component 12.4 s`; without a time it was there already.
-pub(super) fn done(bar: &ProgressBar, took: Option<Duration>, more: &str) {
+/// Prints `✓ component  12.4 s`, or `up to date` if it has no duration.
+pub(super) fn done(bar: &ProgressBar, duration: Option<Duration>, remark: &str) {
     bar.finish_and_clear();
-    let took = took.map_or_else(|| "up to date".to_owned(), |took| format!("{:.1} s", took.as_secs_f32()));
-    eprintln!("  {} {:16} {}", paint(GOOD, "✓"), bar.prefix(), paint(QUIET, format_args!("{took}{more}")));
+    let time = duration.map_or_else(|| "up to date".to_owned(), |time| format!("{:.1} s", time.as_secs_f32()));
+    eprintln!("  {} {:16} {}", paint(SUCCESS, "✓"), bar.prefix(), paint(DIM, format_args!("{time}{remark}")));
 }

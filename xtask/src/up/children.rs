@@ -1,4 +1,7 @@
-//! The processes that we start, and the signals that end them. Whatever way we end, none of them stays.
+//! Child processes, and the signals that end them. None of them outlives this process, however it ends.
+//!
+//! Each child is the leader of a process group: `process_group(0)` at its start and one `kill_process_group` afterwards. A
+//! crate such as `process-wrap` would replace these two calls only, not the threads that read output and wait.
 
 use std::io::{BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -18,18 +21,18 @@ pub(super) enum Source {
     Stderr,
 }
 
-/// What happens.
+/// An event of a child, or a signal to this process.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A child says something: a line, or what is before a return of the carriage.
-    Said { source: Source, line: String },
-    /// A child is gone, and all that it said was told before.
-    Ended { name: &'static str, status: ExitStatus },
-    /// We are to end: Ctrl-C, or a signal that says the same.
-    Stop,
+    /// A line of a child's output, ended by a line feed or a carriage return.
+    Line { source: Source, line: String },
+    /// The end of a child. It follows the child's output.
+    Exited { name: &'static str, status: ExitStatus },
+    /// Ctrl-C, or another signal to end.
+    Interrupt,
 }
 
-/// We were told to end before we were through.
+/// The error of a start that was interrupted by a signal.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 pub(super) struct Interrupted;
@@ -41,93 +44,95 @@ pub(super) struct Children {
 }
 
 impl Children {
-    /// None yet; from here on signals are events.
+    /// No children yet. From here on, signals to end are events.
     pub(super) fn new() -> Result<Children> {
         let (sender, events) = channel();
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-        let stop = sender.clone();
-        spawn(move || signals.forever().all(|_| stop.send(Event::Stop).is_ok()));
+        let interrupts = sender.clone();
+        spawn(move || signals.forever().all(|_| interrupts.send(Event::Interrupt).is_ok()));
         Ok(Children { sender, events, running: Vec::new() })
     }
 
-    /// Starts one, in a process group of its own: a Ctrl-C reaches us alone, and we reach its children too.
+    /// Starts a child in its own process group. Ctrl-C then reaches only this process, and a signal to the group reaches the
+    /// child's own children.
     pub(super) fn start(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().with_context(|| format!("can't run {name}"))?;
         let group = Pid::from_child(&child);
         self.running.push((name, group));
-        let stdout = child.stdout.take().map(|pipe| self.listen(Source::Stdout, pipe));
-        let stderr = child.stderr.take().map(|pipe| self.listen(Source::Stderr, pipe));
+        let stdout = child.stdout.take().map(|pipe| self.forward(Source::Stdout, pipe));
+        let stderr = child.stderr.take().map(|pipe| self.forward(Source::Stderr, pipe));
         let sender = self.sender.clone();
         spawn(move || {
             let status = child.wait();
-            // What it left behind would hold its pipes open, and live on.
+            // Its remaining children would hold the pipes open, and outlive it.
             let _ = kill_process_group(group, Signal::KILL);
             for pipe in [stdout, stderr].into_iter().flatten() {
                 let _ = pipe.join();
             }
-            // Nobody listens any more when we end.
-            let _ = sender.send(Event::Ended { name, status: status.unwrap_or_default() });
+            // The receiver is gone once this process ends.
+            let _ = sender.send(Event::Exited { name, status: status.unwrap_or_default() });
         });
         Ok(())
     }
 
-    fn listen(&self, source: Source, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
+    /// Sends each line of a pipe as an event.
+    fn forward(&self, source: Source, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
         let sender = self.sender.clone();
         spawn(move || {
             for line in Lines(BufReader::new(pipe)) {
-                let _ = sender.send(Event::Said { source, line });
+                let _ = sender.send(Event::Line { source, line });
             }
         })
     }
 
-    /// What happens next; `None` when all are gone.
+    /// The next event; `None` once no child is left.
     pub(super) fn next(&mut self) -> Option<Event> {
         if self.running.is_empty() {
             return None;
         }
         let event = self.events.recv().ok()?;
-        Some(self.note(event))
+        Some(self.record(event))
     }
 
-    /// What happens within this time.
-    pub(super) fn next_within(&mut self, time: Duration) -> Option<Event> {
-        match self.events.recv_timeout(time) {
-            Ok(event) => Some(self.note(event)),
+    /// The next event, if there is one within the timeout.
+    pub(super) fn next_within(&mut self, timeout: Duration) -> Option<Event> {
+        match self.events.recv_timeout(timeout) {
+            Ok(event) => Some(self.record(event)),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
         }
     }
 
-    fn note(&mut self, event: Event) -> Event {
-        if let Event::Ended { name, .. } = event {
+    fn record(&mut self, event: Event) -> Event {
+        if let Event::Exited { name, .. } = event {
             self.running.retain(|(running, _)| *running != name);
         }
         event
     }
 
-    /// Asks all to end, as Ctrl-C does.
+    /// Sends SIGINT to each child, as Ctrl-C does.
     pub(super) fn interrupt(&self) {
         self.signal(Signal::INT);
     }
 
-    /// Ends all, and waits for it.
+    /// Interrupts all children and waits until they have ended. A second Ctrl-C kills them.
     pub(super) fn end(&mut self) {
         self.interrupt();
         while let Some(event) = self.next() {
-            if let Event::Stop = event {
+            if let Event::Interrupt = event {
                 self.kill();
             }
         }
     }
 
-    /// Ends all at once.
+    /// Kills all children.
     pub(super) fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
     fn signal(&self, signal: Signal) {
         for (_, group) in &self.running {
-            // It may just have ended.
+            // It may have ended meanwhile.
             let _ = kill_process_group(*group, signal);
         }
     }
@@ -139,7 +144,7 @@ impl Drop for Children {
     }
 }
 
-/// Lines, each of which may end by a carriage return alone, as progress does.
+/// An iterator over lines, which may end with a carriage return alone, as those of progress bars do.
 struct Lines<R>(R);
 
 impl<R: Read> Iterator for Lines<BufReader<R>> {
@@ -150,7 +155,7 @@ impl<R: Read> Iterator for Lines<BufReader<R>> {
         let mut line = Vec::new();
         for byte in self.0.by_ref().bytes() {
             match byte {
-                // Back to the start of a line in which nothing was said.
+                // A carriage return at the start of a line.
                 Ok(b'\r') if line.is_empty() => {}
                 Ok(b'\n' | b'\r') => return text(&line),
                 Ok(byte) => line.push(byte),
@@ -167,35 +172,35 @@ mod tests {
     use super::*;
     use crate::shell::command;
 
-    fn said(children: &mut Children) -> String {
+    fn next_line(children: &mut Children) -> String {
         match children.next() {
-            Some(Event::Said { line, .. }) => line,
+            Some(Event::Line { line, .. }) => line,
             other => format!("{other:?}"),
         }
     }
 
     #[test]
-    fn a_child_is_heard_to_its_end() {
+    fn output_of_a_child_precedes_its_exit() {
         let mut children = Children::new().unwrap();
         children.start("sh", &mut command("sh", ["-c", "printf '\\ra\\rb\\n\\nlast'; exit 3"])).unwrap();
-        let lines = [said(&mut children), said(&mut children), said(&mut children), said(&mut children)];
+        let lines = [(); 4].map(|()| next_line(&mut children));
         assert_eq!(lines, ["a", "b", "", "last"]);
-        let ended = children.next().unwrap();
-        assert!(matches!(ended, Event::Ended { name: "sh", status } if status.code() == Some(3)), "{ended:?}");
+        let exited = children.next().unwrap();
+        assert!(matches!(exited, Event::Exited { name: "sh", status } if status.code() == Some(3)), "{exited:?}");
         assert!(children.next().is_none());
     }
 
     #[test]
-    fn to_end_reaches_the_children_of_a_child() {
-        // Its own child ignores Ctrl-C, and is told of all the same when the parent has ended.
+    fn children_of_a_child_end_with_it() {
+        // The grandchild ignores SIGINT; it is killed once its parent has ended.
         let script = "trap 'exit 0' INT; (trap '' INT; exec sleep 60) & echo $!; while :; do sleep 0.1; done";
         let mut children = Children::new().unwrap();
         children.start("sh", &mut command("sh", ["-c", script])).unwrap();
-        let grandchild: i32 = said(&mut children).parse().unwrap();
+        let grandchild: i32 = next_line(&mut children).parse().unwrap();
         children.end();
         let gone = || rustix::process::test_kill_process(Pid::from_raw(grandchild).unwrap()).is_err();
         let stat = || std::fs::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
-        // Where nobody takes in orphans it stays as a zombie.
+        // Without a process that reaps orphans it stays as a zombie.
         assert!((0..100).any(|_| {
             std::thread::sleep(Duration::from_millis(50));
             gone() || stat().contains(") Z ")

@@ -1,12 +1,15 @@
-//! The engine that is given: its URL is checked before anything is built, and whether it is there before anything is sent.
+//! The engine given by the user: its URL is checked before anything is built, then whether it can be reached.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use ureq::http::Uri;
 
-/// Reads a base URL, as `engine_url` has to be: it is the allow-list of outbound calls, too.
-pub(super) fn base(text: &str) -> Result<String, String> {
+/// Parses a base URL by the rules of `sluice::engine::EngineUrl`; a test compares the two.
+///
+/// The library is a dependency of that test only. As a dependency of this program it would triple the time of the first
+/// `cargo xtask`, and each change of the component would recompile this program.
+pub(super) fn parse_base_url(text: &str) -> Result<String, String> {
     let wanted = "must be scheme, host and port, such as http://127.0.0.1:7701";
     let url: Uri = text.parse().map_err(|_| wanted.to_owned())?;
     let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else { return Err(wanted.to_owned()) };
@@ -22,12 +25,12 @@ pub(super) fn base(text: &str) -> Result<String, String> {
     Ok(format!("{scheme}://{authority}"))
 }
 
-/// Why nothing answers there; `None` if something does.
-pub(super) fn unreachable(engine: &str) -> Option<String> {
+/// Why no connection can be made to the engine; `None` if one can.
+pub(super) fn connection_error(engine: &str) -> Option<String> {
     let url: Uri = engine.parse().ok()?;
     let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
     let host = url.host()?.trim_matches(['[', ']']);
-    let mut reason = "its name has no address".to_owned();
+    let mut reason = "its host name can't be resolved".to_owned();
     for address in (host, port).to_socket_addrs().into_iter().flatten() {
         match TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
             Ok(_) => return None,
@@ -45,10 +48,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_url_ends_after_the_port() {
-        assert_eq!(base("http://engine:8080/").as_deref(), Ok("http://engine:8080"));
-        assert_eq!(base("https://engine.example.com").as_deref(), Ok("https://engine.example.com"));
-        for (url, why) in [
+    fn base_url_ends_after_the_port() {
+        assert_eq!(parse_base_url("http://engine:8080/").as_deref(), Ok("http://engine:8080"));
+        assert_eq!(parse_base_url("https://engine.example.com").as_deref(), Ok("https://engine.example.com"));
+        for (url, reason) in [
             ("engine:8080", "such as http://"),
             ("", "such as http://"),
             ("ftp://engine", "must start with"),
@@ -56,18 +59,47 @@ mod tests {
             ("http://engine/api", "must end"),
             ("http://engine?x", "must end"),
         ] {
-            let error = base(url).unwrap_err();
-            assert!(error.contains(why) && !error.contains("s3cret"), "{url}: {error}");
+            let error = parse_base_url(url).unwrap_err();
+            assert!(error.contains(reason) && !error.contains("s3cret"), "{url}: {error}");
         }
     }
 
     #[test]
-    fn who_does_not_answer_is_told() {
+    fn base_url_is_accepted_as_by_sluice() {
+        for url in [
+            "http://engine:8080/",
+            "https://engine.example.com",
+            "HTTP://Engine",
+            "http://[::1]:80",
+            "http://engine:",
+            "http://engine:99999",
+            "http:///",
+            "http://",
+            "http://engine//",
+            "http://engine#x",
+            "http://engine?x",
+            "http://engine/api",
+            "http://me@engine",
+            "ftp://engine",
+            "engine:8080",
+            "engine",
+            "/",
+            "*",
+            " http://engine",
+            "",
+        ] {
+            let expected = sluice::engine::EngineUrl::parse(url).map(|url| url.to_string()).ok();
+            assert_eq!(parse_base_url(url).ok(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn engine_that_is_not_reachable_is_reported() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        assert_eq!(unreachable(&url), None);
+        assert_eq!(connection_error(&url), None);
         drop(listener);
-        assert_eq!(unreachable(&url).as_deref(), Some("connection refused"));
-        assert_eq!(unreachable("http://no-such-host.invalid").as_deref(), Some("its name has no address"));
+        assert_eq!(connection_error(&url).as_deref(), Some("connection refused"));
+        assert_eq!(connection_error("http://no-such-host.invalid").as_deref(), Some("its host name can't be resolved"));
     }
 }

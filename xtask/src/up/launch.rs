@@ -1,4 +1,4 @@
-//! From a plan to a Sluice that answers.
+//! Builds and starts a [`Plan`], until Sluice answers.
 
 use std::io::Result as IoResult;
 use std::path::PathBuf;
@@ -13,22 +13,22 @@ use super::build::{build as run_build, done, spinner};
 use super::children::{Children, Event, Interrupted, Source};
 use super::plan::{MANIFEST, Plan};
 use super::ready::{self, Health};
-use super::style::{QUIET, WARN, paint};
+use super::style::{DIM, WARNING, paint};
 use super::welcome::{self, Names};
 use crate::component;
 use crate::shell::{cargo, command, target};
 
-/// Builds what is to run.
+/// Builds the component, and the native host or the stand-in engine.
 pub(super) fn build(plan: &Plan, children: &mut Children) -> Result<()> {
     let bar = spinner("component", "looking for a compiler");
-    let compiler = component::compiler().inspect_err(|_| bar.finish_and_clear())?;
-    let took = run_build(children, &bar, compiler.command)?;
-    bar.set_message("making it small");
-    let size = component::finish().inspect_err(|_| bar.finish_and_clear())?;
-    done(&bar, took, &format!(", {size}"));
+    // Both may install packages, and print the commands.
+    let compiler = bar.suspend(component::compiler).inspect_err(|_| bar.finish_and_clear())?;
+    let duration = run_build(children, &bar, compiler.command)?;
+    bar.set_message("shrinking");
+    let size = bar.suspend(component::finish).inspect_err(|_| bar.finish_and_clear())?;
+    done(&bar, duration, &format!(", {size}"));
     if !plan.on_spin {
-        // With the tests, so that cargo chooses the features that it chooses for `cargo xtask test`: wasmtime is compiled
-        // for minutes, once.
+        // With the tests, cargo unifies the same features as for `cargo xtask test`, and compiles wasmtime only once.
         let host = ["build", "--workspace", "--locked", "--bin", "sluice-host", "--test", "e2e"];
         let bar = spinner("native host", "");
         done(&bar, run_build(children, &bar, cargo(host))?, "");
@@ -40,11 +40,12 @@ pub(super) fn build(plan: &Plan, children: &mut Children) -> Result<()> {
     Ok(())
 }
 
-/// Starts it.
+/// Starts Sluice, and the stand-in engine where the host doesn't include it.
 pub(super) fn start(plan: &Plan, children: &mut Children) -> Result<()> {
-    let (name, mut sluice) = match plan.on_spin {
-        true => ("spin", command("spin", ["up"])),
-        false => ("the native host", Command::new(built("sluice-host")?)),
+    let (name, mut sluice) = if plan.on_spin {
+        ("spin", command("spin", ["up"]))
+    } else {
+        ("the native host", Command::new(built("sluice-host")?))
     };
     sluice.args(["--from", MANIFEST, "--listen", &plan.listen.to_string()]);
     sluice.arg("--variable").arg(format!("engine_url={}", plan.engine));
@@ -65,34 +66,35 @@ pub(super) fn start(plan: &Plan, children: &mut Children) -> Result<()> {
     children.start(name, &mut sluice)
 }
 
+/// The path of a program in this workspace.
 fn built(name: &str) -> IoResult<PathBuf> {
     Ok(std::path::absolute(target())?.join("debug").join(name))
 }
 
-/// Waits until Sluice answers, and tells what there is.
+/// Waits until Sluice answers, then prints addresses, problems and examples.
 pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
     let start = Instant::now();
     let bar = spinner("start", "waiting for /readyz");
     let sluice = address::url(plan.listen);
-    let mut before = Vec::new();
-    // Once it is there it isn't asked again: each time makes a run.
+    let mut output = Vec::new();
+    // Set once, since each query starts a run.
     let mut known = None;
     let health = loop {
         known = known.or_else(|| names(plan));
         if known.is_some()
-            && let Some(health) = ready::ask(&sluice)
+            && let Some(health) = ready::query(&sluice)
         {
             break health;
         }
         match children.next_within(Duration::from_millis(100)) {
             None => {}
-            Some(Event::Said { source, line }) => before.push((source, line)),
-            Some(Event::Ended { name, status }) => {
+            Some(Event::Line { source, line }) => output.push((source, line)),
+            Some(Event::Exited { name, status }) => {
                 bar.finish_and_clear();
-                before.iter().for_each(|(_, line)| eprintln!("{line}"));
+                output.iter().for_each(|(_, line)| eprintln!("{line}"));
                 bail!("{name} did not start: {status}");
             }
-            Some(Event::Stop) => {
+            Some(Event::Interrupt) => {
                 bar.finish_and_clear();
                 children.end();
                 bail!(Interrupted);
@@ -100,32 +102,33 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
         }
     };
     done(&bar, Some(start.elapsed()), "");
-    // What a host says on standard output as it starts, we say ourselves.
-    for (_, line) in before.iter().filter(|(source, _)| *source == Source::Stderr) {
-        eprintln!("{}", paint(QUIET, line));
+    // A host's standard output has only its addresses, which are printed below.
+    for (_, line) in output.iter().filter(|(source, _)| *source == Source::Stderr) {
+        eprintln!("{}", paint(DIM, line));
     }
-    eprintln!("\n{}", told(plan, &sluice, &health, &known.unwrap_or_else(Names::to_fill_in)));
+    eprintln!("\n{}", summary(plan, &sluice, &health, &known.unwrap_or_else(Names::placeholders)));
     Ok(())
 }
 
-/// The names to use; `None` while the stand-in doesn't answer.
+/// Names for the examples; `None` while the stand-in engine doesn't answer.
 fn names(plan: &Plan) -> Option<Names> {
     match plan.stand_in {
-        Some(_) => ready::waiting_run(&plan.engine).map(Names::of_stand_in),
-        None => Some(Names::to_fill_in()),
+        Some(_) => ready::waiting_run(&plan.engine).map(Names::stand_in),
+        None => Some(Names::placeholders()),
     }
 }
 
-fn told(plan: &Plan, sluice: &str, health: &Health, names: &Names) -> String {
-    let warnings: String = plan.warnings.iter().map(|text| format!("{} {text}\n", paint(WARN, "warning:"))).collect();
-    // A new event at each start.
+fn summary(plan: &Plan, sluice: &str, health: &Health, names: &Names) -> String {
+    let warnings: String =
+        plan.warnings.iter().map(|text| format!("{} {text}\n", paint(WARNING, "warning:"))).collect();
+    // The example event is a new one at each start.
     let id = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let parts = [
-        welcome::places(sluice, &plan.engine, plan.stand_in.is_some()),
+        welcome::addresses(sluice, &plan.engine, plan.stand_in.is_some()),
         warnings,
-        health.told(),
-        welcome::to_try(sluice, names, id),
-        format!("{}\n", paint(QUIET, "The log of what comes in; Ctrl-C ends all.")),
+        health.message(),
+        welcome::examples(sluice, names, id),
+        format!("{}\n", paint(DIM, "Requests are logged below; Ctrl-C stops Sluice.")),
     ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }

@@ -1,4 +1,4 @@
-//! Sluice with an engine to try it on. Standard output has the log alone; all else is on standard error.
+//! `cargo xtask up`: runs Sluice with an engine. Only the log is written to standard output.
 
 mod address;
 mod build;
@@ -24,29 +24,29 @@ use anyhow::Result;
 use children::{Children, Event, Interrupted, Source};
 use log::Entry;
 use plan::Plan;
-use style::{QUIET, paint};
+use style::{DIM, paint};
 
 #[derive(Clone, clap::Args)]
 pub(crate) struct Arguments {
-    /// Runs on the native host even where Spin is installed
+    /// Runs on the native host even if Spin is installed
     #[arg(long)]
     host: bool,
-    /// The port of 127.0.0.1 where Sluice listens; 0 is any that is free
+    /// Port on 127.0.0.1 to listen on; 0 selects a free one
     #[arg(long, value_name = "PORT", default_value_t = 3000)]
     port: u16,
-    /// The whole address where Sluice listens, such as 0.0.0.0:3000
+    /// Address to listen on, such as 0.0.0.0:3000
     #[arg(long, value_name = "ADDR", conflicts_with = "port")]
     listen: Option<SocketAddr>,
-    /// The base URL of an engine; without it, a stand-in is started
-    #[arg(long, value_name = "URL", value_parser = engine::base)]
+    /// Base URL of the engine [default: a stand-in engine is started]
+    #[arg(long, value_name = "URL", value_parser = engine::parse_base_url)]
     engine: Option<String>,
-    /// A variable of spin.toml; may be given several times
+    /// Sets a variable of spin.toml; can be repeated
     #[arg(long = "var", visible_alias = "variable", value_name = "NAME=VALUE", value_parser = variables::parse)]
     variables: Vec<(String, String)>,
-    /// Where the key-value data is [default: .spin]
+    /// Directory of the key-value store [default: .spin]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Shows the log as the component writes it, in JSON
+    /// Shows the component's log unchanged, in JSON
     #[arg(long, visible_alias = "json")]
     raw: bool,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
 pub(crate) fn start(arguments: &Arguments) -> Result<ExitCode> {
     match run(arguments) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        // What a shell says of Ctrl-C.
+        // As shells report Ctrl-C.
         Err(error) if error.is::<Interrupted>() => Ok(ExitCode::from(130)),
         Err(error) => Err(error),
     }
@@ -70,20 +70,20 @@ fn run(arguments: &Arguments) -> Result<()> {
     follow(&mut children, arguments.raw)
 }
 
-/// Shows the log until all have ended.
+/// Shows the log until all children have ended. The end of one child ends the others.
 fn follow(children: &mut Children, raw: bool) -> Result<()> {
     let (mut out, mut err) = (anstream::stdout(), anstream::stderr());
     if !raw {
         writeln!(out, "{}", log::head())?;
     }
-    let (mut is_ours, mut is_ending, mut failure) = (true, false, None);
+    let (mut is_own_probe, mut is_ending, mut failure) = (true, false, None);
     while let Some(event) = children.next() {
-        // Words that nobody hears stop nothing; a log that nobody reads ends all, as in `up | head`.
+        // If standard output is closed, as by `up | head`, everything ends. Standard error may be closed.
         let shown = match event {
-            Event::Said { source, line } => match Entry::parse(&line) {
-                // The first one is what we asked ourselves.
-                Some(entry) if is_ours && entry.is_probe() => {
-                    is_ours = false;
+            Event::Line { source, line } => match Entry::parse(&line) {
+                // The first probe is the one of `launch::wait`.
+                Some(entry) if is_own_probe && entry.is_probe() => {
+                    is_own_probe = false;
                     Ok(())
                 }
                 Some(_) if raw => writeln!(out, "{line}"),
@@ -91,18 +91,17 @@ fn follow(children: &mut Children, raw: bool) -> Result<()> {
                 None if source == Source::Stdout && is_greeting(&line) => Ok(()),
                 None => writeln!(err, "{line}").or(Ok(())),
             },
-            Event::Stop if is_ending => {
+            Event::Interrupt if is_ending => {
                 children.kill();
                 Ok(())
             }
-            Event::Stop => {
+            Event::Interrupt => {
                 is_ending = true;
                 children.interrupt();
-                writeln!(err, "{}", paint(QUIET, "Ending, once what is at work is done; Ctrl-C ends it now."))
-                    .or(Ok(()))
+                writeln!(err, "{}", paint(DIM, "Stopping after the current requests; Ctrl-C stops at once.")).or(Ok(()))
             }
-            Event::Ended { name, status } if !is_ending => Err(Error::other(format!("{name} ended: {status}"))),
-            Event::Ended { .. } => Ok(()),
+            Event::Exited { name, status } if !is_ending => Err(Error::other(format!("{name} ended: {status}"))),
+            Event::Exited { .. } => Ok(()),
         };
         if let Err(error) = shown
             && !is_ending
@@ -115,7 +114,7 @@ fn follow(children: &mut Children, raw: bool) -> Result<()> {
     failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
-/// What a host says of where it is, which we have said.
+/// Whether this is a host's own line about its address, which has been shown already.
 fn is_greeting(line: &str) -> bool {
     ["Serving http", "Stand-in engine: http"].iter().any(|greeting| line.starts_with(greeting))
 }
@@ -127,7 +126,7 @@ mod tests {
     use crate::shell::command;
 
     #[test]
-    fn when_one_ends_all_end() {
+    fn end_of_one_child_ends_all() {
         let mut children = Children::new().unwrap();
         children.start("the engine", &mut command("sleep", ["60"])).unwrap();
         children.start("spin", &mut command("sh", ["-c", "exit 3"])).unwrap();

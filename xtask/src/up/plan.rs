@@ -1,28 +1,28 @@
-//! What is to be done, and all that can be wrong with it, before any of it is done.
+//! The checked arguments of `up`. Errors are reported before anything is built.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::style::{STRONG, paint};
+use super::style::{BOLD, paint};
 use super::{Arguments, address, engine, variables};
 use crate::shell::{command, has, output};
 
-/// The manifest, seen from the root.
+/// The manifest's path, relative to the root.
 pub(super) const MANIFEST: &str = "spin.toml";
 
 pub(super) struct Plan {
     pub(super) on_spin: bool,
     pub(super) listen: SocketAddr,
-    /// The engine's URL.
+    /// Base URL of the engine.
     pub(super) engine: String,
-    /// Where the engine listens, if it is the stand-in.
+    /// Address of the stand-in engine, if it is used.
     pub(super) stand_in: Option<SocketAddr>,
-    /// Without `engine_url`.
+    /// Variables other than `engine_url`.
     pub(super) variables: Vec<(String, String)>,
     pub(super) state_dir: Option<PathBuf>,
-    /// What is odd, and may be meant.
+    /// Problems that don't prevent the start.
     pub(super) warnings: Vec<String>,
 }
 
@@ -32,26 +32,26 @@ impl Plan {
         let declared = variables::declared(Path::new(MANIFEST))?;
         variables::check(variables.iter().map(|(name, _)| name.as_str()), &declared)?;
         let environment = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        let mut warnings = variables::unread(environment, &declared);
+        let mut warnings = variables::unused(environment, &declared);
 
-        let listen = address::free(listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, port).into()))?;
+        let listen = address::bindable(listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, port).into()))?;
         let (urls, variables): (Vec<_>, Vec<_>) = variables.into_iter().partition(|(name, _)| name == "engine_url");
         if engine.is_some() && !urls.is_empty() {
-            bail!("--engine sets engine_url, so give one of both");
+            bail!("--engine sets engine_url: give only one of them");
         }
         let url = urls.into_iter().next_back().map(|(_, url)| url);
         let given = engine.or(url).or_else(|| std::env::var(variables::in_environment("engine_url")).ok());
         let (engine, stand_in) = match given {
             Some(engine) => {
-                let why = engine::unreachable(&engine);
+                let error = engine::connection_error(&engine);
                 warnings.extend(
-                    why.map(|why| format!("no engine at {engine}: {why}. What comes is stored, and brought later")),
+                    error.map(|error| format!("no engine at {engine}: {error}. Deliveries are stored and sent later")),
                 );
                 (engine, None)
             }
             None => {
                 let stand_in = address::stand_in()?;
-                warnings.extend(address::moved(stand_in));
+                warnings.extend(address::stand_in_warning(stand_in));
                 (address::url(stand_in), Some(stand_in))
             }
         };
@@ -59,19 +59,21 @@ impl Plan {
         Ok(Plan { on_spin, listen, engine, stand_in, variables, state_dir, warnings })
     }
 
-    /// What runs, and where.
+    /// The first line of the output: Sluice's version and its host.
     pub(super) fn header(&self) -> String {
-        let on = match self.on_spin {
-            true => spin(),
-            false if has("spin") => "the native host".to_owned(),
-            false => "the native host, as there is no spin on the PATH".to_owned(),
+        let host = if self.on_spin {
+            spin_version()
+        } else if has("spin") {
+            "the native host".to_owned()
+        } else {
+            "the native host, since spin isn't on the PATH".to_owned()
         };
-        format!("{} on {on}", paint(STRONG, concat!("Sluice ", env!("CARGO_PKG_VERSION"))))
+        format!("{} on {host}", paint(BOLD, concat!("Sluice ", env!("CARGO_PKG_VERSION"))))
     }
 }
 
-/// `Spin 3.4.0`, of `spin 3.4.0 (0f3b5b5 2025-09-01)`.
-fn spin() -> String {
+/// Turns `spin 3.4.0 (0f3b5b5 2025-09-01)` into `Spin 3.4.0`.
+fn spin_version() -> String {
     let version = output(&mut command("spin", ["--version"])).unwrap_or_default();
     format!("Spin {}", version.split(' ').nth(1).unwrap_or_default()).trim_end().to_owned()
 }

@@ -1,17 +1,17 @@
-//! What cargo says while it builds: its progress and status are for the spinner, all else is for the eyes.
+//! Parses cargo's standard error: progress and status for the spinner, messages to be shown.
 
-/// One piece of cargo's standard error, between ends of lines or returns of the carriage.
+/// A line of cargo's standard error, ended by a line feed or a carriage return.
 #[derive(Debug, PartialEq)]
 pub(super) enum Piece {
     /// `Building [====>   ] 12/345: serde`
-    Progress { done: u64, all: u64, now: String },
-    /// `Compiling serde v1.0.0`; nothing that anyone has to read.
+    Progress { done: u64, total: u64, current: String },
+    /// A line of status, such as `Compiling serde v1.0.0`.
     Status(String),
-    /// A compiler's message, or anything else.
-    Words,
+    /// A compiler's message, or anything else to be shown.
+    Message,
 }
 
-/// What cargo begins a line of status with, aligned to the right in twelve columns.
+/// The first words of cargo's lines of status, right-aligned in twelve columns.
 const VERBS: [&str; 11] = [
     "Adding",
     "Blocking",
@@ -26,30 +26,30 @@ const VERBS: [&str; 11] = [
     "Updating",
 ];
 
-/// Reads a piece.
+/// Parses a line.
 pub(super) fn read(piece: &str) -> Piece {
     if piece.is_empty() {
-        return Piece::Words;
+        return Piece::Message;
     }
     let piece = anstream::adapter::strip_str(piece).to_string();
     if let Some(progress) = progress(&piece) {
         return progress;
     }
     match piece.trim_start().split_once(' ') {
-        // It wiped its progress away.
+        // Only escape sequences: cargo erased its progress bar.
         _ if piece.trim().is_empty() => Piece::Status(String::new()),
         Some((verb, _)) if VERBS.contains(&verb) && piece.find(verb) == Some(12 - verb.len()) => {
             Piece::Status(piece.trim().to_owned())
         }
-        _ => Piece::Words,
+        _ => Piece::Message,
     }
 }
 
 fn progress(piece: &str) -> Option<Piece> {
     let (_, counts) = piece.trim_start().strip_prefix("Building [")?.split_once("] ")?;
-    let (counts, now) = counts.split_once(": ").unwrap_or((counts, ""));
-    let (done, all) = counts.trim().split_once('/')?;
-    Some(Piece::Progress { done: done.parse().ok()?, all: all.parse().ok()?, now: now.trim().to_owned() })
+    let (counts, current) = counts.split_once(": ").unwrap_or((counts, ""));
+    let (done, total) = counts.trim().split_once('/')?;
+    Some(Piece::Progress { done: done.parse().ok()?, total: total.parse().ok()?, current: current.trim().to_owned() })
 }
 
 #[cfg(test)]
@@ -57,15 +57,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_is_counted() {
+    fn progress_is_parsed() {
         let piece = "\u{1b}[K\u{1b}[1m\u{1b}[36m    Building\u{1b}[0m [=====>     ] 12/345: serde, http(build)...   ";
-        let now = "serde, http(build)...".to_owned();
-        assert_eq!(read(piece), Piece::Progress { done: 12, all: 345, now });
-        assert_eq!(read("    Building [==] 3/9"), Piece::Progress { done: 3, all: 9, now: String::new() });
+        let current = "serde, http(build)...".to_owned();
+        assert_eq!(read(piece), Piece::Progress { done: 12, total: 345, current });
+        assert_eq!(read("    Building [==] 3/9"), Piece::Progress { done: 3, total: 9, current: String::new() });
     }
 
     #[test]
-    fn status_is_told_from_words() {
+    fn status_is_distinguished_from_messages() {
         for status in [
             "   Compiling serde v1.0.0",
             "\u{1b}[1m\u{1b}[32m    Finished\u{1b}[0m `dev` profile in 0.1s",
@@ -76,8 +76,8 @@ mod tests {
         ] {
             assert!(matches!(read(status), Piece::Status(_)), "{status}");
         }
-        for words in ["", "error[E0308]: mismatched types", "   |", "12 | let x", "Compiling by hand failed"] {
-            assert_eq!(read(words), Piece::Words, "{words}");
+        for message in ["", "error[E0308]: mismatched types", "   |", "12 | let x", "Compiling by hand failed"] {
+            assert_eq!(read(message), Piece::Message, "{message}");
         }
     }
 }

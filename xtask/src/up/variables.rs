@@ -1,18 +1,19 @@
-//! Variables of `spin.toml`: what is misspelt is told before anything is built.
+//! Variables of `spin.toml`, checked for misspelled names before anything is built.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+/// Prefix of Spin's environment variables.
 const ENVIRONMENT: &str = "SPIN_VARIABLE_";
 
-/// A variable's name and value, from `name=value`.
+/// Parses `name=value`, as `sluice-host` does: sharing these lines would make this program depend on wasmtime.
 pub(super) fn parse(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("a variable is given as name=value")?;
+    let (name, value) = text.split_once('=').ok_or("must be name=value")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// The names in a manifest.
+/// The names that a manifest declares.
 pub(super) fn declared(manifest: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(manifest).with_context(|| format!("can't read {}", manifest.display()))?;
     let manifest: toml::Table = text.parse().with_context(|| format!("in {}", manifest.display()))?;
@@ -20,22 +21,26 @@ pub(super) fn declared(manifest: &Path) -> Result<Vec<String>> {
     Ok(variables.map(|table| table.keys().cloned().collect()).unwrap_or_default())
 }
 
-/// Refuses a name that isn't declared.
+/// Rejects names that aren't declared.
 pub(super) fn check<'a>(mut given: impl Iterator<Item = &'a str>, declared: &[String]) -> Result<()> {
     match given.find(|name| !is_declared(name, declared)) {
         None => Ok(()),
-        Some(name) => bail!("there is no variable {name}{}; spin.toml has them all", suggestion(name, declared)),
+        Some(name) => bail!("unknown variable {name}{}; spin.toml lists all variables", suggestion(name, declared)),
     }
 }
 
-/// A warning for each variable of the environment that nothing reads.
-pub(super) fn unread(environment: impl Iterator<Item = String>, declared: &[String]) -> Vec<String> {
+/// A warning for each environment variable that sets an undeclared variable.
+pub(super) fn unused(environment: impl Iterator<Item = String>, declared: &[String]) -> Vec<String> {
     let names = environment.filter_map(|name| Some(name.strip_prefix(ENVIRONMENT)?.to_lowercase()));
-    let unread = names.filter(|name| !is_declared(name, declared));
-    unread.map(|name| format!("nothing reads {}{}", in_environment(&name), suggestion(&name, declared))).collect()
+    let unused = names.filter(|name| !is_declared(name, declared));
+    let warning = |name: String| {
+        let hint = suggestion(&name, declared);
+        format!("{} has no effect: spin.toml declares no such variable{hint}", in_environment(&name))
+    };
+    unused.map(warning).collect()
 }
 
-/// What sets it in the environment.
+/// The environment variable that sets a variable.
 pub(super) fn in_environment(name: &str) -> String {
     format!("{ENVIRONMENT}{}", name.to_uppercase())
 }
@@ -45,9 +50,9 @@ fn is_declared(name: &str, declared: &[String]) -> bool {
 }
 
 fn suggestion(name: &str, declared: &[String]) -> String {
-    let likeness = |known: &&String| strsim::jaro_winkler(name, known);
-    let nearest = declared.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match nearest.filter(|known| likeness(known) > 0.8) {
+    let similarity = |known: &&String| strsim::jaro_winkler(name, known);
+    let nearest = declared.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    match nearest.filter(|known| similarity(known) > 0.8) {
         Some(nearest) => format!(" (did you mean {nearest}?)"),
         None => String::new(),
     }
@@ -58,32 +63,37 @@ fn suggestion(name: &str, declared: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn ours() -> Vec<String> {
+    fn of_sluice() -> Vec<String> {
         declared(&crate::shell::root().join("spin.toml")).unwrap()
     }
 
     #[test]
-    fn a_value_may_have_anything_in_it() {
+    fn value_may_contain_an_equals_sign() {
         assert_eq!(parse("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert!(parse("a").is_err());
     }
 
     #[test]
-    fn a_name_that_is_misspelt_is_told_with_the_nearest() {
-        check(ours().iter().map(String::as_str), &ours()).unwrap();
-        let error = |name| check(["engine_url", name].into_iter(), &ours()).unwrap_err().to_string();
+    fn misspelled_name_is_reported_with_the_nearest_one() {
+        check(of_sluice().iter().map(String::as_str), &of_sluice()).unwrap();
+        let error = |name| check(["engine_url", name].into_iter(), &of_sluice()).unwrap_err().to_string();
         let nearest =
             [("engine_ulr", "engine_url"), ("secret_githb", "secret_github"), ("retenton_hours", "retention_hours")];
         for (name, meant) in nearest {
-            assert!(error(name).contains(&format!("no variable {name} (did you mean {meant}?)")), "{}", error(name));
+            assert!(
+                error(name).contains(&format!("unknown variable {name} (did you mean {meant}?)")),
+                "{}",
+                error(name)
+            );
         }
-        assert!(error("zzz").starts_with("there is no variable zzz;"), "{}", error("zzz"));
+        assert!(error("zzz").starts_with("unknown variable zzz;"), "{}", error("zzz"));
     }
 
     #[test]
-    fn what_nothing_reads_is_a_warning() {
+    fn environment_variable_without_effect_is_a_warning() {
         let names = ["HOME", "SPIN_VARIABLE_ENGINE_URL", "SPIN_VARIABLE_ENGIN_URL"].map(str::to_owned);
-        let expected = ["nothing reads SPIN_VARIABLE_ENGIN_URL (did you mean engine_url?)"];
-        assert_eq!(unread(names.into_iter(), &ours()), expected);
+        let expected =
+            ["SPIN_VARIABLE_ENGIN_URL has no effect: spin.toml declares no such variable (did you mean engine_url?)"];
+        assert_eq!(unused(names.into_iter(), &of_sluice()), expected);
     }
 }
