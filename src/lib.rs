@@ -1,7 +1,7 @@
 //! Sluice: a webhook and event gateway in front of a workflow engine, as one WebAssembly component for Spin.
 //!
 //! It verifies who sent a request, accepts each event exactly once, and starts or resumes workflow runs by outbound HTTP.
-//! What the engine can't take now is stored and delivered later. The core is pure: it has no clock, socket or random
+//! A delivery that the engine can't take now is stored and attempted later. The core is pure: it has no clock, socket or random
 //! number generator of its own; `now` is an argument, and everything else comes through the traits of [`ports`].
 //!
 //! # Layers

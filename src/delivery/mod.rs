@@ -31,7 +31,7 @@ pub const HISTORY: usize = 10;
 pub struct Delivery<'a> {
     /// Its id.
     pub id: DeliveryId,
-    /// What the engine is asked to do.
+    /// The operation that the engine is asked for.
     pub work: Work<'a>,
     /// The claim of its idempotency key, if it has one.
     pub claim: Option<KeyClaim>,
@@ -74,7 +74,7 @@ pub struct KeyClaim {
     pub contended: bool,
 }
 
-/// What the engine is asked to do.
+/// The operation that the engine is asked for.
 #[derive(Clone, Debug)]
 pub enum Work<'a> {
     /// Start a run.

@@ -62,7 +62,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What an operator has to mend before the engine takes anything; `None` if the configuration isn't the cause.
+    /// A configuration fault that an operator has to fix before the engine accepts anything; `None` if the configuration isn't the cause.
     pub fn fault(&self) -> Option<&str> {
         match self {
             Self::Misconfigured { reason } => Some(reason),

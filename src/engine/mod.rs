@@ -55,7 +55,7 @@ pub fn profile(name: &str) -> Option<&'static dyn Profile> {
     PROFILES.into_iter().find(|profile| profile.name() == name)
 }
 
-/// What an engine is asked to do.
+/// An operation of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Start a run.

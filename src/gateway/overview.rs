@@ -17,13 +17,13 @@ pub struct Overview {
     pub oldest: Option<DeliveryId>,
     /// Why its last attempt failed.
     pub failure: Option<String>,
-    /// What an operator has to mend before the engine takes anything.
+    /// A configuration fault that an operator has to fix before the engine accepts anything.
     pub fault: Option<EngineFault>,
     /// The last pass of a drain that scanned the keys, and its summary if that can be read.
     pub drained: Option<(Timestamp, Option<DrainSummary>)>,
 }
 
-/// Reads the state from the store: one list of the keys, and 2 or 3 reads. Needs no settings, because it helps to mend
+/// Reads the state from the store: one list of the keys, and 2 or 3 reads. Needs no settings, because it helps to fix
 /// them.
 pub async fn overview(host: &impl KeyValue) -> Result<Overview, StoreError> {
     let outbox = Outbox::new(host);

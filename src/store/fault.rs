@@ -8,7 +8,7 @@ use crate::json;
 use crate::ports::{Clock, KeyValue, StoreError};
 use crate::time::Timestamp;
 
-/// A reason for which the engine takes nothing, and which an operator has to mend.
+/// A reason for which the engine takes nothing, and which an operator has to fix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineFault {
     /// Since when, at least.
@@ -18,7 +18,7 @@ pub struct EngineFault {
 }
 
 impl EngineFault {
-    /// Reads the fault; a record that can't be read counts as none. Needs no settings, because it helps to mend them.
+    /// Reads the fault; a record that can't be read counts as none. Needs no settings, because it helps to fix them.
     pub async fn read(store: &impl KeyValue) -> Result<Option<Self>, StoreError> {
         Ok(store.get(keys::FAULT).await?.and_then(|bytes| json::read(&bytes).ok()))
     }

@@ -70,7 +70,7 @@ pub struct Lease {
 }
 
 impl Scan {
-    /// Reads the last scan, and the end of the lease. Needs no settings, because it helps to mend them.
+    /// Reads the last scan, and the end of the lease. Needs no settings, because it helps to fix them.
     pub async fn last(store: &impl KeyValue) -> Result<(Self, Timestamp), StoreError> {
         Ok(Value::decode(store.get(LEASE).await?.as_deref()))
     }

@@ -1,4 +1,4 @@
-//! What is recorded for a key: the outcome of a keyed start, or the callback that was accepted.
+//! The record of a key: the outcome of a keyed start, or the callback that was accepted.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
