@@ -2,7 +2,7 @@
 //!
 //! - [`Claims`]: which delivery of an idempotency key is sent, and what became of it.
 //! - [`Outbox`]: pending deliveries and dead letters, the drain notification, and the drain's [`Lease`].
-//! - [`EngineFault`]: what an operator has to mend before the engine takes anything.
+//! - [`EngineFault`]: a configuration fault that an operator has to fix.
 //!
 //! All names of keys are in `keys.rs`; nothing above this layer knows them, or how a claim is decided. A store with
 //! compare-and-swap would replace `claims.rs` and `lease.rs`.
