@@ -1,5 +1,5 @@
-//! Who may deliver. A sender whose secret is set has to sign; anyone else has to show a token, from the moment on that an
-//! operator has set a token or a secret.
+//! Authentication of senders, by signature or access token. A sender whose secret is set has to sign. All others have
+//! to send a token, as soon as any token or secret is set.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -13,58 +13,58 @@ use crate::ports::Host;
 use crate::secret::Secret;
 use crate::sender::{self, Descriptor, Preset, SignedRequest, Verified};
 
-/// How someone has to prove what is to be proved once the body is there.
-pub(super) enum Entry {
-    /// Nothing: a token did, or nothing is asked.
-    Admitted(Option<&'static Preset>),
-    /// The signature.
-    Signs(Box<Signer>),
+/// The authentication of a request, as far as it is possible without the body.
+pub(super) enum Authentication {
+    /// Complete: the token is valid, or none is required. Holds the preset of the sender, if one applies.
+    Complete(Option<&'static Preset>),
+    /// The body is signed: [`RequestContext::verify`] completes the authentication.
+    Signature(Box<PendingSignature>),
 }
 
-/// A sender that signs.
-pub(super) struct Signer {
-    way: Way,
+/// A signature that is still to be verified.
+pub(super) struct PendingSignature {
+    scheme: AuthScheme,
     secrets: Vec<Secret>,
 }
 
-enum Way {
+/// The signature scheme of a sender.
+enum AuthScheme {
     Preset(&'static Preset),
     Custom(Box<Descriptor>),
 }
 
-/// A signature that was verified.
-pub(super) struct Proof {
-    /// The sender's name.
-    pub(super) sender: &'static str,
+/// A sender whose signature was verified.
+pub(super) struct VerifiedSender {
+    pub(super) name: &'static str,
     pub(super) verified: Verified,
-    /// The secret that was used.
+    /// The secret that matched.
     pub(super) secret: Option<Secret>,
 }
 
-impl Entry {
-    /// The sender, as far as it is known; to be relied on only with a [`Proof`].
+impl Authentication {
+    /// Returns the preset of the sender. Anyone can claim to be this sender, unless there is a [`VerifiedSender`].
     pub(super) fn preset(&self) -> Option<&'static Preset> {
         match self {
-            Self::Admitted(preset) => *preset,
-            Self::Signs(signer) => match signer.way {
-                Way::Preset(preset) => Some(preset),
-                Way::Custom(_) => None,
+            Self::Complete(preset) => *preset,
+            Self::Signature(pending) => match pending.scheme {
+                AuthScheme::Preset(preset) => Some(preset),
+                AuthScheme::Custom(_) => None,
             },
         }
     }
 
-    /// The sender's name, as far as it is known.
+    /// Returns the name of the sender, with the same caveat as [`preset`](Self::preset).
     pub(super) fn sender(&self) -> Option<&'static str> {
         match self {
-            Self::Signs(signer) if matches!(signer.way, Way::Custom(_)) => Some(config::CUSTOM),
+            Self::Signature(pending) if matches!(pending.scheme, AuthScheme::Custom(_)) => Some(config::CUSTOM),
             _ => self.preset().map(|preset| preset.name),
         }
     }
 
-    /// What type of event it says this is.
-    pub(super) fn kind(&self, headers: &HeaderMap, payload: &RawValue) -> Option<String> {
+    /// Returns the type of the event, read from the place where this sender puts it.
+    pub(super) fn event_type(&self, headers: &HeaderMap, payload: &RawValue) -> Option<String> {
         match self {
-            Self::Signs(signer) if let Way::Custom(descriptor) = &signer.way => {
+            Self::Signature(pending) if let AuthScheme::Custom(descriptor) = &pending.scheme => {
                 sender::kind([(**descriptor).clone()], headers, payload)
             }
             _ => sender::kind(self.preset()?.descriptors(), headers, payload),
@@ -73,14 +73,14 @@ impl Entry {
 }
 
 impl<'o, O: Host> RequestContext<'_, 'o, O> {
-    /// Before the body is read: is it worth to read it?
-    pub(super) fn enter(&mut self, query: &Query) -> Result<Entry, Problem> {
+    /// Authenticates the sender before its body is read: finds its signature scheme, or checks its token.
+    pub(super) fn authenticate(&mut self, query: &Query) -> Result<Authentication, Problem> {
         let custom = config::custom(self.host)?;
         let named = query.one("sender")?;
         let preset = match named {
             None | Some(config::CUSTOM) => None,
             Some(name) => Some(Preset::by_name(name).ok_or_else(|| {
-                let detail = "`sender` must be a sender that Sluice knows, or custom: docs/senders.md lists them";
+                let detail = "`sender` must be `custom` or one of the senders that docs/senders.md lists";
                 Problem::new(Kind::InvalidParameter, detail).field("sender")
             })?),
         };
@@ -89,70 +89,79 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
             self.response_policy = preset.response_policy;
             let secrets = config::secrets(self.host, preset)?;
             if !secrets.is_empty() {
-                return Ok(Entry::Signs(Box::new(Signer { way: Way::Preset(preset), secrets })));
+                let scheme = AuthScheme::Preset(preset);
+                return Ok(Authentication::Signature(Box::new(PendingSignature { scheme, secrets })));
             }
         } else if let Some(descriptor) = custom {
             let by_header = descriptor.headers.iter().any(|header| self.headers.contains_key(header.as_str()));
             if named.is_some() || by_header {
                 let secrets = config::custom_secrets(self.host, Some(&descriptor))?;
-                return Ok(Entry::Signs(Box::new(Signer { way: Way::Custom(Box::new(descriptor)), secrets })));
+                let scheme = AuthScheme::Custom(Box::new(descriptor));
+                return Ok(Authentication::Signature(Box::new(PendingSignature { scheme, secrets })));
             }
         }
-        self.show_token(query)?;
-        Ok(Entry::Admitted(preset))
+        self.check_token(query)?;
+        Ok(Authentication::Complete(preset))
     }
 
-    /// Once the body is there, and before anything reads it.
-    pub(super) fn verify(&self, entry: &Entry, body: &[u8]) -> Result<Option<Proof>, Problem> {
-        let Entry::Signs(signer) = entry else { return Ok(None) };
-        let Signer { way, secrets } = &**signer;
+    /// Verifies the signature over the raw body, before the body is parsed. Returns `None` if no signature is required.
+    pub(super) fn verify(
+        &self,
+        authentication: &Authentication,
+        body: &[u8],
+    ) -> Result<Option<VerifiedSender>, Problem> {
+        let Authentication::Signature(pending) = authentication else { return Ok(None) };
+        let PendingSignature { scheme, secrets } = &**pending;
         let url = self.public_url()?;
         let parts = SignedRequest { headers: self.headers, url: &url, body };
-        let (name, verified) = match way {
-            Way::Preset(preset) => (preset.name, sender::by_preset(preset, secrets, parts, self.host.now())),
-            Way::Custom(descriptor) => (config::CUSTOM, sender::verify(descriptor, secrets, parts, self.host.now())),
+        let (name, verified) = match scheme {
+            AuthScheme::Preset(preset) => (preset.name, sender::by_preset(preset, secrets, parts, self.host.now())),
+            AuthScheme::Custom(descriptor) => {
+                (config::CUSTOM, sender::verify(descriptor, secrets, parts, self.host.now()))
+            }
         };
         let verified = verified.map_err(|error| {
-            let detail = format!("this is not proved to come from {name}: {error}");
+            let detail = format!("the request is not verified as one from {name}: {error}");
             Problem::new(Kind::InvalidSignature, detail)
         })?;
         let secret = secrets.get(verified.secret).cloned();
-        Ok(Some(Proof { sender: name, verified, secret }))
+        Ok(Some(VerifiedSender { name, verified, secret }))
     }
 
-    /// `Authorization: Bearer` (RFC 6750, section 2.1), `x-access-token`, or `?access_token=`.
-    fn show_token(&self, query: &Query) -> Result<(), Problem> {
+    /// Checks the access token in `Authorization: Bearer` (RFC 6750, section 2.1), `x-access-token` or
+    /// `?access_token=`.
+    fn check_token(&self, query: &Query) -> Result<(), Problem> {
         let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
-        let shown = [super::bearer(self.headers), text("x-access-token").map(str::trim), query.one("access_token")?];
+        let given = [super::bearer(self.headers), text("x-access-token").map(str::trim), query.one("access_token")?];
         let tokens = config::access_tokens(self.host)?;
-        // Each is compared with each, so that the time tells nothing.
+        // All pairs are compared, so the time does not depend on which of them match.
         let mut matches = false;
-        for shown in shown.into_iter().flatten() {
+        for given in given.into_iter().flatten() {
             for token in &tokens {
-                matches |= token.matches(shown);
+                matches |= token.matches(given);
             }
         }
         if matches || !config::is_asked(self.host)? {
             return Ok(());
         }
-        let detail =
-            "send an access token as Authorization: Bearer, x-access-token or ?access_token=, or sign the request";
+        let detail = "send an access token in `Authorization: Bearer`, `x-access-token` or `?access_token=`, or sign the request";
         Err(Problem::new(Kind::Unauthorized, detail).field(AUTHORIZATION.as_str()))
     }
 
-    /// The URL as the sender called it: behind a proxy only `public_url` knows its scheme and host.
+    /// Returns the URL that the sender called. Behind a proxy, only `public_url` has its scheme and host.
     fn public_url(&self) -> Result<String, Problem> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let origin = config::public_url(self.host)?;
-        Ok(match (origin, self.seen_url()) {
+        Ok(match (origin, self.received_url()) {
             (Some(origin), _) => format!("{origin}{path}"),
-            (None, Some(seen)) => seen.to_owned(),
+            (None, Some(received)) => received.to_owned(),
             (None, None) => path.to_owned(),
         })
     }
 
-    /// The URL as it came to the host. Spin appends its own: what comes before it, a client wrote.
-    pub(super) fn seen_url(&self) -> Option<&str> {
+    /// Returns the URL that the host received. Spin appends its own `spin-full-url`; a client may have sent the ones
+    /// before it.
+    pub(super) fn received_url(&self) -> Option<&str> {
         self.headers.get_all("spin-full-url").iter().next_back().and_then(|value| value.to_str().ok())
     }
 }

@@ -1,28 +1,29 @@
-//! Answers a request that is several deliveries: the events of a batch, or the workflows that one event or webhook starts.
+//! Responses to requests with several deliveries: the events of a batch, or the workflows that one event or webhook
+//! starts.
 
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::HeaderValue;
 use http::{Response, StatusCode};
 use serde::Serialize;
 
 use super::log;
 use super::prefer::{PREFERENCE_APPLIED, Prefer};
-use super::problem::{Brief, Kind, Problem};
-use super::{DRAIN_BUDGET, RequestContext, Rest, SLUICE_OUTCOME};
+use super::problem::{Kind, Problem, ProblemSummary};
+use super::{BACKGROUND_DRAIN_BUDGET, Background, RequestContext, SLUICE_OUTCOME, respond};
 use crate::delivery::{Key, Outcome, Start, Work};
 use crate::gateway::{Gateway, Receipt};
 use crate::ports::Host;
 use crate::sender::Success;
 
-/// One workflow that is to be started; or none, where no route is for the event.
+/// A workflow to start, or an event that no route matches.
 pub(super) struct Item<'a> {
-    /// The event's id and source.
+    /// The id and source of the event, in a batch.
     pub(super) event: Option<(String, String)>,
     pub(super) start: Option<(Start<'a>, Option<Key>)>,
 }
 
-/// What came of it.
+/// The outcome of one item, as the response lists it.
 #[derive(Serialize)]
-struct Listed {
+struct ItemOutcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,25 +37,33 @@ struct Listed {
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<Brief>,
+    problem: Option<ProblemSummary>,
 }
 
 impl<'o, O: Host> RequestContext<'_, 'o, O> {
-    /// Brings each to the engine, or stores it, and answers by a list.
+    /// Delivers each item to the engine, or stores it, and returns the list of outcomes.
     pub(super) async fn deliver_all(
         &mut self,
         gateway: Gateway<'o, O>,
         items: Vec<Item<'_>>,
     ) -> Result<Response<Vec<u8>>, Problem> {
         let prefer = Prefer::of(self.headers);
-        let wait = self.patience(&prefer, &gateway);
+        let wait = self.max_wait(&prefer, &gateway);
         let mut works = Vec::new();
         let mut list = Vec::with_capacity(items.len());
         for Item { event, start } in items {
             let (id, source) = event.unzip();
             let workflow = start.as_ref().map(|(start, _)| start.workflow.as_str().to_owned());
             works.extend(start.map(|(start, key)| (Work::Start(start), key)));
-            list.push(Listed { id, source, workflow, outcome: "unmatched", delivery: None, run: None, problem: None });
+            list.push(ItemOutcome {
+                id,
+                source,
+                workflow,
+                outcome: "unmatched",
+                delivery: None,
+                run: None,
+                problem: None,
+            });
         }
         let mut receipts = gateway.accept_all(works, &self.trace(), wait).await;
         self.log.deliveries(&receipts);
@@ -70,42 +79,39 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
                 Outcome::Duplicate { body: None } | Outcome::Pending { .. } => pending = true,
                 outcome => {
                     let problem = Problem::of_outcome(outcome.clone());
-                    listed.problem = Some(problem.brief());
-                    if worst.as_ref().is_none_or(|worst| weight(problem.kind) > weight(worst.kind)) {
+                    listed.problem = Some(problem.summary());
+                    if worst.as_ref().is_none_or(|worst| severity(problem.kind) > severity(worst.kind)) {
                         worst = Some(problem);
                     }
                 }
             }
         }
-        self.rest = after(gateway, &mut receipts);
+        self.background = after(gateway, &mut receipts);
         let count = |outcome: &str| list.iter().filter(|listed| listed.outcome == outcome).count();
         if let Some(worst) = worst {
+            let rejected = count("rejected");
+            let were = if rejected == 1 { "was" } else { "were" };
             let detail = format!(
-                "{} of {} were not taken: `deliveries` says which, and why; the others are, and those of them that have a key are known when they come again",
-                count("rejected"),
+                "{rejected} of {} deliveries {were} rejected: `deliveries` has the reason for each; a retry of the whole request does not repeat accepted deliveries that have a key",
                 list.len()
             );
-            return Err(worst.about(detail).member("deliveries", &list));
+            return Err(worst.detail(detail).member("deliveries", &list));
         }
         let whole = ["pending", "delivered", "duplicate", "unmatched"].into_iter().find(|outcome| count(outcome) > 0);
         self.log.outcome(whole.unwrap_or("unmatched"));
-        let (status, empty) = self.success(&prefer, pending);
-        let mut response = Response::default();
-        *response.status_mut() = status;
-        response.headers_mut().insert(SLUICE_OUTCOME, HeaderValue::from_static(whole.unwrap_or("unmatched")));
-        if !empty {
-            #[derive(Serialize)]
-            struct View {
-                deliveries: Vec<Listed>,
-            }
-            *response.body_mut() = serde_json::to_vec(&View { deliveries: list }).unwrap_or_default();
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        #[derive(Serialize)]
+        struct View {
+            deliveries: Vec<ItemOutcome>,
         }
+        let (status, empty) = self.success(&prefer, pending);
+        let mut response =
+            if empty { respond::empty(status) } else { respond::json(status, &View { deliveries: list }) };
+        response.headers_mut().insert(SLUICE_OUTCOME, HeaderValue::from_static(whole.unwrap_or("unmatched")));
         response.headers_mut().extend(prefer.applied(pending).map(|applied| (PREFERENCE_APPLIED, applied)));
         Ok(response)
     }
 
-    /// Starts what one event or webhook starts: one run as a rule, several by routes, or none.
+    /// Starts the runs of one event or webhook: usually one, several by routes, or none if no route matches.
     pub(super) async fn start(
         &mut self,
         gateway: Gateway<'o, O>,
@@ -121,21 +127,21 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         }
     }
 
-    /// No route is for what came: a fact, and no error.
+    /// Returns the response to a delivery that no route matches, which is a success.
     fn unmatched(&mut self) -> Response<Vec<u8>> {
         self.log.outcome("unmatched");
-        let mut response = Response::default();
-        *response.status_mut() = match self.response_policy.success {
+        let mut response = respond::empty(match self.response_policy.success {
             Success::Ok | Success::OkEmpty => StatusCode::OK,
             Success::Any | Success::NoContent => StatusCode::NO_CONTENT,
-        };
+        });
         response.headers_mut().insert(SLUICE_OUTCOME, HeaderValue::from_static("unmatched"));
         response
     }
 }
 
-/// Which failure the whole answer is about: first what the same request may mend, then what it may do twice.
-fn weight(kind: Kind) -> u8 {
+/// Returns the rank by which the status of the whole response is chosen: first a failure that a retry of the request
+/// may overcome, then one after which a retry may repeat something.
+fn severity(kind: Kind) -> u8 {
     match kind {
         Kind::StoreUnavailable => 2,
         Kind::EngineUnclear => 1,
@@ -143,14 +149,15 @@ fn weight(kind: Kind) -> u8 {
     }
 }
 
-/// The calls that go on, then a short drain for what had no turn.
-fn after<'o, O: Host>(gateway: Gateway<'o, O>, receipts: &mut [Receipt<'o>]) -> Option<Rest<'o>> {
+/// Returns the work that remains after the response: the attempts that are still running, then a short drain for the
+/// deliveries that were stored without an attempt.
+fn after<'o, O: Host>(gateway: Gateway<'o, O>, receipts: &mut [Receipt<'o>]) -> Option<Background<'o>> {
     let pending = receipts.iter().any(|receipt| matches!(receipt.outcome, Outcome::Pending { .. }));
-    let background: Vec<_> = receipts.iter_mut().filter_map(|receipt| receipt.background.take()).collect();
-    pending.then(|| -> Rest<'o> {
+    let attempts: Vec<_> = receipts.iter_mut().filter_map(|receipt| receipt.background.take()).collect();
+    pending.then(|| -> Background<'o> {
         Box::pin(async move {
-            let mut lines: Vec<_> = futures_util::future::join_all(background).await.iter().map(log::report).collect();
-            let drained = gateway.drain(DRAIN_BUDGET).await;
+            let mut lines: Vec<_> = futures_util::future::join_all(attempts).await.iter().map(log::report).collect();
+            let drained = gateway.drain(BACKGROUND_DRAIN_BUDGET).await;
             lines.push(log::drained(gateway.now(), &drained));
             lines
         })

@@ -1,4 +1,4 @@
-//! Bodies: bounded while they are read, checked before anything is done with them.
+//! Request bodies: their size is bounded while they are read, and their content type and syntax are checked.
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, HeaderName};
@@ -9,25 +9,25 @@ use crate::event::MediaType;
 use crate::json;
 use crate::ports::Body;
 
-/// How much of a body that is too large is read and thrown away. A sender that still writes when the connection closes
-/// sees a reset instead of the 413.
+/// Maximum bytes of an oversized body that are read and discarded. A sender that is still writing when the connection
+/// closes sees a connection reset instead of the 413.
 const DISCARD: usize = 16 * 1024 * 1024;
 
-/// The whole body, if it has at most `max` bytes. They are counted as they come: `Content-Length` is never believed,
-/// save that it is too large already.
+/// Reads the whole body, of at most `max` bytes. The bytes are counted while they arrive. `Content-Length` is not
+/// trusted, except where it already exceeds the limit.
 pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) -> Result<Vec<u8>, Problem> {
     if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        let detail = "the body is compressed: send it without a Content-Encoding";
+        let detail = "the body is compressed: send it without `Content-Encoding`";
         return Err(Problem::new(Kind::UnsupportedMediaType, detail)
             .field("Content-Encoding")
             .accept_encoding("identity"));
     }
     let too_large = || {
-        let detail = format!("the body has more than {max} bytes: send less, or raise max_body_bytes");
+        let detail = format!("the body has more than {max} bytes: send a smaller body, or raise `max_body_bytes`");
         Problem::new(Kind::BodyTooLarge, detail).field("body")
     };
     let declared: Option<usize> = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-    // Who waits for `100 Continue` has sent nothing yet (RFC 9110, section 10.1.1).
+    // A sender that waits for `100 Continue` has not sent anything yet (RFC 9110, section 10.1.1).
     if declared.is_some_and(|length| length > max) && headers.contains_key(EXPECT) {
         return Err(too_large());
     }
@@ -36,7 +36,8 @@ pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) 
     let mut count = 0_usize;
     while let Some(chunk) = body.chunk().await {
         let chunk = chunk.map_err(|_| {
-            Problem::new(Kind::BodyIncomplete, "the connection ended before the body did: send it again").field("body")
+            let detail = "the connection closed before the end of the body: send the request again";
+            Problem::new(Kind::BodyIncomplete, detail).field("body")
         })?;
         count = count.saturating_add(chunk.len());
         if count <= max {
@@ -48,29 +49,29 @@ pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) 
     if count > max { Err(too_large()) } else { Ok(whole) }
 }
 
-/// A header's value, if it is text.
+/// Returns the value of a header, if it is visible ASCII.
 pub(super) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The `Content-Type`; an unreadable one is like none, and named by what refuses it.
+/// Returns the `Content-Type`; `None` if it is missing or not valid, which [`unsupported`] tells apart.
 pub(super) fn content_type(headers: &HeaderMap) -> Option<MediaType> {
     MediaType::parse(headers.get(CONTENT_TYPE)?.to_str().ok()?)
 }
 
-/// A content type that isn't taken.
+/// Returns the problem of a content type that the route does not support, with those that it does.
 pub(super) fn unsupported(headers: &HeaderMap, accepted: &str) -> Problem {
     let sent = match headers.get(CONTENT_TYPE).map(|value| value.to_str()) {
-        None => "there is no Content-Type".to_owned(),
+        None => "the Content-Type is missing".to_owned(),
         Some(Ok(text)) if text.len() <= 100 => format!("the Content-Type is {text:?}"),
-        Some(_) => "the Content-Type can't be read".to_owned(),
+        Some(_) => "the Content-Type is not valid".to_owned(),
     };
     Problem::new(Kind::UnsupportedMediaType, format!("{sent}: send {accepted}, in UTF-8"))
         .field("Content-Type")
         .accept_post(accepted)
 }
 
-/// The contract's content type for a payload: `application/json` in UTF-8.
+/// Requires the content type of a payload: `application/json` in UTF-8.
 pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     match content_type(headers) {
         Some(media_type) if media_type.is("application", "json", None) && media_type.is_utf8() => Ok(()),
@@ -78,7 +79,7 @@ pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// The JSON object that the contract asks for.
+/// Parses a payload, which must be a JSON object.
 pub(super) fn object(bytes: &[u8]) -> Result<&RawValue, Problem> {
     json::object(bytes).map_err(|error| {
         Problem::new(Kind::InvalidBody, format!("the body must be a JSON object, but {error}")).field("body")

@@ -1,35 +1,38 @@
-//! `POST` and `GET /api/v2/callback` resolve a wait.
+//! `POST` and `GET /api/v2/callback`: completes the tasks of a run that wait for a topic.
 
 use std::borrow::Cow;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::confirm_page::{self, Question};
+use super::intake::Received;
 use super::problem::{Kind, Problem};
 use super::query::Query;
-use super::{RequestContext, body, link, no_store};
+use super::respond::{self, no_store};
+use super::{RequestContext, body, link};
 use crate::callback::{Callback, Status};
 use crate::config::{self, CallbackGet, Fault};
 use crate::delivery::{Key, Work};
 use crate::ports::{Body, Host};
 use crate::sender;
 
-/// How a callback comes.
+/// The kinds of requests to complete a callback.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// POST, with a payload.
-    Payload,
-    /// GET, as a link in a mail: it carries none.
-    Link,
-    /// HEAD of the same: a look that changes nothing.
-    Look,
-    /// GET or HEAD where `callback_get` is `confirm`: a page with a button.
-    Page,
-    /// That button.
-    Button,
+enum CallbackMode {
+    /// POST with a payload.
+    Post,
+    /// GET without a payload, by a plain link.
+    Get,
+    /// HEAD of such a link, which completes nothing.
+    Head,
+    /// GET or HEAD where `callback_get` is `confirm`: returns a page with a button.
+    ConfirmPage,
+    /// POST by that button.
+    Confirm,
 }
 
+/// Completes a callback, or returns the page that asks for confirmation.
 pub(super) async fn complete(
     context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,
@@ -37,39 +40,35 @@ pub(super) async fn complete(
     let query = Query::parse_callback(context.query)?;
     let (run, topic) = (query.run()?, query.topic()?);
     let status = status(&query)?;
-    let way = Way::of(context)?;
-    if matches!(way, Way::Page | Way::Button) {
-        context.refuse = confirm_page::refuse;
+    let mode = CallbackMode::of(context)?;
+    if matches!(mode, CallbackMode::ConfirmPage | CallbackMode::Confirm) {
+        context.problem_page = confirm_page::problem_page;
     }
-    let entry = context.enter(&query)?;
-    match way {
-        Way::Payload => body::require_json(context.headers)?,
-        Way::Link | Way::Look if looks_ahead(context.headers) => {
-            let detail = "this would complete the callback: open the link itself, without a preview or prefetch";
+    let authentication = context.authenticate(&query)?;
+    match mode {
+        CallbackMode::Post => body::require_json(context.headers)?,
+        CallbackMode::Get | CallbackMode::Head if is_prefetch(context.headers) => {
+            let detail = "a prefetch or preview of this link does not complete the callback: open the link itself";
             return Err(Problem::new(Kind::Prefetch, detail).no_store());
         }
         _ => {}
     }
-    let max = config::max_body(context.host)?;
-    let gateway = context.gateway()?;
-
-    let posted = matches!(way, Way::Payload | Way::Button);
-    let bytes = if posted { body::read(incoming, context.headers, max).await? } else { Vec::new() };
-    context.verify(&entry, &bytes)?;
+    let Received { gateway, bytes, .. } = context.receive(&authentication, incoming).await?;
     let callback = Callback { run, topic, status, payload: None };
-    match way {
-        Way::Look => Ok(no_store(Response::default())),
-        Way::Page => {
+    match mode {
+        CallbackMode::Head => Ok(no_store(respond::empty(StatusCode::OK))),
+        CallbackMode::ConfirmPage => {
             let question = Question { text: "", button: "", callback: &callback, until: None };
             link::show(context, &gateway, &question).await
         }
-        // Another form has a payload, which would be lost.
-        Way::Button if bytes != confirm_page::CONFIRMED.as_bytes() => {
+        // Any other form has a payload, which would be lost.
+        CallbackMode::Confirm if bytes != confirm_page::CONFIRMED.as_bytes() => {
             Err(body::unsupported(context.headers, "application/json"))
         }
-        Way::Button => link::press(context, gateway, callback).await,
-        Way::Link | Way::Payload => {
-            let payload = (way == Way::Payload).then(|| body::object(&bytes)).transpose()?.map(Cow::Borrowed);
+        CallbackMode::Confirm => link::confirm(context, gateway, callback).await,
+        CallbackMode::Get | CallbackMode::Post => {
+            let has_payload = mode == CallbackMode::Post;
+            let payload = has_payload.then(|| body::object(&bytes)).transpose()?.map(Cow::Borrowed);
             let callback = Callback { payload, ..callback };
             let key = Key::callback(&callback);
             context.deliver(gateway, Work::Resolve(callback), Some(key)).await.map(no_store)
@@ -77,39 +76,40 @@ pub(super) async fn complete(
     }
 }
 
-impl Way {
+impl CallbackMode {
     fn of(context: &RequestContext<'_, '_, impl Host>) -> Result<Self, Fault> {
         let confirms = || config::callback_get(context.host).map(|get| get == CallbackGet::Confirm);
         let is_form = || body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
         Ok(match context.method {
-            Method::POST if is_form() && confirms()? => Self::Button,
-            Method::POST => Self::Payload,
-            _ if confirms()? => Self::Page,
-            Method::HEAD => Self::Look,
-            _ => Self::Link,
+            Method::POST if is_form() && confirms()? => Self::Confirm,
+            Method::POST => Self::Post,
+            _ if confirms()? => Self::ConfirmPage,
+            Method::HEAD => Self::Head,
+            _ => Self::Get,
         })
     }
 }
 
+/// Reads `status`, which is `Succeeded` by default.
 fn status(query: &Query) -> Result<Status, Problem> {
     match query.one("status")? {
         None => Ok(Status::Succeeded),
         Some(text) => Status::parse(text).ok_or_else(|| {
-            let detail = "`status` must be Succeeded or Failed; left out it is Succeeded";
+            let detail = "`status` must be `Succeeded`, the default, or `Failed`";
             Problem::new(Kind::InvalidParameter, detail).field("status")
         }),
     }
 }
 
-/// A browser or a mail program that fetches what no one has opened yet: `Sec-Purpose` (Fetch, section 2.2.7), and what
-/// older ones send.
-fn looks_ahead(headers: &HeaderMap) -> bool {
+/// Returns whether a browser or mail program fetches a link before anyone opens it. It says so in `Sec-Purpose` (Fetch,
+/// section 2.2.7), and older ones in other headers.
+fn is_prefetch(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| {
         headers.get_all(*name).iter().any(|value| {
             let value = value.as_bytes().to_ascii_lowercase();
             ["prefetch", "prerender", "preview"]
                 .iter()
-                .any(|what| value.windows(what.len()).any(|w| w == what.as_bytes()))
+                .any(|word| value.windows(word.len()).any(|window| window == word.as_bytes()))
         })
     })
 }

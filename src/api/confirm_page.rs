@@ -1,5 +1,5 @@
-//! Pages for people: what is asked, what came of it, and why not. They have no script, work without their style, and load
-//! nothing; a mail program or a proxy that opens one has done nothing by it.
+//! HTML pages for people who answer a callback link: the question, the result, or the problem. They have no scripts,
+//! work without their style sheet, and load no other resources. A GET of any page changes nothing.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -15,7 +15,7 @@ use super::problem::Problem;
 use crate::callback::{Callback, Status};
 use crate::time::Timestamp;
 
-/// The form's only field, with its value: so that a button is told from any other POST.
+/// The body that the page's form sends, which identifies it among other POSTs.
 pub(super) const CONFIRMED: &str = "confirm=yes";
 
 const STYLE: &str = "\
@@ -27,7 +27,7 @@ dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}\
 button{padding:.7rem 2rem;border:2px solid;border-radius:.5rem;background:CanvasText;color:Canvas;font:inherit;font-weight:600;cursor:pointer}\
 button:focus-visible{outline:3px solid Highlight;outline-offset:3px}";
 
-/// Does who asks want a page rather than a problem in JSON?
+/// Returns whether the client prefers an HTML page to JSON, by its `Accept`.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     let accept = headers.get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut json = false;
@@ -40,21 +40,23 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     !json
 }
 
-/// What is asked of someone who opens a link.
+/// The question on the page of a link.
 pub(super) struct Question<'a> {
-    /// In the words of who asks; empty for none.
+    /// The text of the question; empty for the default.
     pub(super) text: &'a str,
-    /// The button's text; empty for none.
+    /// The text of the button; empty for the default.
     pub(super) button: &'a str,
+    /// The callback that the button completes.
     pub(super) callback: &'a Callback<'a>,
+    /// The expiry of the link.
     pub(super) until: Option<Timestamp>,
 }
 
-/// The page with the button. Its form goes to the URL of the page itself.
-pub(super) fn ask(question: &Question<'_>) -> Response<Vec<u8>> {
+/// Returns the page with the button. Its form posts to the URL of the page itself.
+pub(super) fn question_page(question: &Question<'_>) -> Response<Vec<u8>> {
     let Question { text, button, callback, until } = question;
-    let heading = or(text, "A workflow waits for your answer");
-    let button = or(
+    let heading = or_default(text, "A workflow waits for your answer");
+    let button = or_default(
         button,
         match callback.status {
             Status::Succeeded => "Approve",
@@ -74,8 +76,8 @@ pub(super) fn ask(question: &Question<'_>) -> Response<Vec<u8>> {
     )
 }
 
-/// What came of it.
-pub(super) fn tell(status: StatusCode, heading: &str, text: &str, callback: &Callback<'_>) -> Response<Vec<u8>> {
+/// Returns the page that shows the result.
+pub(super) fn result_page(status: StatusCode, heading: &str, text: &str, callback: &Callback<'_>) -> Response<Vec<u8>> {
     page(
         status,
         heading,
@@ -86,17 +88,18 @@ pub(super) fn tell(status: StatusCode, heading: &str, text: &str, callback: &Cal
     )
 }
 
-/// Why not.
-pub(super) fn refuse(problem: Problem) -> Response<Vec<u8>> {
-    refuse_on(problem, |status, title, detail| page(status, title, html! { p { (detail) } }))
+/// Renders a problem as a page.
+pub(super) fn problem_page(problem: Problem) -> Response<Vec<u8>> {
+    problem_page_with(problem, |status, title, detail| page(status, title, html! { p { (detail) } }))
 }
 
-/// The same on another page.
-pub(super) fn refuse_on(
+/// Renders a problem by a function of its status, title and detail. The page keeps the headers of the problem.
+pub(super) fn problem_page_with(
     problem: Problem,
     draw: impl FnOnce(StatusCode, &str, &str) -> Response<Vec<u8>>,
 ) -> Response<Vec<u8>> {
-    let (title, detail) = (problem.title(), problem.detail().to_owned());
+    let (title, detail) = problem.title_and_detail();
+    let detail = detail.to_owned();
     let (parts, _) = problem.into_response().into_parts();
     let mut response = draw(parts.status, title, &detail);
     for (name, value) in parts.headers.iter().filter(|(name, _)| *name != CONTENT_TYPE) {
@@ -105,7 +108,7 @@ pub(super) fn refuse_on(
     response
 }
 
-/// What it is about.
+/// The run, topic and answer of a callback.
 fn facts(callback: &Callback<'_>, until: Option<Timestamp>) -> Markup {
     html! {
         dl {
@@ -119,27 +122,27 @@ fn facts(callback: &Callback<'_>, until: Option<Timestamp>) -> Markup {
     }
 }
 
-fn or<'a>(text: &'a str, usual: &'a str) -> &'a str {
-    if text.is_empty() { usual } else { text }
+fn or_default<'a>(text: &'a str, default: &'a str) -> &'a str {
+    if text.is_empty() { default } else { text }
 }
 
 fn page(status: StatusCode, heading: &str, content: Markup) -> Response<Vec<u8>> {
     let body = html! { main { h1 { (heading) } (content) } };
-    Document { title: heading, style: STYLE, referrer: "no-referrer" }.answer(status, &body)
+    HtmlPage { title: heading, style: STYLE, referrer: "no-referrer" }.into_response(status, &body)
 }
 
-/// What a page is made of, but for its body.
-pub(super) struct Document<'a> {
+/// An HTML document without its body.
+pub(super) struct HtmlPage<'a> {
     pub(super) title: &'a str,
-    /// The only style that its policy lets through.
+    /// The style sheet, the only one that the document's policy allows.
     pub(super) style: &'static str,
     /// `Referrer-Policy`.
     pub(super) referrer: &'static str,
 }
 
-impl Document<'_> {
-    /// The whole page, with the headers that shut out everything but its own style and forms.
-    pub(super) fn answer(&self, status: StatusCode, body: &Markup) -> Response<Vec<u8>> {
+impl HtmlPage<'_> {
+    /// Returns the document as a response, with headers that forbid everything but its own style sheet and forms.
+    pub(super) fn into_response(self, status: StatusCode, body: &Markup) -> Response<Vec<u8>> {
         let page = html! {
             (DOCTYPE)
             html lang="en" {
@@ -153,26 +156,22 @@ impl Document<'_> {
                 body { (body) }
             }
         };
-        locked(status, page, self.style, self.referrer)
+        let mut response = Response::new(page.into_string().into_bytes());
+        *response.status_mut() = status;
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            BASE64_STANDARD.encode(Sha256::digest(self.style))
+        );
+        let headers = response.headers_mut();
+        let fixed: [(HeaderName, &'static str); 5] = [
+            (CONTENT_TYPE, "text/html; charset=utf-8"),
+            (CACHE_CONTROL, "no-store"),
+            (REFERRER_POLICY, self.referrer),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (X_FRAME_OPTIONS, "DENY"),
+        ];
+        headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        headers.extend(HeaderValue::from_str(&policy).ok().map(|policy| (CONTENT_SECURITY_POLICY, policy)));
+        response
     }
-}
-
-fn locked(status: StatusCode, page: Markup, style: &str, referrer: &'static str) -> Response<Vec<u8>> {
-    let mut response = Response::new(page.into_string().into_bytes());
-    *response.status_mut() = status;
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-        BASE64_STANDARD.encode(Sha256::digest(style))
-    );
-    let headers = response.headers_mut();
-    let fixed: [(HeaderName, &'static str); 5] = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CACHE_CONTROL, "no-store"),
-        (REFERRER_POLICY, referrer),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (X_FRAME_OPTIONS, "DENY"),
-    ];
-    headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
-    headers.extend(HeaderValue::from_str(&policy).ok().map(|policy| (CONTENT_SECURITY_POLICY, policy)));
-    response
 }

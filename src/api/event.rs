@@ -1,5 +1,5 @@
-//! `POST /api/v2/event`: a CloudEvent starts a run, as its params `event`, `data`, and the members of `data`. A batch is
-//! several events; an event may start several workflows by its routes.
+//! `POST /api/v2/event`: a CloudEvent starts a run with the params `event`, `data` and each member of `data`. A batch
+//! has several events, and routes may start several workflows for one event.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,9 @@ use http::Response;
 use serde::Serialize;
 
 use super::batch_response::Item;
+use super::intake::Received;
 use super::problem::{Kind, Problem};
-use super::{RequestContext, body, query};
+use super::{RequestContext, body};
 use crate::config;
 use crate::delivery::{Key, Payload, Start};
 use crate::event::{self, BatchError, Event, EventError, Mode};
@@ -17,43 +18,44 @@ use crate::reference::WorkflowRef;
 use crate::routing::{Input, Table};
 
 const ACCEPTED: &str = "application/cloudevents+json, application/cloudevents-batch+json, application/json";
-/// Most events of a batch: Akamai's store takes 50 writes a second, and a request there has 30 s.
+/// Maximum events of a batch.
+///
+/// Akamai's store accepts 50 writes a second, and a request there has 30 s: that is 1,500 writes. A delivered event
+/// takes 3, so the host there ends the request of a batch of more than 500 events, and the sender has to retry it.
 const MAX_BATCH: usize = 1_000;
-/// How many events that are not valid a problem names.
-const MAX_NAMED: usize = 100;
+/// Maximum invalid events that a problem lists.
+const MAX_LISTED: usize = 100;
 
+/// Starts the workflows of one event or of a batch.
 pub(super) async fn post(
     context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    context.check_origin()?;
-    let query = query::Query::parse(context.query)?;
-    let (by_ref, dedup, by_subject) = (query.workflow()?, query.dedup()?, query.subject()?);
-    let entry = context.enter(&query)?;
+    let head = context.head()?;
+    let by_subject = head.query.subject()?;
     let content_type = body::content_type(context.headers);
     let mode =
         Mode::of(content_type.as_ref(), context.headers).ok_or_else(|| body::unsupported(context.headers, ACCEPTED))?;
-    let max = config::max_body(context.host)?;
-    let gateway = context.gateway()?;
 
-    let bytes = body::read(incoming, context.headers, max).await?;
-    context.verify(&entry, &bytes)?;
+    let Received { gateway, bytes, .. } = context.receive(&head.authentication, incoming).await?;
     let events = match mode {
-        Mode::Binary => vec![event::read_binary(content_type.as_ref(), context.headers, &bytes).map_err(refuse)?],
-        Mode::Structured => vec![event::read_structured(&bytes).map_err(refuse)?],
-        Mode::Batch => event::read_batch(&bytes).map_err(refuse_batch)?,
+        Mode::Binary => {
+            vec![event::read_binary(content_type.as_ref(), context.headers, &bytes).map_err(event_problem)?]
+        }
+        Mode::Structured => vec![event::read_structured(&bytes).map_err(event_problem)?],
+        Mode::Batch => event::read_batch(&bytes).map_err(batch_problem)?,
     };
     if events.len() > MAX_BATCH {
         let detail = format!("the batch has {} events: send at most {MAX_BATCH}", events.len());
         return Err(Problem::new(Kind::BodyTooLarge, detail).field("body"));
     }
-    let by_routes = by_ref.is_none() && events.iter().any(|event| !by_subject || !is_path(event));
+    let by_routes = head.workflow.is_none() && events.iter().any(|event| !by_subject || !has_path_subject(event));
     let table = if by_routes { config::routes(context.host)? } else { None };
-    let way = Way { by_ref, by_subject, table: table.as_ref(), dedup };
+    let targets = Targets { by_ref: head.workflow, by_subject, table: table.as_ref(), dedup: head.dedup };
 
     let (mut items, mut invalid) = (Vec::with_capacity(events.len()), Vec::new());
     for (index, event) in events.iter().enumerate() {
-        match way.of(event) {
+        match targets.starts(event) {
             Ok(starts) => items.push((event, starts)),
             Err(problem) if mode == Mode::Batch => {
                 invalid.push(Invalid { index, id: Some(event::shown(&event.id)), problem });
@@ -62,44 +64,45 @@ pub(super) async fn post(
         }
     }
     if !invalid.is_empty() {
-        return Err(refuse_events(invalid.into_iter()));
+        return Err(invalid_events(invalid.into_iter()));
     }
     if mode != Mode::Batch {
         let starts = items.into_iter().flat_map(|(_, starts)| starts).collect();
         return context.start(gateway, starts).await;
     }
-    let mut listed = Vec::new();
+    let mut batch = Vec::new();
     for (event, starts) in items {
         let name = || Some((event.id.clone(), event.source.clone()));
         if starts.is_empty() {
-            listed.push(Item { event: name(), start: None });
+            batch.push(Item { event: name(), start: None });
         }
-        listed.extend(starts.into_iter().map(|start| Item { event: name(), start: Some(start) }));
+        batch.extend(starts.into_iter().map(|start| Item { event: name(), start: Some(start) }));
     }
-    context.deliver_all(gateway, listed).await
+    context.deliver_all(gateway, batch).await
 }
 
-/// What names the workflows of an event: the query, else its subject, else the routes.
-struct Way<'t> {
+/// The rules that select the workflows of an event: the query, else its subject, else the routes.
+struct Targets<'t> {
     by_ref: Option<WorkflowRef>,
     by_subject: bool,
     table: Option<&'t Table>,
     dedup: bool,
 }
 
-impl Way<'_> {
-    /// The runs that an event starts; none if no route is for it.
-    fn of<'a>(&'a self, event: &'a Event<'a>) -> Result<Vec<(Start<'a>, Option<Key>)>, Problem> {
+impl Targets<'_> {
+    /// Returns the runs that an event starts; none if no route matches.
+    fn starts<'a>(&'a self, event: &'a Event<'a>) -> Result<Vec<(Start<'a>, Option<Key>)>, Problem> {
         let payload =
             || Payload::Event { whole: Cow::Borrowed(&*event.json), data: event.data.as_deref().map(Cow::Borrowed) };
         let key = |workflow: &str| self.dedup.then(|| Key::event(&event.source, &event.id, workflow));
         let named = match &self.by_ref {
             Some(workflow) => Some(workflow.clone()),
-            // Where there are routes, a subject that isn't the contract's `/workflow/topic` is just a subject.
-            None if self.by_subject && (self.table.is_none() || is_path(event)) => {
+            // If there are routes, a subject names a workflow only in the contract's form, `/workflow/topic`.
+            None if self.by_subject && (self.table.is_none() || has_path_subject(event)) => {
                 event.workflow().transpose().map_err(|error| {
-                    let detail =
-                        format!("the workflow that `subject` names {error}: write /workflow/topic, or add ?ref=");
+                    let detail = format!(
+                        "the workflow in `subject` {error}: use the form /workflow/topic, or add `?ref=` with the workflow"
+                    );
                     Problem::new(Kind::InvalidEvent, detail).field("subject")
                 })?
             }
@@ -110,8 +113,7 @@ impl Way<'_> {
             return Ok(vec![(Start::new(workflow, payload()), key)]);
         }
         let Some(table) = self.table else {
-            let detail =
-                "nothing names a workflow: add ?ref=, or the attribute `subject` as /workflow/topic, or set routes";
+            let detail = "the request names no workflow: add `?ref=`, or the attribute `subject` in the form /workflow/topic, or set the variable `routes`";
             return Err(Problem::new(Kind::MissingParameter, detail).field("ref"));
         };
         let input = Input::event(&event.json, event.data.as_deref());
@@ -119,11 +121,11 @@ impl Way<'_> {
     }
 }
 
-fn is_path(event: &Event<'_>) -> bool {
+fn has_path_subject(event: &Event<'_>) -> bool {
     event.subject.as_deref().is_some_and(|subject| subject.starts_with('/'))
 }
 
-fn refuse(error: EventError) -> Problem {
+fn event_problem(error: EventError) -> Problem {
     let kind = match error {
         EventError::Body(_) | EventError::Data(_) => Kind::InvalidBody,
         _ => Kind::InvalidEvent,
@@ -131,29 +133,29 @@ fn refuse(error: EventError) -> Problem {
     Problem::new(kind, error.to_string()).field(error.field())
 }
 
-fn refuse_batch(error: BatchError) -> Problem {
+fn batch_problem(error: BatchError) -> Problem {
     match error {
         BatchError::Events(events) => {
             let invalid = events.into_iter();
-            refuse_events(invalid.map(|event| Invalid {
+            invalid_events(invalid.map(|event| Invalid {
                 index: event.index,
                 id: event.id,
-                problem: refuse(event.error),
+                problem: event_problem(event.error),
             }))
         }
         error => Problem::new(Kind::InvalidBody, error.to_string()).field("body"),
     }
 }
 
-/// An event of a batch that isn't taken.
+/// An invalid event of a batch.
 struct Invalid {
     index: usize,
     id: Option<String>,
     problem: Problem,
 }
 
-/// Nothing of a batch is taken if not all of it can be.
-fn refuse_events(invalid: impl ExactSizeIterator<Item = Invalid>) -> Problem {
+/// Returns the problem of a batch with invalid events. None of its events is accepted.
+fn invalid_events(invalid: impl ExactSizeIterator<Item = Invalid>) -> Problem {
     #[derive(Serialize)]
     struct View {
         index: usize,
@@ -163,17 +165,18 @@ fn refuse_events(invalid: impl ExactSizeIterator<Item = Invalid>) -> Problem {
         field: Option<String>,
     }
     let count = invalid.len();
-    // Only what is named is put into words.
+    // The texts of the others are not needed.
     let events: Vec<_> = invalid
-        .take(MAX_NAMED)
+        .take(MAX_LISTED)
         .map(|Invalid { index, id, problem }| {
-            let (detail, field) = problem.into_parts();
+            let (detail, field) = problem.into_detail_and_field();
             View { index, id, detail, field }
         })
         .collect();
-    let rest = if count > MAX_NAMED { format!(", the first {MAX_NAMED} of them") } else { String::new() };
+    let listed = if count > MAX_LISTED { format!("the first {MAX_LISTED} of them") } else { "them".to_owned() };
+    let are = if count == 1 { "is" } else { "are" };
     let detail = format!(
-        "{count} of the batch's events can't be taken, so none was: `events` says which and why{rest}; mend them, or send the others"
+        "{count} of the batch's events {are} not valid, so no event was accepted: `events` lists {listed}; fix them, or send the batch without them"
     );
     Problem::new(Kind::InvalidEvent, detail).field("body").member("events", &events)
 }

@@ -1,40 +1,39 @@
-//! The handshake by which a sender of CloudEvents asks whether it may deliver: `OPTIONS` with its origin (HTTP 1.1 Web
-//! Hooks for Event Delivery 1.0.2, section 4). A status is no consent: the answer's header `WebHook-Allowed-Origin` is.
+//! The CloudEvents handshake: a sender asks by `OPTIONS` whether its origin may deliver (HTTP 1.1 Web Hooks for Event
+//! Delivery 1.0.2, section 4). The header `WebHook-Allowed-Origin` grants the permission; a 2xx alone does not.
 //!
-//! `WebHook-Request-Callback` is not called: it may be any URL, and Sluice calls its engine only. Who wasn't allowed is
-//! allowed at the next `OPTIONS` once `allowed_origins` has it.
+//! `WebHook-Request-Callback` is ignored: it may be any URL, and Sluice calls nothing but its engine. A sender that was
+//! rejected gets permission at its next `OPTIONS`, once `allowed_origins` has its origin.
 
 use http::header::{ALLOW, HeaderValue};
 use http::{Response, StatusCode};
 
-use super::RequestContext;
 use super::problem::{Kind, Problem};
+use super::{RequestContext, respond};
 use crate::config;
 use crate::ports::Host;
 
 const ORIGIN: &str = "webhook-request-origin";
 
-/// `OPTIONS` of a route that takes events. It asks for no token: the handshake is no authorization (section 4), and grants
-/// nothing but to be asked for one.
+/// `OPTIONS` of a route for deliveries. It requires no token: the handshake is no authorization (section 4), and a
+/// delivery still needs one.
 pub(super) fn answer(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
     let origins = config::allowed_origins(context.host)?;
     if origins.is_empty() {
         // "As if OPTIONS were not supported" (section 4.2).
-        let detail = "this path has POST; it has OPTIONS once allowed_origins names who may deliver";
+        let detail = "this path allows POST; it also allows OPTIONS once the variable `allowed_origins` is set";
         return Err(Problem::new(Kind::MethodNotAllowed, detail).allow("POST"));
     }
     let origin = context.headers.get(ORIGIN);
     let allowed = origin.filter(|origin| origin.to_str().is_ok_and(|origin| origins.allow(origin)));
     if origin.is_some() && allowed.is_none() {
-        return Err(refuse().allow("OPTIONS, POST"));
+        return Err(origin_not_allowed().allow("OPTIONS, POST"));
     }
-    let mut response = Response::default();
-    *response.status_mut() = if allowed.is_some() { StatusCode::OK } else { StatusCode::NO_CONTENT };
+    let mut response = respond::empty(if allowed.is_some() { StatusCode::OK } else { StatusCode::NO_CONTENT });
     let headers = response.headers_mut();
     headers.insert(ALLOW, HeaderValue::from_static("OPTIONS, POST"));
     if let Some(origin) = allowed {
         headers.insert("webhook-allowed-origin", origin.clone());
-        // No rate is too high here: the engine's own limit is met by storing what comes.
+        // Any rate is accepted: deliveries above the engine's own limit are stored.
         headers.insert("webhook-allowed-rate", HeaderValue::from_static("*"));
         context.log.outcome("challenge");
     }
@@ -42,19 +41,20 @@ pub(super) fn answer(context: &mut RequestContext<'_, '_, impl Host>) -> Result<
 }
 
 impl<O: Host> RequestContext<'_, '_, O> {
-    /// A delivery that names its origin must have one that is allowed, where some are named; one without it is another
-    /// kind of sender's.
+    /// Checks the origin of a delivery, if it has one and `allowed_origins` is set. Senders that don't use the
+    /// handshake send no origin.
     pub(super) fn check_origin(&self) -> Result<(), Problem> {
         let Some(origin) = self.headers.get(ORIGIN) else { return Ok(()) };
         let origins = config::allowed_origins(self.host)?;
-        match origins.is_empty() || origin.to_str().is_ok_and(|origin| origins.allow(origin)) {
-            true => Ok(()),
-            false => Err(refuse()),
+        if origins.is_empty() || origin.to_str().is_ok_and(|origin| origins.allow(origin)) {
+            Ok(())
+        } else {
+            Err(origin_not_allowed())
         }
     }
 }
 
-fn refuse() -> Problem {
-    let detail = "this WebHook-Request-Origin is not among allowed_origins: ask the operator to add it";
+fn origin_not_allowed() -> Problem {
+    let detail = "this WebHook-Request-Origin is not in the variable `allowed_origins`: ask the operator to add it";
     Problem::new(Kind::OriginNotAllowed, detail).field("WebHook-Request-Origin")
 }

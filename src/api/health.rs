@@ -1,20 +1,20 @@
-//! `/healthz` asks no one; `/readyz` asks the key-value store and the configuration, and tells what the engine refused
-//! for a reason that is set here.
+//! `GET /healthz` and `GET /readyz`.
 
-use http::Response;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
 use serde::Serialize;
 
-use super::RequestContext;
 use super::problem::{Kind, Problem};
+use super::{RequestContext, respond};
 use crate::config;
 use crate::ports::Host;
 use crate::store::EngineFault;
 
+/// `GET /healthz`: always succeeds, without a call to the store or the engine.
 pub(super) fn alive() -> Response<Vec<u8>> {
-    json(br#"{"status":"alive"}"#.to_vec())
+    respond::json_bytes(StatusCode::OK, br#"{"status":"alive"}"#.to_vec())
 }
 
+/// `GET /readyz`: checks all variables and the store, and reports an engine failure that was caused by configuration.
 pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
     let faults = config::check(context.host);
     if let Some(first) = faults.first() {
@@ -25,11 +25,14 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
     }
     let fault = EngineFault::read(context.host).await.map_err(|error| {
         context.log.warning(error.to_string());
-        Problem::new(Kind::StoreUnavailable, "the store did not answer: check key_value_stores and its runtime config")
+        let detail = "the store did not answer: check `key_value_stores` in spin.toml and its runtime configuration";
+        Problem::new(Kind::StoreUnavailable, detail)
     })?;
-    let Some(fault) = fault else { return Ok(json(br#"{"status":"ready"}"#.to_vec())) };
+    let Some(fault) = fault else {
+        return Ok(respond::json_bytes(StatusCode::OK, br#"{"status":"ready"}"#.to_vec()));
+    };
 
-    // Still a 200: what comes is stored, and a 503 would make a load balancer turn senders away.
+    // Still a 200: deliveries are stored meanwhile, and a 503 would make a load balancer reject them.
     #[derive(Serialize)]
     struct Degraded<'a> {
         status: &'static str,
@@ -42,11 +45,5 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         check: [&'static str; 2],
     }
     let engine = Engine { fault: &fault.reason, since: fault.at.rfc3339(), check: ["engine_url", "engine_token"] };
-    Ok(json(serde_json::to_vec(&Degraded { status: "degraded", engine }).unwrap_or_default()))
-}
-
-fn json(body: Vec<u8>) -> Response<Vec<u8>> {
-    let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    Ok(respond::json(StatusCode::OK, &Degraded { status: "degraded", engine }))
 }

@@ -1,6 +1,6 @@
-//! One line of JSON a request. No payload, no query, no header, no secret.
+//! The log: one line of JSON for each request. It never has a payload, a query, a header or a secret.
 
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::gateway::{DrainSummary, Receipt, Report};
@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 /// The methods of RFC 9110, section 9, and PATCH.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
-/// What is said of a request.
+/// The log line of a request.
 #[derive(Clone, Debug)]
 pub struct LogLine {
     time: Timestamp,
@@ -18,7 +18,7 @@ pub struct LogLine {
     route: &'static str,
     status: StatusCode,
     delivery: Option<String>,
-    /// How many, where they are several.
+    /// The number of deliveries, where the request has several.
     deliveries: Option<usize>,
     outcome: Option<&'static str>,
     engine_status: Option<u16>,
@@ -27,11 +27,11 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// The start of a line; the rest comes with the answer.
+    /// Creates a line. Its other members are set while the request is handled.
     pub(super) fn new(time: Timestamp, method: &Method, route: &'static str) -> Self {
         Self {
             time,
-            // Who invents methods doesn't get to write them into the log.
+            // A client can't write into the log by an invented method.
             method: METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or("(other)"),
             route,
             status: StatusCode::OK,
@@ -44,39 +44,45 @@ impl LogLine {
         }
     }
 
+    /// Sets the members about a delivery.
     pub(super) fn delivery(&mut self, receipt: &Receipt<'_>) {
         self.delivery = Some(receipt.id.to_string());
         self.engine_status = receipt.engine_status.map(|status| status.as_u16());
         self.warnings.extend_from_slice(&receipt.warnings);
     }
 
+    /// Sets the members about several deliveries.
     pub(super) fn deliveries(&mut self, receipts: &[Receipt<'_>]) {
         self.deliveries = Some(receipts.len());
         for warning in receipts.iter().flat_map(|receipt| &receipt.warnings) {
-            // What is wrong with the store or the engine is wrong for all.
+            // A failure of the store or the engine usually affects all of them.
             if !self.warnings.contains(warning) {
                 self.warnings.push(warning.clone());
             }
         }
     }
 
+    /// Sets the outcome.
     pub(super) fn outcome(&mut self, outcome: &'static str) {
         self.outcome = Some(outcome);
     }
 
+    /// Sets the slug of the problem that the client got.
     pub(super) fn problem(&mut self, slug: &'static str) {
         self.problem = Some(slug);
     }
 
+    /// Adds a warning for the operator.
     pub(super) fn warning(&mut self, warning: String) {
         self.warnings.push(warning);
     }
 
-    pub(super) fn answer(&mut self, response: &Response<Vec<u8>>) {
-        self.status = response.status();
+    /// Sets the status of the response.
+    pub(super) fn status(&mut self, status: StatusCode) {
+        self.status = status;
     }
 
-    /// The line, without its end.
+    /// Returns the line, without a line break.
     pub fn to_json(&self, duration_ms: f64) -> String {
         #[derive(Serialize)]
         struct Line<'a> {
@@ -115,12 +121,12 @@ impl LogLine {
     }
 }
 
-/// What an operator should know, in one text; `None` if that is nothing.
+/// Joins warnings into one text; `None` if there are none.
 fn joined(warnings: &[String]) -> Option<String> {
     (!warnings.is_empty()).then(|| warnings.join("; "))
 }
 
-/// What came of a call that went on after the answer.
+/// Returns the line about an attempt that ended after its response.
 pub(super) fn report(report: &Report) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
@@ -142,7 +148,7 @@ pub(super) fn report(report: &Report) -> String {
     serde_json::to_string(&line).unwrap_or_default()
 }
 
-/// What a drain did that nobody asked for.
+/// Returns the line about a drain that ran after a response.
 pub(super) fn drained(time: Timestamp, drained: &Result<DrainSummary, StoreError>) -> String {
     #[derive(Serialize)]
     struct Line<'a> {

@@ -1,8 +1,8 @@
-//! HTTP: method and path → one enum ([`route`]), the [`query`], refusals → one table ([`problem`]), answers.
+//! The HTTP layer: endpoints ([`endpoint`]), query parameters ([`query`]), errors ([`problem`]) and responses.
 
+pub mod endpoint;
 pub mod problem;
 pub mod query;
-pub mod route;
 
 mod auth;
 mod batch_response;
@@ -13,19 +13,21 @@ mod console;
 mod event;
 mod handshake;
 mod health;
+mod intake;
 mod limits;
 mod link;
 mod log;
 mod openapi;
 mod operator;
 mod prefer;
+mod respond;
 mod webhook;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::config;
@@ -33,55 +35,48 @@ use crate::delivery::{Key, Outcome, Work};
 use crate::gateway::{Gateway, Receipt};
 use crate::ports::{Body, Host};
 use crate::sender::{ResponsePolicy, Success};
-use console::Place;
+use endpoint::Endpoint;
 pub use log::LogLine;
 use prefer::{PREFERENCE_APPLIED, Prefer};
 use problem::{Kind, Problem};
-use route::Route;
 
-/// The id of the delivery that an answer is about.
+/// The id of the delivery that a response is about.
 pub const SLUICE_DELIVERY: HeaderName = HeaderName::from_static("sluice-delivery");
-/// What came of it: `delivered`, `pending`, `duplicate` or `rejected`.
+/// The outcome of the delivery: `delivered`, `pending`, `duplicate`, `rejected` or `unmatched`.
 pub const SLUICE_OUTCOME: HeaderName = HeaderName::from_static("sluice-outcome");
 
-/// How long a drain may take after an answer.
-const DRAIN_BUDGET: Duration = Duration::from_secs(5);
+/// Time limit of a drain that runs after a response.
+const BACKGROUND_DRAIN_BUDGET: Duration = Duration::from_secs(5);
 
-/// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
+/// Returns the token of `Authorization: Bearer` (RFC 6750, section 2.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     credentials(headers, "bearer")
 }
 
-/// What `Authorization` has of a scheme (RFC 9110, section 11.4).
+/// Returns the credentials of `Authorization`, if it has the wanted scheme (RFC 9110, section 11.4).
 fn credentials<'h>(headers: &'h HeaderMap, wanted: &str) -> Option<&'h str> {
     let (scheme, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case(wanted).then(|| credentials.trim())
 }
 
-/// No one on the way may keep this answer.
-fn no_store(mut response: Response<Vec<u8>>) -> Response<Vec<u8>> {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// What a request gets, and what the log says of it.
-pub struct Answer<'a> {
-    /// For the sender.
+/// A handled request.
+pub struct Handled<'a> {
+    /// The response to the client.
     pub response: Response<Vec<u8>>,
-    /// For the operator.
+    /// The log line of the request.
     pub log: LogLine,
-    /// What is left to do once the sender has its answer; gives lines for the log.
-    pub rest: Option<Rest<'a>>,
+    /// The work that remains once the client has its response.
+    pub background: Option<Background<'a>>,
 }
 
-/// Work after the answer.
-pub type Rest<'a> = Pin<Box<dyn Future<Output = Vec<String>> + 'a>>;
+/// Work that runs after a response. Yields log lines.
+pub type Background<'a> = Pin<Box<dyn Future<Output = Vec<String>> + 'a>>;
 
-/// Answers one request.
-pub async fn handle<'o>(host: &'o impl Host, request: Request<impl Body>) -> Answer<'o> {
+/// Handles one request.
+pub async fn handle<'o>(host: &'o impl Host, request: Request<impl Body>) -> Handled<'o> {
     let (parts, mut body) = request.into_parts();
-    let route = Route::of(parts.uri.path());
-    let template = route.as_ref().map_or("(none)", Route::template);
+    let endpoint = Endpoint::of(parts.uri.path());
+    let template = endpoint.as_ref().map_or("(none)", Endpoint::template);
     let mut context = RequestContext {
         host,
         log: LogLine::new(host.now(), &parts.method, template),
@@ -89,77 +84,77 @@ pub async fn handle<'o>(host: &'o impl Host, request: Request<impl Body>) -> Ans
         uri: &parts.uri,
         query: parts.uri.query(),
         headers: &parts.headers,
-        rest: None,
-        refuse: Problem::into_response,
+        background: None,
+        problem_page: Problem::into_response,
         response_policy: ResponsePolicy::UNKNOWN,
     };
     let result = match limits::check(&parts.uri, &parts.headers) {
-        Ok(()) => dispatch(&mut context, route, &mut body).await,
-        Err(refusal) => Err(refusal),
+        Ok(()) => dispatch(&mut context, endpoint, &mut body).await,
+        Err(problem) => Err(problem),
     };
-    let RequestContext { mut log, method, rest, refuse, .. } = context;
-    let mut response = result.unwrap_or_else(|refusal| {
-        log.problem(refusal.kind.row().0);
-        match confirm_page::is_wanted(&parts.headers) {
-            true => refuse(refusal),
-            false => refusal.into_response(),
-        }
+    let RequestContext { mut log, method, background, problem_page, .. } = context;
+    let mut response = result.unwrap_or_else(|problem| {
+        log.problem(problem.kind.definition().slug);
+        if confirm_page::is_wanted(&parts.headers) { problem_page(problem) } else { problem.into_response() }
     });
     if query::carries_token(parts.uri.query()) {
         // RFC 6750, section 2.3.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
     if method == Method::HEAD {
-        // Its length isn't that of the GET, so none is said (RFC 9110, section 8.6).
+        // Without `Content-Length`, which would have to be that of the GET (RFC 9110, section 8.6).
         response.body_mut().clear();
     } else {
         let length = HeaderValue::from(response.body().len());
         response.headers_mut().insert(CONTENT_LENGTH, length);
     }
-    log.answer(&response);
-    Answer { response, log, rest }
+    log.status(response.status());
+    Handled { response, log, background }
 }
 
 async fn dispatch<O: Host>(
     context: &mut RequestContext<'_, '_, O>,
-    route: Option<Route>,
+    endpoint: Option<Endpoint>,
     body: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    let Some(route) = route else {
-        return Err(Problem::new(Kind::NotFound, "check the path; the routes are in Sluice's README"));
+    let Some(endpoint) = endpoint else {
+        return Err(Problem::new(Kind::NotFound, "this path does not exist: the README of Sluice lists all routes"));
     };
-    if context.method == Method::OPTIONS && matches!(route, Route::Event | Route::Webhook) {
+    if context.method == Method::OPTIONS && matches!(endpoint, Endpoint::Event | Endpoint::Webhook) {
         return handshake::answer(context);
     }
-    if !route.allows(&context.method) {
-        let detail = format!("{} has {}", route.template(), route.methods());
-        return Err(Problem::new(Kind::MethodNotAllowed, detail).allow(route.methods()));
+    if !endpoint.allows(&context.method) {
+        let detail = format!("{} allows {}", endpoint.template(), endpoint.methods());
+        return Err(Problem::new(Kind::MethodNotAllowed, detail).allow(endpoint.methods()));
     }
-    match route {
-        Route::Event => event::post(context, body).await,
-        Route::Callback => callback::complete(context, body).await,
-        Route::Webhook => webhook::post(context, body).await,
-        Route::CallbackLinks => link::mint(context, body).await,
-        Route::CallbackLink => link::answer(context, body).await,
-        Route::Callbacks { run } => operator::recall(context, &run).await,
-        Route::Deliveries => operator::list(context).await,
-        Route::Delivery { id } => operator::one(context, &id).await,
-        Route::Redeliver { id } => operator::redeliver(context, &id).await,
-        Route::Drain => operator::drain(context).await,
-        Route::OpenApi => Ok(openapi::document(context.headers)),
-        Route::Console => console::answer(context, Place::Overview, body).await,
-        Route::ConsoleDrain => console::answer(context, Place::Drain, body).await,
-        Route::ConsoleDeliveries => console::answer(context, Place::Deliveries, body).await,
-        Route::ConsoleDelivery { id } => console::answer(context, Place::Delivery(&id), body).await,
-        Route::ConsoleRedeliver { id } => console::answer(context, Place::Redeliver(&id), body).await,
-        Route::ConsoleDelete { id } => console::answer(context, Place::Delete(&id), body).await,
-        Route::ConsoleCallbacks => console::answer(context, Place::Callbacks, body).await,
-        Route::Health => Ok(health::alive()),
-        Route::Ready => health::ready(context).await,
+    if endpoint.is_console() {
+        console::authorize(context, body).await?;
+    }
+    match endpoint {
+        Endpoint::Event => event::post(context, body).await,
+        Endpoint::Callback => callback::complete(context, body).await,
+        Endpoint::Webhook => webhook::post(context, body).await,
+        Endpoint::CallbackLinks => link::create(context, body).await,
+        Endpoint::CallbackLink => link::answer(context, body).await,
+        Endpoint::Callbacks { run } => operator::callbacks(context, &run).await,
+        Endpoint::Deliveries => operator::list(context).await,
+        Endpoint::Delivery { id } => operator::delivery(context, &id).await,
+        Endpoint::Redeliver { id } => operator::redeliver(context, &id).await,
+        Endpoint::Drain => operator::drain(context).await,
+        Endpoint::OpenApi => Ok(openapi::document(context.headers)),
+        Endpoint::Console => console::overview::show(context).await,
+        Endpoint::ConsoleDrain => console::overview::drain(context).await,
+        Endpoint::ConsoleDeliveries => console::list::show(context).await,
+        Endpoint::ConsoleDelivery { id } => console::delivery::show(context, &id).await,
+        Endpoint::ConsoleRedeliver { id } => console::delivery::redeliver(context, &id).await,
+        Endpoint::ConsoleDelete { id } => console::delivery::delete(context, &id).await,
+        Endpoint::ConsoleCallbacks => console::callbacks::show(context).await,
+        Endpoint::Health => Ok(health::alive()),
+        Endpoint::Ready => health::ready(context).await,
     }
 }
 
-/// One request on its way.
+/// The request that is being handled: its head, and what the response and the log line need.
 struct RequestContext<'r, 'o, O> {
     host: &'o O,
     method: Method,
@@ -167,10 +162,10 @@ struct RequestContext<'r, 'o, O> {
     query: Option<&'r str>,
     headers: &'r HeaderMap,
     log: LogLine,
-    rest: Option<Rest<'o>>,
-    /// How a problem is told to who wants no JSON: a person gets a page.
-    refuse: fn(Problem) -> Response<Vec<u8>>,
-    /// What the sender makes of an answer.
+    background: Option<Background<'o>>,
+    /// Renders a problem for a client that does not accept JSON. Routes for people set it to an HTML page.
+    problem_page: fn(Problem) -> Response<Vec<u8>>,
+    /// What the sender expects of a response.
     response_policy: ResponsePolicy,
 }
 
@@ -179,7 +174,7 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         Ok(Gateway::new(self.host, config::settings(self.host)?))
     }
 
-    /// The trace that this request is a part of (W3C Trace Context), for the call to the engine.
+    /// Returns the headers of the trace that the request belongs to (W3C Trace Context), for the call to the engine.
     fn trace(&self) -> HeaderMap {
         let mut trace = HeaderMap::new();
         for name in ["traceparent", "tracestate"] {
@@ -190,13 +185,13 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         trace
     }
 
-    /// How long the sender is kept waiting.
-    fn patience(&self, prefer: &Prefer, gateway: &Gateway<'o, O>) -> Duration {
+    /// Returns how long the response may wait for the engine.
+    fn max_wait(&self, prefer: &Prefer, gateway: &Gateway<'o, O>) -> Duration {
         let wait = gateway.settings().wait;
-        prefer.patience(self.response_policy.patience().map_or(wait, |patience| wait.min(patience)))
+        prefer.max_wait(self.response_policy.patience().map_or(wait, |patience| wait.min(patience)))
     }
 
-    /// What the sender takes for success: a status, and whether it wants no body.
+    /// Returns the status that the sender takes for success, and whether the response has no body.
     fn success(&self, prefer: &Prefer, pending: bool) -> (StatusCode, bool) {
         let success = self.response_policy.success;
         let status = match (success, pending) {
@@ -209,7 +204,7 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         (status, prefer.is_minimal() || matches!(success, Success::OkEmpty | Success::NoContent))
     }
 
-    /// Brings a delivery to the engine, or stores it, and answers.
+    /// Delivers to the engine, or stores the delivery, and returns the response.
     async fn deliver(
         &mut self,
         gateway: Gateway<'o, O>,
@@ -217,12 +212,12 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         key: Option<Key>,
     ) -> Result<Response<Vec<u8>>, Problem> {
         let prefer = Prefer::of(self.headers);
-        let wait = self.patience(&prefer, &gateway);
-        // The contract answers a callback by nothing.
+        let wait = self.max_wait(&prefer, &gateway);
+        // In the contract, the response to a callback has no body.
         let is_start = matches!(work, Work::Start(_));
         let mut receipt = gateway.accept(work, key, self.trace(), wait).await;
         self.log.delivery(&receipt);
-        self.rest = after(gateway, &mut receipt);
+        self.background = after(gateway, &mut receipt);
         let Receipt { id, outcome, .. } = receipt;
         let delivery = HeaderValue::from_str(&id.to_string()).ok();
         let name = outcome.name();
@@ -245,13 +240,8 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
             (false, true) if is_start => format!(r#"{{"delivery":"{id}","state":"pending"}}"#).into_bytes(),
             (false, _) => body,
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        let is_empty = response.body().is_empty();
+        let mut response = respond::json_bytes(status, body);
         let headers = response.headers_mut();
-        if !is_empty {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
         headers.insert(SLUICE_OUTCOME, HeaderValue::from_static(name));
         headers.extend(delivery.map(|id| (SLUICE_DELIVERY, id)));
         headers.extend(prefer.applied(pending).map(|applied| (PREFERENCE_APPLIED, applied)));
@@ -262,17 +252,17 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
     }
 }
 
-/// What is left to do after the answer: the call that goes on, or, after a sample of those that the engine has answered, a
-/// look whether anything is pending.
-fn after<'o, O: Host>(gateway: Gateway<'o, O>, receipt: &mut Receipt<'o>) -> Option<Rest<'o>> {
-    if let Some(background) = receipt.background.take() {
-        return Some(Box::pin(async move { vec![log::report(&background.await)] }));
+/// Returns the work that remains after the response: an attempt that is still running, or, after a sample of the
+/// delivered ones, a short drain.
+fn after<'o, O: Host>(gateway: Gateway<'o, O>, receipt: &mut Receipt<'o>) -> Option<Background<'o>> {
+    if let Some(attempt) = receipt.background.take() {
+        return Some(Box::pin(async move { vec![log::report(&attempt.await)] }));
     }
     if !matches!(receipt.outcome, Outcome::Delivered { .. }) || !receipt.id.is_sampled() {
         return None;
     }
     Some(Box::pin(async move {
-        match gateway.drain(DRAIN_BUDGET).await {
+        match gateway.drain(BACKGROUND_DRAIN_BUDGET).await {
             Ok(drained) if drained.is_idle() => Vec::new(),
             drained => vec![log::drained(gateway.now(), &drained)],
         }

@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: what Sluice takes and answers, for tools. `build.rs` makes it of `docs/openapi.yaml`.
+//! `GET /openapi.json`: the OpenAPI document, which `build.rs` compiles from `docs/openapi.yaml`.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 static COMPRESSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json.lz4"));
 
+/// Returns the document, or 304 to a client that has it.
 pub(super) fn document(headers: &HeaderMap) -> Response<Vec<u8>> {
     let tag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(COMPRESSED)));
     // RFC 9110, section 13.1.2: a list, or `*`, compared weakly.
@@ -26,9 +27,9 @@ pub(super) fn document(headers: &HeaderMap) -> Response<Vec<u8>> {
     }
     let headers = response.headers_mut();
     headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (ETAG, tag)));
-    // A new version of Sluice has another.
+    // Another version of Sluice has another document, so a client has to revalidate.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // Viewers run in a browser, on a page of their own.
+    // Viewers of OpenAPI documents run in a browser, on pages of other origins.
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }

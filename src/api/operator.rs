@@ -1,15 +1,14 @@
-//! What an operator may see and do: stored deliveries, the drain, the callbacks of a run.
+//! The operator API: stored deliveries, drains, and the callbacks of a run.
 
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::problem::{Kind, Problem};
-use super::query::{Query, decode, unusable};
-use super::{RequestContext, no_store};
+use super::query::{Query, decode, invalid_reference};
+use super::{RequestContext, respond};
 use crate::callback::{CallbackRecord, State, Status};
 use crate::config;
 use crate::delivery::{Delivery, DeliveryId, Outcome, Work};
@@ -21,15 +20,17 @@ use crate::reference::RunRef;
 use crate::secret::Secret;
 use crate::store::DeliveryState;
 
-/// How long a drain that was asked for may take: platforms end a request after 30 s.
-pub(super) const BUDGET: Duration = Duration::from_secs(25);
+/// Time limit of a drain that the operator requested. Platforms end a request after 30 s.
+pub(super) const REQUESTED_DRAIN_BUDGET: Duration = Duration::from_secs(25);
 
-/// How many deliveries a page has, if nothing is said, and at most.
-const PAGE: [usize; 2] = [50, 500];
+/// Deliveries on a page without `limit`.
+const DEFAULT_LIMIT: usize = 50;
+/// Maximum of `limit`.
+const MAX_LIMIT: usize = 500;
 
-/// A delivery in a list.
+/// A delivery, as lists have it.
 #[derive(Serialize)]
-struct Listed<'a> {
+struct DeliverySummary<'a> {
     id: String,
     kind: &'static str,
     r#ref: &'a str,
@@ -44,7 +45,7 @@ struct Listed<'a> {
     last_failure: Option<&'a str>,
 }
 
-impl<'a> Listed<'a> {
+impl<'a> DeliverySummary<'a> {
     fn of(stored: DeliveryState, delivery: &'a Delivery<'_>) -> Self {
         let topic = match &delivery.work {
             Work::Start(_) => None,
@@ -64,45 +65,47 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// `state`: pending if it isn't there.
-pub(super) fn state(query: &Query) -> Result<DeliveryState, Problem> {
+/// Reads `state`, which is `pending` by default.
+pub(super) fn state_parameter(query: &Query) -> Result<DeliveryState, Problem> {
     match query.one("state")? {
         None | Some("pending") => Ok(DeliveryState::Pending),
         Some("dead") => Ok(DeliveryState::Dead),
-        Some(_) => Err(wrong("state", "pending or dead; left out it is pending")),
+        Some(_) => Err(invalid_parameter("state", "`pending`, the default, or `dead`")),
     }
 }
 
-/// `after`: where the last page ended.
-pub(super) fn after(query: &Query) -> Result<Option<DeliveryId>, Problem> {
-    let read = |text| DeliveryId::parse(text).ok_or_else(|| wrong("after", "the id of a delivery, as `next` gave it"));
+/// Reads `after`, the last delivery of the previous page.
+pub(super) fn after_parameter(query: &Query) -> Result<Option<DeliveryId>, Problem> {
+    let read = |text| {
+        DeliveryId::parse(text)
+            .ok_or_else(|| invalid_parameter("after", "the id of a delivery, as in `next` of the previous page"))
+    };
     query.one("after")?.map(read).transpose()
 }
 
-fn wrong(name: &'static str, rule: &str) -> Problem {
+fn invalid_parameter(name: &'static str, rule: &str) -> Problem {
     Problem::new(Kind::InvalidParameter, format!("`{name}` must be {rule}")).field(name)
 }
 
-/// `GET /api/v2/deliveries`
+/// `GET /api/v2/deliveries`: lists stored deliveries by state.
 pub(super) async fn list(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
-    let gateway = open(context)?;
+    let gateway = authorize(context)?;
     let query = Query::parse(context.query)?;
-    let stored = state(&query)?;
-    let [usual, most] = PAGE;
+    let stored = state_parameter(&query)?;
     let limit = match query.one("limit")? {
-        None => usual,
+        None => DEFAULT_LIMIT,
         Some(text) => text
             .parse()
             .ok()
-            .filter(|limit| (1..=most).contains(limit))
-            .ok_or_else(|| wrong("limit", &format!("a whole number from 1 to {most}")))?,
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+            .ok_or_else(|| invalid_parameter("limit", &format!("a whole number from 1 to {MAX_LIMIT}")))?,
     };
-    let after = after(&query)?;
-    let page = gateway.list(stored, limit, after).await.map_err(|error| refuse(context, error.into()))?;
+    let after = after_parameter(&query)?;
+    let page = gateway.list(stored, limit, after).await.map_err(|error| to_problem(context, error.into()))?;
 
     #[derive(Serialize)]
     struct View<'a> {
-        deliveries: Vec<Listed<'a>>,
+        deliveries: Vec<DeliverySummary<'a>>,
         next: Option<String>,
     }
     for (id, delivery) in &page.deliveries {
@@ -111,29 +114,27 @@ pub(super) async fn list(context: &mut RequestContext<'_, '_, impl Host>) -> Res
         }
     }
     let readable = page.deliveries.iter().filter_map(|(_, delivery)| delivery.as_ref().ok());
-    let deliveries = readable.map(|delivery| Listed::of(stored, delivery)).collect();
-    Ok(json(StatusCode::OK, &View { deliveries, next: page.next.map(|id| id.to_string()) }))
+    let deliveries = readable.map(|delivery| DeliverySummary::of(stored, delivery)).collect();
+    Ok(json(&View { deliveries, next: page.next.map(|id| id.to_string()) }))
 }
 
-/// `GET` and `DELETE /api/v2/deliveries/{id}`
-pub(super) async fn one(
+/// `GET` and `DELETE /api/v2/deliveries/{id}`: shows or deletes a stored delivery.
+pub(super) async fn delivery(
     context: &mut RequestContext<'_, '_, impl Host>,
     id: &str,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    let gateway = open(context)?;
+    let gateway = authorize(context)?;
     let id = delivery_id(id)?;
     if context.method == Method::DELETE {
-        gateway.delete(id).await.map_err(|error| refuse(context, error))?;
-        let mut response = no_store(Response::default());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        return Ok(response);
+        gateway.delete(id).await.map_err(|error| to_problem(context, error))?;
+        return Ok(respond::no_store(respond::empty(StatusCode::NO_CONTENT)));
     }
-    let (stored, delivery) = gateway.show(id).await.map_err(|error| refuse(context, error))?;
+    let (stored, delivery) = gateway.show(id).await.map_err(|error| to_problem(context, error))?;
 
     #[derive(Serialize)]
     struct View<'a> {
         #[serde(flatten)]
-        listed: Listed<'a>,
+        summary: DeliverySummary<'a>,
         history: Vec<Attempt<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<&'a str>,
@@ -158,22 +159,22 @@ pub(super) async fn one(
     });
     let history = delivery.history.iter();
     let view = View {
-        listed: Listed::of(stored, &delivery),
+        summary: DeliverySummary::of(stored, &delivery),
         history: history.map(|attempt| Attempt { at: attempt.at.rfc3339(), failure: &attempt.failure }).collect(),
         key: delivery.claim.as_ref().map(|claim| claim.key.hash()),
         request,
     };
-    Ok(json(StatusCode::OK, &view))
+    Ok(json(&view))
 }
 
-/// `POST /api/v2/deliveries/{id}/redeliver`
+/// `POST /api/v2/deliveries/{id}/redeliver`: attempts a stored delivery now.
 pub(super) async fn redeliver(
     context: &mut RequestContext<'_, '_, impl Host>,
     id: &str,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    let gateway = open(context)?;
+    let gateway = authorize(context)?;
     let id = delivery_id(id)?;
-    let outcome = gateway.redeliver(id).await.map_err(|error| refuse(context, error))?;
+    let outcome = gateway.redeliver(id).await.map_err(|error| to_problem(context, error))?;
 
     #[derive(Serialize)]
     struct View {
@@ -184,76 +185,79 @@ pub(super) async fn redeliver(
     }
     let (state, last_failure) = redelivered(&outcome);
     let status = if state == "pending" { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok(json(status, &View { delivery: id.to_string(), state, last_failure }))
+    let view = View { delivery: id.to_string(), state, last_failure };
+    Ok(respond::no_store(respond::json(status, &view)))
 }
 
-/// Where a delivery is after it was redelivered, and why it isn't delivered.
+/// Returns the state of a delivery after it was redelivered, and why it is not delivered.
 pub(super) fn redelivered(outcome: &Outcome) -> (&'static str, Option<String>) {
     let failure = outcome.failure().map(ToString::to_string);
     match outcome {
         Outcome::Delivered { .. } => ("delivered", None),
         Outcome::Duplicate { .. } => ("dropped", None),
         Outcome::Rejected { .. } => ("dead", failure),
-        Outcome::Dead { .. } => ("dead", failure.or_else(|| Some("it was attempted for too long".to_owned()))),
+        Outcome::Dead { .. } => ("dead", failure.or_else(|| Some("it has expired".to_owned()))),
         Outcome::Conflict { .. } | Outcome::KeyReused { .. } => {
-            ("dead", Some("another delivery of its key was accepted first".to_owned()))
+            ("dead", Some("another delivery with its key was accepted first".to_owned()))
         }
         Outcome::Unreadable => ("pending", Some("the record of its key can't be read".to_owned())),
         Outcome::Pending { .. } | Outcome::NotStored { .. } => {
-            ("pending", failure.or_else(|| Some("a drain is at work, and will attempt it".to_owned())))
+            ("pending", failure.or_else(|| Some("a drain is running, and will attempt it".to_owned())))
         }
     }
 }
 
-/// `POST /api/v2/deliveries/drain`
+/// `POST /api/v2/deliveries/drain`: attempts all due deliveries.
 pub(super) async fn drain(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
-    let gateway = open(context)?;
-    Ok(json(StatusCode::OK, &drained(context, &gateway).await?))
+    let gateway = authorize(context)?;
+    Ok(json(&run_drain(context, &gateway).await?))
 }
 
-/// A pass that was asked for.
-pub(super) async fn drained<'o, O: Host>(
+/// Runs a drain that the operator requested.
+pub(super) async fn run_drain<'o, O: Host>(
     context: &mut RequestContext<'_, 'o, O>,
     gateway: &Gateway<'o, O>,
 ) -> Result<DrainSummary, Problem> {
-    let drained = gateway.drain(BUDGET).await.map_err(|error| refuse(context, error.into()))?;
+    let drained = gateway.drain(REQUESTED_DRAIN_BUDGET).await.map_err(|error| to_problem(context, error.into()))?;
     for warning in &drained.warnings {
         context.log.warning(warning.clone());
     }
     Ok(drained)
 }
 
-/// `GET /api/v2/callbacks/{run}`: with `topic` the callback that was accepted, without it all of the run.
-pub(super) async fn recall(
+/// `GET /api/v2/callbacks/{run}`: returns the accepted callback of a `topic`, or all of the run.
+pub(super) async fn callbacks(
     context: &mut RequestContext<'_, '_, impl Host>,
     run: &str,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    let gateway = open(context)?;
+    let gateway = authorize(context)?;
     let Some(run) = decode(run) else {
-        let detail = "the run in the path is not UTF-8 once percent-decoded";
+        let detail = "the run in the path is not UTF-8 after percent-decoding: encode it as UTF-8";
         return Err(Problem::new(Kind::InvalidParameter, detail).field("run"));
     };
-    let run = RunRef::parse(&run).map_err(|error| unusable("run", error))?;
+    let run = RunRef::parse(&run).map_err(|error| invalid_reference("run", error))?;
     let query = Query::parse(context.query)?;
     if query.one("topic")?.is_none() {
-        let records = gateway.callbacks(&run).await.map_err(|error| refuse(context, error))?;
+        let records = gateway.callbacks(&run).await.map_err(|error| to_problem(context, error))?;
         #[derive(Serialize)]
         struct View<'a> {
             run: &'a str,
             callbacks: Vec<CallbackView<'a>>,
         }
         let view = View { run: run.as_str(), callbacks: records.iter().map(CallbackView::of).collect() };
-        return Ok(json(StatusCode::OK, &view));
+        return Ok(json(&view));
     }
     let topic = query.topic()?;
-    let record = gateway.callback(&run, &topic).await.map_err(|error| refuse(context, error))?;
+    let record = gateway.callback(&run, &topic).await.map_err(|error| to_problem(context, error))?;
     let record = record.ok_or_else(|| {
-        let detail = "no callback for this run and topic is stored, or it is older than retention_hours";
+        let detail =
+            "no callback is stored for this run and topic: none was accepted, or it is older than `retention_hours`";
         Problem::new(Kind::NoCallback, detail).field("topic")
     })?;
-    Ok(json(StatusCode::OK, &CallbackView::of(&record)))
+    Ok(json(&CallbackView::of(&record)))
 }
 
+/// An accepted callback.
 #[derive(Serialize)]
 struct CallbackView<'a> {
     run: &'a str,
@@ -277,48 +281,49 @@ impl<'a> CallbackView<'a> {
     }
 }
 
-/// `operator_token` by `Authorization: Bearer` (RFC 6750). Not set: the path isn't there at all.
-pub(super) fn open<'o, O: Host>(context: &RequestContext<'_, 'o, O>) -> Result<Gateway<'o, O>, Problem> {
-    let token = token(context)?;
+/// Authorizes the operator, who sends `operator_token` as `Authorization: Bearer` (RFC 6750). Without that variable,
+/// the path does not exist.
+pub(super) fn authorize<'o, O: Host>(context: &RequestContext<'_, 'o, O>) -> Result<Gateway<'o, O>, Problem> {
+    let token = operator_token(context)?;
     match super::bearer(context.headers) {
         Some(given) if token.matches(given) => context.gateway(),
         _ => {
-            let detail = "send the operator token as Authorization: Bearer";
+            let detail = "send the operator token as `Authorization: Bearer`";
             Err(Problem::new(Kind::Unauthorized, detail).field("Authorization"))
         }
     }
 }
 
-/// What an operator has to show. Not set: there is nothing for operators at all.
-pub(super) fn token(context: &RequestContext<'_, '_, impl Host>) -> Result<Secret, Problem> {
-    let missing = || Problem::new(Kind::NotFound, "this path is there once operator_token is set");
+/// Returns `operator_token`, or the problem that no path for operators exists without it.
+pub(super) fn operator_token(context: &RequestContext<'_, '_, impl Host>) -> Result<Secret, Problem> {
+    let missing =
+        || Problem::new(Kind::NotFound, "this path is disabled: set the variable `operator_token` to enable it");
     config::operator_token(context.host)?.ok_or_else(missing)
 }
 
+/// Parses the id of a delivery. There is no delivery whose id is not valid.
 pub(super) fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
     let unknown = || Problem::new(Kind::NoDelivery, OperatorError::Unknown.to_string()).field("id");
     DeliveryId::parse(text).ok_or_else(unknown)
 }
 
-pub(super) fn refuse(context: &mut RequestContext<'_, '_, impl Host>, error: OperatorError) -> Problem {
+/// Returns the problem for an error of the gateway, and logs the errors that the operator should know.
+pub(super) fn to_problem(context: &mut RequestContext<'_, '_, impl Host>, error: OperatorError) -> Problem {
     let detail = error.to_string();
     match error {
         OperatorError::Store(_) => {
             context.log.warning(detail);
-            Problem::new(Kind::StoreUnavailable, "ask again, or see /readyz")
+            Problem::new(Kind::StoreUnavailable, "the store failed: send the request again, or see /readyz")
         }
         OperatorError::Unknown => Problem::new(Kind::NoDelivery, detail).field("id"),
         OperatorError::Damaged => {
             context.log.warning(detail.clone());
-            Problem::new(Kind::Damaged, format!("{detail}: DELETE forgets it"))
+            Problem::new(Kind::Damaged, format!("{detail}; DELETE removes it"))
         }
         OperatorError::InFlight => Problem::new(Kind::UnderWay, detail).field("id").retry_after(None),
     }
 }
 
-pub(super) fn json(status: StatusCode, view: &impl Serialize) -> Response<Vec<u8>> {
-    let mut response = Response::new(serde_json::to_vec(view).unwrap_or_default());
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    no_store(response)
+fn json(view: &impl Serialize) -> Response<Vec<u8>> {
+    respond::no_store(respond::json(StatusCode::OK, view))
 }

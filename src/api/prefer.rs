@@ -1,31 +1,32 @@
-//! `Prefer` (RFC 7240), and the senders that mean it without saying so.
+//! The header `Prefer` (RFC 7240), and the implicit preferences of Knative brokers.
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// What was done of what was preferred (RFC 7240, section 3).
+/// `Preference-Applied`: the preferences that the response honours (RFC 7240, section 3).
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// What a sender prefers.
+/// The preferences of a sender.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prefer {
-    /// `respond-async`: don't keep me waiting; `wait`: not longer than so many seconds.
+    /// `respond-async`: respond before the engine is called.
     respond_async: bool,
+    /// `wait`: respond within this time.
     wait: Option<Duration>,
-    /// `return=minimal`: success without a body.
+    /// `return=minimal`: send no body with a success.
     minimal: bool,
-    /// A Knative broker: an answer with a body that is no CloudEvent is an error to it, and it sends again.
+    /// The sender is a Knative broker. It treats a response body that is not a CloudEvent as an error, and retries.
     broker: bool,
 }
 
 impl Prefer {
-    /// Reads the headers. What isn't known or can't be read is left out of account, as section 2 wants it.
+    /// Reads the headers. Unknown and malformed preferences are ignored, as section 2 requires.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut prefer = Self::default();
         for value in headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()) {
             for preference in split(value) {
-                // The parameters after `;` have no meaning for any of these.
+                // None of these preferences has parameters, which would follow `;`.
                 let preference = preference.split(';').next().unwrap_or_default();
                 let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
                 let (name, value) = (name.trim().to_ascii_lowercase(), value.trim().trim_matches('"'));
@@ -45,21 +46,21 @@ impl Prefer {
         prefer
     }
 
-    /// How long the sender is kept waiting, at most `most`; nothing means that it is answered before the engine is called.
-    pub(super) fn patience(&self, most: Duration) -> Duration {
+    /// Returns how long a response may wait for the engine, at most `max`. With zero, the response precedes the call.
+    pub(super) fn max_wait(&self, max: Duration) -> Duration {
         match (self.respond_async, self.wait) {
             (true, None) => Duration::ZERO,
-            (_, Some(wait)) => wait.min(most),
-            (false, None) => most,
+            (_, Some(wait)) => wait.min(max),
+            (false, None) => max,
         }
     }
 
-    /// Success without a body.
+    /// Returns whether a success has no body.
     pub(super) fn is_minimal(&self) -> bool {
         self.minimal || self.broker
     }
 
-    /// `Preference-Applied` for an answer that is `pending` or not.
+    /// Returns the value of `Preference-Applied` for a delivery that is pending or not.
     pub(super) fn applied(&self, pending: bool) -> Option<HeaderValue> {
         let applied = [(self.respond_async && pending, "respond-async"), (self.minimal, "return=minimal")];
         let applied: Vec<_> = applied.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
@@ -67,7 +68,7 @@ impl Prefer {
     }
 }
 
-/// The elements of a list (RFC 9110, section 5.6.1): commas within quotes part nothing.
+/// Splits a list (RFC 9110, section 5.6.1) at its commas, except those within quotes.
 fn split(list: &str) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     list.split(move |c| {
@@ -85,7 +86,7 @@ fn split(list: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    const MOST: Duration = Duration::from_millis(2_500);
+    const MAX: Duration = Duration::from_millis(2_500);
 
     fn prefer(values: &[(&'static str, &str)]) -> Prefer {
         let mut headers = HeaderMap::new();
@@ -96,24 +97,24 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_the_rfc_are_read() {
-        for (value, patience, minimal) in [
-            ("", MOST, false),
+    fn examples_of_rfc_7240_are_read() {
+        for (value, wait, minimal) in [
+            ("", MAX, false),
             ("respond-async", Duration::ZERO, false),
             ("Respond-Async ; foo=bar", Duration::ZERO, false),
             ("respond-async, wait=1", Duration::from_secs(1), false),
-            ("respond-async, wait=100", MOST, false),
+            ("respond-async, wait=100", MAX, false),
             ("wait=0", Duration::ZERO, false),
             ("wait = \"1\"", Duration::from_secs(1), false),
-            ("wait=soon", MOST, false),
-            ("return=minimal; foo=\"some parameter\"", MOST, true),
-            ("Lenient, RETURN=Minimal", MOST, true),
-            ("return=representation", MOST, false),
-            ("foo=\"a, respond-async\\\", return=minimal\"", MOST, false),
-            ("handling=lenient, foo, return=\"minimal\"", MOST, true),
+            ("wait=soon", MAX, false),
+            ("return=minimal; foo=\"some parameter\"", MAX, true),
+            ("Lenient, RETURN=Minimal", MAX, true),
+            ("return=representation", MAX, false),
+            ("foo=\"a, respond-async\\\", return=minimal\"", MAX, false),
+            ("handling=lenient, foo, return=\"minimal\"", MAX, true),
         ] {
             let read = prefer(&[("prefer", value)]);
-            assert_eq!((read.patience(MOST), read.is_minimal()), (patience, minimal), "{value}");
+            assert_eq!((read.max_wait(MAX), read.is_minimal()), (wait, minimal), "{value}");
         }
         let both = prefer(&[("prefer", "respond-async"), ("prefer", "return=minimal")]);
         assert_eq!(both.applied(true).unwrap(), "respond-async, return=minimal");
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_is_known_by_its_headers() {
+    fn knative_broker_is_detected_by_its_headers() {
         for header in
             [("prefer", "reply"), ("kn-namespace", "default"), ("ce-knativearrivaltime", "2026-11-24T08:30:00Z")]
         {

@@ -1,4 +1,7 @@
-//! The one table of errors → RFC 9457 `application/problem+json`. `docs/problems.md` lists it for senders.
+//! Errors as RFC 9457 problems (`application/problem+json`): one table of all kinds, which `docs/problems.md` repeats
+//! for senders.
+//!
+//! A `detail` is in lower case without a final period. It says what is wrong and, after a colon, what to change.
 
 use std::time::Duration;
 
@@ -10,110 +13,130 @@ use serde_json::Value;
 use crate::delivery::{Outcome, Verdict};
 use crate::json::SingleMember;
 
-/// Where the problem types are described.
+/// The prefix of all problem types.
 pub const TYPE_BASE: &str = "https://sluice.dev/problems/";
 
-/// `Accept-Post` (W3C Linked Data Platform, section 7.1): what a route takes.
+/// `Accept-Post` (W3C Linked Data Platform, section 7.1): the content types that a route accepts.
 pub const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
-/// How long a sender is asked to wait where the engine doesn't say.
+/// The default of `Retry-After`, where the engine names none.
 pub const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
-/// The longest that a sender is asked to wait, whatever the engine says.
+/// The maximum of `Retry-After`, also where the engine asks for more.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
-/// What sending the same request again does.
+/// The effect of sending the same request again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Retry {
     /// Nothing was done; the same request may succeed later.
     Safe,
-    /// It fails again until what `detail` says is mended.
+    /// The same request fails again until the cause given in `detail` is fixed.
     FixFirst,
-    /// The engine may have acted; a second request may act twice.
+    /// The engine may have acted; a second request may act a second time.
     MayRepeat,
+}
+
+/// The members that all problems of one kind share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// The last part of the type URI, after [`TYPE_BASE`].
+    pub slug: &'static str,
+    /// The status. [`Kind::Rejected`] replaces it by the engine's.
+    pub status: StatusCode,
+    /// The effect of a retry.
+    pub retry: Retry,
+    /// The title.
+    pub title: &'static str,
 }
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident $slug:literal $status:ident $retry:ident $title:literal;)*) => {
-        /// The kinds of problems.
+        /// The kind of a problem.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind { $($(#[$doc])* $kind,)* }
 
         impl Kind {
-            /// All of them, in the order of the table.
+            /// All kinds, in the order of the table.
             pub const ALL: &[Self] = &[$(Self::$kind,)*];
 
-            /// The last part of the type URI, the status, what a retry does, and the title.
-            pub fn row(self) -> (&'static str, StatusCode, Retry, &'static str) {
-                match self { $(Self::$kind => ($slug, StatusCode::$status, Retry::$retry, $title),)* }
+            /// Returns the members that all problems of this kind share.
+            pub fn definition(self) -> Definition {
+                match self {
+                    $(Self::$kind => Definition {
+                        slug: $slug,
+                        status: StatusCode::$status,
+                        retry: Retry::$retry,
+                        title: $title,
+                    },)*
+                }
             }
         }
     };
 }
 
 kinds! {
-    /// No such path, or one that isn't switched on.
+    /// The path does not exist, or a variable has to be set first.
     NotFound "not-found" NOT_FOUND FixFirst "There is nothing at this path";
-    /// The path is known, the method isn't.
-    MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED FixFirst "This path has no such method";
-    /// A content type that the route doesn't take.
-    UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE FixFirst "This content type isn't taken here";
-    /// More bytes than `max_body_bytes`.
+    /// The path exists, but not with this method.
+    MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED FixFirst "The method is not allowed at this path";
+    /// The route does not support the content type.
+    UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE FixFirst "The content type is not supported";
+    /// The body has more bytes than `max_body_bytes`.
     BodyTooLarge "body-too-large" PAYLOAD_TOO_LARGE FixFirst "The body is too large";
-    /// The connection ended within the body.
+    /// The connection closed before the end of the body.
     BodyIncomplete "body-incomplete" BAD_REQUEST Safe "The body ended early";
-    /// The body isn't what the route asks for.
-    InvalidBody "invalid-body" BAD_REQUEST FixFirst "The body can't be read";
-    /// An event's attribute breaks a rule.
-    InvalidEvent "invalid-event" BAD_REQUEST FixFirst "The request isn't a valid CloudEvent";
-    /// A query parameter that must be there isn't.
+    /// The body does not have the form that the route requires.
+    InvalidBody "invalid-body" BAD_REQUEST FixFirst "The body is not valid";
+    /// An event breaks a rule of CloudEvents.
+    InvalidEvent "invalid-event" BAD_REQUEST FixFirst "The request is not a valid CloudEvent";
+    /// A required query parameter is missing.
     MissingParameter "missing-parameter" BAD_REQUEST FixFirst "A query parameter is missing";
-    /// A query parameter or path segment can't be used.
-    InvalidParameter "invalid-parameter" BAD_REQUEST FixFirst "A parameter can't be used";
-    /// No token, or a wrong one.
+    /// A query parameter, path segment or header is not valid.
+    InvalidParameter "invalid-parameter" BAD_REQUEST FixFirst "A parameter is not valid";
+    /// The token is missing or wrong.
     Unauthorized "unauthorized" UNAUTHORIZED FixFirst "A valid token is required";
-    /// A signature that isn't there, or doesn't match, or is too old.
-    InvalidSignature "invalid-signature" UNAUTHORIZED FixFirst "The request is not signed as its sender signs";
-    /// `WebHook-Request-Origin` isn't among `allowed_origins`.
-    OriginNotAllowed "origin-not-allowed" FORBIDDEN FixFirst "This origin may not deliver here";
-    /// A form of the console's that another site sent.
-    CrossSite "cross-site" FORBIDDEN FixFirst "This was not asked for by the console's own page";
-    /// More headers, or longer ones, than are taken.
+    /// The signature is missing, does not match, or is too old.
+    InvalidSignature "invalid-signature" UNAUTHORIZED FixFirst "A valid signature is required";
+    /// `WebHook-Request-Origin` is not among `allowed_origins`.
+    OriginNotAllowed "origin-not-allowed" FORBIDDEN FixFirst "This origin is not allowed to deliver";
+    /// A form of the console that another site sent.
+    CrossSite "cross-site" FORBIDDEN FixFirst "The form was not sent by the console";
+    /// The request has too many headers, or too large ones.
     HeadersTooLarge "headers-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE FixFirst "The headers are too large";
-    /// A path and query longer than is taken.
+    /// The path and query are too long.
     UriTooLong "uri-too-long" URI_TOO_LONG FixFirst "The path and query are too long";
-    /// A browser or mail program looked ahead.
-    Prefetch "prefetch" SERVICE_UNAVAILABLE Safe "A look ahead changes nothing";
-    /// No callback is stored under this run and topic.
+    /// A browser or mail program fetched a link that nobody had opened yet.
+    Prefetch "prefetch" SERVICE_UNAVAILABLE Safe "A prefetch does not complete a callback";
+    /// No callback is stored for the run and topic.
     NoCallback "no-callback" NOT_FOUND FixFirst "No such callback";
     /// Another callback for the run and topic was accepted first.
-    CallbackConflict "callback-conflict" CONFLICT FixFirst "Another callback was first";
-    /// A callback link that isn't one of ours.
+    CallbackConflict "callback-conflict" CONFLICT FixFirst "Another callback was accepted first";
+    /// The signature of a callback link does not match.
     LinkForged "link-forged" FORBIDDEN FixFirst "This link is not genuine";
-    /// A callback link that is too old.
+    /// A callback link is too old.
     LinkExpired "link-expired" GONE FixFirst "This link has expired";
     /// The idempotency key was used with another payload.
-    KeyReused "idempotency-key-reused" UNPROCESSABLE_ENTITY FixFirst "The idempotency key was used for something else";
-    /// No delivery is stored under this id.
+    KeyReused "idempotency-key-reused" UNPROCESSABLE_ENTITY FixFirst "The idempotency key was used with another payload";
+    /// No delivery is stored with this id.
     NoDelivery "no-delivery" NOT_FOUND FixFirst "No such delivery";
-    /// The delivery is being sent.
-    UnderWay "under-way" CONFLICT Safe "The delivery is on its way";
+    /// The delivery was sent, and its outcome is not known yet.
+    UnderWay "under-way" CONFLICT Safe "The delivery is in progress";
     /// A stored record can't be read.
     Damaged "damaged" INTERNAL_SERVER_ERROR FixFirst "A stored record can't be read";
-    /// The engine refused for good. It has the engine's status.
-    Rejected "rejected" BAD_REQUEST FixFirst "The engine refused this";
-    /// The engine gave no answer to rely on.
-    EngineUnclear "engine-unclear" BAD_GATEWAY MayRepeat "The engine's answer did not arrive whole";
+    /// The engine rejected the delivery for good. The problem has the engine's status.
+    Rejected "rejected" BAD_REQUEST FixFirst "The engine rejected the delivery";
+    /// The engine may have acted, and the delivery could not be stored.
+    EngineUnclear "engine-unclear" BAD_GATEWAY MayRepeat "The engine may or may not have acted";
     /// The store failed.
     StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE Safe "The key-value store is not available";
-    /// A variable can't be used.
-    Configuration "configuration" SERVICE_UNAVAILABLE Safe "Sluice is not set up right";
+    /// A variable is missing or not valid.
+    Configuration "configuration" SERVICE_UNAVAILABLE Safe "Sluice is misconfigured";
 }
 
-/// One problem, on its way to a sender.
+/// A problem to report to a client.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    /// Its kind.
+    /// The kind.
     pub kind: Kind,
     status: StatusCode,
     detail: String,
@@ -123,9 +146,9 @@ pub struct Problem {
     member: Option<Box<(&'static str, Value)>>,
 }
 
-/// A problem within another answer.
+/// A problem as a member of another response.
 #[derive(Clone, Debug, Serialize)]
-pub struct Brief {
+pub struct ProblemSummary {
     r#type: String,
     status: u16,
     detail: String,
@@ -135,9 +158,9 @@ pub struct Brief {
 }
 
 impl Problem {
-    /// A problem with what is wrong and how to mend it.
+    /// Creates a problem. The detail says what is wrong and how to fix it.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        let (_, status, ..) = kind.row();
+        let status = kind.definition().status;
         let problem = Self { kind, status, detail: detail.into(), field: None, headers: Vec::new(), member: None };
         match status {
             StatusCode::UNAUTHORIZED => problem.header(WWW_AUTHENTICATE, "Bearer realm=\"sluice\""),
@@ -148,19 +171,19 @@ impl Problem {
         }
     }
 
-    /// Names the parameter, attribute or part that is at fault.
+    /// Names the parameter, header, attribute or variable at fault.
     pub fn field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
         self
     }
 
-    /// What is wrong, and the part that is at fault.
-    pub(super) fn into_parts(self) -> (String, Option<String>) {
+    /// Returns the detail and the field.
+    pub(super) fn into_detail_and_field(self) -> (String, Option<String>) {
         (self.detail, self.field)
     }
 
-    /// The same problem, of several things.
-    pub(super) fn about(mut self, detail: String) -> Self {
+    /// Replaces the detail.
+    pub(super) fn detail(mut self, detail: String) -> Self {
         self.detail = detail;
         self
     }
@@ -171,45 +194,45 @@ impl Problem {
         self
     }
 
-    /// What it says of one of several things.
-    pub(super) fn brief(&self) -> Brief {
-        let (slug, _, retry, _) = self.kind.row();
+    /// Returns the form in which a list of several outcomes has this problem.
+    pub(super) fn summary(&self) -> ProblemSummary {
+        let Definition { slug, retry, .. } = self.kind.definition();
         let (status, detail, field) = (self.status.as_u16(), self.detail.clone(), self.field.clone());
-        Brief { r#type: format!("{TYPE_BASE}{slug}"), status, detail, field, retry }
+        ProblemSummary { r#type: format!("{TYPE_BASE}{slug}"), status, detail, field, retry }
     }
 
-    /// The methods that the path has.
+    /// Sets `Allow`, the methods of the path.
     pub fn allow(self, methods: &str) -> Self {
         self.header(ALLOW, methods)
     }
 
-    /// The content types that the route takes.
+    /// Sets `Accept-Post`, the content types that the route accepts.
     pub fn accept_post(self, types: &str) -> Self {
         self.header(ACCEPT_POST, types)
     }
 
-    /// The content codings that the route takes (RFC 9110, section 15.5.16).
+    /// Sets `Accept-Encoding`, the content codings that the route accepts (RFC 9110, section 15.5.16).
     pub fn accept_encoding(self, codings: &str) -> Self {
         self.header(ACCEPT_ENCODING, codings)
     }
 
-    /// How to prove who asks (RFC 9110, section 11.6.1).
+    /// Sets `WWW-Authenticate`, the authentication that the route requires (RFC 9110, section 11.6.1).
     pub fn challenge(self, challenge: &str) -> Self {
         self.header(WWW_AUTHENTICATE, challenge)
     }
 
-    /// No answer of this kind may be kept.
+    /// Forbids every cache to store the response.
     pub fn no_store(self) -> Self {
         self.header(CACHE_CONTROL, "no-store")
     }
 
-    /// The delivery that it is about.
+    /// Sets `sluice-delivery`, the id of the delivery.
     pub fn delivery(mut self, id: HeaderValue) -> Self {
         self.headers.push((super::SLUICE_DELIVERY, id));
         self
     }
 
-    /// When to ask again, within bounds.
+    /// Sets `Retry-After`: 5 s, or the given time within 1 s to 1 h.
     pub fn retry_after(self, wanted: Option<Duration>) -> Self {
         let wait = wanted.unwrap_or(RETRY_AFTER_DEFAULT).clamp(Duration::from_secs(1), RETRY_AFTER_MAX);
         self.header(RETRY_AFTER, &wait.as_secs().to_string())
@@ -221,18 +244,12 @@ impl Problem {
         self
     }
 
-    /// What kind of problem it is, in words.
-    pub(super) fn title(&self) -> &'static str {
-        let (.., title) = self.kind.row();
-        title
+    /// Returns the title and the detail.
+    pub(super) fn title_and_detail(&self) -> (&'static str, &str) {
+        (self.kind.definition().title, &self.detail)
     }
 
-    /// What is wrong, and how to mend it.
-    pub(super) fn detail(&self) -> &str {
-        &self.detail
-    }
-
-    /// The answer.
+    /// Returns the problem as a response.
     pub fn into_response(self) -> Response<Vec<u8>> {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -246,7 +263,7 @@ impl Problem {
             #[serde(flatten)]
             member: Option<SingleMember<'a, &'a Value>>,
         }
-        let (slug, _, retry, title) = self.kind.row();
+        let Definition { slug, retry, title, .. } = self.kind.definition();
         let body = Body {
             r#type: format!("{TYPE_BASE}{slug}"),
             title,
@@ -265,12 +282,12 @@ impl Problem {
 }
 
 impl Problem {
-    /// The problem of a delivery that was not accepted.
+    /// Returns the problem of a delivery that was not accepted.
     pub(super) fn of_outcome(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Conflict { status, received } => {
                 let detail = format!(
-                    "the wait was ended as {} by a callback that came at {}; this one says something else and changes nothing",
+                    "another callback completed the wait as {} at {}: this one differs from it and was not delivered",
                     status.as_str(),
                     received.rfc3339()
                 );
@@ -278,7 +295,7 @@ impl Problem {
             }
             Outcome::KeyReused { at } => {
                 let detail = format!(
-                    "this Idempotency-Key came with another payload, taken at {}: a new delivery needs a new key",
+                    "a delivery with this Idempotency-Key and another payload was accepted at {}: send a new delivery with a new key",
                     at.rfc3339()
                 );
                 Self::new(Kind::KeyReused, detail).field("Idempotency-Key").header(super::SLUICE_OUTCOME, "rejected")
@@ -290,26 +307,26 @@ impl Problem {
                 let mut problem = Self::new(
                     Kind::Rejected,
                     format!(
-                        "the engine answered {}{because}: check that `ref` exists there and takes this",
+                        "the engine answered {}{because}: check that `ref` exists in the engine and accepts this payload",
                         status.as_u16()
                     ),
                 )
                 .field("ref")
                 .header(super::SLUICE_OUTCOME, "rejected");
-                // 410 tells many senders never to send anything again (Standard Webhooks, "Deliverability and Reliability").
+                // After a 410 many senders never deliver again (Standard Webhooks, "Deliverability and Reliability").
                 problem.status = if status == StatusCode::GONE { StatusCode::UNPROCESSABLE_ENTITY } else { status };
                 problem
             }
             Outcome::NotStored { verdict: Some(Verdict::Unclear { reason, after }) } => Self::new(
                 Kind::EngineUnclear,
                 format!(
-                    "{reason}, and it could not be stored; it may have acted, look there before you send this again"
+                    "{reason}, and the delivery could not be stored: the engine may have acted, so look there before you send this again"
                 ),
             )
             .retry_after(after),
             _ => Self::new(
                 Kind::StoreUnavailable,
-                "the delivery was neither accepted by the engine nor stored; send it again, or see /readyz",
+                "the delivery was neither accepted by the engine nor stored: send it again, or see /readyz",
             ),
         }
     }
@@ -332,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_retry_is_bounded_and_said_where_it_helps() {
+    fn retry_after_is_bounded_and_sent_with_502_and_503() {
         let later = |seconds| Verdict::Unclear { reason: String::new(), after: Some(Duration::from_secs(seconds)) };
         for (seconds, said) in [(0, "1"), (120, "120"), (1_000_000, "3600")] {
             let response = Problem::of_outcome(Outcome::NotStored { verdict: Some(later(seconds)) }).into_response();
@@ -340,7 +357,7 @@ mod tests {
             assert_eq!(response.headers().get_all(RETRY_AFTER).iter().count(), 1);
         }
         for kind in Kind::ALL {
-            let (_, status, ..) = kind.row();
+            let status = kind.definition().status;
             let response = Problem::new(*kind, "").into_response();
             let unavailable = matches!(status.as_u16(), 429 | 502 | 503);
             assert_eq!(response.headers().contains_key(RETRY_AFTER), unavailable, "{kind:?}");
@@ -348,8 +365,8 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_a_slug_of_its_own() {
-        let mut slugs: Vec<_> = Kind::ALL.iter().map(|kind| kind.row().0).collect();
+    fn slugs_of_kinds_are_unique() {
+        let mut slugs: Vec<_> = Kind::ALL.iter().map(|kind| kind.definition().slug).collect();
         slugs.sort_unstable();
         slugs.dedup();
         assert_eq!(slugs.len(), Kind::ALL.len());

@@ -1,4 +1,4 @@
-//! The query string: strict, so that nothing a sender meant is guessed.
+//! The query string. Parsing is strict: a malformed or repeated parameter is an error, never a guess.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::problem::{Kind, Problem};
 use crate::reference::{ReferenceError, RunRef, Topic, WorkflowRef};
 
-/// The parameters that have a meaning; others are left alone.
+/// The parameters of a callback. Unknown parameters are ignored.
 const NAMES: [&str; 4] = ["ref", "topic", "status", "access_token"];
 
 /// A decoded query.
@@ -15,14 +15,15 @@ const NAMES: [&str; 4] = ["ref", "topic", "status", "access_token"];
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Decodes `application/x-www-form-urlencoded` pairs (WHATWG URL, section 5.1), but refuses what isn't UTF-8.
+    /// Decodes `application/x-www-form-urlencoded` pairs (WHATWG URL, section 5.1). Unlike there, text that is not
+    /// UTF-8 is an error.
     pub fn parse(query: Option<&str>) -> Result<Self, Problem> {
         pairs(query.unwrap_or_default().split('&'))
     }
 
-    /// As [`parse`](Self::parse), and takes the spelling of the contract's published reference too:
-    /// `ref=R,topic=T,status=S`, only where no `&` is in the query and `topic` would otherwise be missing. A comma
-    /// parts two pairs where a known name and `=` follow, so that a topic may have commas.
+    /// Decodes the query of a callback. Besides the usual form it accepts `ref=R,topic=T,status=S`, as the contract's
+    /// published reference spells it, but only if the query has no `&` and `topic` would be missing otherwise. A comma
+    /// separates two pairs only if a known name and `=` follow it, since a topic may contain commas.
     pub fn parse_callback(query: Option<&str>) -> Result<Self, Problem> {
         let query = query.unwrap_or_default();
         let plain = pairs(query.split('&'))?;
@@ -40,38 +41,38 @@ impl Query {
         pairs(parts.iter().map(AsRef::as_ref))
     }
 
-    /// A parameter that may be there once.
+    /// Returns the value of a parameter that may be present once.
     pub fn one(&self, name: &'static str) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(had, _)| had == name).map(|(_, value)| value.as_str());
         let value = values.next();
         match values.next() {
             None => Ok(value),
             Some(_) => {
-                Err(Problem::new(Kind::InvalidParameter, format!("`{name}` is there more than once: send it once"))
+                Err(Problem::new(Kind::InvalidParameter, format!("`{name}` is present more than once: send it once"))
                     .field(name))
             }
         }
     }
 
-    /// `ref`, a workflow.
+    /// Returns `ref` as a workflow.
     pub(super) fn workflow(&self) -> Result<Option<WorkflowRef>, Problem> {
-        self.one("ref")?.map(|text| WorkflowRef::parse(text).map_err(|e| unusable("ref", e))).transpose()
+        self.one("ref")?.map(|text| WorkflowRef::parse(text).map_err(|e| invalid_reference("ref", e))).transpose()
     }
 
-    /// `ref`, a run.
+    /// Returns `ref` as a run.
     pub fn run(&self) -> Result<RunRef, Problem> {
         let text = self.one("ref")?.ok_or_else(|| missing("ref", "the id of the WorkflowRun"))?;
-        RunRef::parse(text).map_err(|e| unusable("ref", e))
+        RunRef::parse(text).map_err(|e| invalid_reference("ref", e))
     }
 
-    /// `dedup`: is the sender's key to be heeded?
+    /// Returns `dedup`: whether duplicates are detected by the sender's key.
     pub(super) fn dedup(&self) -> Result<bool, Problem> {
-        self.is_on("dedup", "to take what was taken before once more")
+        self.is_on("dedup", "to accept a duplicate again")
     }
 
-    /// `subject`: may an event's subject name the workflow?
+    /// Returns `subject`: whether the subject of an event may name its workflow.
     pub(super) fn subject(&self) -> Result<bool, Problem> {
-        self.is_on("subject", "to leave an event's workflow to the routes")
+        self.is_on("subject", "to let the routes choose the workflow of an event")
     }
 
     fn is_on(&self, name: &'static str, why_off: &str) -> Result<bool, Problem> {
@@ -79,36 +80,37 @@ impl Query {
             None | Some("on") => Ok(true),
             Some("off") => Ok(false),
             Some(_) => {
-                let detail = format!("`{name}` must be off, {why_off}; left out it is on");
+                let detail = format!("`{name}` must be `on`, the default, or `off`, {why_off}");
                 Err(Problem::new(Kind::InvalidParameter, detail).field(name))
             }
         }
     }
 
-    /// `topic`.
+    /// Returns `topic`.
     pub fn topic(&self) -> Result<Topic, Problem> {
-        let text = self.one("topic")?.ok_or_else(|| missing("topic", "what the task of the run waits for"))?;
-        Topic::parse(text).map_err(|e| unusable("topic", e))
+        let text =
+            self.one("topic")?.ok_or_else(|| missing("topic", "the topic that the task of the run waits for"))?;
+        Topic::parse(text).map_err(|e| invalid_reference("topic", e))
     }
 }
 
-/// May there be a token in the query, however it is spelled, and whatever else is wrong with it?
+/// Returns whether the query may contain an access token, even if it is malformed otherwise.
 pub(super) fn carries_token(query: Option<&str>) -> bool {
     let mut names = query.unwrap_or_default().split(['&', ',']).map(|part| part.split('=').next().unwrap_or(part));
     names.any(|name| decode(name).is_some_and(|name| name == "access_token"))
 }
 
-/// A parameter that must be there.
+/// Returns the problem of a required parameter that is missing.
 pub(super) fn missing(name: &'static str, what: &str) -> Problem {
-    Problem::new(Kind::MissingParameter, format!("`{name}` is missing: add ?{name}= with {what}")).field(name)
+    Problem::new(Kind::MissingParameter, format!("`{name}` is missing: add `?{name}=` with {what}")).field(name)
 }
 
-/// A parameter that can't be a reference or a topic.
-pub(super) fn unusable(name: &'static str, error: ReferenceError) -> Problem {
+/// Returns the problem of a parameter that is no valid reference or topic.
+pub(super) fn invalid_reference(name: &'static str, error: ReferenceError) -> Problem {
     Problem::new(Kind::InvalidParameter, format!("`{name}` {error}")).field(name)
 }
 
-/// Percent-decodes what must be UTF-8.
+/// Percent-decodes text; `None` if it is not UTF-8.
 pub(super) fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
 }
@@ -119,7 +121,7 @@ fn pairs<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Query, Problem> {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         let plus = |text: &str| decode(&text.replace('+', " "));
         let (Some(name), Some(value)) = (plus(name), plus(value)) else {
-            let detail = "the query is not UTF-8 once percent-decoded: encode its values as UTF-8";
+            let detail = "the query is not UTF-8 after percent-decoding: encode its values as UTF-8";
             return Err(Problem::new(Kind::InvalidParameter, detail).field("query"));
         };
         pairs.push((name, value));
@@ -137,11 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_of_a_callback_are_read() {
+    fn both_spellings_of_callback_are_read() {
         let read = |r: &str, t: &str, s: Option<&str>| [Some(r.into()), Some(t.into()), s.map(str::to_owned)];
         assert_eq!(callback("ref=R&topic=T&status=S"), read("R", "T", Some("S")));
         assert_eq!(callback("ref=R,topic=T,status=S"), read("R", "T", Some("S")));
-        // `topic` is not missing here, so the comma is a part of it.
+        // `topic` is present, so the comma is part of its value.
         assert_eq!(callback("topic=T,ref=R"), [None, Some("T,ref=R".into()), None]);
         assert_eq!(callback("ref=R,topic=a,b,status=S"), read("R", "a,b", Some("S")));
         assert_eq!(callback("ref=R,x&topic=T"), read("R,x", "T", None));
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_double_and_what_is_not_utf_8_are_refused() {
+    fn repeated_and_non_utf_8_parameters_are_rejected() {
         assert!(Query::parse(Some("ref=a&ref=b")).unwrap().one("ref").is_err());
         assert!(Query::parse(Some("ref=a&ref=a")).unwrap().one("ref").is_err());
         assert!(Query::parse(Some("ref=%ff")).is_err());

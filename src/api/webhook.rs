@@ -1,11 +1,12 @@
-//! `POST /api/v2/webhook`: any JSON object starts a run, as its param `data`.
+//! `POST /api/v2/webhook`: a JSON object, or the form of a known sender, starts a run with it as the param `data`.
 
 use std::borrow::Cow;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response};
 
-use super::auth::{Entry, Proof};
+use super::auth::{Authentication, VerifiedSender};
+use super::intake::Received;
 use super::problem::{Kind, Problem};
 use super::{RequestContext, body, query};
 use crate::config;
@@ -14,34 +15,31 @@ use crate::ports::{Body, Host};
 use crate::routing::Input;
 use crate::sender::{self, Challenge};
 
-/// Longest `Idempotency-Key`, in bytes.
+/// Maximum bytes of an `Idempotency-Key`.
 const MAX_KEY: usize = 255;
 
+/// Starts the workflow that `ref` names, or those of the matching routes; or answers the challenge of a sender.
 pub(super) async fn post(
     context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    context.check_origin()?;
-    let query = query::Query::parse(context.query)?;
-    let (workflow, dedup) = (query.workflow()?, query.dedup()?);
-    let entry = context.enter(&query)?;
-    // Some of those who are known post forms; the contract's own type is JSON.
-    let is_form = entry.preset().is_some() && body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
+    let head = context.head()?;
+    let authentication = head.authentication;
+    // The contract accepts JSON only, but some of the known senders post forms.
+    let is_form =
+        authentication.preset().is_some() && body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
     if !is_form {
         body::require_json(context.headers)?;
     }
-    let max = config::max_body(context.host)?;
     let key = idempotency_key(context.headers)?;
-    let gateway = context.gateway()?;
 
-    let bytes = body::read(incoming, context.headers, max).await?;
-    let proof = context.verify(&entry, &bytes)?;
-    if let Some(answer) = challenged(context, &entry, proof.as_ref(), &bytes) {
-        return Ok(answer);
+    let Received { gateway, bytes, sender } = context.receive(&authentication, incoming).await?;
+    if let Some(response) = answer_challenge(context, &authentication, sender.as_ref(), &bytes) {
+        return Ok(response);
     }
-    let table = if workflow.is_none() { config::routes(context.host)? } else { None };
-    if workflow.is_none() && table.is_none() {
-        return Err(query::missing("ref", "the workflow to start, or set routes"));
+    let table = if head.workflow.is_none() { config::routes(context.host)? } else { None };
+    if head.workflow.is_none() && table.is_none() {
+        return Err(query::missing("ref", "the workflow to start, or set the variable `routes`"));
     }
     let form;
     let payload = if is_form {
@@ -51,20 +49,20 @@ pub(super) async fn post(
     } else {
         body::object(&bytes)?
     };
-    let key = |workflow: &str| match (&proof, key) {
-        _ if !dedup => None,
-        // What is signed goes before what anyone could write.
-        (Some(Proof { sender, verified, .. }), _) => Some(Key::signed(sender, &verified.identity, workflow)),
+    let key = |workflow: &str| match (&sender, key) {
+        _ if !head.dedup => None,
+        // A signed id takes precedence over a header that anyone could have added.
+        (Some(VerifiedSender { name, verified, .. }), _) => Some(Key::signed(name, &verified.identity, workflow)),
         (None, Some(key)) => Some(Key::idempotency(key, workflow, payload.get())),
         (None, None) => None,
     };
-    if let Some(workflow) = workflow {
+    if let Some(workflow) = head.workflow {
         let key = key(workflow.as_str());
         let start = Start::new(workflow, Payload::Webhook(Cow::Borrowed(payload)));
         return context.deliver(gateway, Work::Start(start), key).await;
     }
-    let kind = entry.kind(context.headers, payload);
-    let input = Input::webhook(entry.sender(), kind.as_deref(), payload);
+    let event_type = authentication.event_type(context.headers, payload);
+    let input = Input::webhook(authentication.sender(), event_type.as_deref(), payload);
     let starts: Result<Vec<_>, Problem> = table
         .iter()
         .flat_map(|table| table.matching(&input))
@@ -73,42 +71,43 @@ pub(super) async fn post(
     context.start(gateway, starts?).await
 }
 
-/// The answer to a sender that asks whether this endpoint is the one that it should be.
-fn challenged(
+/// Returns the response to a challenge, by which a sender verifies that the endpoint is its owner's.
+fn answer_challenge(
     context: &mut RequestContext<'_, '_, impl Host>,
-    entry: &Entry,
-    proof: Option<&Proof>,
+    authentication: &Authentication,
+    sender: Option<&VerifiedSender>,
     body: &[u8],
 ) -> Option<Response<Vec<u8>>> {
-    let challenge = Challenge::of(entry.preset(), context.headers, body)?;
-    if challenge.is_signed() && proof.is_none() {
+    let challenge = Challenge::of(authentication.preset(), context.headers, body)?;
+    if challenge.is_signed() && sender.is_none() {
         return None;
     }
-    let answer = challenge.answer(proof.and_then(|proof| proof.secret.as_ref()))?;
+    let answer = challenge.answer(sender.and_then(|sender| sender.secret.as_ref()))?;
     context.log.outcome("challenge");
     let mut response = Response::new(answer.body.into_bytes());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     Some(response)
 }
 
-/// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07, section 2): a string in quotes; many send it bare.
+/// Reads `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07, section 2). The draft requires a quoted
+/// string, but many senders omit the quotes.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let wrong = |what: &str| {
-        let detail = format!("the Idempotency-Key {what}: send one, of 1 to {MAX_KEY} visible ASCII characters");
+    let invalid = |what: &str| {
+        let detail = format!("the Idempotency-Key {what}: send one of 1 to {MAX_KEY} visible ASCII characters");
         Err(Problem::new(Kind::InvalidParameter, detail).field("Idempotency-Key"))
     };
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return wrong("is there more than once");
+        return invalid("is present more than once");
     }
-    let Ok(text) = value.to_str() else { return wrong("can't be read") };
+    let Ok(text) = value.to_str() else { return invalid("contains a character that is not visible ASCII") };
     let key = text.trim();
     let key = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
     match key.len() {
-        0 => wrong("is empty"),
+        0 => invalid("is empty"),
         1..=MAX_KEY if key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') => Ok(Some(key)),
-        1..=MAX_KEY => wrong("can't be read"),
-        _ => wrong("is too long"),
+        1..=MAX_KEY => invalid("contains a character that is not visible ASCII"),
+        _ => invalid("is too long"),
     }
 }

@@ -1,4 +1,4 @@
-//! The request of the host → `http::Request`, and back.
+//! Conversion of requests and responses between Spin and the `http` crate.
 
 use std::pin::Pin;
 
@@ -11,9 +11,10 @@ use spin_sdk::http::{IncomingRequest, OutgoingResponse, ResponseOutparam};
 use super::fields;
 use crate::ports::{Body, BodyError};
 
-/// The request, its body still to be read. What the host lets through but the `http` crate doesn't is left out.
+/// Converts a request, whose body is still unread. Headers that the host accepts and the `http` crate rejects are
+/// dropped.
 pub(super) fn request(incoming: IncomingRequest) -> Request<Incoming> {
-    // What isn't a method must not pass for one that does something: no route has TRACE.
+    // An invalid method must not become one that has an effect. No route allows TRACE.
     let method = Method::from_bytes(incoming.method().to_string().as_bytes()).unwrap_or(Method::TRACE);
     let uri: Uri = incoming.path_with_query().and_then(|path| path.parse().ok()).unwrap_or_default();
     let headers = incoming.headers().entries();
@@ -28,7 +29,7 @@ pub(super) fn request(incoming: IncomingRequest) -> Request<Incoming> {
     request
 }
 
-/// A body as the host streams it.
+/// The body of a request, as the host streams it.
 pub(super) struct Incoming(Pin<Box<dyn Stream<Item = Result<Vec<u8>, wasi::io::error::Error>>>>);
 
 impl Body for Incoming {
@@ -37,7 +38,7 @@ impl Body for Incoming {
     }
 }
 
-/// Sends the answer; returns when the host has all of it.
+/// Sends the response. Returns when the host has received all of it.
 pub(super) async fn respond(response: Response<Vec<u8>>, responder: ResponseOutparam) -> anyhow::Result<()> {
     let (parts, body) = response.into_parts();
     let outgoing = OutgoingResponse::new(fields(&parts.headers).context("a header was refused")?);

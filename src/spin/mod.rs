@@ -1,4 +1,5 @@
-//! The shell: what the core asks of outside, answered by Spin. WASIp2; nothing above `ports` knows.
+//! The shell: the entry point of the component, and the implementation of [`ports`] by Spin and WASIp2. No other layer
+//! names them.
 
 #![allow(unsafe_code, reason = "the entry that the SDK's macro writes")]
 
@@ -25,7 +26,7 @@ use crate::api;
 use crate::ports::{self, SendError, StoreError, Timeouts, VariableError};
 use crate::time::ArrivalTime;
 
-/// What the SDK doesn't wrap, from `wit/`.
+/// Bindings for the interfaces in `wit/` that the SDK does not wrap.
 mod bindings {
     #![allow(missing_docs, clippy::all, clippy::arithmetic_side_effects, reason = "generated")]
     wit_bindgen::generate!({
@@ -46,31 +47,31 @@ mod bindings {
 async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
     let started = monotonic_clock::now();
     let spin = Spin::default();
-    let answer = api::handle(&spin, incoming::request(request)).await;
-    if let Err(error) = incoming::respond(answer.response, responder).await {
+    let handled = api::handle(&spin, incoming::request(request)).await;
+    if let Err(error) = incoming::respond(handled.response, responder).await {
         eprintln!("the answer was not sent: {error:#}");
     }
     let duration = Duration::from_nanos(monotonic_clock::now().saturating_sub(started));
-    // Whole microseconds: more digits would say more than the clock knows.
-    log(answer.log.to_json((duration.as_secs_f64() * 1e6).round() / 1e3));
-    if let Some(rest) = answer.rest {
-        rest.await.into_iter().for_each(log);
+    // Whole microseconds: the clock is not more precise.
+    log(handled.log.to_json((duration.as_secs_f64() * 1e6).round() / 1e3));
+    if let Some(background) = handled.background {
+        background.await.into_iter().for_each(log);
     }
 }
 
-/// Writes a line for the operator. Not by `println!`, which goes through the adapter from WASI preview 1: at its first call
-/// that sets up a state of its own, for each request anew.
+/// Writes a line of the log. It avoids `println!`, which uses the WASI preview 1 adapter: on its first call, and so in
+/// every request, the adapter sets up a state of its own.
 fn log(mut line: String) {
-    /// Most bytes that `blocking-write-and-flush` takes.
+    /// Maximum bytes of one `blocking-write-and-flush`.
     const MOST: usize = 4096;
     line.push('\n');
     let stdout = get_stdout();
-    // Who could be told that there is no log?
+    // An error can't be reported: the log is the only place for it.
     let _: Result<(), StreamError> =
         line.as_bytes().chunks(MOST).try_for_each(|chunk| stdout.blocking_write_and_flush(chunk));
 }
 
-/// The host, as one request sees it.
+/// The host, with the variables and the store that one request has read or opened.
 #[derive(Default)]
 struct Spin {
     variables: variables::Together,
@@ -81,7 +82,7 @@ struct Spin {
 const STORE: &str = "default";
 
 impl Spin {
-    /// The store, opened once a request.
+    /// Returns the store, which is opened once in each request.
     fn store(&self) -> Result<&Store, StoreError> {
         if let Some(store) = self.store.get() {
             return Ok(store);
@@ -91,7 +92,7 @@ impl Spin {
     }
 }
 
-/// Headers for the host.
+/// Converts headers for the host.
 fn fields(headers: &HeaderMap) -> Result<Fields, HeaderError> {
     let list: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     Fields::from_list(&list)

@@ -1,4 +1,5 @@
-//! The call to the engine. The SDK's `send` takes no timeouts, so this binds the handler itself.
+//! Outbound HTTP, for calls to the engine. It binds the outgoing handler itself, because the SDK's `send` has no
+//! timeouts.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::wait::{at_most, until};
 use crate::engine::MAX_ANSWER_BYTES;
 use crate::ports::{SendError, Timeouts};
 
+/// Sends a request and reads its whole response.
 pub(super) async fn send(request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
     at_most(timeouts.total, attempt(request, timeouts)).await.unwrap_or(Err(SendError::NoAnswer("its time is over")))
 }
@@ -24,11 +26,12 @@ async fn attempt(request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Respon
     let options = options(timeouts).ok_or(SendError::Denied("the host takes no timeouts"))?;
     let mut sink = Box::pin(outgoing.take_body());
     let answer = outgoing_handler::handle(outgoing, Some(options)).map_err(send_error)?;
-    // An engine may answer before it has read all; its answer says more than the broken pipe.
+    // The engine may respond and close before it has read the whole request. Its response is more informative than the
+    // write error.
     let _ = sink.send(body).await;
     drop(sink);
     let head = until(answer, FutureIncomingResponse::get, FutureIncomingResponse::subscribe).await;
-    // The outer error is for an answer that was taken before, which `until` never does.
+    // The outer error means that the response was taken twice, which `until` never does.
     let head = head.unwrap_or(Err(ErrorCode::InternalError(None)));
     whole(head.map_err(send_error)?).await
 }
@@ -61,7 +64,7 @@ fn options(timeouts: Timeouts) -> Option<RequestOptions> {
     Some(options)
 }
 
-/// Reads the body to its end, or the connection isn't used again.
+/// Reads the body to its end, so the host can reuse the connection.
 async fn whole(incoming: IncomingResponse) -> Result<Response<Vec<u8>>, SendError> {
     let mut response = Response::builder().status(incoming.status());
     for (name, value) in incoming.headers().entries() {
@@ -78,7 +81,8 @@ async fn whole(incoming: IncomingResponse) -> Result<Response<Vec<u8>>, SendErro
     response.body(body).map_err(|_| SendError::NoAnswer("its answer can't be read"))
 }
 
-/// Only what fails before a byte of the request is out counts as not sent.
+/// Classifies an error of the host. [`SendError::NotSent`] is only for errors before the first byte of the request was
+/// sent.
 fn send_error(error: ErrorCode) -> SendError {
     match error {
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {

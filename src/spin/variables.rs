@@ -1,5 +1,5 @@
-//! Variables. A request reads some dozens of them, and each reading is a call of the host: so the manifest also gives them
-//! together, as two texts, each read once.
+//! The application's variables. A request reads several dozen of them, and each read is a call to the host. The
+//! manifest therefore also packs them into two texts, `settings` and `secrets`, each of which is read once.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -8,23 +8,23 @@ use spin_sdk::variables::{Error, get};
 
 use crate::ports::VariableError;
 
-/// Between two variables of a text: a control character, which no value may have (U+001F, the unit separator).
+/// The separator of the variables in a text: U+001F, the unit separator. No value may contain a control character.
 const SEPARATOR: char = '\u{1f}';
 
-/// What this request has read.
+/// The variables that this request has read.
 #[derive(Default)]
 pub(super) struct Together {
-    /// What most requests read.
+    /// All variables but the secrets. Most requests need them.
     settings: OnceCell<Pairs>,
-    /// The secrets of senders, all of which are read where nobody signs: is any set?
+    /// The secrets of senders. A request without a signature reads all of them, to find out whether any is set.
     secrets: OnceCell<Pairs>,
 }
 
-/// Names and values. They live as long as the instance, which serves one request.
+/// Names and values, for the life of the instance, which serves one request.
 type Pairs = Vec<(&'static str, &'static str)>;
 
 impl Together {
-    /// A variable's value; what is in neither text is read alone.
+    /// Returns the value of a variable. One that is in neither text is read on its own.
     pub(super) fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError> {
         let (cell, text) = match name.starts_with("secret_") {
             true => (&self.secrets, "secrets"),
@@ -38,12 +38,14 @@ impl Together {
     }
 }
 
-/// One that can't be read says nothing: then each is read by its name, and that says which one.
+/// Reads one of the two texts. If it can't be read, each variable is read on its own, so that the error names the
+/// variable.
 fn read(text: &str) -> Pairs {
     let Ok(text) = get(text) else { return Vec::new() };
     text.leak().split(SEPARATOR).filter_map(|pair| pair.split_once('=')).collect()
 }
 
+/// Reads one variable on its own.
 fn alone(name: &str) -> Result<Option<Cow<'static, str>>, VariableError> {
     match get(name) {
         Ok(value) => Ok(Some(Cow::Owned(value))),

@@ -1,4 +1,4 @@
-//! Waiting in WASIp2.
+//! Timers and pollables of WASIp2 as futures.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -12,7 +12,7 @@ use spin_executor::{CancelOnDropToken, push_waker_and_get_token};
 use wasi::clocks::monotonic_clock;
 use wasi::io::poll::Pollable;
 
-/// Waits for a future, at most so long; it is dropped, and so cancelled, when the time is over.
+/// Waits for a future for at most `limit`, then drops it, which cancels it.
 pub(super) async fn at_most<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     match select(pin!(future), pin!(sleep(limit))).await {
         Either::Left((output, _)) => Some(output),
@@ -20,18 +20,19 @@ pub(super) async fn at_most<T>(limit: Duration, future: impl Future<Output = T>)
     }
 }
 
+/// Waits for a duration.
 pub(super) async fn sleep(duration: Duration) {
     let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let deadline = monotonic_clock::now().saturating_add(nanoseconds);
-    // The clock decides, not the pollable: a fresh one for an instant in the past says "not ready".
+    // The clock decides, since a new pollable for an instant in the past is not ready yet.
     let over = |deadline: &u64| (monotonic_clock::now() >= *deadline).then_some(());
     until(deadline, over, |deadline| monotonic_clock::subscribe_instant(*deadline)).await;
 }
 
-/// Waits until a source is ready. It is looked at when its pollable wakes us, not whenever something else does: each look is
-/// a call of the host.
+/// Waits until a source is ready. The source is checked only when its own pollable wakes the task, since each check is
+/// a call to the host.
 pub(super) async fn until<S, T>(source: S, ready: impl Fn(&S) -> Option<T>, subscribe: impl Fn(&S) -> Pollable) -> T {
-    // The host traps where a resource goes before its pollable, so the order of these two counts.
+    // The fields are dropped in this order: the host traps if a resource is dropped before its pollable.
     struct Wait<S> {
         registered: Option<(Arc<Bell>, CancelOnDropToken)>,
         source: S,
@@ -53,7 +54,7 @@ pub(super) async fn until<S, T>(source: S, ready: impl Fn(&S) -> Option<T>, subs
     .await
 }
 
-/// What the executor wakes, which then lets go of the pollable.
+/// The waker of a pollable. It records that the executor woke it, and so released the pollable.
 struct Bell {
     has_rung: AtomicBool,
     waker: Waker,

@@ -140,7 +140,7 @@ def test_links_lead_to_every_page(signed_in, console):
     page, ids = signed_in, fill(console)
     page.refresh()
     assert "Pending\n2\n" in main(page) and "Dead\n1\n" in main(page)
-    for text in ("an access token: 1 is set", "github 2 secrets", "slack 2 secrets", "webhooks of github", "triage", "title"):
+    for text in ("an access token (1 token is set)", "github 2 secrets", "slack 2 secrets", "github webhooks", "triage", "title"):
         assert text in main(page), f"{text!r} is missing in {main(page)}"
     # The Content Security Policy allows the page's style.
     assert page.find_element(By.CSS_SELECTOR, ".chip").value_of_css_property("font-weight") == "600"
@@ -158,14 +158,14 @@ def test_links_lead_to_every_page(signed_in, console):
     wait_for_heading(page, "Callbacks of a run")
     page.find_element(By.NAME, "run").send_keys("run-1" + Keys.ENTER)
     wait_for_text(page, '"by": "ada"')
-    click(page, "its delivery")
+    click(page, "Show delivery")
     wait_for_heading(page, "Resolve run-1")
 
 
 def test_search_finds_by_topic_and_by_id(signed_in, console):
     page, ids = signed_in, fill(console)
     for text, result in (
-        ("APPROV", "2 deliveries looked at"), ("nothing", "Nothing was found"), (ids["pending"].lower(), "Request to the engine"),
+        ("APPROV", "2 deliveries searched"), ("nothing", "Nothing was found"), (ids["pending"].lower(), "Request to the engine"),
     ):
         page.get(console.at("/console/deliveries"))
         page.find_element(By.NAME, "q").send_keys(text + Keys.ENTER)
@@ -178,7 +178,7 @@ def test_redeliver_and_drain_buttons_work(signed_in, console):
     page, ids = signed_in, fill(console)
     page.get(console.at(f"/console/deliveries/{ids['pending']}"))
     click(page, "Redeliver now")
-    wait_for_text(page, "It stays pending: the engine answered 503")
+    wait_for_text(page, "The delivery stays pending: the engine answered 503")
     console.fix_engine()
     click(page, "Redeliver now")
     wait_for_heading(page, "Delivered")
@@ -195,12 +195,12 @@ def test_delete_asks_for_confirmation(signed_in, console):
     page.get(console.at(f"/console/deliveries/{delivery}"))
     click(page, "Delete…")
     wait_for_heading(page, "Delete this delivery?")
-    click(page, "Keep it")
+    click(page, "Cancel")
     wait_for_heading(page, "Start nightly-build")
     assert len(console.deliveries()) == 1
     click(page, "Delete…")
     wait_for_heading(page, "Delete this delivery?")
-    click(page, "Delete for good")
+    click(page, "Delete permanently")
     wait_for_heading(page, "Deleted")
     assert console.deliveries() == []
     page.get(console.at(f"/console/deliveries/{delivery}"))
@@ -230,14 +230,14 @@ def test_forms_of_other_sites_are_rejected(signed_in, console):
     forged = f"<form method=post action='{console.at(path)}'><button>Win a prize</button></form><h1>Prizes</h1>"
     page.get(f"data:text/html,{requests.utils.quote(forged)}")
     click(page, "Win a prize")
-    wait_for_heading(page, "This was not asked for by the console's own page")
+    wait_for_heading(page, "The form was not sent by the console")
     assert len(console.deliveries()) == 1
 
 
 def test_own_forms_are_accepted_without_tls(signed_in, console):
     page, delivery = signed_in, console.pending({})
     page.get(console.at(f"/console/deliveries/{delivery}/delete", "me:op3rator@", "sluice.test"))
-    click(page, "Delete for good")
+    click(page, "Delete permanently")
     wait_for_heading(page, "Deleted")
     assert console.deliveries() == []
 
@@ -264,7 +264,7 @@ def test_keyboard_reaches_every_action(signed_in, console):
     wait_for_heading(page, "Start nightly-build")
     tab_to("Delete…").send_keys(Keys.ENTER)
     wait_for_heading(page, "Delete this delivery?")
-    tab_to("Delete for good").send_keys(Keys.ENTER)
+    tab_to("Delete permanently").send_keys(Keys.ENTER)
     wait_for_heading(page, "Deleted")
     assert console.deliveries() == [] and delivery not in page.current_url.replace(f"/{delivery}/delete", "")
 

@@ -63,7 +63,7 @@ def test_button_sends_the_answer(page, linked):
     page.refresh()
     wait_for_heading(page, "This was answered already")
     page.get(links["failed"])
-    wait_for_heading(page, "Another callback was first")
+    wait_for_heading(page, "Another callback was accepted first")
     assert "succeeded" in page.find_element(By.TAG_NAME, "main").text
     assert page.find_elements(By.TAG_NAME, "button") == []
     assert len(linked.engine_requests()) == 1
@@ -92,8 +92,8 @@ def test_first_of_two_tabs_wins(page, linked):
     page.close()
     page.switch_to.window(first)
     page.find_element(By.TAG_NAME, "button").click()
-    wait_for_heading(page, "Another callback was first")
-    assert "ended as failed" in page.find_element(By.TAG_NAME, "main").text
+    wait_for_heading(page, "Another callback was accepted first")
+    assert "completed the wait as failed" in page.find_element(By.TAG_NAME, "main").text
     assert callback(linked, links["run"])["status"] == "failed"
     assert len(linked.engine_requests()) == 1
 

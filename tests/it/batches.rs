@@ -187,7 +187,7 @@ fn what_is_not_taken_is_listed_with_what_is() {
     let outcomes: Vec<_> = list.iter().map(|listed| listed["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["delivered", "rejected", "delivered"]);
     assert_eq!((&list[1]["problem"]["status"], &list[1]["problem"]["retry"]), (&json!(422), &json!("fix-first")));
-    assert!(problem["detail"].as_str().unwrap().starts_with("1 of 3 were not taken"), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().starts_with("1 of 3 deliveries was rejected"), "{problem}");
     // Sent again, the others are known.
     world.heal();
     let again = post(&world, ON, &of(3));

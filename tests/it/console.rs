@@ -100,7 +100,11 @@ fn without_a_token_there_is_no_console() {
     for (method, uri) in pages() {
         let world = World::new();
         let reply = operate(&world, method, &uri, &[OWN]);
-        assert_eq!(reply.problem(404, "not-found")["detail"], "this path is there once operator_token is set", "{uri}");
+        assert_eq!(
+            reply.problem(404, "not-found")["detail"],
+            "this path is disabled: set the variable `operator_token` to enable it",
+            "{uri}"
+        );
         assert!(world.operations.borrow().is_empty());
     }
 }
@@ -185,7 +189,7 @@ fn who_wants_json_gets_problems_in_json() {
 #[test]
 fn the_overview_says_how_things_stand() {
     let world = World::operated();
-    has(&open(&world, "/console"), &["In order", "Nothing waits", "Nothing was given up", "Never"]);
+    has(&open(&world, "/console"), &[">OK<", ">Valid<", "No pending deliveries", "No dead deliveries", "Never"]);
     assert_eq!(world.cost(), Cost { reads: 2, writes: 0, scans: 1 });
     world.assert_untouched();
 
@@ -194,8 +198,8 @@ fn the_overview_says_how_things_stand() {
     stored(&world, HOOK, "{}");
     world.pass(180_000);
     let page = open(&world, "/console");
-    has(&page, &["Not taking all", "Of the oldest that waits: the engine can't be reached"]);
-    has(&page, &[&format!(r#"The oldest came <a href="{LIST}/{oldest}">3 min ago</a>"#)]);
+    has(&page, &["Some deliveries fail", "The oldest pending delivery: the engine can't be reached"]);
+    has(&page, &[&format!(r#"The oldest was received <a href="{LIST}/{oldest}">3 min ago</a>"#)]);
     has(&page, &[r#"<a href="/console/deliveries">2</a>"#, r#"<a href="/console/deliveries?state=dead">0</a>"#]);
 
     // What a drain did is told later, too, and by another request.
@@ -205,7 +209,7 @@ fn the_overview_says_how_things_stand() {
     world.pass(60_000);
     assert_eq!(world.drain()["delivered"], 2);
     world.pass(120_000);
-    has(&open(&world, "/console"), &["In order", "2 min ago", "2 delivered", "Nothing waits"]);
+    has(&open(&world, "/console"), &[">OK<", "2 min ago", "2 delivered", "No pending deliveries"]);
     has(&press(&world, "/console/drain"), &["Drained: nothing was pending"]);
 
     let (world, _) = dead();
@@ -230,12 +234,18 @@ fn the_overview_shows_the_configuration_and_no_secret() {
     let page = open(&world, "/console");
     has(
         &page,
-        &["an access token: 2 are set", "https://gate.example", "http://127.0.0.1:7701", "72 h at least", ">on<"],
+        &[
+            "an access token (2 tokens are set)",
+            "https://gate.example",
+            "http://127.0.0.1:7701",
+            "At least 72 h",
+            ">on<",
+        ],
     );
     has(&page, &["github</span> <small>2 secrets", "slack</span> <small>1 secret<"]);
-    has(&page, &["triage", "webhooks of github", "who, what", "&lt;i&gt;", "events", "takes all"]);
+    has(&page, &["triage", "github webhooks", "who, what", "&lt;i&gt;", "events", "matches all"]);
     assert!(!page.contains("s3cret") && !page.contains("op3rator") && !page.contains("stripe"), "{page}");
-    has(&open(&World::operated(), "/console"), &["Anyone", "No sender has a secret", "There are none"]);
+    has(&open(&World::operated(), "/console"), &["Anyone", "No sender has a secret", "No routes are set"]);
 
     // What is wrong is named there, where all else that needs it can't be shown.
     let world = World::operated().with("engine_url", "s3cret").with("secret_custom", "s3cret").with("routes", "[");
@@ -248,8 +258,8 @@ fn the_overview_shows_the_configuration_and_no_secret() {
 #[test]
 fn deliveries_are_listed_by_state_and_page() {
     let world = World::operated().down();
-    has(&open(&world, LIST), &["Nothing is pending", "Pending (0)", "Dead (0)"]);
-    has(&open(&world, &format!("{LIST}?state=dead")), &["Nothing is dead"]);
+    has(&open(&world, LIST), &["No pending deliveries", "Pending (0)", "Dead (0)"]);
+    has(&open(&world, &format!("{LIST}?state=dead")), &["No dead deliveries"]);
     let ids: Vec<_> = (0..51).map(|_| stored(&world, HOOK, "{}")).collect();
     let page = open(&world, LIST);
     has(&page, &["Pending (51)", "the engine can't be reached", "at the next drain"]);
@@ -259,7 +269,7 @@ fn deliveries_are_listed_by_state_and_page() {
     let page = open(&world, &next.replace("&amp;", "&"));
     assert!(page.contains(&ids[50]) && !page.contains(&ids[49]) && !page.contains("Next page"), "{page}");
     has(&page, &["First page"]);
-    has(&open(&world, &format!("{LIST}?after={}", ids[50])), &["No more follow"]);
+    has(&open(&world, &format!("{LIST}?after={}", ids[50])), &["No more deliveries"]);
 
     let (world, id) = dead();
     let page = open(&world, &format!("{LIST}?state=dead"));
@@ -281,7 +291,7 @@ fn a_search_is_by_id_workflow_run_or_topic() {
     for (text, found) in [("nightly", &nightly), ("RUN7", &callback), ("n+%26+s", &callback), ("+build+", &nightly)] {
         let page = open(&world, &format!("{LIST}?q={text}"));
         assert_eq!(page.matches("<code>").count(), 1, "{text}: {page}");
-        has(&page, &[found, "3 deliveries looked at"]);
+        has(&page, &[found, "3 deliveries searched"]);
     }
     has(&open(&world, &format!("{LIST}?q=Nope")), &["Nothing was found", "<bdi>Nope</bdi>"]);
     has(&open(&world, &format!("{LIST}?q={SOME}")), &["Nothing was found"]);
@@ -305,9 +315,9 @@ fn a_search_is_bounded_and_goes_on() {
     world.cost();
     let page = open(&world, &format!("{LIST}?q=needle"));
     assert_eq!(world.cost(), Cost { reads: 500, writes: 0, scans: 1 });
-    has(&page, &["Nothing was found", "500 deliveries looked at", "at most 500 at a time", "Search on"]);
+    has(&page, &["Nothing was found", "500 deliveries searched", "at most 500 at a time", "Continue search"]);
     let on = page.split(r#"class="button" href=""#).nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
-    has(&open(&world, &on), &[&ids[900], "500 deliveries looked at", "Search on"]);
+    has(&open(&world, &on), &[&ids[900], "500 deliveries searched", "Continue search"]);
 }
 
 #[test]
@@ -385,7 +395,10 @@ fn redelivered_it_says_what_came_of_it() {
     let id = stored(&world, HOOK, "{}");
     let redeliver = format!("{LIST}/{id}/redeliver");
     let page = press(&world, &redeliver);
-    has(&page, &["It stays pending: the engine can't be reached", "<h1>Start w</h1>", "<dt>Attempts</dt><dd>2</dd>"]);
+    has(
+        &page,
+        &["The delivery stays pending: the engine can't be reached", "<h1>Start w</h1>", "<dt>Attempts</dt><dd>2</dd>"],
+    );
     world.heal();
     has(&press(&world, &redeliver), &["<h1>Delivered</h1>", &id]);
     assert_eq!(world.acted().len(), 1);
@@ -393,7 +406,7 @@ fn redelivered_it_says_what_came_of_it() {
 
     let (world, id) = dead();
     let world = world.answers(422, "");
-    has(&press(&world, &format!("{LIST}/{id}/redeliver")), &["it stays dead: the engine answered 422"]);
+    has(&press(&world, &format!("{LIST}/{id}/redeliver")), &["The delivery stays dead: the engine answered 422"]);
     world.heal();
     has(&press(&world, &format!("{LIST}/{id}/redeliver")), &["<h1>Delivered</h1>"]);
 
@@ -406,7 +419,7 @@ fn redelivered_it_says_what_came_of_it() {
     let world = World::operated().cut();
     let id = stored(&world, "/api/v2/event?ref=w", EVENT);
     let page = open(&world, &format!("{LIST}/{id}"));
-    has(&page, &["in doubt", "that is asked before it is sent again"]);
+    has(&page, &["unconfirmed", "Sluice asks the engine before it sends this one again"]);
     assert!(!page.contains("<form") && !page.contains("/delete"), "what would be refused isn't offered");
     for action in ["redeliver", "delete"] {
         let reply = operate(&world, "POST", &format!("{LIST}/{id}/{action}"), &[OWN]);
@@ -425,8 +438,8 @@ fn deleted_is_only_what_was_confirmed() {
         &page,
         &[
             "<h1>Delete this delivery?</h1>",
-            "Delete for good",
-            "Keep it",
+            "Delete permanently",
+            "Cancel",
             &id,
             r#"<form class="row below" method="post">"#,
         ],
@@ -443,9 +456,9 @@ fn what_can_not_be_read_is_listed_and_can_be_deleted() {
     let world = World::operated().down();
     let id = stored(&world, HOOK, "{}");
     world.store.borrow_mut().insert(format!("sluice/pending/{id}"), b"{\"v\":9}".to_vec());
-    has(&open(&world, LIST), &[&id, "Damaged", "It can't be read"]);
+    has(&open(&world, LIST), &[&id, "Damaged", "The record can't be read"]);
     has(&open(&world, &format!("{LIST}/{id}")), &["Damaged delivery", &format!("{LIST}/{id}/delete")]);
-    has(&open(&world, &format!("{LIST}/{id}/delete")), &["It can't be read", "Delete for good"]);
+    has(&open(&world, &format!("{LIST}/{id}/delete")), &["The record can't be read", "Delete permanently"]);
     has(&press(&world, &format!("{LIST}/{id}/delete")), &["<h1>Deleted</h1>"]);
     assert!(world.keys("sluice/pending/").is_empty());
 }
@@ -453,7 +466,7 @@ fn what_can_not_be_read_is_listed_and_can_be_deleted() {
 #[test]
 fn the_callbacks_of_a_run_are_shown() {
     let world = World::operated().answers(200, "").down();
-    has(&open(&world, "/console/callbacks"), &["Which run?"]);
+    has(&open(&world, "/console/callbacks"), &["No run selected"]);
     has(&open(&world, "/console/callbacks?run=none"), &["None was accepted"]);
     stored(&world, ON_CALLBACK, r#"{"who":"Ada"}"#);
     let pending = stored(&world, "/api/v2/callback?ref=r&topic=u&status=Failed", "{}");

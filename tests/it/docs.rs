@@ -5,7 +5,7 @@ mod links;
 use std::fs;
 use std::path::Path;
 
-use sluice::api::problem::Kind;
+use sluice::api::problem::{Definition, Kind};
 use sluice::routing::Table;
 use sluice::sender::{PRESETS, ResponsePolicy, Success};
 
@@ -17,7 +17,7 @@ fn read(path: impl AsRef<Path>) -> String {
 fn every_problem_is_described() {
     let page = read("docs/problems.md");
     for kind in Kind::ALL {
-        let (slug, status, retry, title) = kind.row();
+        let Definition { slug, status, retry, title } = kind.definition();
         let retry = serde_json::to_value(retry).unwrap();
         let status = if slug == "rejected" { "the engine's".to_owned() } else { status.as_u16().to_string() };
         let row = format!("| `{slug}` | {status} | `{}` | {title} |", retry.as_str().unwrap());

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use serde_json::Value;
-use sluice::api::{self, Answer};
+use sluice::api::{self, Handled};
 use sluice::ports::{Body, BodyError, Clock, KeyValue, Rng, SendError, StoreError, Timeouts, VariableError, Variables};
 use sluice::time::{ArrivalTime, Timestamp};
 
@@ -125,20 +125,20 @@ impl World {
     /// Answers a request, and does what is left to do after the answer.
     pub fn send(&self, request: Request<impl Body>) -> Reply {
         self.run(async {
-            let (reply, rest) = self.answer(request).await;
-            self.finish(rest).await;
+            let (reply, background) = self.answer(request).await;
+            self.finish(background).await;
             reply
         })
     }
 
-    pub async fn answer<'a>(&'a self, request: Request<impl Body>) -> (Reply, Option<api::Rest<'a>>) {
-        let Answer { response, log, rest } = api::handle(self, request).await;
-        (Reply { response, log: serde_json::from_str(&log.to_json(1.5)).unwrap() }, rest)
+    pub async fn answer<'a>(&'a self, request: Request<impl Body>) -> (Reply, Option<api::Background<'a>>) {
+        let Handled { response, log, background } = api::handle(self, request).await;
+        (Reply { response, log: serde_json::from_str(&log.to_json(1.5)).unwrap() }, background)
     }
 
-    pub async fn finish(&self, rest: Option<api::Rest<'_>>) {
-        if let Some(rest) = rest {
-            let lines = rest.await;
+    pub async fn finish(&self, background: Option<api::Background<'_>>) {
+        if let Some(background) = background {
+            let lines = background.await;
             self.lines.borrow_mut().extend(lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()));
         }
     }

@@ -180,8 +180,8 @@ fn a_second_press_says_who_won() {
     assert!(!open(&world, &failed).text().contains("<button"));
 
     for other in [press(&world, &succeeded), open(&world, &succeeded)] {
-        is_page(&other, 409, "Another callback was first");
-        assert!(other.text().contains("ended as failed by a callback that came at 2026-11-24T08:30:00.000Z"));
+        is_page(&other, 409, "Another callback was accepted first");
+        assert!(other.text().contains("another callback completed the wait as failed at 2026-11-24T08:30:00.000Z"));
         assert!(!other.text().contains("<button"));
     }
     // A program is told by a problem.
@@ -200,7 +200,7 @@ fn what_the_engine_does_not_take_is_told() {
     assert_eq!(told.outcome(), (202, Some("pending")));
     is_page(&open(&world, &succeeded), 200, "This was answered already");
     let [other, _] = links(&world, r#"{"ref":"r2","topic":"t"}"#);
-    is_page(&press(&world, &other), 400, "The engine refused this");
+    is_page(&press(&world, &other), 400, "The engine rejected the delivery");
     // It is not stored, so it can be pressed again.
     is_page(&open(&world, &other), 200, "A workflow waits for your answer");
 }
@@ -249,7 +249,7 @@ fn where_get_confirms_the_page_comes_first() {
     world.assert_untouched();
     is_page(&press(&world, GET), 200, "Your answer is recorded");
     is_page(&press(&world, GET), 200, "This was answered already");
-    is_page(&open(&world, "/api/v2/callback?ref=r&topic=t&status=failed"), 409, "Another callback was first");
+    is_page(&open(&world, "/api/v2/callback?ref=r&topic=t&status=failed"), 409, "Another callback was accepted first");
     assert_eq!(world.acted(), ["r"]);
     assert!(world.only_sent().2.contains(r#""results":[]"#));
 

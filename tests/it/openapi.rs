@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use sluice::api::problem::{Kind, TYPE_BASE};
-use sluice::api::route::Route;
+use sluice::api::endpoint::Endpoint;
+use sluice::api::problem::{Definition, Kind, TYPE_BASE};
 use sluice::config::CUSTOM;
 use sluice::sender::{PRESETS, Preset};
 
@@ -31,7 +31,7 @@ fn every_route_is_in_the_document() {
     let document = document();
     let mut paths = document["paths"].as_object().unwrap().clone();
     // The console's pages are for people.
-    for (path, methods) in Route::ALL.iter().filter(|(path, _)| !path.starts_with("/console")) {
+    for (path, methods) in Endpoint::ALL.iter().filter(|(path, _)| !path.starts_with("/console")) {
         let item = paths.remove(*path).unwrap_or_else(|| panic!("docs/openapi.yaml lacks {path}"));
         let mut documented = operations(&item);
         if documented.contains("GET") {
@@ -44,7 +44,7 @@ fn every_route_is_in_the_document() {
         let methods: BTreeSet<_> = methods.split(", ").map(str::to_owned).collect();
         assert_eq!(documented, methods, "{path}");
         // The table finds it, and not another one before it.
-        assert_eq!(Route::of(path).unwrap().template(), *path);
+        assert_eq!(Endpoint::of(path).unwrap().template(), *path);
     }
     assert!(paths.is_empty(), "docs/openapi.yaml has what isn't there: {:?}", paths.keys());
 }
@@ -54,11 +54,11 @@ fn every_problem_is_in_the_document() {
     let document = document();
     // Only the console's forms have that one.
     let kinds: Vec<_> = Kind::ALL.iter().filter(|kind| **kind != Kind::CrossSite).collect();
-    let types: Vec<_> = kinds.iter().map(|kind| format!("{TYPE_BASE}{}", kind.row().0)).collect();
+    let types: Vec<_> = kinds.iter().map(|kind| format!("{TYPE_BASE}{}", kind.definition().slug)).collect();
     assert_eq!(document["components"]["schemas"]["ProblemType"]["enum"], json!(types));
     let responses = document["components"]["responses"].as_object().unwrap();
     for kind in kinds {
-        let (slug, status, retry, title) = kind.row();
+        let Definition { slug, status, retry, title } = kind.definition();
         let examples: Vec<_> = responses
             .values()
             .filter_map(|response| response["content"]["application/problem+json"]["examples"].get(slug))

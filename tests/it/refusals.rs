@@ -278,8 +278,8 @@ fn an_idempotency_key_is_one_visible_text() {
         (&["\"\""], "is empty"),
         (&["a", "a"], "more than once"),
         (&[&long], "too long"),
-        (&["k\u{e9}y"], "can't be read"),
-        (&["a\tb"], "can't be read"),
+        (&["k\u{e9}y"], "a character that is not visible ASCII"),
+        (&["a\tb"], "a character that is not visible ASCII"),
     ] {
         let world = World::new();
         let headers: Vec<_> = std::iter::once(JSON).chain(keys.iter().map(|key| ("idempotency-key", *key))).collect();

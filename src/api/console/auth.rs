@@ -1,5 +1,5 @@
-//! Who comes in: the operator, by HTTP Basic (RFC 7617). What changes something has to come from a page of the console's
-//! own, for a browser sends the password with whatever another site makes it send.
+//! Authentication of the operator by HTTP Basic (RFC 7617), and protection against cross-site forms: a browser sends
+//! the password with every request to the console, including those of forms on other sites.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -12,14 +12,15 @@ use crate::api::{RequestContext, credentials, operator};
 use crate::config;
 use crate::ports::Host;
 
-/// Lets the operator in: any user name, and `operator_token` as password. Not set: there is no console.
-pub(super) fn open(context: &mut RequestContext<'_, '_, impl Host>) -> Result<(), Problem> {
-    let token = operator::token(context)?;
-    context.refuse = layout::refuse;
+/// Checks the password, which is `operator_token`; the user name is ignored. Without that variable, the console does
+/// not exist.
+pub(super) fn check_password(context: &mut RequestContext<'_, '_, impl Host>) -> Result<(), Problem> {
+    let token = operator::operator_token(context)?;
+    context.problem_page = layout::problem_page;
     match password(context.headers) {
         Some(given) if token.matches(&given) => Ok(()),
         _ => {
-            let detail = "sign in with any user name, and the operator token as password";
+            let detail = "sign in with any user name and the operator token as the password";
             let problem = Problem::new(Kind::Unauthorized, detail).field("Authorization");
             Err(problem.challenge("Basic realm=\"Sluice\", charset=\"UTF-8\""))
         }
@@ -32,42 +33,40 @@ fn password(headers: &HeaderMap) -> Option<String> {
     Some(password.to_owned())
 }
 
-/// Was the form on a page of ours? A browser says so by `Sec-Fetch-Site` (W3C Fetch Metadata), but only over TLS or on this
-/// machine; else by `Origin`. Who says neither is refused.
-pub(super) fn is_own_form(context: &RequestContext<'_, '_, impl Host>) -> Result<(), Problem> {
+/// Checks that a form was on a page of the console. Browsers report that in `Sec-Fetch-Site` (W3C Fetch Metadata), but
+/// only over TLS or from the same machine; otherwise in `Origin`. A request with neither is rejected.
+pub(super) fn check_form_origin(context: &RequestContext<'_, '_, impl Host>) -> Result<(), Problem> {
     let mut sites = context.headers.get_all("sec-fetch-site").iter().peekable();
     let is_own = match sites.peek() {
         Some(_) => sites.all(|site| site == HeaderValue::from_static("same-origin")),
         None => is_own_origin(context)?,
     };
-    match is_own {
-        true => Ok(()),
-        false => {
-            let detail = "press the button on the console's page; a program uses the operator's routes. Behind a proxy, set public_url";
-            Err(Problem::new(Kind::CrossSite, detail).field("Origin"))
-        }
+    if is_own {
+        return Ok(());
     }
+    let detail = "press the button on the console's own page, or call the operator API from a program; behind a proxy, check that the variable `public_url` is set";
+    Err(Problem::new(Kind::CrossSite, detail).field("Origin"))
 }
 
-/// Hosts are compared, not schemes: a proxy may have ended TLS.
+/// Compares the host of `Origin` with those of the console. Schemes are not compared, since a proxy may terminate TLS.
 fn is_own_origin(context: &RequestContext<'_, '_, impl Host>) -> Result<bool, Problem> {
     let mut origins = context.headers.get_all(ORIGIN).iter();
     let (Some(origin), None) = (origins.next().and_then(|origin| host(origin.to_str().ok()?)), origins.next()) else {
         return Ok(false);
     };
     let public = config::public_url(context.host)?;
-    let named = context.headers.get(HOST).and_then(|host| host.to_str().ok()).map(without_port);
-    let ours = [public.as_deref().and_then(host), context.seen_url().and_then(host), named];
+    let requested = context.headers.get(HOST).and_then(|host| host.to_str().ok()).map(without_port);
+    let ours = [public.as_deref().and_then(host), context.received_url().and_then(host), requested];
     Ok(ours.into_iter().flatten().any(|ours| ours.eq_ignore_ascii_case(origin)))
 }
 
-/// Host and port of a URL.
+/// Returns the host and port of a URL.
 fn host(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     rest.split('/').next().filter(|host| !host.is_empty()).map(without_port)
 }
 
-/// Without a port that needn't be said.
+/// Removes a default port.
 fn without_port(host: &str) -> &str {
     host.strip_suffix(":443").or_else(|| host.strip_suffix(":80")).unwrap_or(host)
 }

@@ -1,35 +1,37 @@
-//! The callbacks of a run that were accepted.
+//! The page with the accepted callbacks of a run.
 
 use http::Response;
 use maud::{Markup, html};
 
 use super::format::{ago, count, time};
 use super::json::pretty;
-use super::layout::{Mood, Tab, chip, page};
+use super::layout::{Tab, Tone, chip, page};
 use crate::api::problem::Problem;
-use crate::api::query::{Query, unusable};
+use crate::api::query::{Query, invalid_reference};
 use crate::api::{RequestContext, operator};
 use crate::callback::{CallbackRecord, State, Status};
 use crate::ports::Host;
 use crate::reference::RunRef;
 use crate::time::Timestamp;
 
-/// Most callbacks that are shown.
-const MOST: usize = 100;
-/// Most bytes of a payload that are shown.
-const MOST_SHOWN: usize = 16_384;
+/// Maximum callbacks on the page.
+const MAX_SHOWN: usize = 100;
+/// Maximum bytes of each payload on the page.
+const MAX_SHOWN_BYTES: usize = 16_384;
 
 /// `GET /console/callbacks?run=`
-pub(super) async fn show(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
+pub(in crate::api) async fn show(
+    context: &mut RequestContext<'_, '_, impl Host>,
+) -> Result<Response<Vec<u8>>, Problem> {
     let gateway = context.gateway()?;
     let query = Query::parse(context.query)?;
     let text = query.one("run")?.unwrap_or_default().trim();
     let found = if text.is_empty() {
-        html! { div.card.empty { strong { "Which run?" } "The callbacks that were accepted for it are listed, as long as they are kept." } }
+        html! { div.card.empty { strong { "No run selected" } "Enter the id of a run to list its accepted callbacks, for as long as they are kept." } }
     } else {
-        let run = RunRef::parse(text).map_err(|error| unusable("run", error))?;
-        let records = gateway.callbacks(&run).await.map_err(|error| operator::refuse(context, error))?;
-        listed(&records, gateway.now())
+        let run = RunRef::parse(text).map_err(|error| invalid_reference("run", error))?;
+        let records = gateway.callbacks(&run).await.map_err(|error| operator::to_problem(context, error))?;
+        list(&records, gateway.now())
     };
     let content = html! {
         form.row.above role="search" action="/console/callbacks" {
@@ -41,23 +43,23 @@ pub(super) async fn show(context: &mut RequestContext<'_, '_, impl Host>) -> Res
     Ok(page(Tab::Callbacks, "Callbacks of a run", &content))
 }
 
-fn listed(records: &[CallbackRecord], now: Timestamp) -> Markup {
+fn list(records: &[CallbackRecord], now: Timestamp) -> Markup {
     if records.is_empty() {
-        return html! { div.card.empty { strong { "None was accepted" } "Or it is older than retention_hours." } };
+        return html! { div.card.empty { strong { "No callbacks" } "None was accepted for this run, or they are older than retention_hours." } };
     }
     html! {
-        @for record in records.iter().take(MOST) { (one(record, now)) }
+        @for record in records.iter().take(MAX_SHOWN) { (one(record, now)) }
         p.mute {
             (count(records.len(), "callback", "callbacks"))
-            @if records.len() > MOST { ", the first " (MOST) " are shown" }
+            @if records.len() > MAX_SHOWN { "; only the first " (MAX_SHOWN) " are shown" }
         }
     }
 }
 
 fn one(record: &CallbackRecord, now: Timestamp) -> Markup {
     let status = match record.status {
-        Status::Succeeded => Mood::Good,
-        Status::Failed => Mood::Bad,
+        Status::Succeeded => Tone::Good,
+        Status::Failed => Tone::Bad,
     };
     let id = (record.state == State::Pending).then_some(record.id);
     html! {
@@ -67,20 +69,20 @@ fn one(record: &CallbackRecord, now: Timestamp) -> Markup {
                     h2 { bdi { (record.topic.as_str()) } }
                     (chip(status, record.status.as_str()))
                     @match record.state {
-                        State::Pending => (chip(Mood::Busy, "pending")),
-                        State::Delivered => (chip(Mood::Plain, "delivered")),
+                        State::Pending => (chip(Tone::Busy, "pending")),
+                        State::Delivered => (chip(Tone::Plain, "delivered")),
                     }
                 }
                 p.mute {
                     "Received " (ago(record.received, now)) ", " (time(record.received))
-                    @if let Some(id) = id { " · " a href={ "/console/deliveries/" (id) } { "its delivery" } }
+                    @if let Some(id) = id { " · " a href={ "/console/deliveries/" (id) } { "Show delivery" } }
                 }
             }
             @if let Some(payload) = &record.payload {
-                @let (body, is_cut) = pretty(payload.get(), MOST_SHOWN);
-                pre { (body) @if is_cut { "\n… the first " (MOST_SHOWN) " bytes" } }
+                @let (body, is_cut) = pretty(payload.get(), MAX_SHOWN_BYTES);
+                pre { (body) @if is_cut { "\n… only the first " (MAX_SHOWN_BYTES) " bytes are shown" } }
             } @else {
-                p.pad.mute { "Without a payload." }
+                p.pad.mute { "No payload." }
             }
         }
     }

@@ -1,109 +1,133 @@
-//! One delivery: what will be sent, what was tried, and what can be done.
+//! The page of one delivery: its data, its attempts, its request to the engine, and its actions.
 
-use http::Response;
+use http::{Method, Response};
 use maud::{Markup, html};
 
 use super::format::{ago, time, until};
 use super::json::pretty;
-use super::layout::{Mood, Tab, chip, notice, page};
+use super::layout::{Tab, Tone, chip, notice, page};
 use crate::api::problem::Problem;
 use crate::api::{RequestContext, operator};
 use crate::config::Settings;
 use crate::delivery::{Delivery, DeliveryId, HISTORY, Work};
+use crate::gateway::Gateway;
 use crate::gateway::operator::OperatorError;
 use crate::ports::Host;
 use crate::store::DeliveryState;
 use crate::time::Timestamp;
 
-/// Most bytes of a request's body that are shown.
-const MOST_SHOWN: usize = 262_144;
+/// Maximum bytes of a request's body on the page.
+const MAX_SHOWN_BYTES: usize = 262_144;
 
-/// What is done with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Act {
-    Show,
-    Redeliver,
-    /// Asks if it is to be deleted.
-    Confirm,
-    Delete,
-}
-
-/// Does something with a delivery, then shows it, as far as it is still there.
-pub(super) async fn answer(
+/// `GET /console/deliveries/{id}`
+pub(in crate::api) async fn show(
     context: &mut RequestContext<'_, '_, impl Host>,
-    id: DeliveryId,
-    act: Act,
+    id: &str,
 ) -> Result<Response<Vec<u8>>, Problem> {
+    let id = operator::delivery_id(id)?;
     let gateway = context.gateway()?;
-    let mut told = None;
-    match act {
-        Act::Show | Act::Confirm => {}
-        Act::Redeliver => {
-            let outcome = gateway.redeliver(id).await.map_err(|error| operator::refuse(context, error))?;
-            match operator::redelivered(&outcome) {
-                ("delivered", _) => return Ok(gone(id, "Delivered", "The engine has it now.")),
-                ("dropped", _) => {
-                    return Ok(gone(id, "Dropped", "The same was delivered before, so this one is gone."));
-                }
-                ("dead", why) => told = Some((Mood::Bad, "Sent again, and it stays dead", why)),
-                (_, why) => told = Some((Mood::Busy, "It stays pending", why)),
-            }
-        }
-        Act::Delete => {
-            gateway.delete(id).await.map_err(|error| operator::refuse(context, error))?;
-            return Ok(gone(id, "Deleted", "It is forgotten, and its key with it."));
-        }
-    }
-    let shown = match gateway.show(id).await {
-        Ok((stored, delivery)) => Some(Shown { stored, delivery, now: context.host.now() }),
-        Err(OperatorError::Damaged) => None,
-        Err(error) => return Err(operator::refuse(context, error)),
-    };
-    if shown.is_none() {
-        context.log.warning(format!("the stored delivery {id} can't be read"));
-    }
-    Ok(match (act, &shown) {
-        (Act::Confirm, shown) => ask(id, shown.as_ref()),
-        (_, None) => damaged(id),
-        (_, Some(shown)) => shown.page(gateway.settings(), told),
-    })
+    delivery_page(context, &gateway, id, None).await
 }
 
-/// One that can be read.
-struct Shown {
+/// `POST /console/deliveries/{id}/redeliver`
+pub(in crate::api) async fn redeliver(
+    context: &mut RequestContext<'_, '_, impl Host>,
+    id: &str,
+) -> Result<Response<Vec<u8>>, Problem> {
+    let id = operator::delivery_id(id)?;
+    let gateway = context.gateway()?;
+    let outcome = gateway.redeliver(id).await.map_err(|error| operator::to_problem(context, error))?;
+    let result = match operator::redelivered(&outcome) {
+        ("delivered", _) => return Ok(removed(id, "Delivered", "The engine has accepted the delivery.")),
+        ("dropped", _) => {
+            let text = "Another delivery with the same key was delivered before, so this one was removed.";
+            return Ok(removed(id, "Dropped", text));
+        }
+        ("dead", why) => (Tone::Bad, "The delivery stays dead", why),
+        (_, why) => (Tone::Busy, "The delivery stays pending", why),
+    };
+    delivery_page(context, &gateway, id, Some(result)).await
+}
+
+/// `GET`, `HEAD` and `POST /console/deliveries/{id}/delete`: asks for confirmation, or deletes.
+pub(in crate::api) async fn delete(
+    context: &mut RequestContext<'_, '_, impl Host>,
+    id: &str,
+) -> Result<Response<Vec<u8>>, Problem> {
+    let id = operator::delivery_id(id)?;
+    let gateway = context.gateway()?;
+    if context.method == Method::POST {
+        gateway.delete(id).await.map_err(|error| operator::to_problem(context, error))?;
+        return Ok(removed(id, "Deleted", "The delivery and its key were removed."));
+    }
+    let stored = load(context, &gateway, id).await?;
+    Ok(confirm_delete(id, stored.as_ref()))
+}
+
+/// A stored delivery that can be read.
+struct View {
     stored: DeliveryState,
     delivery: Delivery<'static>,
     now: Timestamp,
 }
 
-fn ask(id: DeliveryId, shown: Option<&Shown>) -> Response<Vec<u8>> {
+/// The result of an action: its tone, the outcome, and the reason.
+type ActionResult = (Tone, &'static str, Option<String>);
+
+async fn delivery_page<O: Host>(
+    context: &mut RequestContext<'_, '_, O>,
+    gateway: &Gateway<'_, O>,
+    id: DeliveryId,
+    result: Option<ActionResult>,
+) -> Result<Response<Vec<u8>>, Problem> {
+    let view = load(context, gateway, id).await?;
+    Ok(view.map_or_else(|| damaged(id), |view| view.page(gateway.settings(), result)))
+}
+
+/// Loads a delivery; `None` if its record can't be read.
+async fn load<O: Host>(
+    context: &mut RequestContext<'_, '_, O>,
+    gateway: &Gateway<'_, O>,
+    id: DeliveryId,
+) -> Result<Option<View>, Problem> {
+    match gateway.show(id).await {
+        Ok((stored, delivery)) => Ok(Some(View { stored, delivery, now: context.host.now() })),
+        Err(OperatorError::Damaged) => {
+            context.log.warning(format!("the stored delivery {id} can't be read"));
+            Ok(None)
+        }
+        Err(error) => Err(operator::to_problem(context, error)),
+    }
+}
+
+fn confirm_delete(id: DeliveryId, view: Option<&View>) -> Response<Vec<u8>> {
     let content = html! {
-        (notice(Mood::Bad, &html! {
-            "It is forgotten, and the engine never gets it. So is its key: if its sender brings it again, it is taken as if for the first time."
+        (notice(Tone::Bad, &html! {
+            "The engine will never get this delivery. Its key is removed as well: if its sender sends it again, it is accepted as a new one."
         }))
         div.card.pad {
-            @match shown {
-                Some(Shown { stored, delivery, .. }) => { p { (state(*stored)) } (facts(delivery)) }
-                None => { "It can't be read." }
+            @match view {
+                Some(View { stored, delivery, .. }) => { p { (state(*stored)) } (facts(delivery)) }
+                None => { "The record can't be read." }
             }
         }
         form.row.below method="post" {
-            button.danger type="submit" { "Delete for good" }
-            a.button href={ "/console/deliveries/" (id) } { "Keep it" }
+            button.danger type="submit" { "Delete permanently" }
+            a.button href={ "/console/deliveries/" (id) } { "Cancel" }
         }
     };
     page(Tab::Deliveries, "Delete this delivery?", &content)
 }
 
 fn damaged(id: DeliveryId) -> Response<Vec<u8>> {
-    let words = html! { "It can't be read: it is damaged, or written by a later version." };
-    let content = html! { (notice(Mood::Bad, &words)) div.row { (delete_link(id)) } };
+    let text = html! { "The record can't be read: it is damaged, or was written by a later version of Sluice." };
+    let content = html! { (notice(Tone::Bad, &text)) div.row { (delete_link(id)) } };
     page(Tab::Deliveries, "Damaged delivery", &content)
 }
 
-fn gone(id: DeliveryId, heading: &str, text: &str) -> Response<Vec<u8>> {
+fn removed(id: DeliveryId, heading: &str, text: &str) -> Response<Vec<u8>> {
     let content = html! {
-        (notice(Mood::Good, &html! { (text) }))
+        (notice(Tone::Good, &html! { (text) }))
         p.mute { "Delivery " code { (id) } }
         div.row.below {
             a.button href="/console/deliveries" { "Pending deliveries" }
@@ -113,22 +137,22 @@ fn gone(id: DeliveryId, heading: &str, text: &str) -> Response<Vec<u8>> {
     page(Tab::Deliveries, heading, &content)
 }
 
-impl Shown {
-    fn page(&self, settings: &Settings, told: Option<(Mood, &str, Option<String>)>) -> Response<Vec<u8>> {
+impl View {
+    fn page(&self, settings: &Settings, result: Option<ActionResult>) -> Response<Vec<u8>> {
         let Self { stored, delivery, now } = self;
         let heading = match &delivery.work {
             Work::Start(start) => ["Start ", start.workflow.as_str()].concat(),
             Work::Resolve(callback) => ["Resolve ", callback.run.as_str()].concat(),
         };
         let content = html! {
-            @if let Some((mood, what, why)) = told {
-                (notice(mood, &html! { (what) @if let Some(why) = why { ": " (why) } }))
+            @if let Some((tone, outcome, why)) = result {
+                (notice(tone, &html! { (outcome) @if let Some(why) = why { ": " (why) } }))
             }
             div.row.above {
                 (state(*stored))
                 @if delivery.is_in_flight(*now, &settings.limits) {
-                    (chip(Mood::Busy, "in doubt"))
-                    span.mute { "The engine may still act on it: till then it can't be redelivered or deleted" }
+                    (chip(Tone::Busy, "unconfirmed"))
+                    span.mute { "The engine may still act on it, so it can't be redelivered or deleted yet" }
                 } @else {
                     form method="post" action={ "/console/deliveries/" (delivery.id) "/redeliver" } {
                         button.main type="submit" { "Redeliver now" }
@@ -144,7 +168,7 @@ impl Shown {
                     }
                 }
                 @if delivery.is_ambiguous() {
-                    p.mute { "It, or another of its key, may have reached the engine: that is asked before it is sent again." }
+                    p.mute { "This delivery, or another one with its key, may have reached the engine. Sluice asks the engine before it sends this one again." }
                 }
             }
             h2 { "Attempts" }
@@ -160,7 +184,7 @@ fn attempts(delivery: &Delivery<'_>, now: Timestamp) -> Markup {
     html! {
         div.card {
             @if delivery.history.is_empty() {
-                p.empty { "None has failed so far." }
+                p.empty { "No attempt has failed so far." }
             } @else {
                 table {
                     thead { tr { th.when scope="col" { "When" } th scope="col" { "Why it failed" } } }
@@ -176,15 +200,15 @@ fn attempts(delivery: &Delivery<'_>, now: Timestamp) -> Markup {
             }
         }
         @if usize::try_from(delivery.attempts).is_ok_and(|attempts| attempts > HISTORY) {
-            p.mute { "The last " (HISTORY) " of " (delivery.attempts) "." }
+            p.mute { "Only the last " (HISTORY) " of " (delivery.attempts) " attempts are shown." }
         }
     }
 }
 
 fn state(stored: DeliveryState) -> Markup {
     match stored {
-        DeliveryState::Pending => chip(Mood::Busy, "pending"),
-        DeliveryState::Dead => chip(Mood::Bad, "dead"),
+        DeliveryState::Pending => chip(Tone::Busy, "pending"),
+        DeliveryState::Dead => chip(Tone::Bad, "dead"),
     }
 }
 
@@ -201,7 +225,7 @@ fn facts(delivery: &Delivery<'_>) -> Markup {
                 Work::Resolve(callback) => {
                     dt { "Run" } dd { bdi { (callback.run.as_str()) } }
                     dt { "Topic" } dd { bdi { (callback.topic.as_str()) } }
-                    dt { "Ends as" } dd { (callback.status.as_str()) }
+                    dt { "Status" } dd { (callback.status.as_str()) }
                 }
             }
             dt { "Received" } dd { (time(delivery.received)) }
@@ -213,16 +237,16 @@ fn facts(delivery: &Delivery<'_>) -> Markup {
 
 fn request(settings: &Settings, delivery: &Delivery<'_>) -> Markup {
     let Ok(request) = settings.engine.request(delivery) else {
-        return html! { div.card.pad { "It can't be built." } };
+        return html! { div.card.pad { "The request can't be built." } };
     };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let (body, is_cut) = pretty(std::str::from_utf8(request.body()).unwrap_or_default(), MOST_SHOWN);
+    let (body, is_cut) = pretty(std::str::from_utf8(request.body()).unwrap_or_default(), MAX_SHOWN_BYTES);
     html! {
         div.card {
             pre { strong { (request.method().as_str()) } " " (path) "\n\n" (body) }
         }
         @if is_cut {
-            p.mute { "These are the first " (MOST_SHOWN) " bytes. All of it: GET /api/v2/deliveries/" (delivery.id) }
+            p.mute { "Only the first " (MAX_SHOWN_BYTES) " bytes are shown. For all of it: GET /api/v2/deliveries/" (delivery.id) }
         }
     }
 }

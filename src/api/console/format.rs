@@ -1,4 +1,4 @@
-//! Times and numbers in words.
+//! Formatting of times and numbers.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use maud::{Markup, html};
 
 use crate::time::Timestamp;
 
-/// `2026-11-24 08:30:00 UTC`, as an element that a program can read too.
+/// Formats a time as `2026-11-24 08:30:00 UTC`, in an HTML `time` element.
 pub(super) fn time(at: Timestamp) -> Markup {
     let full = at.rfc3339();
     let short = full.get(..19).unwrap_or(&full).replace('T', " ");
     html! { time datetime=(full) { (short) " UTC" } }
 }
 
-/// How long ago.
+/// Formats a past time: `3 min ago`.
 pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
     match now.since(at) {
         since if since < Duration::from_secs(1) => "just now".to_owned(),
@@ -21,7 +21,7 @@ pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// How soon.
+/// Formats the time of the next attempt: `in 3 min`.
 pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
     match at.since(now) {
         wait if wait.is_zero() => "at the next drain".to_owned(),
@@ -29,7 +29,7 @@ pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// The largest unit of which there is one, or two of the next smaller: nobody needs the seconds of a day.
+/// Formats a duration in one unit, the largest one of which it has at least two.
 fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (size, unit) = match seconds {
@@ -41,7 +41,7 @@ fn span(duration: Duration) -> String {
     format!("{} {unit}", seconds.checked_div(size).unwrap_or(seconds).max(1))
 }
 
-/// `1 delivery`, `2 deliveries`.
+/// Formats a number with its noun: `1 delivery`, `2 deliveries`.
 pub(super) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
@@ -51,8 +51,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_has_one_unit() {
-        for (seconds, words) in [
+    fn span_has_one_unit() {
+        for (seconds, text) in [
             (0, "1 s"),
             (119, "119 s"),
             (120, "2 min"),
@@ -61,7 +61,7 @@ mod tests {
             (172_799, "47 h"),
             (172_800, "2 days"),
         ] {
-            assert_eq!(span(Duration::from_secs(seconds)), words);
+            assert_eq!(span(Duration::from_secs(seconds)), text, "{seconds} s");
         }
     }
 }

@@ -1,18 +1,18 @@
-//! JSON with line breaks, for people. Numbers, names and their order stay as they are: only white space is added between
-//! them, and what would hide or turn around the text is escaped.
+//! Pretty-printing of JSON. Numbers, names and their order stay exactly as they are. Only white space changes, and
+//! invisible and direction-changing characters are escaped.
 
 use std::fmt::Write;
 
-/// Deeper levels are not moved further to the right: each line would be mostly white space.
+/// Maximum levels of indentation. Deeper lines would be mostly white space.
 const MAX_INDENT: usize = 32;
 
-/// Valid JSON on many lines, cut off after `most` bytes; then the second is true.
-pub(super) fn pretty(json: &str, most: usize) -> (String, bool) {
+/// Formats valid JSON with line breaks. Returns `true` with text that was truncated after about `max` bytes.
+pub(super) fn pretty(json: &str, max: usize) -> (String, bool) {
     let mut out = String::new();
     let mut depth = 0_usize;
     let mut chars = json.chars().peekable();
     while let Some(c) = chars.next() {
-        if out.len() >= most {
+        if out.len() >= max {
             return (out, true);
         }
         match c {
@@ -20,7 +20,7 @@ pub(super) fn pretty(json: &str, most: usize) -> (String, bool) {
                 out.push('"');
                 let mut escaped = false;
                 for c in chars.by_ref() {
-                    if out.len() >= most {
+                    if out.len() >= max {
                         return (out, true);
                     }
                     push(&mut out, c);
@@ -65,7 +65,7 @@ fn line(out: &mut String, depth: usize) {
     }
 }
 
-/// A character of a string. What isn't seen, or changes the direction of what follows, is shown as JSON's escape of it.
+/// Appends a character of a string. One that is invisible or changes the direction of text becomes a JSON escape.
 fn push(out: &mut String, c: char) {
     let hidden = c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
@@ -81,19 +81,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_white_space_is_added() {
+    fn pretty_json_differs_only_in_white_space() {
         let odd = r#"{ "n":12345678901234567890 ,"d":1,"d":[ ],"s":"a\"b\\","t":"{,:}","e":[1E400,{}, null]}"#;
         let expected = "{\n  \"n\": 12345678901234567890,\n  \"d\": 1,\n  \"d\": [],\n  \"s\": \"a\\\"b\\\\\",\n  \"t\": \"{,:}\",\n  \"e\": [\n    1E400,\n    {},\n    null\n  ]\n}";
         assert_eq!(pretty(odd, 1_000), (expected.to_owned(), false));
     }
 
     #[test]
-    fn nothing_is_hidden_or_turned_around() {
+    fn invisible_and_direction_characters_are_escaped() {
         assert_eq!(pretty("\"a\u{202e}b\u{200b}\u{7f}é\u{2028}\"", 99).0, r#""a\u202eb\u200b\u007fé\u2028""#);
     }
 
     #[test]
-    fn what_is_deep_or_long_stays_small() {
+    fn deep_and_long_json_is_truncated() {
         let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
         assert!(pretty(&deep, usize::MAX).0.lines().all(|line| line.len() <= 2 * MAX_INDENT + 2));
         for json in [format!("\"{}\"", "é".repeat(1_000)), format!("[{}0]", "0,".repeat(1_000)), deep] {

@@ -1,12 +1,12 @@
-//! What all pages of the console have: head, navigation, style, and how a problem looks.
+//! The layout of all pages: head, navigation, style sheet, and building blocks such as notices.
 
 use http::{Response, StatusCode};
 use maud::{Markup, html};
 
-use crate::api::confirm_page::{Document, refuse_on};
+use crate::api::confirm_page::{HtmlPage, problem_page_with};
 use crate::api::problem::Problem;
 
-/// In their order in the navigation.
+/// The entries of the navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tab {
     Overview,
@@ -20,16 +20,16 @@ const TABS: [(Tab, &str, &str); 3] = [
     (Tab::Callbacks, "/console/callbacks", "Callbacks"),
 ];
 
-/// How good or bad a state is; the style has a colour for each.
+/// The tone of a state; the style sheet has a colour for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(super) enum Tone {
     Good,
     Busy,
     Bad,
     Plain,
 }
 
-impl Mood {
+impl Tone {
     fn class(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -40,24 +40,26 @@ impl Mood {
     }
 }
 
-/// A page under one of the tabs.
+/// Returns a page that belongs to an entry of the navigation.
 pub(super) fn page(tab: Tab, heading: &str, content: &Markup) -> Response<Vec<u8>> {
     draw(StatusCode::OK, Some(tab), heading, content)
 }
 
-/// A problem as a page of the console.
-pub(super) fn refuse(problem: Problem) -> Response<Vec<u8>> {
-    refuse_on(problem, |status, title, detail| draw(status, None, title, &notice(Mood::Bad, &html! { (detail) })))
+/// Renders a problem as a page of the console.
+pub(super) fn problem_page(problem: Problem) -> Response<Vec<u8>> {
+    problem_page_with(problem, |status, title, detail| {
+        draw(status, None, title, &notice(Tone::Bad, &html! { (detail) }))
+    })
 }
 
-/// What came of something.
-pub(super) fn notice(mood: Mood, content: &Markup) -> Markup {
-    html! { p.notice.(mood.class()) role="status" { (content) } }
+/// Returns the result of an action, or a warning.
+pub(super) fn notice(tone: Tone, content: &Markup) -> Markup {
+    html! { p.notice.(tone.class()) role="status" { (content) } }
 }
 
-/// A state in one or two words.
-pub(super) fn chip(mood: Mood, text: &str) -> Markup {
-    html! { span.chip.(mood.class()) { (text) } }
+/// Returns a label for a state.
+pub(super) fn chip(tone: Tone, text: &str) -> Markup {
+    html! { span.chip.(tone.class()) { (text) } }
 }
 
 fn draw(status: StatusCode, tab: Option<Tab>, heading: &str, content: &Markup) -> Response<Vec<u8>> {
@@ -79,7 +81,7 @@ fn draw(status: StatusCode, tab: Option<Tab>, heading: &str, content: &Markup) -
         }
     };
     let title = format!("{heading} · Sluice");
-    // Without a referrer a form's `Origin` would be `null` (Fetch, "serializing a request origin"), and no form be known as
-    // our own.
-    Document { title: &title, style: include_str!("style.css"), referrer: "same-origin" }.answer(status, &body)
+    // Without a referrer, the `Origin` of a form would be `null` (Fetch, "serializing a request origin"), and the
+    // console could not recognise its own forms.
+    HtmlPage { title: &title, style: include_str!("style.css"), referrer: "same-origin" }.into_response(status, &body)
 }

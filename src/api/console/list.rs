@@ -1,4 +1,4 @@
-//! DeliveryState deliveries by state, a page at a time, all or those that a text finds.
+//! The list of stored deliveries by state, with a search.
 
 use form_urlencoded::Serializer;
 use http::header::{HeaderValue, LOCATION};
@@ -9,7 +9,7 @@ use super::format::{ago, count, time, until};
 use super::layout::{Tab, page};
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::api::{RequestContext, no_store, operator};
+use crate::api::{RequestContext, operator, respond};
 use crate::delivery::{Delivery, DeliveryId, Work};
 use crate::gateway::operator::OperatorError;
 use crate::gateway::{Found, MAX_SCANNED};
@@ -17,50 +17,51 @@ use crate::ports::Host;
 use crate::store::DeliveryState;
 use crate::time::Timestamp;
 
-/// How many a page has.
-const PAGE: usize = 50;
+/// Deliveries on a page.
+const PAGE_SIZE: usize = 50;
 
-/// What is asked for.
-struct Wish<'a> {
+/// The query of the page.
+struct Filter<'a> {
     stored: DeliveryState,
     text: &'a str,
     after: Option<DeliveryId>,
 }
 
 /// `GET /console/deliveries?state=&q=&after=`
-pub(super) async fn show(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
+pub(in crate::api) async fn show(
+    context: &mut RequestContext<'_, '_, impl Host>,
+) -> Result<Response<Vec<u8>>, Problem> {
     let gateway = context.gateway()?;
     let query = Query::parse(context.query)?;
     let text = query.one("q")?.unwrap_or_default().trim();
-    let wish = Wish { stored: operator::state(&query)?, text, after: operator::after(&query)? };
+    let filter = Filter { stored: operator::state_parameter(&query)?, text, after: operator::after_parameter(&query)? };
     if let Some(id) = DeliveryId::parse(&text.to_ascii_uppercase()) {
         match gateway.show(id).await {
             Ok(_) | Err(OperatorError::Damaged) => return Ok(see_other(id)),
             Err(OperatorError::Unknown) => {}
-            Err(error) => return Err(operator::refuse(context, error)),
+            Err(error) => return Err(operator::to_problem(context, error)),
         }
     }
-    let found = gateway.search(wish.stored, wish.text, PAGE, wish.after).await;
-    let found = found.map_err(|error| operator::refuse(context, error.into()))?;
-    Ok(draw(&wish, &found, context.host.now()))
+    let found = gateway.search(filter.stored, filter.text, PAGE_SIZE, filter.after).await;
+    let found = found.map_err(|error| operator::to_problem(context, error.into()))?;
+    Ok(draw(&filter, &found, context.host.now()))
 }
 
-fn draw(wish: &Wish<'_>, found: &Found, now: Timestamp) -> Response<Vec<u8>> {
+fn draw(filter: &Filter<'_>, found: &Found, now: Timestamp) -> Response<Vec<u8>> {
     let content = html! {
-        (controls(wish, [found.pending, found.dead]))
+        (controls(filter, [found.pending, found.dead]))
         @if found.deliveries.is_empty() {
-            div.card.empty { (empty(wish)) }
+            div.card.empty { (empty(filter)) }
         } @else {
-            (rows(found, wish.stored, now))
+            (rows(found, filter.stored, now))
         }
-        (paging(wish, found))
+        (paging(filter, found))
     };
     page(Tab::Deliveries, "Deliveries", &content)
 }
 
 fn see_other(id: DeliveryId) -> Response<Vec<u8>> {
-    let mut response = no_store(Response::default());
-    *response.status_mut() = StatusCode::SEE_OTHER;
+    let mut response = respond::no_store(respond::empty(StatusCode::SEE_OTHER));
     let location = HeaderValue::from_str(&format!("/console/deliveries/{id}"));
     response.headers_mut().extend(location.ok().map(|location| (LOCATION, location)));
     response
@@ -79,41 +80,41 @@ fn url(stored: DeliveryState, text: &str, after: Option<DeliveryId>) -> String {
     query.finish()
 }
 
-fn controls(wish: &Wish<'_>, [pending, dead]: [usize; 2]) -> Markup {
+fn controls(filter: &Filter<'_>, [pending, dead]: [usize; 2]) -> Markup {
     let states = [(DeliveryState::Pending, "Pending", pending), (DeliveryState::Dead, "Dead", dead)];
     html! {
         div.row.above {
             nav aria-label="State" {
                 @for (stored, text, count) in states {
-                    a href=(url(stored, wish.text, None)) aria-current=[(stored == wish.stored).then_some("page")] {
+                    a href=(url(stored, filter.text, None)) aria-current=[(stored == filter.stored).then_some("page")] {
                         (text) " (" (count) ")"
                     }
                 }
             }
             form.row.grow role="search" action="/console/deliveries" {
-                input type="hidden" name="state" value=(wish.stored.as_str());
-                input.grow type="search" name="q" value=(wish.text) aria-label="Id, workflow, run or topic"
+                input type="hidden" name="state" value=(filter.stored.as_str());
+                input.grow type="search" name="q" value=(filter.text) aria-label="Id, workflow, run or topic"
                     placeholder="Id, workflow, run or topic" maxlength="1024";
                 button type="submit" { "Search" }
-                @if !wish.text.is_empty() { a href=(url(wish.stored, "", None)) { "Clear" } }
+                @if !filter.text.is_empty() { a href=(url(filter.stored, "", None)) { "Clear" } }
             }
         }
     }
 }
 
-fn empty(wish: &Wish<'_>) -> Markup {
+fn empty(filter: &Filter<'_>) -> Markup {
     html! {
-        @if !wish.text.is_empty() {
+        @if !filter.text.is_empty() {
             strong { "Nothing was found" }
-            "No id is " bdi { (wish.text) } ", and none of the " (wish.stored.as_str()) " deliveries looked at has it in its workflow, run or topic."
-        } @else if wish.after.is_some() {
-            strong { "No more follow" }
-        } @else if wish.stored == DeliveryState::Pending {
-            strong { "Nothing is pending" }
-            "What the engine can't take at once waits here, and is tried again."
+            "No delivery has the id " bdi { (filter.text) } ", and none of the " (filter.stored.as_str()) " deliveries that were searched has it in its workflow, run or topic."
+        } @else if filter.after.is_some() {
+            strong { "No more deliveries" }
+        } @else if filter.stored == DeliveryState::Pending {
+            strong { "No pending deliveries" }
+            "Deliveries that the engine can't accept at once wait here for their next attempt."
         } @else {
-            strong { "Nothing is dead" }
-            "What the engine refused later, or what was tried for too long, is kept here."
+            strong { "No dead deliveries" }
+            "Deliveries that expire, or that the engine rejects after they were stored, are kept here."
         }
     }
 }
@@ -141,7 +142,7 @@ fn rows(found: &Found, stored: DeliveryState, now: Timestamp) -> Markup {
                             } @else {
                                 td.n data-of="Attempts" {}
                                 @if stored == DeliveryState::Pending { td data-of="Next attempt" {} }
-                                td data-of="Last failure" { span { "It can't be read" } }
+                                td data-of="Last failure" { span { "The record can't be read" } }
                             }
                         }
                     }
@@ -167,16 +168,16 @@ fn named(id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Markup {
     }
 }
 
-fn paging(wish: &Wish<'_>, found: &Found) -> Markup {
+fn paging(filter: &Filter<'_>, found: &Found) -> Markup {
     html! {
         div.row.below {
-            @if wish.after.is_some() { a.button href=(url(wish.stored, wish.text, None)) { "First page" } }
+            @if filter.after.is_some() { a.button href=(url(filter.stored, filter.text, None)) { "First page" } }
             @if let Some(next) = found.next {
-                a.button href=(url(wish.stored, wish.text, Some(next))) { (if wish.text.is_empty() { "Next page" } else { "Search on" }) }
+                a.button href=(url(filter.stored, filter.text, Some(next))) { (if filter.text.is_empty() { "Next page" } else { "Continue search" }) }
             }
-            @if !wish.text.is_empty() {
+            @if !filter.text.is_empty() {
                 span.mute {
-                    (count(found.scanned, "delivery", "deliveries")) " looked at"
+                    (count(found.scanned, "delivery", "deliveries")) " searched"
                     @if found.next.is_some() { "; a search reads at most " (MAX_SCANNED) " at a time" }
                 }
             }

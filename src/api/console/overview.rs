@@ -1,11 +1,11 @@
-//! How things stand: the engine, what waits, the last drain, the configuration. Nothing secret is shown, only that it is
-//! there.
+//! The overview: the engine, stored deliveries, the last drain, the configuration. It shows which secrets are set,
+//! never their values.
 
 use http::Response;
 use maud::{Markup, html};
 
 use super::format::{ago, count, time};
-use super::layout::{Mood, Tab, chip, notice, page};
+use super::layout::{Tab, Tone, chip, notice, page};
 use crate::api::problem::Problem;
 use crate::api::{RequestContext, operator};
 use crate::config;
@@ -14,27 +14,37 @@ use crate::ports::{Host, Variables};
 use crate::routing::{Incoming, Route, Table};
 use crate::time::Timestamp;
 
-/// `GET /console`, and `POST /console/drain`, which drains first.
-pub(super) async fn show(
+/// `GET /console`
+pub(in crate::api) async fn show(
     context: &mut RequestContext<'_, '_, impl Host>,
-    drain: bool,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    let mut drained = None;
-    if drain {
-        let gateway = context.gateway()?;
-        drained = Some(operator::drained(context, &gateway).await?);
-    }
-    let state = overview(context.host).await.map_err(|error| operator::refuse(context, error.into()))?;
+    overview_page(context, None).await
+}
+
+/// `POST /console/drain`: runs a drain, then shows the overview.
+pub(in crate::api) async fn drain(
+    context: &mut RequestContext<'_, '_, impl Host>,
+) -> Result<Response<Vec<u8>>, Problem> {
+    let gateway = context.gateway()?;
+    let drained = operator::run_drain(context, &gateway).await?;
+    overview_page(context, Some(&drained)).await
+}
+
+async fn overview_page(
+    context: &mut RequestContext<'_, '_, impl Host>,
+    drained: Option<&DrainSummary>,
+) -> Result<Response<Vec<u8>>, Problem> {
+    let state = overview(context.host).await.map_err(|error| operator::to_problem(context, error.into()))?;
     let configuration = match config::check(context.host) {
         faults if faults.is_empty() => settings(context.host)?,
         faults => broken(&faults),
     };
     let (senders, routes) = (config::signing_senders(context.host), config::routes(context.host).ok().flatten());
     let content = html! {
-        @if let Some(drained) = &drained { (told(drained)) }
-        (tiles(&state, context.host.now()))
+        @if let Some(drained) = drained { (drain_notice(drained)) }
+        (status(&state, context.host.now()))
         div.card.pad { (configuration) }
-        h2 { "Senders that sign" }
+        h2 { "Senders with secrets" }
         div.card.pad { (signing(&senders)) }
         h2 { "Routes" }
         (routing(routes.as_ref()))
@@ -42,16 +52,16 @@ pub(super) async fn show(
     Ok(page(Tab::Overview, "Overview", &content))
 }
 
-fn told(drained: &DrainSummary) -> Markup {
-    let mood = match drained.stopped {
-        None | Some(Stopped::Budget) => Mood::Good,
-        Some(Stopped::Leased) => Mood::Busy,
-        Some(Stopped::Unreachable) => Mood::Bad,
+fn drain_notice(drained: &DrainSummary) -> Markup {
+    let tone = match drained.stopped {
+        None | Some(Stopped::Budget) => Tone::Good,
+        Some(Stopped::Leased) => Tone::Busy,
+        Some(Stopped::Unreachable) => Tone::Bad,
     };
-    notice(mood, &html! { "Drained: " (words(drained)) })
+    notice(tone, &html! { "Drained: " (summary(drained)) })
 }
 
-fn tiles(state: &Overview, now: Timestamp) -> Markup {
+fn status(state: &Overview, now: Timestamp) -> Markup {
     let drained = state.drained.as_ref();
     let unreachable = drained.and_then(|(_, drained)| drained.as_ref()?.stopped) == Some(Stopped::Unreachable);
     html! {
@@ -63,13 +73,13 @@ fn tiles(state: &Overview, now: Timestamp) -> Markup {
                     p { (fault.reason) ", since " (time(fault.at)) ". Check engine_url and engine_token" }
                 } @else if unreachable {
                     p.big.bad { "Not reachable" }
-                    p.mute { "Or it puts everything off, as the last drain saw" }
+                    p.mute { "The last drain could not reach it, or it put all deliveries off" }
                 } @else if let Some(failure) = &state.failure {
-                    p.big { "Not taking all" }
-                    p.mute { "Of the oldest that waits: " (failure) }
+                    p.big { "Some deliveries fail" }
+                    p.mute { "The oldest pending delivery: " (failure) }
                 } @else {
-                    p.big.good { "In order" }
-                    p.mute { "Nothing is known against it" }
+                    p.big.good { "OK" }
+                    p.mute { "No failure is known" }
                 }
             }
             section.card.pad {
@@ -77,37 +87,37 @@ fn tiles(state: &Overview, now: Timestamp) -> Markup {
                 p.big { a href="/console/deliveries" { (state.pending) } }
                 p.mute {
                     @match state.oldest {
-                        Some(oldest) => { "The oldest came " a href={ "/console/deliveries/" (oldest) } { (ago(oldest.at(), now)) } }
-                        None => { "Nothing waits" }
+                        Some(oldest) => { "The oldest was received " a href={ "/console/deliveries/" (oldest) } { (ago(oldest.at(), now)) } }
+                        None => { "No pending deliveries" }
                     }
                 }
             }
             section.card.pad {
                 h2 { "Dead" }
                 p.big { a href="/console/deliveries?state=dead" { (state.dead) } }
-                p.mute { @if state.dead == 0 { "Nothing was given up" } @else { "Redeliver or delete them" } }
+                p.mute { @if state.dead == 0 { "No dead deliveries" } @else { "Redeliver or delete them" } }
             }
             section.card.pad {
                 h2 { "Last drain" }
                 @match drained {
-                    None => { p.big { "Never" } p.mute { "Have it called every minute" } }
+                    None => { p.big { "Never" } p.mute { "Schedule one every minute" } }
                     Some((at, drained)) => {
                         p.big { (ago(*at, now)) }
-                        p.mute { (drained.as_ref().map(words).unwrap_or_default()) }
+                        p.mute { (drained.as_ref().map(summary).unwrap_or_default()) }
                     }
                 }
             }
         }
         form.row.below method="post" action="/console/drain" {
             button type="submit" { "Drain now" }
-            span.mute { "Brings what is due, for at most " (operator::BUDGET.as_secs()) " s. As of " (time(now)) }
+            span.mute { "Attempts all due deliveries, for at most " (operator::REQUESTED_DRAIN_BUDGET.as_secs()) " s. This page is as of " (time(now)) }
         }
         h2 { "Configuration" }
     }
 }
 
-/// What a drain did.
-fn words(drained: &DrainSummary) -> String {
+/// Summarises a drain.
+fn summary(drained: &DrainSummary) -> String {
     let DrainSummary { delivered, rejected, dead, dropped, pending, stopped, .. } = drained;
     let counted = [
         (*delivered, "delivered"),
@@ -116,13 +126,16 @@ fn words(drained: &DrainSummary) -> String {
         (*dropped, "dropped"),
         (pending.unwrap_or(0), "still pending"),
     ];
-    let mut parts: Vec<_> =
-        counted.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
+    let mut parts: Vec<_> = counted
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, outcome)| format!("{number} {outcome}"))
+        .collect();
     parts.extend(stopped.map(|stopped| {
         let why = match stopped {
-            Stopped::Unreachable => "stopped: the engine can't be reached, or puts everything off",
-            Stopped::Budget => "stopped: the time was up",
-            Stopped::Leased => "another drain was at work",
+            Stopped::Unreachable => "stopped: the engine can't be reached, or puts all deliveries off",
+            Stopped::Budget => "stopped: the time limit was reached",
+            Stopped::Leased => "another drain was running",
         };
         why.to_owned()
     }));
@@ -135,38 +148,38 @@ fn settings(variables: &impl Variables) -> Result<Markup, Problem> {
     let links = !config::link_secrets(variables)?.is_empty();
     let set = |is_set: bool| if is_set { "set" } else { "not set" };
     Ok(html! {
-        p.above { (chip(Mood::Good, "In order")) }
+        p.above { (chip(Tone::Good, "Valid")) }
         dl {
             dt { "Engine" } dd { (settings.engine.url) }
-            dt { "Token for the engine" } dd { (set(settings.engine.token.is_some())) }
-            dt { "Who may deliver" }
+            dt { "Engine token" } dd { (set(settings.engine.token.is_some())) }
+            dt { "Authentication" }
             dd {
                 @if config::is_asked(variables)? {
-                    "Who signs, or has an access token: " (tokens) (if tokens == 1 { " is set" } else { " are set" })
+                    "A signature or an access token (" (count(tokens, "token is", "tokens are")) " set)"
                 } @else {
-                    (chip(Mood::Busy, "Anyone")) " No access token is set, and no sender's secret"
+                    (chip(Tone::Busy, "None")) " Anyone may deliver: no access token and no sender's secret is set"
                 }
             }
             dt { "Public URL" } dd { (config::public_url(variables)?.as_deref().unwrap_or("not set")) }
             dt { "Callback links" } dd { (if links { "on" } else { "off: link_secret is not set" }) }
-            dt { "Kept for" } dd { (settings.retention.length().as_secs().checked_div(3_600).unwrap_or(0)) " h at least" }
+            dt { "Retention" } dd { "At least " (settings.retention.length().as_secs().checked_div(3_600).unwrap_or(0)) " h" }
         }
     })
 }
 
 fn broken(faults: &[config::Fault]) -> Markup {
     html! {
-        p { (chip(Mood::Bad, "Not in order")) " What these say has to be mended, in Spin's variables:" }
+        p { (chip(Tone::Bad, "Not valid")) " Correct these variables of the Spin application:" }
         ul.faults { @for fault in faults { li { (fault) } } }
     }
 }
 
 fn signing(senders: &[(&str, usize)]) -> Markup {
     html! {
-        @if senders.is_empty() { span.mute { "No sender has a secret: no signature is asked for." } }
+        @if senders.is_empty() { span.mute { "No sender has a secret, so no signature is required." } }
         ul.chips {
             @for (name, secrets) in senders {
-                li { (chip(Mood::Plain, name)) " " small { (count(*secrets, "secret", "secrets")) } }
+                li { (chip(Tone::Plain, name)) " " small { (count(*secrets, "secret", "secrets")) } }
             }
         }
     }
@@ -174,7 +187,7 @@ fn signing(senders: &[(&str, usize)]) -> Markup {
 
 fn routing(table: Option<&Table>) -> Markup {
     let Some(table) = table else {
-        return html! { div.card.pad { span.mute { "There are none: each sender names its workflow." } } };
+        return html! { div.card.pad { span.mute { "No routes are set, so each request has to name its workflow." } } };
     };
     let params = |route: &Route| match route.param_names().collect::<Vec<_>>() {
         names if names.is_empty() => "none".to_owned(),
@@ -190,11 +203,11 @@ fn routing(table: Option<&Table>) -> Markup {
                             td data-of="Workflow" { bdi.name { (route.workflow().as_str()) } }
                             td data-of="From" {
                                 span {
+                                    @if let Some(sender) = route.sender() { (sender) " " }
                                     (match route.incoming() { Incoming::Event => "events", Incoming::Webhook => "webhooks" })
-                                    @if let Some(sender) = route.sender() { " of " (sender) }
                                 }
                             }
-                            td data-of="Filter" { span { (if route.is_filtered() { "yes" } else { "takes all" }) } }
+                            td data-of="Filter" { span { (if route.is_filtered() { "yes" } else { "matches all" }) } }
                             td data-of="Params" { bdi { (params(route)) } }
                         }
                     }

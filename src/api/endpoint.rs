@@ -1,50 +1,51 @@
-//! Method and path → one enum.
+//! The endpoints: one table of paths and methods.
 
 use http::Method;
 
-macro_rules! routes {
-    ($($(#[$doc:meta])* $route:ident $(($param:ident))? $template:literal $methods:literal;)*) => {
-        /// What a path names. A parameter is a path segment, still percent-encoded.
+macro_rules! endpoints {
+    ($($(#[$doc:meta])* $endpoint:ident $(($param:ident))? $template:literal $methods:literal;)*) => {
+        /// An endpoint. Its parameter is one path segment, still percent-encoded.
         #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum Route {
+        pub enum Endpoint {
             $(
                 $(#[$doc])*
                 #[doc = concat!(" `", $template, "`")]
-                $route $({
+                $endpoint $({
                     #[doc = concat!("The segment `{", stringify!($param), "}`.")]
                     $param: String,
                 })?,
             )*
         }
 
-        impl Route {
-            /// All of them: path, and methods as `Allow` lists them.
+        impl Endpoint {
+            /// The path templates of all endpoints, with their methods in the form of `Allow`.
             pub const ALL: &[(&str, &str)] = &[$(($template, $methods),)*];
 
-            /// The route of a path.
+            /// Returns the endpoint of a path.
             pub fn of(path: &str) -> Option<Self> {
                 $(
                     if let Some(_segment) = matched(path, $template) {
-                        return Some(Self::$route $({ $param: _segment.to_owned() })?);
+                        return Some(Self::$endpoint $({ $param: _segment.to_owned() })?);
                     }
                 )*
                 None
             }
 
-            /// Its path for the log, with the names of its parameters instead of their values.
+            /// Returns the path template, which the log has instead of the path: parameters have their names, not their
+            /// values.
             pub fn template(&self) -> &'static str {
-                match self { $(Self::$route { .. } => $template,)* }
+                match self { $(Self::$endpoint { .. } => $template,)* }
             }
 
-            /// Its methods, as `Allow` lists them.
+            /// Returns the methods in the form of `Allow`.
             pub fn methods(&self) -> &'static str {
-                match self { $(Self::$route { .. } => $methods,)* }
+                match self { $(Self::$endpoint { .. } => $methods,)* }
             }
         }
     };
 }
 
-routes! {
+endpoints! {
     Event "/api/v2/event" "POST";
     Callback "/api/v2/callback" "GET, HEAD, POST";
     Webhook "/api/v2/webhook" "POST";
@@ -52,7 +53,7 @@ routes! {
     CallbackLink "/api/v2/callback/link" "GET, HEAD, POST";
     Callbacks(run) "/api/v2/callbacks/{run}" "GET, HEAD";
     Deliveries "/api/v2/deliveries" "GET, HEAD";
-    // Before `{id}`, which it would be too.
+    // Before `Delivery`, whose template it matches as well.
     Drain "/api/v2/deliveries/drain" "POST";
     Delivery(id) "/api/v2/deliveries/{id}" "DELETE, GET, HEAD";
     Redeliver(id) "/api/v2/deliveries/{id}/redeliver" "POST";
@@ -68,14 +69,21 @@ routes! {
     Ready "/readyz" "GET, HEAD";
 }
 
-impl Route {
-    /// Does it have this method?
+impl Endpoint {
+    /// Returns whether this is a page of the console, or one of its actions.
+    pub(super) fn is_console(&self) -> bool {
+        let template = self.template();
+        template == "/console" || template.starts_with("/console/")
+    }
+
+    /// Returns whether the endpoint has a method.
     pub fn allows(&self, method: &Method) -> bool {
         self.methods().split(", ").any(|allowed| allowed == method.as_str())
     }
 }
 
-/// The segment that stands for the template's parameter, which isn't empty; of a template without one, nothing.
+/// Matches a path against a template. Returns the segment of its parameter, which is never empty; for a template
+/// without a parameter, the empty string.
 fn matched<'p>(path: &'p str, template: &str) -> Option<&'p str> {
     let Some((before, rest)) = template.split_once('{') else { return (path == template).then_some("") };
     let (_, after) = rest.split_once('}')?;

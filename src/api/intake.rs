@@ -1,0 +1,56 @@
+//! The checks that the routes for deliveries share, before and after the body is read.
+
+use http::Method;
+
+use super::auth::{Authentication, VerifiedSender};
+use super::problem::Problem;
+use super::query::Query;
+use super::{RequestContext, body};
+use crate::config;
+use crate::gateway::Gateway;
+use crate::ports::{Body, Host};
+use crate::reference::WorkflowRef;
+
+/// The head of a request to start runs: its origin, query and token are checked, its body is still unread.
+pub(super) struct Head {
+    pub(super) query: Query,
+    /// `ref`.
+    pub(super) workflow: Option<WorkflowRef>,
+    /// `dedup`.
+    pub(super) dedup: bool,
+    pub(super) authentication: Authentication,
+}
+
+/// A request whose body was read, and whose signature was verified where one is required.
+pub(super) struct Received<'o, O> {
+    pub(super) gateway: Gateway<'o, O>,
+    /// The body; empty for GET and HEAD.
+    pub(super) bytes: Vec<u8>,
+    /// The sender, if it signed.
+    pub(super) sender: Option<VerifiedSender>,
+}
+
+impl<'o, O: Host> RequestContext<'_, 'o, O> {
+    /// Checks the head of a webhook or event.
+    pub(super) fn head(&mut self) -> Result<Head, Problem> {
+        self.check_origin()?;
+        let query = Query::parse(self.query)?;
+        let (workflow, dedup) = (query.workflow()?, query.dedup()?);
+        let authentication = self.authenticate(&query)?;
+        Ok(Head { query, workflow, dedup, authentication })
+    }
+
+    /// Reads the settings and the body, then verifies the signature.
+    pub(super) async fn receive(
+        &self,
+        authentication: &Authentication,
+        incoming: &mut impl Body,
+    ) -> Result<Received<'o, O>, Problem> {
+        let max = config::max_body(self.host)?;
+        let gateway = self.gateway()?;
+        let has_body = self.method == Method::POST;
+        let bytes = if has_body { body::read(incoming, self.headers, max).await? } else { Vec::new() };
+        let sender = self.verify(authentication, &bytes)?;
+        Ok(Received { gateway, bytes, sender })
+    }
+}
