@@ -165,7 +165,7 @@ struct RequestContext<'r, 'o, O> {
     background: Option<Background<'o>>,
     /// Renders a problem for a client that does not accept JSON. Routes for people set it to an HTML page.
     problem_page: fn(Problem) -> Response<Vec<u8>>,
-    /// What the sender expects of a response.
+    /// The sender's requirements for a response: deadline and status.
     response_policy: ResponsePolicy,
 }
 

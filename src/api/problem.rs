@@ -105,7 +105,7 @@ kinds! {
     HeadersTooLarge "headers-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE FixFirst "The headers are too large";
     /// The path and query are too long.
     UriTooLong "uri-too-long" URI_TOO_LONG FixFirst "The path and query are too long";
-    /// A browser or mail program fetched a link that nobody had opened yet.
+    /// A browser or mail program fetched a link that was not opened yet.
     Prefetch "prefetch" SERVICE_UNAVAILABLE Safe "A prefetch does not complete a callback";
     /// No callback is stored for the run and topic.
     NoCallback "no-callback" NOT_FOUND FixFirst "No such callback";

@@ -21,7 +21,7 @@ impl Query {
         pairs(query.unwrap_or_default().split('&'))
     }
 
-    /// Decodes the query of a callback. Besides the usual form it accepts `ref=R,topic=T,status=S`, as the contract's
+    /// Decodes the query of a callback. In addition to the usual form, it accepts `ref=R,topic=T,status=S`, as the contract's
     /// published reference spells it, but only if the query has no `&` and `topic` would be missing otherwise. A comma
     /// separates two pairs only if a known name and `=` follow it, since a topic may contain commas.
     pub fn parse_callback(query: Option<&str>) -> Result<Self, Problem> {

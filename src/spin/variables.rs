@@ -20,7 +20,7 @@ pub(super) struct Together {
     secrets: OnceCell<Pairs>,
 }
 
-/// Names and values, for the life of the instance, which serves one request.
+/// Names and values. They are leaked, since the instance serves only this request.
 type Pairs = Vec<(&'static str, &'static str)>;
 
 impl Together {
@@ -38,8 +38,8 @@ impl Together {
     }
 }
 
-/// Reads one of the two texts. If it can't be read, each variable is read on its own, so that the error names the
-/// variable.
+/// Reads one of the two texts. If that fails, the result is empty and each variable is read on its own: only then does
+/// the error name the variable.
 fn read(text: &str) -> Pairs {
     let Ok(text) = get(text) else { return Vec::new() };
     text.leak().split(SEPARATOR).filter_map(|pair| pair.split_once('=')).collect()

@@ -274,7 +274,7 @@ fn while_a_drain_is_at_work_it_is_left_to_that() {
         let other = world.answer(request("POST", &uri, &[crate::fake::OPERATOR], ""));
         futures_util::future::join(drain, other).await.1.0
     });
-    let why = "a drain is at work, and will attempt it";
+    let why = "a drain is running, and will attempt it";
     let expected = json!({ "delivery": id, "state": "pending", "last_failure": why });
     assert_eq!((redelivered.status(), redelivered.json()), (202, expected));
     assert_eq!(world.acted(), ["first", "w"]);
