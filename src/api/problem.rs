@@ -321,9 +321,9 @@ impl From<crate::routing::TooLarge> for Problem {
     }
 }
 
-impl From<crate::config::Fault> for Problem {
-    fn from(fault: crate::config::Fault) -> Self {
-        Self::new(Kind::Configuration, fault.to_string()).field(fault.variable)
+impl From<crate::config::ConfigError> for Problem {
+    fn from(error: crate::config::ConfigError) -> Self {
+        Self::new(Kind::Configuration, error.to_string()).field(error.variable)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who may deliver: access tokens, and the signing secrets of senders.
 
-use super::{Fault, parse};
+use super::{ConfigError, parse};
 use crate::ports::Variables;
 use crate::secret::Secret;
 use crate::sender::{Descriptor, DescriptorError, PRESETS, Preset, fits};
@@ -28,12 +28,12 @@ const SECRETS: &[(&str, &str)] = &[
 ];
 
 /// `access_tokens`: each lets in.
-pub fn access_tokens(variables: &impl Variables) -> Result<Vec<Secret>, Fault> {
+pub fn access_tokens(variables: &impl Variables) -> Result<Vec<Secret>, ConfigError> {
     parse(variables, "access_tokens", |text| list(text, |byte| byte.is_ascii_graphic()))
 }
 
 /// The signing secrets of a preset; each verifies.
-pub fn secrets(variables: &impl Variables, preset: &Preset) -> Result<Vec<Secret>, Fault> {
+pub fn secrets(variables: &impl Variables, preset: &Preset) -> Result<Vec<Secret>, ConfigError> {
     let Some((_, variable)) = SECRETS.iter().find(|(name, _)| *name == preset.name) else { return Ok(Vec::new()) };
     parse(variables, variable, |text| match text {
         // Most are not set, and to read descriptors costs more than all else of a small request.
@@ -43,7 +43,7 @@ pub fn secrets(variables: &impl Variables, preset: &Preset) -> Result<Vec<Secret
 }
 
 /// `sender_custom`: the sender that no preset describes.
-pub fn custom(variables: &impl Variables) -> Result<Option<Descriptor>, Fault> {
+pub fn custom(variables: &impl Variables) -> Result<Option<Descriptor>, ConfigError> {
     parse(variables, "sender_custom", |text| match text {
         "" => Ok(None),
         json => Descriptor::parse(json).map(Some).map_err(|error| match error {
@@ -58,7 +58,7 @@ pub fn custom(variables: &impl Variables) -> Result<Option<Descriptor>, Fault> {
 }
 
 /// `secret_custom`.
-pub fn custom_secrets(variables: &impl Variables, descriptor: Option<&Descriptor>) -> Result<Vec<Secret>, Fault> {
+pub fn custom_secrets(variables: &impl Variables, descriptor: Option<&Descriptor>) -> Result<Vec<Secret>, ConfigError> {
     parse(variables, "secret_custom", |text| match descriptor {
         None if !text.is_empty() => Err("is of no use without sender_custom".to_owned()),
         None => Ok(Vec::new()),
@@ -67,7 +67,7 @@ pub fn custom_secrets(variables: &impl Variables, descriptor: Option<&Descriptor
 }
 
 /// Has an operator said who may deliver? From then on it is asked of all.
-pub fn is_asked(variables: &impl Variables) -> Result<bool, Fault> {
+pub fn is_asked(variables: &impl Variables) -> Result<bool, ConfigError> {
     let custom = custom(variables)?;
     // A secret without its sender is a fault, and lets nobody in.
     custom_secrets(variables, custom.as_ref())?;
@@ -91,7 +91,7 @@ pub fn signing_senders(variables: &impl Variables) -> Vec<(&'static str, usize)>
 }
 
 /// `link_secret`: the first signs callback links, each verifies them.
-pub fn link_secrets(variables: &impl Variables) -> Result<Vec<Secret>, Fault> {
+pub fn link_secrets(variables: &impl Variables) -> Result<Vec<Secret>, ConfigError> {
     parse(variables, "link_secret", |text| list(text, |byte| byte.is_ascii_graphic()))
 }
 
@@ -112,7 +112,7 @@ impl Origins {
 }
 
 /// `allowed_origins`.
-pub fn allowed_origins(variables: &impl Variables) -> Result<Origins, Fault> {
+pub fn allowed_origins(variables: &impl Variables) -> Result<Origins, ConfigError> {
     let is_name = |item: &str| item.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
     parse(variables, "allowed_origins", |text| {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -127,7 +127,7 @@ pub fn allowed_origins(variables: &impl Variables) -> Result<Origins, Fault> {
 }
 
 /// The faults of all of these.
-pub(super) fn faults(variables: &impl Variables) -> Vec<Fault> {
+pub(super) fn faults(variables: &impl Variables) -> Vec<ConfigError> {
     let custom = custom(variables);
     let descriptor = custom.as_ref().ok().and_then(Option::as_ref);
     let mut faults: Vec<_> = access_tokens(variables).err().into_iter().collect();

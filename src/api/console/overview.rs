@@ -154,7 +154,7 @@ fn settings(variables: &impl Variables) -> Result<Markup, Problem> {
     })
 }
 
-fn broken(faults: &[config::Fault]) -> Markup {
+fn broken(faults: &[config::ConfigError]) -> Markup {
     html! {
         p { (chip(Mood::Bad, "Not in order")) " What these say has to be mended, in Spin's variables:" }
         ul.faults { @for fault in faults { li { (fault) } } }
