@@ -4,10 +4,9 @@ use serde_json::value::RawValue;
 
 use super::MAX_FILTER_DEPTH;
 use super::input::{Incoming, Input, Operand};
-use super::pointer::Pointer;
 use super::reader::{Reader, TableError, list};
 use crate::event::is_attribute_name;
-use crate::json;
+use crate::json::{self, Pointer};
 
 /// The dialects that there are; the optional `sql` isn't.
 const DIALECTS: [&str; 6] = ["exact", "prefix", "suffix", "all", "any", "not"];

@@ -7,10 +7,9 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::document::Document;
-use super::pointer::Pointer;
 use crate::delivery::Trigger;
 use crate::event::Attributes;
-use crate::json::{self, JsonType};
+use crate::json::{self, JsonType, Pointer};
 
 /// What a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

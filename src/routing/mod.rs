@@ -5,7 +5,6 @@ mod document;
 mod filter;
 mod input;
 mod param;
-mod pointer;
 mod reader;
 #[cfg(test)]
 mod tests;

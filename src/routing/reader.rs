@@ -6,7 +6,7 @@ use std::fmt::Display;
 use serde_json::value::RawValue;
 
 use super::MAX_TABLE;
-use crate::json::{self, JsonError, JsonType};
+use crate::json::{self, JsonError, JsonType, Pointer};
 
 /// Why a text is no table of routes. Repeats no value of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,8 +39,7 @@ impl Reader {
 
     /// A place in this one. A name goes into errors, so give only one that is known to be a name.
     pub(super) fn at(&self, step: impl Display) -> Self {
-        let step = step.to_string().replace('~', "~0").replace('/', "~1");
-        Self(format!("{}/{step}", self.0))
+        Self(format!("{}/{}", self.0, Pointer::escape(&step.to_string())))
     }
 
     /// What stands here breaks a rule.

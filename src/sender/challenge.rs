@@ -4,7 +4,7 @@ use base16ct::lower::encode_string as hex;
 use http::HeaderMap;
 use serde_json::value::RawValue;
 
-use super::{Preset, form, pointer};
+use super::{Preset, form, payload};
 use crate::json::{self, JsonType};
 use crate::secret::Secret;
 
@@ -63,13 +63,15 @@ impl Challenge {
                 Some(Self::SlackCertificate)
             }
             // What is signed for Zoom must not be what Zoom would have signed, which has colons.
-            Some("zoom") if is(body, "/event", "endpoint.url_validation") => pointer::find(body, "/payload/plainToken")
-                .filter(|plain| {
-                    bounded(plain) && plain.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_+/=".contains(&b))
-                })
-                .map(|plain| Self::Zoom { plain }),
+            Some("zoom") if is(body, "/event", "endpoint.url_validation") => {
+                payload::text_at(body, "/payload/plainToken")
+                    .filter(|plain| {
+                        bounded(plain) && plain.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_+/=".contains(&b))
+                    })
+                    .map(|plain| Self::Zoom { plain })
+            }
             Some("twitch") if header("twitch-eventsub-message-type") == Some("webhook_callback_verification") => {
-                let challenge = pointer::find(body, "/challenge").filter(|challenge| bounded(challenge))?;
+                let challenge = payload::text_at(body, "/challenge").filter(|challenge| bounded(challenge))?;
                 Some(Self::Twitch { challenge })
             }
             None if header("aeg-event-type") == Some("SubscriptionValidation") => {
@@ -109,12 +111,12 @@ impl Challenge {
 }
 
 fn is(body: &[u8], at: &str, text: &str) -> bool {
-    pointer::find(body, at).is_some_and(|found| found == text)
+    payload::text_at(body, at).is_some_and(|found| found == text)
 }
 
 /// A JSON string as it was sent.
 fn token(value: &RawValue, at: &str) -> Option<String> {
-    let found = pointer::walk(value, at)?;
+    let found = payload::value_at(value, at)?;
     (json::type_of(found) == JsonType::String && bounded(found.get())).then(|| found.get().to_owned())
 }
 

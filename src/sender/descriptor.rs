@@ -5,6 +5,7 @@ use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use super::template::{Part, Template};
+use crate::json::Pointer;
 
 /// How a sender signs, and where it says what it sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -300,5 +301,5 @@ fn is_header(name: &str) -> bool {
 }
 
 fn is_pointer(pointer: &str) -> bool {
-    pointer.starts_with('/')
+    Pointer::parse(pointer).is_some()
 }

@@ -25,7 +25,7 @@ mod challenge;
 mod descriptor;
 mod form;
 mod header;
-mod pointer;
+mod payload;
 mod preset;
 mod signature;
 mod template;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::descriptor::{Algorithm, Descriptor, Source, TimestampLocation, TimestampSpec, Unit};
 use super::template::Part;
-use super::{Preset, form, header, pointer, signature};
+use super::{Preset, form, header, payload, signature};
 use crate::secret::{self, Secret};
 use crate::time::Timestamp;
 
@@ -209,7 +209,7 @@ fn params(parts: SignedRequest<'_>) -> Result<String, VerifyError> {
 
 fn fresh(dated: &TimestampSpec, timestamp: Option<&str>, body: &[u8], now: Timestamp) -> Result<(), VerifyError> {
     let found = match &dated.from {
-        TimestampLocation::Pointer(at) => pointer::find(body, at).map(Cow::Owned),
+        TimestampLocation::Pointer(at) => payload::text_at(body, at).map(Cow::Owned),
         _ => timestamp.map(Cow::Borrowed),
     };
     let sent = found.and_then(|text| read(dated.unit, &text)).ok_or(VerifyError::Undated)?;
@@ -239,7 +239,7 @@ fn read(unit: Unit, text: &str) -> Option<Timestamp> {
 fn find(source: Option<&Source>, parts: SignedRequest<'_>) -> Option<String> {
     match source? {
         Source::Header(name) => header::one(parts.headers, name).ok()?.map(str::to_owned),
-        Source::Pointer(at) => pointer::find(parts.body, at),
+        Source::Pointer(at) => payload::text_at(parts.body, at),
     }
 }
 
