@@ -56,7 +56,7 @@ impl Entry {
     /// The sender's name, as far as it is known.
     pub(super) fn sender(&self) -> Option<&'static str> {
         match self {
-            Self::Signs(signer) if matches!(signer.way, Way::Custom(_)) => Some(config::CUSTOM),
+            Self::Signs(signer) if matches!(signer.way, Way::Custom(_)) => Some(sender::CUSTOM),
             _ => self.preset().map(|preset| preset.name),
         }
     }
@@ -65,9 +65,9 @@ impl Entry {
     pub(super) fn kind(&self, headers: &HeaderMap, payload: &RawValue) -> Option<String> {
         match self {
             Self::Signs(signer) if let Way::Custom(descriptor) = &signer.way => {
-                sender::kind([(**descriptor).clone()], headers, payload)
+                sender::event_type([(**descriptor).clone()], headers, payload)
             }
-            _ => sender::kind(self.preset()?.descriptors(), headers, payload),
+            _ => sender::event_type(self.preset()?.descriptors(), headers, payload),
         }
     }
 }
@@ -75,19 +75,19 @@ impl Entry {
 impl<'o, O: Host> RequestContext<'_, 'o, O> {
     /// Before the body is read: is it worth to read it?
     pub(super) fn enter(&mut self, query: &Query) -> Result<Entry, Problem> {
-        let custom = config::custom(self.host)?;
+        let custom = config::custom_descriptor(self.host)?;
         let named = query.one("sender")?;
         let preset = match named {
-            None | Some(config::CUSTOM) => None,
+            None | Some(sender::CUSTOM) => None,
             Some(name) => Some(Preset::by_name(name).ok_or_else(|| {
                 let detail = "`sender` must be a sender that Sluice knows, or custom: docs/senders.md lists them";
                 Problem::new(Kind::InvalidParameter, detail).field("sender")
             })?),
         };
-        let preset = preset.or_else(|| named.is_none().then(|| Preset::of_headers(self.headers)).flatten());
+        let preset = preset.or_else(|| named.is_none().then(|| Preset::by_headers(self.headers)).flatten());
         if let Some(preset) = preset {
             self.response_policy = preset.response_policy;
-            let secrets = config::secrets(self.host, preset)?;
+            let secrets = config::preset_secrets(self.host, preset)?;
             if !secrets.is_empty() {
                 return Ok(Entry::Signs(Box::new(Signer { way: Way::Preset(preset), secrets })));
             }
@@ -109,14 +109,14 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         let url = self.public_url()?;
         let parts = SignedRequest { headers: self.headers, url: &url, body };
         let (name, verified) = match way {
-            Way::Preset(preset) => (preset.name, sender::by_preset(preset, secrets, parts, self.host.now())),
-            Way::Custom(descriptor) => (config::CUSTOM, sender::verify(descriptor, secrets, parts, self.host.now())),
+            Way::Preset(preset) => (preset.name, sender::verify_preset(preset, secrets, parts, self.host.now())),
+            Way::Custom(descriptor) => (sender::CUSTOM, sender::verify(descriptor, secrets, parts, self.host.now())),
         };
         let verified = verified.map_err(|error| {
             let detail = format!("this is not proved to come from {name}: {error}");
             Problem::new(Kind::InvalidSignature, detail)
         })?;
-        let secret = secrets.get(verified.secret).cloned();
+        let secret = secrets.get(verified.secret_index).cloned();
         Ok(Some(Proof { sender: name, verified, secret }))
     }
 
@@ -132,7 +132,7 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
                 matches |= token.matches(shown);
             }
         }
-        if matches || !config::is_asked(self.host)? {
+        if matches || !config::requires_authentication(self.host)? {
             return Ok(());
         }
         let detail =

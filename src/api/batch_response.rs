@@ -11,7 +11,7 @@ use super::{DRAIN_BUDGET, RequestContext, Rest, SLUICE_OUTCOME};
 use crate::delivery::{Key, Outcome, Start, Work};
 use crate::gateway::{Gateway, Receipt};
 use crate::ports::Host;
-use crate::sender::Success;
+use crate::sender::SuccessCriterion;
 
 /// One workflow that is to be started; or none, where no route is for the event.
 pub(super) struct Item<'a> {
@@ -126,8 +126,8 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         self.log.outcome("unmatched");
         let mut response = Response::default();
         *response.status_mut() = match self.response_policy.success {
-            Success::Ok | Success::OkEmpty => StatusCode::OK,
-            Success::Any | Success::NoContent => StatusCode::NO_CONTENT,
+            SuccessCriterion::Only200 | SuccessCriterion::Empty200 => StatusCode::OK,
+            SuccessCriterion::Any2xx | SuccessCriterion::Only204 => StatusCode::NO_CONTENT,
         };
         response.headers_mut().insert(SLUICE_OUTCOME, HeaderValue::from_static("unmatched"));
         response

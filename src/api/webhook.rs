@@ -80,11 +80,11 @@ fn challenged(
     proof: Option<&Proof>,
     body: &[u8],
 ) -> Option<Response<Vec<u8>>> {
-    let challenge = Challenge::of(entry.preset(), context.headers, body)?;
-    if challenge.is_signed() && proof.is_none() {
+    let challenge = Challenge::detect(entry.preset(), context.headers, body)?;
+    if challenge.requires_signature() && proof.is_none() {
         return None;
     }
-    let answer = challenge.answer(proof.and_then(|proof| proof.secret.as_ref()))?;
+    let answer = challenge.response(proof.and_then(|proof| proof.secret.as_ref()))?;
     context.log.outcome("challenge");
     let mut response = Response::new(answer.body.into_bytes());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));

@@ -13,8 +13,8 @@ use crate::secret::Secret;
 use crate::time::Retention;
 
 pub use trust::{
-    CUSTOM, Origins, access_tokens, allowed_origins, custom, custom_secrets, is_asked, link_secrets, secrets,
-    signing_senders,
+    Origins, access_tokens, allowed_origins, custom_descriptor, custom_secrets, link_secrets, preset_secrets,
+    requires_authentication, senders_with_secrets,
 };
 
 /// A variable that can't be used. Names no value: it might be a secret.
@@ -180,7 +180,7 @@ pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
         routes(variables).err(),
     ];
     let mut faults: Vec<_> = faults.into_iter().flatten().collect();
-    faults.extend(trust::faults(variables));
+    faults.extend(trust::errors(variables));
     faults
 }
 

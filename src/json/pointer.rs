@@ -32,8 +32,8 @@ impl Pointer {
     }
 }
 
-/// Removes the escapes of one step, `~1` first, or `~01` would become a slash (section 4). `None` if a `~` has no `0` or
-/// `1` after it.
+/// Removes the escapes of one step, `~1` first, or `~01` would become a slash (section 4). `None` if a `~` has no `0`
+/// or `1` after it.
 fn unescape(step: &str) -> Option<String> {
     let is_escaped = step.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
     is_escaped.then(|| step.replace("~1", "/").replace("~0", "~"))

@@ -4,8 +4,8 @@ use serde_json::value::RawValue;
 
 use crate::json::{self, JsonType, Pointer};
 
-/// The text of a string, a number or a boolean at a JSON Pointer. `None` if there is no such value, it is an empty string,
-/// or the body is not JSON.
+/// The text of a string, a number or a boolean at a JSON Pointer. `None` if there is no such value, it is an empty
+/// string, or the body is not JSON.
 pub(super) fn text_at(body: &[u8], pointer: &str) -> Option<String> {
     let value = value_at(json::value(body).ok()?, pointer)?;
     match json::type_of(value) {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use sluice::api::problem::Kind;
 use sluice::routing::Table;
-use sluice::sender::{PRESETS, ResponsePolicy, Success};
+use sluice::sender::{PRESETS, ResponsePolicy, SuccessCriterion};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -76,10 +76,10 @@ fn the_manners_of_senders_are_listed() {
         let rows: Vec<_> = table.lines().filter(|row| row.starts_with(&format!("| `{}`", preset.name))).collect();
         assert!(!rows.is_empty(), "{} has no row", preset.name);
         let answers = match success {
-            Success::Any => "| 200 with the run, 202 |",
-            Success::Ok => "| 200 with the run; 200 if stored |",
-            Success::OkEmpty => "| 200, empty |",
-            Success::NoContent => "| 204 |",
+            SuccessCriterion::Any2xx => "| 200 with the run, 202 |",
+            SuccessCriterion::Only200 => "| 200 with the run; 200 if stored |",
+            SuccessCriterion::Empty200 => "| 200, empty |",
+            SuccessCriterion::Only204 => "| 204 |",
         };
         let deadline = deadline.map_or("| – |".to_owned(), |seconds| format!("{seconds} s"));
         for row in rows {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice::delivery::{Payload, Start, Trigger};
 use sluice::routing::{Input, MAX_PARAM_BYTES, Route, Table, TableError};
-use sluice::sender::{Preset, kind};
+use sluice::sender::{Preset, event_type};
 
 use crate::fake::World;
 
@@ -68,8 +68,8 @@ fn a_push_to_github_starts_its_workflow_with_the_branch() {
     let payload = raw(payload);
     let mut headers = http::HeaderMap::new();
     headers.insert("x-github-event", "push".parse().unwrap());
-    let preset = Preset::of_headers(&headers).unwrap();
-    let event = kind(preset.descriptors(), &headers, payload);
+    let preset = Preset::by_headers(&headers).unwrap();
+    let event = event_type(preset.descriptors(), &headers, payload);
 
     let input = Input::webhook(Some(preset.name), event.as_deref(), payload);
     let routes: Vec<_> = table.matching(&input).collect();

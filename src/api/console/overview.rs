@@ -29,7 +29,7 @@ pub(super) async fn show(
         faults if faults.is_empty() => settings(context.host)?,
         faults => broken(&faults),
     };
-    let (senders, routes) = (config::signing_senders(context.host), config::routes(context.host).ok().flatten());
+    let (senders, routes) = (config::senders_with_secrets(context.host), config::routes(context.host).ok().flatten());
     let content = html! {
         @if let Some(drained) = &drained { (told(drained)) }
         (tiles(&state, context.host.now()))
@@ -141,7 +141,7 @@ fn settings(variables: &impl Variables) -> Result<Markup, Problem> {
             dt { "Token for the engine" } dd { (set(settings.engine.token.is_some())) }
             dt { "Who may deliver" }
             dd {
-                @if config::is_asked(variables)? {
+                @if config::requires_authentication(variables)? {
                     "Who signs, or has an access token: " (tokens) (if tokens == 1 { " is set" } else { " are set" })
                 } @else {
                     (chip(Mood::Busy, "Anyone")) " No access token is set, and no sender's secret"
