@@ -315,8 +315,8 @@ impl Problem {
     }
 }
 
-impl From<crate::routing::TooLarge> for Problem {
-    fn from(error: crate::routing::TooLarge) -> Self {
+impl From<crate::routing::ParamsTooLarge> for Problem {
+    fn from(error: crate::routing::ParamsTooLarge) -> Self {
         Self::new(Kind::BodyTooLarge, error.to_string()).field("routes")
     }
 }

@@ -11,7 +11,7 @@ use crate::api::{RequestContext, operator};
 use crate::config;
 use crate::gateway::{DrainSummary, Overview, Stopped, overview};
 use crate::ports::{Host, Variables};
-use crate::routing::{Incoming, Route, Table};
+use crate::routing::{InputKind, Route, Table};
 use crate::time::Timestamp;
 
 /// `GET /console`, and `POST /console/drain`, which drains first.
@@ -190,11 +190,11 @@ fn routing(table: Option<&Table>) -> Markup {
                             td data-of="Workflow" { bdi.name { (route.workflow().as_str()) } }
                             td data-of="From" {
                                 span {
-                                    (match route.incoming() { Incoming::Event => "events", Incoming::Webhook => "webhooks" })
+                                    (match route.input_kind() { InputKind::Event => "events", InputKind::Webhook => "webhooks" })
                                     @if let Some(sender) = route.sender() { " of " (sender) }
                                 }
                             }
-                            td data-of="Filter" { span { (if route.is_filtered() { "yes" } else { "takes all" }) } }
+                            td data-of="Filter" { span { (if route.has_filter() { "yes" } else { "takes all" }) } }
                             td data-of="Params" { bdi { (params(route)) } }
                         }
                     }
