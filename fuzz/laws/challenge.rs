@@ -19,14 +19,14 @@ pub fn law(data: &[u8]) {
     let (headers, body) = request(data);
     let sender = choose(&[None, Some("slack"), Some("zoom"), Some("twitch"), Some("github")], *sender);
     let preset = sender.map(|name| Preset::by_name(name).expect("a preset"));
-    let Some(challenge) = Challenge::of(preset, &headers, body) else { return };
+    let Some(challenge) = Challenge::detect(preset, &headers, body) else { return };
 
     let secret = Secret::new(SECRET);
-    let answer = challenge.answer(Some(&secret)).expect("an answer");
+    let answer = challenge.response(Some(&secret)).expect("an answer");
     assert!(matches!(answer.content_type, "application/json" | "text/plain"));
-    assert_eq!(challenge.is_signed(), sender.is_some());
+    assert_eq!(challenge.requires_signature(), sender.is_some());
     // Only Zoom's is made with the secret.
-    assert_eq!(challenge.answer(None).is_none(), *sender == Some("zoom"));
+    assert_eq!(challenge.response(None).is_none(), *sender == Some("zoom"));
     assert!(!answer.body.contains(SECRET) || String::from_utf8_lossy(body).contains(SECRET));
     if challenge == Challenge::SlackCertificate {
         let mut fields = form_urlencoded::parse(body);
@@ -44,7 +44,7 @@ pub fn law(data: &[u8]) {
             assert_eq!(asked["type"], "url_verification");
             assert_eq!(members(&answer.body), [("challenge".to_owned(), asked["challenge"].clone())]);
         }
-        Challenge::Zoom { plain } => {
+        Challenge::Zoom { plain_token: plain } => {
             assert_eq!(asked["event"], "endpoint.url_validation");
             let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(&byte);
             assert!((1..=256).contains(&plain.len()) && plain.bytes().all(is_safe), "{plain}");

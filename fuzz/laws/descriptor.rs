@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sluice::secret::Secret;
-use sluice::sender::{Descriptor, HeaderFormat, SignedRequest, Source, Template, TimestampLocation, verify};
+use sluice::sender::{Descriptor, HeaderFormat, SignedRequest, Template, TimestampLocation, ValueLocation, verify};
 use sluice::time::Timestamp;
 
 /// A secret of each form.
@@ -39,16 +39,16 @@ fn is_shut(descriptor: &Descriptor) {
             headers.entry(name).or_insert(value);
         }
     };
-    let from = descriptor.timestamp.as_ref().map(|dated| &dated.from);
+    let from = descriptor.timestamp.as_ref().map(|dated| &dated.location);
     if let Some(TimestampLocation::Header(name)) = from {
         set(name, "1");
     }
-    if let Some(Source::Header(name)) = &descriptor.id {
+    if let Some(ValueLocation::Header(name)) = &descriptor.id {
         // No secret ends so, whatever a descriptor takes for its prefix.
         set(name, "!");
     }
     let signature = format!("{}{}", descriptor.prefix, "0".repeat(64));
-    let value = match (&descriptor.grammar, from) {
+    let value = match (&descriptor.header_format, from) {
         (HeaderFormat::Pairs { separator, signature: name }, Some(TimestampLocation::Field(field))) => {
             format!("{field}=1{separator}{name}={signature}")
         }

@@ -8,7 +8,9 @@ use super::support::signing::{self, Scheme};
 
 static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
     signing::schemes(
-        |descriptor| matches!(descriptor.grammar, HeaderFormat::List(_)) && descriptor.algorithm != Algorithm::Ed25519,
+        |descriptor| {
+            matches!(descriptor.header_format, HeaderFormat::List(_)) && descriptor.algorithm != Algorithm::Ed25519
+        },
         &[
             r#"{"algorithm":"hmac-sha1","headers":["x"],"grammar":{"list":","},"prefix":"sha1=",
                 "signed":"{timestamp}{body}","timestamp":{"from":{"header":"x-t"},"unit":"rfc3339"}}"#,

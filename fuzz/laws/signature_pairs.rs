@@ -9,7 +9,7 @@ use super::support::signing::{self, Scheme};
 static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
     signing::schemes(
         |descriptor| {
-            matches!(descriptor.grammar, HeaderFormat::Pairs { .. }) && descriptor.algorithm != Algorithm::Ed25519
+            matches!(descriptor.header_format, HeaderFormat::Pairs { .. }) && descriptor.algorithm != Algorithm::Ed25519
         },
         &[
             r#"{"algorithm":"hmac-sha1","encoding":"base64","headers":["x"],"prefix":"v0:",

@@ -8,7 +8,7 @@ use super::support::signing::{self, Scheme};
 
 static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
     signing::schemes(
-        |descriptor| descriptor.grammar == HeaderFormat::Single && descriptor.algorithm != Algorithm::Ed25519,
+        |descriptor| descriptor.header_format == HeaderFormat::Single && descriptor.algorithm != Algorithm::Ed25519,
         &[
             r#"{"algorithm":"hmac-sha512","encoding":"base64","headers":["x-a","x-b"],"prefix":"sha512 = ",
                 "signed":"{timestamp}\n{id}\n{url}\n{body}{{}}","secret":{"encoding":"hex","prefix":"k_"},

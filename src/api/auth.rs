@@ -56,7 +56,7 @@ impl Authentication {
     /// Returns the name of the sender, with the same caveat as [`preset`](Self::preset).
     pub(super) fn sender(&self) -> Option<&'static str> {
         match self {
-            Self::Signature(pending) if matches!(pending.scheme, AuthScheme::Custom(_)) => Some(config::CUSTOM),
+            Self::Signature(pending) if matches!(pending.scheme, AuthScheme::Custom(_)) => Some(sender::CUSTOM),
             _ => self.preset().map(|preset| preset.name),
         }
     }
@@ -65,9 +65,9 @@ impl Authentication {
     pub(super) fn event_type(&self, headers: &HeaderMap, payload: &RawValue) -> Option<String> {
         match self {
             Self::Signature(pending) if let AuthScheme::Custom(descriptor) = &pending.scheme => {
-                sender::kind([(**descriptor).clone()], headers, payload)
+                sender::event_type([(**descriptor).clone()], headers, payload)
             }
-            _ => sender::kind(self.preset()?.descriptors(), headers, payload),
+            _ => sender::event_type(self.preset()?.descriptors(), headers, payload),
         }
     }
 }
@@ -75,19 +75,19 @@ impl Authentication {
 impl<'o, O: Host> RequestContext<'_, 'o, O> {
     /// Authenticates the sender before its body is read: finds its signature scheme, or checks its token.
     pub(super) fn authenticate(&mut self, query: &Query) -> Result<Authentication, Problem> {
-        let custom = config::custom(self.host)?;
+        let custom = config::custom_descriptor(self.host)?;
         let named = query.one("sender")?;
         let preset = match named {
-            None | Some(config::CUSTOM) => None,
+            None | Some(sender::CUSTOM) => None,
             Some(name) => Some(Preset::by_name(name).ok_or_else(|| {
                 let detail = "`sender` must be `custom` or one of the senders that docs/senders.md lists";
                 Problem::new(Kind::InvalidParameter, detail).field("sender")
             })?),
         };
-        let preset = preset.or_else(|| named.is_none().then(|| Preset::of_headers(self.headers)).flatten());
+        let preset = preset.or_else(|| named.is_none().then(|| Preset::by_headers(self.headers)).flatten());
         if let Some(preset) = preset {
             self.response_policy = preset.response_policy;
-            let secrets = config::secrets(self.host, preset)?;
+            let secrets = config::preset_secrets(self.host, preset)?;
             if !secrets.is_empty() {
                 let scheme = AuthScheme::Preset(preset);
                 return Ok(Authentication::Signature(Box::new(PendingSignature { scheme, secrets })));
@@ -115,16 +115,16 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         let url = self.public_url()?;
         let parts = SignedRequest { headers: self.headers, url: &url, body };
         let (name, verified) = match scheme {
-            AuthScheme::Preset(preset) => (preset.name, sender::by_preset(preset, secrets, parts, self.host.now())),
+            AuthScheme::Preset(preset) => (preset.name, sender::verify_preset(preset, secrets, parts, self.host.now())),
             AuthScheme::Custom(descriptor) => {
-                (config::CUSTOM, sender::verify(descriptor, secrets, parts, self.host.now()))
+                (sender::CUSTOM, sender::verify(descriptor, secrets, parts, self.host.now()))
             }
         };
         let verified = verified.map_err(|error| {
             let detail = format!("the request is not verified as one from {name}: {error}");
             Problem::new(Kind::InvalidSignature, detail)
         })?;
-        let secret = secrets.get(verified.secret).cloned();
+        let secret = secrets.get(verified.secret_index).cloned();
         Ok(Some(VerifiedSender { name, verified, secret }))
     }
 
@@ -141,7 +141,7 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
                 matches |= token.matches(given);
             }
         }
-        if matches || !config::is_asked(self.host)? {
+        if matches || !config::requires_authentication(self.host)? {
             return Ok(());
         }
         let detail = "send an access token in `Authorization: Bearer`, `x-access-token` or `?access_token=`, or sign the request";

@@ -12,7 +12,7 @@ use super::{BACKGROUND_DRAIN_BUDGET, Background, RequestContext, SLUICE_OUTCOME,
 use crate::delivery::{Key, Outcome, Start, Work};
 use crate::gateway::{Gateway, Receipt};
 use crate::ports::Host;
-use crate::sender::Success;
+use crate::sender::SuccessCriterion;
 
 /// A workflow to start, or an event that no route matches.
 pub(super) struct Item<'a> {
@@ -131,8 +131,8 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
     fn unmatched(&mut self) -> Response<Vec<u8>> {
         self.log.outcome("unmatched");
         let mut response = respond::empty(match self.response_policy.success {
-            Success::Ok | Success::OkEmpty => StatusCode::OK,
-            Success::Any | Success::NoContent => StatusCode::NO_CONTENT,
+            SuccessCriterion::Only200 | SuccessCriterion::Empty200 => StatusCode::OK,
+            SuccessCriterion::Any2xx | SuccessCriterion::Only204 => StatusCode::NO_CONTENT,
         });
         response.headers_mut().insert(SLUICE_OUTCOME, HeaderValue::from_static("unmatched"));
         response

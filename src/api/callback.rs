@@ -12,7 +12,7 @@ use super::query::Query;
 use super::respond::{self, no_store};
 use super::{RequestContext, body, link};
 use crate::callback::{Callback, Status};
-use crate::config::{self, CallbackGet, Fault};
+use crate::config::{self, CallbackGet, ConfigError};
 use crate::delivery::{Key, Work};
 use crate::ports::{Body, Host};
 use crate::sender;
@@ -77,7 +77,7 @@ pub(super) async fn complete(
 }
 
 impl CallbackMode {
-    fn of(context: &RequestContext<'_, '_, impl Host>) -> Result<Self, Fault> {
+    fn of(context: &RequestContext<'_, '_, impl Host>) -> Result<Self, ConfigError> {
         let confirms = || config::callback_get(context.host).map(|get| get == CallbackGet::Confirm);
         let is_form = || body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
         Ok(match context.method {

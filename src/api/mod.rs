@@ -34,7 +34,7 @@ use crate::config;
 use crate::delivery::{Key, Outcome, Work};
 use crate::gateway::{Gateway, Receipt};
 use crate::ports::{Body, Host};
-use crate::sender::{ResponsePolicy, Success};
+use crate::sender::{ResponsePolicy, SuccessCriterion};
 use endpoint::Endpoint;
 pub use log::LogLine;
 use prefer::{PREFERENCE_APPLIED, Prefer};
@@ -188,20 +188,20 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
     /// Returns how long the response may wait for the engine.
     fn max_wait(&self, prefer: &Prefer, gateway: &Gateway<'o, O>) -> Duration {
         let wait = gateway.settings().wait;
-        prefer.max_wait(self.response_policy.patience().map_or(wait, |patience| wait.min(patience)))
+        prefer.max_wait(self.response_policy.max_engine_wait().map_or(wait, |patience| wait.min(patience)))
     }
 
     /// Returns the status that the sender takes for success, and whether the response has no body.
     fn success(&self, prefer: &Prefer, pending: bool) -> (StatusCode, bool) {
         let success = self.response_policy.success;
         let status = match (success, pending) {
-            (Success::Ok | Success::OkEmpty, _) => StatusCode::OK,
-            (Success::NoContent, _) => StatusCode::NO_CONTENT,
-            (Success::Any, true) => StatusCode::ACCEPTED,
-            (Success::Any, false) if prefer.is_minimal() => StatusCode::NO_CONTENT,
-            (Success::Any, false) => StatusCode::OK,
+            (SuccessCriterion::Only200 | SuccessCriterion::Empty200, _) => StatusCode::OK,
+            (SuccessCriterion::Only204, _) => StatusCode::NO_CONTENT,
+            (SuccessCriterion::Any2xx, true) => StatusCode::ACCEPTED,
+            (SuccessCriterion::Any2xx, false) if prefer.is_minimal() => StatusCode::NO_CONTENT,
+            (SuccessCriterion::Any2xx, false) => StatusCode::OK,
         };
-        (status, prefer.is_minimal() || matches!(success, Success::OkEmpty | Success::NoContent))
+        (status, prefer.is_minimal() || matches!(success, SuccessCriterion::Empty200 | SuccessCriterion::Only204))
     }
 
     /// Delivers to the engine, or stores the delivery, and returns the response.

@@ -332,15 +332,15 @@ impl Problem {
     }
 }
 
-impl From<crate::routing::TooLarge> for Problem {
-    fn from(error: crate::routing::TooLarge) -> Self {
+impl From<crate::routing::ParamsTooLarge> for Problem {
+    fn from(error: crate::routing::ParamsTooLarge) -> Self {
         Self::new(Kind::BodyTooLarge, error.to_string()).field("routes")
     }
 }
 
-impl From<crate::config::Fault> for Problem {
-    fn from(fault: crate::config::Fault) -> Self {
-        Self::new(Kind::Configuration, fault.to_string()).field(fault.variable)
+impl From<crate::config::ConfigError> for Problem {
+    fn from(error: crate::config::ConfigError) -> Self {
+        Self::new(Kind::Configuration, error.to_string()).field(error.variable)
     }
 }
 

@@ -78,11 +78,11 @@ fn answer_challenge(
     sender: Option<&VerifiedSender>,
     body: &[u8],
 ) -> Option<Response<Vec<u8>>> {
-    let challenge = Challenge::of(authentication.preset(), context.headers, body)?;
-    if challenge.is_signed() && sender.is_none() {
+    let challenge = Challenge::detect(authentication.preset(), context.headers, body)?;
+    if challenge.requires_signature() && sender.is_none() {
         return None;
     }
-    let answer = challenge.answer(sender.and_then(|sender| sender.secret.as_ref()))?;
+    let answer = challenge.response(sender.and_then(|sender| sender.secret.as_ref()))?;
     context.log.outcome("challenge");
     let mut response = Response::new(answer.body.into_bytes());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));

@@ -13,14 +13,14 @@ use crate::secret::Secret;
 use crate::time::Retention;
 
 pub use trust::{
-    CUSTOM, Origins, access_tokens, allowed_origins, custom, custom_secrets, is_asked, link_secrets, secrets,
-    signing_senders,
+    Origins, access_tokens, allowed_origins, custom_descriptor, custom_secrets, link_secrets, preset_secrets,
+    requires_authentication, senders_with_secrets,
 };
 
 /// A variable that can't be used. Names no value: it might be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 #[error("variable `{variable}` {problem}")]
-pub struct Fault {
+pub struct ConfigError {
     /// Its name.
     #[serde(rename = "field")]
     pub variable: &'static str,
@@ -45,7 +45,7 @@ pub struct Settings {
 }
 
 /// Reads the settings of the gateway.
-pub fn settings(variables: &impl Variables) -> Result<Settings, Fault> {
+pub fn settings(variables: &impl Variables) -> Result<Settings, ConfigError> {
     let timeouts = Timeouts {
         connect: milliseconds(variables, "engine_connect_ms")?,
         total: milliseconds(variables, "engine_timeout_ms")?,
@@ -70,44 +70,44 @@ pub fn settings(variables: &impl Variables) -> Result<Settings, Fault> {
 }
 
 /// The engine's profile. There is no variable for it yet.
-fn engine_profile() -> Result<&'static dyn Profile, Fault> {
-    let unknown = || Fault { variable: "engine", problem: "must name a profile".to_owned() };
+fn engine_profile() -> Result<&'static dyn Profile, ConfigError> {
+    let unknown = || ConfigError { variable: "engine", problem: "must name a profile".to_owned() };
     profile(DEFAULT_PROFILE).ok_or_else(unknown)
 }
 
-fn engine_url(variables: &impl Variables) -> Result<EngineUrl, Fault> {
+fn engine_url(variables: &impl Variables) -> Result<EngineUrl, ConfigError> {
     parse(variables, "engine_url", |text| EngineUrl::parse(text).map_err(|e| e.to_string()))
 }
 
-fn engine_start(variables: &impl Variables) -> Result<bool, Fault> {
+fn engine_start(variables: &impl Variables) -> Result<bool, ConfigError> {
     parse(variables, "engine_start", |text| text.parse().map_err(|_| "must be `true` or `false`".to_owned()))
 }
 
 /// `retry_max_hours`.
-fn retry_max_age(variables: &impl Variables) -> Result<Duration, Fault> {
+fn retry_max_age(variables: &impl Variables) -> Result<Duration, ConfigError> {
     let hours = |text: &str| number(text, 1_u64, u64::from(Retention::MAX_HOURS));
     parse(variables, "retry_max_hours", hours).map(|hours| Duration::from_secs(hours.saturating_mul(3_600)))
 }
 
 /// `retry_max_attempts`.
-fn retry_max_attempts(variables: &impl Variables) -> Result<u32, Fault> {
+fn retry_max_attempts(variables: &impl Variables) -> Result<u32, ConfigError> {
     parse(variables, "retry_max_attempts", |text| number(text, 1, 1_000_000))
 }
 
 /// `callback_early_ms`: up to a day.
-fn callback_early(variables: &impl Variables) -> Result<Duration, Fault> {
+fn callback_early(variables: &impl Variables) -> Result<Duration, ConfigError> {
     parse(variables, "callback_early_ms", |text| number(text, 0_u64, 86_400_000)).map(Duration::from_millis)
 }
 
 /// `max_body_bytes`: the largest body that is taken.
-pub fn max_body(variables: &impl Variables) -> Result<usize, Fault> {
+pub fn max_body(variables: &impl Variables) -> Result<usize, ConfigError> {
     /// Akamai's limit for a request.
     const MOST: usize = 10 * 1024 * 1024;
     parse(variables, "max_body_bytes", |text| number(text, 1, MOST))
 }
 
 /// `retention_hours`.
-pub fn retention(variables: &impl Variables) -> Result<Retention, Fault> {
+pub fn retention(variables: &impl Variables) -> Result<Retention, ConfigError> {
     parse(variables, "retention_hours", |text| {
         let hours = number(text, 1, Retention::MAX_HOURS)?;
         Retention::from_hours(hours).ok_or_else(|| "is out of range".to_owned())
@@ -115,12 +115,12 @@ pub fn retention(variables: &impl Variables) -> Result<Retention, Fault> {
 }
 
 /// `operator_token`, where set.
-pub fn operator_token(variables: &impl Variables) -> Result<Option<Secret>, Fault> {
+pub fn operator_token(variables: &impl Variables) -> Result<Option<Secret>, ConfigError> {
     secret(variables, "operator_token")
 }
 
 /// `public_url`, where set: scheme and host, without a slash at the end.
-pub fn public_url(variables: &impl Variables) -> Result<Option<String>, Fault> {
+pub fn public_url(variables: &impl Variables) -> Result<Option<String>, ConfigError> {
     parse(variables, "public_url", |text| match text.trim_end_matches('/') {
         "" => Ok(None),
         text => match EngineUrl::parse(text) {
@@ -144,7 +144,7 @@ pub enum CallbackGet {
 }
 
 /// `callback_get`.
-pub fn callback_get(variables: &impl Variables) -> Result<CallbackGet, Fault> {
+pub fn callback_get(variables: &impl Variables) -> Result<CallbackGet, ConfigError> {
     parse(variables, "callback_get", |text| match text {
         "complete" => Ok(CallbackGet::Complete),
         "confirm" => Ok(CallbackGet::Confirm),
@@ -153,7 +153,7 @@ pub fn callback_get(variables: &impl Variables) -> Result<CallbackGet, Fault> {
 }
 
 /// `routes`, where set.
-pub fn routes(variables: &impl Variables) -> Result<Option<Table>, Fault> {
+pub fn routes(variables: &impl Variables) -> Result<Option<Table>, ConfigError> {
     parse(variables, "routes", |text| match text {
         "" => Ok(None),
         json => Table::parse(json).map(Some).map_err(|error| format!("is no table of routes: {error}")),
@@ -161,7 +161,7 @@ pub fn routes(variables: &impl Variables) -> Result<Option<Table>, Fault> {
 }
 
 /// Every fault of the configuration; none means ready.
-pub fn check(variables: &impl Variables) -> Vec<Fault> {
+pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
     let faults = [
         engine_url(variables).err(),
         secret(variables, "engine_token").err(),
@@ -180,7 +180,7 @@ pub fn check(variables: &impl Variables) -> Vec<Fault> {
         routes(variables).err(),
     ];
     let mut faults: Vec<_> = faults.into_iter().flatten().collect();
-    faults.extend(trust::faults(variables));
+    faults.extend(trust::errors(variables));
     faults
 }
 
@@ -188,24 +188,24 @@ fn parse<T>(
     variables: &impl Variables,
     variable: &'static str,
     read: impl Fn(&str) -> Result<T, String>,
-) -> Result<T, Fault> {
+) -> Result<T, ConfigError> {
     let text = text(variables, variable)?;
-    read(text.trim()).map_err(|problem| Fault { variable, problem })
+    read(text.trim()).map_err(|problem| ConfigError { variable, problem })
 }
 
-fn text<'v>(variables: &'v impl Variables, variable: &'static str) -> Result<Cow<'v, str>, Fault> {
+fn text<'v>(variables: &'v impl Variables, variable: &'static str) -> Result<Cow<'v, str>, ConfigError> {
     match variables.variable(variable) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => {
-            Err(Fault { variable, problem: "is not in the manifest: take spin.toml as it is shipped".to_owned() })
+            Err(ConfigError { variable, problem: "is not in the manifest: take spin.toml as it is shipped".to_owned() })
         }
         // The provider's own words may carry its address or a token.
-        Err(_) => Err(Fault { variable, problem: "can't be read: its provider did not answer".to_owned() }),
+        Err(_) => Err(ConfigError { variable, problem: "can't be read: its provider did not answer".to_owned() }),
     }
 }
 
 /// A token that goes into a header, so visible ASCII (RFC 9110, section 5.5); empty means none.
-fn secret(variables: &impl Variables, variable: &'static str) -> Result<Option<Secret>, Fault> {
+fn secret(variables: &impl Variables, variable: &'static str) -> Result<Option<Secret>, ConfigError> {
     parse(variables, variable, |text| match text {
         "" => Ok(None),
         text if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(Secret::new(text))),
@@ -213,7 +213,7 @@ fn secret(variables: &impl Variables, variable: &'static str) -> Result<Option<S
     })
 }
 
-fn milliseconds(variables: &impl Variables, variable: &'static str) -> Result<Duration, Fault> {
+fn milliseconds(variables: &impl Variables, variable: &'static str) -> Result<Duration, ConfigError> {
     parse(variables, variable, |text| number(text, 1_u64, 600_000).map(Duration::from_millis))
 }
 

@@ -1,98 +1,86 @@
-//! Who may deliver: access tokens, and the signing secrets of senders.
+//! Settings about who may deliver: access tokens, and the secrets of senders.
 
-use super::{Fault, parse};
+use super::{ConfigError, parse};
 use crate::ports::Variables;
 use crate::secret::Secret;
-use crate::sender::{Descriptor, DescriptorError, PRESETS, Preset, fits};
+use crate::sender::{CUSTOM, Descriptor, DescriptorError, PRESETS, Preset};
 
-pub use crate::sender::CUSTOM;
-
-/// The variable with the secrets of each preset, in its order.
-const SECRETS: &[(&str, &str)] = &[
-    ("gitlab", "secret_gitlab"),
-    ("gitea", "secret_gitea"),
-    ("github", "secret_github"),
-    ("bitbucket", "secret_bitbucket"),
-    ("slack", "secret_slack"),
-    ("stripe", "secret_stripe"),
-    ("shopify", "secret_shopify"),
-    ("svix", "secret_svix"),
-    ("twilio", "secret_twilio"),
-    ("zoom", "secret_zoom"),
-    ("twitch", "secret_twitch"),
-    ("paddle", "secret_paddle"),
-    ("linear", "secret_linear"),
-    ("vercel", "secret_vercel"),
-    ("standard-webhooks", "secret_standard_webhooks"),
-    (CUSTOM, "secret_custom"),
-];
-
-/// `access_tokens`: each lets in.
-pub fn access_tokens(variables: &impl Variables) -> Result<Vec<Secret>, Fault> {
-    parse(variables, "access_tokens", |text| list(text, |byte| byte.is_ascii_graphic()))
+/// `access_tokens`: each of them admits a request.
+pub fn access_tokens(variables: &impl Variables) -> Result<Vec<Secret>, ConfigError> {
+    parse(variables, "access_tokens", tokens)
 }
 
-/// The signing secrets of a preset; each verifies.
-pub fn secrets(variables: &impl Variables, preset: &Preset) -> Result<Vec<Secret>, Fault> {
-    let Some((_, variable)) = SECRETS.iter().find(|(name, _)| *name == preset.name) else { return Ok(Vec::new()) };
-    parse(variables, variable, |text| match text {
-        // Most are not set, and to read descriptors costs more than all else of a small request.
-        "" => Ok(Vec::new()),
-        text => usable(text, &preset.descriptors().collect::<Vec<_>>()),
+/// The secrets of a preset; a signature by any of them is valid. None for a sender that signs nothing.
+pub fn preset_secrets(variables: &impl Variables, preset: &Preset) -> Result<Vec<Secret>, ConfigError> {
+    let Some(variable) = preset.secret_variable else { return Ok(Vec::new()) };
+    parse(variables, variable.name, |text| {
+        // Most are not set, and parsing the descriptors costs more than the rest of a small request.
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let descriptors: Vec<_> = preset.descriptors().collect();
+        signing_secrets(text, &descriptors)?
+            .ok_or_else(|| format!("has a secret that is not in {}'s form: set {}", preset.title, variable.description))
     })
 }
 
-/// `sender_custom`: the sender that no preset describes.
-pub fn custom(variables: &impl Variables) -> Result<Option<Descriptor>, Fault> {
-    parse(variables, "sender_custom", |text| match text {
-        "" => Ok(None),
-        json => Descriptor::parse(json).map(Some).map_err(|error| match error {
-            DescriptorError::Rule { .. } => format!("is no descriptor: {error}"),
-            // The parser's own words repeat what it found, which may be a secret in the wrong place.
-            DescriptorError::Json(words) => match words.rfind(" at line ").and_then(|at| words.get(at..)) {
-                Some(place) => format!("is no descriptor: its JSON is not understood{place}"),
-                None => "is no descriptor: its JSON is not understood".to_owned(),
-            },
-        }),
+/// `sender_custom`: the sender that no preset describes, if one is set.
+pub fn custom_descriptor(variables: &impl Variables) -> Result<Option<Descriptor>, ConfigError> {
+    parse(variables, "sender_custom", |text| {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        Descriptor::parse(text).map(Some).map_err(|error| match error {
+            DescriptorError::Rule { .. } => format!("is not a valid descriptor: {error}"),
+            // The rest of the parser's message may repeat parts of the text, such as a secret in the wrong place.
+            DescriptorError::Json(message) => {
+                let location = message.rfind(" at line ").and_then(|at| message.get(at..)).unwrap_or_default();
+                format!("is not a valid descriptor: its JSON is malformed, or a member is unknown or invalid{location}")
+            }
+        })
     })
 }
 
-/// `secret_custom`.
-pub fn custom_secrets(variables: &impl Variables, descriptor: Option<&Descriptor>) -> Result<Vec<Secret>, Fault> {
+/// `secret_custom`: the secrets of the sender that `descriptor` describes.
+pub fn custom_secrets(variables: &impl Variables, descriptor: Option<&Descriptor>) -> Result<Vec<Secret>, ConfigError> {
     parse(variables, "secret_custom", |text| match descriptor {
-        None if !text.is_empty() => Err("is of no use without sender_custom".to_owned()),
-        None => Ok(Vec::new()),
-        Some(descriptor) => usable(text, std::slice::from_ref(descriptor)),
+        None if text.is_empty() => Ok(Vec::new()),
+        None => Err("is set, but sender_custom, which describes its sender, is not".to_owned()),
+        Some(descriptor) => signing_secrets(text, std::slice::from_ref(descriptor))?
+            .ok_or_else(|| "has a secret that is not in the form of the member `secret` of sender_custom".to_owned()),
     })
 }
 
-/// Has an operator said who may deliver? From then on it is asked of all.
-pub fn is_asked(variables: &impl Variables) -> Result<bool, Fault> {
-    let custom = custom(variables)?;
-    // A secret without its sender is a fault, and lets nobody in.
+/// Returns whether a request must authenticate itself: once an access token, a secret or `sender_custom` is set, every
+/// request must.
+pub fn requires_authentication(variables: &impl Variables) -> Result<bool, ConfigError> {
+    let custom = custom_descriptor(variables)?;
+    // A secret without its descriptor is an error, and admits nobody.
     custom_secrets(variables, custom.as_ref())?;
     if !access_tokens(variables)?.is_empty() || custom.is_some() {
         return Ok(true);
     }
     for preset in PRESETS {
-        if !secrets(variables, preset)?.is_empty() {
+        if !preset_secrets(variables, preset)?.is_empty() {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// The senders that have secrets, and how many; those that can't be read are left to [`check`](super::check).
-pub fn signing_senders(variables: &impl Variables) -> Vec<(&'static str, usize)> {
-    let presets = PRESETS.iter().map(|preset| (preset.name, secrets(variables, preset)));
-    let custom = custom(variables).ok().map(|custom| (CUSTOM, custom_secrets(variables, custom.as_ref())));
-    let counted = presets.chain(custom).map(|(name, secrets)| (name, secrets.map_or(0, |secrets| secrets.len())));
-    counted.filter(|(_, count)| *count > 0).collect()
+/// The senders that have secrets, with the number of secrets. Omits variables with an error, which
+/// [`check`](super::check) reports.
+pub fn senders_with_secrets(variables: &impl Variables) -> Vec<(&'static str, usize)> {
+    let presets = PRESETS.iter().map(|preset| (preset.name, preset_secrets(variables, preset)));
+    let custom = custom_descriptor(variables).ok();
+    let custom = custom.map(|descriptor| (CUSTOM, custom_secrets(variables, descriptor.as_ref())));
+    let counts = presets.chain(custom).map(|(name, secrets)| (name, secrets.map_or(0, |secrets| secrets.len())));
+    counts.filter(|(_, count)| *count > 0).collect()
 }
 
 /// `link_secret`: the first signs callback links, each verifies them.
-pub fn link_secrets(variables: &impl Variables) -> Result<Vec<Secret>, Fault> {
-    parse(variables, "link_secret", |text| list(text, |byte| byte.is_ascii_graphic()))
+pub fn link_secrets(variables: &impl Variables) -> Result<Vec<Secret>, ConfigError> {
+    parse(variables, "link_secret", tokens)
 }
 
 /// The origins that may deliver CloudEvents (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 4).
@@ -100,64 +88,67 @@ pub fn link_secrets(variables: &impl Variables) -> Result<Vec<Secret>, Fault> {
 pub struct Origins(Vec<String>);
 
 impl Origins {
-    /// None is named, so that none is asked for.
+    /// Returns whether no origin is set. Then none is required.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// May it deliver? Names of hosts have no case.
+    /// Returns whether an origin may deliver. Host names are compared without regard to case.
     pub fn allow(&self, origin: &str) -> bool {
         self.0.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
     }
 }
 
 /// `allowed_origins`.
-pub fn allowed_origins(variables: &impl Variables) -> Result<Origins, Fault> {
-    let is_name = |item: &str| item.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
+pub fn allowed_origins(variables: &impl Variables) -> Result<Origins, ConfigError> {
+    let is_host = |item: &str| item.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
     parse(variables, "allowed_origins", |text| {
-        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-        items
-            .map(|item| match item == "*" || is_name(item) {
-                true => Ok(item.to_owned()),
-                false => Err("must be names of hosts without a scheme, with commas between, or *".to_owned()),
-            })
-            .collect::<Result<_, _>>()
-            .map(Origins)
+        let origins: Vec<_> = items(text).map(str::to_owned).collect();
+        if origins.iter().all(|origin| origin == "*" || is_host(origin)) {
+            Ok(Origins(origins))
+        } else {
+            Err("must be host names without a scheme, separated by commas, or `*`".to_owned())
+        }
     })
 }
 
-/// The faults of all of these.
-pub(super) fn faults(variables: &impl Variables) -> Vec<Fault> {
-    let custom = custom(variables);
+/// The errors of all variables of this module.
+pub(super) fn errors(variables: &impl Variables) -> Vec<ConfigError> {
+    let custom = custom_descriptor(variables);
     let descriptor = custom.as_ref().ok().and_then(Option::as_ref);
-    let mut faults: Vec<_> = access_tokens(variables).err().into_iter().collect();
-    faults.extend(PRESETS.iter().filter_map(|preset| secrets(variables, preset).err()));
-    faults.extend(custom_secrets(variables, descriptor).err());
-    faults.extend(custom.err());
-    faults.extend(link_secrets(variables).err());
-    faults.extend(allowed_origins(variables).err());
-    faults
+    let mut errors: Vec<_> = access_tokens(variables).err().into_iter().collect();
+    errors.extend(PRESETS.iter().filter_map(|preset| preset_secrets(variables, preset).err()));
+    errors.extend(custom_secrets(variables, descriptor).err());
+    errors.extend(custom.err());
+    errors.extend(link_secrets(variables).err());
+    errors.extend(allowed_origins(variables).err());
+    errors
 }
 
-/// Visible ASCII, with commas between.
-fn list(text: &str, may_have: fn(u8) -> bool) -> Result<Vec<Secret>, String> {
-    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    items
-        .map(|item| match item.bytes().all(may_have) {
-            true => Ok(Secret::new(item)),
-            false => Err("must be visible ASCII, with commas between several".to_owned()),
-        })
-        .collect()
+/// The items of a list that is separated by commas. Blanks around an item and empty items are ignored.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// A list of secrets, each of which some way of signing can use. Unlike a token, which goes into a header, one may have
-/// blanks within: senders take any text (GitHub's example is `It's a Secret to Everybody`).
-fn usable(text: &str, descriptors: &[Descriptor]) -> Result<Vec<Secret>, String> {
-    let secrets = list(text, |byte| byte.is_ascii_graphic() || byte == b' ')?;
-    match secrets.iter().all(|secret| descriptors.iter().any(|descriptor| fits(descriptor, secret))) {
-        true => Ok(secrets),
-        false => Err("has a secret of another form than this sender's".to_owned()),
+/// Parses tokens in visible ASCII, separated by commas.
+fn tokens(text: &str) -> Result<Vec<Secret>, String> {
+    if items(text).all(|item| item.bytes().all(|byte| byte.is_ascii_graphic())) {
+        Ok(items(text).map(Secret::new).collect())
+    } else {
+        Err("must be visible ASCII without blanks; separate several by commas".to_owned())
     }
+}
+
+/// Parses signing secrets, separated by commas. `None` if one of them has a form that no scheme accepts. Unlike a
+/// token, which is sent in a header, a secret may contain blanks: senders accept any text (GitHub's example is `It's a
+/// Secret to Everybody`).
+fn signing_secrets(text: &str, schemes: &[Descriptor]) -> Result<Option<Vec<Secret>>, String> {
+    if !items(text).all(|item| item.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')) {
+        return Err("must be ASCII without control characters; separate several secrets by commas".to_owned());
+    }
+    let secrets: Vec<_> = items(text).map(Secret::new).collect();
+    let is_usable = |secret| schemes.iter().any(|scheme| scheme.accepts_secret(secret));
+    Ok(secrets.iter().all(is_usable).then_some(secrets))
 }
 
 #[cfg(test)]
@@ -165,19 +156,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_preset_that_signs_has_a_variable() {
-        for preset in PRESETS {
-            let variable = SECRETS.iter().find(|(name, _)| *name == preset.name).map(|(_, variable)| *variable);
-            let expected = format!("secret_{}", preset.name.replace('-', "_"));
-            assert_eq!(variable, (!preset.schemes.is_empty()).then_some(expected.as_str()), "{}", preset.name);
+    fn tokens_are_separated_by_commas_and_have_no_blanks() {
+        assert_eq!(tokens("").unwrap().len(), 0);
+        assert_eq!(tokens(" a , b,").unwrap().len(), 2);
+        for text in ["a b", "é", "a\u{7f}"] {
+            assert!(tokens(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_list_may_have_blanks_between_and_not_within() {
-        let list = |text: &str| list(text, |byte| byte.is_ascii_graphic());
-        assert_eq!(list("").unwrap().len(), 0);
-        assert_eq!(list(" a , b,").unwrap().len(), 2);
-        assert!(list("a b").is_err() && list("é").is_err());
+    fn secret_in_a_form_that_no_scheme_accepts_is_rejected() {
+        let schemes: Vec<_> = Preset::by_name("standard-webhooks").unwrap().descriptors().collect();
+        let count = |text| signing_secrets(text, &schemes).map(|secrets| secrets.map(|secrets| secrets.len()));
+        assert_eq!(count("whsec_AAAA, whsec_BBBB"), Ok(Some(2)));
+        assert_eq!(count("whsec_AAAA, AAAA"), Ok(None));
+        assert!(count("whsec_AAAA, \u{7f}").is_err());
+    }
+
+    #[test]
+    fn signing_secret_may_contain_blanks() {
+        let schemes: Vec<_> = Preset::by_name("github").unwrap().descriptors().collect();
+        assert_eq!(signing_secrets("It's a Secret to Everybody", &schemes).unwrap().unwrap().len(), 1);
     }
 }

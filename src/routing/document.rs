@@ -1,4 +1,4 @@
-//! JSON as JSONPath wants it, and the way back to the bytes of what a path found.
+//! JSON parsed for JSONPath, with a way back to the text of each value.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +8,26 @@ use serde_json::{Map, Number, Value};
 
 use crate::json::{self, JsonType};
 
-/// A parsed value that knows the bytes of each part of it. A path compares what was parsed, so that numbers are numbers;
-/// what it gives is the bytes, so that none is rounded.
-pub(super) struct Document<'a> {
-    /// In a box, so that it stays where it is when the document is moved.
+/// A parsed value, and the text of each of its parts. A path is evaluated on the parsed value, so that numbers compare
+/// as numbers; its results are the text as it was received, so that no number is rounded.
+pub(super) struct JsonDocument<'a> {
+    /// Boxed, so that the addresses stay the same when the document is moved.
     value: Box<Value>,
-    /// By the address of each part of the value.
-    bytes: BTreeMap<usize, &'a RawValue>,
+    /// The text of each part, by the part's address.
+    texts: BTreeMap<usize, &'a RawValue>,
 }
 
-impl<'a> Document<'a> {
+impl<'a> JsonDocument<'a> {
     pub(super) fn new(raw: &'a RawValue) -> Self {
-        let value = Box::new(parsed(raw));
-        let mut bytes = BTreeMap::new();
-        locate(&value, raw, &mut bytes);
-        Self { value, bytes }
+        let value = Box::new(parse(raw));
+        let mut texts = BTreeMap::new();
+        collect_texts(&value, raw, &mut texts);
+        Self { value, texts }
     }
 
-    /// What a path finds, in the path's order, each as it was sent.
-    pub(super) fn find(&self, path: &JsonPath) -> impl Iterator<Item = &'a RawValue> {
-        path.query_values(&self.value).into_iter().filter_map(|found| self.bytes.get(&address(found)).copied())
+    /// The values that a path selects, in the path's order, as they were received.
+    pub(super) fn select(&self, path: &JsonPath) -> impl Iterator<Item = &'a RawValue> {
+        path.query_values(&self.value).into_iter().filter_map(|value| self.texts.get(&address(value)).copied())
     }
 }
 
@@ -35,18 +35,18 @@ fn address(value: &Value) -> usize {
     std::ptr::from_ref(value).addr()
 }
 
-/// Unlike `serde_json`'s own way this reads all that is JSON: a number without end is the last one that there is, and half
-/// a surrogate pair is its own spelling.
-fn parsed(raw: &RawValue) -> Value {
+/// Parses all of JSON, unlike `serde_json`'s own `Value`: numbers out of range become `f64::MAX` or `f64::MIN`, and a
+/// string with an unpaired surrogate becomes its JSON text.
+fn parse(raw: &RawValue) -> Value {
     match json::type_of(raw) {
         JsonType::Object => {
             let mut object = Map::new();
             for (name, value) in members(raw) {
-                object.insert(name, parsed(value));
+                object.insert(name, parse(value));
             }
             Value::Object(object)
         }
-        JsonType::Array => Value::Array(json::elements(raw).unwrap_or_default().into_iter().map(parsed).collect()),
+        JsonType::Array => Value::Array(json::elements(raw).unwrap_or_default().into_iter().map(parse).collect()),
         JsonType::String => Value::String(json::text(raw).unwrap_or_else(|| raw.get().to_owned())),
         JsonType::Boolean => Value::Bool(raw.get() == "true"),
         JsonType::Null => Value::Null,
@@ -55,11 +55,11 @@ fn parsed(raw: &RawValue) -> Value {
 }
 
 fn number(text: &str) -> Option<Number> {
-    let last = if text.starts_with('-') { f64::MIN } else { f64::MAX };
-    text.parse().ok().or_else(|| Number::from_f64(last))
+    let limit = if text.starts_with('-') { f64::MIN } else { f64::MAX };
+    text.parse().ok().or_else(|| Number::from_f64(limit))
 }
 
-/// The members of an object. Of two of one name the last counts, as with most parsers.
+/// The members of an object. Of several with the same name the last counts, as with most parsers.
 fn members(raw: &RawValue) -> BTreeMap<String, &RawValue> {
     let mut members = BTreeMap::new();
     for (name, value) in json::members(raw).unwrap_or_default() {
@@ -68,19 +68,20 @@ fn members(raw: &RawValue) -> BTreeMap<String, &RawValue> {
     members
 }
 
-fn locate<'a>(value: &Value, raw: &'a RawValue, bytes: &mut BTreeMap<usize, &'a RawValue>) {
-    bytes.insert(address(value), raw);
+/// Collects the text of a value and of its parts.
+fn collect_texts<'a>(value: &Value, raw: &'a RawValue, texts: &mut BTreeMap<usize, &'a RawValue>) {
+    texts.insert(address(value), raw);
     match value {
-        Value::Object(parts) => {
+        Value::Object(object) => {
             for (name, raw) in members(raw) {
-                if let Some(value) = parts.get(&name) {
-                    locate(value, raw, bytes);
+                if let Some(value) = object.get(&name) {
+                    collect_texts(value, raw, texts);
                 }
             }
         }
-        Value::Array(parts) => {
-            for (value, raw) in parts.iter().zip(json::elements(raw).unwrap_or_default()) {
-                locate(value, raw, bytes);
+        Value::Array(elements) => {
+            for (value, raw) in elements.iter().zip(json::elements(raw).unwrap_or_default()) {
+                collect_texts(value, raw, texts);
             }
         }
         _ => {}

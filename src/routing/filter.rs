@@ -3,29 +3,28 @@
 use serde_json::value::RawValue;
 
 use super::MAX_FILTER_DEPTH;
-use super::input::{Incoming, Input, Operand};
-use super::pointer::Pointer;
-use super::reader::{Reader, TableError, list};
+use super::input::{Input, InputKind, Operand};
+use super::reader::{TableError, TableReader, code_list};
 use crate::event::is_attribute_name;
-use crate::json;
+use crate::json::{self, Pointer};
 
-/// The dialects that there are; the optional `sql` isn't.
+/// The supported dialects: all but the optional `sql`.
 const DIALECTS: [&str; 6] = ["exact", "prefix", "suffix", "all", "any", "not"];
 
 /// A condition on an event or a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Filter {
-    /// Each of these has the text that it should have. What isn't there has none.
+    /// Each operand exists, and its text matches the expected text.
     Compare(Match, Vec<(Operand, String)>),
-    /// Each of these holds.
+    /// All of the filters match.
     All(Vec<Self>),
-    /// One of these holds.
+    /// At least one of the filters matches.
     Any(Vec<Self>),
-    /// This doesn't hold.
+    /// The filter does not match.
     Not(Box<Self>),
 }
 
-/// How two texts are compared: byte by byte, so with regard to case.
+/// The comparison of two texts: byte by byte, so it is case-sensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Match {
     Exact,
@@ -34,20 +33,21 @@ pub(super) enum Match {
 }
 
 impl Filter {
-    /// A filter, or an array of filters that must all hold; of an empty one they do (section 3.2.1, "filters").
-    pub(super) fn parse(raw: &RawValue, from: Incoming, reader: &Reader) -> Result<Self, TableError> {
+    /// Parses a filter, or an array of filters that must all match; an empty array matches everything (section 3.2.1,
+    /// "filters").
+    pub(super) fn parse(raw: &RawValue, kind: InputKind, reader: &TableReader) -> Result<Self, TableError> {
         match json::elements(raw) {
-            Some(filters) => each(&filters, from, reader, 1).map(Self::All),
-            None => one(raw, from, reader, 1),
+            Some(filters) => parse_filters(&filters, kind, reader, 1).map(Self::All),
+            None => parse_filter(raw, kind, reader, 1),
         }
     }
 
-    /// Does it hold?
+    /// Returns whether the input satisfies the condition.
     pub(super) fn matches(&self, input: &Input<'_>) -> bool {
         match self {
-            Self::Compare(how, wanted) => {
-                wanted.iter().all(|(name, wanted)| input.text(name).is_some_and(|text| how.holds(&text, wanted)))
-            }
+            Self::Compare(comparison, operands) => operands
+                .iter()
+                .all(|(operand, expected)| input.text(operand).is_some_and(|text| comparison.matches(&text, expected))),
             Self::All(filters) => filters.iter().all(|filter| filter.matches(input)),
             Self::Any(filters) => filters.iter().any(|filter| filter.matches(input)),
             Self::Not(filter) => !filter.matches(input),
@@ -56,31 +56,35 @@ impl Filter {
 }
 
 impl Match {
-    fn holds(self, text: &str, wanted: &str) -> bool {
+    fn matches(self, text: &str, expected: &str) -> bool {
         match self {
-            Self::Exact => text == wanted,
-            Self::Prefix => text.starts_with(wanted),
-            Self::Suffix => text.ends_with(wanted),
+            Self::Exact => text == expected,
+            Self::Prefix => text.starts_with(expected),
+            Self::Suffix => text.ends_with(expected),
         }
     }
 }
 
-fn one(raw: &RawValue, from: Incoming, reader: &Reader, depth: usize) -> Result<Filter, TableError> {
+fn parse_filter(raw: &RawValue, kind: InputKind, reader: &TableReader, depth: usize) -> Result<Filter, TableError> {
     if depth > MAX_FILTER_DEPTH {
-        return Err(reader.wrong(format!("nests filters deeper than {MAX_FILTER_DEPTH} levels")));
+        return Err(reader.error(format!("nests filters deeper than {MAX_FILTER_DEPTH} levels")));
     }
     let members = reader.members(raw)?;
     let [(dialect, value)] = members.as_slice() else {
-        return Err(reader.wrong(format!("must have one dialect, and only one, of {}", list(&DIALECTS))));
+        return Err(reader.error(format!("must have exactly one of the dialects {}", code_list(&DIALECTS))));
     };
     let inner = depth.saturating_add(1);
-    let compare = |how| texts(value, from, &reader.at(dialect)).map(|wanted| Filter::Compare(how, wanted));
+    let compare = |comparison| {
+        let operands = parse_operands(value, kind, &reader.at(dialect))?;
+        Ok(Filter::Compare(comparison, operands))
+    };
     let filters = || {
         let reader = reader.at(dialect);
-        match each(&reader.elements(value)?, from, &reader, inner)? {
-            filters if filters.is_empty() => Err(reader.wrong("must have at least one filter")),
-            filters => Ok(filters),
+        let filters = parse_filters(&reader.elements(value)?, kind, &reader, inner)?;
+        if filters.is_empty() {
+            return Err(reader.error("must have at least one filter"));
         }
+        Ok(filters)
     };
     match dialect.as_str() {
         "exact" => compare(Match::Exact),
@@ -88,44 +92,51 @@ fn one(raw: &RawValue, from: Incoming, reader: &Reader, depth: usize) -> Result<
         "suffix" => compare(Match::Suffix),
         "all" => filters().map(Filter::All),
         "any" => filters().map(Filter::Any),
-        "not" => one(value, from, &reader.at(dialect), inner).map(|filter| Filter::Not(Box::new(filter))),
-        _ => Err(reader.wrong(format!("has a dialect that isn't known: it may be {}", list(&DIALECTS)))),
+        "not" => parse_filter(value, kind, &reader.at(dialect), inner).map(|filter| Filter::Not(Box::new(filter))),
+        _ => Err(reader.error(format!("has an unknown dialect: known are {}", code_list(&DIALECTS)))),
     }
 }
 
-fn each(filters: &[&RawValue], from: Incoming, reader: &Reader, depth: usize) -> Result<Vec<Filter>, TableError> {
-    filters.iter().enumerate().map(|(at, raw)| one(raw, from, &reader.at(at), depth)).collect()
+fn parse_filters(
+    filters: &[&RawValue],
+    kind: InputKind,
+    reader: &TableReader,
+    depth: usize,
+) -> Result<Vec<Filter>, TableError> {
+    filters.iter().enumerate().map(|(at, raw)| parse_filter(raw, kind, &reader.at(at), depth)).collect()
 }
 
-/// Names and texts of which neither may be empty.
-fn texts(raw: &RawValue, from: Incoming, reader: &Reader) -> Result<Vec<(Operand, String)>, TableError> {
+/// Parses operands and the texts expected of them. Neither a name nor a text may be empty.
+fn parse_operands(raw: &RawValue, kind: InputKind, reader: &TableReader) -> Result<Vec<(Operand, String)>, TableError> {
     let members = reader.members(raw)?;
     if members.is_empty() {
-        return Err(reader.wrong("must have at least one name"));
+        return Err(reader.error("must have at least one member"));
     }
-    let named = members.into_iter().zip(1_usize..).map(|((text, value), n)| {
-        let name = Operand::parse(&text, from).ok_or_else(|| {
-            let names = match from {
-                Incoming::Event => "a context attribute (lower-case letters and digits)",
-                Incoming::Webhook => "`sender`, `type`",
+    let operands = members.into_iter().zip(1_usize..).map(|((name, value), n)| {
+        let operand = Operand::parse(&name, kind).ok_or_else(|| {
+            let names = match kind {
+                InputKind::Event => "a context attribute (lower-case letters and digits)",
+                InputKind::Webhook => "`sender`, `type`",
             };
-            reader.wrong(format!("must name {names}, or a JSON Pointer that starts with `/`: member {n}"))
+            reader
+                .error(format!("has an invalid name (member {n}): use {names} or a JSON Pointer that starts with `/`"))
         })?;
-        Ok((name, reader.at(&text).text(value)?))
+        Ok((operand, reader.at(&name).text(value)?))
     });
-    named.collect()
+    operands.collect()
 }
 
 impl Operand {
-    /// An attribute by the rules of CloudEvents 1.0.2, "Attribute Naming Convention"; `data` isn't one.
-    fn parse(text: &str, from: Incoming) -> Option<Self> {
+    /// Parses a JSON Pointer, or an attribute by the rules of CloudEvents 1.0.2, "Attribute Naming Convention". `data`
+    /// is not an attribute.
+    fn parse(text: &str, kind: InputKind) -> Option<Self> {
         if text.starts_with('/') {
             return Pointer::parse(text).map(Self::Pointer);
         }
-        let is_name = match from {
-            Incoming::Event => text != "data" && is_attribute_name(text),
-            Incoming::Webhook => matches!(text, "sender" | "type"),
+        let is_attribute = match kind {
+            InputKind::Event => text != "data" && is_attribute_name(text),
+            InputKind::Webhook => matches!(text, "sender" | "type"),
         };
-        is_name.then(|| Self::Attribute(text.to_owned()))
+        is_attribute.then(|| Self::Attribute(text.to_owned()))
     }
 }

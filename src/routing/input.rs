@@ -1,4 +1,4 @@
-//! What routes look at: an event, or a webhook.
+//! The input of routes: an event, or a webhook.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -6,117 +6,117 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::document::Document;
-use super::pointer::Pointer;
+use super::document::JsonDocument;
 use crate::delivery::Trigger;
 use crate::event::Attributes;
-use crate::json::{self, JsonType};
+use crate::json::{self, JsonType, Pointer};
 
-/// What a route is for.
+/// The kind of input that a route takes: `from` in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Incoming {
+pub enum InputKind {
     /// CloudEvents.
     Event,
     /// Webhooks.
     Webhook,
 }
 
-/// What a filter compares.
+/// The value that a filter compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operand {
     /// A context attribute of an event; `sender` or `type` of a webhook.
     Attribute(String),
-    /// A part of the payload.
+    /// A part of the payload, which is the `data` of an event.
     Pointer(Pointer),
 }
 
 /// An event or a webhook, as routes see it.
 pub struct Input<'a> {
-    source: Source<'a>,
-    /// Made when the first path asks for it.
-    document: OnceCell<Document<'a>>,
+    content: Content<'a>,
+    /// Parsed on first use.
+    document: OnceCell<JsonDocument<'a>>,
 }
 
-enum Source<'a> {
-    /// Its attributes are read when the first filter asks for one.
+enum Content<'a> {
     Event {
+        /// Read on first use.
         attributes: OnceCell<Attributes<'a>>,
-        whole: &'a RawValue,
+        event: &'a RawValue,
         data: Option<&'a RawValue>,
     },
     Webhook {
         sender: Option<&'a str>,
-        kind: Option<&'a str>,
+        event_type: Option<&'a str>,
         payload: &'a RawValue,
     },
 }
 
 impl<'a> Input<'a> {
-    /// An event: the whole of it in the JSON format, and its `data`.
-    pub fn event(whole: &'a RawValue, data: Option<&'a RawValue>) -> Self {
-        Self { source: Source::Event { attributes: OnceCell::new(), whole, data }, document: OnceCell::new() }
+    /// An event: the whole event in the JSON format, and its `data`.
+    pub fn event(event: &'a RawValue, data: Option<&'a RawValue>) -> Self {
+        Self { content: Content::Event { attributes: OnceCell::new(), event, data }, document: OnceCell::new() }
     }
 
-    /// A webhook: its sender's name, the event's type ([`crate::sender::kind`]), and its payload.
-    pub fn webhook(sender: Option<&'a str>, kind: Option<&'a str>, payload: &'a RawValue) -> Self {
-        Self { source: Source::Webhook { sender, kind, payload }, document: OnceCell::new() }
+    /// A webhook: its sender's name, the event's type ([`crate::sender::event_type`]), and its payload.
+    pub fn webhook(sender: Option<&'a str>, event_type: Option<&'a str>, payload: &'a RawValue) -> Self {
+        Self { content: Content::Webhook { sender, event_type, payload }, document: OnceCell::new() }
     }
 
-    /// Which of the two.
-    pub fn incoming(&self) -> Incoming {
-        match self.source {
-            Source::Event { .. } => Incoming::Event,
-            Source::Webhook { .. } => Incoming::Webhook,
+    /// The kind of this input.
+    pub fn kind(&self) -> InputKind {
+        match self.content {
+            Content::Event { .. } => InputKind::Event,
+            Content::Webhook { .. } => InputKind::Webhook,
         }
     }
 
     /// The webhook's sender.
     pub fn sender(&self) -> Option<&'a str> {
-        match self.source {
-            Source::Event { .. } => None,
-            Source::Webhook { sender, .. } => sender,
+        match self.content {
+            Content::Event { .. } => None,
+            Content::Webhook { sender, .. } => sender,
         }
     }
 
-    /// What makes a run start that a route asked for.
+    /// The trigger of a run that a route starts.
     pub(super) fn trigger(&self) -> Trigger {
-        match (self.incoming(), self.sender()) {
-            (Incoming::Event, _) => Trigger::Event,
-            (Incoming::Webhook, Some("github")) => Trigger::Github,
-            (Incoming::Webhook, _) => Trigger::Webhook,
+        match (self.kind(), self.sender()) {
+            (InputKind::Event, _) => Trigger::Event,
+            (InputKind::Webhook, Some("github")) => Trigger::Github,
+            (InputKind::Webhook, _) => Trigger::Webhook,
         }
     }
 
-    /// What a path starts from: the whole event, or the payload.
-    pub(super) fn whole(&self) -> &'a RawValue {
-        match self.source {
-            Source::Event { whole, .. } => whole,
-            Source::Webhook { payload, .. } => payload,
+    /// The root of JSONPaths: the whole event, or the payload.
+    pub(super) fn root(&self) -> &'a RawValue {
+        match self.content {
+            Content::Event { event, .. } => event,
+            Content::Webhook { payload, .. } => payload,
         }
     }
 
-    /// The same, parsed.
-    pub(super) fn document(&self) -> &Document<'a> {
-        self.document.get_or_init(|| Document::new(self.whole()))
+    /// The root, parsed.
+    pub(super) fn document(&self) -> &JsonDocument<'a> {
+        self.document.get_or_init(|| JsonDocument::new(self.root()))
     }
 
-    /// What a filter compares, as text; `None` if there is no such thing, or if it has none, as an object.
-    pub(super) fn text(&self, name: &Operand) -> Option<Cow<'a, str>> {
-        match (name, &self.source) {
-            (Operand::Attribute(name), Source::Event { attributes, whole, .. }) => {
-                attributes.get_or_init(|| Attributes::of(whole)).get(name)
+    /// The text of an operand: an attribute in its canonical form, or a scalar of the payload. `None` if there is none,
+    /// or the part of the payload is an object or an array.
+    pub(super) fn text(&self, operand: &Operand) -> Option<Cow<'a, str>> {
+        match (operand, &self.content) {
+            (Operand::Attribute(name), Content::Event { attributes, event, .. }) => {
+                attributes.get_or_init(|| Attributes::of(event)).get(name)
             }
-            (Operand::Attribute(name), Source::Webhook { sender, kind, .. }) => match name.as_str() {
+            (Operand::Attribute(name), Content::Webhook { sender, event_type, .. }) => match name.as_str() {
                 "sender" => sender.map(Cow::Borrowed),
-                _ => kind.map(Cow::Borrowed),
+                _ => event_type.map(Cow::Borrowed),
             },
-            (Operand::Pointer(pointer), Source::Event { data, .. }) => scalar(pointer.find((*data)?)?),
-            (Operand::Pointer(pointer), Source::Webhook { payload, .. }) => scalar(pointer.find(payload)?),
+            (Operand::Pointer(pointer), Content::Event { data, .. }) => scalar(pointer.find((*data)?)?),
+            (Operand::Pointer(pointer), Content::Webhook { payload, .. }) => scalar(pointer.find(payload)?),
         }
     }
 }
 
-/// The text of a string; of a number, a boolean and null their JSON.
+/// The text of a string, or the JSON of a number, a boolean or null.
 fn scalar(raw: &RawValue) -> Option<Cow<'_, str>> {
     match json::type_of(raw) {
         JsonType::String => json::text(raw).map(Cow::Owned),
@@ -128,6 +128,6 @@ fn scalar(raw: &RawValue) -> Option<Cow<'_, str>> {
 /// Shows no payload.
 impl fmt::Debug for Input<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Input").field("from", &self.incoming()).field("sender", &self.sender()).finish_non_exhaustive()
+        f.debug_struct("Input").field("kind", &self.kind()).field("sender", &self.sender()).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Params that a route adds: a JSONPath (RFC 9535), or a value as it stands in the table.
+//! The params that a route adds: a JSONPath (RFC 9535), or a literal value.
 
 use std::borrow::Cow;
 
@@ -7,66 +7,77 @@ use serde_json::value::RawValue;
 
 use super::MAX_PARAM_BYTES;
 use super::input::Input;
-use super::reader::{Reader, TableError};
+use super::reader::{TableError, TableReader};
 use crate::json::{self, JsonType};
 
-/// The longest path, in bytes.
+/// Maximum length of a path, in bytes.
 const MAX_PATH: usize = 1_024;
 
-/// The params of a route would be too large to be stored.
+/// The params of a route are too large to be stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the param `{param}` would make the params of its route larger than {MAX_PARAM_BYTES} bytes")]
-pub struct TooLarge {
-    /// Which one it is that no longer fits.
+#[error("with the param `{param}`, the params of the route are larger than {MAX_PARAM_BYTES} bytes")]
+pub struct ParamsTooLarge {
+    /// The first param that no longer fits.
     pub param: String,
 }
 
-/// Where the value of a param comes from.
+/// A value is larger than what is left for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the value is too large")]
+pub(super) struct ValueTooLarge;
+
+/// The definition of a param's value.
 #[derive(Clone, Debug)]
-pub(super) enum Param {
-    /// From the event, or the payload.
+pub(super) enum ParamSpec {
+    /// A path into the whole event, or into the webhook's payload.
     Path(JsonPath),
-    /// From the table.
+    /// A value from the table.
     Literal(Box<RawValue>),
 }
 
-impl Param {
-    /// A string that starts with `$` is a path, `{"value": …}` stands for what is in it, and anything else for itself.
-    pub(super) fn parse(raw: &RawValue, reader: &Reader) -> Result<Self, TableError> {
+impl ParamSpec {
+    /// Parses a definition: a string that starts with `$` is a path, `{"value": …}` is the literal in it, and anything
+    /// else is a literal itself.
+    pub(super) fn parse(raw: &RawValue, reader: &TableReader) -> Result<Self, TableError> {
         if json::type_of(raw) == JsonType::String {
-            let text = json::text(raw).ok_or_else(|| reader.wrong("must be text: it has half a surrogate pair"))?;
+            let text = json::text(raw).ok_or_else(|| reader.unpaired_surrogate())?;
             if text.len() > MAX_PATH && text.starts_with('$') {
-                return Err(reader.wrong(format!("must be a JSONPath of at most {MAX_PATH} bytes")));
+                return Err(reader.error(format!("must be a JSONPath of at most {MAX_PATH} bytes")));
             }
             if text.starts_with('$') {
-                return JsonPath::parse(&text).map(Self::Path).map_err(|error| reader.wrong(rule(&error)));
+                return JsonPath::parse(&text).map(Self::Path).map_err(|error| reader.error(path_rule(&error)));
             }
         }
-        let value = match json::members(raw).unwrap_or_default().as_slice() {
+        let literal = match json::members(raw).unwrap_or_default().as_slice() {
             [(name, value)] if json::text(name).is_some_and(|name| name == "value") => value,
             _ => raw,
         };
-        Ok(Self::Literal(value.to_owned()))
+        Ok(Self::Literal(literal.to_owned()))
     }
 
-    /// Its value, if there is one: of a path that can find only one thing that thing, of any other an array. `Err` if it is
-    /// longer than `most` bytes.
-    pub(super) fn value<'a>(&'a self, input: &Input<'a>, most: usize) -> Result<Option<Cow<'a, RawValue>>, ()> {
+    /// Evaluates the definition. A path that can select only one value gives that value, if it exists; any other path
+    /// gives an array of all values that it selects. `max` is the maximum length in bytes.
+    pub(super) fn value<'a>(
+        &'a self,
+        input: &Input<'a>,
+        max: usize,
+    ) -> Result<Option<Cow<'a, RawValue>>, ValueTooLarge> {
         let value = match self {
             Self::Literal(value) => Some(Cow::Borrowed(&**value)),
             Self::Path(path) => match path.singular_steps() {
-                Some(steps) => steps.iter().try_fold(input.whole(), step).map(Cow::Borrowed),
-                None => Some(Cow::Owned(array(input.document().find(path), most)?)),
+                Some(steps) => steps.iter().try_fold(input.root(), step).map(Cow::Borrowed),
+                None => array(input.document().select(path), max)?.map(Cow::Owned),
             },
         };
         match value {
-            Some(value) if value.get().len() > most => Err(()),
+            Some(value) if value.get().len() > max => Err(ValueTooLarge),
             value => Ok(value),
         }
     }
 }
 
-/// RFC 9535, sections 2.3.1.2 and 2.3.3.2; over the bytes, so that nothing has to be parsed for it.
+/// Takes one step of a path that can select only one value (RFC 9535, sections 2.3.1.2 and 2.3.3.2). Works on the text,
+/// without a [`JsonDocument`](super::document::JsonDocument).
 fn step<'a>(value: &'a RawValue, step: &SingularSegment) -> Option<&'a RawValue> {
     match step {
         SingularSegment::Name(name) => json::member(value, name),
@@ -81,30 +92,35 @@ fn step<'a>(value: &'a RawValue, step: &SingularSegment) -> Option<&'a RawValue>
     }
 }
 
-fn array<'a>(found: impl Iterator<Item = &'a RawValue>, most: usize) -> Result<Box<RawValue>, ()> {
+/// Builds an array of values, and stops as soon as it is too large. Values are valid JSON, so there always is one.
+fn array<'a>(values: impl Iterator<Item = &'a RawValue>, max: usize) -> Result<Option<Box<RawValue>>, ValueTooLarge> {
     let mut json = String::from("[");
-    for value in found {
+    for value in values {
         if json.len() > 1 {
             json.push(',');
         }
         json.push_str(value.get());
-        if json.len() > most {
-            return Err(());
+        if json.len() > max {
+            return Err(ValueTooLarge);
         }
     }
     json.push(']');
-    RawValue::from_string(json).map_err(|_| ())
+    Ok(RawValue::from_string(json).ok())
 }
 
-/// Without the parser's own words, which repeat what they found: what starts with `$` may be a password's hash.
-fn rule(error: &Error) -> String {
-    let what = match error {
-        Error::Syntax { position, .. } => format!("it can't be read from byte {position} on"),
-        Error::NestingTooDeep { .. } => "it nests too deep".to_owned(),
+/// The rule that an invalid path breaks. Leaves out the parser's own message, which repeats parts of the text: a text
+/// that starts with `$` may be the hash of a password.
+fn path_rule(error: &Error) -> String {
+    let problem = match error {
+        Error::Syntax { position, .. } => format!("it has a syntax error at byte {position}"),
+        Error::NestingTooDeep { .. } => "it is nested too deeply".to_owned(),
         Error::IntegerOutOfRange { .. } => "an integer in it is out of range".to_owned(),
-        _ => "a function in it isn't known, or is used wrongly: there are `length`, `count` and `value`".to_owned(),
+        _ => "it uses an unknown function, or one in a wrong way: known are `length`, `count` and `value`".to_owned(),
     };
-    format!("must be a JSONPath (RFC 9535), since it starts with `$`, but {what}; a text is {{\"value\":\"$…\"}}")
+    format!(
+        "starts with `$`, so it must be a JSONPath (RFC 9535), but {problem}; for a literal text, write \
+         {{\"value\":\"$…\"}}"
+    )
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Reading the table: each error says where, and repeats no value, since one in the wrong place might be a secret.
+//! Checked access to the table's JSON. Each error names the place, and repeats no value of the table: a value in the
+//! wrong place might be a secret.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -6,74 +7,83 @@ use std::fmt::Display;
 use serde_json::value::RawValue;
 
 use super::MAX_TABLE;
-use crate::json::{self, JsonError, JsonType};
+use crate::json::{self, JsonError, JsonType, Pointer};
 
-/// Why a text is no table of routes. Repeats no value of it.
+/// The reason why a text is not a table of routes. Repeats no value of the table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
-    /// More bytes than [`MAX_TABLE`].
+    /// Longer than [`MAX_TABLE`].
     #[error("it is longer than {MAX_TABLE} bytes")]
     TooLong,
     /// Not JSON.
     #[error("{0}")]
     Json(JsonError),
-    /// Something in it breaks a rule.
-    #[error("{} {rule}", if place.is_empty() { "it".to_owned() } else { format!("`{place}`") })]
+    /// A value breaks a rule.
+    #[error("{} {rule}", if pointer.is_empty() { "it".to_owned() } else { format!("`{pointer}`") })]
     Rule {
-        /// Where: a JSON Pointer (RFC 6901).
-        place: String,
-        /// What it must be. Completes the sentence.
+        /// The place of the value: a JSON Pointer (RFC 6901), empty for the whole table.
+        pointer: String,
+        /// The rule. Completes the sentence that begins with the place.
         rule: String,
     },
 }
 
-/// A place in the table: a JSON Pointer (RFC 6901).
+/// A reader of the value at one place of the table.
 #[derive(Clone, Debug)]
-pub(super) struct Reader(String);
+pub(super) struct TableReader {
+    /// The place: a JSON Pointer (RFC 6901).
+    pointer: String,
+}
 
-impl Reader {
-    /// The whole.
+impl TableReader {
+    /// The reader of the whole table.
     pub(super) fn root() -> Self {
-        Self(String::new())
+        Self { pointer: String::new() }
     }
 
-    /// A place in this one. A name goes into errors, so give only one that is known to be a name.
+    /// The reader of a member or an element. Errors repeat `step`, so it must be an index or an expected name.
     pub(super) fn at(&self, step: impl Display) -> Self {
-        let step = step.to_string().replace('~', "~0").replace('/', "~1");
-        Self(format!("{}/{step}", self.0))
+        Self { pointer: format!("{}/{}", self.pointer, Pointer::escape(&step.to_string())) }
     }
 
-    /// What stands here breaks a rule.
-    pub(super) fn wrong(&self, rule: impl Into<String>) -> TableError {
-        TableError::Rule { place: self.0.clone(), rule: rule.into() }
+    /// The error for a value that breaks a rule.
+    pub(super) fn error(&self, rule: impl Into<String>) -> TableError {
+        TableError::Rule { pointer: self.pointer.clone(), rule: rule.into() }
     }
 
-    /// What stands here has another type.
-    pub(super) fn must_be(&self, wanted: &str, raw: &RawValue) -> TableError {
-        self.wrong(format!("must be {wanted}, and is {}", json::type_of(raw)))
+    /// The error for a string that is not Unicode text.
+    pub(super) fn unpaired_surrogate(&self) -> TableError {
+        self.error("must not contain an unpaired surrogate")
+    }
+
+    /// The error for a value of another type.
+    fn wrong_type(&self, expected: JsonType, raw: &RawValue) -> TableError {
+        self.error(format!("must be {expected}, but is {}", json::type_of(raw)))
     }
 
     /// The elements of an array.
     pub(super) fn elements<'a>(&self, raw: &'a RawValue) -> Result<Vec<&'a RawValue>, TableError> {
-        json::elements(raw).ok_or_else(|| self.must_be("an array", raw))
+        json::elements(raw).ok_or_else(|| self.wrong_type(JsonType::Array, raw))
     }
 
-    /// The members of an object, each name once.
+    /// The members of an object. No two of them have the same name.
     pub(super) fn members<'a>(&self, raw: &'a RawValue) -> Result<Vec<(String, &'a RawValue)>, TableError> {
-        let members = json::members(raw).ok_or_else(|| self.must_be("an object", raw))?;
+        let members = json::members(raw).ok_or_else(|| self.wrong_type(JsonType::Object, raw))?;
         let mut seen = BTreeSet::new();
         let named = members.into_iter().zip(1_usize..).map(|((name, value), n)| {
-            let name = json::text(name).ok_or_else(|| self.wrong(format!("has a name that is no text: member {n}")))?;
-            match seen.insert(name.clone()) {
-                true => Ok((name, value)),
-                false => Err(self.wrong(format!("has two members of one name: member {n} is the second"))),
+            let Some(name) = json::text(name) else {
+                return Err(self.error(format!("has a name with an unpaired surrogate (member {n})")));
+            };
+            if !seen.insert(name.clone()) {
+                return Err(self.error(format!("has a duplicate name (member {n})")));
             }
+            Ok((name, value))
         });
         named.collect()
     }
 
-    /// The members of an object that has no others than these.
-    pub(super) fn known<'a, const N: usize>(
+    /// The members of an object that has no members with other names.
+    pub(super) fn known_members<'a, const N: usize>(
         &self,
         raw: &'a RawValue,
         names: [&'static str; N],
@@ -81,27 +91,27 @@ impl Reader {
         let mut found = [None; N];
         for ((name, value), n) in self.members(raw)?.into_iter().zip(1_usize..) {
             let slot = names.iter().position(|known| *known == name).and_then(|at| found.get_mut(at));
-            let unknown = || self.wrong(format!("may have {}, and no other: member {n}", list(&names)));
+            let unknown = || self.error(format!("has an unknown name (member {n}): known are {}", code_list(&names)));
             *slot.ok_or_else(unknown)? = Some(value);
         }
         Ok(found)
     }
 
-    /// A text that is not empty.
+    /// A string that is not empty.
     pub(super) fn text(&self, raw: &RawValue) -> Result<String, TableError> {
         if json::type_of(raw) != JsonType::String {
-            return Err(self.must_be("a string", raw));
+            return Err(self.wrong_type(JsonType::String, raw));
         }
         match json::text(raw) {
-            Some(text) if text.is_empty() => Err(self.wrong("must not be empty")),
+            Some(text) if text.is_empty() => Err(self.error("must not be empty")),
             Some(text) => Ok(text),
-            None => Err(self.wrong("must be text: it has half a surrogate pair")),
+            None => Err(self.unpaired_surrogate()),
         }
     }
 }
 
-/// `a`, `b`, `c`.
-pub(super) fn list(names: &[&str]) -> String {
+/// Lists names as code: `a`, `b`, `c`.
+pub(super) fn code_list(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 

@@ -10,7 +10,7 @@ fn raw(json: &str) -> &RawValue {
     serde_json::from_str(json).unwrap()
 }
 
-/// A table of one route with this filter.
+/// A table with one route that has this filter.
 fn filtered(from: &str, filter: &str) -> Result<Table, TableError> {
     Table::parse(&format!(r#"[{{"workflow":"w","from":"{from}","filter":{filter}}}]"#))
 }
@@ -19,16 +19,17 @@ fn is_routed(table: &Table, input: &Input<'_>) -> bool {
     table.matching(input).count() == 1
 }
 
-/// The attributes of an event, and its data.
+/// Returns whether the filter matches an event with these attributes and this data.
 fn event_matches(filter: &str, attributes: &[(&str, &str)], data: Option<&str>) -> bool {
     let table = filtered("event", filter).unwrap_or_else(|error| panic!("{filter}: {error}"));
     let whole = serde_json::to_string(&attributes.iter().copied().collect::<BTreeMap<_, _>>()).unwrap();
     is_routed(&table, &Input::event(raw(&whole), data.map(raw)))
 }
 
-/// The examples of the Subscriptions API, section 3.2.4.1.1, each with an event that it takes and some that it doesn't.
+/// The examples of the Subscriptions API, section 3.2.4.1.1, each with events that it matches and events that it does
+/// not.
 #[test]
-fn each_dialect_is_as_the_subscriptions_api_says() {
+fn dialects_match_as_the_subscriptions_api_says() {
     const SPEC: &str = "https://github.com/cloudevents/spec";
     let push = [("type", "com.github.push"), ("subject", SPEC)];
     let pull = [("type", "com.github.pull"), ("subject", SPEC)];
@@ -60,7 +61,7 @@ fn each_dialect_is_as_the_subscriptions_api_says() {
             [true, true, true, true, true, true],
         ),
         (r#"{ "not": { "exact": { "type": "com.github.push" } } }"#, [false, true, false, true, true, false]),
-        // Section 3.2.1, "filters": all must hold, and of none they do.
+        // Section 3.2.1, "filters": all must match, and an empty array matches everything.
         (
             r#"[ { "prefix": { "type": "com.github." } }, { "suffix": { "subject": "spec" } } ]"#,
             [true, true, false, true, false, false],
@@ -72,15 +73,15 @@ fn each_dialect_is_as_the_subscriptions_api_says() {
     }
 }
 
-/// What the working group expects of the same filters in CESQL: cesql_tck/subscriptions_api_recreations.yaml.
+/// Expectations of the working group for the same filters in CESQL: cesql_tck/subscriptions_api_recreations.yaml.
 #[test]
-fn filters_nest_and_what_is_missing_does_not_match() {
+fn nested_filters_match_and_missing_attributes_do_not() {
     let dnf = r#"{"any":[{"all":[{"exact":{"id":"myId"}},{"suffix":{"type":".success"}}]},
                          {"all":[{"exact":{"id":"notmyId"}},{"prefix":{"source":"http://"}},{"suffix":{"type":".warning"}}]}]}"#;
     let cnf = r#"{"all":[{"any":[{"exact":{"id":"myId"}},{"suffix":{"type":".success"}}]},
                          {"any":[{"exact":{"id":"notmyId"}},{"prefix":{"source":"https://"}},{"suffix":{"type":".warning"}}]}]}"#;
     let custom = r#"{"prefix":{"myext":"custom"}}"#;
-    let typed = |id, kind, source| vec![("id", id), ("type", kind), ("source", source)];
+    let typed = |id, event_type, source| vec![("id", id), ("type", event_type), ("source", source)];
     let http = "http://localhost.localdomain";
     for (filter, attributes, expected) in [
         (dnf, typed("myId", "example.event.success", http), true),
@@ -94,13 +95,13 @@ fn filters_nest_and_what_is_missing_does_not_match() {
         (custom, vec![], false),
         (r#"{"exact":{"myext":"customext"}}"#, vec![], false),
         (r#"{"suffix":{"myext":"ext"}}"#, vec![], false),
-        // The inverse of false is true, also where that is because nothing is there.
+        // `not` matches also if the attribute is missing.
         (r#"{"not":{"prefix":{"myext":"custom"}}}"#, vec![], true),
         (r#"{"not":{"not":{"prefix":{"myext":"custom"}}}}"#, vec![], false),
         (r#"{"all":[{"exact":{"type":"t"}},{"exact":{"myext":"e"}}]}"#, vec![("type", "t")], false),
         (r#"{"any":[{"exact":{"type":"t"}},{"exact":{"myext":"e"}}]}"#, vec![("type", "t")], true),
         (r#"{"exact":{"type":"t","myext":"e"}}"#, vec![("type", "t")], false),
-        // A text is its own prefix and suffix; case counts.
+        // A text is its own prefix and suffix. Comparisons are case-sensitive.
         (r#"{"prefix":{"type":"t"}}"#, vec![("type", "t")], true),
         (r#"{"suffix":{"type":"t"}}"#, vec![("type", "T")], false),
     ] {
@@ -109,7 +110,7 @@ fn filters_nest_and_what_is_missing_does_not_match() {
 }
 
 #[test]
-fn pointers_compare_strings_and_the_json_of_other_scalars() {
+fn pointer_compares_strings_and_the_json_of_other_scalars() {
     let data = r#"{"ref":"refs/heads/main","n":3.0,"big":12345678901234567890,"t":true,"z":null,"l":[{"a":"b"}],"o":{},"e":""}"#;
     for (filter, expected) in [
         (r#"{"exact":{"/ref":"refs/heads/main"}}"#, true),
@@ -131,7 +132,7 @@ fn pointers_compare_strings_and_the_json_of_other_scalars() {
 }
 
 #[test]
-fn a_webhook_has_a_sender_and_a_type() {
+fn webhook_has_attributes_sender_and_type() {
     let github = Input::webhook(Some("github"), Some("push"), raw("{}"));
     let unknown = Input::webhook(None, None, raw(r#"{"type":"push"}"#));
     for (filter, expected) in [
@@ -146,7 +147,7 @@ fn a_webhook_has_a_sender_and_a_type() {
 }
 
 #[test]
-fn all_that_match_fire_in_order() {
+fn all_matching_routes_fire_in_order() {
     let table = Table::parse(
         r#"[{"workflow":"a","from":"webhook"},
             {"workflow":"b","from":"event"},
@@ -164,7 +165,7 @@ fn all_that_match_fire_in_order() {
 }
 
 #[test]
-fn the_trigger_is_the_senders() {
+fn trigger_follows_the_sender() {
     let table = Table::parse(r#"[{"workflow":"w","from":"webhook"},{"workflow":"w","from":"event"}]"#).unwrap();
     let payload = raw("{}");
     for (input, trigger) in [
@@ -174,15 +175,20 @@ fn the_trigger_is_the_senders() {
         (Input::event(payload, None), Trigger::Event),
     ] {
         let route = table.matching(&input).next().unwrap();
-        assert_eq!(route.start(&input, Payload::Webhook(Cow::Borrowed(payload))).unwrap().trigger, trigger);
+        assert_eq!(
+            route.start(&input, Payload::Webhook(Cow::Borrowed(payload))).unwrap().trigger,
+            trigger,
+            "{input:?}"
+        );
     }
 }
 
 fn any_filter() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec!["type", "sender", "/a", "/b/0", "/c"]);
     let text = prop::sample::select(vec!["a", "ab", "b", "1", "true"]);
-    let how = prop::sample::select(vec!["exact", "prefix", "suffix"]);
-    let leaf = (how, name, text).prop_map(|(how, name, text)| format!(r#"{{"{how}":{{"{name}":"{text}"}}}}"#));
+    let dialect = prop::sample::select(vec!["exact", "prefix", "suffix"]);
+    let leaf =
+        (dialect, name, text).prop_map(|(dialect, name, text)| format!(r#"{{"{dialect}":{{"{name}":"{text}"}}}}"#));
     leaf.prop_recursive(4, 16, 3, |inner| {
         let several = prop::collection::vec(inner.clone(), 1..4);
         prop_oneof![
@@ -201,8 +207,8 @@ fn any_payload() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn de_morgans_laws_hold(filters in prop::collection::vec(any_filter(), 1..4), payload in any_payload(), kind in "[ab]{0,2}") {
-        let input = Input::webhook(Some("github"), Some(&kind), raw(&payload));
+    fn de_morgans_laws_hold(filters in prop::collection::vec(any_filter(), 1..4), payload in any_payload(), event_type in "[ab]{0,2}") {
+        let input = Input::webhook(Some("github"), Some(&event_type), raw(&payload));
         let holds = |filter: String| is_routed(&filtered("webhook", &filter).unwrap(), &input);
         let not = |filter: &String| format!(r#"{{"not":{filter}}}"#);
         let all = |filters: &[String]| format!(r#"{{"all":[{}]}}"#, filters.join(","));

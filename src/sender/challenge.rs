@@ -1,125 +1,132 @@
-//! Senders that ask whether an endpoint is meant to be called, before they call it. Pure: what is asked, and the answer.
+//! Challenges: requests by which a sender checks that an endpoint expects its webhooks, and the responses to them.
 
 use base16ct::lower::encode_string as hex;
 use http::HeaderMap;
 use serde_json::value::RawValue;
 
-use super::{Preset, form, pointer};
+use super::{Preset, form, payload};
 use crate::json::{self, JsonType};
 use crate::secret::Secret;
 
-/// A question that is answered at once, with 200, and starts nothing.
+/// A request that gets an immediate 200 and starts no run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Challenge {
     /// Slack's `url_verification` (<https://docs.slack.dev/reference/events/url_verification>).
     Slack {
-        /// A JSON string, as it was sent.
+        /// The JSON string, quotes and escapes included, to be sent back.
         challenge: String,
     },
-    /// Slack's `ssl_check`, of the URL of a slash command
+    /// Slack's `ssl_check` for the URL of a slash command
     /// (<https://docs.slack.dev/interactivity/implementing-slash-commands>).
     SlackCertificate,
-    /// Zoom's `endpoint.url_validation` (<https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint>).
+    /// Zoom's `endpoint.url_validation`
+    /// (<https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint>).
     Zoom {
-        /// What is to be signed.
-        plain: String,
+        /// The text to be signed.
+        plain_token: String,
     },
     /// Twitch's `webhook_callback_verification`
     /// (<https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#responding-to-a-challenge-request>).
     Twitch {
-        /// What is to be sent back.
+        /// The text to be sent back.
         challenge: String,
     },
     /// Event Grid's `SubscriptionValidationEvent`
     /// (<https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema>).
     EventGrid {
-        /// A JSON string, as it was sent.
-        code: String,
+        /// The JSON string, quotes and escapes included, to be sent back.
+        validation_code: String,
     },
 }
 
-/// What is answered, with status 200.
+/// The response to a [`Challenge`]. Its status is 200.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The answer's `Content-Type`: never one that a browser would run.
+pub struct ChallengeResponse {
+    /// The `Content-Type`: never one that a browser would execute.
     pub content_type: &'static str,
-    /// Its body.
+    /// The body.
     pub body: String,
 }
 
-/// The longest challenge: Slack's has 52 characters, Zoom's 22, Twitch's 43.
+/// Maximum length of a challenge, in bytes. Slack's has 52 characters, Zoom's 22, Twitch's 43.
 const MAX_CHALLENGE: usize = 256;
 
 impl Challenge {
-    /// The question that a request of this sender asks. `preset` is the sender that is known by headers or by name; Event
-    /// Grid has no preset, and is known by its own header.
-    pub fn of(preset: Option<&Preset>, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+    /// Detects the challenge that a request is, if it is one. `preset` is the sender that its headers or `?sender=`
+    /// identify. Event Grid has no preset; its own header identifies it.
+    pub fn detect(preset: Option<&Preset>, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         match preset.map(|preset| preset.name) {
-            Some("slack") if is(body, "/type", "url_verification") => {
-                Some(Self::Slack { challenge: token(json::value(body).ok()?, "/challenge")? })
+            Some("slack") if has_text(body, "/type", "url_verification") => {
+                Some(Self::Slack { challenge: json_string(json::value(body).ok()?, "/challenge")? })
             }
             Some("slack") if form::field(body, "ssl_check").is_some_and(|value| value == "1") => {
                 Some(Self::SlackCertificate)
             }
-            // What is signed for Zoom must not be what Zoom would have signed, which has colons.
-            Some("zoom") if is(body, "/event", "endpoint.url_validation") => pointer::find(body, "/payload/plainToken")
-                .filter(|plain| {
-                    bounded(plain) && plain.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_+/=".contains(&b))
-                })
-                .map(|plain| Self::Zoom { plain }),
+            Some("zoom") if has_text(body, "/event", "endpoint.url_validation") => {
+                let plain_token = payload::text_at(body, "/payload/plainToken")?;
+                (is_bounded(&plain_token) && is_safe_to_sign(&plain_token)).then_some(Self::Zoom { plain_token })
+            }
             Some("twitch") if header("twitch-eventsub-message-type") == Some("webhook_callback_verification") => {
-                let challenge = pointer::find(body, "/challenge").filter(|challenge| bounded(challenge))?;
+                let challenge = payload::text_at(body, "/challenge").filter(|challenge| is_bounded(challenge))?;
                 Some(Self::Twitch { challenge })
             }
             None if header("aeg-event-type") == Some("SubscriptionValidation") => {
                 let events: Vec<&RawValue> = serde_json::from_str(json::value(body).ok()?.get()).ok()?;
                 let [event] = events.as_slice() else { return None };
-                let validation = "Microsoft.EventGrid.SubscriptionValidationEvent";
-                is(event.get().as_bytes(), "/eventType", validation)
-                    .then(|| token(event, "/data/validationCode"))?
-                    .map(|code| Self::EventGrid { code })
+                let event_type = "Microsoft.EventGrid.SubscriptionValidationEvent";
+                if !has_text(event.get().as_bytes(), "/eventType", event_type) {
+                    return None;
+                }
+                Some(Self::EventGrid { validation_code: json_string(event, "/data/validationCode")? })
             }
             _ => None,
         }
     }
 
-    /// Is it answered only where the request's signature was verified? Event Grid signs nothing: an access token in the
-    /// URL, where one is set, lets it in or not.
-    pub fn is_signed(&self) -> bool {
+    /// Returns whether the challenge may be answered only if the request's signature was verified. Event Grid signs
+    /// nothing: an access token in its URL authenticates it, where tokens are required.
+    pub fn requires_signature(&self) -> bool {
         !matches!(self, Self::EventGrid { .. })
     }
 
-    /// The answer. `secret` is the one that verified the request ([`super::Verified::secret`]); Zoom's answer is made
-    /// with it, so that there is none without.
-    pub fn answer(&self, secret: Option<&Secret>) -> Option<Answer> {
-        let json = |body| Some(Answer { content_type: "application/json", body });
+    /// Builds the response. `secret` is the one that verified the request ([`super::Verified::secret_index`]). Zoom's
+    /// response is computed with it, so there is none without it.
+    pub fn response(&self, secret: Option<&Secret>) -> Option<ChallengeResponse> {
+        let json = |body| Some(ChallengeResponse { content_type: "application/json", body });
+        let text = |body| Some(ChallengeResponse { content_type: "text/plain", body });
         match self {
             Self::Slack { challenge } => json(format!(r#"{{"challenge":{challenge}}}"#)),
-            Self::EventGrid { code } => json(format!(r#"{{"validationResponse":{code}}}"#)),
-            Self::SlackCertificate => Some(Answer { content_type: "text/plain", body: String::new() }),
-            Self::Twitch { challenge } => Some(Answer { content_type: "text/plain", body: challenge.clone() }),
+            Self::SlackCertificate => text(String::new()),
             // Neither text has a character that JSON would escape.
-            Self::Zoom { plain } => {
-                let encrypted = hex(&secret?.mac(plain.as_bytes()));
-                json(format!(r#"{{"plainToken":"{plain}","encryptedToken":"{encrypted}"}}"#))
+            Self::Zoom { plain_token } => {
+                let encrypted = hex(&secret?.mac(plain_token.as_bytes()));
+                json(format!(r#"{{"plainToken":"{plain_token}","encryptedToken":"{encrypted}"}}"#))
             }
+            Self::Twitch { challenge } => text(challenge.clone()),
+            Self::EventGrid { validation_code } => json(format!(r#"{{"validationResponse":{validation_code}}}"#)),
         }
     }
 }
 
-fn is(body: &[u8], at: &str, text: &str) -> bool {
-    pointer::find(body, at).is_some_and(|found| found == text)
+/// Returns whether the body has this text at a JSON Pointer.
+fn has_text(body: &[u8], pointer: &str, expected: &str) -> bool {
+    payload::text_at(body, pointer).is_some_and(|text| text == expected)
 }
 
-/// A JSON string as it was sent.
-fn token(value: &RawValue, at: &str) -> Option<String> {
-    let found = pointer::walk(value, at)?;
-    (json::type_of(found) == JsonType::String && bounded(found.get())).then(|| found.get().to_owned())
+/// The JSON string at a JSON Pointer, as it was received.
+fn json_string(value: &RawValue, pointer: &str) -> Option<String> {
+    let found = payload::value_at(value, pointer)?;
+    (json::type_of(found) == JsonType::String && is_bounded(found.get())).then(|| found.get().to_owned())
 }
 
-fn bounded(text: &str) -> bool {
+fn is_bounded(text: &str) -> bool {
     text.len() <= MAX_CHALLENGE
+}
+
+/// Returns whether the text can't be a message that Zoom itself would sign: those have colons.
+fn is_safe_to_sign(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_+/=".contains(&byte))
 }
 
 #[cfg(test)]
@@ -128,24 +135,32 @@ mod tests {
 
     use super::*;
 
-    fn answer(sender: Option<&str>, headers: &[(&'static str, &str)], body: &str) -> Option<(bool, Answer)> {
+    /// Whether a signature is required, and the response.
+    type Answered = (bool, ChallengeResponse);
+
+    fn answer(sender: Option<&str>, headers: &[(&'static str, &str)], body: &str) -> Option<Answered> {
         let headers = headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
-        let challenge = Challenge::of(sender.map(|name| Preset::by_name(name).unwrap()), &headers, body.as_bytes())?;
-        Some((challenge.is_signed(), challenge.answer(Some(&Secret::new("s3cret"))).unwrap()))
+        let preset = sender.map(|name| Preset::by_name(name).unwrap());
+        let challenge = Challenge::detect(preset, &headers, body.as_bytes())?;
+        Some((challenge.requires_signature(), challenge.response(Some(&Secret::new("s3cret"))).unwrap()))
     }
 
-    fn json(body: &str) -> Answer {
-        Answer { content_type: "application/json", body: body.to_owned() }
+    fn json(body: &str) -> ChallengeResponse {
+        ChallengeResponse { content_type: "application/json", body: body.to_owned() }
+    }
+
+    fn text(body: &str) -> ChallengeResponse {
+        ChallengeResponse { content_type: "text/plain", body: body.to_owned() }
     }
 
     #[test]
-    fn each_is_answered_as_its_sender_asks() {
+    fn challenge_gets_the_response_that_its_sender_documents() {
         let slack = r#"{"token":"Jhj5","challenge":"3eZbrw1aBm2rZ\u0067","type":"url_verification"}"#;
         let slack = answer(Some("slack"), &[], slack);
         assert_eq!(slack, Some((true, json(r#"{"challenge":"3eZbrw1aBm2rZ\u0067"}"#))));
 
         let check = answer(Some("slack"), &[], "ssl_check=1&token=Jhj5");
-        assert_eq!(check, Some((true, Answer { content_type: "text/plain", body: String::new() })));
+        assert_eq!(check, Some((true, text(""))));
 
         let zoom = r#"{"payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"},"event_ts":1654503849680,"event":"endpoint.url_validation"}"#;
         // printf qgg8vlvZRS6UYooatFL8Aw | openssl dgst -sha256 -hmac s3cret
@@ -155,8 +170,7 @@ mod tests {
 
         let twitch = r#"{"challenge":"pogchamp-kappa-360noscope-vohiyo","subscription":{"status":"webhook_callback_verification_pending"}}"#;
         let headers = [("twitch-eventsub-message-type", "webhook_callback_verification")];
-        let expected = Answer { content_type: "text/plain", body: "pogchamp-kappa-360noscope-vohiyo".to_owned() };
-        assert_eq!(answer(Some("twitch"), &headers, twitch), Some((true, expected)));
+        assert_eq!(answer(Some("twitch"), &headers, twitch), Some((true, text("pogchamp-kappa-360noscope-vohiyo"))));
 
         let grid = r#"[{"id":"2d1781af","data":{"validationCode":"512d38b6"},"eventType":"Microsoft.EventGrid.SubscriptionValidationEvent"}]"#;
         let headers = [("aeg-event-type", "SubscriptionValidation")];
@@ -164,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_nothing_has_no_answer() {
+    fn request_that_is_no_challenge_gets_no_response() {
         let slack = r#"{"challenge":"x","type":"url_verification"}"#;
         for (sender, body) in [
             (Some("slack"), r#"{"challenge":"x","type":"event_callback"}"#),
@@ -181,7 +195,7 @@ mod tests {
                 r#"[{"data":{"validationCode":"x"},"eventType":"Microsoft.EventGrid.SubscriptionValidationEvent"}]"#,
             ),
         ] {
-            assert_eq!(answer(sender, &[], body), None, "{body}");
+            assert_eq!(answer(sender, &[], body), None, "{sender:?}: {body}");
         }
         let headers = [("aeg-event-type", "SubscriptionValidation")];
         assert_eq!(answer(None, &headers, r#"[{"eventType":"x","data":{"validationCode":"x"}}]"#), None);
@@ -189,26 +203,30 @@ mod tests {
         assert_eq!(answer(None, &headers, &format!("[{two},{two}]")), None);
     }
 
-    /// `v0:<timestamp>:<body>` is what Zoom signs: to sign it for who asks would be to sign anything.
+    /// Zoom signs `v0:<timestamp>:<body>`: a response to a token of that form would be a signature for any request.
     #[test]
-    fn zoom_is_no_oracle() {
+    fn zoom_response_signs_no_message_of_zoom() {
         for plain in ["v0:1654503849:{}", "a b", "", "é", &"a".repeat(MAX_CHALLENGE + 1)] {
             let body = serde_json::json!({"event": "endpoint.url_validation", "payload": {"plainToken": plain}});
             assert_eq!(answer(Some("zoom"), &[], &body.to_string()), None, "{plain}");
         }
-        let challenge = Challenge::Zoom { plain: "a".to_owned() };
-        assert_eq!(challenge.answer(None), None);
+    }
+
+    #[test]
+    fn zoom_response_needs_the_secret() {
+        let challenge = Challenge::Zoom { plain_token: "a".to_owned() };
+        assert_eq!(challenge.response(None), None);
     }
 
     proptest! {
         #[test]
-        fn any_body_is_asked_or_not(body in "\\PC{0,60}") {
+        fn detection_does_not_panic(body in "\\PC{0,60}") {
             let headers: HeaderMap = [
                 ("twitch-eventsub-message-type", "webhook_callback_verification"),
                 ("aeg-event-type", "SubscriptionValidation"),
             ].into_iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
             for preset in [None, Preset::by_name("slack"), Preset::by_name("zoom"), Preset::by_name("twitch")] {
-                let _ = Challenge::of(preset, &headers, body.as_bytes());
+                let _ = Challenge::detect(preset, &headers, body.as_bytes());
             }
         }
     }

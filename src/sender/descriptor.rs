@@ -1,62 +1,63 @@
-//! How a sender signs: one declarative type. A preset is one or more of these ([`super::preset`]); the sender named
-//! `custom` is one in a variable, as JSON.
+//! The declarative description of a signature scheme. A preset has one or several of them ([`super::PRESETS`]); the
+//! variable `sender_custom` holds one, as JSON.
 
 use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use super::template::{Part, Template};
+use crate::json::Pointer;
 
-/// How a sender signs, and where it says what it sends.
+/// A signature scheme, and where a request carries the event's id and type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Descriptor {
-    /// What makes the signature.
+    /// The algorithm of the signature.
     pub algorithm: Algorithm,
-    /// How the signature is written.
+    /// The encoding of the signature.
     #[serde(default)]
     pub encoding: Encoding,
-    /// The signature's header: the first of these that is there.
+    /// Names of the signature's header. The first that is present counts.
     pub headers: Vec<String>,
-    /// How the header's value is put together.
-    #[serde(default)]
-    pub grammar: HeaderFormat,
-    /// What stands before each signature: `sha256=`, `v1,`.
+    /// The format of the header's value.
+    #[serde(default, rename = "grammar")]
+    pub header_format: HeaderFormat,
+    /// Text before each signature: `sha256=`, `v1,`.
     #[serde(default)]
     pub prefix: String,
-    /// What is signed.
+    /// The message that is signed.
     #[serde(default)]
     pub signed: Template,
-    /// How the key is made of the secret's text.
-    #[serde(default)]
-    pub secret: KeyFormat,
-    /// When it was sent, where that is signed.
+    /// The form in which a secret holds the key.
+    #[serde(default, rename = "secret")]
+    pub key_format: KeyFormat,
+    /// The time of sending, if it is signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<TimestampSpec>,
-    /// The event's id.
+    /// The location of the event's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<Source>,
-    /// The event's type.
+    pub id: Option<ValueLocation>,
+    /// The location of the event's type.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<Source>,
+    pub event_type: Option<ValueLocation>,
 }
 
-/// What makes a signature.
+/// A signature algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
-    /// RFC 2104 over SHA-1.
+    /// HMAC (RFC 2104) with SHA-1.
     HmacSha1,
-    /// RFC 2104 over SHA-256.
+    /// HMAC (RFC 2104) with SHA-256.
     HmacSha256,
-    /// RFC 2104 over SHA-512.
+    /// HMAC (RFC 2104) with SHA-512.
     HmacSha512,
-    /// RFC 8032; the secret is the sender's public key.
+    /// Ed25519 (RFC 8032). The secret is the sender's public key.
     Ed25519,
-    /// No signature: the header holds the secret itself.
+    /// No signature: the header contains the secret itself.
     Token,
 }
 
-/// How a signature is written.
+/// The encoding of a signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
@@ -67,57 +68,58 @@ pub enum Encoding {
     Base64,
 }
 
-/// How a header's value is put together.
+/// The format of the signature header's value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum HeaderFormat {
     /// One signature.
     #[default]
     Single,
-    /// Signatures, each with the prefix, with this between: `v1,… v1,…`. Others are passed over.
+    /// Signatures with the prefix, separated by a character: `v1,… v1,…`. Items without the prefix are ignored.
     List(char),
     /// Names and values: `t=…,v1=…`.
     Pairs {
-        /// What is between two of them.
+        /// The character between two pairs.
         separator: char,
-        /// The name that a signature has.
+        /// The name of a pair whose value is a signature.
         signature: String,
     },
 }
 
-/// How a key is made of a secret's text.
+/// The form in which a secret's text holds the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyFormat {
-    /// How the key is written.
+    /// The encoding of the key.
     pub encoding: KeyEncoding,
-    /// What must stand before it, and is no part of the key: `whsec_`.
+    /// Text that the secret must start with and that is not part of the key: `whsec_`.
     pub prefix: String,
 }
 
-/// How a key is written.
+/// The encoding of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyEncoding {
-    /// The text's bytes are the key.
+    /// The bytes of the text are the key.
     #[default]
     Raw,
     /// RFC 4648, section 8.
     Hex,
-    /// RFC 4648, section 4; padding may be left out.
+    /// RFC 4648, section 4, with or without padding.
     Base64,
 }
 
-/// When a request was sent.
+/// The time of sending: its location, form and tolerance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimestampSpec {
-    /// Where it stands.
-    pub from: TimestampLocation,
-    /// How it is written.
+    /// The location of the timestamp.
+    #[serde(rename = "from")]
+    pub location: TimestampLocation,
+    /// The form of the timestamp.
     #[serde(default)]
     pub unit: Unit,
-    /// How many seconds it may be from our clock, either way.
+    /// Maximum difference to Sluice's clock, past or future, in seconds.
     #[serde(default = "five_minutes")]
     pub tolerance: u32,
 }
@@ -126,19 +128,19 @@ fn five_minutes() -> u32 {
     300
 }
 
-/// Where a timestamp stands.
+/// The location of a timestamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TimestampLocation {
     /// A header.
     Header(String),
-    /// A name in the signature's header ([`HeaderFormat::Pairs`]).
+    /// A pair in the signature's header ([`HeaderFormat::Pairs`]), by its name.
     Field(String),
-    /// A member of the body.
+    /// A member of the body, by JSON Pointer (RFC 6901).
     Pointer(String),
 }
 
-/// How a timestamp is written.
+/// The form of a timestamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
@@ -151,74 +153,75 @@ pub enum Unit {
     Rfc3339,
 }
 
-/// Where an id or a type stands.
+/// The location of an event's id or type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Source {
+pub enum ValueLocation {
     /// A header.
     Header(String),
-    /// A member of the body, by JSON Pointer (RFC 6901) through objects.
+    /// A member of the body, by JSON Pointer (RFC 6901). Arrays are not entered.
     Pointer(String),
 }
 
-/// Why a text is no descriptor.
+/// The reason why a text is not a valid descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescriptorError {
-    /// Not the JSON that is asked for; says where.
+    /// Not JSON of the expected form. The parser's message says where, and may repeat parts of the text.
     #[error("{0}")]
     Json(String),
     /// A member breaks a rule.
     #[error("`{member}` {rule}")]
     Rule {
-        /// Its name.
+        /// Name of the member.
         member: &'static str,
-        /// What it must be. Completes the sentence.
+        /// The rule. Completes the sentence that begins with the member's name.
         rule: &'static str,
     },
 }
 
-/// The longest tolerance: a day.
+/// Maximum tolerance of a timestamp, in seconds: one day.
 pub const MAX_TOLERANCE: u32 = 86_400;
 
 impl Descriptor {
-    /// Reads a descriptor in JSON, and checks that its members fit together.
+    /// Parses a descriptor in JSON, and checks that its members are consistent.
     pub fn parse(json: &str) -> Result<Self, DescriptorError> {
         let descriptor: Self = serde_json::from_str(json).map_err(|e| DescriptorError::Json(e.to_string()))?;
         descriptor.check()?;
         Ok(descriptor)
     }
 
-    /// Does the signature cover the id? A token vouches for the whole request, since who has it can send anything.
+    /// Returns whether the signature covers the id. A token vouches for the whole request, because its holder can send
+    /// anything.
     pub fn id_is_covered(&self) -> bool {
         match &self.id {
             None => false,
             Some(_) if self.algorithm == Algorithm::Token => true,
-            Some(Source::Header(_)) => self.signs(Part::Id),
-            Some(Source::Pointer(_)) => self.signs(Part::Body),
+            Some(ValueLocation::Header(_)) => self.signs(Part::Id),
+            Some(ValueLocation::Pointer(_)) => self.signs(Part::Body),
         }
     }
 
     fn check(&self) -> Result<(), DescriptorError> {
         self.check_header()?;
         self.check_signed()?;
-        check_source("id", self.id.as_ref())?;
-        check_source("type", self.kind.as_ref())?;
-        self.timestamp.as_ref().map_or(Ok(()), |dated| self.check_timestamp(dated))
+        check_location("id", self.id.as_ref())?;
+        check_location("type", self.event_type.as_ref())?;
+        self.timestamp.as_ref().map_or(Ok(()), |spec| self.check_timestamp(spec))
     }
 
     fn check_header(&self) -> Result<(), DescriptorError> {
-        if self.headers.is_empty() || !self.headers.iter().all(|header| is_header(header)) {
-            return wrong("headers", "must name at least one header");
+        if self.headers.is_empty() || !self.headers.iter().all(|header| is_header_name(header)) {
+            return invalid("headers", "must list at least one header, and only valid header names");
         }
-        match &self.grammar {
+        match &self.header_format {
             HeaderFormat::Pairs { separator, .. } if *separator == '=' || !separator.is_ascii() => {
-                wrong("grammar", "must have another separator than `=`, in ASCII")
+                invalid("grammar", "must have an ASCII separator other than `=`")
             }
             HeaderFormat::Pairs { signature, .. } if signature.is_empty() => {
-                wrong("grammar", "must name the signature")
+                invalid("grammar", "must have the name of the signature's pair as `signature`")
             }
             HeaderFormat::List(_) if self.prefix.is_empty() => {
-                wrong("prefix", "must not be empty where there is a list")
+                invalid("prefix", "must not be empty if `grammar` is a list")
             }
             _ => Ok(()),
         }
@@ -226,79 +229,82 @@ impl Descriptor {
 
     fn check_signed(&self) -> Result<(), DescriptorError> {
         if self.algorithm == Algorithm::Token {
-            if self.grammar != HeaderFormat::Single {
-                return wrong("grammar", "must be `single` for a token");
+            if self.header_format != HeaderFormat::Single {
+                return invalid("grammar", "must be `single` if `algorithm` is `token`");
             }
             if self.signed != Template::default() || self.timestamp.is_some() {
-                return wrong("algorithm", "signs nothing if it is `token`: leave `signed` and `timestamp` out");
+                return invalid("algorithm", "is `token`, which signs nothing: remove `signed` and `timestamp`");
             }
-            if self.secret.encoding != KeyEncoding::Raw {
-                return wrong("secret", "must be raw for a token");
+            if self.key_format.encoding != KeyEncoding::Raw {
+                return invalid("secret", "must have the encoding `raw` if `algorithm` is `token`");
             }
         }
-        if self.algorithm == Algorithm::Ed25519 && self.secret.encoding == KeyEncoding::Raw {
-            return wrong("secret", "must be a key in hex or base64 for ed25519");
+        if self.algorithm == Algorithm::Ed25519 && self.key_format.encoding == KeyEncoding::Raw {
+            return invalid("secret", "must have the encoding `hex` or `base64` if `algorithm` is `ed25519`");
         }
         if !self.signs(Part::Body) && !self.signs(Part::Params) {
-            return wrong("signed", "must have {body}, or {params} for a form");
+            return invalid("signed", "must contain {body}, or {params} for forms");
         }
-        if self.signs(Part::Id) && !matches!(self.id, Some(Source::Header(_))) {
-            return wrong("id", "must be in a header, since {id} is signed");
+        if self.signs(Part::Id) && !matches!(self.id, Some(ValueLocation::Header(_))) {
+            return invalid("id", "must name a header, because `signed` contains {id}");
         }
         if self.signs(Part::Timestamp) && self.timestamp.is_none() {
-            return wrong("timestamp", "must be there, since {timestamp} is signed");
+            return invalid("timestamp", "is required, because `signed` contains {timestamp}");
         }
         Ok(())
     }
 
-    /// A timestamp that anyone could change would date nothing.
-    fn check_timestamp(&self, TimestampSpec { from, tolerance, .. }: &TimestampSpec) -> Result<(), DescriptorError> {
-        match from {
-            TimestampLocation::Header(header) if !is_header(header) => wrong("timestamp", "must name a header"),
-            TimestampLocation::Field(_) if !matches!(self.grammar, HeaderFormat::Pairs { .. }) => {
-                wrong("timestamp", "must not be in a field, since the grammar has no `pairs`")
+    /// Checks that the signature covers the timestamp: anyone could change another one.
+    fn check_timestamp(&self, spec: &TimestampSpec) -> Result<(), DescriptorError> {
+        match &spec.location {
+            TimestampLocation::Header(header) if !is_header_name(header) => {
+                invalid("timestamp", "must name a valid header")
+            }
+            TimestampLocation::Field(_) if !matches!(self.header_format, HeaderFormat::Pairs { .. }) => {
+                invalid("timestamp", "must not be in a field, because `grammar` is not `pairs`")
             }
             TimestampLocation::Header(_) | TimestampLocation::Field(_) if !self.signs(Part::Timestamp) => {
-                wrong("timestamp", "means nothing where {timestamp} isn't signed")
+                invalid("timestamp", "must be covered by the signature: add {timestamp} to `signed`")
             }
             TimestampLocation::Pointer(_) if self.signs(Part::Timestamp) => {
-                wrong("timestamp", "must not be in the body, since {timestamp} is signed")
+                invalid("timestamp", "must be in a header or a field, because `signed` contains {timestamp}")
             }
             TimestampLocation::Pointer(_) if !self.signs(Part::Body) => {
-                wrong("timestamp", "means nothing where {body} isn't signed")
+                invalid("timestamp", "must be covered by the signature: add {body} to `signed`")
             }
-            TimestampLocation::Pointer(pointer) if !is_pointer(pointer) => {
-                wrong("timestamp", "must point by a leading `/`")
-            }
-            _ if !(1..=MAX_TOLERANCE).contains(tolerance) => {
-                wrong("timestamp", "must have a tolerance from 1 to 86400 seconds")
+            TimestampLocation::Pointer(pointer) if !is_pointer(pointer) => invalid("timestamp", INVALID_POINTER),
+            _ if !(1..=MAX_TOLERANCE).contains(&spec.tolerance) => {
+                invalid("timestamp", "must have a tolerance from 1 to 86400 seconds")
             }
             _ => Ok(()),
         }
     }
 
-    /// Is this part of what is signed?
+    /// Returns whether this part is signed.
     fn signs(&self, part: Part) -> bool {
-        self.signed.has(&part)
+        self.signed.contains(&part)
     }
 }
 
-fn check_source(member: &'static str, source: Option<&Source>) -> Result<(), DescriptorError> {
-    match source {
-        Some(Source::Header(header)) if !is_header(header) => wrong(member, "must name a header"),
-        Some(Source::Pointer(pointer)) if !is_pointer(pointer) => wrong(member, "must point by a leading `/`"),
+const INVALID_POINTER: &str = "must be a JSON Pointer that starts with `/` (RFC 6901), such as /data/id";
+
+fn check_location(member: &'static str, location: Option<&ValueLocation>) -> Result<(), DescriptorError> {
+    match location {
+        Some(ValueLocation::Header(header)) if !is_header_name(header) => invalid(member, "must name a valid header"),
+        Some(ValueLocation::Pointer(pointer)) if !is_pointer(pointer) => invalid(member, INVALID_POINTER),
         _ => Ok(()),
     }
 }
 
-fn wrong(member: &'static str, rule: &'static str) -> Result<(), DescriptorError> {
+/// The error for a member that breaks a rule.
+fn invalid(member: &'static str, rule: &'static str) -> Result<(), DescriptorError> {
     Err(DescriptorError::Rule { member, rule })
 }
 
-fn is_header(name: &str) -> bool {
+fn is_header_name(name: &str) -> bool {
     HeaderName::try_from(name).is_ok()
 }
 
 fn is_pointer(pointer: &str) -> bool {
-    pointer.starts_with('/')
+    Pointer::parse(pointer).is_some()
 }

@@ -1,4 +1,4 @@
-//! Bodies that are forms, as JSON objects: Slack's slash commands and interactive messages, and what else posts a form.
+//! Form bodies as JSON objects: Slack's slash commands and interactive messages, and other senders that post forms.
 
 use percent_encoding::percent_decode;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -6,51 +6,52 @@ use serde_json::value::RawValue;
 
 use crate::json::{self, JsonError};
 
-/// How many fields a form may have: a slash command has about 15, a message of Twilio's 30.
-pub const MAX_FIELDS: usize = 1_000;
+/// Maximum number of fields in a form. A slash command has about 15, a message from Twilio about 30.
+pub const MAX_FORM_FIELDS: usize = 1_000;
 
-/// Why a body is no form that can be passed on. Carries no payload.
+/// The reason why a form cannot be passed on. Carries no part of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
-    /// A replacement character would stand for what was sent.
+    /// Not UTF-8 once the percent-encoding is decoded. Replacement characters would change it.
     #[error("the form is not UTF-8 once it is decoded")]
     NotUtf8,
-    /// There is not one field.
+    /// The form has no field.
     #[error("the form is empty")]
     Empty,
-    /// More fields than [`MAX_FIELDS`].
-    #[error("the form has more than {MAX_FIELDS} fields")]
+    /// More fields than [`MAX_FORM_FIELDS`].
+    #[error("the form has more than {MAX_FORM_FIELDS} fields")]
     TooMany,
-    /// `payload` must be a JSON object.
+    /// The only field is `payload`, and it is not a JSON object.
     #[error("the form's `payload` must be a JSON object, but {0}")]
     Payload(JsonError),
 }
 
-/// `application/x-www-form-urlencoded`, whatever its parameters.
+/// Returns whether the content type is `application/x-www-form-urlencoded`, with any parameters.
 pub fn is_form(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// The value of a field of a form; the first, where there are several.
+/// The value of the form's first field with this name.
 pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
-    fields(body).ok()?.into_iter().find(|(had, _)| had == name).map(|(_, value)| value)
+    fields(body).ok()?.into_iter().find(|(field, _)| field == name).map(|(_, value)| value)
 }
 
 /// The names and values of a form, in order.
 pub(super) fn fields(body: &[u8]) -> Result<Vec<(String, String)>, FormError> {
-    // `form_urlencoded` puts U+FFFD for what isn't UTF-8. The separators are ASCII: all is UTF-8 if each field is.
+    // `form_urlencoded` replaces invalid UTF-8 by U+FFFD. The separators are ASCII, so the whole is UTF-8 if each field
+    // is.
     percent_decode(body).decode_utf8().map_err(|_| FormError::NotUtf8)?;
-    let fields: Vec<_> = form_urlencoded::parse(body).into_owned().take(MAX_FIELDS.saturating_add(1)).collect();
-    match fields.len() {
-        0..=MAX_FIELDS => Ok(fields),
-        _ => Err(FormError::TooMany),
+    let fields: Vec<_> = form_urlencoded::parse(body).into_owned().take(MAX_FORM_FIELDS.saturating_add(1)).collect();
+    if fields.len() > MAX_FORM_FIELDS {
+        return Err(FormError::TooMany);
     }
+    Ok(fields)
 }
 
-/// A form as one JSON object. If its one field is `payload` (Slack's interactive messages, GitHub's and Gitea's form
-/// hooks), that is the object, to the byte; else each field is a member, a string, in order. A name that is there more
-/// than once becomes an array.
+/// Converts a form to a JSON object. If `payload` is the only field (Slack's interactive messages, form hooks of GitHub
+/// and Gitea), its value is that object, byte for byte. Otherwise each field becomes a member with a string, in order,
+/// and fields with the same name become one member with an array.
 pub fn object(body: &[u8]) -> Result<Box<RawValue>, FormError> {
     let fields = fields(body)?;
     if let [(name, payload)] = fields.as_slice()
@@ -72,7 +73,7 @@ pub fn object(body: &[u8]) -> Result<Box<RawValue>, FormError> {
         .map_err(|e| FormError::Payload(JsonError::Syntax { reason: e.to_string() }))
 }
 
-/// The members in the order in which each name came first.
+/// Names with their values, ordered by each name's first occurrence.
 struct Members(Vec<(String, Vec<String>)>);
 
 impl Serialize for Members {
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slash_command_becomes_an_object_in_order() {
+    fn slash_command_becomes_object_in_order() {
         let body = b"token=t&command=%2Fwebhook-collect&text=a+b%20%22c%22%0A&text=%F0%9F%98%80&empty=&bare";
         assert_eq!(
             object(body).unwrap().get(),
@@ -104,27 +105,27 @@ mod tests {
     }
 
     #[test]
-    fn an_interactive_payload_is_that_object_to_the_byte() {
+    fn payload_field_alone_is_the_object_byte_for_byte() {
         let json = r#"{"n":12345678901234567890,"a":1,"a" : 2,"e":1E400}"#;
         let body = format!("payload={}", form_urlencoded::byte_serialize(json.as_bytes()).collect::<String>());
         assert_eq!(object(body.as_bytes()).unwrap().get(), json);
         let error = object(b"payload=%5B%5D").unwrap_err().to_string();
         assert_eq!(error, "the form's `payload` must be a JSON object, but it is an array, and must be a JSON object");
-        // Two fields: the command named `payload` is a field like any other.
+        // Beside another field, `payload` is a field like any other.
         assert_eq!(object(b"payload=%5B%5D&a=b").unwrap().get(), r#"{"payload":"[]","a":"b"}"#);
     }
 
     #[test]
-    fn what_would_change_is_refused() {
+    fn form_that_would_change_is_rejected() {
         for body in [&b"a=%ff"[..], b"a=\xff", b"a=%C3&%A9=b", b"%C3%28"] {
-            assert_eq!(object(body).unwrap_err(), FormError::NotUtf8);
+            assert_eq!(object(body).unwrap_err(), FormError::NotUtf8, "{}", body.escape_ascii());
         }
         assert_eq!(object(b"").unwrap_err(), FormError::Empty);
-        assert_eq!(object("a&".repeat(MAX_FIELDS + 1).as_bytes()).unwrap_err(), FormError::TooMany);
+        assert_eq!(object("a&".repeat(MAX_FORM_FIELDS + 1).as_bytes()).unwrap_err(), FormError::TooMany);
     }
 
     #[test]
-    fn a_form_is_known_by_its_type() {
+    fn form_is_recognized_by_its_content_type() {
         for (content_type, form) in [
             ("application/x-www-form-urlencoded", true),
             ("Application/X-WWW-Form-Urlencoded ; charset=utf-8", true),
@@ -137,7 +138,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_an_object_or_refused(body in proptest::collection::vec(any::<u8>(), 0..60), text in "[a-z=&%+0-9]{0,40}") {
+        fn any_body_becomes_an_object_or_an_error(body in proptest::collection::vec(any::<u8>(), 0..60), text in "[a-z=&%+0-9]{0,40}") {
             for body in [body.as_slice(), text.as_bytes()] {
                 if let Ok(object) = object(body) {
                     prop_assert!(json::object(object.get().as_bytes()).is_ok());
@@ -146,7 +147,7 @@ mod tests {
         }
 
         #[test]
-        fn fields_come_back(fields in proptest::collection::vec(("\\PC{1,8}", "\\PC{0,20}"), 1..8)) {
+        fn fields_round_trip(fields in proptest::collection::vec(("\\PC{1,8}", "\\PC{0,20}"), 1..8)) {
             let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
             prop_assert_eq!(super::fields(body.as_bytes()).unwrap(), fields);
         }

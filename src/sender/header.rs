@@ -1,72 +1,86 @@
-//! The signature's header: from its value to the signatures in it.
+//! Headers of signed requests, and the signatures in the signature header's value.
 
 use http::HeaderMap;
 
 use super::descriptor::{Descriptor, HeaderFormat};
 use super::verify::VerifyError;
 
-/// How many signatures are tried. Senders rotate two keys, or a few; each one that is tried costs a computation.
+/// Maximum number of signatures that are tried. During a rotation, senders sign with two or a few keys; each signature
+/// that is tried costs a computation.
 pub const MAX_SIGNATURES: usize = 16;
 
-/// A header of which there must not be two. `None` if it isn't there, or is empty.
-pub(super) fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, VerifyError> {
+/// The text of a header that must not occur twice. `None` if it is missing or empty.
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, VerifyError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     match (values.next(), value.to_str()) {
         (None, Ok(text)) => Ok(Some(text.trim()).filter(|text| !text.is_empty())),
-        _ => Err(VerifyError::Malformed { header: name.to_owned() }),
+        _ => Err(VerifyError::MalformedHeader { header: name.to_owned() }),
     }
 }
 
-/// The value of the signature's header, and its name.
-pub(super) fn value<'a, 'd>(
-    descriptor: &'d Descriptor,
-    headers: &'a HeaderMap,
-) -> Result<(&'a str, &'d str), VerifyError> {
-    for name in &descriptor.headers {
-        if let Some(value) = one(headers, name)? {
-            return Ok((value, name));
+/// The text of a header that must occur once.
+pub(super) fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, VerifyError> {
+    single(headers, name)?.ok_or_else(|| VerifyError::MissingHeader { header: name.to_owned() })
+}
+
+/// The header that contains the signatures.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SignatureHeader<'a> {
+    descriptor: &'a Descriptor,
+    name: &'a str,
+    value: &'a str,
+}
+
+impl<'a> SignatureHeader<'a> {
+    /// Finds the first of the descriptor's headers that is present.
+    pub(super) fn find(descriptor: &'a Descriptor, headers: &'a HeaderMap) -> Result<Self, VerifyError> {
+        for name in &descriptor.headers {
+            if let Some(value) = single(headers, name)? {
+                return Ok(Self { descriptor, name, value });
+            }
+        }
+        Err(VerifyError::MissingHeader { header: descriptor.headers.first().cloned().unwrap_or_default() })
+    }
+
+    /// The signatures, without their prefix. An item without the prefix is ignored: it belongs to another scheme.
+    pub(super) fn signatures(&self) -> Result<Vec<&'a str>, VerifyError> {
+        let value = self.value;
+        let strip = |text: &'a str| text.trim().strip_prefix(self.descriptor.prefix.as_str());
+        let signatures: Vec<&str> = match &self.descriptor.header_format {
+            HeaderFormat::Single => strip(value).into_iter().collect(),
+            HeaderFormat::List(separator) => value.split(*separator).filter_map(strip).collect(),
+            HeaderFormat::Pairs { separator, signature } => {
+                values_of(value, *separator, signature).filter_map(strip).collect()
+            }
+        };
+        if signatures.len() > MAX_SIGNATURES {
+            return Err(self.malformed());
+        }
+        Ok(signatures)
+    }
+
+    /// The value of the pair with this name, which must occur once.
+    pub(super) fn field(&self, field: &str) -> Result<&'a str, VerifyError> {
+        let HeaderFormat::Pairs { separator, .. } = self.descriptor.header_format else {
+            return Err(VerifyError::InvalidTimestamp);
+        };
+        let mut values = values_of(self.value, separator, field);
+        match (values.next(), values.next()) {
+            (Some(value), None) => Ok(value),
+            (None, _) => Err(VerifyError::InvalidTimestamp),
+            (Some(_), Some(_)) => Err(self.malformed()),
         }
     }
-    Err(VerifyError::Missing { header: descriptor.headers.first().cloned().unwrap_or_default() })
-}
 
-/// The signatures in a header's value, without their prefix: none that could be one is no fault of the grammar.
-pub(super) fn signatures<'a>(
-    descriptor: &Descriptor,
-    (value, name): (&'a str, &str),
-) -> Result<Vec<&'a str>, VerifyError> {
-    let prefix = |text: &'a str| text.trim().strip_prefix(descriptor.prefix.as_str());
-    let found: Vec<&str> = match &descriptor.grammar {
-        HeaderFormat::Single => prefix(value).into_iter().collect(),
-        HeaderFormat::List(separator) => value.split(*separator).filter_map(prefix).collect(),
-        HeaderFormat::Pairs { separator, signature } => {
-            fields(value, *separator, signature).filter_map(prefix).collect()
-        }
-    };
-    match found.len() {
-        0..=MAX_SIGNATURES => Ok(found),
-        _ => Err(VerifyError::Malformed { header: name.to_owned() }),
+    fn malformed(&self) -> VerifyError {
+        VerifyError::MalformedHeader { header: self.name.to_owned() }
     }
 }
 
-/// A field of which there must not be two, in a header of pairs.
-pub(super) fn field<'a>(
-    descriptor: &Descriptor,
-    (value, name): (&'a str, &str),
-    field: &str,
-) -> Result<&'a str, VerifyError> {
-    let HeaderFormat::Pairs { separator, .. } = descriptor.grammar else { return Err(VerifyError::Undated) };
-    let mut found = fields(value, separator, field);
-    match (found.next(), found.next()) {
-        (Some(value), None) => Ok(value),
-        (None, _) => Err(VerifyError::Undated),
-        (Some(_), Some(_)) => Err(VerifyError::Malformed { header: name.to_owned() }),
-    }
-}
-
-fn fields<'a>(value: &'a str, separator: char, name: &str) -> impl Iterator<Item = &'a str> {
-    value
+/// The values of the pairs with this name.
+fn values_of<'a>(header: &'a str, separator: char, name: &str) -> impl Iterator<Item = &'a str> {
+    header
         .split(separator)
         .filter_map(|pair| pair.split_once('='))
         .filter(move |(key, _)| key.trim() == name)
@@ -87,31 +101,51 @@ mod tests {
     const PAIRS: &str = r#""grammar":{"pairs":{"separator":",","signature":"v1"}},
         "signed":"{timestamp}.{body}","timestamp":{"from":{"field":"t"}}"#;
 
+    fn header<'a>(descriptor: &'a Descriptor, value: &'a str) -> SignatureHeader<'a> {
+        SignatureHeader { descriptor, name: "x", value }
+    }
+
+    fn malformed() -> VerifyError {
+        VerifyError::MalformedHeader { header: "x".to_owned() }
+    }
+
     #[test]
-    fn signatures_are_found() {
-        let find = |rest: &str, value| signatures(&descriptor(rest), (value, "x")).unwrap();
-        assert_eq!(find(r#""prefix":"sha256=""#, "sha256=ab"), ["ab"]);
-        assert_eq!(find(r#""prefix":"sha256=""#, "sha1=ab"), Vec::<&str>::new());
-        assert_eq!(find(LIST, "v1a,zz v1,aa  v2,bb v1,cc"), ["aa", "cc"]);
-        assert_eq!(find(PAIRS, "t=1, v1=aa,v0=bb,v1=c=="), ["aa", "c=="]);
+    fn signatures_are_found_in_each_format() {
+        let found = |rest: &str, value| {
+            header(&descriptor(rest), value).signatures().unwrap().into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(found(r#""prefix":"sha256=""#, "sha256=ab"), ["ab"]);
+        assert_eq!(found(r#""prefix":"sha256=""#, "sha1=ab"), Vec::<String>::new());
+        assert_eq!(found(LIST, "v1a,zz v1,aa  v2,bb v1,cc"), ["aa", "cc"]);
+        assert_eq!(found(PAIRS, "t=1, v1=aa,v0=bb,v1=c=="), ["aa", "c=="]);
+    }
+
+    #[test]
+    fn number_of_signatures_is_bounded() {
         let many = "v1,a ".repeat(MAX_SIGNATURES + 1);
-        let malformed = VerifyError::Malformed { header: "x".to_owned() };
-        assert_eq!(signatures(&descriptor(LIST), (&many, "x")).unwrap_err(), malformed);
-        assert_eq!(field(&descriptor(PAIRS), ("t=1,v1=a,t=2", "x"), "t").unwrap_err(), malformed);
-        assert_eq!(field(&descriptor(PAIRS), ("v1=a", "x"), "t").unwrap_err(), VerifyError::Undated);
-        assert_eq!(field(&descriptor(PAIRS), ("v1=a, t = 1", "x"), "t").unwrap(), "1");
+        assert_eq!(header(&descriptor(LIST), &many).signatures().unwrap_err(), malformed());
+    }
+
+    #[test]
+    fn field_must_occur_once() {
+        let descriptor = descriptor(PAIRS);
+        let field = |value| header(&descriptor, value).field("t").map(str::to_owned);
+        assert_eq!(field("t=1,v1=a,t=2"), Err(malformed()));
+        assert_eq!(field("v1=a"), Err(VerifyError::InvalidTimestamp));
+        assert_eq!(field("v1=a, t = 1").unwrap(), "1");
     }
 
     proptest! {
         #[test]
-        fn any_value_is_read_or_refused(value in "[ -~]{0,60}", tv in "[tv1=, ;]{0,30}") {
+        fn signatures_are_parts_of_the_value(value in "[ -~]{0,60}", tv in "[tv1=, ;]{0,30}") {
             for value in [value, tv] {
                 for rest in [r#""prefix":"sha256=""#, LIST, PAIRS] {
                     let descriptor = descriptor(rest);
-                    if let Ok(found) = signatures(&descriptor, (&value, "x")) {
-                        prop_assert!(found.iter().all(|signature| value.contains(signature)));
+                    let header = header(&descriptor, &value);
+                    if let Ok(signatures) = header.signatures() {
+                        prop_assert!(signatures.iter().all(|signature| value.contains(signature)));
                     }
-                    let _ = field(&descriptor, (&value, "x"), "t");
+                    let _ = header.field("t");
                 }
             }
         }

@@ -1,82 +1,115 @@
-//! The senders that are known, as data. What a preset says is in its vendor's own page, which it names; where the page is
-//! silent, the comment says so. The form is [`Descriptor`]'s own, so that each is also an example for `custom`.
+//! The known senders, as data. Each preset follows its vendor's own pages, which it names; a comment says where the
+//! pages leave something open. The schemes are [`Descriptor`]s in JSON, so each is also an example for `sender_custom`.
 
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName};
+
 use super::descriptor::Descriptor;
 
-/// A sender that is known.
+/// A known sender.
 #[derive(Debug)]
 pub struct Preset {
-    /// Its name: `?sender=`, and the variable `secret_<name>` with `_` for `-`.
+    /// Name in `?sender=`, in routes and in the log.
     pub name: &'static str,
-    /// Another name of it.
+    /// Another name that is accepted for it.
     pub alias: Option<&'static str>,
-    /// Where its vendor says how it signs.
-    pub page: &'static str,
-    /// It is known by any of these headers.
+    /// Name as the vendor writes it.
+    pub title: &'static str,
+    /// The vendor's pages about its signatures.
+    pub pages: &'static [&'static str],
+    /// Headers that identify the sender: each of them is enough.
     pub detect_headers: &'static [&'static str],
-    /// The ways in which it signs; none if it never does.
+    /// The variable with its secrets. `None` if the sender signs nothing.
+    pub secret_variable: Option<SecretVariable>,
+    /// Its signature schemes, as [`Descriptor`]s in JSON. Empty if the sender signs nothing.
     pub schemes: &'static [&'static str],
-    /// What it makes of an answer.
+    /// The response that it expects.
     pub response_policy: ResponsePolicy,
 }
 
-/// What a sender makes of an answer. `docs/senders.md` has the pages that say so.
+/// The variable with the secrets of a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResponsePolicy {
-    /// How long it waits for one, in seconds, where that is published.
-    pub deadline: Option<u8>,
-    /// What it takes for success.
-    pub success: Success,
+pub struct SecretVariable {
+    /// Name of the variable: `secret_` and the preset's name, with `_` for `-`.
+    pub name: &'static str,
+    /// The secret, as the vendor calls it. Completes a sentence such as "set …".
+    pub description: &'static str,
 }
 
-/// What a sender takes for success.
+/// The response that a sender expects. `docs/senders.md` names the pages that describe it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Success {
-    /// Any 2xx, whatever its body.
-    Any,
-    /// 200 and no other; whatever its body.
-    Ok,
-    /// 200, and it would show a body to its user.
-    OkEmpty,
-    /// A body would be taken for a program of its own.
-    NoContent,
+pub struct ResponsePolicy {
+    /// How long the sender waits for a response, in seconds, if the vendor says so.
+    pub deadline: Option<u8>,
+    /// The responses that it takes for success.
+    pub success: SuccessCriterion,
+}
+
+/// The responses that a sender takes for success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuccessCriterion {
+    /// Any 2xx, with any body.
+    Any2xx,
+    /// Only 200, with any body.
+    Only200,
+    /// Only 200, without a body: the sender would show it to its user.
+    Empty200,
+    /// Only 204: the sender would execute a body as a program.
+    Only204,
 }
 
 impl ResponsePolicy {
-    /// Those of one of whom nothing is known.
-    pub const UNKNOWN: Self = Self::of(None, Success::Any);
+    /// The policy of a sender about which nothing is published.
+    pub const UNKNOWN: Self = Self::new(None, SuccessCriterion::Any2xx);
 
-    /// How long the engine may be waited for: a second is left for the way, and to store what it has not answered.
-    pub fn patience(&self) -> Option<Duration> {
-        self.deadline.map(|seconds| Duration::from_secs(u64::from(seconds)).saturating_sub(Duration::from_secs(1)))
+    const fn new(deadline: Option<u8>, success: SuccessCriterion) -> Self {
+        Self { deadline, success }
     }
 
-    const fn of(deadline: Option<u8>, success: Success) -> Self {
-        Self { deadline, success }
+    /// Maximum time to wait for the engine. One second of the deadline is left for the network, and to store the
+    /// delivery if the engine does not answer in time.
+    pub fn max_engine_wait(&self) -> Option<Duration> {
+        self.deadline.map(|seconds| Duration::from_secs(u64::from(seconds)).saturating_sub(Duration::from_secs(1)))
     }
 }
 
 impl Preset {
-    /// The ways in which it signs.
+    /// The sender with this name or alias.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        PRESETS.iter().find(|preset| preset.name == name || preset.alias == Some(name))
+    }
+
+    /// The first sender that these headers identify.
+    pub fn by_headers(headers: &HeaderMap) -> Option<&'static Self> {
+        let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        let is_present = |header: &&str| names.contains(header);
+        PRESETS.iter().find(|preset| preset.detect_headers.iter().any(is_present))
+    }
+
+    /// The signature schemes. Parses them anew on each call.
     pub fn descriptors(&self) -> impl Iterator<Item = Descriptor> + use<> {
-        // A test reads them all. One that could not be read would let nobody in.
+        // A test parses all of them. One that is invalid would verify nothing.
         self.schemes.iter().filter_map(|json| Descriptor::parse(json).ok())
     }
 }
 
-/// In the order in which they are looked for: who also sends another's headers (Gitea sends GitHub's, GitLab those of
-/// Standard Webhooks) comes first.
+/// The known senders, in the order of detection: a sender that also sends another's headers (Gitea sends GitHub's,
+/// GitLab those of Standard Webhooks) comes before that one.
 pub static PRESETS: &[Preset] = &[
-    // GitLab. The signing token signs as Standard Webhooks does (merge requests 230944 and 231325); the secret token is
-    // sent as it is. Where both are set, name the signing token only: each secret here lets in. No tolerance is named;
-    // five minutes is what the Standard Webhooks libraries take.
+    // The signing token signs as Standard Webhooks does (GitLab's merge requests 230944 and 231325); the secret token
+    // is sent as it is. If both are set in GitLab, put only the signing token here: each secret here authenticates by
+    // itself. The pages name no tolerance; the libraries of Standard Webhooks use five minutes.
     Preset {
         name: "gitlab",
         alias: None,
-        page: "https://docs.gitlab.com/user/project/integrations/webhooks/",
+        title: "GitLab",
+        pages: &["https://docs.gitlab.com/user/project/integrations/webhooks/"],
         detect_headers: &["x-gitlab-event", "x-gitlab-token"],
+        secret_variable: Some(SecretVariable {
+            name: "secret_gitlab",
+            description: "the signing token (`whsec_…`) or the secret token",
+        }),
         schemes: &[
             r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["webhook-signature"],
                 "grammar":{"list":" "},"prefix":"v1,","signed":"{id}.{timestamp}.{body}",
@@ -86,60 +119,80 @@ pub static PRESETS: &[Preset] = &[
             r#"{"algorithm":"token","headers":["x-gitlab-token"],
                 "id":{"header":"idempotency-key"},"type":{"pointer":"/object_kind"}}"#,
         ],
-        response_policy: ResponsePolicy::of(Some(10), Success::Any),
+        response_policy: ResponsePolicy::new(Some(10), SuccessCriterion::Any2xx),
     },
-    // Gitea, and Forgejo, which sends its own header and Gitea's. The page shows the headers; that the signature is the
-    // hex digest of the payload is in Gitea's services/webhook/deliver.go. A hook that posts a form is signed over the
-    // payload in it, not over the body: such a hook is refused here.
+    // Also Forgejo, which sends its own headers and Gitea's. The page shows the headers; Gitea's
+    // services/webhook/deliver.go shows that the signature is the hex digest of the payload. A hook that posts a form
+    // is signed over the payload in the form, not over the body, so it is rejected here.
     Preset {
         name: "gitea",
         alias: Some("forgejo"),
-        page: "https://docs.gitea.com/usage/webhooks https://forgejo.org/docs/latest/user/webhooks/",
+        title: "Gitea",
+        pages: &["https://docs.gitea.com/usage/webhooks", "https://forgejo.org/docs/latest/user/webhooks/"],
         detect_headers: &["x-gitea-event", "x-forgejo-event", "x-gitea-signature", "x-forgejo-signature"],
+        secret_variable: Some(SecretVariable {
+            name: "secret_gitea",
+            description: "the webhook's secret, of Gitea or Forgejo",
+        }),
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-gitea-signature","x-forgejo-signature"],
                 "id":{"header":"x-gitea-delivery"},"type":{"header":"x-gitea-event"}}"#],
-        response_policy: ResponsePolicy::of(Some(5), Success::Any),
+        response_policy: ResponsePolicy::new(Some(5), SuccessCriterion::Any2xx),
     },
-    // The id and the type are in headers that aren't signed.
+    // The headers with the id and the type are not signed.
     Preset {
         name: "github",
         alias: None,
-        page: "https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries",
+        title: "GitHub",
+        pages: &["https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries"],
         detect_headers: &["x-github-event", "x-hub-signature-256"],
+        secret_variable: Some(SecretVariable { name: "secret_github", description: "the webhook's secret" }),
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-hub-signature-256"],"prefix":"sha256=",
                 "id":{"header":"x-github-delivery"},"type":{"header":"x-github-event"}}"#],
-        response_policy: ResponsePolicy::of(Some(10), Success::Any),
+        response_policy: ResponsePolicy::new(Some(10), SuccessCriterion::Any2xx),
     },
-    // Bitbucket Cloud, and Data Center where it names the id `X-Request-Id`. The prefix may name another algorithm in
-    // Data Center; only the default is taken.
+    // Bitbucket Cloud, and Data Center, which calls the id `X-Request-Id`. In Data Center the prefix may name another
+    // algorithm; only the default is supported.
     Preset {
         name: "bitbucket",
         alias: None,
-        page: "https://bitbucket.org/blog/enhanced-webhook-security https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/",
+        title: "Bitbucket",
+        pages: &[
+            "https://bitbucket.org/blog/enhanced-webhook-security",
+            "https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/",
+        ],
         detect_headers: &["x-event-key"],
+        secret_variable: Some(SecretVariable { name: "secret_bitbucket", description: "the webhook's secret" }),
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-hub-signature"],"prefix":"sha256=",
                 "id":{"header":"x-request-uuid"},"type":{"header":"x-event-key"}}"#],
         response_policy: ResponsePolicy::UNKNOWN,
     },
-    // Slash commands and interactive messages are forms: they have no event id, and each carries a fresh trigger. What a
-    // 200 has in its body is shown to the user, and keeps a modal open.
+    // Slash commands and interactive messages are forms: they have no event id, and each contains a new trigger id.
+    // Slack shows the body of a 200 to the user, and a body keeps a modal open.
     Preset {
         name: "slack",
         alias: None,
-        page: "https://docs.slack.dev/authentication/verifying-requests-from-slack",
+        title: "Slack",
+        pages: &["https://docs.slack.dev/authentication/verifying-requests-from-slack"],
         detect_headers: &["x-slack-signature", "x-slack-request-timestamp"],
+        secret_variable: Some(SecretVariable { name: "secret_slack", description: "the app's signing secret" }),
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-slack-signature"],"prefix":"v0=",
                 "signed":"v0:{timestamp}:{body}",
                 "timestamp":{"from":{"header":"x-slack-request-timestamp"},"tolerance":300},
                 "id":{"pointer":"/event_id"},"type":{"pointer":"/event/type"}}"#],
-        response_policy: ResponsePolicy::of(Some(3), Success::OkEmpty),
+        response_policy: ResponsePolicy::new(Some(3), SuccessCriterion::Empty200),
     },
-    // The secret starts with `whsec_` but is taken as it is, prefix and all. `v0` is a test mode's fake scheme.
+    // The whole text of the secret is the key, including `whsec_`. `v0` is the scheme of Stripe's test mode, not a
+    // signature.
     Preset {
         name: "stripe",
         alias: None,
-        page: "https://docs.stripe.com/webhooks#verify-manually",
+        title: "Stripe",
+        pages: &["https://docs.stripe.com/webhooks#verify-manually"],
         detect_headers: &["stripe-signature"],
+        secret_variable: Some(SecretVariable {
+            name: "secret_stripe",
+            description: "the endpoint's secret, `whsec_…`",
+        }),
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["stripe-signature"],
                 "grammar":{"pairs":{"separator":",","signature":"v1"}},"signed":"{timestamp}.{body}",
                 "timestamp":{"from":{"field":"t"},"tolerance":300},
@@ -149,113 +202,149 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "shopify",
         alias: None,
-        page: "https://shopify.dev/docs/apps/build/webhooks/verify-deliveries",
+        title: "Shopify",
+        pages: &["https://shopify.dev/docs/apps/build/webhooks/verify-deliveries"],
         detect_headers: &["x-shopify-hmac-sha256", "x-shopify-topic"],
+        secret_variable: Some(SecretVariable {
+            name: "secret_shopify",
+            description: "the app's client secret; after a rotation, Shopify signs with the old one for up to an hour, \
+                          so set both",
+        }),
         schemes: &[r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["x-shopify-hmac-sha256"],
                 "id":{"header":"x-shopify-webhook-id"},"type":{"header":"x-shopify-topic"}}"#],
-        response_policy: ResponsePolicy::of(Some(5), Success::Any),
+        response_policy: ResponsePolicy::new(Some(5), SuccessCriterion::Any2xx),
     },
     Preset {
         name: "svix",
         alias: None,
-        page: "https://docs.svix.com/receiving/verifying-payloads/how-manual",
+        title: "Svix",
+        pages: &["https://docs.svix.com/receiving/verifying-payloads/how-manual"],
         detect_headers: &["svix-id", "svix-signature"],
+        secret_variable: Some(SecretVariable {
+            name: "secret_svix", description: "the endpoint's secret, `whsec_…`"
+        }),
         schemes: &[r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["svix-signature"],
                 "grammar":{"list":" "},"prefix":"v1,","signed":"{id}.{timestamp}.{body}",
                 "secret":{"encoding":"base64","prefix":"whsec_"},
                 "timestamp":{"from":{"header":"svix-timestamp"},"tolerance":300},
                 "id":{"header":"svix-id"},"type":{"pointer":"/type"}}"#],
-        response_policy: ResponsePolicy::of(Some(15), Success::Any),
+        response_policy: ResponsePolicy::new(Some(15), SuccessCriterion::Any2xx),
     },
-    // No timestamp: what is replayed is known by its digest only. A matching Webhooks Rule makes it SHA-256 with a shared
-    // key (twilio-node, examples/WebhookSignatureValidation.md). The URL must be the one that Twilio calls. A body must be
-    // TwiML.
+    // There is no timestamp, so a replay is recognized only by its digest. With a matching Webhooks Rule, Twilio signs
+    // with SHA-256 and a shared key (twilio-node, examples/WebhookSignatureValidation.md). The URL must be the one that
+    // Twilio calls. A response's body must be TwiML.
     Preset {
         name: "twilio",
         alias: None,
-        page: "https://www.twilio.com/docs/usage/webhooks/webhooks-security",
+        title: "Twilio",
+        pages: &["https://www.twilio.com/docs/usage/webhooks/webhooks-security"],
         detect_headers: &["x-twilio-signature"],
+        secret_variable: Some(SecretVariable { name: "secret_twilio", description: "the account's auth token" }),
         schemes: &[
             r#"{"algorithm":"hmac-sha1","encoding":"base64","headers":["x-twilio-signature"],"signed":"{url}{params}"}"#,
             r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["x-twilio-signature"],"signed":"{url}{params}"}"#,
         ],
-        response_policy: ResponsePolicy::of(Some(15), Success::NoContent),
+        response_policy: ResponsePolicy::new(Some(15), SuccessCriterion::Only204),
     },
-    // No tolerance is named; five minutes is ours.
+    // The page names no tolerance; five minutes is Sluice's choice.
     Preset {
         name: "zoom",
         alias: None,
-        page: "https://developers.zoom.us/docs/api/webhooks/#verify-webhook-events",
+        title: "Zoom",
+        pages: &["https://developers.zoom.us/docs/api/webhooks/#verify-webhook-events"],
         detect_headers: &["x-zm-signature", "x-zm-request-timestamp"],
+        secret_variable: Some(SecretVariable { name: "secret_zoom", description: "the app's secret token" }),
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-zm-signature"],"prefix":"v0=",
                 "signed":"v0:{timestamp}:{body}",
                 "timestamp":{"from":{"header":"x-zm-request-timestamp"},"tolerance":300},
                 "type":{"pointer":"/event"}}"#],
-        response_policy: ResponsePolicy::of(Some(3), Success::Ok),
+        response_policy: ResponsePolicy::new(Some(3), SuccessCriterion::Only200),
     },
-    // Ten minutes is the vendor's advice (https://dev.twitch.tv/docs/eventsub/#guarding-against-replay-attacks). Its deadline is
-    // "a few seconds".
+    // The vendor recommends ten minutes (https://dev.twitch.tv/docs/eventsub/#guarding-against-replay-attacks). Its
+    // deadline is "a few seconds".
     Preset {
         name: "twitch",
         alias: None,
-        page: "https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#verifying-the-event-message",
+        title: "Twitch",
+        pages: &["https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#verifying-the-event-message"],
         detect_headers: &["twitch-eventsub-message-id", "twitch-eventsub-message-signature"],
+        secret_variable: Some(SecretVariable { name: "secret_twitch", description: "the subscription's secret" }),
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["twitch-eventsub-message-signature"],"prefix":"sha256=",
                 "signed":"{id}{timestamp}{body}",
                 "timestamp":{"from":{"header":"twitch-eventsub-message-timestamp"},"unit":"rfc3339","tolerance":600},
                 "id":{"header":"twitch-eventsub-message-id"},"type":{"pointer":"/subscription/type"}}"#],
-        response_policy: ResponsePolicy::of(Some(3), Success::Any),
+        response_policy: ResponsePolicy::new(Some(3), SuccessCriterion::Any2xx),
     },
-    // The vendor's libraries take five seconds. A cold start and a clock that is a little off need more; the event's id is
-    // signed, so that what comes twice within it is a duplicate.
+    // The vendor's libraries allow five seconds. A cold start and a clock that is slightly off need more. The signature
+    // covers the event's id, so a replay within the tolerance is a duplicate.
     Preset {
         name: "paddle",
         alias: None,
-        page: "https://developer.paddle.com/webhooks/about/signature-verification",
+        title: "Paddle",
+        pages: &["https://developer.paddle.com/webhooks/about/signature-verification"],
         detect_headers: &["paddle-signature"],
+        secret_variable: Some(SecretVariable {
+            name: "secret_paddle",
+            description: "the secret of the notification destination",
+        }),
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["paddle-signature"],
                 "grammar":{"pairs":{"separator":";","signature":"h1"}},"signed":"{timestamp}:{body}",
                 "timestamp":{"from":{"field":"ts"},"tolerance":60},
                 "id":{"pointer":"/event_id"},"type":{"pointer":"/event_type"}}"#],
-        response_policy: ResponsePolicy::of(Some(5), Success::Ok),
+        response_policy: ResponsePolicy::new(Some(5), SuccessCriterion::Only200),
     },
-    // The timestamp is in the body, which is signed; the header `Linear-Timestamp` isn't. A minute is the vendor's advice.
+    // The timestamp is in the body, which is signed; the header `Linear-Timestamp` is not. The vendor recommends a
+    // minute.
     Preset {
         name: "linear",
         alias: None,
-        page: "https://linear.app/developers/webhooks#securing-webhooks",
+        title: "Linear",
+        pages: &["https://linear.app/developers/webhooks#securing-webhooks"],
         detect_headers: &["linear-signature", "linear-event"],
+        secret_variable: Some(SecretVariable { name: "secret_linear", description: "the signing secret" }),
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["linear-signature"],
                 "timestamp":{"from":{"pointer":"/webhookTimestamp"},"unit":"milliseconds","tolerance":60},
                 "id":{"header":"linear-delivery"},"type":{"pointer":"/type"}}"#],
-        response_policy: ResponsePolicy::of(Some(5), Success::Ok),
+        response_policy: ResponsePolicy::new(Some(5), SuccessCriterion::Only200),
     },
-    // `createdAt` is when it happened, not when it was sent, so that a late retry is no replay.
+    // `createdAt` is the time of the event, not of sending, so it can't tell a late retry from a replay.
     Preset {
         name: "vercel",
         alias: None,
-        page: "https://vercel.com/docs/webhooks/webhooks-api#securing-webhooks",
+        title: "Vercel",
+        pages: &["https://vercel.com/docs/webhooks/webhooks-api#securing-webhooks"],
         detect_headers: &["x-vercel-signature"],
+        secret_variable: Some(SecretVariable {
+            name: "secret_vercel",
+            description: "the webhook's secret; for an integration, its client secret",
+        }),
         schemes: &[r#"{"algorithm":"hmac-sha1","headers":["x-vercel-signature"],
                 "id":{"pointer":"/id"},"type":{"pointer":"/type"}}"#],
         response_policy: ResponsePolicy::UNKNOWN,
     },
-    // Signs nothing and sends no header of its own: only an access token in the URL lets it in.
+    // Signs nothing and sends no header of its own: only an access token in the URL authenticates it.
     Preset {
         name: "docker-hub",
         alias: None,
-        page: "https://docs.docker.com/docker-hub/repos/manage/webhooks/",
+        title: "Docker Hub",
+        pages: &["https://docs.docker.com/docker-hub/repos/manage/webhooks/"],
         detect_headers: &[],
+        secret_variable: None,
         schemes: &[],
         response_policy: ResponsePolicy::UNKNOWN,
     },
-    // `whpk_` is a public key: which scheme a secret is for, its prefix says, so that no one can sign with a public key.
-    // The tolerance is left to the receiver; five minutes is what the reference libraries take.
+    // The prefix of a secret selects the scheme: a public key (`whpk_`) is never a key for HMAC. The specification
+    // leaves the tolerance to the receiver; the reference libraries use five minutes.
     Preset {
         name: "standard-webhooks",
         alias: None,
-        page: "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
+        title: "Standard Webhooks",
+        pages: &["https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md"],
         detect_headers: &["webhook-id", "webhook-signature"],
+        secret_variable: Some(SecretVariable {
+            name: "secret_standard_webhooks",
+            description: "`whsec_…`, or a public key `whpk_…`",
+        }),
         schemes: &[
             r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["webhook-signature"],
                 "grammar":{"list":" "},"prefix":"v1,","signed":"{id}.{timestamp}.{body}",
@@ -268,6 +357,6 @@ pub static PRESETS: &[Preset] = &[
                 "timestamp":{"from":{"header":"webhook-timestamp"},"tolerance":300},
                 "id":{"header":"webhook-id"},"type":{"pointer":"/type"}}"#,
         ],
-        response_policy: ResponsePolicy::of(Some(15), Success::Any),
+        response_policy: ResponsePolicy::new(Some(15), SuccessCriterion::Any2xx),
     },
 ];

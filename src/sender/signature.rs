@@ -1,4 +1,4 @@
-//! The algorithms: is one of these signatures made by one of these secrets?
+//! The signature algorithms.
 
 use std::borrow::Cow;
 
@@ -12,42 +12,51 @@ use sha2::{Sha256, Sha512};
 use super::descriptor::{Algorithm, Descriptor, Encoding, KeyEncoding, KeyFormat};
 use crate::secret::{self, Secret};
 
-/// The place of the secret that made one of the signatures. Each secret is tried against each signature, whatever the
-/// others gave.
-pub(super) fn find(
+impl Descriptor {
+    /// Returns whether a secret's text has the form that this scheme requires ([`Descriptor::key_format`]).
+    pub fn accepts_secret(&self, secret: &Secret) -> bool {
+        key(self, secret).is_some()
+    }
+}
+
+/// Finds the secret that made one of the signatures, and returns its index. Tries each secret with each signature, also
+/// after a match.
+pub(super) fn matching_secret(
     descriptor: &Descriptor,
     secrets: &[Secret],
     signatures: &[&str],
     message: &[Cow<'_, [u8]>],
 ) -> Option<usize> {
-    let mut found = None;
-    for (place, secret) in secrets.iter().enumerate() {
+    let mut matching = None;
+    for (index, secret) in secrets.iter().enumerate() {
         let Some(key) = key(descriptor, secret) else { continue };
         for signature in signatures {
             if matches(descriptor, &key, signature, message) {
-                found = Some(place);
+                matching = Some(index);
             }
         }
     }
-    found
+    matching
 }
 
-/// The key that a secret's text stands for; `None` if it hasn't the form that is asked for, or is empty.
-pub(super) fn key(descriptor: &Descriptor, secret: &Secret) -> Option<Vec<u8>> {
-    let KeyFormat { encoding, prefix } = &descriptor.secret;
+/// Decodes the key from a secret's text. `None` if the text does not have the descriptor's form, or the key is empty or
+/// weak.
+fn key(descriptor: &Descriptor, secret: &Secret) -> Option<Vec<u8>> {
+    let KeyFormat { encoding, prefix } = &descriptor.key_format;
     let text = secret.expose().strip_prefix(prefix.as_str())?;
     let key = match encoding {
         KeyEncoding::Raw => text.as_bytes().to_vec(),
         KeyEncoding::Hex => base16ct::mixed::decode_vec(text).ok()?,
         KeyEncoding::Base64 => BASE64_STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok()?,
     };
-    let fits = match descriptor.algorithm {
+    let is_usable = match descriptor.algorithm {
         Algorithm::Ed25519 => verifying_key(&key).is_some(),
         _ => !key.is_empty(),
     };
-    fits.then_some(key)
+    is_usable.then_some(key)
 }
 
+/// Returns whether the key made the signature.
 fn matches(descriptor: &Descriptor, key: &[u8], signature: &str, message: &[Cow<'_, [u8]>]) -> bool {
     if descriptor.algorithm == Algorithm::Token {
         return secret::equal(key, signature.as_bytes());
@@ -66,21 +75,21 @@ fn matches(descriptor: &Descriptor, key: &[u8], signature: &str, message: &[Cow<
     }
 }
 
-/// HMAC of a message in parts, so that a large body isn't copied.
+/// Computes the HMAC of a message in parts, without copying a large body.
 fn mac<D: EagerHash>(key: &[u8], message: &[Cow<'_, [u8]>]) -> Vec<u8> {
-    // A key of any length will do (RFC 2104, section 3).
+    // Never fails: a key may have any length (RFC 2104, section 3).
     let Ok(mut mac) = <Hmac<D> as KeyInit>::new_from_slice(key) else { return Vec::new() };
     message.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().to_vec()
 }
 
-/// All of it is public, so its time may tell what it will.
+/// Verifies an Ed25519 signature. All inputs are public, so this need not run in constant time.
 fn ed25519(key: &[u8], given: &[u8], message: &[Cow<'_, [u8]>]) -> bool {
     let (Some(key), Ok(signature)) = (verifying_key(key), Signature::from_slice(given)) else { return false };
     key.verify_strict(&message.concat(), &signature).is_ok()
 }
 
-/// Not a key of small order, for which one signature fits many messages.
+/// Parses a public key. `None` for a key of small order too: a signature under it is valid for many messages.
 fn verifying_key(key: &[u8]) -> Option<VerifyingKey> {
     let key = VerifyingKey::from_bytes(key.try_into().ok()?).ok()?;
     (!key.is_weak()).then_some(key)

@@ -1,12 +1,12 @@
-//! What a signature is made over: a template such as `{id}.{timestamp}.{body}`.
+//! The template of a signed message, such as `{id}.{timestamp}.{body}`.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The signed string, in parts. Written as text: `{body}`, `{timestamp}`, `{id}`, `{url}`, `{params}`, and what is to be
-/// taken as it stands; `{{` and `}}` for a brace.
+/// The parts of a signed message. As text: `{body}`, `{timestamp}`, `{id}`, `{url}` and `{params}` are placeholders,
+/// `{{` and `}}` are braces, and other characters stand for themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Template(Vec<Part>);
@@ -14,30 +14,30 @@ pub struct Template(Vec<Part>);
 /// A part of a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The body's bytes.
+    /// The bytes of the body.
     Body,
-    /// The timestamp as it was sent.
+    /// The timestamp, as it was received.
     Timestamp,
-    /// The event's id as it was sent.
+    /// The event's id, as it was received.
     Id,
-    /// The URL that the sender called, with its query.
+    /// The URL that the sender called, including the query.
     Url,
-    /// The fields of a form, sorted, name and value without anything between; nothing for another body, whose digest is
-    /// then in the URL as `bodySHA256` (Twilio).
+    /// The fields of a form, sorted, each name directly followed by its value (Twilio). Empty for another body, whose
+    /// digest the URL then contains as `bodySHA256`.
     Params,
-    /// Text as it stands.
+    /// Literal text.
     Text(String),
 }
 
-/// Why a text is no template. Completes the sentence "`signed` …".
+/// The reason why a text is not a valid template. Completes the sentence "`signed` …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A name that isn't known.
-    #[error("must not have {{{0}}}: known are {{body}}, {{timestamp}}, {{id}}, {{url}} and {{params}}")]
-    Unknown(String),
-    /// A brace without its partner.
-    #[error("has a brace without its partner: write {{{{ or }}}} for a brace that is signed")]
-    Brace,
+    /// An unknown placeholder.
+    #[error("contains {{{0}}}, but only {{body}}, {{timestamp}}, {{id}}, {{url}} and {{params}} are known")]
+    UnknownPlaceholder(String),
+    /// A brace without its counterpart.
+    #[error("contains an unmatched brace: write {{{{ or }}}} for a literal brace")]
+    UnmatchedBrace,
 }
 
 impl Template {
@@ -46,13 +46,13 @@ impl Template {
         &self.0
     }
 
-    /// Is this part in it?
-    pub fn has(&self, part: &Part) -> bool {
+    /// Returns whether the message contains this part.
+    pub fn contains(&self, part: &Part) -> bool {
         self.0.contains(part)
     }
 }
 
-/// The body and nothing else.
+/// Only the body.
 impl Default for Template {
     fn default() -> Self {
         Self(vec![Part::Body])
@@ -75,15 +75,15 @@ impl TryFrom<String> for Template {
                         match chars.next() {
                             Some('}') => break,
                             Some(c) if c != '{' => name.push(c),
-                            _ => return Err(TemplateError::Brace),
+                            _ => return Err(TemplateError::UnmatchedBrace),
                         }
                     }
                     if !literal.is_empty() {
                         parts.push(Part::Text(std::mem::take(&mut literal)));
                     }
-                    parts.push(Part::named(name)?);
+                    parts.push(Part::placeholder(name)?);
                 }
-                '}' => return Err(TemplateError::Brace),
+                '}' => return Err(TemplateError::UnmatchedBrace),
                 c => literal.push(c),
             }
         }
@@ -95,14 +95,15 @@ impl TryFrom<String> for Template {
 }
 
 impl Part {
-    fn named(name: String) -> Result<Self, TemplateError> {
+    /// The part that a placeholder stands for.
+    fn placeholder(name: String) -> Result<Self, TemplateError> {
         Ok(match name.as_str() {
             "body" => Self::Body,
             "timestamp" => Self::Timestamp,
             "id" => Self::Id,
             "url" => Self::Url,
             "params" => Self::Params,
-            _ => return Err(TemplateError::Unknown(name)),
+            _ => return Err(TemplateError::UnknownPlaceholder(name)),
         })
     }
 }
@@ -134,34 +135,38 @@ mod tests {
 
     use super::*;
 
+    fn parse(text: &str) -> Result<Template, TemplateError> {
+        Template::try_from(text.to_owned())
+    }
+
     #[test]
-    fn a_template_is_read_and_what_is_wrong_is_named() {
-        let read = |text: &str| Template::try_from(text.to_owned());
-        assert_eq!(
-            read("v0:{timestamp}:{body}").unwrap().parts(),
-            [Part::Text("v0:".to_owned()), Part::Timestamp, Part::Text(":".to_owned()), Part::Body]
-        );
-        assert_eq!(
-            read("{{{id}}}").unwrap().parts(),
-            [Part::Text("{".to_owned()), Part::Id, Part::Text("}".to_owned())]
-        );
-        let error = |text: &str| read(text).unwrap_err().to_string();
-        assert_eq!(error("{ts}"), "must not have {ts}: known are {body}, {timestamp}, {id}, {url} and {params}");
+    fn template_is_parsed_into_parts() {
+        let text = |text: &str| Part::Text(text.to_owned());
+        let parts = [text("v0:"), Part::Timestamp, text(":"), Part::Body];
+        assert_eq!(parse("v0:{timestamp}:{body}").unwrap().parts(), parts);
+        assert_eq!(parse("{{{id}}}").unwrap().parts(), [text("{"), Part::Id, text("}")]);
+    }
+
+    #[test]
+    fn invalid_template_is_rejected() {
+        let unknown = "contains {ts}, but only {body}, {timestamp}, {id}, {url} and {params} are known";
+        assert_eq!(parse("{ts}").unwrap_err().to_string(), unknown);
+        let unmatched = "contains an unmatched brace: write {{ or }} for a literal brace";
         for text in ["{", "}", "{body", "body}", "{bo{dy}", "{body}}"] {
-            assert_eq!(error(text), "has a brace without its partner: write {{ or }} for a brace that is signed");
+            assert_eq!(parse(text).unwrap_err().to_string(), unmatched, "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_read_is_written_the_same(text in "([a-z.:]|\\{\\{|\\}\\}|\\{body\\}|\\{id\\}|\\{timestamp\\}){0,8}") {
-            let template = Template::try_from(text).unwrap();
-            prop_assert_eq!(Template::try_from(template.to_string()).unwrap(), template);
+        fn template_round_trips(text in "([a-z.:]|\\{\\{|\\}\\}|\\{body\\}|\\{id\\}|\\{timestamp\\}){0,8}") {
+            let template = parse(&text).unwrap();
+            prop_assert_eq!(parse(&template.to_string()).unwrap(), template);
         }
 
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC{0,40}") {
-            if let Ok(template) = Template::try_from(text.clone()) {
+        fn any_text_round_trips_or_is_rejected(text in "\\PC{0,40}") {
+            if let Ok(template) = parse(&text) {
                 prop_assert_eq!(template.to_string(), text);
             }
         }

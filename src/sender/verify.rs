@@ -1,4 +1,4 @@
-//! Did who knows a secret send this, and lately? Verified are the bytes that came, before anything reads them.
+//! Verification of signature and timestamp over the raw body, before it is parsed.
 
 use std::borrow::Cow;
 
@@ -7,159 +7,157 @@ use http::HeaderMap;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::descriptor::{Algorithm, Descriptor, Source, TimestampLocation, TimestampSpec, Unit};
+use super::descriptor::{Algorithm, Descriptor, TimestampLocation, TimestampSpec, Unit, ValueLocation};
+use super::header::{MAX_SIGNATURES, SignatureHeader};
 use super::template::Part;
-use super::{Preset, form, header, pointer, signature};
+use super::{Preset, form, header, payload, signature};
 use crate::secret::{self, Secret};
 use crate::time::Timestamp;
 
-/// What came.
+/// A request whose signature is to be verified.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedRequest<'a> {
     /// The headers.
     pub headers: &'a HeaderMap,
-    /// The URL as the sender called it, with scheme, host and query.
+    /// The URL that the sender called, including scheme, host and query.
     pub url: &'a str,
-    /// The body's bytes.
+    /// The raw body.
     pub body: &'a [u8],
 }
 
-/// What a verified request says of itself.
+/// The contents of a verified request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The event's id, where there is one; [`Identity`] says whether it is to be trusted.
+    /// The event's id, if there is one. It is trustworthy only as [`Identity::Id`].
     pub id: Option<String>,
-    /// The event's type, where there is one. Where it is in a header, it isn't signed.
-    pub kind: Option<String>,
-    /// What makes two deliveries one.
+    /// The event's type, if there is one. A type from a header is not signed.
+    pub event_type: Option<String>,
+    /// The identity of the event, by which duplicates are recognized.
     pub identity: Identity,
-    /// The place of the secret that was used among those that were given.
-    pub secret: usize,
+    /// Index of the secret that made the signature.
+    pub secret_index: usize,
 }
 
-/// What makes two deliveries of one sender one: nothing that someone could change without the secret.
+/// The identity of an event: signed content, which nobody can change without the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// The event's id: the signature covers it.
+    /// The event's id, which the signature covers.
     Id(String),
-    /// SHA-256 of what is signed, without id and timestamp, in hex.
+    /// SHA-256 of the signed content without id and timestamp, in hex.
     Digest(String),
 }
 
-/// Why a request isn't verified. Carries no secret, payload or signature.
+/// The reason why a request is not verified. Carries no secret, payload or signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// The sender signs nothing.
-    #[error("this sender signs nothing")]
+    /// The sender does not sign.
+    #[error("this sender does not sign its requests")]
     Unsigned,
     /// There is no secret, or none has the form that the sender's secrets have.
-    #[error("no secret is set that this sender could have used")]
-    NoSecret,
-    /// A header isn't there.
+    #[error("no secret is set, or none has the form that this sender uses")]
+    NoUsableSecret,
+    /// A required header is missing.
     #[error("the header `{header}` is missing")]
-    Missing {
-        /// Its name.
+    MissingHeader {
+        /// Name of the header.
         header: String,
     },
-    /// A header is there twice, isn't text, or holds too much.
-    #[error("the header `{header}` can't be read")]
-    Malformed {
-        /// Its name.
+    /// A header occurs twice, is not visible ASCII, repeats a field, or has more than [`MAX_SIGNATURES`] signatures.
+    #[error(
+        "the header `{header}` is malformed: it occurs twice, is not visible ASCII, repeats a field, or has more than \
+         {MAX_SIGNATURES} signatures"
+    )]
+    MalformedHeader {
+        /// Name of the header.
         header: String,
     },
-    /// No signature was made with a secret over what came.
+    /// No secret made any of the signatures for this request.
     #[error("the signature does not match")]
     Mismatch,
-    /// There is no timestamp that can be read.
-    #[error("the timestamp is missing or can't be read")]
-    Undated,
-    /// Signed, but sent too long ago: a replay, or a clock is wrong.
+    /// The timestamp is missing or malformed.
+    #[error("the timestamp is missing or malformed")]
+    InvalidTimestamp,
+    /// Signed, but sent too long ago: a replay, or one of the clocks is wrong.
     #[error("the timestamp is more than {tolerance} seconds old")]
     TooOld {
-        /// What is allowed.
+        /// The tolerance, in seconds.
         tolerance: u32,
     },
-    /// Signed, but its clock is ahead of ours.
+    /// Signed, but the sender's clock is ahead of Sluice's.
     #[error("the timestamp is more than {tolerance} seconds in the future")]
     TooNew {
-        /// What is allowed.
+        /// The tolerance, in seconds.
         tolerance: u32,
     },
 }
 
-/// Verifies a request by the ways in which a sender signs. If none of them fits, what is said is what went furthest.
-pub fn by_preset(
+/// Verifies a request by each scheme of a preset. If none succeeds, returns the error of the one that got furthest.
+pub fn verify_preset(
     preset: &Preset,
     secrets: &[Secret],
-    parts: SignedRequest<'_>,
+    request: SignedRequest<'_>,
     now: Timestamp,
 ) -> Result<Verified, VerifyError> {
-    let mut worst = VerifyError::Unsigned;
+    let mut furthest = VerifyError::Unsigned;
     for descriptor in preset.descriptors() {
-        match verify(&descriptor, secrets, parts, now) {
+        match verify(&descriptor, secrets, request, now) {
             Ok(verified) => return Ok(verified),
-            Err(error) if error.rank() > worst.rank() => worst = error,
+            Err(error) if error.progress() > furthest.progress() => furthest = error,
             Err(_) => {}
         }
     }
-    Err(worst)
+    Err(furthest)
 }
 
-/// Verifies a request by one descriptor.
+/// Verifies a request by one scheme.
 pub fn verify(
     descriptor: &Descriptor,
     secrets: &[Secret],
-    parts: SignedRequest<'_>,
+    request: SignedRequest<'_>,
     now: Timestamp,
 ) -> Result<Verified, VerifyError> {
-    if !secrets.iter().any(|secret| fits(descriptor, secret)) {
-        return Err(VerifyError::NoSecret);
+    if !secrets.iter().any(|secret| descriptor.accepts_secret(secret)) {
+        return Err(VerifyError::NoUsableSecret);
     }
-    let value = header::value(descriptor, parts.headers)?;
-    let signatures = header::signatures(descriptor, value)?;
-    let timestamp = match descriptor.timestamp.as_ref().map(|dated| &dated.from) {
-        Some(TimestampLocation::Header(name)) => {
-            Some(header::one(parts.headers, name)?.ok_or_else(|| VerifyError::Missing { header: name.clone() })?)
-        }
-        Some(TimestampLocation::Field(name)) => Some(header::field(descriptor, value, name)?),
+    let signature_header = SignatureHeader::find(descriptor, request.headers)?;
+    let signatures = signature_header.signatures()?;
+    let timestamp = match descriptor.timestamp.as_ref().map(|spec| &spec.location) {
+        Some(TimestampLocation::Header(name)) => Some(header::required(request.headers, name)?),
+        Some(TimestampLocation::Field(name)) => Some(signature_header.field(name)?),
         Some(TimestampLocation::Pointer(_)) | None => None,
     };
-    let message = message(descriptor, parts, timestamp)?;
-    let secret = signature::find(descriptor, secrets, &signatures, &message).ok_or(VerifyError::Mismatch)?;
+    let message = message(descriptor, request, timestamp)?;
+    let secret_index =
+        signature::matching_secret(descriptor, secrets, &signatures, &message).ok_or(VerifyError::Mismatch)?;
 
-    // From here on the bytes are the sender's.
-    if let Some(dated) = &descriptor.timestamp {
-        fresh(dated, timestamp, parts.body, now)?;
+    // The signature is valid. Only now is the body parsed.
+    if let Some(spec) = &descriptor.timestamp {
+        check_timestamp(spec, timestamp, request.body, now)?;
     }
-    let id = find(descriptor.id.as_ref(), parts);
-    let kind = find(descriptor.kind.as_ref(), parts);
+    let id = value_at(descriptor.id.as_ref(), request);
+    let event_type = value_at(descriptor.event_type.as_ref(), request);
     let identity = match &id {
         Some(id) if descriptor.id_is_covered() => Identity::Id(id.clone()),
-        _ => digest(descriptor, &message, parts.body),
+        _ => digest(descriptor, &message, request.body),
     };
-    Ok(Verified { id, kind, identity, secret })
+    Ok(Verified { id, event_type, identity, secret_index })
 }
 
-/// What type of event this is, by the first of these that says so. Where it is in a header it isn't signed, and in a
-/// request that isn't verified nothing is.
-pub fn kind(
+/// Returns the event's type, by the first of the schemes that finds one. A type from a header is not signed, and in a
+/// request that is not verified nothing is.
+pub fn event_type(
     descriptors: impl IntoIterator<Item = Descriptor>,
     headers: &HeaderMap,
     payload: &RawValue,
 ) -> Option<String> {
-    let parts = SignedRequest { headers, url: "", body: payload.get().as_bytes() };
-    descriptors.into_iter().find_map(|descriptor| find(descriptor.kind.as_ref(), parts))
+    let request = SignedRequest { headers, url: "", body: payload.get().as_bytes() };
+    descriptors.into_iter().find_map(|descriptor| value_at(descriptor.event_type.as_ref(), request))
 }
 
-/// Has a secret's text the form that this descriptor's secrets have?
-pub fn fits(descriptor: &Descriptor, secret: &Secret) -> bool {
-    signature::key(descriptor, secret).is_some()
-}
-
-/// What is signed, in parts.
+/// The signed message, in parts.
 fn message<'a>(
     descriptor: &'a Descriptor,
-    parts: SignedRequest<'a>,
+    request: SignedRequest<'a>,
     timestamp: Option<&'a str>,
 ) -> Result<Vec<Cow<'a, [u8]>>, VerifyError> {
     if descriptor.algorithm == Algorithm::Token {
@@ -167,53 +165,59 @@ fn message<'a>(
     }
     let part = |part: &'a Part| {
         Ok(match part {
-            Part::Body => Cow::Borrowed(parts.body),
-            Part::Timestamp => Cow::Borrowed(timestamp.ok_or(VerifyError::Undated)?.as_bytes()),
+            Part::Body => Cow::Borrowed(request.body),
+            Part::Timestamp => Cow::Borrowed(timestamp.ok_or(VerifyError::InvalidTimestamp)?.as_bytes()),
             Part::Id => {
-                let Some(Source::Header(name)) = &descriptor.id else { return Err(VerifyError::Mismatch) };
-                let id = header::one(parts.headers, name)?;
-                Cow::Borrowed(id.ok_or_else(|| VerifyError::Missing { header: name.clone() })?.as_bytes())
+                let Some(ValueLocation::Header(name)) = &descriptor.id else { return Err(VerifyError::Mismatch) };
+                Cow::Borrowed(header::required(request.headers, name)?.as_bytes())
             }
-            Part::Url => Cow::Borrowed(parts.url.as_bytes()),
-            Part::Params => Cow::Owned(params(parts)?.into_bytes()),
+            Part::Url => Cow::Borrowed(request.url.as_bytes()),
+            Part::Params => Cow::Owned(params(request)?.into_bytes()),
             Part::Text(text) => Cow::Borrowed(text.as_bytes()),
         })
     };
     descriptor.signed.parts().iter().map(part).collect()
 }
 
-/// Twilio: the fields of a form, or nothing for a body whose SHA-256 is in the URL, which is signed.
-fn params(parts: SignedRequest<'_>) -> Result<String, VerifyError> {
-    let query = parts.url.split_once('?').map_or("", |(_, query)| query);
+/// Twilio's signed parameters: the fields of a form, or an empty text for a body whose SHA-256 is in the URL, which is
+/// signed too.
+fn params(request: SignedRequest<'_>) -> Result<String, VerifyError> {
+    let query = request.url.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();
-    let covers = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "bodySHA256");
-    if let Some((_, digest)) = covers {
-        let body = hex(&Sha256::digest(parts.body));
-        return match secret::equal(body.as_bytes(), digest.to_ascii_lowercase().as_bytes()) {
-            true => Ok(String::new()),
-            false => Err(VerifyError::Mismatch),
-        };
-    }
-    if parts.body.is_empty() {
+    let body_digest = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "bodySHA256");
+    if let Some((_, expected)) = body_digest {
+        let digest = hex(&Sha256::digest(request.body));
+        if !secret::equal(digest.as_bytes(), expected.to_ascii_lowercase().as_bytes()) {
+            return Err(VerifyError::Mismatch);
+        }
         return Ok(String::new());
     }
-    let content_type = header::one(parts.headers, "content-type")?.unwrap_or_default();
+    if request.body.is_empty() {
+        return Ok(String::new());
+    }
+    let content_type = header::single(request.headers, "content-type")?.unwrap_or_default();
     if !form::is_form(content_type) {
         return Err(VerifyError::Mismatch);
     }
-    let mut fields = form::fields(parts.body).map_err(|_| VerifyError::Mismatch)?;
+    let mut fields = form::fields(request.body).map_err(|_| VerifyError::Mismatch)?;
     fields.sort_unstable();
     fields.dedup();
     Ok(fields.into_iter().flat_map(|(name, value)| [name, value]).collect())
 }
 
-fn fresh(dated: &TimestampSpec, timestamp: Option<&str>, body: &[u8], now: Timestamp) -> Result<(), VerifyError> {
-    let found = match &dated.from {
-        TimestampLocation::Pointer(at) => pointer::find(body, at).map(Cow::Owned),
+/// Checks that the timestamp is within the tolerance. `timestamp` is its text, unless it is in the body.
+fn check_timestamp(
+    spec: &TimestampSpec,
+    timestamp: Option<&str>,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<(), VerifyError> {
+    let text = match &spec.location {
+        TimestampLocation::Pointer(pointer) => payload::text_at(body, pointer).map(Cow::Owned),
         _ => timestamp.map(Cow::Borrowed),
     };
-    let sent = found.and_then(|text| read(dated.unit, &text)).ok_or(VerifyError::Undated)?;
-    let tolerance = dated.tolerance;
+    let sent = text.and_then(|text| parse_timestamp(spec.unit, &text)).ok_or(VerifyError::InvalidTimestamp)?;
+    let tolerance = spec.tolerance;
     let limit = u64::from(tolerance).saturating_mul(1_000);
     if now.0.saturating_sub(sent.0) > limit {
         return Err(VerifyError::TooOld { tolerance });
@@ -224,43 +228,45 @@ fn fresh(dated: &TimestampSpec, timestamp: Option<&str>, body: &[u8], now: Times
     Ok(())
 }
 
-fn read(unit: Unit, text: &str) -> Option<Timestamp> {
+fn parse_timestamp(unit: Unit, text: &str) -> Option<Timestamp> {
     let number = || Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse::<u64>().ok();
     match unit {
         Unit::Seconds => Some(Timestamp(number()?.saturating_mul(1_000))),
         Unit::Milliseconds => Some(Timestamp(number()?)),
         Unit::Rfc3339 => {
-            let at = chrono::DateTime::parse_from_rfc3339(text).ok()?;
-            Some(Timestamp(u64::try_from(at.timestamp_millis()).ok()?))
+            let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+            Some(Timestamp(u64::try_from(time.timestamp_millis()).ok()?))
         }
     }
 }
 
-fn find(source: Option<&Source>, parts: SignedRequest<'_>) -> Option<String> {
-    match source? {
-        Source::Header(name) => header::one(parts.headers, name).ok()?.map(str::to_owned),
-        Source::Pointer(at) => pointer::find(parts.body, at),
+/// The id or type at a location, if there is one.
+fn value_at(location: Option<&ValueLocation>, request: SignedRequest<'_>) -> Option<String> {
+    match location? {
+        ValueLocation::Header(name) => header::single(request.headers, name).ok()?.map(str::to_owned),
+        ValueLocation::Pointer(pointer) => payload::text_at(request.body, pointer),
     }
 }
 
-/// Where the body is signed field by field, two spellings of it are one.
+/// The digest of the signed content. If the fields of a form are signed, two spellings of a form are the same event.
 fn digest(descriptor: &Descriptor, message: &[Cow<'_, [u8]>], body: &[u8]) -> Identity {
     let mut hash = Sha256::new();
-    match descriptor.signed.has(&Part::Params) {
-        true => message.iter().for_each(|part| hash.update(part)),
-        false => hash.update(body),
+    if descriptor.signed.contains(&Part::Params) {
+        message.iter().for_each(|part| hash.update(part));
+    } else {
+        hash.update(body);
     }
     Identity::Digest(hex(&hash.finalize()))
 }
 
 impl VerifyError {
-    /// How far a request came.
-    fn rank(&self) -> u8 {
+    /// How far the verification got.
+    fn progress(&self) -> u8 {
         match self {
             Self::Unsigned => 0,
-            Self::NoSecret => 1,
-            Self::Missing { .. } => 2,
-            Self::Malformed { .. } | Self::Undated => 3,
+            Self::NoUsableSecret => 1,
+            Self::MissingHeader { .. } => 2,
+            Self::MalformedHeader { .. } | Self::InvalidTimestamp => 3,
             Self::Mismatch => 4,
             Self::TooOld { .. } | Self::TooNew { .. } => 5,
         }

@@ -250,7 +250,10 @@ fn the_overview_shows_the_configuration_and_no_secret() {
     // What is wrong is named there, where all else that needs it can't be shown.
     let world = World::operated().with("engine_url", "s3cret").with("secret_custom", "s3cret").with("routes", "[");
     let page = open(&world, "/console");
-    has(&page, &["variable `engine_url` must be", "variable `secret_custom` is of no use", "variable `routes`"]);
+    has(
+        &page,
+        &["variable `engine_url` must be", "variable `secret_custom` is set, but sender_custom", "variable `routes`"],
+    );
     assert!(!page.contains("s3cret"), "{page}");
     is_page(&operate(&world, "GET", LIST, &[]), 503);
 }

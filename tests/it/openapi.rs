@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sluice::api::endpoint::Endpoint;
 use sluice::api::problem::{Definition, Kind, TYPE_BASE};
-use sluice::config::CUSTOM;
+use sluice::sender::CUSTOM;
 use sluice::sender::{PRESETS, Preset};
 
 use crate::fake::{World, request};

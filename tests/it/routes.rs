@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice::delivery::{Payload, Start, Trigger};
 use sluice::routing::{Input, MAX_PARAM_BYTES, Route, Table, TableError};
-use sluice::sender::{Preset, kind};
+use sluice::sender::{Preset, event_type};
 
 use crate::fake::World;
 
@@ -68,8 +68,8 @@ fn a_push_to_github_starts_its_workflow_with_the_branch() {
     let payload = raw(payload);
     let mut headers = http::HeaderMap::new();
     headers.insert("x-github-event", "push".parse().unwrap());
-    let preset = Preset::of_headers(&headers).unwrap();
-    let event = kind(preset.descriptors(), &headers, payload);
+    let preset = Preset::by_headers(&headers).unwrap();
+    let event = event_type(preset.descriptors(), &headers, payload);
 
     let input = Input::webhook(Some(preset.name), event.as_deref(), payload);
     let routes: Vec<_> = table.matching(&input).collect();
@@ -132,7 +132,7 @@ fn a_wrong_table_is_a_fault_that_says_where() {
             r#"[{"workflow":"w","from":"event","filter":{"exact":{"type":""}}}]"#,
             "variable `routes` is no table of routes: `/0/filter/exact/type` must not be empty",
         ),
-        ("{}", "variable `routes` is no table of routes: it must be an array, and is an object"),
+        ("{}", "variable `routes` is no table of routes: it must be an array, but is an object"),
         (
             "[{}",
             "variable `routes` is no table of routes: it is not valid JSON: EOF while parsing a list at line 1 column 3",
@@ -203,9 +203,9 @@ proptest! {
                     prop_assert!(route.start(&input, Payload::Webhook(Cow::Borrowed(payload))).is_ok());
                 }
             }
-            Err(TableError::Rule { place, rule }) => {
+            Err(TableError::Rule { pointer, rule }) => {
                 prop_assert!(!rule.is_empty());
-                prop_assert!(json.pointer(&place).is_some(), "{place} is not in {json}");
+                prop_assert!(json.pointer(&pointer).is_some(), "{pointer} is not in {json}");
             }
             Err(error) => prop_assert!(false, "{json}: {error}"),
         }

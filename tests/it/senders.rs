@@ -6,7 +6,7 @@ use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use sha2::Sha256;
-use sluice::sender::{Algorithm, Descriptor, PRESETS, Preset, Source, Success};
+use sluice::sender::{Algorithm, Descriptor, PRESETS, Preset, SuccessCriterion, ValueLocation};
 
 use crate::fake::{EVENT, JSON, Reply, World, request};
 
@@ -47,11 +47,9 @@ impl Case {
 
     /// At the moment at which it came.
     pub fn world(&self, secrets: &str) -> World {
-        let name = format!("secret_{}", self.preset.replace('-', "_"));
         let world = World::new().well();
-        let variable = *world.variables.borrow().keys().find(|variable| **variable == name).unwrap();
         world.now.set(self.now * 1_000);
-        world.with(variable, secrets)
+        world.with(Preset::by_name(&self.preset).unwrap().secret_variable.unwrap().name, secrets)
     }
 
     fn post_to(&self, world: &World, uri: &str) -> Reply {
@@ -71,7 +69,7 @@ impl Case {
     /// The status by which its sender takes it for accepted.
     fn accepted(&self) -> u16 {
         match Preset::by_name(&self.preset).unwrap().response_policy.success {
-            Success::NoContent => 204,
+            SuccessCriterion::Only204 => 204,
             _ => 200,
         }
     }
@@ -109,7 +107,7 @@ impl Case {
         let descriptor = self.descriptor();
         let mut names = vec![descriptor.headers.iter().find(|name| self.headers.contains_key(*name)).unwrap().clone()];
         names.extend(self.headers.keys().filter(|name| name.ends_with("timestamp")).cloned());
-        if let (Some(Source::Header(id)), true) = (&descriptor.id, descriptor.id_is_covered()) {
+        if let (Some(ValueLocation::Header(id)), true) = (&descriptor.id, descriptor.id_is_covered()) {
             names.extend((descriptor.algorithm != Algorithm::Token).then(|| id.clone()));
         }
         names

@@ -13,8 +13,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use sluice::secret::Secret;
 use sluice::sender::{
-    Algorithm, Descriptor, Encoding, HeaderFormat, Identity, KeyEncoding, PRESETS, Part, SignedRequest, Source,
-    TimestampLocation, TimestampSpec, Unit, Verified, VerifyError, verify,
+    Algorithm, Descriptor, Encoding, HeaderFormat, Identity, KeyEncoding, PRESETS, Part, SignedRequest,
+    TimestampLocation, TimestampSpec, Unit, ValueLocation, Verified, VerifyError, verify,
 };
 use sluice::time::Timestamp;
 
@@ -48,12 +48,12 @@ impl Scheme {
         let text = |key: [u8; 32]| {
             let public = SigningKey::from_bytes(&key).verifying_key().to_bytes();
             let key = if descriptor.algorithm == Algorithm::Ed25519 { public } else { key };
-            let text = match descriptor.secret.encoding {
+            let text = match descriptor.key_format.encoding {
                 KeyEncoding::Raw => String::from_utf8(key.to_vec()).unwrap(),
                 KeyEncoding::Hex => HEXLOWER.encode(&key),
                 KeyEncoding::Base64 => BASE64.encode(&key),
             };
-            Secret::new(&format!("{}{text}", descriptor.secret.prefix))
+            Secret::new(&format!("{}{text}", descriptor.key_format.prefix))
         };
         let mut secrets = vec![text(key)];
         if descriptor.algorithm != Algorithm::Ed25519 {
@@ -142,10 +142,12 @@ fn as_given(scheme: &Scheme, mut sent: Sent<'_>, doubled: bool) {
     match verified {
         Ok(verified) => {
             assert_ne!(expected, Some(false), "let in without the right signature");
-            assert_eq!(verified.secret + 1, scheme.secrets.len());
+            assert_eq!(verified.secret_index + 1, scheme.secrets.len());
             match verified.identity {
                 Identity::Id(id) => assert!(scheme.descriptor.id_is_covered() && verified.id == Some(id)),
-                Identity::Digest(digest) if scheme.descriptor.signed.has(&Part::Params) => assert_eq!(digest.len(), 64),
+                Identity::Digest(digest) if scheme.descriptor.signed.contains(&Part::Params) => {
+                    assert_eq!(digest.len(), 64)
+                }
                 Identity::Digest(digest) => assert_eq!(digest, HEXLOWER.encode(&Sha256::digest(&sent.body))),
             }
         }
@@ -158,21 +160,21 @@ fn signed(scheme: &Scheme, sent: Sent<'_>, age: i64, way: u8, at: u16) {
     let descriptor = &scheme.descriptor;
     let id = judge::text(&sent.id).unwrap_or("id").as_bytes().to_vec();
     let mut sent = Sent { id: id.into(), ..sent };
-    if let Some(TimestampSpec { from, unit, .. }) = &descriptor.timestamp {
+    if let Some(TimestampSpec { location, unit, .. }) = &descriptor.timestamp {
         let then = NOW.saturating_add_signed(age);
         let timestamp = match unit {
             Unit::Seconds => then.to_string(),
             Unit::Milliseconds => (then * 1_000).to_string(),
             Unit::Rfc3339 => Timestamp(then * 1_000).rfc3339(),
         };
-        if let TimestampLocation::Pointer(pointer) = from {
+        if let TimestampLocation::Pointer(pointer) = location {
             let rest = serde_json::to_string(&String::from_utf8_lossy(&sent.body)).unwrap();
             let name = pointer.trim_start_matches('/');
             sent.body = format!(r#"{{"{name}":{timestamp},"rest":{rest}}}"#).into_bytes().into();
         }
         sent.timestamp = timestamp.into_bytes().into();
     }
-    if descriptor.signed.has(&Part::Params) && !judge::is_covered(&sent) {
+    if descriptor.signed.contains(&Part::Params) && !judge::is_covered(&sent) {
         (sent.url, sent.body) = ("https://gate.example/?a=b".to_owned(), b"a=b&c"[..].into());
     }
     let signature = scheme.sign(&message(scheme, &sent, &sent.timestamp));
@@ -185,7 +187,7 @@ fn signed(scheme: &Scheme, sent: Sent<'_>, age: i64, way: u8, at: u16) {
             assert_eq!(verified, Err(error));
             return;
         }
-        _ => assert_eq!(verified.expect("rightly signed").secret + 1, scheme.secrets.len()),
+        _ => assert_eq!(verified.expect("rightly signed").secret_index + 1, scheme.secrets.len()),
     }
 
     let Some(flipped) = flipped(scheme, &sent, &signature, way, at) else { return };
@@ -196,7 +198,7 @@ fn signed(scheme: &Scheme, sent: Sent<'_>, age: i64, way: u8, at: u16) {
 
 /// The same with one bit flipped; `None` where that is the same message, or isn't signed.
 fn flipped<'a>(scheme: &Scheme, sent: &Sent<'a>, signature: &str, way: u8, at: u16) -> Option<Sent<'a>> {
-    let signs = |part| scheme.descriptor.signed.has(&part) && !scheme.is_token();
+    let signs = |part| scheme.descriptor.signed.contains(&part) && !scheme.is_token();
     let flip = |bytes: &[u8]| {
         let mut bytes = bytes.to_vec();
         let nth = usize::from(at) % (bytes.len().max(1) * 8);
@@ -232,10 +234,10 @@ fn flipped<'a>(scheme: &Scheme, sent: &Sent<'a>, signature: &str, way: u8, at: u
 
 /// The header's value as the sender writes it.
 fn whole(scheme: &Scheme, sent: &Sent<'_>, signature: &str) -> Vec<u8> {
-    let Descriptor { prefix, grammar, timestamp, .. } = &scheme.descriptor;
+    let Descriptor { prefix, header_format, timestamp, .. } = &scheme.descriptor;
     let mut whole = Vec::new();
-    if let HeaderFormat::Pairs { separator, signature: name } = grammar {
-        if let Some(TimestampSpec { from: TimestampLocation::Field(field), .. }) = timestamp {
+    if let HeaderFormat::Pairs { separator, signature: name } = header_format {
+        if let Some(TimestampSpec { location: TimestampLocation::Field(field), .. }) = timestamp {
             whole.extend([field.as_bytes(), b"=", &sent.timestamp, separator.to_string().as_bytes()].concat());
         }
         whole.extend([name.as_bytes(), b"="].concat());
@@ -253,10 +255,10 @@ fn headers(scheme: &Scheme, sent: &Sent<'_>) -> Option<HeaderMap> {
     };
     set("content-type", sent.content_type.as_bytes())?;
     set(&names[0], &sent.value)?;
-    if let Some(TimestampSpec { from: TimestampLocation::Header(name), .. }) = timestamp {
+    if let Some(TimestampSpec { location: TimestampLocation::Header(name), .. }) = timestamp {
         set(name, &sent.timestamp)?;
     }
-    if let Some(Source::Header(name)) = id {
+    if let Some(ValueLocation::Header(name)) = id {
         set(name, &sent.id)?;
     }
     Some(headers)

@@ -11,7 +11,7 @@ use crate::api::{RequestContext, operator};
 use crate::config;
 use crate::gateway::{DrainSummary, Overview, Stopped, overview};
 use crate::ports::{Host, Variables};
-use crate::routing::{Incoming, Route, Table};
+use crate::routing::{InputKind, Route, Table};
 use crate::time::Timestamp;
 
 /// `GET /console`
@@ -39,7 +39,7 @@ async fn overview_page(
         faults if faults.is_empty() => settings(context.host)?,
         faults => broken(&faults),
     };
-    let (senders, routes) = (config::signing_senders(context.host), config::routes(context.host).ok().flatten());
+    let (senders, routes) = (config::senders_with_secrets(context.host), config::routes(context.host).ok().flatten());
     let content = html! {
         @if let Some(drained) = drained { (drain_notice(drained)) }
         (status(&state, context.host.now()))
@@ -154,7 +154,7 @@ fn settings(variables: &impl Variables) -> Result<Markup, Problem> {
             dt { "Engine token" } dd { (set(settings.engine.token.is_some())) }
             dt { "Authentication" }
             dd {
-                @if config::is_asked(variables)? {
+                @if config::requires_authentication(variables)? {
                     "A signature or an access token (" (count(tokens, "token is", "tokens are")) " set)"
                 } @else {
                     (chip(Tone::Busy, "None")) " Anyone may deliver: no access token and no sender's secret is set"
@@ -167,7 +167,7 @@ fn settings(variables: &impl Variables) -> Result<Markup, Problem> {
     })
 }
 
-fn broken(faults: &[config::Fault]) -> Markup {
+fn broken(faults: &[config::ConfigError]) -> Markup {
     html! {
         p { (chip(Tone::Bad, "Not valid")) " Correct these variables of the Spin application:" }
         ul.faults { @for fault in faults { li { (fault) } } }
@@ -204,10 +204,10 @@ fn routing(table: Option<&Table>) -> Markup {
                             td data-of="From" {
                                 span {
                                     @if let Some(sender) = route.sender() { (sender) " " }
-                                    (match route.incoming() { Incoming::Event => "events", Incoming::Webhook => "webhooks" })
+                                    (match route.input_kind() { InputKind::Event => "events", InputKind::Webhook => "webhooks" })
                                 }
                             }
-                            td data-of="Filter" { span { (if route.is_filtered() { "yes" } else { "matches all" }) } }
+                            td data-of="Filter" { span { (if route.has_filter() { "yes" } else { "matches all" }) } }
                             td data-of="Params" { bdi { (params(route)) } }
                         }
                     }

@@ -10,14 +10,14 @@ fn raw(json: &str) -> &RawValue {
 }
 
 fn value(param: &str, payload: &str) -> Option<String> {
-    let param = Param::parse(raw(param), &Reader::root()).unwrap_or_else(|error| panic!("{param}: {error}"));
+    let spec = ParamSpec::parse(raw(param), &TableReader::root()).unwrap_or_else(|error| panic!("{param}: {error}"));
     let input = Input::webhook(None, None, raw(payload));
-    param.value(&input, MAX_PARAM_BYTES).unwrap().map(|value| value.get().to_owned())
+    spec.value(&input, MAX_PARAM_BYTES).unwrap().map(|value| value.get().to_owned())
 }
 
 #[test]
-fn a_path_that_can_find_one_thing_gives_it_to_the_byte() {
-    for (path, found) in [
+fn singular_path_gives_the_value_byte_for_byte() {
+    for (path, expected) in [
         ("$.n", Some("12345678901234567890")),
         ("$['f']", Some("1.417566161e9")),
         ("$.z[0]", Some("1E400")),
@@ -37,20 +37,20 @@ fn a_path_that_can_find_one_thing_gives_it_to_the_byte() {
         ("$.n[0]", None),
         ("$", Some(ODD)),
     ] {
-        assert_eq!(value(&format!("\"{path}\""), ODD).as_deref(), found, "{path}");
+        assert_eq!(value(&format!("\"{path}\""), ODD).as_deref(), expected, "{path}");
     }
 }
 
 #[test]
-fn any_other_path_gives_an_array() {
-    for (path, found) in [
+fn other_path_gives_an_array() {
+    for (path, expected) in [
         ("$.l[*].id", "[1,2.50,3]"),
         ("$.l[?@.t=='a'].id", "[1,3]"),
         ("$.l[?@.id>2].id", "[2.50,3]"),
         ("$.l[::-1].id", "[3,2.50,1]"),
         ("$..x", "[2]"),
         ("$.z[*]", "[1E400,-1E400,0.10,-0]"),
-        // Numbers without end compare as the last ones that there are.
+        // Numbers out of range compare as the largest or the smallest `f64`.
         ("$.z[?@>1]", "[1E400]"),
         ("$['n','f']", "[12345678901234567890,1.417566161e9]"),
         ("$.l[?length(@.t)==1 && count(@.*)==2].t", r#"["a","b","a"]"#),
@@ -58,12 +58,12 @@ fn any_other_path_gives_an_array() {
         ("$.missing[*]", "[]"),
         ("$..missing", "[]"),
     ] {
-        assert_eq!(value(&format!("\"{path}\""), ODD).as_deref(), Some(found), "{path}");
+        assert_eq!(value(&format!("\"{path}\""), ODD).as_deref(), Some(expected), "{path}");
     }
 }
 
 #[test]
-fn what_is_no_path_stands_for_itself() {
+fn other_value_is_a_literal() {
     for (param, literal) in [
         (r#""main""#, r#""main""#),
         (r#""a$""#, r#""a$""#),
@@ -81,15 +81,15 @@ fn what_is_no_path_stands_for_itself() {
     }
 }
 
-/// A path that finds more and more of the same is stopped, not built.
+/// A path may select far more than the payload has bytes: the array is never built.
 #[test]
-fn what_is_too_large_is_refused() {
+fn value_over_the_limit_is_rejected() {
     let nested = format!("{}1{}", r#"{"a":"#.repeat(120), "}".repeat(120));
     let input = Input::webhook(None, None, raw(&nested));
-    let path = Param::parse(raw(r#""$..a""#), &Reader::root()).unwrap();
+    let path = ParamSpec::parse(raw(r#""$..a""#), &TableReader::root()).unwrap();
     assert!(path.value(&input, 2_000).is_err());
     assert!(path.value(&input, MAX_PARAM_BYTES).unwrap().is_some_and(|value| value.get().len() > 40_000));
-    let literal = Param::parse(raw(r#""1234""#), &Reader::root()).unwrap();
+    let literal = ParamSpec::parse(raw(r#""1234""#), &TableReader::root()).unwrap();
     assert!(literal.value(&input, 6).is_ok() && literal.value(&input, 5).is_err());
 }
 
@@ -113,9 +113,9 @@ fn any_json() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Whatever a path finds was sent, to the byte; and what one finds as one thing it finds among many.
+    /// A value is part of the payload, byte for byte, whether a path selects it alone or among others.
     #[test]
-    fn values_are_the_bytes_that_were_sent(values in prop::collection::vec(any_json(), 1..5)) {
+    fn values_are_parts_of_the_payload(values in prop::collection::vec(any_json(), 1..5)) {
         let payload = format!(r#"{{"l":[{}],"o":{{"k" : {}}}}}"#, values.join(","), values[0]);
         prop_assert_eq!(value(r#""$.l[*]""#, &payload).unwrap(), format!("[{}]", values.join(",")));
         prop_assert_eq!(value(r#""$.o[*]""#, &payload).unwrap(), format!("[{}]", values[0]));
@@ -129,11 +129,11 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_path_is_it_is_read_or_refused(path in "\\$[\\[\\].*?@'a0-9:,<>=()&|! \\-]{0,24}", payload in any_json()) {
+    fn any_path_gives_json_or_is_rejected(path in "\\$[\\[\\].*?@'a0-9:,<>=()&|! \\-]{0,24}", payload in any_json()) {
         let text = serde_json::to_string(&path).unwrap();
-        if let Ok(param) = Param::parse(raw(&text), &Reader::root()) {
+        if let Ok(spec) = ParamSpec::parse(raw(&text), &TableReader::root()) {
             let input = Input::webhook(None, None, raw(&payload));
-            if let Ok(Some(value)) = param.value(&input, MAX_PARAM_BYTES) {
+            if let Ok(Some(value)) = spec.value(&input, MAX_PARAM_BYTES) {
                 prop_assert!(json::value(value.get().as_bytes()).is_ok());
             }
         }

@@ -6,7 +6,7 @@ use data_encoding::HEXLOWER;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use sluice::sender::{
-    Encoding, HeaderFormat, MAX_FIELDS, MAX_SIGNATURES, Part, TimestampLocation, TimestampSpec, Unit,
+    Encoding, HeaderFormat, MAX_FORM_FIELDS, MAX_SIGNATURES, Part, TimestampLocation, TimestampSpec, Unit,
 };
 use sluice::time::Timestamp;
 
@@ -15,28 +15,29 @@ use super::{FORM, NOW, Scheme, Sent, message};
 /// `right` is the signature over what was sent, with the timestamp that was meant. `None` where it hangs on a date that
 /// isn't read here.
 pub(super) fn is_right(scheme: &Scheme, sent: &Sent<'_>, right: &str) -> Option<bool> {
-    let signs = |part| scheme.descriptor.signed.has(&part);
+    let signs = |part| scheme.descriptor.signed.contains(&part);
     let Some(value) = text(&sent.value) else { return Some(false) };
     if signs(Part::Id) && text(&sent.id).is_none() || signs(Part::Params) && !is_covered(sent) {
         return Some(false);
     }
-    let found: Vec<&str> = match &scheme.descriptor.grammar {
+    let found: Vec<&str> = match &scheme.descriptor.header_format {
         HeaderFormat::Single => vec![value],
         HeaderFormat::List(separator) => value.split(*separator).map(str::trim).collect(),
         HeaderFormat::Pairs { separator, signature } => pairs(value, *separator, signature),
     };
     let prefix = scheme.descriptor.prefix.as_str();
     let found: Vec<&str> = found.into_iter().filter_map(|found| found.strip_prefix(prefix)).collect();
-    let timestamp = match (scheme.descriptor.timestamp.as_ref().map(|dated| &dated.from), &scheme.descriptor.grammar) {
-        (Some(TimestampLocation::Header(_)), _) => text(&sent.timestamp),
-        (Some(TimestampLocation::Field(name)), HeaderFormat::Pairs { separator, .. }) => {
-            match pairs(value, *separator, name).as_slice() {
-                [one] => Some(*one),
-                _ => None,
+    let timestamp =
+        match (scheme.descriptor.timestamp.as_ref().map(|dated| &dated.location), &scheme.descriptor.header_format) {
+            (Some(TimestampLocation::Header(_)), _) => text(&sent.timestamp),
+            (Some(TimestampLocation::Field(name)), HeaderFormat::Pairs { separator, .. }) => {
+                match pairs(value, *separator, name).as_slice() {
+                    [one] => Some(*one),
+                    _ => None,
+                }
             }
-        }
-        _ => Some(""),
-    };
+            _ => Some(""),
+        };
     let Some(timestamp) = timestamp.filter(|_| found.len() <= MAX_SIGNATURES) else { return Some(false) };
 
     let is = |right: &str| match scheme.descriptor.encoding {
@@ -66,7 +67,9 @@ pub(super) fn is_covered(sent: &Sent<'_>) -> bool {
         return digest.eq_ignore_ascii_case(&HEXLOWER.encode(&Sha256::digest(&sent.body)));
     }
     sent.body.is_empty()
-        || sent.content_type == FORM && is_utf8(&sent.body) && form_urlencoded::parse(&sent.body).count() <= MAX_FIELDS
+        || sent.content_type == FORM
+            && is_utf8(&sent.body)
+            && form_urlencoded::parse(&sent.body).count() <= MAX_FORM_FIELDS
 }
 
 /// What isn't UTF-8 once it is decoded would be read as something else.
@@ -103,7 +106,7 @@ fn pairs<'a>(value: &'a str, separator: char, name: &str) -> Vec<&'a str> {
 
 fn is_fresh(dated: &TimestampSpec, timestamp: &str, body: &[u8]) -> Option<bool> {
     let mut text = timestamp.to_owned();
-    if let TimestampLocation::Pointer(pointer) = &dated.from {
+    if let TimestampLocation::Pointer(pointer) = &dated.location {
         // Deep ones are no JSON to us.
         if body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() > 100 {
             return None;

@@ -1,11 +1,15 @@
 //! JSON that passes through byte for byte: checked and bounded in depth, never rebuilt. Numbers keep their digits,
 //! members keep their order, and duplicate names stay.
 
+mod pointer;
+
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
+
+pub use pointer::Pointer;
 
 /// Maximum nesting depth of arrays and objects. Later parsers may recurse, so each level costs them stack. 128 is also
 /// `serde_json`'s own limit; the deepest payload of a known sender has about ten levels.
@@ -163,12 +167,6 @@ pub fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
 pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     let members = members(raw)?;
     members.into_iter().rev().find(|(member, _)| text(member).is_some_and(|member| member == name)).map(|(_, v)| v)
-}
-
-/// Unescapes a reference token of a JSON Pointer (RFC 6901, section 4).
-pub fn pointer_step(escaped: &str) -> String {
-    // `~1` first, or `~01` would become a slash.
-    escaped.replace("~1", "/").replace("~0", "~")
 }
 
 /// The text of a JSON string. `None` for a value of another type, or if an escape is an unpaired surrogate.

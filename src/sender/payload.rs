@@ -1,0 +1,48 @@
+//! Values from a JSON body.
+
+use serde_json::value::RawValue;
+
+use crate::json::{self, JsonType, Pointer};
+
+/// The text of a string, a number or a boolean at a JSON Pointer. `None` if there is no such value, it is an empty
+/// string, or the body is not JSON.
+pub(super) fn text_at(body: &[u8], pointer: &str) -> Option<String> {
+    let value = value_at(json::value(body).ok()?, pointer)?;
+    match json::type_of(value) {
+        JsonType::String => json::text(value).filter(|text| !text.is_empty()),
+        JsonType::Number | JsonType::Boolean => Some(value.get().to_owned()),
+        _ => None,
+    }
+}
+
+/// The value at a JSON Pointer, as it was received. Senders keep ids and types in objects, so arrays are not entered.
+pub(super) fn value_at<'a>(body: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
+    Pointer::parse(pointer)?.find_in_objects(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_at_finds_scalars_in_objects() {
+        let body = br#"{"a":{"b":"x"},"n":12,"t":true,"e":"","o":{},"a/b":"s","~":"t","l":["x"],"d":1,"d":2}"#;
+        for (pointer, expected) in [
+            ("/a/b", Some("x")),
+            ("/n", Some("12")),
+            ("/t", Some("true")),
+            ("/a~1b", Some("s")),
+            ("/~0", Some("t")),
+            ("/d", Some("2")),
+            ("/e", None),
+            ("/o", None),
+            ("/a/c", None),
+            ("/l/0", None),
+            ("/", None),
+        ] {
+            assert_eq!(text_at(body, pointer).as_deref(), expected, "{pointer}");
+        }
+        assert_eq!(text_at(b"a=b", "/a"), None);
+        assert_eq!(text_at(b"\xff", "/a"), None);
+    }
+}
