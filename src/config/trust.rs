@@ -1,4 +1,4 @@
-//! Settings about who may deliver: access tokens, and the secrets of senders.
+//! Settings that authenticate requests: access tokens, the secrets of senders and links, and allowed origins.
 
 use super::{ConfigError, parse};
 use crate::ports::Variables;

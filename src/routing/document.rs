@@ -8,10 +8,10 @@ use serde_json::{Map, Number, Value};
 
 use crate::json::{self, JsonType};
 
-/// A parsed value, and the text of each of its parts. A path is evaluated on the parsed value, so that numbers compare
-/// as numbers; its results are the text as it was received, so that no number is rounded.
+/// A parsed value, and the text of each of its parts. A path is evaluated on the parsed value, where numbers compare as
+/// numbers. Its results are the text as it was received, in which no number is rounded.
 pub(super) struct JsonDocument<'a> {
-    /// Boxed, so that the addresses stay the same when the document is moved.
+    /// Boxed: the addresses must stay the same when the document is moved.
     value: Box<Value>,
     /// The text of each part, by the part's address.
     texts: BTreeMap<usize, &'a RawValue>,

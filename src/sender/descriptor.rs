@@ -119,7 +119,7 @@ pub struct TimestampSpec {
     /// The form of the timestamp.
     #[serde(default)]
     pub unit: Unit,
-    /// Maximum difference to Sluice's clock, past or future, in seconds.
+    /// Maximum difference from Sluice's clock, past or future, in seconds.
     #[serde(default = "five_minutes")]
     pub tolerance: u32,
 }
