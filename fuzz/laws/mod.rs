@@ -1,5 +1,5 @@
 //! The laws: what holds whatever comes. Each is `law(data)`, which panics where it doesn't; libFuzzer calls it
-//! (`fuzz/targets`), and so do native tests with the seeds and what is made of them (`tests/it/laws.rs`).
+//! (`fuzz/targets`), and so do native tests with the seeds and what is made of them (`tests/it/fuzz_properties.rs`).
 
 pub mod batch;
 pub mod binary;

@@ -30,7 +30,7 @@ fn outcomes(reply: &Reply) -> Vec<String> {
 }
 
 #[test]
-fn each_event_is_a_delivery_of_its_own() {
+fn each_event_is_its_own_delivery() {
     let world = World::operated().well();
     let other = json!({"specversion": "1.0", "id": "1", "source": "/other", "type": "t", "subject": "/x/topic"});
     let reply = post(
@@ -70,7 +70,7 @@ fn each_event_is_a_delivery_of_its_own() {
 }
 
 #[test]
-fn five_hundred_are_taken_once_also_when_sent_twice() {
+fn repeated_batch_starts_each_run_once() {
     let world = World::operated().well();
     let reply = post(&world, ON, &of(500));
     assert_eq!((reply.outcome(), outcomes(&reply).len()), ((200, Some("delivered")), 500));
@@ -89,7 +89,7 @@ fn five_hundred_are_taken_once_also_when_sent_twice() {
 }
 
 #[test]
-fn nothing_is_taken_if_one_event_is_invalid() {
+fn invalid_event_rejects_the_whole_batch() {
     let mut events: Vec<_> = (0..500).map(event).collect();
     events[3]["source"] = "".into();
     events[77]["time"] = "yesterday".into();
@@ -130,7 +130,7 @@ fn nothing_is_taken_if_one_event_is_invalid() {
 }
 
 #[test]
-fn an_empty_batch_starts_nothing() {
+fn empty_batch_starts_nothing() {
     let world = World::new();
     let reply = post(&world, ON, "[]");
     assert_eq!((reply.outcome(), reply.json()), ((200, Some("unmatched")), json!({"deliveries": []})));
@@ -138,7 +138,7 @@ fn an_empty_batch_starts_nothing() {
 }
 
 #[test]
-fn what_has_no_turn_in_time_is_stored() {
+fn events_not_attempted_in_time_are_stored() {
     // Eight at a time, a second each: in two and a half seconds 16 are answered, and 8 are under way.
     let world = World::operated().well().slow(1_000);
     let (reply, rest) = world.run(world.answer(request("POST", ON, &[BATCH], of(40))));
@@ -171,7 +171,7 @@ fn what_has_no_turn_in_time_is_stored() {
 }
 
 #[test]
-fn a_broker_gets_an_empty_answer() {
+fn broker_gets_empty_response() {
     for (world, status) in [(World::new().well(), 204), (World::new().down(), 202)] {
         let reply = world.post(ON, &[BATCH, ("prefer", "reply")], of(3));
         assert_eq!((reply.status(), reply.text(), reply.header("content-type")), (status, "", None));
@@ -179,7 +179,7 @@ fn a_broker_gets_an_empty_answer() {
 }
 
 #[test]
-fn what_is_not_taken_is_listed_with_what_is() {
+fn rejected_events_are_listed_beside_accepted_ones() {
     // The engine refuses the second.
     let world = World::operated().answers(200, RUN).answers(422, r#"{"reason":"WORKFLOW_INACTIVE"}"#).answers(200, RUN);
     let problem = post(&world, ON, &of(3)).problem(422, "rejected");
@@ -197,7 +197,7 @@ fn what_is_not_taken_is_listed_with_what_is() {
 
 /// A store that fails anywhere: no 2xx, and what is sent again ends in one run each.
 #[test]
-fn a_store_that_fails_loses_nothing() {
+fn failing_store_loses_no_event() {
     for failing in 0..60 {
         for outage in [false, true] {
             let world = World::operated().well();

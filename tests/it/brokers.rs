@@ -39,7 +39,7 @@ fn failing(world: World) -> World {
 }
 
 #[test]
-fn what_may_be_taken_later_is_tried_again_and_what_was_taken_is_not() {
+fn brokers_retry_only_what_may_succeed_later() {
     let routes = r#"[{"workflow":"w","from":"event","filter":{"exact":{"type":"other"}}}]"#;
     let unset = ("x-none", "");
     let large =
@@ -98,7 +98,7 @@ fn what_may_be_taken_later_is_tried_again_and_what_was_taken_is_not() {
 
 /// HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 2.2.
 #[test]
-fn the_answer_is_what_http_webhook_says() {
+fn response_follows_the_http_webhook_specification() {
     let minimal = ("prefer", "return=minimal");
     for (world, headers, status, has_body) in [
         (World::new().answers(200, RUN), &[JSON][..], 200, true),

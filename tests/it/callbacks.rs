@@ -19,7 +19,7 @@ fn recalled(world: &World) -> Value {
 }
 
 #[test]
-fn a_callback_is_stored_before_it_is_sent() {
+fn callback_is_stored_before_the_engine_is_called() {
     let world = world().answers(200, "");
     assert_eq!(world.json("/api/v2/callback?ref=run1&topic=t&status=failed", r#"{"n":1e2}"#).status(), 200);
     let sent = world.sent.borrow();
@@ -36,7 +36,7 @@ fn a_callback_is_stored_before_it_is_sent() {
 }
 
 #[test]
-fn it_is_read_back_as_it_was_sent() {
+fn callback_reads_back_as_sent() {
     let world = world().answers(200, "");
     world.json("/api/v2/callback?ref=run%201&topic=a/b&status=failed", r#"{"n":12345678901234567890}"#);
     let reply = world.operate("GET", "/api/v2/callbacks/run%201?topic=a/b");
@@ -52,7 +52,7 @@ fn it_is_read_back_as_it_was_sent() {
 }
 
 #[test]
-fn a_get_has_no_payload() {
+fn get_callback_has_no_payload() {
     let world = world().answers(200, "");
     world.get(URI);
     let record = recalled(&world);
@@ -60,7 +60,7 @@ fn a_get_has_no_payload() {
 }
 
 #[test]
-fn what_the_engine_refuses_is_not_kept_and_what_is_open_is() {
+fn rejected_callback_is_released_and_pending_one_kept() {
     let world = world().answers(400, "").answers(503, "");
     world.json(URI, "{}").problem(400, "rejected");
     world.operate("GET", "/api/v2/callbacks/r?topic=t").problem(404, "no-callback");
@@ -69,7 +69,7 @@ fn what_the_engine_refuses_is_not_kept_and_what_is_open_is() {
 }
 
 #[test]
-fn one_that_is_being_sent_can_be_looked_up() {
+fn callback_under_way_can_be_looked_up() {
     let world = world().answers(200, "").after(1_000);
     world.run(async {
         let (reply, recalled) = futures_util::future::join(world.answer(request("POST", URI, &[JSON], "{}")), async {
@@ -84,7 +84,7 @@ fn one_that_is_being_sent_can_be_looked_up() {
 }
 
 #[test]
-fn the_first_wins() {
+fn first_callback_wins() {
     let first = r#"{"first":true}"#;
     for settled in [true, false] {
         let world = if settled { world().answers(200, "") } else { world().answers(503, "") };
@@ -124,7 +124,7 @@ fn the_first_wins() {
 }
 
 #[test]
-fn another_topic_or_run_is_another_callback() {
+fn other_topic_or_run_is_another_callback() {
     let world = world().well();
     for uri in
         [URI, "/api/v2/callback?ref=r&topic=u", "/api/v2/callback?ref=s&topic=t", "/api/v2/callback?ref=rt&topic="]
@@ -136,7 +136,7 @@ fn another_topic_or_run_is_another_callback() {
 }
 
 #[test]
-fn of_many_at_once_one_is_sent() {
+fn one_of_many_concurrent_callbacks_is_sent() {
     let world = world().slow(100);
     let bodies = ["{}", "{}", r#"{"other":1}"#, "{}", r#"{"other":1}"#];
     let replies =
@@ -148,7 +148,7 @@ fn of_many_at_once_one_is_sent() {
 }
 
 #[test]
-fn one_that_comes_before_its_run_waits_for_it() {
+fn early_callback_waits_for_the_run() {
     for (status, body) in [(404, ""), (404, "{}"), (400, UNKNOWN_RUN), (404, UNKNOWN_RUN)] {
         let world = world().answers(status, body).answers(status, body);
         let reply = world.json(URI, "{}");
@@ -168,7 +168,7 @@ fn one_that_comes_before_its_run_waits_for_it() {
 }
 
 #[test]
-fn one_whose_run_never_comes_is_rejected_in_the_end() {
+fn early_callback_is_rejected_if_the_run_never_appears() {
     let world = world().answers(404, "").answers(404, "").answers(404, UNKNOWN_RUN);
     let id = world.json(URI, "{}").header("sluice-delivery").unwrap().to_owned();
     world.pass(599_000);
@@ -185,7 +185,7 @@ fn one_whose_run_never_comes_is_rejected_in_the_end() {
 }
 
 #[test]
-fn callback_early_ms_is_how_long_a_run_may_be_unknown() {
+fn callback_early_ms_bounds_how_long_a_run_may_be_unknown() {
     for early in ["0", "1000"] {
         let world = world().with("callback_early_ms", early).answers(404, "").after(1_000);
         let reply = world.json(URI, "{}");
@@ -196,7 +196,7 @@ fn callback_early_ms_is_how_long_a_run_may_be_unknown() {
 }
 
 #[test]
-fn it_is_found_for_the_whole_retention() {
+fn callback_is_found_for_the_whole_retention() {
     let world = world().answers(200, "");
     world.json(URI, "{}");
     for (age, status) in [(71 * HOUR, 200), (72 * HOUR, 200), (145 * HOUR, 404)] {
@@ -206,7 +206,7 @@ fn it_is_found_for_the_whole_retention() {
 }
 
 #[test]
-fn only_the_operator_looks_it_up() {
+fn lookup_requires_the_operator_token() {
     let uri = "/api/v2/callbacks/r?topic=t";
     // Not set: the path isn't there.
     let closed = World::new();
@@ -228,7 +228,7 @@ fn only_the_operator_looks_it_up() {
 }
 
 #[test]
-fn without_a_topic_all_of_a_run_are_told_in_order() {
+fn lookup_without_a_topic_lists_callbacks_in_order() {
     let world = world().well().with("retention_hours", "1");
     assert_eq!(world.operate("GET", "/api/v2/callbacks/r").json(), json!({"run": "r", "callbacks": []}));
     // Over two windows; by name the third would be first.
@@ -245,7 +245,7 @@ fn without_a_topic_all_of_a_run_are_told_in_order() {
 }
 
 #[test]
-fn head_and_looks_ahead_change_nothing() {
+fn head_and_prefetch_change_nothing() {
     let closed = world();
     let reply = closed.send(request("HEAD", URI, &[], ""));
     assert_eq!((reply.status(), reply.text()), (200, ""));
@@ -268,7 +268,7 @@ fn head_and_looks_ahead_change_nothing() {
 }
 
 #[test]
-fn what_can_not_be_read_is_not_guessed() {
+fn unreadable_callback_is_reported() {
     let world = world().answers(200, "");
     world.json(URI, "{}");
     world.cost();

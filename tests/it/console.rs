@@ -96,7 +96,7 @@ fn pages() -> [(&'static str, String); 8] {
 }
 
 #[test]
-fn without_a_token_there_is_no_console() {
+fn console_is_absent_without_an_operator_token() {
     for (method, uri) in pages() {
         let world = World::new();
         let reply = operate(&world, method, &uri, &[OWN]);
@@ -110,7 +110,7 @@ fn without_a_token_there_is_no_console() {
 }
 
 #[test]
-fn only_the_operator_comes_in() {
+fn pages_require_the_operator_token() {
     let wrong = ["", ":", "op3rator", "op3rator:", "me:op3rator ", "me:other", "me:op3rator:x"].map(basic);
     let others = ["", "Basic", "Basic ?", "Bearer op3rator", "Basic /w=="].map(str::to_owned);
     for authorization in wrong.iter().chain(&others) {
@@ -133,7 +133,7 @@ fn only_the_operator_comes_in() {
 }
 
 #[test]
-fn a_form_of_another_site_does_nothing() {
+fn cross_site_form_changes_nothing() {
     const SEEN: (&str, &str) = ("spin-full-url", "http://10.0.0.7:3000/console/drain");
     let refused: [&[(&str, &str)]; 9] = [
         &[],
@@ -171,7 +171,7 @@ fn a_form_of_another_site_does_nothing() {
 }
 
 #[test]
-fn who_wants_json_gets_problems_in_json() {
+fn problems_are_json_if_accepted() {
     let authorization = basic(":op3rator");
     let headers = [("authorization", authorization.as_str()), ("accept", "application/json")];
     let reply = World::operated().send(request("GET", &format!("{LIST}/{SOME}"), &headers, ""));
@@ -187,7 +187,7 @@ fn who_wants_json_gets_problems_in_json() {
 }
 
 #[test]
-fn the_overview_says_how_things_stand() {
+fn overview_shows_the_current_state() {
     let world = World::operated();
     has(&open(&world, "/console"), &[">OK<", ">Valid<", "No pending deliveries", "No dead deliveries", "Never"]);
     assert_eq!(world.cost(), Cost { reads: 2, writes: 0, scans: 1 });
@@ -220,7 +220,7 @@ fn the_overview_says_how_things_stand() {
 }
 
 #[test]
-fn the_overview_shows_the_configuration_and_no_secret() {
+fn overview_shows_the_configuration_without_secrets() {
     let routes = r#"[{"workflow":"triage","from":"webhook","sender":"github","filter":{"exact":{"type":"push"}},
         "params":{"who":"$.a","what":"$.b"}},{"workflow":"<i>","from":"event"}]"#;
     let world = World::operated()
@@ -284,7 +284,7 @@ fn deliveries_are_listed_by_state_and_page() {
 }
 
 #[test]
-fn a_search_is_by_id_workflow_run_or_topic() {
+fn search_matches_id_workflow_run_and_topic() {
     let world = World::operated().down();
     let [nightly, _, callback] = [
         stored(&world, "/api/v2/webhook?ref=Nightly-build", "{}"),
@@ -305,7 +305,7 @@ fn a_search_is_by_id_workflow_run_or_topic() {
 }
 
 #[test]
-fn a_search_is_bounded_and_goes_on() {
+fn search_is_bounded_and_continues() {
     let world = World::operated().down();
     let first = stored(&world, HOOK, "{}");
     let record = world.store.borrow()[&format!("sluice/pending/{first}")].clone();
@@ -324,7 +324,7 @@ fn a_search_is_bounded_and_goes_on() {
 }
 
 #[test]
-fn one_is_shown_as_it_will_be_sent() {
+fn delivery_page_shows_the_request() {
     const ODD: &str = r#"{"n":12345678901234567890,"d":1,"d":[],"e":1e5}"#;
     let world = World::operated().answers(503, "").down();
     let hook = stored(&world, "/api/v2/webhook?ref=my%20flow", ODD);
@@ -353,7 +353,7 @@ fn one_is_shown_as_it_will_be_sent() {
 }
 
 #[test]
-fn a_payload_that_would_be_huge_is_cut() {
+fn huge_payload_is_truncated() {
     let world = World::operated().with("max_body_bytes", "900000").down();
     let body = format!(r#"{{"a":{}[{}0]{}}}"#, "[".repeat(100), "0,".repeat(200_000), "]".repeat(100));
     let id = stored(&world, HOOK, &body);
@@ -363,7 +363,7 @@ fn a_payload_that_would_be_huge_is_cut() {
 }
 
 #[test]
-fn what_a_sender_wrote_stays_text() {
+fn sender_input_is_escaped() {
     const EVIL: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>";
     let world = World::operated().down();
     let encoded: String = form_urlencoded::byte_serialize(EVIL.as_bytes()).collect();
@@ -393,7 +393,7 @@ fn what_a_sender_wrote_stays_text() {
 }
 
 #[test]
-fn redelivered_it_says_what_came_of_it() {
+fn redelivery_page_reports_the_outcome() {
     let world = World::operated().answers(503, "").down();
     let id = stored(&world, HOOK, "{}");
     let redeliver = format!("{LIST}/{id}/redeliver");
@@ -432,7 +432,7 @@ fn redelivered_it_says_what_came_of_it() {
 }
 
 #[test]
-fn deleted_is_only_what_was_confirmed() {
+fn deletion_requires_confirmation() {
     let world = World::operated().down();
     let id = stored(&world, HOOK, "{}");
     let delete = format!("{LIST}/{id}/delete");
@@ -455,7 +455,7 @@ fn deleted_is_only_what_was_confirmed() {
 }
 
 #[test]
-fn what_can_not_be_read_is_listed_and_can_be_deleted() {
+fn unreadable_record_is_listed_and_can_be_deleted() {
     let world = World::operated().down();
     let id = stored(&world, HOOK, "{}");
     world.store.borrow_mut().insert(format!("sluice/pending/{id}"), b"{\"v\":9}".to_vec());
@@ -467,7 +467,7 @@ fn what_can_not_be_read_is_listed_and_can_be_deleted() {
 }
 
 #[test]
-fn the_callbacks_of_a_run_are_shown() {
+fn callbacks_of_a_run_are_shown() {
     let world = World::operated().answers(200, "").down();
     has(&open(&world, "/console/callbacks"), &["No run selected"]);
     has(&open(&world, "/console/callbacks?run=none"), &["None was accepted"]);
@@ -484,7 +484,7 @@ fn the_callbacks_of_a_run_are_shown() {
 }
 
 #[test]
-fn a_store_that_fails_is_told_without_its_words() {
+fn store_failure_is_reported_without_details() {
     for (method, uri) in pages() {
         let world = World::operated();
         world.failing_operation.set(Some(0));

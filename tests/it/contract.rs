@@ -14,7 +14,7 @@ fn delivered() -> World {
 }
 
 #[test]
-fn a_webhook_starts_a_run() {
+fn webhook_starts_a_run() {
     let world = delivered();
     let reply = world.json("/api/v2/webhook?ref=build", r#"{"a":1}"#);
     assert_eq!((reply.status(), reply.text()), (200, RUN));
@@ -34,7 +34,7 @@ fn a_webhook_starts_a_run() {
 }
 
 #[test]
-fn payloads_pass_byte_faithful() {
+fn payloads_pass_through_byte_for_byte() {
     let world = delivered();
     world.json("/api/v2/webhook?ref=build", format!("  {ODD}\r\n"));
     assert!(world.only_sent().2.contains(&format!(r#"[{{"name":"data","value":{ODD}}}]"#)));
@@ -54,7 +54,7 @@ fn payloads_pass_byte_faithful() {
 }
 
 #[test]
-fn an_event_becomes_event_data_and_the_members_of_data() {
+fn event_becomes_params_event_data_and_members_of_data() {
     let world = delivered();
     let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"b":[1],"event":9,"\u0064ata":9,"b":{"c":2},"a":"x"}}"#;
     let reply = world.post("/api/v2/event?ref=build", &[("content-type", "application/cloudevents+json")], event);
@@ -68,7 +68,7 @@ fn an_event_becomes_event_data_and_the_members_of_data() {
 }
 
 #[test]
-fn the_label_of_an_event_is_the_hash_of_its_key() {
+fn label_of_an_event_is_the_hash_of_the_key() {
     let label = |uri: &str, event: &str| {
         let world = delivered();
         let reply = world.json(uri, event);
@@ -88,7 +88,7 @@ fn the_label_of_an_event_is_the_hash_of_its_key() {
 }
 
 #[test]
-fn all_content_types_of_the_contract_are_taken() {
+fn content_types_of_the_contract_are_accepted() {
     for content_type in [
         "application/json",
         "application/json;charset=utf-8",
@@ -110,7 +110,7 @@ fn all_content_types_of_the_contract_are_taken() {
 }
 
 #[test]
-fn a_subject_names_the_workflow_and_ref_comes_first() {
+fn subject_names_the_workflow_unless_ref_does() {
     for (query, subject, workflow) in [
         ("", "/wf/topic", "wf"),
         ("", "wf/topic/more", "wf"),
@@ -129,7 +129,7 @@ fn a_subject_names_the_workflow_and_ref_comes_first() {
 }
 
 #[test]
-fn a_binary_event_becomes_the_json_format() {
+fn binary_event_becomes_json_format() {
     let headers = [
         ("ce-specversion", "1.0"),
         ("ce-id", "A%20%E2%82%AC"),
@@ -163,7 +163,7 @@ fn a_binary_event_becomes_the_json_format() {
 }
 
 #[test]
-fn a_binary_event_may_have_no_data_and_bytes_of_no_type() {
+fn binary_event_may_have_no_data_or_untyped_bytes() {
     let headers = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
     let world = delivered();
     assert_eq!(world.post("/api/v2/event?ref=w", &headers, "").status(), 200);
@@ -174,7 +174,7 @@ fn a_binary_event_may_have_no_data_and_bytes_of_no_type() {
 }
 
 #[test]
-fn data_base64_is_kept() {
+fn data_base64_is_preserved() {
     let world = delivered();
     let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"/wA=","data":null}"#;
     let reply = world.json("/api/v2/event?ref=w", event.replace(r#","data":null"#, ""));
@@ -183,7 +183,7 @@ fn data_base64_is_kept() {
 }
 
 #[test]
-fn a_callback_resolves_a_wait() {
+fn callback_resolves_a_waiting_task() {
     for (query, status) in [
         ("ref=run1&topic=ok&status=Succeeded", "succeeded"),
         ("ref=run1&topic=ok&status=FAILED", "failed"),
@@ -203,7 +203,7 @@ fn a_callback_resolves_a_wait() {
 }
 
 #[test]
-fn a_callback_by_get_has_no_results() {
+fn get_callback_has_no_results() {
     let world = World::new().answers(200, "{}");
     let reply = world.get("/api/v2/callback?ref=run1,topic=a%20b,status=Failed");
     assert_eq!((reply.status(), reply.text(), reply.header("cache-control")), (200, "", Some("no-store")));
@@ -211,7 +211,7 @@ fn a_callback_by_get_has_no_results() {
 }
 
 #[test]
-fn what_the_operator_sets_reaches_the_engine() {
+fn engine_settings_and_trace_headers_reach_the_engine() {
     let world = delivered()
         .with("engine_url", "https://engine.example:8443/")
         .with("engine_token", "t0ken")

@@ -11,7 +11,7 @@ fn cost(reads: usize, writes: usize) -> Cost {
 }
 
 #[test]
-fn what_a_delivery_in_time_costs() {
+fn delivery_in_time_costs_what_the_table_states() {
     for (uri, headers, body, first, again) in [
         (HOOK, &[JSON][..], "{}", cost(0, 0), cost(0, 0)),
         (HOOK, &[JSON, ("idempotency-key", "k")], "{}", cost(4, 3), cost(2, 0)),
@@ -34,7 +34,7 @@ fn what_a_delivery_in_time_costs() {
 }
 
 #[test]
-fn what_is_refused_before_it_is_claimed_costs_nothing() {
+fn refused_request_costs_nothing() {
     let world = World::new();
     world.json(HOOK, "[]").problem(400, "invalid-body");
     world.json(ON_EVENT, "{}").problem(400, "invalid-event");
@@ -44,7 +44,7 @@ fn what_is_refused_before_it_is_claimed_costs_nothing() {
 }
 
 #[test]
-fn what_the_engine_refuses_costs_a_claim_that_is_given_back() {
+fn rejected_delivery_costs_a_released_claim() {
     for (uri, body, expected) in
         [(HOOK, "{}", cost(0, 0)), (ON_EVENT, EVENT, cost(4, 3)), (ON_CALLBACK, "{}", cost(4, 3))]
     {
@@ -55,7 +55,7 @@ fn what_the_engine_refuses_costs_a_claim_that_is_given_back() {
 }
 
 #[test]
-fn what_a_stored_delivery_costs() {
+fn stored_delivery_costs_what_the_table_states() {
     for (uri, body, stored, again, drained) in [
         // The record, and the hint where it isn't there; then the record is begun, and goes.
         (HOOK, "{}", cost(1, 2), None, cost(1, 2)),
@@ -79,7 +79,7 @@ fn what_a_stored_delivery_costs() {
 }
 
 #[test]
-fn the_hint_is_written_once() {
+fn drain_notification_is_written_once() {
     let world = World::operated().down();
     let stored = || {
         assert_eq!(world.json(HOOK, "{}").status(), 202);
@@ -100,7 +100,7 @@ fn the_hint_is_written_once() {
 }
 
 #[test]
-fn who_is_answered_before_the_engine_costs_the_record_of_it_as_well() {
+fn response_before_the_engine_also_costs_the_record() {
     for (uri, body, expected) in
         [(HOOK, "{}", cost(1, 3)), (ON_EVENT, EVENT, cost(5, 7)), (ON_CALLBACK, "{}", cost(5, 7))]
     {
@@ -114,7 +114,7 @@ fn who_is_answered_before_the_engine_costs_the_record_of_it_as_well() {
 }
 
 #[test]
-fn a_drain_costs_the_same_for_each_however_many_there_are() {
+fn drain_cost_per_delivery_is_constant() {
     let mut costs = Vec::new();
     for count in [1, 10, 100] {
         let world = World::operated().down();
@@ -131,7 +131,7 @@ fn a_drain_costs_the_same_for_each_however_many_there_are() {
 }
 
 #[test]
-fn while_the_engine_is_down_a_drain_costs_no_more_than_one() {
+fn drain_against_an_unreachable_engine_costs_one_attempt() {
     let world = World::operated().down();
     (0..50).for_each(|_| _ = world.json(HOOK, "{}"));
     world.cost();
@@ -141,7 +141,7 @@ fn while_the_engine_is_down_a_drain_costs_no_more_than_one() {
 }
 
 #[test]
-fn what_was_known_in_the_window_before_costs_one_write_once() {
+fn duplicate_from_the_previous_window_costs_what_the_table_states() {
     const WINDOW: u64 = 72 * 3_600_000;
     let world = World::new().well();
     world.now.set(NOW / WINDOW * WINDOW + WINDOW / 2);

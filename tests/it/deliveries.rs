@@ -11,7 +11,7 @@ const ON_CALLBACK: &str = "/api/v2/callback?ref=r&topic=t";
 const KINDS: [(&str, &str); 3] = [(HOOK, "{}"), (ON_EVENT, EVENT), (ON_CALLBACK, "{}")];
 
 #[test]
-fn what_is_stored_is_answered_by_its_place() {
+fn stored_delivery_is_answered_with_location() {
     for (uri, body) in KINDS {
         let world = World::operated().down();
         let reply = world.json(uri, body);
@@ -31,7 +31,7 @@ fn what_is_stored_is_answered_by_its_place() {
 }
 
 #[test]
-fn a_slow_engine_is_waited_for_and_no_longer() {
+fn slow_engine_is_awaited_up_to_engine_wait_ms() {
     for (uri, body) in KINDS {
         let world = World::new().slow(2_499);
         assert_eq!(world.json(uri, body).outcome(), (200, Some("delivered")), "{uri}");
@@ -59,7 +59,7 @@ fn a_slow_engine_is_waited_for_and_no_longer() {
 }
 
 #[test]
-fn engine_wait_ms_is_how_long_a_sender_is_kept() {
+fn engine_wait_ms_bounds_the_wait_of_a_sender() {
     let world = World::new().with("engine_wait_ms", "40").slow(100);
     let at = world.run(async {
         let (reply, _) = world.answer(request("POST", HOOK, &[JSON], "{}")).await;
@@ -70,7 +70,7 @@ fn engine_wait_ms_is_how_long_a_sender_is_kept() {
 }
 
 #[test]
-fn what_comes_after_the_answer_is_recorded() {
+fn outcome_after_the_response_is_recorded() {
     let unknown = r#"{"reason":"WORKFLOW_INVALID_REFERENCE"}"#;
     let answer = |status: u16, body: &str| Ok(http::Response::builder().status(status).body(body.into()).unwrap());
     for (scripted, outcome, failure, in_doubt) in [
@@ -123,7 +123,7 @@ fn what_comes_after_the_answer_is_recorded() {
 }
 
 #[test]
-fn who_does_not_want_to_wait_is_answered_before_the_engine_is_called() {
+fn respond_async_is_answered_before_the_engine_is_called() {
     for (uri, body) in KINDS {
         let world = World::new().slow(100);
         world.run(async {
@@ -141,7 +141,7 @@ fn who_does_not_want_to_wait_is_answered_before_the_engine_is_called() {
 }
 
 #[test]
-fn what_is_done_after_the_answer_dies_with_the_process_and_nothing_is_lost() {
+fn crash_after_the_response_loses_nothing() {
     for (uri, body) in KINDS {
         let world = World::operated().well();
         let rest = world.run(world.answer(request("POST", uri, &[JSON, ASYNC], body))).1;
@@ -157,7 +157,7 @@ fn what_is_done_after_the_answer_dies_with_the_process_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_sender_that_takes_its_answer_late_leaves_it_to_the_drain() {
+fn late_background_attempt_is_left_to_the_drain() {
     for (uri, body) in KINDS {
         for (late, acted) in [(4_999, 1), (5_000, 0)] {
             let world = World::operated().well();
@@ -173,7 +173,7 @@ fn a_sender_that_takes_its_answer_late_leaves_it_to_the_drain() {
 }
 
 #[test]
-fn who_takes_the_answer_too_slowly_makes_nothing_run_twice() {
+fn slow_receipt_of_the_response_starts_nothing_twice() {
     for (uri, body) in KINDS {
         for (late, drained_first) in [(5_000, false), (5_000, true), (17_000, true)] {
             let world = World::operated().well();
@@ -191,7 +191,7 @@ fn who_takes_the_answer_too_slowly_makes_nothing_run_twice() {
 }
 
 #[test]
-fn the_trace_is_kept_for_later() {
+fn trace_headers_are_stored() {
     let world = World::operated().down();
     let trace = [
         JSON,
@@ -210,7 +210,7 @@ fn the_trace_is_kept_for_later() {
 }
 
 #[test]
-fn what_is_sent_later_is_what_would_have_been_sent_at_once() {
+fn stored_delivery_sends_the_same_request() {
     const ODD: &str = "{ \"n\":12345678901234567890 ,\"d\":1,\"d\":2,\"\\u0061\":-0.0,\n\"e\":1e5}";
     let event = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{ODD}}}"#);
     for (uri, body) in [(HOOK, ODD), (ON_EVENT, &*event), (ON_CALLBACK, ODD)] {

@@ -15,7 +15,7 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 #[test]
-fn every_problem_is_described() {
+fn every_problem_is_documented() {
     let page = read("docs/problems.md");
     for kind in Kind::ALL {
         let Definition { slug, status, retry, title } = kind.definition();
@@ -32,7 +32,7 @@ fn every_problem_is_described() {
 }
 
 #[test]
-fn every_test_that_a_rule_of_cloudevents_names_is_there() {
+fn tests_named_by_the_cloudevents_rules_exist() {
     let page = read("docs/cloudevents.md");
     let mut count = 0;
     for cell in page.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('`')) {
@@ -44,7 +44,7 @@ fn every_test_that_a_rule_of_cloudevents_names_is_there() {
 }
 
 #[test]
-fn the_tables_of_the_guides_are_read() {
+fn routes_in_the_guides_parse() {
     for page in ["github", "slack", "stripe", "knative", "event-grid"] {
         let page = read(format!("docs/guides/{page}.md"));
         let tables: Vec<_> = page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();

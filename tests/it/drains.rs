@@ -36,7 +36,7 @@ fn counts(drained: &Value) -> [u64; 5] {
 }
 
 #[test]
-fn it_keeps_the_order_of_arrival() {
+fn drain_keeps_the_order_of_arrival() {
     let world = World::operated();
     let ids = stored(&world, ["b", "a", "b", "c", "a"]);
     let mut sorted = ids.clone();
@@ -56,13 +56,13 @@ fn it_keeps_the_order_of_arrival() {
 }
 
 #[test]
-fn nothing_is_nothing() {
+fn drain_of_an_empty_store_reports_zeros() {
     let expected = json!({ "delivered": 0, "rejected": 0, "dead": 0, "dropped": 0, "pending": 0, "stopped": null });
     assert_eq!(World::operated().drain(), expected);
 }
 
 #[test]
-fn an_engine_that_is_down_is_asked_once() {
+fn unreachable_engine_is_tried_once() {
     let world = World::operated();
     let names = names(30);
     stored(&world, names.iter().map(String::as_str));
@@ -76,7 +76,7 @@ fn an_engine_that_is_down_is_asked_once() {
 }
 
 #[test]
-fn an_engine_that_puts_everything_off_is_left_alone() {
+fn consecutive_temporary_failures_stop_the_drain() {
     for status in [429, 500, 401] {
         let world = World::operated();
         stored(&world, std::iter::repeat_n("w", 30));
@@ -96,7 +96,7 @@ fn an_engine_that_puts_everything_off_is_left_alone() {
 }
 
 #[test]
-fn in_a_row_means_that_none_was_taken_between() {
+fn interrupted_series_of_failures_does_not_stop_the_drain() {
     let world = World::operated();
     stored(&world, std::iter::repeat_n("w", 20));
     for status in [503, 400] {
@@ -108,7 +108,7 @@ fn in_a_row_means_that_none_was_taken_between() {
 }
 
 #[test]
-fn eight_are_under_way_and_never_two_for_one_workflow() {
+fn drain_sends_eight_at_once_and_one_per_workflow() {
     let world = World::operated();
     let names = names(12);
     let mut workflows: Vec<_> = names.iter().map(String::as_str).collect();
@@ -131,7 +131,7 @@ fn eight_are_under_way_and_never_two_for_one_workflow() {
 }
 
 #[test]
-fn callbacks_of_one_run_go_one_after_the_other() {
+fn callbacks_of_one_run_are_sent_in_sequence() {
     let world = World::operated().down();
     for topic in ["a", "b"] {
         world.json(&format!("/api/v2/callback?ref=r&topic={topic}"), "{}");
@@ -147,7 +147,7 @@ fn callbacks_of_one_run_go_one_after_the_other() {
 }
 
 #[test]
-fn it_starts_nothing_once_its_time_is_over() {
+fn drain_starts_nothing_once_the_budget_is_spent() {
     // Within 25 s there is room for three.
     let world = World::operated();
     stored(&world, std::iter::repeat_n("w", 6));
@@ -167,7 +167,7 @@ fn it_starts_nothing_once_its_time_is_over() {
 }
 
 #[test]
-fn what_was_put_off_is_not_tried_before_its_time() {
+fn delivery_is_not_retried_before_next_attempt() {
     let world = World::operated().answers(503, "");
     let id = world.json("/api/v2/webhook?ref=w", "{}").header("sluice-delivery").unwrap().to_owned();
     let mut last = 0;
@@ -191,7 +191,7 @@ fn what_was_put_off_is_not_tried_before_its_time() {
 }
 
 #[test]
-fn the_engines_retry_after_is_obeyed_within_bounds() {
+fn retry_after_of_the_engine_is_obeyed_within_bounds() {
     for (said, waits) in [("30", 30_000), ("99999", HOUR), ("Tue, 24 Nov 2026 09:00:00 GMT", HOUR / 2)] {
         for status in [429, 503, 500] {
             let answer = || Ok(Response::builder().status(status).header("retry-after", said).body(vec![]).unwrap());
@@ -217,7 +217,7 @@ fn dead_in_the_end(world: &World, last_failure: &str) {
 }
 
 #[test]
-fn it_is_dead_after_its_time() {
+fn expired_delivery_becomes_dead_letter() {
     let world = World::operated().with("retry_max_hours", "2").answers(503, "").answers(503, "");
     world.json("/api/v2/webhook?ref=w", "{}");
     world.now.set(NOW + 2 * HOUR - 1);
@@ -230,7 +230,7 @@ fn it_is_dead_after_its_time() {
 }
 
 #[test]
-fn it_is_dead_with_an_attempt_that_fails_after_its_time() {
+fn attempt_failing_after_expiry_makes_a_dead_letter() {
     let world = World::operated().answers(503, "").answers(503, "").after(2);
     world.json("/api/v2/webhook?ref=w", "{}");
     world.now.set(NOW + 24 * HOUR - 1);
@@ -239,7 +239,7 @@ fn it_is_dead_with_an_attempt_that_fails_after_its_time() {
 }
 
 #[test]
-fn it_is_dead_after_its_attempts() {
+fn exhausted_delivery_becomes_dead_letter() {
     let world = World::operated().with("retry_max_attempts", "3");
     script(&world, 503, 3);
     world.json("/api/v2/webhook?ref=w", "{}");
@@ -255,7 +255,7 @@ fn it_is_dead_after_its_attempts() {
 }
 
 #[test]
-fn those_that_are_too_old_hold_up_no_one() {
+fn expired_deliveries_delay_no_other_delivery() {
     let world = World::operated();
     stored(&world, std::iter::repeat_n("old", 20));
     world.pass(24 * HOUR);
@@ -267,7 +267,7 @@ fn those_that_are_too_old_hold_up_no_one() {
 }
 
 #[test]
-fn one_that_can_not_be_read_holds_up_no_one() {
+fn unreadable_delivery_delays_no_other_delivery() {
     let world = World::operated();
     let ids = stored(&world, ["a", "b"]);
     world.store.borrow_mut().insert(format!("sluice/pending/{}", ids[0]), b"{\"v\":2}".to_vec());
@@ -279,7 +279,7 @@ fn one_that_can_not_be_read_holds_up_no_one() {
 }
 
 #[test]
-fn a_record_of_a_key_that_can_not_be_read_holds_up_no_one() {
+fn unreadable_key_record_delays_no_other_delivery() {
     let world = World::operated().down();
     world.json("/api/v2/event?ref=a", EVENT);
     world.pass(1);
@@ -297,7 +297,7 @@ fn a_record_of_a_key_that_can_not_be_read_holds_up_no_one() {
 }
 
 #[test]
-fn what_the_engine_refuses_is_dead_at_once_and_its_key_free() {
+fn rejected_delivery_becomes_dead_letter_and_releases_the_key() {
     let world = World::operated().down();
     world.json("/api/v2/event?ref=w", EVENT);
     world.calls();
@@ -309,7 +309,7 @@ fn what_the_engine_refuses_is_dead_at_once_and_its_key_free() {
 }
 
 #[test]
-fn one_that_is_under_way_is_left_to_who_sent_it() {
+fn delivery_under_way_is_left_alone() {
     let world = World::operated().slow(9_000);
     world.run(async {
         let (_, rest) = world.answer(request("POST", "/api/v2/webhook?ref=w", &[JSON, ASYNC], "{}")).await;

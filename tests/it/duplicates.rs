@@ -27,7 +27,7 @@ fn same_again(world: &World, first: &Reply, again: &Reply) {
 }
 
 #[test]
-fn the_same_again_gets_what_the_first_got() {
+fn duplicate_gets_the_response_of_the_first() {
     for (uri, headers, body) in KEYED {
         let world = World::operated().well();
         let first = world.post(uri, headers, body);
@@ -42,7 +42,7 @@ fn the_same_again_gets_what_the_first_got() {
 }
 
 #[test]
-fn the_same_as_a_pending_one_is_pending() {
+fn duplicate_of_a_pending_delivery_is_pending() {
     for (uri, headers, body) in KEYED {
         let world = World::operated().down();
         let first = world.post(uri, headers, body);
@@ -59,7 +59,7 @@ fn the_same_as_a_pending_one_is_pending() {
 }
 
 #[test]
-fn it_is_known_for_the_whole_retention_and_then_taken_anew() {
+fn duplicate_is_known_for_the_whole_retention() {
     for (uri, headers, body) in KEYED {
         for (age, is_known) in [(1, true), (64 * HOUR, true), (71 * HOUR, true), (72 * HOUR, true), (145 * HOUR, false)]
         {
@@ -80,7 +80,7 @@ fn it_is_known_for_the_whole_retention_and_then_taken_anew() {
 }
 
 #[test]
-fn source_id_and_workflow_name_an_event() {
+fn source_id_and_workflow_identify_an_event() {
     let world = World::new().well();
     let taken = |uri: &str, from: &str, to: &str| {
         let before = world.acted().len();
@@ -105,7 +105,7 @@ fn source_id_and_workflow_name_an_event() {
 }
 
 #[test]
-fn dedup_off_takes_it_once_more() {
+fn dedup_off_accepts_a_duplicate() {
     for (uri, headers, body) in [KEYED[0], KEYED[1]] {
         let world = World::new().well();
         world.post(uri, headers, body);
@@ -121,7 +121,7 @@ fn dedup_off_takes_it_once_more() {
 }
 
 #[test]
-fn an_idempotency_key_is_for_one_payload() {
+fn idempotency_key_identifies_one_payload() {
     let world = World::new().well();
     let send = |key: &str, body: &str| world.post(HOOK, &[JSON, ("idempotency-key", key)], body);
     let first = send("\"k\"", r#"{"a":1}"#);
@@ -138,7 +138,7 @@ fn an_idempotency_key_is_for_one_payload() {
 }
 
 #[test]
-fn what_is_rejected_in_time_may_come_again_at_once() {
+fn rejected_delivery_may_be_repeated_at_once() {
     for (uri, headers, body) in KEYED {
         let world = World::new().answers(400, "");
         world.post(uri, headers, body).problem(400, "rejected");
@@ -159,7 +159,7 @@ fn what_is_rejected_in_time_may_come_again_at_once() {
 }
 
 #[test]
-fn of_many_at_once_one_is_sent() {
+fn one_of_many_concurrent_requests_is_sent() {
     for (uri, headers, body) in KEYED {
         for (takes, first, others) in
             [(100, (200, "delivered"), (200, "duplicate")), (2_700, (202, "pending"), (202, "duplicate"))]
@@ -184,7 +184,7 @@ fn of_many_at_once_one_is_sent() {
 }
 
 #[test]
-fn where_two_windows_meet_it_is_one_as_well() {
+fn duplicate_across_a_window_boundary_is_known() {
     let boundary = (NOW / (72 * HOUR) + 1) * 72 * HOUR;
     for (uri, headers, body) in KEYED {
         for (at, later) in [(boundary - 1, 1), (boundary - 1, 300), (boundary - 50_000, 60_000), (boundary, 1)] {
@@ -202,7 +202,7 @@ fn where_two_windows_meet_it_is_one_as_well() {
 }
 
 #[test]
-fn where_two_windows_meet_a_clock_may_be_late() {
+fn late_clock_at_a_window_boundary_starts_one_run() {
     let boundary = (NOW / (72 * HOUR) + 1) * 72 * HOUR;
     for (uri, headers, body) in KEYED {
         let world = World::operated().slow(200);
@@ -228,7 +228,7 @@ fn stopped(world: &World, (uri, headers, body): Keyed) {
 }
 
 #[test]
-fn after_a_winner_that_was_stopped_the_engine_is_asked_first() {
+fn engine_is_queried_after_a_winner_stopped() {
     for has_acted in [false, true] {
         for keyed @ (uri, headers, body) in [KEYED[0], KEYED[1]] {
             let world = World::operated().slow(100);
@@ -261,7 +261,7 @@ fn after_a_winner_that_was_stopped_the_engine_is_asked_first() {
 }
 
 #[test]
-fn whoever_comes_long_after_a_winner_that_was_stopped_does_not_wait() {
+fn request_long_after_a_stopped_winner_does_not_wait() {
     for keyed @ (uri, headers, body) in KEYED {
         let world = World::operated().slow(100);
         stopped(&world, keyed);
@@ -273,7 +273,7 @@ fn whoever_comes_long_after_a_winner_that_was_stopped_does_not_wait() {
 }
 
 #[test]
-fn where_nobody_wins_the_drain_brings_one() {
+fn drain_delivers_once_if_nobody_won() {
     for (uri, headers, body) in KEYED {
         // Who could have won: both registers as two leave them who wrote door and flag in turn.
         let world = World::operated().well();
@@ -292,7 +292,7 @@ fn where_nobody_wins_the_drain_brings_one() {
 }
 
 #[test]
-fn who_does_not_want_to_wait_hardly_waits_for_another() {
+fn respond_async_hardly_waits_for_another_claimant() {
     let world = World::new().slow(2_000);
     let (first, second) = world.run(join(world.answer(request("POST", ON_EVENT, &[JSON], EVENT)), async {
         let (reply, _) = world.answer(request("POST", ON_EVENT, &[JSON, ASYNC], EVENT)).await;

@@ -28,7 +28,7 @@ fn assert_told_nowhere(world: &World, secret: &str) {
 }
 
 #[test]
-fn what_the_engine_refuses_has_its_status_and_is_not_stored() {
+fn rejection_has_the_status_of_the_engine_and_is_not_stored() {
     for (status, body) in [
         (400, UNKNOWN),
         (404, UNKNOWN),
@@ -61,7 +61,7 @@ fn what_the_engine_refuses_has_its_status_and_is_not_stored() {
 }
 
 #[test]
-fn what_it_does_not_take_now_is_stored() {
+fn temporary_failure_stores_the_delivery() {
     let answer = |status: u16, body: &str| Ok(Response::builder().status(status).body(body.into()).unwrap());
     for (name, scripted, failure, in_doubt) in [
         ("408", answer(408, "s3cret"), "the engine answered 408", false),
@@ -112,7 +112,7 @@ fn what_it_does_not_take_now_is_stored() {
 }
 
 #[test]
-fn what_is_set_wrong_here_is_stored_and_loud() {
+fn misconfigured_engine_stores_the_delivery_and_warns() {
     let answer = |status: u16, body: &str| Ok(Response::builder().status(status).body(body.into()).unwrap());
     for (scripted, fault) in [
         (answer(401, "s3cret"), "the engine answered 401"),
@@ -142,7 +142,7 @@ fn what_is_set_wrong_here_is_stored_and_loud() {
 }
 
 #[test]
-fn without_a_store_it_is_told_by_whether_the_engine_may_have_acted() {
+fn failing_store_reports_whether_the_engine_may_have_acted() {
     for (scripted, status, slug, retry) in [
         (Err(SendError::NotSent("the connection was refused")), 503, "store-unavailable", "safe"),
         (Err(SendError::Denied("its host isn't allowed")), 503, "store-unavailable", "safe"),
@@ -168,7 +168,7 @@ fn without_a_store_it_is_told_by_whether_the_engine_may_have_acted() {
 }
 
 #[test]
-fn the_engines_retry_after_is_passed_on_within_bounds() {
+fn retry_after_of_the_engine_is_passed_on_within_bounds() {
     for (said, passed) in [("30", "30"), ("0", "1"), ("99999", "3600"), ("Tue, 24 Nov 2026 08:31:00 GMT", "60")] {
         let answer = Response::builder().status(500).header("retry-after", said).body(vec![]).unwrap();
         let world = World::new().scripted(Ok(answer));
@@ -179,7 +179,7 @@ fn the_engines_retry_after_is_passed_on_within_bounds() {
 }
 
 #[test]
-fn a_2xx_without_a_workflow_run_is_not_a_success() {
+fn success_status_without_a_run_is_no_success() {
     for body in ["", "[]", "{}", r#"{"id":null}"#] {
         let reply = World::new().answers(200, body).json("/api/v2/webhook?ref=w", "{}");
         assert_eq!(reply.outcome(), (202, Some("pending")), "{body}");
@@ -191,7 +191,7 @@ fn a_2xx_without_a_workflow_run_is_not_a_success() {
 }
 
 #[test]
-fn a_run_that_carries_a_secret_of_the_engine_is_the_senders_alone() {
+fn run_is_returned_to_the_sender_and_never_logged() {
     let run = r#"{"id":"5f1","message":"s3cret"}"#;
     let world = World::new().answers(200, run);
     let reply = world.json("/api/v2/webhook?ref=w", "{}");

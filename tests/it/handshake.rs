@@ -16,7 +16,7 @@ fn ask(world: &World, uri: &str, headers: &[(&str, &str)]) -> Reply {
 }
 
 #[test]
-fn an_origin_that_is_allowed_is_told_so() {
+fn allowed_origin_gets_consent() {
     let rate = ("webhook-request-rate", "120");
     let callback = ("webhook-request-callback", "https://example.com/confirm?id=12345&key=s3cret");
     for uri in ROUTES {
@@ -41,7 +41,7 @@ fn an_origin_that_is_allowed_is_told_so() {
 
 /// A status is no consent: without the header there is none.
 #[test]
-fn anyone_else_gets_no_consent() {
+fn other_origins_get_no_consent() {
     for uri in ROUTES {
         for origin in ["evil.example", "azure.net", "x.eventgrid.azure.net", "", "*", "https://eventgrid.azure.net"] {
             let reply = ask(&world(), uri, &[("webhook-request-origin", origin)]);
@@ -61,7 +61,7 @@ fn anyone_else_gets_no_consent() {
 }
 
 #[test]
-fn a_delivery_of_another_origin_is_refused() {
+fn delivery_from_another_origin_is_refused() {
     for uri in ROUTES {
         let post = |world: &World, origin: Option<&str>| {
             let token = ("x-access-token", "t0ken");
@@ -83,7 +83,7 @@ fn a_delivery_of_another_origin_is_refused() {
 }
 
 #[test]
-fn a_head_that_is_too_large_is_refused() {
+fn oversized_request_head_is_refused() {
     for uri in ROUTES {
         let many: Vec<_> = (0..128).map(|n| (format!("x-{n}"), "v".to_owned())).collect();
         let long = vec![("x-long".to_owned(), "v".repeat(65_536))];

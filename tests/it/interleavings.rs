@@ -365,7 +365,7 @@ const CALM: u64 = NOW;
 const MEET: u64 = 72 * 3_600_000 * 6_930;
 
 #[test]
-fn one_that_is_alone_always_wins() {
+fn lone_claimant_always_wins() {
     let shared = shared();
     let told = Cell::new(None);
     through(bring(&View::new(&shared, 0, false, CALM), Brings::Event, 0, &told));
@@ -374,33 +374,33 @@ fn one_that_is_alone_always_wins() {
 }
 
 #[test]
-fn two_who_bring_one_event() {
+fn two_claimants_of_one_event_start_one_run() {
     let states = explore(&Case::of(Brings::Event, vec![CALM; 2], true), check_event);
     assert!(states > 1_000, "{states}");
 }
 
 #[test]
-fn two_in_two_windows_that_meet() {
+fn two_claimants_at_a_window_boundary_start_one_run() {
     for starts in [vec![MEET - 1, MEET], vec![MEET, MEET - 1]] {
         explore(&Case::of(Brings::Event, starts, true), check_event);
     }
 }
 
 #[test]
-fn two_callbacks() {
+fn first_of_two_callbacks_wins() {
     for work in [Brings::Equal, Brings::Conflicting] {
         explore(&Case::of(work, vec![CALM; 2], true), check_callback);
     }
 }
 
 #[test]
-fn three_who_bring_one_event() {
+fn three_claimants_of_one_event_start_one_run() {
     let states = explore(&Case::of(Brings::Event, vec![CALM; 3], false), check_event);
     assert!(states > 10_000, "{states}");
 }
 
 #[test]
-fn those_who_store_while_others_drain() {
+fn deliveries_stored_during_drains_are_not_lost() {
     for (senders, drains) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
         for down in [false, true] {
             let starts = vec![CALM; senders];

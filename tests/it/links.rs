@@ -47,7 +47,7 @@ fn is_page(reply: &Reply, status: u16, heading: &str) {
 }
 
 #[test]
-fn the_operator_has_links_made() {
+fn operator_creates_links() {
     let world = world();
     let reply = mint(&world, WISH);
     assert_eq!((reply.status(), reply.header("cache-control")), (200, Some("no-store")));
@@ -68,7 +68,7 @@ fn the_operator_has_links_made() {
 }
 
 #[test]
-fn without_public_url_links_lead_where_the_operator_called() {
+fn links_use_the_request_url_without_public_url() {
     let world = world().with("public_url", "");
     let post = |headers: &[(&str, &str)]| world.post("/api/v2/callback-links", headers, WISH);
     let seen = ("spin-full-url", "http://127.0.0.1:3000/api/v2/callback-links");
@@ -79,7 +79,7 @@ fn without_public_url_links_lead_where_the_operator_called() {
 }
 
 #[test]
-fn nobody_else_has_links_made_and_a_wrong_wish_is_named() {
+fn link_creation_requires_the_operator_and_a_valid_request() {
     let post =
         |world: &World, headers: &[(&str, &str)], body: &str| world.post("/api/v2/callback-links", headers, body);
     post(&World::new().with("link_secret", "s"), &[JSON], WISH).problem(404, "not-found");
@@ -115,7 +115,7 @@ fn nobody_else_has_links_made_and_a_wrong_wish_is_named() {
 }
 
 #[test]
-fn a_link_shows_what_is_asked_and_its_button_answers() {
+fn link_shows_the_question_and_its_button_answers() {
     let world = world().with("access_tokens", "t0ken").answers(200, "");
     let [succeeded, _] = links(&world, WISH);
     let page = open(&world, &succeeded);
@@ -137,7 +137,7 @@ fn a_link_shows_what_is_asked_and_its_button_answers() {
 }
 
 #[test]
-fn whoever_only_looks_changes_nothing() {
+fn opening_a_link_changes_nothing() {
     for link in links(&world(), WISH).iter().map(String::as_str).chain([GET, "/api/v2/callback?ref=r,topic=t"]) {
         let world = world().with("callback_get", "confirm");
         for headers in [
@@ -164,7 +164,7 @@ fn whoever_only_looks_changes_nothing() {
 }
 
 #[test]
-fn a_second_press_says_who_won() {
+fn second_confirmation_reports_the_winner() {
     let world = world().well();
     let [succeeded, failed] = links(&world, WISH);
     is_page(&press(&world, &failed), 200, "Your answer is recorded");
@@ -191,7 +191,7 @@ fn a_second_press_says_who_won() {
 }
 
 #[test]
-fn what_the_engine_does_not_take_is_told() {
+fn page_reports_a_failed_attempt() {
     let world = world().answers(503, "").answers(400, "");
     let [succeeded, _] = links(&world, WISH);
     let told = press(&world, &succeeded);
@@ -206,7 +206,7 @@ fn what_the_engine_does_not_take_is_told() {
 }
 
 #[test]
-fn a_used_expired_or_forged_link_is_told_apart() {
+fn expired_and_forged_links_are_told_apart() {
     let world = world().well();
     let [link, _] = links(&world, r#"{"ref":"r","topic":"t","expires_in":60}"#);
     let forged = [
@@ -240,7 +240,7 @@ fn a_used_expired_or_forged_link_is_told_apart() {
 }
 
 #[test]
-fn where_get_confirms_the_page_comes_first() {
+fn callback_get_confirm_shows_a_page_first() {
     let confirming = || World::operated().with("callback_get", "confirm").well();
     let world = confirming();
     let page = open(&world, GET);
@@ -275,7 +275,7 @@ fn where_get_confirms_the_page_comes_first() {
 
 /// After the retention nobody knows who was first, so no link lives longer.
 #[test]
-fn as_long_as_a_link_lives_the_first_answer_is_known() {
+fn first_answer_is_known_while_links_are_valid() {
     for hours in ["1", "72"] {
         let world = world().with("retention_hours", hours).well();
         let life = hours.parse::<u64>().unwrap() * 3_600_000;

@@ -86,7 +86,7 @@ fn every_sender_is_in_the_document() {
 }
 
 #[test]
-fn it_is_served_and_known_again() {
+fn document_is_served_with_an_etag() {
     let world = World::new();
     let reply = world.get("/openapi.json");
     assert_eq!((reply.status(), reply.header("content-type")), (200, Some("application/json")));

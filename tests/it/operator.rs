@@ -34,7 +34,7 @@ fn redeliver(world: &World, id: &str) -> crate::fake::Reply {
 }
 
 #[test]
-fn only_the_operator_comes_in() {
+fn routes_require_the_operator_token() {
     let [one, again] = [format!("{LIST}/{SOME}"), format!("{LIST}/{SOME}/redeliver")];
     for (method, uri) in [
         ("GET", LIST),
@@ -60,7 +60,7 @@ fn only_the_operator_comes_in() {
 }
 
 #[test]
-fn a_list_tells_of_each_what_there_is() {
+fn list_describes_each_delivery() {
     let world = World::operated().answers(503, "").answers(500, "").down();
     let hook = id(&world.json(HOOK, "{}"));
     world.pass(1_000);
@@ -95,7 +95,7 @@ fn a_list_tells_of_each_what_there_is() {
 }
 
 #[test]
-fn pages_are_stable_while_others_come_and_go() {
+fn pages_are_stable_during_changes() {
     let world = World::operated().down();
     let store = |_| {
         world.pass(1);
@@ -118,7 +118,7 @@ fn pages_are_stable_while_others_come_and_go() {
 }
 
 #[test]
-fn a_page_has_50_if_nothing_is_said() {
+fn page_has_50_deliveries_by_default() {
     let world = World::operated().down();
     (0..51).for_each(|_| _ = world.json(HOOK, "{}"));
     let (ids, next) = listed(&world, "");
@@ -141,7 +141,7 @@ fn a_page_has_50_if_nothing_is_said() {
 }
 
 #[test]
-fn what_is_not_there_is_404() {
+fn unknown_delivery_is_404() {
     for id in [SOME, "x", &SOME.to_lowercase(), "01M85MNVRRNF3YKJSMZYXYD1X70", "%30"] {
         let world = World::operated();
         for (method, rest) in [("GET", ""), ("DELETE", ""), ("POST", "/redeliver")] {
@@ -153,7 +153,7 @@ fn what_is_not_there_is_404() {
 }
 
 #[test]
-fn one_is_shown_as_it_will_be_sent() {
+fn delivery_shows_the_request_to_be_sent() {
     const ODD: &str = "{ \"n\":12345678901234567890 ,\"d\":1,\"d\":2,\n\"e\":1e5}";
     let world = World::operated().answers(503, "").down();
     let hook = id(&world.json("/api/v2/webhook?ref=my%20flow", ODD));
@@ -181,7 +181,7 @@ fn one_is_shown_as_it_will_be_sent() {
 }
 
 #[test]
-fn redelivered_it_is_sent_now() {
+fn redelivery_is_sent_immediately() {
     for (uri, body) in [(HOOK, "{}"), (ON_EVENT, EVENT), (ON_CALLBACK, "{}")] {
         let world = World::operated().answers(503, "");
         let id = id(&world.json(uri, body));
@@ -199,7 +199,7 @@ fn redelivered_it_is_sent_now() {
 }
 
 #[test]
-fn redelivered_a_dead_one_lives_again() {
+fn redelivered_dead_letter_is_pending_again() {
     for (uri, body) in [(HOOK, "{}"), (ON_EVENT, EVENT), (ON_CALLBACK, "{}")] {
         let world = World::operated().answers(400, "").after(3_000).answers(503, "").answers(422, "");
         let id = id(&world.json(uri, body));
@@ -227,7 +227,7 @@ fn redelivered_a_dead_one_lives_again() {
 }
 
 #[test]
-fn redelivered_and_still_pending_the_next_drain_knows_of_it() {
+fn failed_redelivery_notifies_the_next_drain() {
     let world = World::operated().answers(400, "").after(3_000).answers(503, "");
     let id = id(&world.json(HOOK, "{}"));
     world.drain();
@@ -240,7 +240,7 @@ fn redelivered_and_still_pending_the_next_drain_knows_of_it() {
 }
 
 #[test]
-fn a_dead_one_whose_key_was_used_since_is_not_run_again() {
+fn dead_letter_with_a_reused_key_is_not_sent() {
     for (uri, body) in [(ON_EVENT, EVENT), (ON_CALLBACK, "{}")] {
         let world = World::operated().answers(400, "").after(3_000);
         let dead = id(&world.json(uri, body));
@@ -261,7 +261,7 @@ fn a_dead_one_whose_key_was_used_since_is_not_run_again() {
 }
 
 #[test]
-fn while_a_drain_is_at_work_it_is_left_to_that() {
+fn redelivery_during_a_drain_is_left_to_the_drain() {
     let world = World::operated().down();
     world.json("/api/v2/webhook?ref=first", "{}");
     world.pass(1);
@@ -281,7 +281,7 @@ fn while_a_drain_is_at_work_it_is_left_to_that() {
 }
 
 #[test]
-fn what_is_under_way_is_left_alone() {
+fn delivery_under_way_is_not_changed() {
     let world = World::operated().slow(5_000);
     world.run(async {
         let (reply, rest) = world.answer(request("POST", ON_EVENT, &[JSON, ASYNC], EVENT)).await;
@@ -311,7 +311,7 @@ fn what_is_under_way_is_left_alone() {
 }
 
 #[test]
-fn a_copy_is_under_way_as_long_as_its_first_may_be() {
+fn contended_delivery_is_under_way_while_the_first_may_be() {
     let world = World::operated().slow(9_000);
     let copy = world.run(async {
         let (_, (copy, _)) = futures_util::future::join(
@@ -329,7 +329,7 @@ fn a_copy_is_under_way_as_long_as_its_first_may_be() {
 }
 
 #[test]
-fn deleted_it_is_forgotten_with_its_key() {
+fn deleted_delivery_releases_the_key() {
     for (uri, body) in [(HOOK, "{}"), (ON_EVENT, EVENT), (ON_CALLBACK, "{}")] {
         let world = World::operated().down();
         let id = id(&world.json(uri, body));
@@ -344,7 +344,7 @@ fn deleted_it_is_forgotten_with_its_key() {
 }
 
 #[test]
-fn deleted_a_dead_one_leaves_the_key_to_who_has_it() {
+fn deleting_a_dead_letter_keeps_the_key_of_a_later_delivery() {
     let world = World::operated().answers(400, "").after(3_000);
     let dead = id(&world.json(ON_EVENT, EVENT));
     world.heal();
@@ -355,7 +355,7 @@ fn deleted_a_dead_one_leaves_the_key_to_who_has_it() {
 }
 
 #[test]
-fn what_can_not_be_read_can_be_deleted() {
+fn unreadable_record_can_be_deleted() {
     let world = World::operated().down();
     let id = id(&world.json(HOOK, "{}"));
     world.store.borrow_mut().insert(format!("sluice/pending/{id}"), b"{\"v\":9}".to_vec());
@@ -369,7 +369,7 @@ fn what_can_not_be_read_can_be_deleted() {
 }
 
 #[test]
-fn redelivered_to_an_engine_that_is_down_it_stays() {
+fn redelivery_to_an_unreachable_engine_stays_pending() {
     let world = World::operated().scripted(Err(SendError::NotSent("the name was not found"))).down();
     let id = id(&world.json(HOOK, "{}"));
     let reply = redeliver(&world, &id);

@@ -5,7 +5,7 @@ use crate::fake::{EVENT, JSON, NOW, World, request};
 const ON_EVENT: &str = "/api/v2/event?ref=w";
 
 #[test]
-fn a_sender_says_how_long_it_waits() {
+fn preferred_wait_bounds_the_wait() {
     for (prefer, waits, applied) in [
         ("respond-async", 0, Some("respond-async")),
         ("respond-async, wait=1", 1_000, Some("respond-async")),
@@ -31,7 +31,7 @@ fn a_sender_says_how_long_it_waits() {
 }
 
 #[test]
-fn who_wants_no_body_gets_none() {
+fn minimal_response_has_no_body() {
     for (header, applied) in [
         (("prefer", "return=minimal"), Some("return=minimal")),
         (("prefer", "reply"), None),

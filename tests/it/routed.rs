@@ -43,7 +43,7 @@ fn event(kind: &str, more: &str) -> String {
 }
 
 #[test]
-fn all_routes_that_match_a_webhook_fire() {
+fn webhook_starts_every_matching_route() {
     let world = world();
     let reply = push(&world, "/api/v2/webhook");
     assert_eq!(reply.outcome(), (200, Some("delivered")));
@@ -68,7 +68,7 @@ fn all_routes_that_match_a_webhook_fire() {
 }
 
 #[test]
-fn a_reference_comes_before_routes() {
+fn reference_takes_precedence_over_routes() {
     let world = world();
     assert_eq!(push(&world, HOOK).status(), 200);
     let by_subject = event("com.example.order.paid", r#","subject":"/named/topic","data":{"id":7}"#);
@@ -88,7 +88,7 @@ fn a_reference_comes_before_routes() {
 }
 
 #[test]
-fn an_event_finds_its_workflows_by_its_attributes_and_data() {
+fn event_is_routed_by_attributes_and_data() {
     for (body, workflows) in [
         (event("com.example.order.paid", r#","data":{"id":5}"#), &["orders"][..]),
         (event("t", r#","myext":5"#), &["audit"]),
@@ -123,7 +123,7 @@ fn an_event_finds_its_workflows_by_its_attributes_and_data() {
 }
 
 #[test]
-fn what_no_route_is_for_is_a_fact_and_no_error() {
+fn unmatched_delivery_is_no_error() {
     for (uri, body) in [("/api/v2/event", EVENT), ("/api/v2/webhook", "{}")] {
         let world = world();
         assert_eq!(world.json(uri, body).outcome(), (204, Some("unmatched")));
@@ -144,7 +144,7 @@ fn what_no_route_is_for_is_a_fact_and_no_error() {
 }
 
 #[test]
-fn a_signed_webhook_is_keyed_for_each_route() {
+fn signed_webhook_has_one_key_per_route() {
     let world = world().with("secret_github", "s3cret");
     let signature = format!("sha256={}", mac_sha256("s3cret", PUSH.as_bytes()));
     let headers = [JSON, ("x-github-event", "push"), ("x-hub-signature-256", &signature)];
@@ -158,7 +158,7 @@ fn a_signed_webhook_is_keyed_for_each_route() {
 
 /// What is stored has the trigger and the params, so that the drain brings the same.
 #[test]
-fn what_is_stored_comes_out_the_same() {
+fn stored_routed_delivery_sends_the_same_request() {
     let first = world();
     push(&first, "/api/v2/webhook");
     let world = world().down();

@@ -36,7 +36,7 @@ fn start<'a>(route: &'a Route, input: &Input<'a>, payload: &'a RawValue) -> Star
 
 /// Each block, and each piece of code within a line that is an object.
 #[test]
-fn every_example_on_the_page_is_read() {
+fn examples_in_the_documentation_parse() {
     let page = page();
     let (mut blocks, mut filters, mut params) = (0, 0, 0);
     for (at, part) in page.split("```").enumerate() {
@@ -61,7 +61,7 @@ fn every_example_on_the_page_is_read() {
 }
 
 #[test]
-fn a_push_to_github_starts_its_workflow_with_the_branch() {
+fn github_push_starts_a_workflow_with_the_branch() {
     let table = Table::parse(&example()).unwrap();
     let payload = r#"{"ref":"refs/heads/main","head_commit":{"id":"0d1a"},"size":12345678901234567890,
         "commits":[{"modified":["a.rs","b.rs"]},{"modified":[]},{"modified":["c\u002ers"]}]}"#;
@@ -96,7 +96,7 @@ fn a_push_to_github_starts_its_workflow_with_the_branch() {
 }
 
 #[test]
-fn an_event_starts_its_workflow_by_the_prefix_of_its_type() {
+fn event_is_routed_by_the_prefix_of_the_type() {
     let table = Table::parse(&example()).unwrap();
     let whole =
         raw(r#"{"specversion":"1.0","id":"1","source":"/s","type":"com.example.order.paid","data":{"id":7.10}}"#);
@@ -110,7 +110,7 @@ fn an_event_starts_its_workflow_by_the_prefix_of_its_type() {
 
 /// All that a route adds has one bound, since it is stored with the payload.
 #[test]
-fn params_have_a_bound_together() {
+fn params_share_one_size_limit() {
     let table =
         Table::parse(r#"[{"workflow":"w","from":"webhook","params":{"a":"$.t","b":"$.t","c":"$.u"}}]"#).unwrap();
     for (size, fits) in [(MAX_PARAM_BYTES / 2 - 2, true), (MAX_PARAM_BYTES / 2, false)] {
@@ -126,7 +126,7 @@ fn params_have_a_bound_together() {
 }
 
 #[test]
-fn a_wrong_table_is_a_fault_that_says_where() {
+fn invalid_table_names_the_position() {
     for (routes, detail) in [
         (
             r#"[{"workflow":"w","from":"event","filter":{"exact":{"type":""}}}]"#,
@@ -194,7 +194,7 @@ fn mostly_right() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn any_json_is_a_table_or_refused_with_a_place(json in prop_oneof![any_json(), mostly_right()]) {
+    fn arbitrary_json_parses_or_names_the_position(json in prop_oneof![any_json(), mostly_right()]) {
         match Table::parse(&json.to_string()) {
             Ok(table) => {
                 let payload = raw(r#"{"a":[{"b":1}],"ref":"refs/heads/x"}"#);
@@ -212,7 +212,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_table_or_refused(text in "[\\[{\"a:,$}\\]\\\\ 0]{0,30}|\\PC{0,30}") {
+    fn arbitrary_text_parses_or_is_refused(text in "[\\[{\"a:,$}\\]\\\\ 0]{0,30}|\\PC{0,30}") {
         if let Err(error) = Table::parse(&text) {
             prop_assert!(!error.to_string().is_empty());
         }

@@ -133,7 +133,7 @@ fn github(body: &[u8]) -> String {
 }
 
 #[test]
-fn what_a_sender_signs_is_let_in() {
+fn signed_webhooks_are_accepted() {
     let cases = [Case::all(), Case::published()].concat();
     for preset in PRESETS.iter().filter(|preset| !preset.schemes.is_empty()) {
         assert!(cases.iter().any(|case| case.preset == preset.name), "{}", preset.name);
@@ -144,7 +144,7 @@ fn what_a_sender_signs_is_let_in() {
 }
 
 #[test]
-fn one_bit_is_enough_to_be_refused() {
+fn flipped_bit_is_refused() {
     for case in Case::all() {
         let world = case.world(&case.secret);
         let is_token = case.descriptor().algorithm == Algorithm::Token;
@@ -173,7 +173,7 @@ fn one_bit_is_enough_to_be_refused() {
 }
 
 #[test]
-fn secrets_rotate() {
+fn rotated_secrets_are_accepted() {
     for case in Case::all() {
         let other = case.other.as_deref().unwrap();
         for secrets in [format!("{other}, {}", case.secret), format!("{},{other}", case.secret)] {
@@ -184,7 +184,7 @@ fn secrets_rotate() {
 }
 
 #[test]
-fn what_is_old_or_ahead_is_refused_and_said_so() {
+fn stale_or_future_timestamp_is_refused() {
     let dated: Vec<_> = Case::all().into_iter().filter(|case| case.tolerance.is_some()).collect();
     assert!(dated.len() > 8);
     for case in dated {
@@ -227,7 +227,7 @@ fn events_and_callbacks_may_be_signed() {
 }
 
 #[test]
-fn bytes_are_verified_before_they_are_read() {
+fn signature_is_verified_before_parsing() {
     let world = World::new().with("secret_github", "s3cret");
     for body in [&b"\xff\xfe\x00"[..], b"not JSON", b"[]", b""] {
         let signed = |signature: &str| world.post(HOOK, &[JSON, ("x-hub-signature-256", signature)], body);
@@ -242,7 +242,7 @@ fn bytes_are_verified_before_they_are_read() {
 }
 
 #[test]
-fn what_is_signed_names_the_delivery() {
+fn signed_content_identifies_the_delivery() {
     for case in Case::all().into_iter().filter(|case| !case.body.starts_with("Hello")) {
         let world = case.world(&case.secret);
         let first = case.post(&world);
@@ -271,7 +271,7 @@ fn what_is_signed_names_the_delivery() {
 }
 
 #[test]
-fn what_is_signed_anew_is_another_delivery() {
+fn other_signed_body_is_another_delivery() {
     let world = World::new().well().with("secret_github", "s3cret");
     for body in [r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n": 1}"#] {
         let signature = github(body.as_bytes());

@@ -67,7 +67,7 @@ fn settle(world: &World) {
 }
 
 #[test]
-fn a_sender_is_promised_nothing_that_is_not_kept() {
+fn accepted_request_is_never_lost() {
     let mut promised = [0, 0];
     for way @ (uri, headers, _) in WAYS {
         for engine in ENGINES {
@@ -155,7 +155,7 @@ fn stored() -> World {
 const ALL: [&str; 4] = ["copied", "r", "w", "w"];
 
 #[test]
-fn a_drain_that_fails_loses_nothing_and_repeats_nothing() {
+fn failed_drain_loses_and_repeats_nothing() {
     let sound = stored();
     sound.cost();
     assert_eq!(sound.drain()["delivered"], 4);
@@ -185,7 +185,7 @@ fn a_drain_that_fails_loses_nothing_and_repeats_nothing() {
 }
 
 #[test]
-fn a_redelivery_that_fails_loses_nothing_and_repeats_nothing() {
+fn failed_redelivery_loses_and_repeats_nothing() {
     for (kind, is_dead) in [(0, false), (1, false), (2, false), (0, true), (2, true)] {
         let made = || {
             let world = if is_dead {
@@ -224,7 +224,7 @@ fn a_redelivery_that_fails_loses_nothing_and_repeats_nothing() {
 }
 
 #[test]
-fn a_deletion_that_fails_can_be_asked_for_again() {
+fn failed_deletion_can_be_repeated() {
     for way in WAYS {
         let made = || {
             let world = World::operated().down();
@@ -258,7 +258,7 @@ fn a_deletion_that_fails_can_be_asked_for_again() {
 }
 
 #[test]
-fn whatever_the_operator_reads_fails_by_itself() {
+fn failed_read_affects_no_later_request() {
     for uri in ["/api/v2/deliveries", "/api/v2/callbacks/r", "/api/v2/callbacks/r?topic=t", "/readyz"] {
         let made = || {
             let world = stored();
@@ -282,7 +282,7 @@ fn whatever_the_operator_reads_fails_by_itself() {
 }
 
 #[test]
-fn a_store_that_is_down_for_good_holds_up_only_what_needs_it() {
+fn store_outage_affects_only_requests_that_use_the_store() {
     for (way, expected) in [(WAYS[0], 200), (WAYS[1], 503), (WAYS[2], 503), (WAYS[3], 503)] {
         let world = World::new().well();
         fail(&world, 0, true);

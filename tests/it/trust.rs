@@ -59,7 +59,7 @@ fn with(uri: &str, parameter: &str) -> String {
 }
 
 #[test]
-fn nothing_is_asked_where_nothing_is_set() {
+fn anyone_may_deliver_without_configuration() {
     for (method, uri) in ENTRIES {
         admitted(World::new(), method, uri, &[]);
         admitted(World::new(), method, uri, &[("authorization", "Bearer anything")]);
@@ -68,7 +68,7 @@ fn nothing_is_asked_where_nothing_is_set() {
 }
 
 #[test]
-fn each_token_lets_in_wherever_it_is() {
+fn each_token_is_accepted_in_each_place() {
     for (method, uri) in ENTRIES {
         for token in ["t0ken-one", "t0ken-two"] {
             for scheme in ["Bearer", "bearer"] {
@@ -85,7 +85,7 @@ fn each_token_lets_in_wherever_it_is() {
 }
 
 #[test]
-fn without_one_nothing_is_read() {
+fn missing_token_is_refused_unread() {
     let wrong = [
         "",
         "t0ken-on",
@@ -117,7 +117,7 @@ fn without_one_nothing_is_read() {
 }
 
 #[test]
-fn operators_and_senders_have_tokens_of_their_own() {
+fn operator_and_access_tokens_are_separate() {
     for (method, uri) in ENTRIES {
         refused(&guarded(), unfinished(method, uri, &[OPERATOR]), "unauthorized");
     }
@@ -143,7 +143,7 @@ fn operators_and_senders_have_tokens_of_their_own() {
 
 /// RFC 6750, section 2.3.
 #[test]
-fn an_answer_to_a_url_with_a_token_is_not_kept() {
+fn response_to_a_token_in_the_url_is_not_cached() {
     let kept = |reply: &Reply| reply.header("cache-control").map(str::to_owned);
     for (method, uri) in ENTRIES {
         let (_, reply) = admitted(guarded(), method, &with(uri, "access_token=t0ken-one"), &[]);
@@ -169,7 +169,7 @@ fn an_answer_to_a_url_with_a_token_is_not_kept() {
 }
 
 #[test]
-fn a_token_is_told_to_no_one() {
+fn token_is_never_disclosed() {
     let headers = [JSON, ("authorization", "Bearer t0ken-one"), ("x-access-token", "t0ken-two")];
     for (method, uri) in ENTRIES {
         for world in
@@ -201,7 +201,7 @@ const GITHUB: (&str, &str) = ("x-github-event", "push");
 const BAD: (&str, &str) = ("x-hub-signature-256", "sha256=00");
 
 #[test]
-fn a_secret_closes_what_was_open() {
+fn configured_secret_requires_a_signature() {
     let github = || World::new().with("secret_github", "s3cret");
     for (method, uri) in ENTRIES {
         // Who doesn't say whom it comes from is not let in for that, nor who says that it comes from someone else.
@@ -236,7 +236,7 @@ fn a_secret_closes_what_was_open() {
 }
 
 #[test]
-fn a_token_stands_in_for_no_signature() {
+fn token_does_not_replace_a_signature() {
     let world = || guarded().with("secret_github", "s3cret");
     let token = ("authorization", "Bearer t0ken-one");
     for (method, uri) in ENTRIES {
@@ -253,7 +253,7 @@ fn a_token_stands_in_for_no_signature() {
 }
 
 #[test]
-fn a_sender_that_no_one_knows_is_named() {
+fn unknown_sender_is_refused() {
     for name in ["", "GitHub", "nobody", "github,gitlab"] {
         for world in [World::new(), guarded(), World::new().with("secret_github", "s3cret")] {
             let uri = with(WEBHOOK.1, &format!("sender={name}"));
@@ -267,7 +267,7 @@ fn a_sender_that_no_one_knows_is_named() {
 }
 
 #[test]
-fn what_is_set_wrong_lets_no_one_in() {
+fn invalid_configuration_admits_no_one() {
     let custom = r#"{"algorithm":"hmac-sha256","headers":["x-mine"]}"#;
     let no_key = r#"{"algorithm":"hmac-sha256","headers":["x-mine"],"secret":{"encoding":"hex"}}"#;
     let put_in = r#"{"algorithm":"hmac-sha256","headers":["x-mine"],"secret":"s3cret"}"#;

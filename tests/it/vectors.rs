@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::fake::{RUN, World, request};
 
 #[test]
-fn the_http_binding_feature_passes() {
+fn http_binding_feature_passes() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/cloudevents-http-protocol-binding.feature");
     let feature = Feature::parse_path(path, GherkinEnv::default()).unwrap();
     let mut run = 0;

@@ -116,7 +116,7 @@ fn fault(page: &Path, target: &str) -> Option<String> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_resolves() {
     let mut count = 0;
     let mut faults = Vec::new();
     for page in pages() {
@@ -132,7 +132,7 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_told() {
+fn broken_link_is_reported() {
     let page = Path::new("docs/guides/github.md");
     for (target, good) in [
         ("../senders.md", true),
@@ -158,7 +158,7 @@ fn a_link_that_leads_nowhere_is_told() {
 }
 
 #[test]
-fn the_index_names_every_page() {
+fn index_links_to_every_page() {
     let index = fs::read_to_string(root().join("docs/README.md")).unwrap();
     let named: BTreeSet<_> = index.lines().flat_map(targets).map(|target| Path::new("docs").join(target)).collect();
     for page in pages().iter().filter(|page| page.starts_with("docs") && !page.ends_with("docs/README.md")) {

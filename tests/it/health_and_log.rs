@@ -3,7 +3,7 @@
 use crate::fake::{RUN, World, request};
 
 #[test]
-fn healthz_asks_no_one() {
+fn healthz_calls_neither_store_nor_engine() {
     let world = World::new().with("engine_url", "nonsense");
     world.failing_operation.set(Some(0));
     let reply = world.get("/healthz");
@@ -16,7 +16,7 @@ fn healthz_asks_no_one() {
 }
 
 #[test]
-fn readyz_asks_the_store_and_the_configuration() {
+fn readyz_checks_store_and_configuration() {
     let world = World::new();
     assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
     assert_eq!(world.operations.borrow().len(), 1);
@@ -30,7 +30,7 @@ fn readyz_asks_the_store_and_the_configuration() {
 }
 
 #[test]
-fn an_unreadable_variable_is_named_where_it_is_needed() {
+fn invalid_variable_is_named() {
     for (variable, values) in [
         ("engine_url", &["", "nonsense", "http://user:s3cret@engine", "http://engine/path"][..]),
         ("engine_token", &["s3cret\ns3cret", "s3crét"]),
@@ -78,7 +78,7 @@ fn an_unreadable_variable_is_named_where_it_is_needed() {
 }
 
 #[test]
-fn what_is_set_wrong_for_the_engine_degrades_until_it_takes_something() {
+fn engine_fault_degrades_readiness_until_the_next_success() {
     let world = World::operated().answers(401, "").answers(403, "");
     let reply = world.json("/api/v2/webhook?ref=w", "{}");
     assert_eq!(reply.outcome(), (202, Some("pending")));
@@ -104,7 +104,7 @@ fn what_is_set_wrong_for_the_engine_degrades_until_it_takes_something() {
 }
 
 #[test]
-fn a_fault_that_shows_after_the_answer_degrades_as_well() {
+fn fault_after_the_response_degrades_readiness() {
     let world = World::operated().answers(200, "<html>").answers(401, "").after(3_000);
     // What is unclear is no fault of ours.
     assert_eq!(world.json("/api/v2/webhook?ref=w", "{}").status(), 202);
@@ -115,7 +115,7 @@ fn a_fault_that_shows_after_the_answer_degrades_as_well() {
 }
 
 #[test]
-fn the_log_says_what_happened_and_nothing_else() {
+fn log_line_has_the_outcome_and_no_secret() {
     let world = World::new().answers(200, RUN).with("engine_token", "t0ken-of-ours");
     let headers = [("content-type", "application/json"), ("authorization", "Bearer s3cret-of-theirs")];
     let reply = world.post("/api/v2/webhook?ref=w&access_token=s3cret", &headers, r#"{"pay":"load"}"#);

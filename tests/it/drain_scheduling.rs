@@ -26,7 +26,7 @@ fn one_pending(world: &World) {
 }
 
 #[test]
-fn without_a_hint_nothing_is_scanned_but_once_in_15_minutes() {
+fn scan_without_notification_runs_every_15_minutes() {
     let world = World::operated();
     for (passed, scans) in [(0, 1), (0, 0), (15 * MINUTE - 1, 0), (1, 1), (1, 0), (15 * MINUTE, 1)] {
         world.pass(passed);
@@ -40,7 +40,7 @@ fn without_a_hint_nothing_is_scanned_but_once_in_15_minutes() {
 }
 
 #[test]
-fn a_hint_makes_it_scan_and_goes_when_nothing_is_pending() {
+fn notification_causes_a_scan_and_is_deleted_once_nothing_is_pending() {
     let world = world();
     one_pending(&world);
     assert_eq!(world.keys("sluice/hint").len(), 1);
@@ -57,7 +57,7 @@ fn a_hint_makes_it_scan_and_goes_when_nothing_is_pending() {
 }
 
 #[test]
-fn the_hint_stays_when_another_came_meanwhile() {
+fn notification_stays_if_another_delivery_arrived_meanwhile() {
     let world = world();
     one_pending(&world);
     world.takes.set(1_000);
@@ -76,7 +76,7 @@ fn the_hint_stays_when_another_came_meanwhile() {
 }
 
 #[test]
-fn what_is_stored_without_a_hint_is_found_and_gets_one() {
+fn delivery_without_notification_is_found_by_the_periodic_scan() {
     let world = world();
     world.down.set(true);
     world.failing_operation.set(Some(2));
@@ -92,7 +92,7 @@ fn what_is_stored_without_a_hint_is_found_and_gets_one() {
 }
 
 #[test]
-fn one_drain_at_a_time() {
+fn one_drain_runs_at_a_time() {
     let world = world();
     one_pending(&world);
     world.takes.set(1_000);
@@ -109,7 +109,7 @@ fn one_drain_at_a_time() {
 }
 
 #[test]
-fn the_lease_of_a_drain_that_died_expires() {
+fn lease_of_a_dead_drain_expires() {
     let world = world();
     one_pending(&world);
     world.takes.set(1_000);
@@ -129,7 +129,7 @@ fn the_lease_of_a_drain_that_died_expires() {
 }
 
 #[test]
-fn keys_are_listed_before_anything_is_brought() {
+fn keys_are_listed_before_any_attempt() {
     let world = world();
     one_pending(&world);
     world.cost();
@@ -143,7 +143,7 @@ fn keys_are_listed_before_anything_is_brought() {
 }
 
 #[test]
-fn the_sweep_deletes_only_windows_that_are_over() {
+fn sweep_deletes_only_expired_windows() {
     let world = world().with("retention_hours", "1");
     let at = |hour: u64, n: u64| {
         world.now.set(NOW / HOUR * HOUR + hour * HOUR + 10 * MINUTE);
@@ -174,7 +174,7 @@ fn the_sweep_deletes_only_windows_that_are_over() {
 }
 
 #[test]
-fn a_key_that_is_not_deleted_is_told_and_tried_again() {
+fn failed_deletion_of_an_old_key_is_reported_and_retried() {
     let world = world().with("retention_hours", "1");
     world.json("/api/v2/event?ref=w", EVENT);
     world.pass(3 * HOUR);
@@ -193,7 +193,7 @@ fn a_key_that_is_not_deleted_is_told_and_tried_again() {
 }
 
 #[test]
-fn a_sample_of_answers_is_followed_by_a_drain() {
+fn sampled_responses_are_followed_by_a_drain() {
     for (entropy, status, drains) in
         [(32, 200, true), (0, 200, true), (33, 200, false), (8, 200, false), (32, 503, false)]
     {

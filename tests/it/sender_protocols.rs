@@ -27,7 +27,7 @@ fn v0(sender: &str, body: &str) -> [(&'static str, String); 2] {
 }
 
 #[test]
-fn questions_are_answered_once_they_are_verified() {
+fn challenges_are_answered_once_verified() {
     let slack = r#"{"token":"x","challenge":"3eZbrw1a","type":"url_verification"}"#;
     let zoom = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8vlvZRS"},"event_ts":1}"#;
     let twitch = r#"{"challenge":"pogchamp","subscription":{"type":"channel.follow"}}"#;
@@ -75,7 +75,7 @@ fn questions_are_answered_once_they_are_verified() {
 }
 
 #[test]
-fn event_grid_is_answered_where_a_token_lets_it_in() {
+fn event_grid_validation_is_answered_with_a_valid_token() {
     let event = "Microsoft.EventGrid.SubscriptionValidationEvent";
     let body = json!([{"id": "1", "data": {"validationCode": "512d38b6"}, "eventType": event}]).to_string();
     let headers = [JSON, ("aeg-event-type", "SubscriptionValidation")];
@@ -96,7 +96,7 @@ fn event_grid_is_answered_where_a_token_lets_it_in() {
 }
 
 #[test]
-fn forms_of_those_who_are_known_become_params() {
+fn forms_of_known_senders_become_params() {
     let slash = Case::published().into_iter().find(|case| case.preset == "slack").unwrap();
     let world = slash.world(&slash.secret);
     assert_eq!(slash.post(&world).status(), 200);
@@ -137,7 +137,7 @@ fn forms_of_those_who_are_known_become_params() {
 }
 
 #[test]
-fn a_sender_of_ones_own_is_known_by_name_or_header() {
+fn custom_sender_is_recognized_by_name_or_header() {
     let descriptor = r#"{"algorithm":"hmac-sha256","headers":["x-mine"],"prefix":"v7=","id":{"pointer":"/n"}}"#;
     let mine = || World::new().well().with("sender_custom", descriptor).with("secret_custom", "0ld,s3cret");
     let good = format!("v7={}", mac_sha256("s3cret", br#"{"n":1}"#));
@@ -165,7 +165,7 @@ fn a_sender_of_ones_own_is_known_by_name_or_header() {
 
 /// Twilio signs the URL that it calls, which a proxy changes.
 #[test]
-fn behind_a_proxy_the_public_url_is_what_was_signed() {
+fn public_url_is_verified_behind_a_proxy() {
     let sign = |url: &str| {
         let mut mac = <Hmac<Sha1> as KeyInit>::new_from_slice(b"s3cret").unwrap();
         mac.update(format!("{url}AonBtwo").as_bytes());
@@ -184,7 +184,7 @@ fn behind_a_proxy_the_public_url_is_what_was_signed() {
 
 /// Each sender × each way in which a delivery is accepted: the answer that it takes for success, within its deadline.
 #[test]
-fn each_sender_is_answered_as_it_takes_it() {
+fn response_status_follows_the_policy_of_the_sender() {
     for preset in PRESETS {
         let ResponsePolicy { deadline, success } = preset.response_policy;
         let patience = deadline.map_or(20_000, |seconds| u64::from(seconds) * 1_000 - 1_000);

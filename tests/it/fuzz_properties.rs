@@ -108,7 +108,7 @@ fn changed(mut data: Vec<u8>, (at, change): (prop::sample::Index, Change)) -> Ve
 }
 
 #[test]
-fn each_law_has_a_target_and_seeds() {
+fn each_property_has_a_target_and_seeds() {
     let laws: BTreeSet<String> = LAWS.iter().map(|law| (*law).to_owned()).collect();
     let stems = |folder: &str, is: fn(&Path) -> bool| -> BTreeSet<String> {
         let files = files(&fuzz().join(folder)).into_iter().filter(|file| is(file));

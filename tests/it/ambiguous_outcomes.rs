@@ -20,7 +20,7 @@ fn unanswered() -> Result<Response<Vec<u8>>, SendError> {
 }
 
 #[test]
-fn a_run_that_is_found_is_not_started_again() {
+fn found_run_is_not_started_again() {
     for (uri, body) in [(HOOK, "{}"), (ON_EVENT, EVENT)] {
         let world = World::operated().cut();
         let reply = world.json(uri, body);
@@ -43,7 +43,7 @@ fn a_run_that_is_found_is_not_started_again() {
 }
 
 #[test]
-fn engine_timeout_ms_is_how_long_the_engine_may_still_act() {
+fn engine_timeout_ms_delays_the_lookup() {
     let world = World::operated().with("engine_timeout_ms", "60000").cut();
     world.json(HOOK, "{}");
     world.calls();
@@ -56,7 +56,7 @@ fn engine_timeout_ms_is_how_long_the_engine_may_still_act() {
 }
 
 #[test]
-fn one_that_is_not_found_is_started() {
+fn missing_run_is_started() {
     for (uri, body) in [(HOOK, "{}"), (ON_EVENT, EVENT)] {
         let world = World::operated().scripted(unanswered());
         world.json(uri, body);
@@ -69,7 +69,7 @@ fn one_that_is_not_found_is_started() {
 }
 
 #[test]
-fn what_the_engine_has_not_acted_on_needs_no_question() {
+fn unambiguous_failure_needs_no_lookup() {
     for scripted in [
         Ok(Response::builder().status(503).body(vec![]).unwrap()),
         Ok(Response::builder().status(401).body(vec![]).unwrap()),
@@ -85,7 +85,7 @@ fn what_the_engine_has_not_acted_on_needs_no_question() {
 }
 
 #[test]
-fn without_an_answer_to_the_question_it_stays_in_doubt() {
+fn failed_lookup_leaves_the_delivery_ambiguous() {
     let answer = |status: u16, body: &str| Ok(Response::builder().status(status).body(body.into()).unwrap());
     for (scripted, stopped) in [
         (answer(503, ""), Value::Null),
@@ -113,7 +113,7 @@ fn without_an_answer_to_the_question_it_stays_in_doubt() {
 }
 
 #[test]
-fn one_that_stays_in_doubt_is_dead_in_the_end() {
+fn ambiguous_delivery_becomes_dead_letter() {
     let world = World::operated().scripted(unanswered());
     world.json(ON_EVENT, EVENT);
     for n in 0..200 {
@@ -134,7 +134,7 @@ fn one_that_stays_in_doubt_is_dead_in_the_end() {
 }
 
 #[test]
-fn a_drain_that_dies_between_send_and_record_leaves_a_doubt() {
+fn drain_crash_after_sending_leaves_an_ambiguous_delivery() {
     for (uri, body) in [(HOOK, "{}"), (ON_EVENT, EVENT)] {
         let world = World::operated().down();
         world.json(uri, body);
@@ -161,7 +161,7 @@ fn a_drain_that_dies_between_send_and_record_leaves_a_doubt() {
 }
 
 #[test]
-fn what_is_noted_as_delivered_is_not_brought_again() {
+fn settled_delivery_is_not_sent_again() {
     for (uri, body) in [(ON_EVENT, EVENT), (ON_CALLBACK, "{}")] {
         let made = || {
             let world = World::operated().down();
@@ -209,7 +209,7 @@ fn said(world: &World) -> Vec<Value> {
 }
 
 #[test]
-fn of_callback_copies_one_is_sent_and_others_are_told() {
+fn one_of_the_contended_callbacks_is_sent() {
     let [one, two] = [r#"{"n":1}"#, r#"{"n":2}"#];
     for (bodies, flag_of, sent, counts) in [
         ([one, one], one, vec![1], (1, 0, 1)),
@@ -234,7 +234,7 @@ fn of_callback_copies_one_is_sent_and_others_are_told() {
 }
 
 #[test]
-fn a_first_callback_that_the_engine_refuses_is_none() {
+fn rejected_first_callback_does_not_count() {
     let world = copies([r#"{"n":2}"#, r#"{"n":2}"#], r#"{"n":1}"#);
     world.script(Ok(Response::builder().status(422).body(vec![]).unwrap()));
     let drained = world.drain();
@@ -243,7 +243,7 @@ fn a_first_callback_that_the_engine_refuses_is_none() {
 }
 
 #[test]
-fn a_first_callback_that_can_not_be_sent_keeps_the_others_waiting() {
+fn undeliverable_first_callback_keeps_others_waiting() {
     let world = copies([r#"{"n":2}"#, r#"{"n":2}"#], r#"{"n":1}"#);
     world.script(Ok(Response::builder().status(503).body(vec![]).unwrap()));
     world.script(Ok(Response::builder().status(503).body(vec![]).unwrap()));
@@ -254,7 +254,7 @@ fn a_first_callback_that_can_not_be_sent_keeps_the_others_waiting() {
 }
 
 #[test]
-fn a_copy_of_what_is_done_is_dropped_unasked() {
+fn contended_delivery_is_dropped_once_the_key_is_settled() {
     let world = World::operated().slow(100);
     world.run(async {
         let (first, second) = futures_util::future::join(
@@ -281,7 +281,7 @@ fn a_copy_of_what_is_done_is_dropped_unasked() {
 }
 
 #[test]
-fn another_payload_under_a_key_that_was_contended_is_kept_for_the_operator() {
+fn other_payload_under_a_contended_key_becomes_dead_letter() {
     let world = World::operated().slow(1_000);
     let headers = |prefer| [JSON, ("idempotency-key", "k"), ("prefer", prefer)];
     world.run(async {

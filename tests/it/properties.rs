@@ -50,7 +50,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
     #[test]
-    fn every_request_gets_an_answer(
+    fn every_request_gets_a_response(
         method in prop::sample::select(vec!["POST", "POST", "POST", "GET", "HEAD", "PUT", "DELETE", "OPTIONS"]),
         path in prop::sample::select(vec![
             "/api/v2/event", "/api/v2/webhook", "/api/v2/callback", "/api/v2/callbacks/r", "/api/v2/deliveries",
@@ -109,7 +109,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
-    fn whatever_the_engine_does_each_is_taken_once(
+    fn each_delivery_runs_once_whatever_the_engine_does(
         senders in prop::collection::vec((sender(), 0_u64..4_000), 1..12),
         engine in prop::collection::vec((prop::sample::select(vec![200_u16, 422, 429, 500, 503, 0, 1]), 0_u64..4_000), 0..12),
     ) {
