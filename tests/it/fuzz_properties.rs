@@ -1,4 +1,4 @@
-//! The laws of `fuzz/`, on stable: with each seed, and with so many byte strings made of the seeds.
+//! The properties of `fuzz/` on stable Rust: each is checked with its seeds, and with inputs mutated from them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,26 +7,28 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-#[path = "../../fuzz/laws/mod.rs"]
+use crate::fake::row;
+
+#[path = "../../fuzz/properties/mod.rs"]
 mod all;
 
-/// How many byte strings each law is tried with.
+/// The number of mutated inputs for each property.
 const CASES: u32 = 2_000;
-/// `cargo xtask fuzz` has the same.
+/// The longest input, in bytes; the same as in `cargo xtask fuzz`.
 const MAX_LEN: usize = 512;
 
-macro_rules! laws {
-    ($($law:ident)*) => {
-        const LAWS: &[&str] = &[$(stringify!($law)),*];
+macro_rules! properties {
+    ($($property:ident)*) => {
+        const PROPERTIES: &[&str] = &[$(stringify!($property)),*];
 
         $(#[test]
-        fn $law() {
-            holds(stringify!($law), all::$law::law);
+        fn $property() {
+            assert_holds(stringify!($property), all::$property::check);
         })*
     };
 }
 
-laws! {
+properties! {
     batch binary callback_query challenge descriptor form links signature_ed25519 signature_list signature_pairs signature_single
     stored structured
 }
@@ -41,67 +43,76 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn holds(name: &str, law: fn(&[u8])) {
+#[track_caller]
+fn assert_holds(name: &'static str, check: fn(&[u8])) {
     let seeds: Vec<Vec<u8>> =
         files(&fuzz().join("seeds").join(name)).iter().map(|file| fs::read(file).unwrap()).collect();
     for seed in &seeds {
-        assert!(seed.len() <= MAX_LEN, "the fuzzer would cut it: {}", String::from_utf8_lossy(seed));
-        law(seed);
+        let input = Input(seed.clone());
+        let _row = row(format!("{input:?}"));
+        assert!(seed.len() <= MAX_LEN, "the fuzzer would truncate the seed");
+        check(seed);
     }
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(CASES) };
-    let made = (prop::sample::select(seeds.clone()), prop::collection::vec(change(seeds), 1..6))
-        .prop_map(|(seed, changes)| Made(changes.into_iter().fold(seed, changed)));
+    // The macro `proptest!` would set these, which name the file of the regressions.
+    let config =
+        ProptestConfig { source_file: Some(file!()), test_name: Some(name), ..ProptestConfig::with_cases(CASES) };
+    let inputs = (prop::sample::select(seeds.clone()), prop::collection::vec(mutation(seeds), 1..6))
+        .prop_map(|(seed, mutations)| Input(mutations.into_iter().fold(seed, mutate)));
     TestRunner::new(config)
-        .run(&made, |Made(data)| {
-            law(&data);
+        .run(&inputs, |Input(data)| {
+            check(&data);
             Ok(())
         })
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Shown as a byte string literal.
-struct Made(Vec<u8>);
+/// An input, printed as a byte string literal.
+struct Input(Vec<u8>);
 
-impl std::fmt::Debug for Made {
+impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "b\"{}\"", self.0.escape_ascii())
     }
 }
 
-/// What a fuzzer does to a seed, at some place.
+/// A change of an input at some position, as a fuzzer makes it.
 #[derive(Clone, Debug)]
-enum Change {
+enum Mutation {
+    /// Flips one bit.
     Flip(u8),
-    Put { over: usize, bytes: Vec<u8> },
+    /// Replaces some bytes by others.
+    Replace { length: usize, bytes: Vec<u8> },
+    /// Repeats some bytes.
     Repeat(usize),
-    GoOnAs(Vec<u8>),
+    /// Continues with the rest of another input.
+    Splice(Vec<u8>),
 }
 
-fn change(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = (prop::sample::Index, Change)> {
-    // Where there is a grammar, its own characters do more than any others.
+fn mutation(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = (prop::sample::Index, Mutation)> {
+    // The delimiters of the grammars reach more code than arbitrary bytes.
     let byte = prop_oneof![prop::sample::select(b"\n\t \"\\%&+,.:;=$/{}[]0a\xc3\xff\x00".to_vec()), any::<u8>()];
     let bytes = prop::collection::vec(byte, 0..5);
-    let change = prop_oneof![
-        (0..8_u8).prop_map(Change::Flip),
-        (0..3_usize, bytes).prop_map(|(over, bytes)| Change::Put { over, bytes }),
-        (1..20_usize).prop_map(|over| Change::Put { over, bytes: Vec::new() }),
-        (1..20_usize).prop_map(Change::Repeat),
-        prop::sample::select(seeds).prop_map(Change::GoOnAs),
+    let mutation = prop_oneof![
+        (0..8_u8).prop_map(Mutation::Flip),
+        (0..3_usize, bytes).prop_map(|(length, bytes)| Mutation::Replace { length, bytes }),
+        (1..20_usize).prop_map(|length| Mutation::Replace { length, bytes: Vec::new() }),
+        (1..20_usize).prop_map(Mutation::Repeat),
+        prop::sample::select(seeds).prop_map(Mutation::Splice),
     ];
-    (any::<prop::sample::Index>(), change)
+    (any::<prop::sample::Index>(), mutation)
 }
 
-fn changed(mut data: Vec<u8>, (at, change): (prop::sample::Index, Change)) -> Vec<u8> {
+fn mutate(mut data: Vec<u8>, (at, mutation): (prop::sample::Index, Mutation)) -> Vec<u8> {
     let at = at.index(data.len() + 1);
-    let to = |length: usize| at..(at + length).min(data.len());
-    match change {
-        Change::Flip(bit) => data.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << bit),
-        Change::Put { over, bytes } => drop(data.splice(to(over), bytes)),
-        Change::Repeat(length) => {
-            let again = data[to(length)].to_vec();
-            data.splice(at..at, again);
+    let range = |length: usize| at..(at + length).min(data.len());
+    match mutation {
+        Mutation::Flip(bit) => data.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << bit),
+        Mutation::Replace { length, bytes } => drop(data.splice(range(length), bytes)),
+        Mutation::Repeat(length) => {
+            let repeated = data[range(length)].to_vec();
+            data.splice(at..at, repeated);
         }
-        Change::GoOnAs(other) => drop(data.splice(at.., other.into_iter().skip(at))),
+        Mutation::Splice(other) => drop(data.splice(at.., other.into_iter().skip(at))),
     }
     data.truncate(MAX_LEN);
     data
@@ -109,17 +120,17 @@ fn changed(mut data: Vec<u8>, (at, change): (prop::sample::Index, Change)) -> Ve
 
 #[test]
 fn each_property_has_a_target_and_seeds() {
-    let laws: BTreeSet<String> = LAWS.iter().map(|law| (*law).to_owned()).collect();
+    let properties: BTreeSet<String> = PROPERTIES.iter().map(|name| (*name).to_owned()).collect();
     let stems = |folder: &str, is: fn(&Path) -> bool| -> BTreeSet<String> {
         let files = files(&fuzz().join(folder)).into_iter().filter(|file| is(file));
         files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
     };
-    let mut files = stems("laws", Path::is_file);
+    let mut files = stems("properties", Path::is_file);
     assert!(files.remove("mod"));
-    assert_eq!(files, laws);
-    assert_eq!(stems("targets", Path::is_file), laws);
-    assert_eq!(stems("seeds", Path::is_dir), laws);
+    assert_eq!(files, properties, "fuzz/properties");
+    assert_eq!(stems("targets", Path::is_file), properties, "fuzz/targets");
+    assert_eq!(stems("seeds", Path::is_dir), properties, "fuzz/seeds");
     let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
     let targets = manifest.lines().filter_map(|line| line.strip_prefix("path = \"targets/")?.strip_suffix(".rs\""));
-    assert_eq!(targets.map(str::to_owned).collect::<BTreeSet<_>>(), laws);
+    assert_eq!(targets.map(str::to_owned).collect::<BTreeSet<_>>(), properties, "fuzz/Cargo.toml");
 }
