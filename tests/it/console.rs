@@ -11,7 +11,7 @@ const LIST: &str = "/console/deliveries";
 
 const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
-fn basic(password: &str) -> String {
+pub fn basic(password: &str) -> String {
     format!("Basic {}", BASE64.encode(password.as_bytes()))
 }
 

@@ -39,6 +39,7 @@ mod routed;
 mod routes;
 mod sender_protocols;
 mod senders;
+mod snapshots;
 mod store_faults;
 mod trust;
 mod vectors;
