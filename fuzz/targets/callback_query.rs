@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| laws::callback_query::law(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::callback_query::check(data));

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| laws::signature_ed25519::law(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::signature_ed25519::check(data));

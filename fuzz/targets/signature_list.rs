@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| laws::signature_list::law(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::signature_list::check(data));

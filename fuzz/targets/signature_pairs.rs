@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| laws::signature_pairs::law(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::signature_pairs::check(data));

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| laws::stored::law(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::stored::check(data));

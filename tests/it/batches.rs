@@ -1,11 +1,12 @@
-//! Batches of CloudEvents: checked whole before any is taken, then each a delivery of its own; one answer for all.
+//! Batches of CloudEvents: validated as a whole, then delivered one by one, with one response for all.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::fake::{OPERATOR, RUN, Reply, World, request};
+use crate::fake::{ASYNC, EVENT_URI, MINUTE, OPERATOR, RUN, Reply, StoreFault, World, request, row};
 
 const BATCH: (&str, &str) = ("content-type", "application/cloudevents-batch+json");
-const ON: &str = "/api/v2/event?ref=w";
 
 fn event(id: impl ToString) -> Value {
     json!({"specversion": "1.0", "id": id.to_string(), "source": "/s", "type": "t", "data": {"n": 1}})
@@ -15,7 +16,7 @@ fn batch(events: &[Value]) -> String {
     serde_json::to_string(events).unwrap()
 }
 
-fn of(count: usize) -> String {
+fn batch_of(count: usize) -> String {
     batch(&(0..count).map(event).collect::<Vec<_>>())
 }
 
@@ -23,203 +24,193 @@ fn post(world: &World, uri: &str, body: &str) -> Reply {
     world.post(uri, &[BATCH], body)
 }
 
-/// The outcomes of a list, in order.
-fn outcomes(reply: &Reply) -> Vec<String> {
-    let list = reply.json()["deliveries"].as_array().unwrap().clone();
-    list.iter().map(|listed| listed["outcome"].as_str().unwrap().to_owned()).collect()
+/// The outcomes of the listed deliveries, in order.
+fn outcomes(body: &Value) -> Vec<&str> {
+    body["deliveries"].as_array().unwrap().iter().map(|listed| listed["outcome"].as_str().unwrap()).collect()
 }
 
 #[test]
-fn each_event_is_a_delivery_of_its_own() {
-    let world = World::operated().well();
+fn each_event_is_its_own_delivery() {
+    let world = World::with_operator().healthy();
     let other = json!({"specversion": "1.0", "id": "1", "source": "/other", "type": "t", "subject": "/x/topic"});
-    let reply = post(
-        &world,
-        "/api/v2/event",
-        &batch(&[other.clone(), {
-            let mut event = event(0);
-            event["subject"] = "/w/topic".into();
-            event
-        }]),
-    );
+    let mut plain = event(0);
+    plain["subject"] = "/w/topic".into();
+    let reply = post(&world, "/api/v2/event", &batch(&[other, plain]));
     assert_eq!(reply.outcome(), (200, Some("delivered")));
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let list = &reply.json()["deliveries"];
     for (at, (id, source, workflow)) in [("1", "/other", "x"), ("0", "/s", "w")].into_iter().enumerate() {
+        let _row = row(workflow);
         let listed = &list[at];
-        assert_eq!(
-            (&listed["id"], &listed["source"], &listed["workflow"]),
-            (&json!(id), &json!(source), &json!(workflow))
-        );
-        assert_eq!(
-            (listed["outcome"].as_str(), listed["delivery"].as_str().map(str::len)),
-            (Some("delivered"), Some(26))
-        );
-        let run = world.runs.borrow().iter().find(|run| run["of"] == workflow).unwrap()["id"].clone();
-        assert_eq!(listed["run"], run);
+        let run = world.engine.effects.borrow().iter().find(|run| run["target"] == workflow).unwrap()["id"].clone();
+        let expected = json!({
+            "id": id, "source": source, "workflow": workflow, "outcome": "delivered", "run": run,
+            "delivery": listed["delivery"],
+        });
+        assert_eq!(*listed, expected);
+        assert_eq!(listed["delivery"].as_str().unwrap().len(), 26);
     }
     assert_eq!(reply.log["deliveries"], 2);
-    assert_eq!(world.acted(), ["x", "w"]);
-    // The event goes to the engine as it stands in the batch, to the byte.
+    assert_eq!(world.engine.targets(), ["x", "w"]);
+    // The engine gets the event byte for byte as it is in the batch.
     let body =
         r#"[ {"specversion":"1.0","id":"n","source":"/s","type":"t","data":{"n":1.50,"n2":12345678901234567890}} ]"#;
-    assert_eq!(post(&world, ON, body).status(), 200);
-    let sent = world.sent.borrow();
-    let sent = std::str::from_utf8(sent.last().unwrap().request.body()).unwrap();
+    assert_eq!(post(&world, EVENT_URI, body).status(), 200);
+    let received = world.engine.received.borrow();
+    let sent = std::str::from_utf8(received.last().unwrap().request.body()).unwrap();
     assert!(sent.contains(body.trim_matches(['[', ']', ' '])), "{sent}");
 }
 
 #[test]
-fn five_hundred_are_taken_once_also_when_sent_twice() {
-    let world = World::operated().well();
-    let reply = post(&world, ON, &of(500));
-    assert_eq!((reply.outcome(), outcomes(&reply).len()), ((200, Some("delivered")), 500));
-    let runs: std::collections::BTreeSet<_> =
-        reply.json()["deliveries"].as_array().unwrap().iter().map(|listed| listed["run"].to_string()).collect();
-    assert_eq!((runs.len(), world.acted().len()), (500, 500));
-    world.pass(1_000);
-    let again = post(&world, ON, &of(500));
-    assert_eq!(again.outcome(), (200, Some("duplicate")));
-    assert!(outcomes(&again).iter().all(|outcome| outcome == "duplicate"));
-    assert_eq!(again.json()["deliveries"][7]["run"], reply.json()["deliveries"][7]["run"]);
-    assert_eq!(world.acted().len(), 500);
-    // Unless it is wanted.
-    assert_eq!(post(&world, &format!("{ON}&dedup=off"), &of(3)).outcome(), (200, Some("delivered")));
-    assert_eq!(world.acted().len(), 503);
+fn repeated_batch_starts_each_run_once() {
+    const COUNT: usize = 500;
+    let world = World::with_operator().healthy();
+    let first = post(&world, EVENT_URI, &batch_of(COUNT));
+    let listed = first.json();
+    assert_eq!((first.outcome(), outcomes(&listed).len()), ((200, Some("delivered")), COUNT));
+    let runs: BTreeSet<_> =
+        listed["deliveries"].as_array().unwrap().iter().map(|listed| listed["run"].to_string()).collect();
+    assert_eq!((runs.len(), world.engine.targets().len()), (COUNT, COUNT));
+    world.advance(1_000);
+    let repeated = post(&world, EVENT_URI, &batch_of(COUNT));
+    assert_eq!(repeated.outcome(), (200, Some("duplicate")));
+    assert!(outcomes(&repeated.json()).iter().all(|outcome| *outcome == "duplicate"));
+    assert_eq!(repeated.json()["deliveries"][7]["run"], listed["deliveries"][7]["run"]);
+    assert_eq!(world.engine.targets().len(), COUNT);
+    let forced = post(&world, &format!("{EVENT_URI}&dedup=off"), &batch_of(3));
+    assert_eq!(forced.outcome(), (200, Some("delivered")));
+    assert_eq!(world.engine.targets().len(), COUNT + 3);
 }
 
 #[test]
-fn nothing_is_taken_if_one_event_is_invalid() {
+fn invalid_event_rejects_the_whole_batch() {
     let mut events: Vec<_> = (0..500).map(event).collect();
     events[3]["source"] = "".into();
     events[77]["time"] = "yesterday".into();
     events[499]["Bad"] = 1.into();
-    let world = World::operated();
-    let reply = post(&world, ON, &batch(&events));
-    let problem = reply.problem(400, "invalid-event");
+    let world = World::with_operator();
+    let problem = post(&world, EVENT_URI, &batch(&events)).problem(400, "invalid-event");
     let named: Vec<_> = problem["events"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|event| (&event["index"], &event["id"], &event["field"]))
+        .map(|event| json!([event["index"], event["id"], event["field"]]))
         .collect();
-    let expected = [(3, "3", "source"), (77, "77", "time"), (499, "499", "Bad")]
-        .map(|(index, id, field)| (json!(index), json!(id), json!(field)));
-    assert_eq!(named, expected.iter().map(|(a, b, c)| (a, b, c)).collect::<Vec<_>>());
+    assert_eq!(named, [json!([3, "3", "source"]), json!([77, "77", "time"]), json!([499, "499", "Bad"])]);
     assert!(problem["detail"].as_str().unwrap().starts_with("3 of the batch's events"), "{problem}");
     assert!(problem["events"][1]["detail"].as_str().unwrap().contains("RFC 3339"), "{problem}");
     world.assert_untouched();
 
-    // Nor if one names no workflow, or one that can't be.
-    let mut lost = event(1);
-    lost["subject"] = "/a%2f/b".into();
-    let problem = post(&world, "/api/v2/event", &batch(&[event(0), lost])).problem(400, "invalid-event");
+    // An event that names no workflow, or an impossible one, is invalid too.
+    let mut unroutable = event(1);
+    unroutable["subject"] = "/a%2f/b".into();
+    let problem = post(&world, "/api/v2/event", &batch(&[event(0), unroutable])).problem(400, "invalid-event");
     assert_eq!((&problem["events"][0]["field"], &problem["events"][1]["field"]), (&json!("ref"), &json!("subject")));
-    // However many there are, the answer is bounded.
-    let many = post(&world, ON, &format!("[{}{{}}]", "{},".repeat(20_000)));
+    // The list of invalid events is bounded.
+    let many = post(&world, EVENT_URI, &format!("[{}{{}}]", "{},".repeat(20_000)));
     assert_eq!(many.problem(400, "invalid-event")["events"].as_array().unwrap().len(), 100);
-    for (body, slug, status) in [
-        ("", "invalid-body", 400),
-        ("{}", "invalid-body", 400),
-        ("[1]", "invalid-body", 400),
-        (&of(1_001), "body-too-large", 413),
+    for (name, body, slug, status) in [
+        ("empty body", "", "invalid-body", 400),
+        ("object", "{}", "invalid-body", 400),
+        ("array of a number", "[1]", "invalid-body", 400),
+        ("1,001 events", &batch_of(1_001), "body-too-large", 413),
     ] {
-        post(&world, ON, body).problem(status, slug);
+        let _row = row(name);
+        post(&world, EVENT_URI, body).problem(status, slug);
     }
     world.assert_untouched();
 }
 
 #[test]
-fn an_empty_batch_starts_nothing() {
+fn empty_batch_starts_nothing() {
     let world = World::new();
-    let reply = post(&world, ON, "[]");
+    let reply = post(&world, EVENT_URI, "[]");
     assert_eq!((reply.outcome(), reply.json()), ((200, Some("unmatched")), json!({"deliveries": []})));
     world.assert_untouched();
 }
 
 #[test]
-fn what_has_no_turn_in_time_is_stored() {
-    // Eight at a time, a second each: in two and a half seconds 16 are answered, and 8 are under way.
-    let world = World::operated().well().slow(1_000);
-    let (reply, rest) = world.run(world.answer(request("POST", ON, &[BATCH], of(40))));
+fn events_not_attempted_in_time_are_stored() {
+    // Eight at a time, one second each: within 2.5 s, 16 are answered and 8 are under way.
+    let world = World::with_operator().slow(1_000);
+    let (reply, rest) = world.run(world.handle(request("POST", EVENT_URI, &[BATCH], batch_of(40))));
     assert_eq!(reply.outcome(), (202, Some("pending")));
-    let count = |outcome: &str| outcomes(&reply).iter().filter(|had| *had == outcome).count();
+    let listed = reply.json();
+    let count = |outcome: &str| outcomes(&listed).iter().filter(|had| **had == outcome).count();
     assert_eq!((count("delivered"), count("pending")), (16, 24));
-    assert_eq!(world.keys("sluice/pending/").len(), 24);
-    // After the answer the eight come back, and a drain brings the others.
-    world.takes.set(10);
+    assert_eq!(world.store.keys("sluice/pending/").len(), 24);
+    // The eight complete after the response; the drain delivers the others.
+    world.engine.latency.set(10);
     world.run(world.finish(rest));
     while world.drain()["pending"] != 0 {
-        world.pass(60_000);
+        world.advance(MINUTE);
     }
-    assert_eq!(world.acted().len(), 40);
-    assert!(world.keys("sluice/pending/").is_empty());
+    assert_eq!(world.engine.targets().len(), 40);
+    assert!(world.store.keys("sluice/pending/").is_empty());
 
-    let world = World::operated().down();
-    let reply = post(&world, ON, &of(20));
-    assert_eq!((reply.outcome(), outcomes(&reply)), ((202, Some("pending")), vec!["pending".to_owned(); 20]));
-    world.heal();
+    let world = World::with_operator().unreachable();
+    let reply = post(&world, EVENT_URI, &batch_of(20));
+    assert_eq!((reply.outcome(), outcomes(&reply.json())), ((202, Some("pending")), vec!["pending"; 20]));
+    world.engine.recover();
     world.drain();
-    assert_eq!(world.acted().len(), 20);
+    assert_eq!(world.engine.targets().len(), 20);
 
-    let world = World::operated().well();
-    let (reply, rest) = world.run(world.answer(request("POST", ON, &[BATCH, ("prefer", "respond-async")], of(20))));
+    let world = World::with_operator().healthy();
+    let (reply, rest) = world.run(world.handle(request("POST", EVENT_URI, &[BATCH, ASYNC], batch_of(20))));
     assert_eq!((reply.outcome(), reply.header("preference-applied")), ((202, Some("pending")), Some("respond-async")));
-    assert!(world.sent.borrow().is_empty());
+    assert!(world.engine.received.borrow().is_empty());
     world.run(world.finish(rest));
-    assert_eq!(world.acted().len(), 20);
+    assert_eq!(world.engine.targets().len(), 20);
 }
 
 #[test]
-fn a_broker_gets_an_empty_answer() {
-    for (world, status) in [(World::new().well(), 204), (World::new().down(), 202)] {
-        let reply = world.post(ON, &[BATCH, ("prefer", "reply")], of(3));
-        assert_eq!((reply.status(), reply.text(), reply.header("content-type")), (status, "", None));
+fn broker_gets_empty_response() {
+    for (name, world, status) in
+        [("healthy", World::new().healthy(), 204), ("unreachable", World::new().unreachable(), 202)]
+    {
+        let reply = world.post(EVENT_URI, &[BATCH, ("prefer", "reply")], batch_of(3));
+        assert_eq!((reply.status(), reply.text(), reply.header("content-type")), (status, "", None), "{name}");
     }
 }
 
 #[test]
-fn what_is_not_taken_is_listed_with_what_is() {
-    // The engine refuses the second.
-    let world = World::operated().answers(200, RUN).answers(422, r#"{"reason":"WORKFLOW_INACTIVE"}"#).answers(200, RUN);
-    let problem = post(&world, ON, &of(3)).problem(422, "rejected");
-    let list = problem["deliveries"].as_array().unwrap();
-    let outcomes: Vec<_> = list.iter().map(|listed| listed["outcome"].as_str().unwrap()).collect();
-    assert_eq!(outcomes, ["delivered", "rejected", "delivered"]);
-    assert_eq!((&list[1]["problem"]["status"], &list[1]["problem"]["retry"]), (&json!(422), &json!("fix-first")));
+fn rejected_events_are_listed_beside_accepted_ones() {
+    let world =
+        World::with_operator().respond(200, RUN).respond(422, r#"{"reason":"WORKFLOW_INACTIVE"}"#).respond(200, RUN);
+    let problem = post(&world, EVENT_URI, &batch_of(3)).problem(422, "rejected");
+    assert_eq!(outcomes(&problem), ["delivered", "rejected", "delivered"]);
+    let rejected = &problem["deliveries"][1]["problem"];
+    assert_eq!((&rejected["status"], &rejected["retry"]), (&json!(422), &json!("fix-first")));
     assert!(problem["detail"].as_str().unwrap().starts_with("1 of 3 deliveries was rejected"), "{problem}");
-    // Sent again, the others are known.
-    world.heal();
-    let again = post(&world, ON, &of(3));
-    assert_eq!(self::outcomes(&again), ["duplicate", "delivered", "duplicate"]);
-    assert_eq!(world.acted().len(), 1);
+    // In a repeated batch, the accepted events are duplicates.
+    world.engine.recover();
+    let repeated = post(&world, EVENT_URI, &batch_of(3));
+    assert_eq!(outcomes(&repeated.json()), ["duplicate", "delivered", "duplicate"]);
+    assert_eq!(world.engine.targets().len(), 1);
 }
 
-/// A store that fails anywhere: no 2xx, and what is sent again ends in one run each.
+/// Whichever operation of the store fails, a repeated batch ends with one run for each event.
 #[test]
-fn a_store_that_fails_loses_nothing() {
-    for failing in 0..60 {
-        for outage in [false, true] {
-            let world = World::operated().well();
-            world.failing_operation.set(Some(failing));
-            world.outage.set(outage);
-            let reply = post(&world, ON, &of(4));
-            if reply.status() >= 300 {
-                let problem = reply.problem(503, "store-unavailable");
-                assert_eq!((&problem["retry"], reply.header("retry-after")), (&json!("safe"), Some("5")));
-            }
-            world.failing_operation.set(None);
-            world.outage.set(false);
-            for _ in 0..3 {
-                // No longer than a claim is fresh.
-                world.pass(60_000);
-                post(&world, ON, &of(4));
-                world.send(request("POST", "/api/v2/deliveries/drain", &[OPERATOR], ""));
-            }
-            world.pass(20 * 60_000);
-            world.drain();
-            assert_eq!(world.acted().len(), 4, "operation {failing}, outage {outage}");
-            assert!(world.keys("sluice/pending/").is_empty());
+fn failing_store_loses_no_event() {
+    for fault in StoreFault::each(60) {
+        let _row = row(format!("{fault:?}"));
+        let world = World::with_operator().healthy();
+        world.store.fail(fault);
+        let reply = post(&world, EVENT_URI, &batch_of(4));
+        if reply.status() >= 300 {
+            let problem = reply.problem(503, "store-unavailable");
+            assert_eq!((&problem["retry"], reply.header("retry-after")), (&json!("safe"), Some("5")));
         }
+        world.store.recover();
+        for _ in 0..3 {
+            // By then the claims of failed requests are stale.
+            world.advance(MINUTE);
+            post(&world, EVENT_URI, &batch_of(4));
+            world.send(request("POST", "/api/v2/deliveries/drain", &[OPERATOR], ""));
+        }
+        world.advance(20 * MINUTE);
+        world.drain();
+        assert_eq!(world.engine.targets().len(), 4);
+        assert!(world.store.keys("sluice/pending/").is_empty());
     }
 }

@@ -1,114 +1,117 @@
-//! What Knative and Event Grid make of each answer, by their own rules: what may be taken later is tried again, and what was
-//! taken is not. `docs/cloudevents.md` has the same table.
+//! How Knative and Event Grid act on each response, by their own rules: they retry what may succeed later, and nothing
+//! that was accepted. `docs/cloudevents.md` has the same table.
 
-use crate::fake::{EVENT, JSON, RUN, Reply, World};
-
-const ON: &str = "/api/v2/event?ref=w";
+use crate::fake::{ASYNC, EVENT, EVENT_URI, JSON, RUN, Reply, StoreFault, World, row};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
+enum Action {
     Done,
-    TriesAgain,
-    Drops,
+    Retry,
+    Drop,
 }
-use Then::{Done, Drops, TriesAgain};
+use Action::{Done, Drop, Retry};
 
-/// Knative Eventing, data plane contract: "Event Acknowledgement and Delivery Retry"; and what its broker's filter does
-/// with a body: one that is no CloudEvent makes a 502 of a 2xx.
-fn knative(reply: &Reply) -> Then {
+/// Knative Eventing, data plane contract, "Event Acknowledgement and Delivery Retry"; and the filter of its broker,
+/// which turns a 2xx whose body is no CloudEvent into a 502.
+fn knative(reply: &Reply) -> Action {
     match reply.status() {
         200..=299 if reply.text().is_empty() => Done,
-        200..=299 | 404 | 408 | 409 | 429 | 500..=599 => TriesAgain,
-        _ => Drops,
+        200..=299 | 404 | 408 | 409 | 429 | 500..=599 => Retry,
+        _ => Drop,
     }
 }
 
-/// Azure Event Grid, "Message delivery and retry": "Message delivery status".
-fn event_grid(reply: &Reply) -> Then {
+/// Azure Event Grid, "Message delivery and retry", "Message delivery status".
+fn event_grid(reply: &Reply) -> Action {
     match reply.status() {
         200..=204 => Done,
-        400 | 401 | 403 | 413 => Drops,
-        _ => TriesAgain,
+        400 | 401 | 403 | 413 => Drop,
+        _ => Retry,
     }
 }
 
-fn failing(world: World) -> World {
-    world.failing_operation.set(Some(0));
-    world.outage.set(true);
+fn failing_store(world: World) -> World {
+    world.store.fail(StoreFault::From(0));
     world
 }
 
+/// One event, and what the brokers have to do after the response.
+struct Case<'a> {
+    name: &'a str,
+    world: World,
+    uri: &'a str,
+    headers: Vec<(&'a str, &'a str)>,
+    body: &'a str,
+    knative: Action,
+    event_grid: Action,
+}
+
+impl<'a> Case<'a> {
+    fn new(name: &'a str, world: World, [knative, event_grid]: [Action; 2]) -> Self {
+        Self { name, world, uri: EVENT_URI, headers: vec![JSON], body: EVENT, knative, event_grid }
+    }
+}
+
 #[test]
-fn what_may_be_taken_later_is_tried_again_and_what_was_taken_is_not() {
+fn brokers_retry_only_what_may_succeed_later() {
     let routes = r#"[{"workflow":"w","from":"event","filter":{"exact":{"type":"other"}}}]"#;
-    let unset = ("x-none", "");
     let large =
         format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","data":"{}"}}"#, "x".repeat(600_000));
-    // The world, a header, where, what; then what Knative does with it, and Event Grid.
-    for (name, world, header, uri, body, expected) in [
-        ("delivered", World::new().well(), unset, ON, EVENT, [Done, Done]),
-        ("unmatched", World::new().with("routes", routes), unset, "/api/v2/event", EVENT, [Done, Done]),
-        ("down", World::new().down(), unset, ON, EVENT, [Done, Done]),
-        ("later", World::new().answers(429, ""), unset, ON, EVENT, [Done, Done]),
-        ("unclear", World::new().answers(500, ""), unset, ON, EVENT, [Done, Done]),
-        ("redirect", World::new().answers(302, ""), unset, ON, EVENT, [Done, Done]),
-        ("no event", World::new(), unset, ON, "{}", [Drops, Drops]),
-        ("no workflow", World::new(), unset, "/api/v2/event", EVENT, [Drops, Drops]),
-        ("no token", World::new().with("access_tokens", "t"), unset, ON, EVENT, [Drops, Drops]),
-        (
-            "origin",
-            World::new().with("allowed_origins", "a"),
-            ("webhook-request-origin", "b"),
-            ON,
-            EVENT,
-            [Drops, Drops],
-        ),
-        ("large", World::new(), unset, ON, &large, [Drops, Drops]),
-        ("format", World::new(), ("content-type", "application/cloudevents+avro"), ON, EVENT, [Drops, TriesAgain]),
-        ("unknown 400", World::new().answers(400, ""), unset, ON, EVENT, [Drops, Drops]),
-        ("unknown 404", World::new().answers(404, ""), unset, ON, EVENT, [TriesAgain, TriesAgain]),
-        ("conflict", World::new().answers(409, ""), unset, ON, EVENT, [TriesAgain, TriesAgain]),
-        ("gone", World::new().answers(410, ""), unset, ON, EVENT, [Drops, TriesAgain]),
-        ("parameters", World::new().answers(422, ""), unset, ON, EVENT, [Drops, TriesAgain]),
-        ("store", failing(World::new().down()), unset, ON, EVENT, [TriesAgain, TriesAgain]),
-        ("setting", World::new().with("engine_url", "x"), unset, ON, EVENT, [TriesAgain, TriesAgain]),
+    let new = World::new;
+    let avro = vec![("content-type", "application/cloudevents+avro")];
+    let other_origin = vec![JSON, ("webhook-request-origin", "b")];
+    for case in [
+        Case::new("delivered", new().healthy(), [Done, Done]),
+        Case { uri: "/api/v2/event", ..Case::new("unmatched", new().with("routes", routes), [Done, Done]) },
+        Case::new("engine unreachable", new().unreachable(), [Done, Done]),
+        Case::new("engine busy", new().respond(429, ""), [Done, Done]),
+        Case::new("engine ambiguous", new().respond(500, ""), [Done, Done]),
+        Case::new("engine redirects", new().respond(302, ""), [Done, Done]),
+        Case { body: "{}", ..Case::new("no event", new(), [Drop, Drop]) },
+        Case { uri: "/api/v2/event", ..Case::new("no workflow", new(), [Drop, Drop]) },
+        Case::new("no token", new().with("access_tokens", "t"), [Drop, Drop]),
+        Case { headers: other_origin, ..Case::new("other origin", new().with("allowed_origins", "a"), [Drop, Drop]) },
+        Case { body: &large, ..Case::new("body too large", new(), [Drop, Drop]) },
+        Case { headers: avro, ..Case::new("unknown format", new(), [Drop, Retry]) },
+        Case::new("workflow unknown, 400", new().respond(400, ""), [Drop, Drop]),
+        Case::new("workflow unknown, 404", new().respond(404, ""), [Retry, Retry]),
+        Case::new("conflict", new().respond(409, ""), [Retry, Retry]),
+        Case::new("gone", new().respond(410, ""), [Drop, Retry]),
+        Case::new("invalid params", new().respond(422, ""), [Drop, Retry]),
+        Case::new("store fails", failing_store(new().unreachable()), [Retry, Retry]),
+        Case::new("configuration invalid", new().with("engine_url", "x"), [Retry, Retry]),
     ] {
-        // Knative's broker says that it takes replies; Event Grid says nothing of the kind.
-        let content_type = if header.0 == "content-type" { header } else { JSON };
-        let others = [content_type, header];
-        let others = if header == unset || header.0 == "content-type" { &others[..1] } else { &others[..] };
-        let by_knative = world.post(uri, &[others, &[("prefer", "reply")]].concat(), body);
-        assert_eq!(knative(&by_knative), expected[0], "{name}: {}", by_knative.text());
-        let answers = world.answers.borrow().len();
-        assert_eq!(answers, 0, "{name}: each world is asked once");
-        // What was taken is done also when it comes again; what wasn't left nothing behind.
-        let stored = world.keys("sluice/pending/").len() + world.keys("sluice/done/").len();
-        let taken =
-            by_knative.header("sluice-outcome").is_some_and(|outcome| matches!(outcome, "delivered" | "pending"));
-        assert_eq!(stored > 0, taken, "{name}");
-        let status = by_knative.status();
-        let by_event_grid = Reply { response: by_knative.response, log: by_knative.log };
-        assert_eq!(event_grid(&by_event_grid), expected[1], "{name}: {status}");
-        if by_event_grid.status() >= 300 && by_event_grid.json()["retry"] == "safe" {
-            assert_eq!(expected, [TriesAgain, TriesAgain], "{name}");
-            assert!(by_event_grid.header("retry-after").is_some(), "{name}");
+        let _row = row(case.name);
+        let world = case.world;
+        // Knative's broker accepts a reply; Event Grid sends no such header, which changes only the body.
+        let reply = world.post(case.uri, &[&case.headers[..], &[("prefer", "reply")]].concat(), case.body);
+        assert_eq!(knative(&reply), case.knative, "{}", reply.text());
+        assert_eq!(event_grid(&reply), case.event_grid, "{}", reply.status());
+        assert!(world.engine.script.borrow().is_empty(), "the engine was not called");
+        let stored = world.store.keys("sluice/pending/").len() + world.store.keys("sluice/done/").len();
+        let is_accepted = matches!(reply.header("sluice-outcome"), Some("delivered" | "pending"));
+        assert_eq!(stored > 0, is_accepted, "only an accepted event leaves records");
+        if reply.status() >= 300 && reply.json()["retry"] == "safe" {
+            assert_eq!([case.knative, case.event_grid], [Retry, Retry]);
+            assert!(reply.header("retry-after").is_some());
         }
     }
 }
 
 /// HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 2.2.
 #[test]
-fn the_answer_is_what_http_webhook_says() {
+fn response_follows_the_http_webhook_specification() {
     let minimal = ("prefer", "return=minimal");
-    for (world, headers, status, has_body) in [
-        (World::new().answers(200, RUN), &[JSON][..], 200, true),
-        (World::new().answers(200, RUN), &[JSON, minimal], 204, false),
-        (World::new().answers(429, ""), &[JSON], 202, true),
-        (World::new().answers(429, ""), &[JSON, minimal], 202, false),
-        (World::new().answers(302, ""), &[JSON], 202, true),
-        (World::new().down(), &[JSON, ("prefer", "respond-async")], 202, true),
+    for (name, world, headers, status, has_body) in [
+        ("delivered", World::new().respond(200, RUN), &[JSON][..], 200, true),
+        ("delivered, minimal", World::new().respond(200, RUN), &[JSON, minimal], 204, false),
+        ("busy", World::new().respond(429, ""), &[JSON], 202, true),
+        ("busy, minimal", World::new().respond(429, ""), &[JSON, minimal], 202, false),
+        ("redirect", World::new().respond(302, ""), &[JSON], 202, true),
+        ("unreachable, async", World::new().unreachable(), &[JSON, ASYNC], 202, true),
     ] {
-        let reply = world.post(ON, headers, EVENT);
+        let _row = row(name);
+        let reply = world.post(EVENT_URI, headers, EVENT);
         assert_eq!((reply.status(), !reply.text().is_empty()), (status, has_body));
         assert_eq!(reply.header("content-type"), has_body.then_some("application/json"));
         assert_eq!(reply.header("location").is_some(), status == 202);

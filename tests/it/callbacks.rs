@@ -1,45 +1,46 @@
-//! Callbacks are stored before the engine hears of them, the first wins, and the operator alone looks them up.
+//! Callbacks: stored before the engine is called, decided by the first one, and looked up by the operator.
 
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 
-use crate::fake::{JSON, NOW, World, request};
+use crate::fake::{CALLBACK_URI, HOUR, JSON, NOW, OPERATOR, StoreFault, World, request, row};
 
-const HOUR: u64 = 3_600_000;
-const URI: &str = "/api/v2/callback?ref=r&topic=t";
+const LOOKUP_URI: &str = "/api/v2/callbacks/r?topic=t";
 const UNKNOWN_RUN: &str = r#"{"code":1301,"reason":"WORKFLOWRUN_INVALID_REFERENCE"}"#;
 
 fn world() -> World {
-    World::operated()
+    World::with_operator()
 }
 
-fn recalled(world: &World) -> Value {
-    let reply = world.operate("GET", "/api/v2/callbacks/r?topic=t");
+fn lookup(world: &World) -> Value {
+    let reply = world.as_operator("GET", LOOKUP_URI);
     assert_eq!(reply.status(), 200, "{}", reply.text());
     reply.json()
 }
 
 #[test]
-fn a_callback_is_stored_before_it_is_sent() {
-    let world = world().answers(200, "");
-    assert_eq!(world.json("/api/v2/callback?ref=run1&topic=t&status=failed", r#"{"n":1e2}"#).status(), 200);
-    let sent = world.sent.borrow();
-    let flags: Vec<_> = sent[0].store.iter().filter(|(key, _)| key.starts_with("sluice/flag/")).collect();
-    let [(key, flag)] = flags[..] else { panic!("{:?}", sent[0].store.keys()) };
+fn callback_is_stored_before_the_engine_is_called() {
+    let world = world().respond(200, "");
+    assert_eq!(world.post_json("/api/v2/callback?ref=run1&topic=t&status=failed", r#"{"n":1e2}"#).status(), 200);
+    let received = world.engine.received.borrow();
+    let stored = &received[0].store;
+    let flags: Vec<_> = stored.iter().filter(|(key, _)| key.starts_with("sluice/flag/")).collect();
+    let [(key, flag)] = flags[..] else { panic!("{:?}", stored.keys()) };
     assert!(key.starts_with(&format!("sluice/flag/{}/", NOW / (72 * HOUR))), "{key}");
     let record = &serde_json::from_slice::<Value>(flag).unwrap()["callback"];
     assert_eq!((&record["v"], &record["run"], &record["state"]), (&json!(1), &json!("run1"), &json!("pending")));
     assert!(std::str::from_utf8(flag).unwrap().contains(r#""payload":{"n":1e2}"#));
-    let record = world.only_stored("sluice/callback/");
+    let record = world.store.only_record("sluice/callback/");
     assert_eq!((&record["run"], &record["state"]), (&json!("run1"), &json!("delivered")));
-    let operations: Vec<_> = world.operations.borrow().iter().map(|op| op[..3].to_owned()).collect();
+    let operations: Vec<_> = world.store.operations.borrow().iter().map(|op| op[..3].to_owned()).collect();
     assert_eq!(operations, ["get", "set", "get", "exi", "set", "get", "set"]);
 }
 
 #[test]
-fn it_is_read_back_as_it_was_sent() {
-    let world = world().answers(200, "");
-    world.json("/api/v2/callback?ref=run%201&topic=a/b&status=failed", r#"{"n":12345678901234567890}"#);
-    let reply = world.operate("GET", "/api/v2/callbacks/run%201?topic=a/b");
+fn callback_reads_back_as_sent() {
+    let world = world().respond(200, "");
+    world.post_json("/api/v2/callback?ref=run%201&topic=a/b&status=failed", r#"{"n":12345678901234567890}"#);
+    let reply = world.as_operator("GET", "/api/v2/callbacks/run%201?topic=a/b");
     assert_eq!(reply.status(), 200, "{}", reply.text());
     let received = "2026-11-24T08:30:00.000Z";
     let expected = format!(
@@ -47,62 +48,60 @@ fn it_is_read_back_as_it_was_sent() {
     );
     assert_eq!(reply.text(), expected);
     assert_eq!(reply.header("cache-control"), Some("no-store"));
-    world.operate("GET", "/api/v2/callbacks/run%201?topic=other").problem(404, "no-callback");
-    world.operate("GET", "/api/v2/callbacks/other?topic=a/b").problem(404, "no-callback");
+    world.as_operator("GET", "/api/v2/callbacks/run%201?topic=other").problem(404, "no-callback");
+    world.as_operator("GET", "/api/v2/callbacks/other?topic=a/b").problem(404, "no-callback");
 }
 
 #[test]
-fn a_get_has_no_payload() {
-    let world = world().answers(200, "");
-    world.get(URI);
-    let record = recalled(&world);
+fn get_callback_has_no_payload() {
+    let world = world().respond(200, "");
+    world.get(CALLBACK_URI);
+    let record = lookup(&world);
     assert_eq!((&record["payload"], &record["status"]), (&Value::Null, &json!("succeeded")));
 }
 
 #[test]
-fn what_the_engine_refuses_is_not_kept_and_what_is_open_is() {
-    let world = world().answers(400, "").answers(503, "");
-    world.json(URI, "{}").problem(400, "rejected");
-    world.operate("GET", "/api/v2/callbacks/r?topic=t").problem(404, "no-callback");
-    assert_eq!(world.json(URI, "{}").outcome(), (202, Some("pending")));
-    assert_eq!(recalled(&world)["state"], "pending");
+fn rejected_callback_is_released_and_pending_one_kept() {
+    let world = world().respond(400, "").respond(503, "");
+    world.post_json(CALLBACK_URI, "{}").problem(400, "rejected");
+    world.as_operator("GET", LOOKUP_URI).problem(404, "no-callback");
+    assert_eq!(world.post_json(CALLBACK_URI, "{}").outcome(), (202, Some("pending")));
+    assert_eq!(lookup(&world)["state"], "pending");
 }
 
 #[test]
-fn one_that_is_being_sent_can_be_looked_up() {
-    let world = world().answers(200, "").after(1_000);
+fn callback_under_way_can_be_looked_up() {
+    let world = world().respond(200, "").after(1_000);
     world.run(async {
-        let (reply, recalled) = futures_util::future::join(world.answer(request("POST", URI, &[JSON], "{}")), async {
-            let uri = "/api/v2/callbacks/r?topic=t";
-            world.answer(request("GET", uri, &[crate::fake::OPERATOR], "")).await.0
-        })
-        .await;
-        assert_eq!((recalled.status(), &recalled.json()["state"]), (200, &json!("pending")));
-        assert_eq!(reply.0.status(), 200);
+        let callback = world.handle(request("POST", CALLBACK_URI, &[JSON], "{}"));
+        let lookup = world.handle(request("GET", LOOKUP_URI, &[OPERATOR], ""));
+        let ((reply, _), (found, _)) = join(callback, lookup).await;
+        assert_eq!((found.status(), &found.json()["state"]), (200, &json!("pending")));
+        assert_eq!(reply.status(), 200);
     });
-    assert_eq!(recalled(&world)["state"], "delivered");
+    assert_eq!(lookup(&world)["state"], "delivered");
 }
 
 #[test]
-fn the_first_wins() {
+fn first_callback_wins() {
     let first = r#"{"first":true}"#;
     for settled in [true, false] {
-        let world = if settled { world().answers(200, "") } else { world().answers(503, "") };
-        let won = world.json(URI, first);
-        let id = won.header("sluice-delivery").unwrap();
-        world.calls();
-        world.pass(90_000);
+        let world = if settled { world().respond(200, "") } else { world().respond(503, "") };
+        let id = world.post_json(CALLBACK_URI, first).delivery();
+        world.engine.take_calls();
+        world.advance(90_000);
         for (uri, body, is_same) in [
-            (URI, first, true),
+            (CALLBACK_URI, first, true),
             ("/api/v2/callback?topic=t&ref=r&status=SUCCEEDED", first, true),
-            (URI, r#"{"first":false}"#, false),
-            (URI, r#"{"first": true}"#, false),
+            (CALLBACK_URI, r#"{"first":false}"#, false),
+            (CALLBACK_URI, r#"{"first": true}"#, false),
             ("/api/v2/callback?ref=r&topic=t&status=failed", first, false),
         ] {
-            let reply = world.json(uri, body);
-            assert_eq!(reply.header("sluice-delivery"), Some(id), "that of the first");
+            let _row = row(format!("settled: {settled}, {uri} with {body}"));
+            let reply = world.post_json(uri, body);
+            assert_eq!(reply.delivery(), id, "the first callback's delivery");
             if is_same {
-                assert_eq!(reply.outcome(), (if settled { 200 } else { 202 }, Some("duplicate")), "{uri}");
+                assert_eq!(reply.outcome(), (if settled { 200 } else { 202 }, Some("duplicate")));
                 assert_eq!(reply.text(), "");
             } else {
                 let problem = reply.problem(409, "callback-conflict");
@@ -114,140 +113,146 @@ fn the_first_wins() {
                 assert!(detail.contains("succeeded") && detail.contains("2026-11-24T08:30:00.000Z"), "{detail}");
             }
         }
-        // A GET has no payload, so it says something else.
-        world.get(URI).problem(409, "callback-conflict");
-        assert!(world.calls().is_empty(), "nothing of it is sent");
-        let record = recalled(&world);
+        // A GET has no payload, which differs from the first callback.
+        world.get(CALLBACK_URI).problem(409, "callback-conflict");
+        assert!(world.engine.take_calls().is_empty(), "a later callback was sent");
+        let record = lookup(&world);
         assert_eq!(record["payload"], json!({"first": true}));
         assert_eq!(record["state"], if settled { "delivered" } else { "pending" });
     }
 }
 
 #[test]
-fn another_topic_or_run_is_another_callback() {
-    let world = world().well();
-    for uri in
-        [URI, "/api/v2/callback?ref=r&topic=u", "/api/v2/callback?ref=s&topic=t", "/api/v2/callback?ref=rt&topic="]
-    {
+fn other_topic_or_run_is_another_callback() {
+    let world = world().healthy();
+    for uri in [
+        CALLBACK_URI,
+        "/api/v2/callback?ref=r&topic=u",
+        "/api/v2/callback?ref=s&topic=t",
+        "/api/v2/callback?ref=rt&topic=",
+    ] {
         let expected = if uri.ends_with('=') { 400 } else { 200 };
-        assert_eq!(world.json(uri, "{}").status(), expected, "{uri}");
+        assert_eq!(world.post_json(uri, "{}").status(), expected, "{uri}");
     }
-    assert_eq!(world.acted(), ["r", "r", "s"]);
+    assert_eq!(world.engine.targets(), ["r", "r", "s"]);
 }
 
 #[test]
-fn of_many_at_once_one_is_sent() {
+fn one_of_many_concurrent_callbacks_is_sent() {
     let world = world().slow(100);
     let bodies = ["{}", "{}", r#"{"other":1}"#, "{}", r#"{"other":1}"#];
-    let replies =
-        world.run(futures_util::future::join_all(bodies.map(|body| world.answer(request("POST", URI, &[JSON], body)))));
+    let callbacks = bodies.map(|body| world.handle(request("POST", CALLBACK_URI, &[JSON], body)));
+    let replies = world.run(join_all(callbacks));
     let outcomes: Vec<_> = replies.iter().map(|(reply, _)| reply.outcome()).collect();
     let (same, other) = ((200, Some("duplicate")), (409, Some("rejected")));
     assert_eq!(outcomes, [(200, Some("delivered")), same, other, same, other]);
-    assert_eq!(world.acted(), ["r"]);
+    assert_eq!(world.engine.targets(), ["r"]);
 }
 
 #[test]
-fn one_that_comes_before_its_run_waits_for_it() {
+fn early_callback_waits_for_the_run() {
     for (status, body) in [(404, ""), (404, "{}"), (400, UNKNOWN_RUN), (404, UNKNOWN_RUN)] {
-        let world = world().answers(status, body).answers(status, body);
-        let reply = world.json(URI, "{}");
-        assert_eq!(reply.outcome(), (202, Some("pending")), "{status} {body}");
-        assert_eq!(recalled(&world)["state"], "pending");
-        assert_eq!(world.json(URI, "{}").outcome(), (202, Some("duplicate")));
-        world.json(URI, r#"{"x":1}"#).problem(409, "callback-conflict");
-        world.pass(300_000);
-        assert_eq!(world.drain()["pending"], 1, "still unknown");
-        world.heal();
-        world.pass(250_000);
+        let _row = row(format!("engine responds {status} {body}"));
+        let world = world().respond(status, body).respond(status, body);
+        let reply = world.post_json(CALLBACK_URI, "{}");
+        assert_eq!(reply.outcome(), (202, Some("pending")));
+        assert_eq!(lookup(&world)["state"], "pending");
+        assert_eq!(world.post_json(CALLBACK_URI, "{}").outcome(), (202, Some("duplicate")));
+        world.post_json(CALLBACK_URI, r#"{"x":1}"#).problem(409, "callback-conflict");
+        world.advance(300_000);
+        assert_eq!(world.drain()["pending"], 1, "the run is still unknown");
+        world.engine.recover();
+        world.advance(250_000);
         assert_eq!(world.drain()["delivered"], 1);
-        assert_eq!(recalled(&world)["state"], "delivered");
-        assert_eq!(world.json(URI, "{}").outcome(), (200, Some("duplicate")));
-        assert_eq!(world.acted(), ["r"]);
+        assert_eq!(lookup(&world)["state"], "delivered");
+        assert_eq!(world.post_json(CALLBACK_URI, "{}").outcome(), (200, Some("duplicate")));
+        assert_eq!(world.engine.targets(), ["r"]);
     }
 }
 
 #[test]
-fn one_whose_run_never_comes_is_rejected_in_the_end() {
-    let world = world().answers(404, "").answers(404, "").answers(404, UNKNOWN_RUN);
-    let id = world.json(URI, "{}").header("sluice-delivery").unwrap().to_owned();
-    world.pass(599_000);
-    assert_eq!(world.drain()["rejected"], 0, "callback_early_ms is not over");
-    world.pass(16_000);
+fn early_callback_is_rejected_if_the_run_never_appears() {
+    let world = world().respond(404, "").respond(404, "").respond(404, UNKNOWN_RUN);
+    let id = world.post_json(CALLBACK_URI, "{}").delivery();
+    world.advance(599_000);
+    assert_eq!(world.drain()["rejected"], 0, "callback_early_ms has not passed");
+    world.advance(16_000);
     assert_eq!(world.drain()["rejected"], 1);
-    let shown = world.operate("GET", &format!("/api/v2/deliveries/{id}")).json();
+    let shown = world.as_operator("GET", &format!("/api/v2/deliveries/{id}")).json();
     assert_eq!(shown["state"], "dead");
     assert_eq!(shown["last_failure"], "the engine answered 404, WORKFLOWRUN_INVALID_REFERENCE");
-    // Nothing came of it, so another may be first.
-    world.operate("GET", "/api/v2/callbacks/r?topic=t").problem(404, "no-callback");
-    world.heal();
-    assert_eq!(world.json(URI, r#"{"x":1}"#).outcome(), (200, Some("delivered")));
+    // The key is released: another callback may be the first.
+    world.as_operator("GET", LOOKUP_URI).problem(404, "no-callback");
+    world.engine.recover();
+    assert_eq!(world.post_json(CALLBACK_URI, r#"{"x":1}"#).outcome(), (200, Some("delivered")));
 }
 
 #[test]
-fn callback_early_ms_is_how_long_a_run_may_be_unknown() {
+fn callback_early_ms_bounds_how_long_a_run_may_be_unknown() {
     for early in ["0", "1000"] {
-        let world = world().with("callback_early_ms", early).answers(404, "").after(1_000);
-        let reply = world.json(URI, "{}");
-        reply.problem(404, "rejected");
+        let world = world().with("callback_early_ms", early).respond(404, "").after(1_000);
+        let _row = row(early);
+        world.post_json(CALLBACK_URI, "{}").problem(404, "rejected");
     }
-    let world = world().with("callback_early_ms", "1001").answers(404, "").after(1_000);
-    assert_eq!(world.json(URI, "{}").status(), 202);
+    let world = world().with("callback_early_ms", "1001").respond(404, "").after(1_000);
+    assert_eq!(world.post_json(CALLBACK_URI, "{}").status(), 202);
 }
 
 #[test]
-fn it_is_found_for_the_whole_retention() {
-    let world = world().answers(200, "");
-    world.json(URI, "{}");
+fn callback_is_found_for_the_whole_retention() {
+    let world = world().respond(200, "");
+    world.post_json(CALLBACK_URI, "{}");
     for (age, status) in [(71 * HOUR, 200), (72 * HOUR, 200), (145 * HOUR, 404)] {
-        world.now.set(NOW + age);
-        assert_eq!(world.operate("GET", "/api/v2/callbacks/r?topic=t").status(), status, "{age}");
+        world.clock.set(NOW + age);
+        assert_eq!(world.as_operator("GET", LOOKUP_URI).status(), status, "after {} h", age / HOUR);
     }
 }
 
 #[test]
-fn only_the_operator_looks_it_up() {
-    let uri = "/api/v2/callbacks/r?topic=t";
-    // Not set: the path isn't there.
+fn lookup_requires_the_operator_token() {
+    // Without an operator token the route doesn't exist.
     let closed = World::new();
-    closed.send(request("GET", uri, &[("authorization", "Bearer ")], "")).problem(404, "not-found");
+    closed.send(request("GET", LOOKUP_URI, &[("authorization", "Bearer ")], "")).problem(404, "not-found");
     for authorization in ["", "Bearer", "Bearer ", "Bearer op3rato", "Bearer op3rator2", "Basic op3rator", "op3rator"] {
+        let _row = row(format!("authorization {authorization:?}"));
         let world = world();
         let headers: &[_] = if authorization.is_empty() { &[] } else { &[("authorization", authorization)] };
-        let reply = world.send(request("GET", uri, headers, ""));
+        let reply = world.send(request("GET", LOOKUP_URI, headers, ""));
         reply.problem(401, "unauthorized");
         assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"sluice\""));
-        assert!(world.operations.borrow().is_empty());
+        assert!(world.store.operations.borrow().is_empty());
     }
     for authorization in ["Bearer op3rator", "bearer  op3rator"] {
-        world().send(request("GET", uri, &[("authorization", authorization)], "")).problem(404, "no-callback");
+        let _row = row(authorization);
+        world().send(request("GET", LOOKUP_URI, &[("authorization", authorization)], "")).problem(404, "no-callback");
     }
     for uri in ["/api/v2/callbacks/%2e%2e?topic=t", "/api/v2/callbacks/%ff?topic=t", "/api/v2/callbacks/r?topic="] {
-        world().operate("GET", uri).problem(400, "invalid-parameter");
+        let _row = row(uri);
+        world().as_operator("GET", uri).problem(400, "invalid-parameter");
     }
 }
 
 #[test]
-fn without_a_topic_all_of_a_run_are_told_in_order() {
-    let world = world().well().with("retention_hours", "1");
-    assert_eq!(world.operate("GET", "/api/v2/callbacks/r").json(), json!({"run": "r", "callbacks": []}));
-    // Over two windows; by name the third would be first.
+fn lookup_without_a_topic_lists_callbacks_in_order() {
+    let world = world().healthy().with("retention_hours", "1");
+    assert_eq!(world.as_operator("GET", "/api/v2/callbacks/r").json(), json!({"run": "r", "callbacks": []}));
+    // Spread over two windows; in order of names the third topic would be the first.
     for topic in ["t", "u", "a"] {
-        assert_eq!(world.json(&format!("/api/v2/callback?ref=r&topic={topic}"), "{}").status(), 200);
-        world.pass(HOUR / 3);
+        assert_eq!(world.post_json(&format!("/api/v2/callback?ref=r&topic={topic}"), "{}").status(), 200);
+        world.advance(HOUR / 3);
     }
-    world.json("/api/v2/callback?ref=rr&topic=t", "{}");
-    let told = world.operate("GET", "/api/v2/callbacks/r").json();
-    let topics: Vec<_> = told["callbacks"].as_array().unwrap().iter().map(|callback| &callback["topic"]).collect();
+    world.post_json("/api/v2/callback?ref=rr&topic=t", "{}");
+    let list = world.as_operator("GET", "/api/v2/callbacks/r").json();
+    let topics: Vec<_> = list["callbacks"].as_array().unwrap().iter().map(|callback| &callback["topic"]).collect();
     assert_eq!(topics, ["t", "u", "a"]);
-    let members: Vec<_> = told["callbacks"][0].as_object().unwrap().keys().map(String::as_str).collect();
+    let members: Vec<_> = list["callbacks"][0].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(members, ["payload", "received", "run", "state", "status", "topic"]);
 }
 
 #[test]
-fn head_and_looks_ahead_change_nothing() {
+fn head_and_prefetch_change_nothing() {
     let closed = world();
-    let reply = closed.send(request("HEAD", URI, &[], ""));
+    let reply = closed.send(request("HEAD", CALLBACK_URI, &[], ""));
     assert_eq!((reply.status(), reply.text()), (200, ""));
     closed.assert_untouched();
     for header in [
@@ -256,34 +261,35 @@ fn head_and_looks_ahead_change_nothing() {
         ("x-purpose", "preview"),
         ("x-moz", "Prefetch"),
     ] {
+        let _row = row(format!("{header:?}"));
         let world = world();
-        let reply = world.send(request("GET", URI, &[header], ""));
+        let reply = world.send(request("GET", CALLBACK_URI, &[header], ""));
         reply.problem(503, "prefetch");
         assert_eq!(reply.header("cache-control"), Some("no-store"));
         world.assert_untouched();
     }
-    // Another purpose is a visit.
-    let world = world().answers(200, "");
-    assert_eq!(world.send(request("GET", URI, &[("sec-purpose", "navigate")], "")).status(), 200);
+    // Any other purpose is a visit.
+    let world = world().respond(200, "");
+    assert_eq!(world.send(request("GET", CALLBACK_URI, &[("sec-purpose", "navigate")], "")).status(), 200);
 }
 
 #[test]
-fn what_can_not_be_read_is_not_guessed() {
-    let world = world().answers(200, "");
-    world.json(URI, "{}");
-    world.cost();
-    world.failing_operation.set(Some(0));
-    let reply = world.operate("GET", "/api/v2/callbacks/r?topic=t");
+fn unreadable_callback_is_reported() {
+    let world = world().respond(200, "");
+    world.post_json(CALLBACK_URI, "{}");
+    world.store.fail(StoreFault::Once(0));
+    let reply = world.as_operator("GET", LOOKUP_URI);
     reply.problem(503, "store-unavailable");
-    assert!(!reply.text().contains("/secret/path") && reply.log["warning"].as_str().unwrap().contains("disk full"));
-    world.failing_operation.set(None);
-    world.store.borrow_mut().values_mut().for_each(|value| *value = b"{\"v\":9}".to_vec());
-    for uri in ["/api/v2/callbacks/r?topic=t", "/api/v2/callbacks/r"] {
-        let reply = world.operate("GET", uri);
+    assert!(!reply.text().contains("/secret/path") && reply.warning().contains("disk full"));
+    world.store.recover();
+    world.store.entries.borrow_mut().values_mut().for_each(|value| *value = b"{\"v\":9}".to_vec());
+    for uri in [LOOKUP_URI, "/api/v2/callbacks/r"] {
+        let _row = row(uri);
+        let reply = world.as_operator("GET", uri);
         reply.problem(500, "damaged");
-        assert!(reply.log["warning"].as_str().unwrap().contains("can't be read"));
+        assert!(reply.warning().contains("can't be read"));
     }
-    let reply = world.json(URI, "{}");
+    let reply = world.post_json(CALLBACK_URI, "{}");
     reply.problem(503, "store-unavailable");
-    assert!(reply.log["warning"].as_str().unwrap().contains("can't be read"), "{}", reply.log);
+    assert!(reply.warning().contains("can't be read"), "{}", reply.log);
 }

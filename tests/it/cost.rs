@@ -1,157 +1,284 @@
-//! What each way costs in operations of the key-value store: the table of docs/reliability.md.
+//! Operations of the key-value store on each path, as the table of docs/reliability.md states them.
 
-use crate::fake::{ASYNC, Cost, EVENT, JSON, NOW, World};
+use std::fs;
+use std::path::Path;
 
-const HOOK: &str = "/api/v2/webhook?ref=w";
-const ON_EVENT: &str = "/api/v2/event?ref=w";
-const ON_CALLBACK: &str = "/api/v2/callback?ref=r&topic=t";
+use crate::fake::{ASYNC, CALLBACK_URI, Cost, EVENT, EVENT_URI, HOUR, JSON, NOW, WEBHOOK_URI, World, row};
+
+/// Rows of the table, by their first cell.
+pub const WEBHOOK: &str = "webhook without a key, engine answers in time";
+pub const KEYED: &str = "event or webhook with a key, first time, engine answers in time";
+pub const REPEATED: &str = "repeated";
+pub const REPEATED_FROM_PREVIOUS_WINDOW: &str = "repeated, first one in the previous window";
+pub const CALLBACK: &str = "callback, first time, engine answers in time";
+pub const LINK_OPENED: &str = "callback link opened: unanswered, answered";
+pub const STORED: &str = "stored without a key";
+pub const STORED_KEYED: &str = "stored with a key";
+pub const FIRST_STORED: &str = "the first one stored since the last drain";
+pub const DRAINED: &str = "drain, for each delivery without a key";
+pub const DRAINED_KEYED: &str = "drain, for each delivery with a key";
+const ROWS: [&str; 11] = [
+    WEBHOOK,
+    KEYED,
+    REPEATED,
+    REPEATED_FROM_PREVIOUS_WINDOW,
+    CALLBACK,
+    LINK_OPENED,
+    STORED,
+    STORED_KEYED,
+    FIRST_STORED,
+    DRAINED,
+    DRAINED_KEYED,
+];
+
+/// The cost of a pass of the drain without its deliveries, if nothing stays pending.
+const PASS: Cost = Cost { reads: 5, writes: 4, scans: 1 };
 
 fn cost(reads: usize, writes: usize) -> Cost {
     Cost { reads, writes, scans: 0 }
 }
 
-#[test]
-fn what_a_delivery_in_time_costs() {
-    for (uri, headers, body, first, again) in [
-        (HOOK, &[JSON][..], "{}", cost(0, 0), cost(0, 0)),
-        (HOOK, &[JSON, ("idempotency-key", "k")], "{}", cost(4, 3), cost(2, 0)),
-        (ON_EVENT, &[JSON], EVENT, cost(4, 3), cost(2, 0)),
-        ("/api/v2/event?ref=w&dedup=off", &[JSON], EVENT, cost(0, 0), cost(0, 0)),
-        (ON_CALLBACK, &[JSON], "{}", cost(4, 3), cost(2, 0)),
-    ] {
-        let world = World::new().well();
-        assert_eq!(world.post(uri, headers, body).outcome(), (200, Some("delivered")));
-        assert_eq!(world.cost(), first, "{uri}");
-        assert_eq!(world.post(uri, headers, body).status(), 200);
-        assert_eq!(world.cost(), again, "{uri} again");
+fn page() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md")).unwrap()
+}
+
+/// The table's rows: path, reads and writes.
+fn table() -> Vec<[String; 3]> {
+    let page = page();
+    let table = page.split("| Path | Reads | Writes |\n|---|---|---|\n").nth(1).expect("the table of costs");
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+        cells.try_into().unwrap_or_else(|_| panic!("three cells in {row}"))
+    })
+    .collect()
+}
+
+/// The numbers of a cell: `4, then 3` has two. A cell with one number stands for any count.
+fn numbers(cell: &str, count: usize) -> Vec<usize> {
+    let found: Vec<usize> =
+        cell.split(|c: char| !c.is_ascii_digit()).filter(|text| !text.is_empty()).map(|n| n.parse().unwrap()).collect();
+    match found.as_slice() {
+        [one] => vec![*one; count],
+        _ => found,
     }
-    // One that says something else.
-    let world = World::new().well();
-    world.json(ON_CALLBACK, "{}");
-    world.cost();
-    world.json(ON_CALLBACK, r#"{"n":1}"#).problem(409, "callback-conflict");
-    assert_eq!(world.cost(), cost(2, 0));
+}
+
+/// The documented costs of a path, one for each step of it.
+#[track_caller]
+pub fn documented<const N: usize>(path: &str) -> [Cost; N] {
+    let table = table();
+    let [_, reads, writes] = table.iter().find(|row| row[0] == path).unwrap_or_else(|| panic!("no row {path:?}"));
+    let (reads, writes) = (numbers(reads, N), numbers(writes, N));
+    assert_eq!((reads.len(), writes.len()), (N, N), "{path}");
+    std::array::from_fn(|step| cost(reads[step], writes[step]))
+}
+
+fn sum(costs: &[Cost]) -> Cost {
+    costs.iter().fold(Cost::default(), |sum, cost| Cost {
+        reads: sum.reads + cost.reads,
+        writes: sum.writes + cost.writes,
+        scans: sum.scans + cost.scans,
+    })
+}
+
+fn times(cost: Cost, count: usize) -> Cost {
+    sum(&vec![cost; count])
+}
+
+/// The extra cost of the first stored delivery, which also writes the drain notification.
+fn notification() -> Cost {
+    let [_, _, writes] = table().into_iter().find(|row| row[0] == FIRST_STORED).unwrap();
+    cost(0, numbers(&writes, 1)[0])
 }
 
 #[test]
-fn what_is_refused_before_it_is_claimed_costs_nothing() {
+fn table_has_the_tested_rows() {
+    let paths: Vec<_> = table().into_iter().map(|[path, ..]| path).collect();
+    assert_eq!(paths, ROWS);
+    let text = page().split_whitespace().collect::<Vec<_>>().join(" ");
+    let pass = format!("{} reads and {} writes", PASS.reads, PASS.writes);
+    assert!(text.contains(&pass), "docs/reliability.md lacks the cost of a pass: {pass}");
+}
+
+#[test]
+fn delivery_in_time_costs_what_the_table_states() {
+    let [webhook] = documented(WEBHOOK);
+    let [keyed] = documented(KEYED);
+    let [callback] = documented(CALLBACK);
+    let [repeated] = documented(REPEATED);
+    for (name, uri, headers, body, first, again) in [
+        ("webhook", WEBHOOK_URI, &[JSON][..], "{}", webhook, webhook),
+        ("webhook with a key", WEBHOOK_URI, &[JSON, ("idempotency-key", "k")], "{}", keyed, repeated),
+        ("event", EVENT_URI, &[JSON], EVENT, keyed, repeated),
+        ("event without deduplication", "/api/v2/event?ref=w&dedup=off", &[JSON], EVENT, webhook, webhook),
+        ("callback", CALLBACK_URI, &[JSON], "{}", callback, repeated),
+    ] {
+        let _row = row(name);
+        let world = World::new().healthy();
+        assert_eq!(world.post(uri, headers, body).outcome(), (200, Some("delivered")));
+        assert_eq!(world.store.take_cost(), first);
+        assert_eq!(world.post(uri, headers, body).status(), 200);
+        assert_eq!(world.store.take_cost(), again, "repeated");
+    }
+    let world = World::new().healthy();
+    world.post_json(CALLBACK_URI, "{}");
+    world.store.take_cost();
+    world.post_json(CALLBACK_URI, r#"{"n":1}"#).problem(409, "callback-conflict");
+    assert_eq!(world.store.take_cost(), repeated, "conflicting callback");
+}
+
+#[test]
+fn refused_request_costs_nothing() {
     let world = World::new();
-    world.json(HOOK, "[]").problem(400, "invalid-body");
-    world.json(ON_EVENT, "{}").problem(400, "invalid-event");
+    world.post_json(WEBHOOK_URI, "[]").problem(400, "invalid-body");
+    world.post_json(EVENT_URI, "{}").problem(400, "invalid-event");
     world.get("/api/v2/callback?ref=r").problem(400, "missing-parameter");
     world.get("/healthz");
-    assert_eq!(world.cost(), cost(0, 0));
+    assert_eq!(world.store.take_cost(), Cost::default());
 }
 
 #[test]
-fn what_the_engine_refuses_costs_a_claim_that_is_given_back() {
+fn rejected_delivery_costs_a_released_claim() {
+    let [webhook] = documented(WEBHOOK);
+    let [keyed] = documented(KEYED);
+    let [callback] = documented(CALLBACK);
     for (uri, body, expected) in
-        [(HOOK, "{}", cost(0, 0)), (ON_EVENT, EVENT, cost(4, 3)), (ON_CALLBACK, "{}", cost(4, 3))]
+        [(WEBHOOK_URI, "{}", webhook), (EVENT_URI, EVENT, keyed), (CALLBACK_URI, "{}", callback)]
     {
-        let world = World::new().answers(400, "");
-        world.json(uri, body).problem(400, "rejected");
-        assert_eq!(world.cost(), expected, "{uri}");
+        let _row = row(uri);
+        let world = World::new().respond(400, "");
+        world.post_json(uri, body).problem(400, "rejected");
+        assert_eq!(world.store.take_cost(), expected);
     }
 }
 
 #[test]
-fn what_a_stored_delivery_costs() {
+fn stored_delivery_costs_what_the_table_states() {
+    let ([stored], [drained]) = (documented(STORED), documented(DRAINED));
+    let ([stored_keyed], [drained_keyed]) = (documented(STORED_KEYED), documented(DRAINED_KEYED));
+    let [repeated] = documented(REPEATED);
     for (uri, body, stored, again, drained) in [
-        // The record, and the hint where it isn't there; then the record is begun, and goes.
-        (HOOK, "{}", cost(1, 2), None, cost(1, 2)),
-        // With its claim and its outcome, which is known as pending.
-        (ON_EVENT, EVENT, cost(5, 5), Some(cost(2, 0)), cost(2, 3)),
-        (ON_CALLBACK, "{}", cost(5, 5), Some(cost(2, 0)), cost(2, 3)),
+        (WEBHOOK_URI, "{}", stored, None, drained),
+        (EVENT_URI, EVENT, stored_keyed, Some(repeated), drained_keyed),
+        (CALLBACK_URI, "{}", stored_keyed, Some(repeated), drained_keyed),
     ] {
-        let world = World::operated().down();
-        assert_eq!(world.json(uri, body).status(), 202);
-        assert_eq!(world.cost(), stored, "{uri}");
+        let _row = row(uri);
+        let world = World::with_operator().unreachable();
+        assert_eq!(world.post_json(uri, body).status(), 202);
+        assert_eq!(world.store.take_cost(), sum(&[stored, notification()]));
         if let Some(again) = again {
-            assert_eq!(world.json(uri, body).outcome(), (202, Some("duplicate")));
-            assert_eq!(world.cost(), again, "{uri} again");
+            assert_eq!(world.post_json(uri, body).outcome(), (202, Some("duplicate")));
+            assert_eq!(world.store.take_cost(), again, "repeated");
         }
-        world.heal();
+        world.engine.recover();
         assert_eq!(world.drain()["delivered"], 1);
-        let Cost { reads, writes, scans } = world.cost();
-        // Around it: the hint, the lease thrice and what is at fault; the lease three times and the hint once.
-        assert_eq!((reads - 5, writes - 4, scans), (drained.reads, drained.writes, 1), "{uri}");
+        assert_eq!(world.store.take_cost(), sum(&[PASS, drained]), "drained");
     }
 }
 
 #[test]
-fn the_hint_is_written_once() {
-    let world = World::operated().down();
-    let stored = || {
-        assert_eq!(world.json(HOOK, "{}").status(), 202);
-        world.cost()
+fn drain_notification_is_written_once() {
+    let [stored] = documented(STORED);
+    let first = sum(&[stored, notification()]);
+    let world = World::with_operator().unreachable();
+    let store = || {
+        assert_eq!(world.post_json(WEBHOOK_URI, "{}").status(), 202);
+        world.store.take_cost()
     };
-    assert_eq!([stored(), stored(), stored()], [cost(1, 2), cost(1, 1), cost(1, 1)]);
-    // A drain that leaves something pending leaves the hint as well.
+    assert_eq!([store(), store(), store()], [first, stored, stored]);
+    // A drain that leaves a delivery pending leaves the notification too.
     world.drain();
-    world.cost();
-    assert_eq!(stored(), cost(1, 1));
-    // What is at fault is looked at too, and written once.
-    let world = World::operated().answers(401, "").answers(401, "").answers(401, "");
-    let stored = || {
-        assert_eq!(world.json(HOOK, "{}").status(), 202);
-        world.cost()
+    world.store.take_cost();
+    assert_eq!(store(), stored);
+
+    // An engine fault is read at each failure, and written once.
+    let world = World::with_operator().respond(401, "").respond(401, "").respond(401, "");
+    let store = || {
+        assert_eq!(world.post_json(WEBHOOK_URI, "{}").status(), 202);
+        world.store.take_cost()
     };
-    assert_eq!([stored(), stored(), stored()], [cost(2, 3), cost(2, 1), cost(2, 1)]);
+    let (read, write) = (cost(1, 0), cost(0, 1));
+    assert_eq!([store(), store(), store()], [sum(&[first, read, write]), sum(&[stored, read]), sum(&[stored, read])]);
 }
 
+/// Work after the response costs as much as a drain writes: the record is marked as sent, and deleted.
 #[test]
-fn who_is_answered_before_the_engine_costs_the_record_of_it_as_well() {
-    for (uri, body, expected) in
-        [(HOOK, "{}", cost(1, 3)), (ON_EVENT, EVENT, cost(5, 7)), (ON_CALLBACK, "{}", cost(5, 7))]
-    {
-        let world = World::new().well();
-        assert_eq!(world.post(uri, &[JSON, ASYNC], body).status(), 202);
-        assert_eq!(world.cost(), expected, "{uri}");
-        let world = World::new().slow(3_000);
-        assert_eq!(world.json(uri, body).status(), 202);
-        assert_eq!(world.cost(), expected, "{uri}");
-    }
-}
-
-#[test]
-fn a_drain_costs_the_same_for_each_however_many_there_are() {
-    let mut costs = Vec::new();
-    for count in [1, 10, 100] {
-        let world = World::operated().down();
-        for n in 0..count {
-            world.json(&format!("/api/v2/webhook?ref=w{n}"), "{}");
+fn response_before_the_engine_also_costs_the_record() {
+    let ([stored], [drained]) = (documented(STORED), documented(DRAINED));
+    let ([stored_keyed], [drained_keyed]) = (documented(STORED_KEYED), documented(DRAINED_KEYED));
+    for (uri, body, stored, drained) in [
+        (WEBHOOK_URI, "{}", stored, drained),
+        (EVENT_URI, EVENT, stored_keyed, drained_keyed),
+        (CALLBACK_URI, "{}", stored_keyed, drained_keyed),
+    ] {
+        // The record is stored as sent at once, so marking it saves a write.
+        let expected = cost(stored.reads, stored.writes + notification().writes + drained.writes - 1);
+        for (name, world, headers) in [
+            ("respond-async", World::new().healthy(), &[JSON, ASYNC][..]),
+            ("slow engine", World::new().slow(3_000), &[JSON]),
+        ] {
+            let _row = row(format!("{uri}, {name}"));
+            assert_eq!(world.post(uri, headers, body).status(), 202);
+            assert_eq!(world.store.take_cost(), expected);
         }
-        world.heal();
-        world.cost();
+    }
+}
+
+#[test]
+fn drain_cost_per_delivery_is_constant() {
+    let [drained] = documented(DRAINED);
+    for count in [1, 10, 100] {
+        let world = World::with_operator().unreachable();
+        for n in 0..count {
+            world.post_json(&format!("/api/v2/webhook?ref=w{n}"), "{}");
+        }
+        world.engine.recover();
+        world.store.take_cost();
         assert_eq!(world.drain()["delivered"], count);
-        let Cost { reads, writes, scans } = world.cost();
-        costs.push((reads - usize::try_from(count).unwrap(), writes - 2 * usize::try_from(count).unwrap(), scans));
+        assert_eq!(world.store.take_cost(), sum(&[PASS, times(drained, count)]), "{count} deliveries");
     }
-    assert_eq!(costs, [(5, 4, 1); 3]);
 }
 
 #[test]
-fn while_the_engine_is_down_a_drain_costs_no_more_than_one() {
-    let world = World::operated().down();
-    (0..50).for_each(|_| _ = world.json(HOOK, "{}"));
-    world.cost();
+fn drain_against_an_unreachable_engine_costs_one_attempt() {
+    let [drained] = documented(DRAINED);
+    let world = World::with_operator().unreachable();
+    for _ in 0..50 {
+        world.post_json(WEBHOOK_URI, "{}");
+    }
+    world.store.take_cost();
     assert_eq!(world.drain()["pending"], 50);
-    let Cost { reads, writes, scans } = world.cost();
-    assert!(reads <= 8 && writes <= 7 && scans == 1, "{reads} {writes} {scans}");
+    let spent = world.store.take_cost();
+    // One delivery is tried, and the notification is put back.
+    let most = sum(&[PASS, drained, cost(2, 1)]);
+    assert!(spent.reads <= most.reads && spent.writes <= most.writes && spent.scans == 1, "{spent:?}");
 }
 
 #[test]
-fn what_was_known_in_the_window_before_costs_one_write_once() {
-    const WINDOW: u64 = 72 * 3_600_000;
-    let world = World::new().well();
-    world.now.set(NOW / WINDOW * WINDOW + WINDOW / 2);
-    world.json(ON_EVENT, EVENT);
-    world.pass(WINDOW);
-    world.cost();
-    for expected in [cost(4, 1), cost(3, 0), cost(3, 0)] {
-        world.pass(1_000);
-        assert_eq!(world.json(ON_EVENT, EVENT).outcome(), (200, Some("duplicate")));
-        assert_eq!(world.cost(), expected);
+fn duplicate_from_the_previous_window_costs_what_the_table_states() {
+    const WINDOW: u64 = 72 * HOUR;
+    let [first, later] = documented(REPEATED_FROM_PREVIOUS_WINDOW);
+    let world = World::new().healthy();
+    world.clock.set(NOW / WINDOW * WINDOW + WINDOW / 2);
+    world.post_json(EVENT_URI, EVENT);
+    world.advance(WINDOW);
+    world.store.take_cost();
+    for expected in [first, later, later] {
+        world.advance(1_000);
+        assert_eq!(world.post_json(EVENT_URI, EVENT).outcome(), (200, Some("duplicate")));
+        assert_eq!(world.store.take_cost(), expected);
     }
-    assert_eq!(world.acted().len(), 1);
+    assert_eq!(world.engine.targets().len(), 1);
+}
+
+#[test]
+fn check_for_a_sampled_drain_costs_two_reads() {
+    let world = World::with_operator().healthy();
+    world.drain();
+    world.store.take_cost();
+    world.random.set(16);
+    world.post_json(WEBHOOK_URI, "{}");
+    assert_eq!(world.store.take_cost(), cost(2, 0));
+    assert!(page().contains("2 reads"), "docs/reliability.md lacks the cost of the check");
 }

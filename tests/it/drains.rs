@@ -1,25 +1,26 @@
-//! The drain: order, how many at a time, when it stops, when each is tried again, and when that ends.
+//! The drain: order, concurrency, stop conditions, retries and dead letters.
 
+use futures_util::future::join;
 use http::Response;
 use serde_json::{Value, json};
 
-use crate::fake::{ASYNC, EVENT, JSON, NOW, World, request};
+use crate::fake::{
+    ASYNC, Behaviour, DRAIN_URI, EVENT, EVENT_URI, HOUR, JSON, MINUTE, NOW, OPERATOR, WEBHOOK_URI, World, answer,
+    label, request, row,
+};
 
-const MINUTE: u64 = 60_000;
-const HOUR: u64 = 60 * MINUTE;
-
-/// One for each workflow is stored; their ids in the order of arrival.
-fn stored<'w>(world: &World, workflows: impl IntoIterator<Item = &'w str>) -> Vec<String> {
-    world.down.set(true);
+/// Stores a delivery for each workflow, and returns the ids in order of arrival.
+fn store_pending<'w>(world: &World, workflows: impl IntoIterator<Item = &'w str>) -> Vec<String> {
+    let behaviour = world.engine.behaviour.replace(Behaviour::Unreachable);
     let store = |workflow| {
-        let reply = world.json(&format!("/api/v2/webhook?ref={workflow}"), "{}");
+        let reply = world.post_json(&format!("/api/v2/webhook?ref={workflow}"), "{}");
         assert_eq!(reply.outcome(), (202, Some("pending")));
-        world.pass(1);
-        reply.header("sluice-delivery").unwrap().to_owned()
+        world.advance(1);
+        reply.delivery()
     };
     let ids = workflows.into_iter().map(store).collect();
-    world.down.set(false);
-    world.calls();
+    world.engine.behaviour.set(behaviour);
+    world.engine.take_calls();
     ids
 }
 
@@ -28,297 +29,293 @@ fn names(count: usize) -> Vec<String> {
 }
 
 fn script(world: &World, status: u16, count: usize) {
-    (0..count).for_each(|_| world.script(Ok(Response::builder().status(status).body(vec![]).unwrap())));
+    (0..count).for_each(|_| world.engine.script(answer(status, "")));
 }
 
-fn counts(drained: &Value) -> [u64; 5] {
-    ["delivered", "rejected", "dead", "dropped", "pending"].map(|name| drained[name].as_u64().unwrap())
+/// The summary of a pass: zeros and no stop reason, but for these members.
+fn summary(members: Value) -> Value {
+    let mut summary = json!({ "delivered": 0, "rejected": 0, "dead": 0, "dropped": 0, "pending": 0, "stopped": null });
+    for (name, value) in members.as_object().unwrap() {
+        summary[name] = value.clone();
+    }
+    summary
 }
 
 #[test]
-fn it_keeps_the_order_of_arrival() {
-    let world = World::operated();
-    let ids = stored(&world, ["b", "a", "b", "c", "a"]);
+fn drain_keeps_the_order_of_arrival() {
+    let world = World::with_operator();
+    let ids = store_pending(&world, ["b", "a", "b", "c", "a"]);
     let mut sorted = ids.clone();
     sorted.sort_unstable();
     assert_eq!(ids, sorted);
-    world.heal();
-    let drained = world.drain();
-    assert_eq!((counts(&drained), &drained["stopped"]), ([5, 0, 0, 0, 0], &Value::Null));
-    assert_eq!(world.acted(), ["b", "a", "b", "c", "a"]);
-    let labels: Vec<_> = world
-        .runs
-        .borrow()
-        .iter()
-        .map(|run| run["labels"]["sluice.dev/delivery"].as_str().unwrap().to_owned())
-        .collect();
-    assert_eq!(labels, ids);
+    world.engine.recover();
+    assert_eq!(world.drain(), summary(json!({ "delivered": 5 })));
+    assert_eq!(world.engine.targets(), ["b", "a", "b", "c", "a"]);
+    let effects = world.engine.effects.borrow();
+    assert_eq!(effects.iter().map(label).collect::<Vec<_>>(), ids);
 }
 
 #[test]
-fn nothing_is_nothing() {
-    let expected = json!({ "delivered": 0, "rejected": 0, "dead": 0, "dropped": 0, "pending": 0, "stopped": null });
-    assert_eq!(World::operated().drain(), expected);
+fn drain_of_an_empty_store_reports_zeros() {
+    assert_eq!(World::with_operator().drain(), summary(json!({})));
 }
 
 #[test]
-fn an_engine_that_is_down_is_asked_once() {
-    let world = World::operated();
+fn unreachable_engine_is_tried_once() {
+    let world = World::with_operator();
     let names = names(30);
-    stored(&world, names.iter().map(String::as_str));
-    world.down.set(true);
-    let drained = world.drain();
-    assert_eq!((counts(&drained), &drained["stopped"]), ([0, 0, 0, 0, 30], &"unreachable".into()));
-    assert_eq!(world.calls(), ["submit w0"]);
-    // It has used up nothing: the next pass may come at once.
-    world.heal();
-    assert_eq!(counts(&world.drain()), [30, 0, 0, 0, 0]);
+    store_pending(&world, names.iter().map(String::as_str));
+    world.engine.behaviour.set(Behaviour::Unreachable);
+    assert_eq!(world.drain(), summary(json!({ "pending": 30, "stopped": "unreachable" })));
+    assert_eq!(world.engine.take_calls(), ["submit w0"]);
+    // The failed attempt delays no delivery: the next pass may follow at once.
+    world.engine.recover();
+    assert_eq!(world.drain(), summary(json!({ "delivered": 30 })));
 }
 
 #[test]
-fn an_engine_that_puts_everything_off_is_left_alone() {
+fn consecutive_temporary_failures_stop_the_drain() {
     for status in [429, 500, 401] {
-        let world = World::operated();
-        stored(&world, std::iter::repeat_n("w", 30));
+        let _row = row(status);
+        let world = World::with_operator();
+        store_pending(&world, std::iter::repeat_n("w", 30));
         script(&world, status, 8);
-        let drained = world.drain();
-        assert_eq!((counts(&drained), &drained["stopped"]), ([0, 0, 0, 0, 30], &"unreachable".into()), "{status}");
-        assert_eq!(world.calls().len(), 8);
+        assert_eq!(world.drain(), summary(json!({ "pending": 30, "stopped": "unreachable" })));
+        assert_eq!(world.engine.take_calls().len(), 8);
 
-        // Of several workflows some are under way already.
-        let world = World::operated();
+        // Deliveries for other workflows may be under way when the drain stops.
+        let world = World::with_operator();
         let names = names(30);
-        stored(&world, names.iter().map(String::as_str));
+        store_pending(&world, names.iter().map(String::as_str));
         script(&world, status, 15);
-        assert_eq!(world.drain()["stopped"], "unreachable", "{status}");
-        assert!((8..=15).contains(&world.calls().len()), "{status}");
+        assert_eq!(world.drain()["stopped"], "unreachable");
+        assert!((8..=15).contains(&world.engine.take_calls().len()));
     }
 }
 
 #[test]
-fn in_a_row_means_that_none_was_taken_between() {
-    let world = World::operated();
-    stored(&world, std::iter::repeat_n("w", 20));
+fn interrupted_series_of_failures_does_not_stop_the_drain() {
+    let world = World::with_operator();
+    store_pending(&world, std::iter::repeat_n("w", 20));
     for status in [503, 400] {
         script(&world, status, 7);
     }
-    world.well.set(true);
-    let drained = world.drain();
-    assert_eq!((counts(&drained), &drained["stopped"]), ([6, 7, 0, 0, 7], &Value::Null));
+    world.engine.behaviour.set(Behaviour::Healthy);
+    assert_eq!(world.drain(), summary(json!({ "delivered": 6, "rejected": 7, "pending": 7 })));
 }
 
 #[test]
-fn eight_are_under_way_and_never_two_for_one_workflow() {
-    let world = World::operated();
+fn drain_sends_eight_at_once_and_one_per_workflow() {
+    let world = World::with_operator();
     let names = names(12);
     let mut workflows: Vec<_> = names.iter().map(String::as_str).collect();
     workflows.extend(["w3", "w0", "w3"]);
-    stored(&world, workflows);
+    store_pending(&world, workflows);
     let world = world.slow(100);
-    assert_eq!(counts(&world.drain()), [15, 0, 0, 0, 0]);
-    let sent = world.sent.borrow();
-    let spans: Vec<_> =
-        sent.iter().map(|sent| (sent.at, sent.until.get().unwrap(), sent.request.uri().path().to_owned())).collect();
-    assert_eq!(spans[0].1, spans[1].0, "the first goes ahead of all");
-    let at_once = |at: u64| spans.iter().filter(|(from, until, _)| (*from..*until).contains(&at)).collect::<Vec<_>>();
-    let most = spans.iter().map(|(from, ..)| at_once(*from).len()).max();
+    assert_eq!(world.drain(), summary(json!({ "delivered": 15 })));
+    let received = world.engine.received.borrow();
+    assert_eq!(received[0].answered_at.get(), Some(received[1].arrived_at), "the first delivery is tried alone");
+    let under_way_at = |at: u64| {
+        let under_way =
+            received.iter().filter(move |one| (one.arrived_at..one.answered_at.get().unwrap()).contains(&at));
+        under_way.map(|one| one.request.uri().path()).collect::<Vec<_>>()
+    };
+    let most = received.iter().map(|one| under_way_at(one.arrived_at).len()).max();
     assert_eq!(most, Some(8));
-    for (from, ..) in &spans {
-        let mut paths: Vec<_> = at_once(*from).into_iter().map(|(.., path)| path).collect();
+    for one in received.iter() {
+        let mut paths = under_way_at(one.arrived_at);
         paths.sort_unstable();
-        assert!(paths.windows(2).all(|two| two[0] != two[1]), "{paths:?}");
+        assert!(paths.windows(2).all(|pair| pair[0] != pair[1]), "{paths:?}");
     }
 }
 
 #[test]
-fn callbacks_of_one_run_go_one_after_the_other() {
-    let world = World::operated().down();
+fn callbacks_of_one_run_are_sent_in_sequence() {
+    let world = World::with_operator().unreachable();
     for topic in ["a", "b"] {
-        world.json(&format!("/api/v2/callback?ref=r&topic={topic}"), "{}");
-        world.pass(1);
+        world.post_json(&format!("/api/v2/callback?ref=r&topic={topic}"), "{}");
+        world.advance(1);
     }
-    world.calls();
-    world.heal();
-    world.takes.set(100);
+    world.engine.take_calls();
+    world.engine.recover();
+    world.engine.latency.set(100);
     assert_eq!(world.drain()["delivered"], 2);
-    let sent = world.sent.borrow();
-    assert_eq!(sent[0].until.get(), Some(sent[1].at));
-    assert!(sent[0].request.body().starts_with(br#"{"topic":"a""#));
+    let received = world.engine.received.borrow();
+    assert_eq!(received[0].answered_at.get(), Some(received[1].arrived_at));
+    assert!(received[0].request.body().starts_with(br#"{"topic":"a""#));
 }
 
 #[test]
-fn it_starts_nothing_once_its_time_is_over() {
-    // Within 25 s there is room for three.
-    let world = World::operated();
-    stored(&world, std::iter::repeat_n("w", 6));
-    world.heal();
-    world.takes.set(9_000);
-    let drained = world.drain();
-    assert_eq!((counts(&drained), &drained["stopped"]), ([3, 0, 0, 0, 3], &"budget".into()));
-    // One that waits for another of its workflow is started no later than others.
-    let world = World::operated();
-    stored(&world, ["w", "w"]);
-    world.heal();
-    world.takes.set(26_000);
-    let drained = world.drain();
-    assert_eq!((counts(&drained), &drained["stopped"]), ([1, 0, 0, 0, 1], &"budget".into()));
-    world.takes.set(0);
-    assert_eq!(counts(&world.drain()), [1, 0, 0, 0, 0]);
+fn drain_starts_nothing_once_the_budget_is_spent() {
+    // The budget of 25 s has room for three attempts of 9 s.
+    let world = World::with_operator();
+    store_pending(&world, std::iter::repeat_n("w", 6));
+    world.engine.recover();
+    world.engine.latency.set(9_000);
+    assert_eq!(world.drain(), summary(json!({ "delivered": 3, "pending": 3, "stopped": "budget" })));
+    // The same holds for a delivery that waits for another one of the same workflow.
+    let world = World::with_operator();
+    store_pending(&world, ["w", "w"]);
+    world.engine.recover();
+    world.engine.latency.set(26_000);
+    assert_eq!(world.drain(), summary(json!({ "delivered": 1, "pending": 1, "stopped": "budget" })));
+    world.engine.latency.set(0);
+    assert_eq!(world.drain(), summary(json!({ "delivered": 1 })));
 }
 
 #[test]
-fn what_was_put_off_is_not_tried_before_its_time() {
-    let world = World::operated().answers(503, "");
-    let id = world.json("/api/v2/webhook?ref=w", "{}").header("sluice-delivery").unwrap().to_owned();
-    let mut last = 0;
+fn delivery_is_not_retried_before_next_attempt() {
+    let world = World::with_operator().respond(503, "");
+    let id = world.post_json(WEBHOOK_URI, "{}").delivery();
+    let mut longest = 0;
     for attempt in 1..=12 {
-        let next = world.only_stored("sluice/pending/")["next"].as_u64().unwrap();
-        let wait = next - world.now.get();
+        let next = world.store.only_record("sluice/pending/")["next"].as_u64().unwrap();
+        let wait = next - world.now();
         assert!((1_000..=15 * MINUTE).contains(&wait), "{wait} ms after attempt {attempt}");
-        world.calls();
-        world.now.set(next - 1);
-        assert_eq!(counts(&world.drain()), [0, 0, 0, 0, 1]);
-        assert!(world.calls().is_empty(), "attempt {attempt}");
-        world.now.set(next);
+        world.engine.take_calls();
+        world.clock.set(next - 1);
+        assert_eq!(world.drain(), summary(json!({ "pending": 1 })));
+        assert!(world.engine.take_calls().is_empty(), "attempt {attempt}");
+        world.clock.set(next);
         script(&world, 503, 1);
-        assert_eq!(counts(&world.drain()), [0, 0, 0, 0, 1]);
-        assert_eq!(world.calls(), ["submit w"]);
-        last = last.max(wait);
+        assert_eq!(world.drain(), summary(json!({ "pending": 1 })));
+        assert_eq!(world.engine.take_calls(), ["submit w"]);
+        longest = longest.max(wait);
     }
-    assert!(last > MINUTE, "it grows: {last}");
-    let shown = world.operate("GET", &format!("/api/v2/deliveries/{id}")).json();
+    assert!(longest > MINUTE, "the back-off does not grow: {longest} ms");
+    let shown = world.as_operator("GET", &format!("/api/v2/deliveries/{id}")).json();
     assert_eq!((&shown["attempts"], shown["history"].as_array().unwrap().len()), (&json!(13), 10));
 }
 
 #[test]
-fn the_engines_retry_after_is_obeyed_within_bounds() {
-    for (said, waits) in [("30", 30_000), ("99999", HOUR), ("Tue, 24 Nov 2026 09:00:00 GMT", HOUR / 2)] {
+fn retry_after_of_the_engine_is_obeyed_within_bounds() {
+    for (value, wait) in [("30", 30_000), ("99999", HOUR), ("Tue, 24 Nov 2026 09:00:00 GMT", HOUR / 2)] {
         for status in [429, 503, 500] {
-            let answer = || Ok(Response::builder().status(status).header("retry-after", said).body(vec![]).unwrap());
-            let world = World::operated().scripted(answer());
-            world.json("/api/v2/webhook?ref=w", "{}");
-            world.calls();
-            world.heal();
-            world.now.set(NOW + waits - 1);
-            assert_eq!(world.drain()["pending"], 1, "{status} {said}");
-            assert!(world.calls().is_empty(), "{status} {said}");
-            world.pass(1);
-            assert_eq!(world.drain()["delivered"], 1, "{status} {said}");
+            let _row = row(format!("{status} with Retry-After: {value}"));
+            let response = Response::builder().status(status).header("retry-after", value).body(vec![]).unwrap();
+            let world = World::with_operator().result(Ok(response));
+            world.post_json(WEBHOOK_URI, "{}");
+            world.engine.take_calls();
+            world.engine.recover();
+            world.clock.set(NOW + wait - 1);
+            assert_eq!(world.drain()["pending"], 1);
+            assert!(world.engine.take_calls().is_empty());
+            world.advance(1);
+            assert_eq!(world.drain()["delivered"], 1);
         }
     }
 }
 
-fn dead_in_the_end(world: &World, last_failure: &str) {
-    assert!(world.keys("sluice/pending/").is_empty());
-    let list = world.operate("GET", "/api/v2/deliveries?state=dead").json();
+/// Asserts that the only delivery is a dead letter.
+#[track_caller]
+fn assert_dead_letter(world: &World, last_failure: &str) {
+    assert!(world.store.keys("sluice/pending/").is_empty());
+    let list = world.as_operator("GET", "/api/v2/deliveries?state=dead").json();
     let [dead] = &list["deliveries"].as_array().unwrap()[..] else { panic!("{list}") };
     assert_eq!((&dead["state"], &dead["last_failure"]), (&"dead".into(), &last_failure.into()));
     assert_eq!(dead.get("next_attempt"), None);
 }
 
 #[test]
-fn it_is_dead_after_its_time() {
-    let world = World::operated().with("retry_max_hours", "2").answers(503, "").answers(503, "");
-    world.json("/api/v2/webhook?ref=w", "{}");
-    world.now.set(NOW + 2 * HOUR - 1);
-    assert_eq!(counts(&world.drain()), [0, 0, 0, 0, 1]);
-    world.now.set(NOW + 2 * HOUR);
-    world.calls();
-    assert_eq!(counts(&world.drain()), [0, 0, 1, 0, 0], "though it was put off for longer");
-    assert!(world.calls().is_empty());
-    dead_in_the_end(&world, "the engine answered 503");
+fn expired_delivery_becomes_dead_letter() {
+    let world = World::with_operator().with("retry_max_hours", "2").respond(503, "").respond(503, "");
+    world.post_json(WEBHOOK_URI, "{}");
+    world.clock.set(NOW + 2 * HOUR - 1);
+    assert_eq!(world.drain(), summary(json!({ "pending": 1 })));
+    world.clock.set(NOW + 2 * HOUR);
+    world.engine.take_calls();
+    assert_eq!(world.drain(), summary(json!({ "dead": 1 })), "even before the next attempt");
+    assert!(world.engine.take_calls().is_empty());
+    assert_dead_letter(&world, "the engine answered 503");
 }
 
 #[test]
-fn it_is_dead_with_an_attempt_that_fails_after_its_time() {
-    let world = World::operated().answers(503, "").answers(503, "").after(2);
-    world.json("/api/v2/webhook?ref=w", "{}");
-    world.now.set(NOW + 24 * HOUR - 1);
-    assert_eq!(counts(&world.drain()), [0, 0, 1, 0, 0]);
-    dead_in_the_end(&world, "the engine answered 503");
+fn attempt_failing_after_expiry_makes_a_dead_letter() {
+    let world = World::with_operator().respond(503, "").respond(503, "").after(2);
+    world.post_json(WEBHOOK_URI, "{}");
+    world.clock.set(NOW + 24 * HOUR - 1);
+    assert_eq!(world.drain(), summary(json!({ "dead": 1 })));
+    assert_dead_letter(&world, "the engine answered 503");
 }
 
 #[test]
-fn it_is_dead_after_its_attempts() {
-    let world = World::operated().with("retry_max_attempts", "3");
+fn exhausted_delivery_becomes_dead_letter() {
+    let world = World::with_operator().with("retry_max_attempts", "3");
     script(&world, 503, 3);
-    world.json("/api/v2/webhook?ref=w", "{}");
-    for expected in [[0, 0, 0, 0, 1], [0, 0, 1, 0, 0]] {
-        world.pass(HOUR);
-        assert_eq!(counts(&world.drain()), expected);
+    world.post_json(WEBHOOK_URI, "{}");
+    for expected in [json!({ "pending": 1 }), json!({ "dead": 1 })] {
+        world.advance(HOUR);
+        assert_eq!(world.drain(), summary(expected));
     }
-    dead_in_the_end(&world, "the engine answered 503");
-    // With the first: a sender is told 202 all the same.
-    let world = World::operated().with("retry_max_attempts", "1").answers(503, "");
-    assert_eq!(world.json("/api/v2/webhook?ref=w", "{}").outcome(), (202, Some("pending")));
-    assert_eq!(counts(&world.drain()), [0, 0, 1, 0, 0]);
+    assert_dead_letter(&world, "the engine answered 503");
+    // A delivery without retries is answered with 202 too.
+    let world = World::with_operator().with("retry_max_attempts", "1").respond(503, "");
+    assert_eq!(world.post_json(WEBHOOK_URI, "{}").outcome(), (202, Some("pending")));
+    assert_eq!(world.drain(), summary(json!({ "dead": 1 })));
 }
 
 #[test]
-fn those_that_are_too_old_hold_up_no_one() {
-    let world = World::operated();
-    stored(&world, std::iter::repeat_n("old", 20));
-    world.pass(24 * HOUR);
-    stored(&world, ["new"]);
-    world.heal();
-    let drained = world.drain();
-    assert_eq!((counts(&drained), &drained["stopped"]), ([1, 0, 20, 0, 0], &Value::Null));
-    assert_eq!(world.calls(), ["submit new"]);
+fn expired_deliveries_delay_no_other_delivery() {
+    let world = World::with_operator();
+    store_pending(&world, std::iter::repeat_n("old", 20));
+    world.advance(24 * HOUR);
+    store_pending(&world, ["new"]);
+    world.engine.recover();
+    assert_eq!(world.drain(), summary(json!({ "delivered": 1, "dead": 20 })));
+    assert_eq!(world.engine.take_calls(), ["submit new"]);
 }
 
 #[test]
-fn one_that_can_not_be_read_holds_up_no_one() {
-    let world = World::operated();
-    let ids = stored(&world, ["a", "b"]);
-    world.store.borrow_mut().insert(format!("sluice/pending/{}", ids[0]), b"{\"v\":2}".to_vec());
-    world.heal();
-    let reply = world.operate("POST", "/api/v2/deliveries/drain");
-    assert_eq!(counts(&reply.json()), [1, 0, 0, 0, 1]);
-    assert!(reply.log["warning"].as_str().unwrap().contains(&ids[0]), "{}", reply.log);
-    assert_eq!(world.calls(), ["submit b"]);
+fn unreadable_delivery_delays_no_other_delivery() {
+    let world = World::with_operator();
+    let ids = store_pending(&world, ["a", "b"]);
+    world.store.put(format!("sluice/pending/{}", ids[0]), b"{\"v\":2}");
+    world.engine.recover();
+    let reply = world.as_operator("POST", DRAIN_URI);
+    assert_eq!(reply.json(), summary(json!({ "delivered": 1, "pending": 1 })));
+    assert!(reply.warning().contains(&ids[0]), "{}", reply.log);
+    assert_eq!(world.engine.take_calls(), ["submit b"]);
 }
 
 #[test]
-fn a_record_of_a_key_that_can_not_be_read_holds_up_no_one() {
-    let world = World::operated().down();
-    world.json("/api/v2/event?ref=a", EVENT);
-    world.pass(1);
-    stored(&world, ["b"]);
-    for (key, value) in world.store.borrow_mut().iter_mut() {
+fn unreadable_key_record_delays_no_other_delivery() {
+    let world = World::with_operator().unreachable();
+    world.post_json("/api/v2/event?ref=a", EVENT);
+    world.advance(1);
+    store_pending(&world, ["b"]);
+    for (key, value) in world.store.entries.borrow_mut().iter_mut() {
         if key.starts_with("sluice/done/") {
             *value = b"{\"v\":2}".to_vec();
         }
     }
-    world.heal();
-    let reply = world.operate("POST", "/api/v2/deliveries/drain");
-    assert_eq!(counts(&reply.json()), [1, 0, 0, 0, 1]);
-    assert!(reply.log["warning"].as_str().unwrap().contains("can't be read"), "{}", reply.log);
-    assert_eq!(world.calls(), ["submit b"]);
+    world.engine.recover();
+    let reply = world.as_operator("POST", DRAIN_URI);
+    assert_eq!(reply.json(), summary(json!({ "delivered": 1, "pending": 1 })));
+    assert!(reply.warning().contains("can't be read"), "{}", reply.log);
+    assert_eq!(world.engine.take_calls(), ["submit b"]);
 }
 
 #[test]
-fn what_the_engine_refuses_is_dead_at_once_and_its_key_free() {
-    let world = World::operated().down();
-    world.json("/api/v2/event?ref=w", EVENT);
-    world.calls();
+fn rejected_delivery_becomes_dead_letter_and_releases_the_key() {
+    let world = World::with_operator().unreachable();
+    world.post_json(EVENT_URI, EVENT);
+    world.engine.take_calls();
     script(&world, 422, 1);
-    assert_eq!(counts(&world.drain()), [0, 1, 0, 0, 0]);
-    dead_in_the_end(&world, "the engine answered 422");
-    world.heal();
-    assert_eq!(world.json("/api/v2/event?ref=w", EVENT).outcome(), (200, Some("delivered")));
+    assert_eq!(world.drain(), summary(json!({ "rejected": 1 })));
+    assert_dead_letter(&world, "the engine answered 422");
+    world.engine.recover();
+    assert_eq!(world.post_json(EVENT_URI, EVENT).outcome(), (200, Some("delivered")));
 }
 
 #[test]
-fn one_that_is_under_way_is_left_to_who_sent_it() {
-    let world = World::operated().slow(9_000);
+fn delivery_under_way_is_left_alone() {
+    let world = World::with_operator().slow(9_000);
     world.run(async {
-        let (_, rest) = world.answer(request("POST", "/api/v2/webhook?ref=w", &[JSON, ASYNC], "{}")).await;
-        let drained = async {
-            let uri = "/api/v2/deliveries/drain";
-            world.answer(request("POST", uri, &[crate::fake::OPERATOR], "")).await.0.json()
-        };
-        let (drained, ()) = futures_util::future::join(drained, world.finish(rest)).await;
-        assert_eq!(counts(&drained), [0, 0, 0, 0, 1]);
+        let (_, rest) = world.handle(request("POST", WEBHOOK_URI, &[JSON, ASYNC], "{}")).await;
+        let drain = world.handle(request("POST", DRAIN_URI, &[OPERATOR], ""));
+        let ((reply, _), ()) = join(drain, world.finish(rest)).await;
+        assert_eq!(reply.json(), summary(json!({ "pending": 1 })));
     });
-    assert_eq!((world.calls(), world.keys("sluice/pending/").len()), (vec!["submit w".to_owned()], 0));
+    assert_eq!(world.engine.take_calls(), ["submit w"]);
+    assert!(world.store.keys("sluice/pending/").is_empty());
 }

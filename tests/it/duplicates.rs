@@ -1,304 +1,340 @@
-//! One event, one run: whoever brings the same again gets what the first got.
+//! Duplicates: a repeated event, keyed webhook or callback starts nothing, and gets the response of the first.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::future::{join, join_all, select};
-use serde_json::{Value, json};
+use http::Request;
+use serde_json::json;
 use sluice::ports::Clock;
 
-use crate::fake::{ASYNC, EVENT, JSON, NOW, Reply, World, request};
+use crate::fake::{
+    ASYNC, CALLBACK_URI, Chunks, EVENT, EVENT_URI, HOUR, JSON, NOW, Reply, WEBHOOK_URI, World, request, row,
+};
 
-const HOUR: u64 = 3_600_000;
-const ON_EVENT: &str = "/api/v2/event?ref=w";
-const HOOK: &str = "/api/v2/webhook?ref=w";
 const KEY: (&str, &str) = ("idempotency-key", "\"k\"");
-const ON_CALLBACK: &str = "/api/v2/callback?ref=r&topic=t";
-type Keyed = (&'static str, &'static [(&'static str, &'static str)], &'static str);
-const KEYED: [Keyed; 3] = [(ON_EVENT, &[JSON], EVENT), (HOOK, &[JSON, KEY], "{}"), (ON_CALLBACK, &[JSON], "{}")];
 
-fn same_again(world: &World, first: &Reply, again: &Reply) {
+/// A request whose duplicates are recognized.
+#[derive(Clone, Copy)]
+struct Keyed {
+    uri: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+    body: &'static str,
+}
+
+const KEYED_EVENT: Keyed = Keyed { uri: EVENT_URI, headers: &[JSON], body: EVENT };
+const KEYED_WEBHOOK: Keyed = Keyed { uri: WEBHOOK_URI, headers: &[JSON, KEY], body: "{}" };
+const KEYED_CALLBACK: Keyed = Keyed { uri: CALLBACK_URI, headers: &[JSON], body: "{}" };
+const KEYED: [Keyed; 3] = [KEYED_EVENT, KEYED_WEBHOOK, KEYED_CALLBACK];
+
+impl Keyed {
+    fn request(self) -> Request<Chunks> {
+        request("POST", self.uri, self.headers, self.body)
+    }
+
+    fn post(self, world: &World) -> Reply {
+        world.send(self.request())
+    }
+}
+
+#[track_caller]
+fn assert_duplicate(world: &World, first: &Reply, again: &Reply) {
     assert_eq!(again.outcome(), (first.status(), Some("duplicate")));
     assert_eq!(again.response.body(), first.response.body());
     for name in ["content-type", "sluice-delivery", "location", "cache-control"] {
         assert_eq!(again.header(name), first.header(name), "{name}");
     }
     assert_eq!(again.log["delivery"].as_str(), first.header("sluice-delivery"));
-    assert!(world.calls().is_empty(), "the engine hears nothing of it");
+    assert!(world.engine.take_calls().is_empty(), "the engine was called");
+}
+
+/// The start of the window after the one of `NOW`, with a retention of 72 hours.
+fn window_boundary() -> u64 {
+    (NOW / (72 * HOUR) + 1) * 72 * HOUR
 }
 
 #[test]
-fn the_same_again_gets_what_the_first_got() {
-    for (uri, headers, body) in KEYED {
-        let world = World::operated().well();
-        let first = world.post(uri, headers, body);
-        assert_eq!(first.outcome(), (200, Some("delivered")), "{uri}");
-        assert_eq!(world.calls().len(), 1);
+fn duplicate_gets_the_response_of_the_first() {
+    for keyed in KEYED {
+        let _row = row(keyed.uri);
+        let world = World::with_operator().healthy();
+        let first = keyed.post(&world);
+        assert_eq!(first.outcome(), (200, Some("delivered")));
+        assert_eq!(world.engine.take_calls().len(), 1);
         for later in [0, 1, 100_000] {
-            world.pass(later);
-            same_again(&world, &first, &world.post(uri, headers, body));
+            world.advance(later);
+            assert_duplicate(&world, &first, &keyed.post(&world));
         }
-        assert_eq!(world.acted().len(), 1);
+        assert_eq!(world.engine.targets().len(), 1);
     }
 }
 
 #[test]
-fn the_same_as_a_pending_one_is_pending() {
-    for (uri, headers, body) in KEYED {
-        let world = World::operated().down();
-        let first = world.post(uri, headers, body);
-        world.calls();
-        same_again(&world, &first, &world.post(uri, headers, body));
-        assert_eq!(world.keys("sluice/pending/").len(), 1, "nothing more is stored");
-        world.heal();
+fn duplicate_of_a_pending_delivery_is_pending() {
+    for keyed in KEYED {
+        let _row = row(keyed.uri);
+        let world = World::with_operator().unreachable();
+        let first = keyed.post(&world);
+        world.engine.take_calls();
+        assert_duplicate(&world, &first, &keyed.post(&world));
+        assert_eq!(world.store.keys("sluice/pending/").len(), 1);
+        world.engine.recover();
         assert_eq!(world.drain()["delivered"], 1);
-        let after = world.post(uri, headers, body);
-        assert_eq!(after.outcome(), (200, Some("duplicate")), "{uri}");
-        assert_eq!(after.header("sluice-delivery"), first.header("sluice-delivery"));
-        assert_eq!(world.acted().len(), 1);
+        let after = keyed.post(&world);
+        assert_eq!(after.outcome(), (200, Some("duplicate")));
+        assert_eq!(after.delivery(), first.delivery());
+        assert_eq!(world.engine.targets().len(), 1);
     }
 }
 
 #[test]
-fn it_is_known_for_the_whole_retention_and_then_taken_anew() {
-    for (uri, headers, body) in KEYED {
+fn duplicate_is_known_for_the_whole_retention() {
+    for keyed in KEYED {
         for (age, is_known) in [(1, true), (64 * HOUR, true), (71 * HOUR, true), (72 * HOUR, true), (145 * HOUR, false)]
         {
-            let world = World::new().well();
-            let first = world.post(uri, headers, body);
-            world.calls();
-            world.now.set(NOW + age);
-            let again = world.post(uri, headers, body);
+            let _row = row(format!("{} after {age} ms", keyed.uri));
+            let world = World::new().healthy();
+            let first = keyed.post(&world);
+            world.engine.take_calls();
+            world.clock.set(NOW + age);
+            let again = keyed.post(&world);
             if is_known {
-                same_again(&world, &first, &again);
+                assert_duplicate(&world, &first, &again);
             } else {
-                assert_eq!(again.outcome(), (200, Some("delivered")), "{uri}");
-                assert_ne!(again.header("sluice-delivery"), first.header("sluice-delivery"));
+                assert_eq!(again.outcome(), (200, Some("delivered")));
+                assert_ne!(again.delivery(), first.delivery());
             }
-            assert_eq!(world.acted().len(), if is_known { 1 } else { 2 }, "{uri} {age}");
+            assert_eq!(world.engine.targets().len(), if is_known { 1 } else { 2 });
         }
     }
 }
 
 #[test]
-fn source_id_and_workflow_name_an_event() {
-    let world = World::new().well();
-    let taken = |uri: &str, from: &str, to: &str| {
-        let before = world.acted().len();
-        let reply = world.json(uri, EVENT.replace(from, to));
-        assert_eq!(reply.status(), 200, "{}", reply.text());
-        world.acted().len() > before
-    };
-    for (uri, from, to, is_new) in [
-        (ON_EVENT, "", "", true),
-        (ON_EVENT, r#""t""#, r#""u","data":{"a":1}"#, false),
-        (ON_EVENT, r#""1""#, r#""\u0031""#, false),
-        ("/api/v2/event", r#""t""#, r#""t","subject":"/w/t""#, false),
-        (ON_EVENT, r#""1""#, r#""2""#, true),
-        (ON_EVENT, r#""/s""#, r#""/S""#, true),
-        ("/api/v2/event?ref=W", "", "", true),
+fn source_id_and_workflow_identify_an_event() {
+    let world = World::new().healthy();
+    for (name, uri, from, to, is_new) in [
+        ("first", EVENT_URI, "", "", true),
+        ("other type and data", EVENT_URI, r#""t""#, r#""u","data":{"a":1}"#, false),
+        ("escaped id", EVENT_URI, r#""1""#, r#""\u0031""#, false),
+        ("workflow in the subject", "/api/v2/event", r#""t""#, r#""t","subject":"/w/t""#, false),
+        ("other id", EVENT_URI, r#""1""#, r#""2""#, true),
+        ("other source", EVENT_URI, r#""/s""#, r#""/S""#, true),
+        ("other workflow", "/api/v2/event?ref=W", "", "", true),
     ] {
-        assert_eq!(taken(uri, from, to), is_new, "{uri} {to}");
+        let _row = row(name);
+        let before = world.engine.targets().len();
+        let reply = world.post_json(uri, EVENT.replace(from, to));
+        assert_eq!(reply.status(), 200, "{}", reply.text());
+        assert_eq!(world.engine.targets().len() > before, is_new);
     }
-    // The same event in the binary mode.
     let headers = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
-    assert_eq!(world.post(ON_EVENT, &headers, "").outcome(), (200, Some("duplicate")));
+    assert_eq!(world.post(EVENT_URI, &headers, "").outcome(), (200, Some("duplicate")), "binary mode");
 }
 
 #[test]
-fn dedup_off_takes_it_once_more() {
-    for (uri, headers, body) in [KEYED[0], KEYED[1]] {
-        let world = World::new().well();
-        world.post(uri, headers, body);
+fn dedup_off_accepts_a_duplicate() {
+    for keyed @ Keyed { uri, headers, body } in [KEYED_EVENT, KEYED_WEBHOOK] {
+        let _row = row(uri);
+        let world = World::new().healthy();
+        keyed.post(&world);
         let again = world.post(&format!("{uri}&dedup=off"), headers, body);
-        assert_eq!(again.outcome(), (200, Some("delivered")), "{uri}");
-        assert_eq!(world.acted().len(), 2);
+        assert_eq!(again.outcome(), (200, Some("delivered")));
+        assert_eq!(world.engine.targets().len(), 2);
         assert_eq!(world.post(&format!("{uri}&dedup=on"), headers, body).outcome(), (200, Some("duplicate")));
     }
-    // A webhook without a key is another each time.
-    let world = World::new().well();
-    assert_eq!(world.json(HOOK, "{}").outcome(), world.json(HOOK, "{}").outcome());
-    assert_eq!(world.acted().len(), 2);
+    // Without a key, each webhook is a new delivery.
+    let world = World::new().healthy();
+    for _ in 0..2 {
+        assert_eq!(world.post_json(WEBHOOK_URI, "{}").outcome(), (200, Some("delivered")));
+    }
+    assert_eq!(world.engine.targets().len(), 2);
 }
 
 #[test]
-fn an_idempotency_key_is_for_one_payload() {
-    let world = World::new().well();
-    let send = |key: &str, body: &str| world.post(HOOK, &[JSON, ("idempotency-key", key)], body);
+fn idempotency_key_identifies_one_payload() {
+    let world = World::new().healthy();
+    let send = |key: &str, body: &str| world.post(WEBHOOK_URI, &[JSON, ("idempotency-key", key)], body);
     let first = send("\"k\"", r#"{"a":1}"#);
-    assert_eq!(send("k", r#" {"a":1} "#).outcome(), (200, Some("duplicate")), "bare or in quotes");
+    assert_eq!(send("k", r#" {"a":1} "#).outcome(), (200, Some("duplicate")), "the key without quotes");
     let reply = send("\"k\"", r#"{"a":2}"#);
     let problem = reply.problem(422, "idempotency-key-reused");
     assert_eq!((&problem["field"], &problem["retry"]), (&json!("Idempotency-Key"), &json!("fix-first")));
     assert!(problem["detail"].as_str().unwrap().contains("2026-11-24T08:30:00.000Z"), "{problem}");
-    assert_eq!(reply.header("sluice-delivery"), first.header("sluice-delivery"));
+    assert_eq!(reply.delivery(), first.delivery());
     assert_eq!(send("\"l\"", r#"{"a":2}"#).outcome(), (200, Some("delivered")));
     let other = world.post("/api/v2/webhook?ref=x", &[JSON, ("idempotency-key", "k")], r#"{"a":2}"#);
-    assert_eq!(other.outcome(), (200, Some("delivered")), "a key is a workflow's own");
-    assert_eq!(world.acted(), ["w", "w", "x"]);
+    assert_eq!(other.outcome(), (200, Some("delivered")), "the same key for another workflow");
+    assert_eq!(world.engine.targets(), ["w", "w", "x"]);
 }
 
 #[test]
-fn what_is_rejected_in_time_may_come_again_at_once() {
-    for (uri, headers, body) in KEYED {
-        let world = World::new().answers(400, "");
-        world.post(uri, headers, body).problem(400, "rejected");
+fn rejected_delivery_may_be_repeated_at_once() {
+    for keyed in KEYED {
+        let _row = row(keyed.uri);
+        let world = World::new().respond(400, "");
+        keyed.post(&world).problem(400, "rejected");
         for prefix in
             ["sluice/flag/", "sluice/done/", "sluice/callback/", "sluice/pending/", "sluice/dead/", "sluice/hint"]
         {
-            assert!(world.keys(prefix).is_empty(), "{uri} leaves {prefix}");
+            assert!(world.store.keys(prefix).is_empty(), "{prefix} remains");
         }
-        world.heal();
-        assert_eq!(world.post(uri, headers, body).outcome(), (200, Some("delivered")), "{uri}");
-        assert!(world.now.get() <= NOW + 700, "{uri}: it took {} ms", world.now.get() - NOW);
+        world.engine.recover();
+        assert_eq!(keyed.post(&world).outcome(), (200, Some("delivered")));
+        assert!(world.now() <= NOW + 700, "the repeated request took {} ms", world.now() - NOW);
     }
-    // With another payload too: nothing came of the first.
-    let world = World::new().answers(400, "");
-    world.post(HOOK, &[JSON, KEY], "{}").problem(400, "rejected");
-    world.heal();
-    assert_eq!(world.post(HOOK, &[JSON, KEY], r#"{"a":1}"#).outcome(), (200, Some("delivered")));
+    // Another payload may follow too: the rejected one has released the key.
+    let world = World::new().respond(400, "");
+    world.post(WEBHOOK_URI, &[JSON, KEY], "{}").problem(400, "rejected");
+    world.engine.recover();
+    assert_eq!(world.post(WEBHOOK_URI, &[JSON, KEY], r#"{"a":1}"#).outcome(), (200, Some("delivered")));
 }
 
 #[test]
-fn of_many_at_once_one_is_sent() {
-    for (uri, headers, body) in KEYED {
-        for (takes, first, others) in
+fn one_of_many_concurrent_requests_is_sent() {
+    for keyed in KEYED {
+        for (latency, first, others) in
             [(100, (200, "delivered"), (200, "duplicate")), (2_700, (202, "pending"), (202, "duplicate"))]
         {
-            let world = World::new().slow(takes);
+            let world = World::new().slow(latency);
             let replies = world.run(async {
-                let replies = join_all((0..8).map(|_| world.answer(request("POST", uri, headers, body)))).await;
+                let replies = join_all((0..8).map(|_| world.handle(keyed.request()))).await;
                 let (replies, rests): (Vec<_>, Vec<_>) = replies.into_iter().unzip();
                 join_all(rests.into_iter().map(|rest| world.finish(rest))).await;
                 replies
             });
-            let id = replies[0].header("sluice-delivery");
             for (n, reply) in replies.iter().enumerate() {
+                let _row = row(format!("{}, {latency} ms, request {n}", keyed.uri));
                 let (status, outcome) = if n == 0 { first } else { others };
-                assert_eq!(reply.outcome(), (status, Some(outcome)), "{uri} {takes} {n}");
-                assert_eq!((reply.header("sluice-delivery"), reply.text()), (id, replies[0].text()));
+                assert_eq!(reply.outcome(), (status, Some(outcome)));
+                assert_eq!((reply.delivery(), reply.text()), (replies[0].delivery(), replies[0].text()));
             }
-            assert_eq!(world.calls().len(), 1, "{uri}");
-            assert!(world.keys("sluice/pending/").is_empty());
+            assert_eq!(world.engine.take_calls().len(), 1, "{}, {latency} ms", keyed.uri);
+            assert!(world.store.keys("sluice/pending/").is_empty());
         }
     }
 }
 
 #[test]
-fn where_two_windows_meet_it_is_one_as_well() {
-    let boundary = (NOW / (72 * HOUR) + 1) * 72 * HOUR;
-    for (uri, headers, body) in KEYED {
-        for (at, later) in [(boundary - 1, 1), (boundary - 1, 300), (boundary - 50_000, 60_000), (boundary, 1)] {
+fn duplicate_across_a_window_boundary_is_known() {
+    let boundary = window_boundary();
+    for keyed in KEYED {
+        for (before, later) in [(1, 1), (1, 300), (50_000, 60_000), (0, 1)] {
+            let _row = row(format!("{}, {before} ms before the boundary, then {later} ms later", keyed.uri));
             let world = World::new().slow(200);
-            world.now.set(at);
-            let (first, second) = world.run(join(world.answer(request("POST", uri, headers, body)), async {
-                world.sleep(std::time::Duration::from_millis(later)).await;
-                world.answer(request("POST", uri, headers, body)).await
+            world.clock.set(boundary - before);
+            let ((first, _), (second, _)) = world.run(join(world.handle(keyed.request()), async {
+                world.sleep(Duration::from_millis(later)).await;
+                world.handle(keyed.request()).await
             }));
-            assert_eq!(first.0.outcome(), (200, Some("delivered")), "{uri} {later}");
-            assert_eq!(second.0.outcome(), (200, Some("duplicate")), "{uri} {later}");
-            assert_eq!(world.acted().len(), 1);
+            assert_eq!(first.outcome(), (200, Some("delivered")));
+            assert_eq!(second.outcome(), (200, Some("duplicate")));
+            assert_eq!(world.engine.targets().len(), 1);
         }
     }
 }
 
 #[test]
-fn where_two_windows_meet_a_clock_may_be_late() {
-    let boundary = (NOW / (72 * HOUR) + 1) * 72 * HOUR;
-    for (uri, headers, body) in KEYED {
-        let world = World::operated().slow(200);
-        world.now.set(boundary + 10);
-        let (first, late) = world.run(join(world.answer(request("POST", uri, headers, body)), async {
-            world.now.set(boundary - 10);
-            world.answer(request("POST", uri, headers, body)).await
+fn late_clock_at_a_window_boundary_starts_one_run() {
+    let boundary = window_boundary();
+    for keyed in KEYED {
+        let _row = row(keyed.uri);
+        let world = World::with_operator().slow(200);
+        world.clock.set(boundary + 10);
+        let ((first, _), (late, _)) = world.run(join(world.handle(keyed.request()), async {
+            world.clock.set(boundary - 10);
+            world.handle(keyed.request()).await
         }));
-        assert_eq!(first.0.outcome(), (200, Some("delivered")), "{uri}");
-        assert_eq!(late.0.outcome(), (202, Some("pending")), "{uri}");
-        world.pass(20_000);
-        assert_eq!(world.drain()["dropped"], 1, "{uri}");
-        assert_eq!(world.acted().len(), 1, "{uri}");
+        assert_eq!(first.outcome(), (200, Some("delivered")));
+        assert_eq!(late.outcome(), (202, Some("pending")));
+        world.advance(20_000);
+        assert_eq!(world.drain()["dropped"], 1);
+        assert_eq!(world.engine.targets().len(), 1);
     }
 }
 
-/// A winner is stopped while the engine has its request.
-fn stopped(world: &World, (uri, headers, body): Keyed) {
+/// Stops a winner while the engine has its request.
+fn stop_winner(world: &World, keyed: Keyed) {
     world.run(async {
-        let winner = pin!(world.answer(request("POST", uri, headers, body)));
-        select(winner, pin!(world.sleep(std::time::Duration::from_millis(50)))).await;
+        let winner = pin!(world.handle(keyed.request()));
+        select(winner, pin!(world.sleep(Duration::from_millis(50)))).await;
     });
 }
 
 #[test]
-fn after_a_winner_that_was_stopped_the_engine_is_asked_first() {
+fn engine_is_queried_after_a_winner_stopped() {
     for has_acted in [false, true] {
-        for keyed @ (uri, headers, body) in [KEYED[0], KEYED[1]] {
-            let world = World::operated().slow(100);
-            stopped(&world, keyed);
-            world.heal();
+        for keyed in [KEYED_EVENT, KEYED_WEBHOOK] {
+            let _row = row(format!("{}, the engine has acted: {has_acted}", keyed.uri));
+            let world = World::with_operator().slow(100);
+            stop_winner(&world, keyed);
+            world.engine.recover();
             if has_acted {
-                let request: Value = serde_json::from_slice(world.sent.borrow()[0].request.body()).unwrap();
-                world.runs.borrow_mut().push(json!({ "id": "1", "of": "w", "labels": request["labels"] }));
+                let labels = world.engine.only_request().json()["labels"].clone();
+                world.engine.effects.borrow_mut().push(json!({ "id": "1", "target": "w", "labels": labels }));
             }
-            world.calls();
-            let copies = world.run(join_all((0..2).map(|_| world.answer(request("POST", uri, headers, body)))));
-            for (copy, _) in &copies {
-                assert_eq!(copy.outcome(), (202, Some("pending")), "{uri}");
+            world.engine.take_calls();
+            let contended = world.run(join_all((0..2).map(|_| world.handle(keyed.request()))));
+            for (reply, _) in &contended {
+                assert_eq!(reply.outcome(), (202, Some("pending")));
             }
-            assert_eq!(world.now.get(), NOW + 50 + 2_750, "they wait for what may come");
+            assert_eq!(world.now(), NOW + 50 + 2_750, "both wait for the winner's outcome");
             assert_eq!(world.drain()["pending"], 2);
-            world.pass(15_000);
+            world.advance(15_000);
             assert_eq!(world.drain()["pending"], 2);
-            assert!(world.calls().is_empty(), "not before the engine can no longer act");
-            world.pass(1_000);
+            assert!(world.engine.take_calls().is_empty(), "queried while the engine might still act");
+            world.advance(1_000);
             let drained = world.drain();
             assert_eq!((&drained["delivered"], &drained["dropped"]), (&json!(1), &json!(1)), "{drained}");
-            let calls = world.calls();
-            let verbs: Vec<_> = calls.iter().map(|call| call.split(' ').next().unwrap()).collect();
-            assert_eq!(verbs, if has_acted { vec!["find"] } else { vec!["find", "submit"] });
-            assert_eq!(world.acted(), ["w"]);
-            assert_eq!(world.post(uri, headers, body).outcome(), (200, Some("duplicate")));
+            let expected: &[&str] = if has_acted { &["find"] } else { &["find", "submit"] };
+            assert_eq!(world.engine.take_verbs(), expected);
+            assert_eq!(world.engine.targets(), ["w"]);
+            assert_eq!(keyed.post(&world).outcome(), (200, Some("duplicate")));
         }
     }
 }
 
 #[test]
-fn whoever_comes_long_after_a_winner_that_was_stopped_does_not_wait() {
-    for keyed @ (uri, headers, body) in KEYED {
-        let world = World::operated().slow(100);
-        stopped(&world, keyed);
-        world.pass(10_000);
-        let at = world.now.get();
-        assert_eq!(world.post(uri, headers, body).outcome(), (202, Some("pending")), "{uri}");
-        assert_eq!(world.now.get(), at, "{uri}");
+fn request_long_after_a_stopped_winner_does_not_wait() {
+    for keyed in KEYED {
+        let _row = row(keyed.uri);
+        let world = World::with_operator().slow(100);
+        stop_winner(&world, keyed);
+        world.advance(10_000);
+        let start = world.now();
+        assert_eq!(keyed.post(&world).outcome(), (202, Some("pending")));
+        assert_eq!(world.now(), start);
     }
 }
 
 #[test]
-fn where_nobody_wins_the_drain_brings_one() {
-    for (uri, headers, body) in KEYED {
-        // Who could have won: both registers as two leave them who wrote door and flag in turn.
-        let world = World::operated().well();
-        world.post(uri, headers, body);
-        world.store.borrow_mut().retain(|key, _| key.starts_with("sluice/flag/") || key.starts_with("sluice/door/"));
-        world.runs.borrow_mut().clear();
-        world.calls();
+fn drain_delivers_once_if_nobody_won() {
+    for keyed in KEYED {
+        let _row = row(keyed.uri);
+        // Door and flag of different claimants, as left by two that overwrote each other.
+        let world = World::with_operator().healthy();
+        keyed.post(&world);
+        world.store.keep_claims();
+        world.engine.effects.borrow_mut().clear();
+        world.engine.take_calls();
 
-        let copies = world.run(join_all((0..3).map(|_| world.answer(request("POST", uri, headers, body)))));
-        assert!(copies.iter().all(|(copy, _)| copy.outcome() == (202, Some("pending"))), "{uri}");
-        world.pass(20_000);
+        let contended = world.run(join_all((0..3).map(|_| world.handle(keyed.request()))));
+        assert!(contended.iter().all(|(reply, _)| reply.outcome() == (202, Some("pending"))));
+        world.advance(20_000);
         let drained = world.drain();
-        assert_eq!((&drained["delivered"], &drained["dropped"]), (&json!(1), &json!(2)), "{uri}: {drained}");
-        assert_eq!(world.acted().len(), 1, "{uri}");
+        assert_eq!((&drained["delivered"], &drained["dropped"]), (&json!(1), &json!(2)), "{drained}");
+        assert_eq!(world.engine.targets().len(), 1);
     }
 }
 
 #[test]
-fn who_does_not_want_to_wait_hardly_waits_for_another() {
+fn respond_async_hardly_waits_for_another_claimant() {
     let world = World::new().slow(2_000);
-    let (first, second) = world.run(join(world.answer(request("POST", ON_EVENT, &[JSON], EVENT)), async {
-        let (reply, _) = world.answer(request("POST", ON_EVENT, &[JSON, ASYNC], EVENT)).await;
-        (reply, world.now.get())
-    }));
-    assert_eq!((second.0.outcome(), second.1), ((202, Some("pending")), NOW + 250));
-    assert_eq!(first.0.outcome(), (200, Some("delivered")));
-    assert_eq!(world.acted().len(), 1);
+    let ((first, _), (second, answered_at)) =
+        world.run(join(world.handle(request("POST", EVENT_URI, &[JSON], EVENT)), async {
+            let (reply, _) = world.handle(request("POST", EVENT_URI, &[JSON, ASYNC], EVENT)).await;
+            (reply, world.now())
+        }));
+    assert_eq!((second.outcome(), answered_at), ((202, Some("pending")), NOW + 250));
+    assert_eq!(first.outcome(), (200, Some("delivered")));
+    assert_eq!(world.engine.targets().len(), 1);
 }

@@ -1,34 +1,37 @@
-//! What the engine does → what the sender gets: what the engine refuses has its status, all else is stored; and nothing
-//! of the engine's own words leaves us.
+//! Responses of the engine, and what the sender gets for each: a rejection keeps the engine's status, every other
+//! failure is stored, and no text of the engine is disclosed.
 
 use http::Response;
 use serde_json::Value;
 use sluice::ports::SendError;
 
-use crate::fake::{EVENT, NOW, RUN, World};
+use crate::fake::{CALLBACK_URI, EngineResult, INGRESS, MINUTE, NOW, RUN, StoreFault, WEBHOOK_URI, World, answer, row};
 
 const UNKNOWN: &str = r#"{"code":1201,"reason":"WORKFLOW_INVALID_REFERENCE","message":"token s3cret"}"#;
-const SPRING: &str = r#"{"status":404,"error":"Not Found","path":"/api/v1/s3cret"}"#;
+/// The body of a 404 from Spring for an unknown path.
+const SPRING_NOT_FOUND: &str = r#"{"status":404,"error":"Not Found","path":"/api/v1/s3cret"}"#;
 
-const KINDS: [(&str, &str); 3] =
-    [("/api/v2/webhook?ref=w", "{}"), ("/api/v2/event?ref=w", EVENT), ("/api/v2/callback?ref=r&topic=t", "{}")];
-
-/// No callback is too early.
+/// A world in which an unknown run is a rejection, never an early callback.
 fn world() -> World {
-    World::operated().with("callback_early_ms", "0")
+    World::with_operator().with("callback_early_ms", "0")
 }
 
-/// Stored or said anywhere?
-fn assert_told_nowhere(world: &World, secret: &str) {
-    for (key, value) in world.store.borrow().iter() {
+/// Asserts that no stored record and no readiness report contains the secret.
+#[track_caller]
+fn assert_not_disclosed(world: &World, secret: &str) {
+    for (key, value) in world.store.entries.borrow().iter() {
         let value = String::from_utf8_lossy(value);
         assert!(!value.contains(secret), "{key}: {value}");
     }
     assert!(!world.get("/readyz").text().contains(secret));
 }
 
+fn engine_status(result: &EngineResult) -> Option<u64> {
+    result.as_ref().ok().map(|response| response.status().as_u16().into())
+}
+
 #[test]
-fn what_the_engine_refuses_has_its_status_and_is_not_stored() {
+fn rejection_has_the_status_of_the_engine_and_is_not_stored() {
     for (status, body) in [
         (400, UNKNOWN),
         (404, UNKNOWN),
@@ -38,86 +41,76 @@ fn what_the_engine_refuses_has_its_status_and_is_not_stored() {
         (413, "s3cret"),
         (422, r#"{"reason":"s3cret"}"#),
     ] {
-        for (uri, request) in KINDS {
-            let world = world().answers(status, body);
-            let reply = world.json(uri, request);
-            // 410 would tell a sender never to send anything again.
+        for (uri, request) in INGRESS {
+            let _row = row(format!("{status} {body} for {uri}"));
+            let world = world().respond(status, body);
+            let reply = world.post_json(uri, request);
+            // Senders that get a 410 stop for good, so it is passed on as 422.
             let problem = reply.problem(if status == 410 { 422 } else { status }, "rejected");
-            assert_eq!(problem["retry"], "fix-first", "{status} {uri}");
+            assert_eq!(problem["retry"], "fix-first");
             assert_eq!((reply.header("retry-after"), reply.header("location")), (None, None));
             assert_eq!(reply.header("sluice-outcome"), Some("rejected"));
             assert_eq!(reply.log["engine_status"], status);
             assert_eq!(reply.log["delivery"].as_str(), reply.header("sluice-delivery"));
-            let said = [reply.text(), &reply.log.to_string()].concat();
-            assert!(!said.contains("s3cret"), "{said}");
-            assert_eq!(world.calls().len(), 1, "one attempt");
+            let disclosed = [reply.text(), &reply.log.to_string()].concat();
+            assert!(!disclosed.contains("s3cret"), "{disclosed}");
+            assert_eq!(world.engine.take_calls().len(), 1);
             for prefix in ["sluice/pending", "sluice/dead", "sluice/flag", "sluice/done", "sluice/callback"] {
-                assert!(world.keys(prefix).is_empty(), "{uri}: {prefix}");
+                assert!(world.store.keys(prefix).is_empty(), "{prefix} remains");
             }
         }
     }
-    let problem = world().answers(400, UNKNOWN).json("/api/v2/webhook?ref=w", "{}").problem(400, "rejected");
+    let problem = world().respond(400, UNKNOWN).post_json(WEBHOOK_URI, "{}").problem(400, "rejected");
     assert!(problem["detail"].as_str().unwrap().contains("WORKFLOW_INVALID_REFERENCE"), "{problem}");
 }
 
 #[test]
-fn what_it_does_not_take_now_is_stored() {
-    let answer = |status: u16, body: &str| Ok(Response::builder().status(status).body(body.into()).unwrap());
-    for (name, scripted, failure, in_doubt) in [
-        ("408", answer(408, "s3cret"), "the engine answered 408", false),
-        ("423", answer(423, ""), "the engine answered 423", false),
-        ("425", answer(425, ""), "the engine answered 425", false),
-        ("429", answer(429, ""), "the engine answered 429", false),
-        ("503", answer(503, "s3cret"), "the engine answered 503", false),
-        ("500", answer(500, "s3cret"), "the engine answered 500", true),
-        ("502", answer(502, ""), "the engine answered 502", true),
-        ("504", answer(504, ""), "the engine answered 504", true),
-        ("a login page", answer(200, "<html>s3cret"), "the engine answered 200, but not as the engine does", true),
+fn temporary_failure_stores_the_delivery() {
+    for (result, failure, is_ambiguous) in [
+        (answer(408, "s3cret"), "the engine answered 408", false),
+        (answer(423, ""), "the engine answered 423", false),
+        (answer(425, ""), "the engine answered 425", false),
+        (answer(429, ""), "the engine answered 429", false),
+        (answer(503, "s3cret"), "the engine answered 503", false),
+        (answer(500, "s3cret"), "the engine answered 500", true),
+        (answer(502, ""), "the engine answered 502", true),
+        (answer(504, ""), "the engine answered 504", true),
+        (answer(200, "<html>s3cret"), "the engine answered 200, but not as the engine does", true),
         (
-            "refused",
             Err(SendError::NotSent("the connection was refused")),
             "the engine can't be reached: the connection was refused",
             false,
         ),
-        (
-            "cut",
-            Err(SendError::NoAnswer("its time is over")),
-            "the engine sent no complete response: its time is over",
-            true,
-        ),
+        (Err(SendError::NoAnswer("its time is over")), "the engine sent no complete response: its time is over", true),
     ] {
-        for (uri, request) in KINDS {
-            let world = world().scripted(scripted.clone());
-            let reply = world.json(uri, request);
-            assert_eq!(reply.outcome(), (202, Some("pending")), "{name} {uri}");
-            let id = reply.header("sluice-delivery").unwrap();
-            assert_eq!(reply.header("location"), Some(&*format!("/api/v2/deliveries/{id}")));
-            assert_eq!(reply.header("retry-after"), None, "nobody is to send it again");
-            assert_eq!(
-                reply.log["engine_status"].as_u64(),
-                name.parse().ok().or((name == "a login page").then_some(200))
-            );
+        for (uri, request) in INGRESS {
+            let _row = row(format!("{failure} for {uri}"));
+            let world = world().result(result.clone());
+            let reply = world.post_json(uri, request);
+            assert_eq!(reply.outcome(), (202, Some("pending")));
+            assert_eq!(reply.header("location"), Some(&*format!("/api/v2/deliveries/{}", reply.delivery())));
+            assert_eq!(reply.header("retry-after"), None, "an accepted delivery needs no retry");
+            assert_eq!(reply.log["engine_status"].as_u64(), engine_status(&result));
             assert!(reply.log.get("warning").is_none(), "{}", reply.log);
-            let stored = world.only_stored("sluice/pending/");
-            assert_eq!(stored["history"], serde_json::json!([[NOW, failure]]), "{name} {uri}");
-            assert_eq!(stored["sent"].as_u64(), in_doubt.then_some(NOW), "{name} {uri}");
+            let stored = world.store.only_record("sluice/pending/");
+            assert_eq!(stored["history"], serde_json::json!([[NOW, failure]]));
+            assert_eq!(stored["sent"].as_u64(), is_ambiguous.then_some(NOW));
             assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
-            assert_told_nowhere(&world, "s3cret");
-            world.heal();
-            world.pass(60_000);
-            assert_eq!(world.drain()["delivered"], 1, "{name} {uri}");
-            assert_eq!(world.acted().len(), 1);
+            assert_not_disclosed(&world, "s3cret");
+            world.engine.recover();
+            world.advance(MINUTE);
+            assert_eq!(world.drain()["delivered"], 1);
+            assert_eq!(world.engine.targets().len(), 1);
         }
     }
 }
 
 #[test]
-fn what_is_set_wrong_here_is_stored_and_loud() {
-    let answer = |status: u16, body: &str| Ok(Response::builder().status(status).body(body.into()).unwrap());
-    for (scripted, fault) in [
+fn misconfigured_engine_stores_the_delivery_and_warns() {
+    for (result, fault) in [
         (answer(401, "s3cret"), "the engine answered 401"),
         (answer(403, "s3cret"), "the engine answered 403"),
-        (answer(404, SPRING), "the engine answered 404"),
+        (answer(404, SPRING_NOT_FOUND), "the engine answered 404"),
         (answer(404, "<html>s3cret"), "the engine answered 404"),
         (answer(405, ""), "the engine answered 405"),
         (answer(302, ""), "the engine answered 302"),
@@ -126,75 +119,76 @@ fn what_is_set_wrong_here_is_stored_and_loud() {
             "the host does not allow the call to the engine: its host isn't allowed",
         ),
     ] {
-        for (uri, request) in KINDS {
-            let world = world().scripted(scripted.clone());
-            let reply = world.json(uri, request);
-            assert_eq!(reply.outcome(), (202, Some("pending")), "{fault} {uri}");
-            let warning = reply.log["warning"].as_str().unwrap();
+        for (uri, request) in INGRESS {
+            let _row = row(format!("{fault} for {uri}"));
+            let world = world().result(result.clone());
+            let reply = world.post_json(uri, request);
+            assert_eq!(reply.outcome(), (202, Some("pending")));
+            let warning = reply.warning();
             assert!(warning.contains(fault) && warning.contains("engine_url and engine_token"), "{warning}");
             let ready = world.get("/readyz");
             assert_eq!((ready.status(), &ready.json()["status"]), (200, &"degraded".into()));
             assert_eq!(ready.json()["engine"]["fault"], fault);
             assert!(!reply.log.to_string().contains("s3cret"), "{}", reply.log);
-            assert_told_nowhere(&world, "s3cret");
+            assert_not_disclosed(&world, "s3cret");
         }
     }
 }
 
 #[test]
-fn without_a_store_it_is_told_by_whether_the_engine_may_have_acted() {
-    for (scripted, status, slug, retry) in [
+fn failing_store_reports_whether_the_engine_may_have_acted() {
+    for (result, status, slug, retry) in [
         (Err(SendError::NotSent("the connection was refused")), 503, "store-unavailable", "safe"),
         (Err(SendError::Denied("its host isn't allowed")), 503, "store-unavailable", "safe"),
-        (Ok(Response::builder().status(429).body(vec![]).unwrap()), 503, "store-unavailable", "safe"),
-        (Ok(Response::builder().status(401).body(vec![]).unwrap()), 503, "store-unavailable", "safe"),
+        (answer(429, ""), 503, "store-unavailable", "safe"),
+        (answer(401, ""), 503, "store-unavailable", "safe"),
         (Err(SendError::NoAnswer("its time is over")), 502, "engine-unclear", "may-repeat"),
-        (Ok(Response::builder().status(500).body(b"s3cret".to_vec()).unwrap()), 502, "engine-unclear", "may-repeat"),
-        (Ok(Response::builder().status(200).body(b"s3cret".to_vec()).unwrap()), 502, "engine-unclear", "may-repeat"),
+        (answer(500, "s3cret"), 502, "engine-unclear", "may-repeat"),
+        (answer(200, "s3cret"), 502, "engine-unclear", "may-repeat"),
     ] {
-        for slow in [0, 3_000] {
-            let world = World::new().scripted(scripted.clone()).after(slow);
-            world.failing_operation.set(Some(0));
-            let reply = world.json("/api/v2/webhook?ref=w", "{}");
-            assert_eq!(reply.problem(status, slug)["retry"], retry, "{slug} {slow}");
+        for delay in [0, 3_000] {
+            let _row = row(format!("{result:?} after {delay} ms"));
+            let world = World::new().result(result.clone()).after(delay);
+            world.store.fail(StoreFault::Once(0));
+            let reply = world.post_json(WEBHOOK_URI, "{}");
+            assert_eq!(reply.problem(status, slug)["retry"], retry);
             assert_eq!(reply.header("retry-after"), Some("5"));
             assert!(!reply.text().contains("s3cret") && !reply.text().contains("/secret/path"));
-            assert!(reply.log["warning"].as_str().unwrap().contains("disk full"), "the operator is told");
-            let engine_status = scripted.as_ref().ok().map(|answer| u64::from(answer.status().as_u16()));
-            assert_eq!(reply.log["engine_status"].as_u64(), engine_status, "{slug} {slow}");
-            assert!(world.store.borrow().is_empty());
+            assert!(reply.warning().contains("disk full"), "the log lacks the store's error: {}", reply.log);
+            assert_eq!(reply.log["engine_status"].as_u64(), engine_status(&result));
+            assert!(world.store.entries.borrow().is_empty());
         }
     }
 }
 
 #[test]
-fn the_engines_retry_after_is_passed_on_within_bounds() {
-    for (said, passed) in [("30", "30"), ("0", "1"), ("99999", "3600"), ("Tue, 24 Nov 2026 08:31:00 GMT", "60")] {
-        let answer = Response::builder().status(500).header("retry-after", said).body(vec![]).unwrap();
-        let world = World::new().scripted(Ok(answer));
-        world.failing_operation.set(Some(0));
-        let reply = world.json("/api/v2/webhook?ref=w", "{}");
-        assert_eq!(reply.header("retry-after"), Some(passed), "{said}");
+fn retry_after_of_the_engine_is_passed_on_within_bounds() {
+    for (value, passed) in [("30", "30"), ("0", "1"), ("99999", "3600"), ("Tue, 24 Nov 2026 08:31:00 GMT", "60")] {
+        let response = Response::builder().status(500).header("retry-after", value).body(vec![]).unwrap();
+        let world = World::new().result(Ok(response));
+        world.store.fail(StoreFault::Once(0));
+        let reply = world.post_json(WEBHOOK_URI, "{}");
+        assert_eq!(reply.header("retry-after"), Some(passed), "{value}");
     }
 }
 
 #[test]
-fn a_2xx_without_a_workflow_run_is_not_a_success() {
+fn success_status_without_a_run_is_no_success() {
     for body in ["", "[]", "{}", r#"{"id":null}"#] {
-        let reply = World::new().answers(200, body).json("/api/v2/webhook?ref=w", "{}");
+        let reply = World::new().respond(200, body).post_json(WEBHOOK_URI, "{}");
         assert_eq!(reply.outcome(), (202, Some("pending")), "{body}");
-        // A resolve is answered by nothing, or by any JSON.
-        let reply = World::new().answers(204, body).json("/api/v2/callback?ref=r&topic=t", "{}");
+        // The engine answers a callback with an empty body, or with any JSON.
+        let reply = World::new().respond(204, body).post_json(CALLBACK_URI, "{}");
         assert_eq!((reply.outcome(), reply.text()), ((200, Some("delivered")), ""), "{body}");
     }
-    assert_eq!(World::new().answers(201, RUN).json("/api/v2/webhook?ref=w", "{}").status(), 200);
+    assert_eq!(World::new().respond(201, RUN).post_json(WEBHOOK_URI, "{}").status(), 200);
 }
 
 #[test]
-fn a_run_that_carries_a_secret_of_the_engine_is_the_senders_alone() {
+fn run_is_returned_to_the_sender_and_never_logged() {
     let run = r#"{"id":"5f1","message":"s3cret"}"#;
-    let world = World::new().answers(200, run);
-    let reply = world.json("/api/v2/webhook?ref=w", "{}");
+    let world = World::new().respond(200, run);
+    let reply = world.post_json(WEBHOOK_URI, "{}");
     assert_eq!(reply.text(), run);
     assert!(!Value::to_string(&reply.log).contains("s3cret"), "{}", reply.log);
 }

@@ -1,22 +1,25 @@
-//! The OPTIONS handshake (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 4), and the limits of a request's head.
+//! The OPTIONS handshake (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 4), and the size limits of a request's
+//! URI and headers.
 
-use crate::fake::{EVENT, JSON, RUN, Reply, World, request};
+use crate::fake::{EVENT, EVENT_URI, JSON, RUN, Reply, WEBHOOK_URI, World, request, row};
 
-const ROUTES: [&str; 2] = ["/api/v2/event?ref=w", "/api/v2/webhook?ref=w"];
+const ROUTES: [&str; 2] = [EVENT_URI, WEBHOOK_URI];
 
 fn world() -> World {
     World::new().with("allowed_origins", "eventgrid.azure.net, events.example.com").with("access_tokens", "t0ken")
 }
 
-fn ask(world: &World, uri: &str, headers: &[(&str, &str)]) -> Reply {
+/// Sends the validation request, which may touch neither store nor engine.
+#[track_caller]
+fn preflight(world: &World, uri: &str, headers: &[(&str, &str)]) -> Reply {
     let reply = world.send(request("OPTIONS", uri, headers, ""));
     world.assert_untouched();
-    assert!(world.operations.borrow().is_empty());
+    assert!(world.store.operations.borrow().is_empty());
     reply
 }
 
 #[test]
-fn an_origin_that_is_allowed_is_told_so() {
+fn allowed_origin_gets_consent() {
     let rate = ("webhook-request-rate", "120");
     let callback = ("webhook-request-callback", "https://example.com/confirm?id=12345&key=s3cret");
     for uri in ROUTES {
@@ -25,8 +28,9 @@ fn an_origin_that_is_allowed_is_told_so() {
             ("Events.Example.com", &[rate, callback]),
             ("eventgrid.azure.net", &[]),
         ] {
+            let _row = row(format!("{origin} with {more:?} at {uri}"));
             let headers: Vec<_> = [("webhook-request-origin", origin)].iter().chain(more).copied().collect();
-            let reply = ask(&world(), uri, &headers);
+            let reply = preflight(&world(), uri, &headers);
             assert_eq!((reply.status(), reply.text()), (200, ""));
             assert_eq!(reply.header("webhook-allowed-origin"), Some(origin));
             assert_eq!(reply.header("webhook-allowed-rate"), Some("*"));
@@ -34,35 +38,38 @@ fn an_origin_that_is_allowed_is_told_so() {
             assert!(!reply.log.to_string().contains("s3cret"));
         }
         let all = World::new().with("allowed_origins", "*");
-        let reply = ask(&all, uri, &[("webhook-request-origin", "any.example")]);
+        let reply = preflight(&all, uri, &[("webhook-request-origin", "any.example")]);
         assert_eq!(reply.header("webhook-allowed-origin"), Some("any.example"));
     }
 }
 
-/// A status is no consent: without the header there is none.
+/// Consent is the header `WebHook-Allowed-Origin`, whatever the status.
 #[test]
-fn anyone_else_gets_no_consent() {
+fn other_origins_get_no_consent() {
     for uri in ROUTES {
+        let _row = row(uri);
         for origin in ["evil.example", "azure.net", "x.eventgrid.azure.net", "", "*", "https://eventgrid.azure.net"] {
-            let reply = ask(&world(), uri, &[("webhook-request-origin", origin)]);
+            let _row = row(origin);
+            let reply = preflight(&world(), uri, &[("webhook-request-origin", origin)]);
             let problem = reply.problem(403, "origin-not-allowed");
             assert_eq!(problem["field"], "WebHook-Request-Origin");
             assert_eq!((reply.header("webhook-allowed-origin"), reply.header("allow")), (None, Some("OPTIONS, POST")));
         }
-        let plain = ask(&world(), uri, &[]);
+        let plain = preflight(&world(), uri, &[]);
         assert_eq!((plain.status(), plain.header("webhook-allowed-origin")), (204, None));
-        // Not set: as if OPTIONS were not there.
-        let reply = ask(&World::new(), uri, &[("webhook-request-origin", "eventgrid.azure.net")]);
+        // Without `allowed_origins` the routes have no OPTIONS.
+        let reply = preflight(&World::new(), uri, &[("webhook-request-origin", "eventgrid.azure.net")]);
         reply.problem(405, "method-not-allowed");
         assert_eq!((reply.header("webhook-allowed-origin"), reply.header("allow")), (None, Some("POST")));
         let wrong = World::new().with("allowed_origins", "https://eventgrid.azure.net");
-        assert_eq!(ask(&wrong, uri, &[]).problem(503, "configuration")["field"], "allowed_origins");
+        assert_eq!(preflight(&wrong, uri, &[]).problem(503, "configuration")["field"], "allowed_origins");
     }
 }
 
 #[test]
-fn a_delivery_of_another_origin_is_refused() {
+fn delivery_from_another_origin_is_refused() {
     for uri in ROUTES {
+        let _row = row(uri);
         let post = |world: &World, origin: Option<&str>| {
             let token = ("x-access-token", "t0ken");
             let origin = origin.map(|origin| ("webhook-request-origin", origin));
@@ -73,21 +80,22 @@ fn a_delivery_of_another_origin_is_refused() {
         post(&world, Some("evil.example")).problem(403, "origin-not-allowed");
         world.assert_untouched();
         for origin in [Some("eventgrid.azure.net"), None] {
-            assert_eq!(post(&self::world().answers(200, RUN), origin).status(), 200);
+            assert_eq!(post(&self::world().respond(200, RUN), origin).status(), 200);
         }
-        // The handshake gives no right: a token is asked for as ever.
+        // An allowed origin doesn't replace the token.
         let reply = world.post(uri, &[JSON, ("webhook-request-origin", "eventgrid.azure.net")], EVENT);
         reply.problem(401, "unauthorized");
-        assert_eq!(post(&World::new().answers(200, RUN), Some("any.example")).status(), 200);
+        assert_eq!(post(&World::new().respond(200, RUN), Some("any.example")).status(), 200);
     }
 }
 
 #[test]
-fn a_head_that_is_too_large_is_refused() {
+fn oversized_request_head_is_refused() {
     for uri in ROUTES {
         let many: Vec<_> = (0..128).map(|n| (format!("x-{n}"), "v".to_owned())).collect();
         let long = vec![("x-long".to_owned(), "v".repeat(65_536))];
-        for headers in [many, long] {
+        for (name, headers) in [("many headers", many), ("long header", long)] {
+            let _row = row(format!("{name} at {uri}"));
             let world = World::new();
             let mut headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             headers.push(JSON);
@@ -95,10 +103,10 @@ fn a_head_that_is_too_large_is_refused() {
             headers.truncate(1);
             headers[0].1 = "short";
             headers.push(JSON);
-            assert_eq!(world.answers(200, RUN).post(uri, &headers, EVENT).status(), 200);
+            assert_eq!(world.respond(200, RUN).post(uri, &headers, EVENT).status(), 200);
         }
         let world = World::new();
-        world.json(&format!("{uri}&x={}", "y".repeat(16_384)), EVENT).problem(414, "uri-too-long");
+        world.post_json(&format!("{uri}&x={}", "y".repeat(16_384)), EVENT).problem(414, "uri-too-long");
         world.assert_untouched();
     }
 }

@@ -1,11 +1,11 @@
-//! All interleavings of two and three who bring the same at the same time, each stopped at every step, and the drain
-//! after them.
+//! Model checking of the gateway: all interleavings of two and three concurrent contenders, each of which may crash at
+//! any step, followed by a drain.
 //!
-//! What runs here is the gateway itself. Each operation of the store, each half of a call to the engine and each sleep is
-//! a step; between two steps anyone else may take theirs, but for steps that no one else can see: they are taken at once. A
-//! state is what the store and the engine hold and what each
-//! contender has seen; every state that can be reached is visited once, and in each all who aren't through are taken for
-//! dead. That covers every set of crashes, since whoever is dead is one who takes no step any more.
+//! The gateway itself runs, over a host that a scheduler controls. Each store operation, each half of a call to the
+//! engine and each sleep is a step. Any contender may take the next step; a step that no other contender can observe is
+//! taken at once. A state consists of the contents of store and engine and of what each contender has observed. Every
+//! reachable state is visited once, and checked as if all unfinished contenders had crashed in it. That covers every
+//! set of crashes, since a crashed contender is one that takes no further step.
 
 mod view;
 
@@ -26,24 +26,24 @@ use sluice::delivery::{Key, Outcome, Payload, Start, Work};
 use sluice::gateway::{DrainSummary, Receipt, Stopped};
 use sluice::reference::{RunRef, Topic, WorkflowRef};
 
-use crate::fake::{NOW, World};
+use crate::fake::{HOUR, NOW, World};
 use view::{Shared, Step, View};
 
-/// Long after every claim, wait and call is over.
-const LATER: u64 = 3_600_000;
-/// As long as a drain may have its lease.
+/// Longer than any claim, wait and call.
+const LATER: u64 = HOUR;
+/// The longest duration of a drain's lease.
 const LEASE: u64 = 50_000;
 
-/// What a sender was told.
+/// The response to a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Told {
+enum Response {
     Delivered,
     Pending,
     Duplicate,
     Conflict,
 }
 
-impl Told {
+impl Response {
     fn of(receipt: &Receipt<'_>) -> Self {
         assert_eq!(receipt.warnings, Vec::<String>::new());
         match &receipt.outcome {
@@ -56,75 +56,78 @@ impl Told {
     }
 }
 
-/// What is brought, and by whom: one contender an entry, with the time at which it comes.
+/// A set of concurrent contenders.
 #[derive(Clone)]
 struct Case {
-    work: Brings,
+    workload: Workload,
+    /// The time of arrival of each sender.
     starts: Vec<u64>,
-    /// The engine may take longer than a sender is kept waiting.
+    /// The engine may take longer than a sender waits.
     slow: bool,
-    /// So many others drain at the same time, and those who bring can't reach the engine.
+    /// The number of concurrent drains. If there are any, the senders can't reach the engine.
     drains: usize,
-    /// Those who drain can't either.
-    down: bool,
+    /// The drains can't reach the engine either.
+    unreachable: bool,
 }
 
+/// The requests of the senders.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Brings {
+enum Workload {
+    /// The same event.
     Event,
-    /// All the same callback.
-    Equal,
-    /// Each another payload.
-    Conflicting,
+    /// The same callback.
+    EqualCallbacks,
+    /// Callbacks for one wait, each with another payload.
+    ConflictingCallbacks,
     /// Webhooks without a key.
-    Plain,
+    Webhooks,
 }
 
 impl Case {
-    /// One in which nobody drains meanwhile.
-    fn of(work: Brings, starts: Vec<u64>, slow: bool) -> Self {
-        Self { work, starts, slow, drains: 0, down: false }
+    /// A case without drains.
+    fn of(workload: Workload, starts: Vec<u64>, slow: bool) -> Self {
+        Self { workload, starts, slow, drains: 0, unreachable: false }
     }
 
-    fn view<'s>(&self, shared: &'s Shared, who: usize, start: u64) -> View<'s> {
-        let mut view = View::new(shared, who, true, start);
-        view.drained = self.drains > 0;
-        view.cut_off = view.drained && (self.down || who < self.starts.len());
+    fn view<'s>(&self, shared: &'s Shared, nth: usize, start: u64) -> View<'s> {
+        let mut view = View::new(shared, nth, true, start);
+        view.observes_drain = self.drains > 0;
+        view.unreachable = view.observes_drain && (self.unreachable || nth < self.starts.len());
         view
     }
 
-    /// What is there when it begins: where some drain, a pass that was just made, and a delivery since, which is due.
+    /// Creates the initial store. With drains, it has a recent pass, and a later delivery that is due.
     fn prepare(&self, shared: &Shared) {
         if self.drains == 0 {
             return;
         }
         let mut view = View::new(shared, 10, false, self.starts[0] - 60_000);
-        view.cut_off = true;
-        through(bring(&view, Brings::Plain, 10, &Cell::new(None)));
+        view.unreachable = true;
+        run_to_end(deliver(&view, Workload::Webhooks, 10, &Cell::new(None)));
         let due = shared.store.take();
-        through(pass(&View::new(shared, 11, false, self.starts[0] - 1)));
+        run_to_end(drain_once(&View::new(shared, 11, false, self.starts[0] - 1)));
         shared.store.borrow_mut().extend(due);
     }
 
-    /// What one of them does.
-    async fn part(&self, view: &View<'_>, who: usize, told: &Cell<Option<Told>>) {
-        if who < self.starts.len() {
-            bring(view, self.work, who, told).await;
+    /// Runs one contender.
+    async fn act(&self, view: &View<'_>, nth: usize, response: &Cell<Option<Response>>) {
+        if nth < self.starts.len() {
+            deliver(view, self.workload, nth, response).await;
         } else {
-            pass(view).await;
+            drain_once(view).await;
         }
     }
 }
 
-impl Brings {
-    /// The contender's payload; its delivery borrows it.
-    fn payload(self, who: usize) -> Box<RawValue> {
-        let who = if matches!(self, Self::Conflicting | Self::Plain) { who } else { 0 };
-        RawValue::from_string(format!(r#"{{"says":{who}}}"#)).unwrap()
+impl Workload {
+    /// The payload of a sender.
+    fn payload(self, nth: usize) -> Box<RawValue> {
+        let n = if matches!(self, Self::ConflictingCallbacks | Self::Webhooks) { nth } else { 0 };
+        RawValue::from_string(format!(r#"{{"n":{n}}}"#)).unwrap()
     }
 
     fn work(self, payload: &RawValue) -> (Work<'_>, Option<Key>) {
-        if self == Self::Plain {
+        if self == Self::Webhooks {
             let payload = Payload::Webhook(Cow::Borrowed(payload));
             return (Work::Start(Start::new(WorkflowRef::parse("w").unwrap(), payload)), None);
         }
@@ -140,24 +143,25 @@ impl Brings {
     }
 }
 
-async fn bring(view: &View<'_>, brings: Brings, who: usize, told: &Cell<Option<Told>>) {
-    let payload = brings.payload(who);
-    let (work, key) = brings.work(&payload);
-    let gate = view.gateway();
-    let wait = gate.settings().wait;
-    let outcome = gate.accept(work, key, HeaderMap::new(), wait).await;
-    told.set(Some(Told::of(&outcome)));
-    if let Some(rest) = outcome.background {
-        rest.await;
+/// Handles one request, including the work after the response.
+async fn deliver(view: &View<'_>, workload: Workload, nth: usize, response: &Cell<Option<Response>>) {
+    let payload = workload.payload(nth);
+    let (work, key) = workload.work(&payload);
+    let gateway = view.gateway();
+    let wait = gateway.settings().wait;
+    let receipt = gateway.accept(work, key, HeaderMap::new(), wait).await;
+    response.set(Some(Response::of(&receipt)));
+    if let Some(background) = receipt.background {
+        background.await;
     }
 }
 
-/// Polls to the end what nobody schedules.
-fn through<T>(future: impl Future<Output = T>) -> T {
+/// Runs a future that is not scheduled and therefore never waits.
+fn run_to_end<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("it waits for something"),
+        Poll::Pending => panic!("an unscheduled future waits"),
     }
 }
 
@@ -166,111 +170,113 @@ fn shared() -> Shared {
     Shared { variables, ..Shared::default() }
 }
 
-/// One pass of the drain.
-async fn pass(view: &View<'_>) -> DrainSummary {
+/// Runs one pass of the drain.
+async fn drain_once(view: &View<'_>) -> DrainSummary {
     let drained = view.gateway().drain(Duration::from_secs(25)).await.unwrap();
     assert_eq!(drained.warnings, Vec::<String>::new());
     drained
 }
 
-/// Passes of the drain, with time between them, until nothing is pending.
-fn drain(case: &Case, shared: &Shared) {
-    for turn in 0..10 {
+/// Runs passes of the drain, an hour apart, until nothing is pending.
+fn drain_all(case: &Case, shared: &Shared) {
+    for pass in 0..10 {
         shared.later.set(shared.later.get() + LATER);
-        let view = View::new(shared, 100 + turn, false, case.starts[0]);
-        let DrainSummary { pending, stopped, .. } = through(pass(&view));
+        let view = View::new(shared, 100 + pass, false, case.starts[0]);
+        let DrainSummary { pending, stopped, .. } = run_to_end(drain_once(&view));
         assert_eq!(stopped, None);
         if pending == Some(0) {
             return;
         }
     }
-    panic!("something is pending for ever");
+    panic!("still pending after ten passes");
 }
 
-/// A schedule, taken again from the start: who takes which step.
+/// The steps from the initial state, each with the number of its contender.
 type Schedule = Vec<(usize, Step)>;
 
-/// What is looked at in each state.
-type Check = fn(&Case, &Shared, &[Option<Told>], all_through: bool);
+/// Asserts the invariants of a state. The last argument says whether all contenders have finished.
+type Check = fn(&Case, &Shared, &[Option<Response>], all_finished: bool);
 
-/// Visits every state, and gives how many there are.
+/// Checks every reachable state, and returns their number.
 fn explore(case: &Case, check: Check) -> usize {
     let mut visited = HashSet::new();
     let mut checked = HashSet::new();
-    let mut to_do: Vec<Schedule> = vec![vec![]];
-    while let Some(schedule) = to_do.pop() {
+    let mut open: Vec<Schedule> = vec![vec![]];
+    while let Some(schedule) = open.pop() {
         let shared = shared();
         case.prepare(&shared);
         let starts = case.starts.iter().chain(std::iter::repeat_n(&case.starts[0], case.drains));
-        let views: Vec<_> = starts.enumerate().map(|(who, start)| case.view(&shared, who, *start)).collect();
-        let told: Vec<_> = views.iter().map(|_| Cell::new(None)).collect();
+        let views: Vec<_> = starts.enumerate().map(|(nth, start)| case.view(&shared, nth, *start)).collect();
+        let responses: Vec<_> = views.iter().map(|_| Cell::new(None)).collect();
         let mut contenders: Vec<Option<Pin<Box<dyn Future<Output = ()> + '_>>>> = views
             .iter()
-            .zip(&told)
+            .zip(&responses)
             .enumerate()
-            .map(|(who, (view, told))| Some(Box::pin(case.part(view, who, told)) as Pin<Box<_>>))
+            .map(|(nth, (view, response))| Some(Box::pin(case.act(view, nth, response)) as Pin<Box<_>>))
             .collect();
-        let mut take = |who: usize, step: Option<Step>| {
-            views[who].waiting.borrow_mut().clear();
-            views[who].granted.set(step);
-            let contender = contenders[who].as_mut().unwrap();
+        let mut take = |nth: usize, step: Option<Step>| {
+            views[nth].waiting.borrow_mut().clear();
+            views[nth].granted.set(step);
+            let contender = contenders[nth].as_mut().unwrap();
             if contender.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-                contenders[who] = None;
+                contenders[nth] = None;
             }
         };
-        for who in 0..views.len() {
-            take(who, None);
+        for nth in 0..views.len() {
+            take(nth, None);
         }
-        for (who, step) in &schedule {
-            take(*who, Some(*step));
+        for (nth, step) in &schedule {
+            take(*nth, Some(*step));
         }
-        let through: Vec<_> = contenders.iter().map(Option::is_none).collect();
+        let finished: Vec<_> = contenders.iter().map(Option::is_none).collect();
         drop(contenders);
 
-        let told: Vec<_> = told.iter().map(Cell::get).collect();
+        let responses: Vec<_> = responses.iter().map(Cell::get).collect();
         let host = (shared.store.borrow().clone(), shared.acted.borrow().clone());
-        let inside: Vec<_> = views.iter().map(|view| (view.seen.borrow().finish(), view.slept.get())).collect();
-        if !visited.insert(hash(&(&host, &inside, &told, &through))) {
+        let observed: Vec<_> = views.iter().map(|view| (view.seen.borrow().finish(), view.slept.get())).collect();
+        if !visited.insert(hash(&(&host, &observed, &responses, &finished))) {
             continue;
         }
         let mut steps: Schedule = Vec::new();
-        for (who, view) in views.iter().enumerate().filter(|(who, _)| !through[*who]) {
+        for (nth, view) in views.iter().enumerate().filter(|(nth, _)| !finished[*nth]) {
             let waiting = view.waiting.borrow();
             if matches!(waiting[..], [Step::Private | Step::Sleep]) {
-                steps = vec![(who, waiting[0])];
+                steps = vec![(nth, waiting[0])];
                 break;
             }
             let in_call = waiting.iter().any(|step| matches!(step, Step::Act | Step::Answer));
             steps.extend(
-                waiting.iter().filter(|step| case.slow || !in_call || **step != Step::Sleep).map(|step| (who, *step)),
+                waiting.iter().filter(|step| case.slow || !in_call || **step != Step::Sleep).map(|step| (nth, *step)),
             );
         }
-        // All begin alike, so it is enough that the first begins.
-        if schedule.is_empty() && case.work == Brings::Event && case.starts.iter().all(|start| *start == case.starts[0])
+        // The contenders are symmetric, so the first step may be fixed to the first of them.
+        if schedule.is_empty()
+            && case.workload == Workload::Event
+            && case.starts.iter().all(|start| *start == case.starts[0])
         {
-            steps.retain(|(who, _)| *who == 0);
+            steps.retain(|(nth, _)| *nth == 0);
         }
-        to_do.extend(steps.into_iter().map(|step| [&schedule[..], &[step]].concat()));
-        // Whoever isn't through is dead: what counts then is what is outside, and what senders were told.
-        let all_through = through.iter().all(|through| *through);
-        if checked.insert(hash(&(&host, &told, all_through))) {
-            let tell = Tell(&schedule, &host);
-            check(case, &shared, &told, all_through);
-            drop(tell);
+        open.extend(steps.into_iter().map(|step| [&schedule[..], &[step]].concat()));
+        // With the unfinished contenders crashed, only the host's contents and the responses matter.
+        let all_finished = finished.iter().all(|finished| *finished);
+        if checked.insert(hash(&(&host, &responses, all_finished))) {
+            let trace = Trace(&schedule, &host);
+            check(case, &shared, &responses, all_finished);
+            drop(trace);
         }
     }
-    println!("{} states, {} of them host", visited.len(), checked.len());
+    println!("{} states, {} distinct contents of the host", visited.len(), checked.len());
     visited.len()
 }
 
-/// How a state that fails was reached, and what was outside.
-struct Tell<'a>(&'a Schedule, &'a (BTreeMap<String, Vec<u8>>, Vec<String>));
+/// Prints the schedule and the host's contents if a check fails.
+struct Trace<'a>(&'a Schedule, &'a (BTreeMap<String, Vec<u8>>, Vec<String>));
 
-impl Drop for Tell<'_> {
+impl Drop for Trace<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Self(schedule, (store, acted)) = self;
-            eprintln!("after {schedule:?}, the engine has acted on {acted:#?}, and the store has");
+            eprintln!("after {schedule:?}\nthe engine has acted on {acted:#?}\nand the store contains:");
             for (key, value) in store {
                 eprintln!("{key}: {}", String::from_utf8_lossy(value));
             }
@@ -284,67 +290,71 @@ fn hash(what: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// At most one winner, at most one run, none lost; and whoever brings it again later changes nothing.
-fn check_event(case: &Case, shared: &Shared, told: &[Option<Told>], _: bool) {
-    let promised = told.iter().any(Option::is_some);
-    assert!(told.iter().filter(|told| **told == Some(Told::Delivered)).count() <= 1, "two winners: {told:?}");
+/// At most one winner and one run, nothing accepted is lost, and a later duplicate changes nothing.
+fn check_event(case: &Case, shared: &Shared, responses: &[Option<Response>], _: bool) {
+    let accepted = responses.iter().any(Option::is_some);
+    assert_one_winner(responses);
     let acted = shared.acted.borrow().len();
-    assert!(acted <= 1, "two runs before the drain: {told:?}");
+    assert!(acted <= 1, "two runs before the drain: {responses:?}");
     let before = (shared.store.borrow().clone(), shared.acted.borrow().clone());
 
-    drain(case, shared);
+    drain_all(case, shared);
     let after = shared.acted.borrow().len();
-    assert!(after <= 1, "two runs after the drain: {told:?}");
-    assert!(!promised || after == 1, "lost: {told:?}");
+    assert!(after <= 1, "two runs after the drain: {responses:?}");
+    assert!(!accepted || after == 1, "lost: {responses:?}");
 
     (*shared.store.borrow_mut(), *shared.acted.borrow_mut()) = before;
     shared.later.set(LATER);
     let again = Cell::new(None);
     let view = View::new(shared, 50, false, case.starts[0]);
-    through(bring(&view, case.work, 0, &again));
+    run_to_end(deliver(&view, case.workload, 0, &again));
     assert!(again.get().is_some());
-    drain(case, shared);
-    assert_eq!(shared.acted.borrow().len(), 1, "brought again later: {told:?}, {again:?}");
+    drain_all(case, shared);
+    assert_eq!(shared.acted.borrow().len(), 1, "after a later duplicate: {responses:?}, {again:?}");
 }
 
-/// Callbacks have no label by which the engine could be asked; what counts is that the first one wins.
-fn check_callback(case: &Case, shared: &Shared, told: &[Option<Told>], all_through: bool) {
-    assert!(told.iter().filter(|told| **told == Some(Told::Delivered)).count() <= 1, "two winners: {told:?}");
-    if case.work == Brings::Equal {
-        assert!(!told.contains(&Some(Told::Conflict)), "{told:?}");
+#[track_caller]
+fn assert_one_winner(responses: &[Option<Response>]) {
+    let winners = responses.iter().filter(|response| **response == Some(Response::Delivered)).count();
+    assert!(winners <= 1, "two winners: {responses:?}");
+}
+
+/// The first callback wins. Callbacks have no label, so an ambiguous one may be sent twice.
+fn check_callback(case: &Case, shared: &Shared, responses: &[Option<Response>], all_finished: bool) {
+    assert_one_winner(responses);
+    if case.workload == Workload::EqualCallbacks {
+        assert!(!responses.contains(&Some(Response::Conflict)), "{responses:?}");
     }
-    let promised = told.iter().any(Option::is_some);
-    let delivered = told.contains(&Some(Told::Delivered));
+    let accepted = responses.iter().any(Option::is_some);
+    let delivered = responses.contains(&Some(Response::Delivered));
     let before: Vec<_> = shared.acted.borrow().clone();
-    drain(case, shared);
+    drain_all(case, shared);
     let acted = shared.acted.borrow();
-    assert!(!promised || !acted.is_empty(), "lost: {told:?}");
+    assert!(!accepted || !acted.is_empty(), "lost: {responses:?}");
     if delivered {
-        // Who has won stays the first, and nothing is sent after it.
-        assert_eq!(*acted, before, "{told:?}");
+        assert_eq!(*acted, before, "sent after the winner: {responses:?}");
     }
-    if all_through {
-        let says: BTreeSet<_> = acted.iter().collect();
-        assert_eq!((acted.len(), says.len()), (1, 1), "nobody died, and it was sent twice: {told:?}");
+    if all_finished {
+        let payloads: BTreeSet<_> = acted.iter().collect();
+        assert_eq!((acted.len(), payloads.len()), (1, 1), "sent twice without a crash: {responses:?}");
     }
-    // Every copy is settled, or kept for an operator to see that it came second.
+    // Contended callbacks are dropped, or become dead letters if they conflict with the winner.
     let store = shared.store.borrow();
     let dead = store.keys().filter(|key| key.starts_with("sluice/dead/")).count();
-    assert!(case.work == Brings::Conflicting || dead == 0, "{told:?}");
+    assert!(case.workload == Workload::ConflictingCallbacks || dead == 0, "{responses:?}");
 }
 
-/// What was promised is in the keys that the next pass lists, though it is far from the time at which they are listed anyway.
-fn check_hint(case: &Case, shared: &Shared, told: &[Option<Told>], _: bool) {
-    let promised =
-        told.iter().enumerate().filter(|(_, told)| told.is_some()).map(|(who, _)| format!(r#""says":{who}}}"#));
-    let promised: Vec<_> = promised.collect();
-    let runs = |of: &String| shared.acted.borrow().iter().filter(|body| body.contains(of)).count();
-    let open = promised.iter().filter(|of| runs(of) == 0).count() as u64;
-    let drain = |later, turn: usize| {
+/// The next pass finds every accepted delivery, long before the next periodic scan.
+fn check_notification(case: &Case, shared: &Shared, responses: &[Option<Response>], _: bool) {
+    let accepted = responses.iter().enumerate().filter(|(_, response)| response.is_some());
+    let payloads: Vec<_> = accepted.map(|(nth, _)| format!(r#""n":{nth}}}"#)).collect();
+    let runs = |payload: &String| shared.acted.borrow().iter().filter(|body| body.contains(payload)).count();
+    let open = payloads.iter().filter(|payload| runs(payload) == 0).count() as u64;
+    let drain = |later, pass: usize| {
         shared.later.set(later);
-        through(pass(&View::new(shared, 100 + turn, false, case.starts[0])))
+        run_to_end(drain_once(&View::new(shared, 100 + pass, false, case.starts[0])))
     };
-    // At once: so the hint is there, and it isn't that the keys are scanned again when it was taken.
+    // Only a notification makes this pass scan: the periodic scan isn't due.
     let DrainSummary { delivered, pending, stopped, .. } = drain(0, 0);
     match stopped {
         None => {
@@ -352,59 +362,60 @@ fn check_hint(case: &Case, shared: &Shared, told: &[Option<Told>], _: bool) {
         }
         stopped => assert_eq!(stopped, Some(Stopped::Leased)),
     }
-    // Then the time of a drain that died is over, and the delivery is due.
+    // Now the lease of a crashed drain has expired, and every delivery is due.
     assert_eq!(drain(LEASE, 1).stopped, None);
-    for of in &promised {
-        assert_eq!(runs(of), 1, "{of}");
+    for payload in &payloads {
+        assert_eq!(runs(payload), 1, "{payload}");
     }
 }
 
 /// In the middle of a window.
-const CALM: u64 = NOW;
-/// A retention of 72 hours: where two windows meet.
-const MEET: u64 = 72 * 3_600_000 * 6_930;
+const MID_WINDOW: u64 = NOW;
+/// The boundary of two windows, with a retention of 72 hours.
+const BOUNDARY: u64 = 72 * HOUR * 6_930;
 
 #[test]
-fn one_that_is_alone_always_wins() {
+fn lone_claimant_always_wins() {
     let shared = shared();
-    let told = Cell::new(None);
-    through(bring(&View::new(&shared, 0, false, CALM), Brings::Event, 0, &told));
-    assert_eq!(told.get(), Some(Told::Delivered));
-    explore(&Case::of(Brings::Event, vec![CALM], true), check_event);
+    let response = Cell::new(None);
+    run_to_end(deliver(&View::new(&shared, 0, false, MID_WINDOW), Workload::Event, 0, &response));
+    assert_eq!(response.get(), Some(Response::Delivered));
+    explore(&Case::of(Workload::Event, vec![MID_WINDOW], true), check_event);
 }
 
 #[test]
-fn two_who_bring_one_event() {
-    let states = explore(&Case::of(Brings::Event, vec![CALM; 2], true), check_event);
+fn two_claimants_of_one_event_start_one_run() {
+    let states = explore(&Case::of(Workload::Event, vec![MID_WINDOW; 2], true), check_event);
     assert!(states > 1_000, "{states}");
 }
 
 #[test]
-fn two_in_two_windows_that_meet() {
-    for starts in [vec![MEET - 1, MEET], vec![MEET, MEET - 1]] {
-        explore(&Case::of(Brings::Event, starts, true), check_event);
+fn two_claimants_at_a_window_boundary_start_one_run() {
+    for starts in [vec![BOUNDARY - 1, BOUNDARY], vec![BOUNDARY, BOUNDARY - 1]] {
+        explore(&Case::of(Workload::Event, starts, true), check_event);
     }
 }
 
 #[test]
-fn two_callbacks() {
-    for work in [Brings::Equal, Brings::Conflicting] {
-        explore(&Case::of(work, vec![CALM; 2], true), check_callback);
+fn first_of_two_callbacks_wins() {
+    for workload in [Workload::EqualCallbacks, Workload::ConflictingCallbacks] {
+        explore(&Case::of(workload, vec![MID_WINDOW; 2], true), check_callback);
     }
 }
 
 #[test]
-fn three_who_bring_one_event() {
-    let states = explore(&Case::of(Brings::Event, vec![CALM; 3], false), check_event);
+fn three_claimants_of_one_event_start_one_run() {
+    let states = explore(&Case::of(Workload::Event, vec![MID_WINDOW; 3], false), check_event);
     assert!(states > 10_000, "{states}");
 }
 
 #[test]
-fn those_who_store_while_others_drain() {
+fn deliveries_stored_during_drains_are_not_lost() {
     for (senders, drains) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
-        for down in [false, true] {
-            let starts = vec![CALM; senders];
-            let states = explore(&Case { work: Brings::Plain, starts, slow: false, drains, down }, check_hint);
+        for unreachable in [false, true] {
+            let starts = vec![MID_WINDOW; senders];
+            let case = Case { workload: Workload::Webhooks, starts, slow: false, drains, unreachable };
+            let states = explore(&case, check_notification);
             assert!(states > 50, "{states}");
         }
     }

@@ -10,7 +10,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
-mod anything;
+mod ambiguous_outcomes;
 mod batches;
 mod brokers;
 mod callbacks;
@@ -19,26 +19,27 @@ mod contract;
 mod cost;
 mod deliveries;
 mod docs;
-mod doubt;
+mod drain_scheduling;
 mod drains;
 mod duplicates;
 mod engine_answers;
 mod fake;
+mod fuzz_properties;
 mod handshake;
-mod hints;
+mod health_and_log;
 mod interleavings;
-mod laws;
 mod layering;
 mod links;
-mod manners;
 mod openapi;
-mod operations;
 mod operator;
 mod preferences;
+mod properties;
 mod refusals;
 mod routed;
 mod routes;
+mod sender_protocols;
 mod senders;
+mod snapshots;
 mod store_faults;
 mod trust;
 mod vectors;

@@ -1,5 +1,5 @@
-//! The OpenAPI document says what the code has: each route with its methods, and each problem. That the answers are as it
-//! says is a matter of `tests/interop/test_openapi.py`, which asks the running component.
+//! The OpenAPI document lists every route with its methods, every problem and every sender of the code.
+//! `tests/interop/test_openapi.py` compares the responses of the running component with the document.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ fn document() -> Value {
     World::new().get("/openapi.json").json()
 }
 
-/// The members of an object that are operations.
+/// The methods of a path item.
 fn operations(item: &Value) -> BTreeSet<String> {
     let methods = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
     item.as_object()
@@ -30,29 +30,29 @@ fn operations(item: &Value) -> BTreeSet<String> {
 fn every_route_is_in_the_document() {
     let document = document();
     let mut paths = document["paths"].as_object().unwrap().clone();
-    // The console's pages are for people.
+    // The console's pages are not part of the API.
     for (path, methods) in Endpoint::ALL.iter().filter(|(path, _)| !path.starts_with("/console")) {
         let item = paths.remove(*path).unwrap_or_else(|| panic!("docs/openapi.yaml lacks {path}"));
         let mut documented = operations(&item);
         if documented.contains("GET") {
-            // It says so of all of them.
+            // The document describes HEAD once, for all routes with GET.
             documented.insert("HEAD".to_owned());
         }
-        // The handshake is there once `allowed_origins` is set, so `methods` hasn't it.
+        // OPTIONS depends on `allowed_origins`, so the table of routes lacks it.
         let handshake = documented.remove("OPTIONS");
         assert_eq!(handshake, matches!(*path, "/api/v2/event" | "/api/v2/webhook"), "{path}");
         let methods: BTreeSet<_> = methods.split(", ").map(str::to_owned).collect();
         assert_eq!(documented, methods, "{path}");
-        // The table finds it, and not another one before it.
+        // The template matches this route, and none before it.
         assert_eq!(Endpoint::of(path).unwrap().template(), *path);
     }
-    assert!(paths.is_empty(), "docs/openapi.yaml has what isn't there: {:?}", paths.keys());
+    assert!(paths.is_empty(), "docs/openapi.yaml has unknown paths: {:?}", paths.keys());
 }
 
 #[test]
 fn every_problem_is_in_the_document() {
     let document = document();
-    // Only the console's forms have that one.
+    // Only the console's forms respond with this problem.
     let kinds: Vec<_> = Kind::ALL.iter().filter(|kind| **kind != Kind::CrossSite).collect();
     let types: Vec<_> = kinds.iter().map(|kind| format!("{TYPE_BASE}{}", kind.definition().slug)).collect();
     assert_eq!(document["components"]["schemas"]["ProblemType"]["enum"], json!(types));
@@ -81,12 +81,12 @@ fn every_sender_is_in_the_document() {
         assert!(senders.contains(&json!(preset.name)), "docs/openapi.yaml lacks the sender {}", preset.name);
     }
     for name in senders.iter().map(|name| name.as_str().unwrap()).filter(|name| *name != CUSTOM) {
-        assert!(Preset::by_name(name).is_some(), "{name} is no sender");
+        assert!(Preset::by_name(name).is_some(), "docs/openapi.yaml has an unknown sender {name}");
     }
 }
 
 #[test]
-fn it_is_served_and_known_again() {
+fn document_is_served_with_an_etag() {
     let world = World::new();
     let reply = world.get("/openapi.json");
     assert_eq!((reply.status(), reply.header("content-type")), (200, Some("application/json")));

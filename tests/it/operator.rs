@@ -1,22 +1,19 @@
-//! What an operator sees and does: list, look, redeliver, delete.
+//! The operator's API: listing, showing, redelivering and deleting deliveries.
 
+use futures_util::future::join;
 use serde_json::{Value, json};
 use sluice::ports::SendError;
 
-use crate::fake::{ASYNC, EVENT, JSON, NOW, World, request};
+use crate::fake::{
+    ASYNC, CALLBACK_URI, DRAIN_URI, EVENT, EVENT_URI, HOUR, INGRESS, JSON, MINUTE, NOW, OPERATOR, Reply, UNKNOWN_ID,
+    WEBHOOK_URI, World, answer, request, row,
+};
 
-const HOOK: &str = "/api/v2/webhook?ref=w";
-const ON_EVENT: &str = "/api/v2/event?ref=w";
-const ON_CALLBACK: &str = "/api/v2/callback?ref=r&topic=t";
 const LIST: &str = "/api/v2/deliveries";
-const SOME: &str = "01M85MNVRRNF3YKJSMZYXYD1X7";
 
-fn id(reply: &crate::fake::Reply) -> String {
-    reply.header("sluice-delivery").unwrap().to_owned()
-}
-
-fn listed(world: &World, query: &str) -> (Vec<String>, Value) {
-    let reply = world.operate("GET", &format!("{LIST}{query}"));
+/// The ids on a page, and its `next`.
+fn list(world: &World, query: &str) -> (Vec<String>, Value) {
+    let reply = world.as_operator("GET", &format!("{LIST}{query}"));
     assert_eq!(reply.status(), 200, "{}", reply.text());
     let page = reply.json();
     let ids = page["deliveries"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned());
@@ -24,54 +21,56 @@ fn listed(world: &World, query: &str) -> (Vec<String>, Value) {
 }
 
 fn show(world: &World, id: &str) -> Value {
-    let reply = world.operate("GET", &format!("{LIST}/{id}"));
+    let reply = world.as_operator("GET", &format!("{LIST}/{id}"));
     assert_eq!(reply.status(), 200, "{}", reply.text());
     reply.json()
 }
 
-fn redeliver(world: &World, id: &str) -> crate::fake::Reply {
-    world.operate("POST", &format!("{LIST}/{id}/redeliver"))
+fn redeliver(world: &World, id: &str) -> Reply {
+    world.as_operator("POST", &format!("{LIST}/{id}/redeliver"))
 }
 
 #[test]
-fn only_the_operator_comes_in() {
-    let [one, again] = [format!("{LIST}/{SOME}"), format!("{LIST}/{SOME}/redeliver")];
+fn routes_require_the_operator_token() {
+    let (show, redeliver) = (format!("{LIST}/{UNKNOWN_ID}"), format!("{LIST}/{UNKNOWN_ID}/redeliver"));
     for (method, uri) in [
         ("GET", LIST),
         ("HEAD", LIST),
-        ("GET", &*one),
-        ("DELETE", &one),
-        ("POST", &again),
-        ("POST", "/api/v2/deliveries/drain"),
+        ("GET", &*show),
+        ("DELETE", &show),
+        ("POST", &redeliver),
+        ("POST", DRAIN_URI),
         ("GET", "/api/v2/callbacks/r"),
     ] {
+        let _row = row(format!("{method} {uri}"));
         let world = World::new();
-        let reply = world.send(request(method, uri, &[("authorization", "Bearer op3rator")], ""));
-        assert_eq!((reply.status(), &reply.log["problem"]), (404, &json!("not-found")), "not set: {method} {uri}");
+        let reply = world.send(request(method, uri, &[OPERATOR], ""));
+        assert_eq!((reply.status(), &reply.log["problem"]), (404, &json!("not-found")), "without operator_token");
         world.assert_untouched();
         for authorization in ["", "Bearer other", "Bearer", "Basic op3rator"] {
-            let world = World::operated();
+            let _row = row(authorization);
+            let world = World::with_operator();
             let reply = world.send(request(method, uri, &[("authorization", authorization)], ""));
-            assert_eq!((reply.status(), &reply.log["problem"]), (401, &json!("unauthorized")), "{method} {uri}");
+            assert_eq!((reply.status(), &reply.log["problem"]), (401, &json!("unauthorized")));
             assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"sluice\""));
-            assert!(world.operations.borrow().is_empty());
+            assert!(world.store.operations.borrow().is_empty());
         }
     }
 }
 
 #[test]
-fn a_list_tells_of_each_what_there_is() {
-    let world = World::operated().answers(503, "").answers(500, "").down();
-    let hook = id(&world.json(HOOK, "{}"));
-    world.pass(1_000);
-    let callback = id(&world.json(ON_CALLBACK, "{}"));
-    world.pass(1_000);
-    let event = id(&world.json(ON_EVENT, EVENT));
-    let reply = world.operate("GET", LIST);
+fn list_describes_each_delivery() {
+    let world = World::with_operator().respond(503, "").respond(500, "").unreachable();
+    let hook = world.post_json(WEBHOOK_URI, "{}").delivery();
+    world.advance(1_000);
+    let callback = world.post_json(CALLBACK_URI, "{}").delivery();
+    world.advance(1_000);
+    let event = world.post_json(EVENT_URI, EVENT).delivery();
+    let reply = world.as_operator("GET", LIST);
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     let mut page = reply.json();
-    for one in page["deliveries"].as_array_mut().unwrap() {
-        let next = one.as_object_mut().unwrap().remove("next_attempt").unwrap();
+    for delivery in page["deliveries"].as_array_mut().unwrap() {
+        let next = delivery.as_object_mut().unwrap().remove("next_attempt").unwrap();
         assert!(next.as_str().unwrap().starts_with("2026-11-24T08:30:"), "{next}");
     }
     let expected = json!([
@@ -89,39 +88,44 @@ fn a_list_tells_of_each_what_there_is() {
         },
     ]);
     assert_eq!(page, json!({ "deliveries": expected, "next": null }));
-    assert_eq!(world.operate("GET", &format!("{LIST}?state=dead")).json(), json!({ "deliveries": [], "next": null }));
-    let head = world.operate("HEAD", LIST);
+    assert_eq!(
+        world.as_operator("GET", &format!("{LIST}?state=dead")).json(),
+        json!({ "deliveries": [], "next": null })
+    );
+    let head = world.as_operator("HEAD", LIST);
     assert_eq!((head.status(), head.text()), (200, ""));
 }
 
 #[test]
-fn pages_are_stable_while_others_come_and_go() {
-    let world = World::operated().down();
+fn pages_are_stable_during_changes() {
+    let world = World::with_operator().unreachable();
     let store = |_| {
-        world.pass(1);
-        id(&world.json(HOOK, "{}"))
+        world.advance(1);
+        world.post_json(WEBHOOK_URI, "{}").delivery()
     };
     let ids: Vec<_> = (0..5).map(store).collect();
-    let (first, next) = listed(&world, "?limit=2");
+    let (first, next) = list(&world, "?limit=2");
     assert_eq!((&first[..], next.as_str()), (&ids[..2], Some(&*ids[1])));
-    // The last of the page goes, one before it goes, and another comes.
-    for gone in &ids[..2] {
-        assert_eq!(world.operate("DELETE", &format!("{LIST}/{gone}")).status(), 204);
+    // Both deliveries of the first page are deleted, and another one arrives.
+    for deleted in &ids[..2] {
+        assert_eq!(world.as_operator("DELETE", &format!("{LIST}/{deleted}")).status(), 204);
     }
     let sixth = store(5);
-    let (second, next) = listed(&world, &format!("?limit=2&after={}", ids[1]));
+    let (second, next) = list(&world, &format!("?limit=2&after={}", ids[1]));
     assert_eq!((&second[..], next.as_str()), (&ids[2..4], Some(&*ids[3])));
-    let (third, next) = listed(&world, &format!("?limit=2&after={}", ids[3]));
+    let (third, next) = list(&world, &format!("?limit=2&after={}", ids[3]));
     assert_eq!((third, next), (vec![ids[4].clone(), sixth.clone()], Value::Null));
-    assert_eq!(listed(&world, &format!("?after={sixth}")), (vec![], Value::Null));
-    assert_eq!(listed(&world, "?state=pending&limit=500").0.len(), 4);
+    assert_eq!(list(&world, &format!("?after={sixth}")), (vec![], Value::Null));
+    assert_eq!(list(&world, "?state=pending&limit=500").0.len(), 4);
 }
 
 #[test]
-fn a_page_has_50_if_nothing_is_said() {
-    let world = World::operated().down();
-    (0..51).for_each(|_| _ = world.json(HOOK, "{}"));
-    let (ids, next) = listed(&world, "");
+fn page_has_50_deliveries_by_default() {
+    let world = World::with_operator().unreachable();
+    for _ in 0..51 {
+        world.post_json(WEBHOOK_URI, "{}");
+    }
+    let (ids, next) = list(&world, "");
     assert_eq!((ids.len(), next.as_str()), (50, Some(&*ids[49])));
     for (query, field) in [
         ("?limit=0", "limit"),
@@ -135,17 +139,18 @@ fn a_page_has_50_if_nothing_is_said() {
         ("?after=x", "after"),
         ("?after=01m85mnvrrnf3ykjsmzyxyd1x7", "after"),
     ] {
-        let problem = world.operate("GET", &format!("{LIST}{query}")).problem(400, "invalid-parameter");
+        let problem = world.as_operator("GET", &format!("{LIST}{query}")).problem(400, "invalid-parameter");
         assert_eq!(problem["field"], field, "{query}");
     }
 }
 
 #[test]
-fn what_is_not_there_is_404() {
-    for id in [SOME, "x", &SOME.to_lowercase(), "01M85MNVRRNF3YKJSMZYXYD1X70", "%30"] {
-        let world = World::operated();
+fn unknown_delivery_is_404() {
+    for id in [UNKNOWN_ID, "x", &UNKNOWN_ID.to_lowercase(), "01M85MNVRRNF3YKJSMZYXYD1X70", "%30"] {
+        let world = World::with_operator();
         for (method, rest) in [("GET", ""), ("DELETE", ""), ("POST", "/redeliver")] {
-            let problem = world.operate(method, &format!("{LIST}/{id}{rest}")).problem(404, "no-delivery");
+            let _row = row(format!("{method} {id}{rest}"));
+            let problem = world.as_operator(method, &format!("{LIST}/{id}{rest}")).problem(404, "no-delivery");
             assert_eq!(problem["field"], "id");
         }
         world.assert_untouched();
@@ -153,11 +158,11 @@ fn what_is_not_there_is_404() {
 }
 
 #[test]
-fn one_is_shown_as_it_will_be_sent() {
+fn delivery_shows_the_request_to_be_sent() {
     const ODD: &str = "{ \"n\":12345678901234567890 ,\"d\":1,\"d\":2,\n\"e\":1e5}";
-    let world = World::operated().answers(503, "").down();
-    let hook = id(&world.json("/api/v2/webhook?ref=my%20flow", ODD));
-    let reply = world.operate("GET", &format!("{LIST}/{hook}"));
+    let world = World::with_operator().respond(503, "").unreachable();
+    let hook = world.post_json("/api/v2/webhook?ref=my%20flow", ODD).delivery();
+    let reply = world.as_operator("GET", &format!("{LIST}/{hook}"));
     let body = format!(
         r#"{{"trigger":"webhook","params":[{{"name":"data","value":{ODD}}}],"labels":{{"sluice.dev/delivery":"{hook}"}}}}"#
     );
@@ -169,10 +174,10 @@ fn one_is_shown_as_it_will_be_sent() {
     let history = json!([{ "at": "2026-11-24T08:30:00.000Z", "failure": "the engine answered 503" }]);
     assert_eq!((&shown["history"], shown.get("key"), &shown["attempts"]), (&history, None, &json!(1)));
 
-    let event = show(&world, &id(&world.json(ON_EVENT, EVENT)));
+    let event = show(&world, &world.post_json(EVENT_URI, EVENT).delivery());
     assert_eq!(event["request"]["body"]["labels"]["sluice.dev/delivery"], event["key"]);
     assert_eq!(event["key"].as_str().unwrap().len(), 52);
-    let callback = show(&world, &id(&world.get(ON_CALLBACK)));
+    let callback = show(&world, &world.get(CALLBACK_URI).delivery());
     let expected = json!({
         "method": "PUT", "path": "/api/v1/workflowrun/r/event",
         "body": { "topic": "t", "status": "succeeded", "results": [] },
@@ -181,203 +186,206 @@ fn one_is_shown_as_it_will_be_sent() {
 }
 
 #[test]
-fn redelivered_it_is_sent_now() {
-    for (uri, body) in [(HOOK, "{}"), (ON_EVENT, EVENT), (ON_CALLBACK, "{}")] {
-        let world = World::operated().answers(503, "");
-        let id = id(&world.json(uri, body));
-        world.calls();
-        world.heal();
+fn redelivery_is_sent_immediately() {
+    for (uri, body) in INGRESS {
+        let _row = row(uri);
+        let world = World::with_operator().respond(503, "");
+        let id = world.post_json(uri, body).delivery();
+        world.engine.take_calls();
+        world.engine.recover();
         let reply = redeliver(&world, &id);
-        assert_eq!((reply.status(), reply.json()), (200, json!({ "delivery": id, "state": "delivered" })), "{uri}");
-        assert_eq!(world.calls().len(), 1, "though its time had not come");
+        assert_eq!((reply.status(), reply.json()), (200, json!({ "delivery": id, "state": "delivered" })));
+        assert_eq!(world.engine.take_calls().len(), 1, "sent before the next attempt was due");
         redeliver(&world, &id).problem(404, "no-delivery");
-        if uri != HOOK {
-            assert_eq!(world.json(uri, body).outcome(), (200, Some("duplicate")));
+        if uri != WEBHOOK_URI {
+            assert_eq!(world.post_json(uri, body).outcome(), (200, Some("duplicate")));
         }
-        assert_eq!(world.acted().len(), 1);
+        assert_eq!(world.engine.targets().len(), 1);
     }
 }
 
 #[test]
-fn redelivered_a_dead_one_lives_again() {
-    for (uri, body) in [(HOOK, "{}"), (ON_EVENT, EVENT), (ON_CALLBACK, "{}")] {
-        let world = World::operated().answers(400, "").after(3_000).answers(503, "").answers(422, "");
-        let id = id(&world.json(uri, body));
-        world.pass(30 * 3_600_000);
+fn redelivered_dead_letter_is_pending_again() {
+    for (uri, body) in INGRESS {
+        let _row = row(uri);
+        let world = World::with_operator().respond(400, "").after(3_000).respond(503, "").respond(422, "");
+        let id = world.post_json(uri, body).delivery();
+        world.advance(30 * HOUR);
         assert_eq!(show(&world, &id)["state"], "dead");
         let expected = json!({ "delivery": id, "state": "pending", "last_failure": "the engine answered 503" });
-        // The engine is asked for the run of what had a key.
-        if uri == ON_EVENT {
-            let none = http::Response::new(br#"{"content":[]}"#.to_vec());
+        // The engine is queried before each attempt of a keyed start.
+        if uri == EVENT_URI {
             for at in [0, 2] {
-                world.answers.borrow_mut().insert(at, (0, Ok(none.clone())));
+                world.engine.script.borrow_mut().insert(at, (0, answer(200, r#"{"content":[]}"#)));
             }
         }
         let reply = redeliver(&world, &id);
-        assert_eq!((reply.status(), reply.json()), (202, expected), "{uri}");
-        assert_eq!(show(&world, &id)["state"], "pending", "its age counts anew");
-        assert!(world.keys("sluice/dead/").is_empty());
+        assert_eq!((reply.status(), reply.json()), (202, expected));
+        assert_eq!(show(&world, &id)["state"], "pending", "the age restarts");
+        assert!(world.store.keys("sluice/dead/").is_empty());
         let expected = json!({ "delivery": id, "state": "dead", "last_failure": "the engine answered 422" });
         let reply = redeliver(&world, &id);
-        assert_eq!((reply.status(), reply.json()), (200, expected), "{uri}");
-        world.heal();
+        assert_eq!((reply.status(), reply.json()), (200, expected));
+        world.engine.recover();
         assert_eq!(redeliver(&world, &id).json()["state"], "delivered");
-        assert_eq!(world.acted().len(), 1);
+        assert_eq!(world.engine.targets().len(), 1);
     }
 }
 
 #[test]
-fn redelivered_and_still_pending_the_next_drain_knows_of_it() {
-    let world = World::operated().answers(400, "").after(3_000).answers(503, "");
-    let id = id(&world.json(HOOK, "{}"));
+fn failed_redelivery_notifies_the_next_drain() {
+    let world = World::with_operator().respond(400, "").after(3_000).respond(503, "");
+    let id = world.post_json(WEBHOOK_URI, "{}").delivery();
     world.drain();
-    assert!(world.keys("sluice/hint").is_empty(), "nothing was pending");
+    assert!(world.store.keys("sluice/hint").is_empty());
     assert_eq!(redeliver(&world, &id).json()["state"], "pending");
-    world.heal();
-    // Long before keys are scanned regardless.
-    world.pass(60_000);
+    world.engine.recover();
+    // Long before the next periodic scan.
+    world.advance(MINUTE);
     assert_eq!(world.drain()["delivered"], 1);
 }
 
 #[test]
-fn a_dead_one_whose_key_was_used_since_is_not_run_again() {
-    for (uri, body) in [(ON_EVENT, EVENT), (ON_CALLBACK, "{}")] {
-        let world = World::operated().answers(400, "").after(3_000);
-        let dead = id(&world.json(uri, body));
-        world.heal();
-        let second = world.json(uri, body);
-        assert_eq!(second.outcome(), (200, Some("delivered")), "{uri}");
-        assert_eq!(redeliver(&world, &dead).json(), json!({ "delivery": dead, "state": "dropped" }), "{uri}");
-        assert_eq!(world.acted().len(), 1);
-        let again = world.json(uri, body);
-        assert_eq!((again.outcome(), id(&again)), ((200, Some("duplicate")), id(&second)));
+fn dead_letter_with_a_reused_key_is_not_sent() {
+    for (uri, body) in [(EVENT_URI, EVENT), (CALLBACK_URI, "{}")] {
+        let _row = row(uri);
+        let world = World::with_operator().respond(400, "").after(3_000);
+        let dead = world.post_json(uri, body).delivery();
+        world.engine.recover();
+        let second = world.post_json(uri, body);
+        assert_eq!(second.outcome(), (200, Some("delivered")));
+        assert_eq!(redeliver(&world, &dead).json(), json!({ "delivery": dead, "state": "dropped" }));
+        assert_eq!(world.engine.targets().len(), 1);
+        let again = world.post_json(uri, body);
+        assert_eq!((again.outcome(), again.delivery()), ((200, Some("duplicate")), second.delivery()));
     }
-    let world = World::operated().answers(400, "").after(3_000);
-    let dead = id(&world.json(ON_CALLBACK, r#"{"n":1}"#));
-    world.heal();
-    world.json(ON_CALLBACK, r#"{"n":2}"#);
+    let world = World::with_operator().respond(400, "").after(3_000);
+    let dead = world.post_json(CALLBACK_URI, r#"{"n":1}"#).delivery();
+    world.engine.recover();
+    world.post_json(CALLBACK_URI, r#"{"n":2}"#);
     assert_eq!(redeliver(&world, &dead).json()["state"], "dead");
-    assert_eq!(world.acted().len(), 1, "another was first");
+    assert_eq!(world.engine.targets().len(), 1);
 }
 
 #[test]
-fn while_a_drain_is_at_work_it_is_left_to_that() {
-    let world = World::operated().down();
-    world.json("/api/v2/webhook?ref=first", "{}");
-    world.pass(1);
-    let id = id(&world.json(HOOK, "{}"));
-    world.heal();
-    world.takes.set(1_000);
+fn redelivery_during_a_drain_is_left_to_the_drain() {
+    let world = World::with_operator().unreachable();
+    world.post_json("/api/v2/webhook?ref=first", "{}");
+    world.advance(1);
+    let id = world.post_json(WEBHOOK_URI, "{}").delivery();
+    world.engine.recover();
+    world.engine.latency.set(1_000);
     let redelivered = world.run(async {
-        let drain = world.answer(request("POST", "/api/v2/deliveries/drain", &[crate::fake::OPERATOR], ""));
+        let drain = world.handle(request("POST", DRAIN_URI, &[OPERATOR], ""));
         let uri = format!("{LIST}/{id}/redeliver");
-        let other = world.answer(request("POST", &uri, &[crate::fake::OPERATOR], ""));
-        futures_util::future::join(drain, other).await.1.0
+        let redelivery = world.handle(request("POST", &uri, &[OPERATOR], ""));
+        let (_, (redelivered, _)) = join(drain, redelivery).await;
+        redelivered
     });
-    let why = "a drain is running, and will attempt it";
-    let expected = json!({ "delivery": id, "state": "pending", "last_failure": why });
+    let reason = "a drain is running, and will attempt it";
+    let expected = json!({ "delivery": id, "state": "pending", "last_failure": reason });
     assert_eq!((redelivered.status(), redelivered.json()), (202, expected));
-    assert_eq!(world.acted(), ["first", "w"]);
+    assert_eq!(world.engine.targets(), ["first", "w"]);
 }
 
 #[test]
-fn what_is_under_way_is_left_alone() {
-    let world = World::operated().slow(5_000);
+fn delivery_under_way_is_not_changed() {
+    let world = World::with_operator().slow(5_000);
     world.run(async {
-        let (reply, rest) = world.answer(request("POST", ON_EVENT, &[JSON, ASYNC], EVENT)).await;
-        let id = id(&reply);
-        let call = async {
+        let (reply, rest) = world.handle(request("POST", EVENT_URI, &[JSON, ASYNC], EVENT)).await;
+        let id = reply.delivery();
+        let changes = async {
             for (method, rest) in [("POST", "/redeliver"), ("DELETE", "")] {
+                let _row = row(method);
                 let uri = format!("{LIST}/{id}{rest}");
-                let (reply, _) = world.answer(request(method, &uri, &[crate::fake::OPERATOR], "")).await;
+                let (reply, _) = world.handle(request(method, &uri, &[OPERATOR], "")).await;
                 assert_eq!(reply.problem(409, "under-way")["retry"], "safe");
                 assert_eq!(reply.header("retry-after"), Some("5"));
             }
         };
-        futures_util::future::join(world.finish(rest), call).await;
+        join(world.finish(rest), changes).await;
     });
-    assert_eq!(world.acted().len(), 1);
+    assert_eq!(world.engine.targets().len(), 1);
 
-    // The engine may still act on what was cut; once it can't, it is asked.
-    let world = World::operated().cut();
-    let event = id(&world.json(ON_EVENT, EVENT));
-    world.heal();
-    world.now.set(NOW + 10_999);
+    // An ambiguous delivery is under way until the engine can no longer act; then the engine is queried.
+    let world = World::with_operator().losing_responses();
+    let event = world.post_json(EVENT_URI, EVENT).delivery();
+    world.engine.recover();
+    world.clock.set(NOW + 10_999);
     redeliver(&world, &event).problem(409, "under-way");
-    world.now.set(NOW + 11_000);
-    world.calls();
+    world.clock.set(NOW + 11_000);
+    world.engine.take_calls();
     assert_eq!(redeliver(&world, &event).json()["state"], "delivered");
-    assert_eq!((world.calls().len(), world.acted().len()), (1, 1), "found");
+    assert_eq!((world.engine.take_calls().len(), world.engine.targets().len()), (1, 1));
 }
 
 #[test]
-fn a_copy_is_under_way_as_long_as_its_first_may_be() {
-    let world = World::operated().slow(9_000);
-    let copy = world.run(async {
-        let (_, (copy, _)) = futures_util::future::join(
+fn contended_delivery_is_under_way_while_the_first_may_be() {
+    let world = World::with_operator().slow(9_000);
+    let contended = world.run(async {
+        let (_, (contended, _)) = join(
             async {
-                let (_, rest) = world.answer(request("POST", ON_EVENT, &[JSON, ("prefer", "wait=9")], EVENT)).await;
+                let (_, rest) = world.handle(request("POST", EVENT_URI, &[JSON, ("prefer", "wait=9")], EVENT)).await;
                 drop(rest);
             },
-            world.answer(request("POST", ON_EVENT, &[JSON, ASYNC], EVENT)),
+            world.handle(request("POST", EVENT_URI, &[JSON, ASYNC], EVENT)),
         )
         .await;
-        id(&copy)
+        contended.delivery()
     });
-    world.store.borrow_mut().retain(|key, _| !key.starts_with("sluice/done/"));
-    redeliver(&world, &copy).problem(409, "under-way");
+    world.store.entries.borrow_mut().retain(|key, _| !key.starts_with("sluice/done/"));
+    redeliver(&world, &contended).problem(409, "under-way");
 }
 
 #[test]
-fn deleted_it_is_forgotten_with_its_key() {
-    for (uri, body) in [(HOOK, "{}"), (ON_EVENT, EVENT), (ON_CALLBACK, "{}")] {
-        let world = World::operated().down();
-        let id = id(&world.json(uri, body));
-        let reply = world.operate("DELETE", &format!("{LIST}/{id}"));
-        assert_eq!((reply.status(), reply.text()), (204, ""), "{uri}");
-        world.operate("GET", &format!("{LIST}/{id}")).problem(404, "no-delivery");
+fn deleted_delivery_releases_the_key() {
+    for (uri, body) in INGRESS {
+        let _row = row(uri);
+        let world = World::with_operator().unreachable();
+        let id = world.post_json(uri, body).delivery();
+        let reply = world.as_operator("DELETE", &format!("{LIST}/{id}"));
+        assert_eq!((reply.status(), reply.text()), (204, ""));
+        world.as_operator("GET", &format!("{LIST}/{id}")).problem(404, "no-delivery");
         assert_eq!(world.drain()["pending"], 0);
-        world.heal();
-        world.pass(1_000);
-        assert_eq!(world.json(uri, body).outcome(), (200, Some("delivered")), "{uri}: as if for the first time");
+        world.engine.recover();
+        world.advance(1_000);
+        assert_eq!(world.post_json(uri, body).outcome(), (200, Some("delivered")));
     }
 }
 
 #[test]
-fn deleted_a_dead_one_leaves_the_key_to_who_has_it() {
-    let world = World::operated().answers(400, "").after(3_000);
-    let dead = id(&world.json(ON_EVENT, EVENT));
-    world.heal();
-    world.json(ON_EVENT, EVENT);
-    assert_eq!(world.operate("DELETE", &format!("{LIST}/{dead}")).status(), 204);
-    assert!(world.keys("sluice/dead/").is_empty());
-    assert_eq!(world.json(ON_EVENT, EVENT).outcome(), (200, Some("duplicate")));
+fn deleting_a_dead_letter_keeps_the_key_of_a_later_delivery() {
+    let world = World::with_operator().respond(400, "").after(3_000);
+    let dead = world.post_json(EVENT_URI, EVENT).delivery();
+    world.engine.recover();
+    world.post_json(EVENT_URI, EVENT);
+    assert_eq!(world.as_operator("DELETE", &format!("{LIST}/{dead}")).status(), 204);
+    assert!(world.store.keys("sluice/dead/").is_empty());
+    assert_eq!(world.post_json(EVENT_URI, EVENT).outcome(), (200, Some("duplicate")));
 }
 
 #[test]
-fn what_can_not_be_read_can_be_deleted() {
-    let world = World::operated().down();
-    let id = id(&world.json(HOOK, "{}"));
-    world.store.borrow_mut().insert(format!("sluice/pending/{id}"), b"{\"v\":9}".to_vec());
-    let reply = world.operate("GET", LIST);
+fn unreadable_record_can_be_deleted() {
+    let world = World::with_operator().unreachable();
+    let id = world.post_json(WEBHOOK_URI, "{}").delivery();
+    world.store.put(format!("sluice/pending/{id}"), b"{\"v\":9}");
+    let reply = world.as_operator("GET", LIST);
     assert_eq!((reply.status(), &reply.json()["deliveries"]), (200, &json!([])));
-    assert!(reply.log["warning"].as_str().unwrap().contains(&id));
-    world.operate("GET", &format!("{LIST}/{id}")).problem(500, "damaged");
+    assert!(reply.warning().contains(&id));
+    world.as_operator("GET", &format!("{LIST}/{id}")).problem(500, "damaged");
     redeliver(&world, &id).problem(500, "damaged");
-    assert_eq!(world.operate("DELETE", &format!("{LIST}/{id}")).status(), 204);
-    assert!(world.keys("sluice/pending/").is_empty());
+    assert_eq!(world.as_operator("DELETE", &format!("{LIST}/{id}")).status(), 204);
+    assert!(world.store.keys("sluice/pending/").is_empty());
 }
 
 #[test]
-fn redelivered_to_an_engine_that_is_down_it_stays() {
-    let world = World::operated().scripted(Err(SendError::NotSent("the name was not found"))).down();
-    let id = id(&world.json(HOOK, "{}"));
+fn redelivery_to_an_unreachable_engine_stays_pending() {
+    let world = World::with_operator().result(Err(SendError::NotSent("the name was not found"))).unreachable();
+    let id = world.post_json(WEBHOOK_URI, "{}").delivery();
     let reply = redeliver(&world, &id);
-    let why = "the engine can't be reached: the connection was refused";
-    assert_eq!(
-        (reply.status(), reply.json()),
-        (202, json!({ "delivery": id, "state": "pending", "last_failure": why }))
-    );
-    world.heal();
+    let reason = "the engine can't be reached: the connection was refused";
+    let expected = json!({ "delivery": id, "state": "pending", "last_failure": reason });
+    assert_eq!((reply.status(), reply.json()), (202, expected));
+    world.engine.recover();
     assert_eq!(world.drain()["delivered"], 1);
 }

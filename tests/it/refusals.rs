@@ -1,16 +1,13 @@
-//! Each route × each refusal: a precise problem, and neither engine nor store touched.
+//! Refused requests: each gets a precise problem, and neither the engine nor the store is touched.
 
 use std::collections::VecDeque;
 
 use http::Request;
 
-use crate::fake::{Chunks, RUN, World, request};
+use crate::fake::{CALLBACK_URI, Chunks, DRAIN_URI, EVENT, EVENT_URI, JSON, RUN, WEBHOOK_URI, World, request, row};
 
-const JSON: (&str, &str) = ("content-type", "application/json");
-const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
-
-/// The routes that take a body, with a query that is right.
-const POSTS: [&str; 3] = ["/api/v2/webhook?ref=w", "/api/v2/event?ref=w", "/api/v2/callback?ref=r&topic=t"];
+/// The routes with a body, each with a valid query.
+const POSTS: [&str; 3] = [WEBHOOK_URI, EVENT_URI, CALLBACK_URI];
 
 #[test]
 fn unknown_paths_are_404() {
@@ -28,7 +25,8 @@ fn unknown_paths_are_404() {
         "/api/v2/deliveries/a/redeliver/b",
         "/api/v2/delivery",
     ] {
-        let world = World::operated();
+        let _row = row(path);
+        let world = World::with_operator();
         world.get(path).problem(404, "not-found");
         world.assert_untouched();
     }
@@ -37,16 +35,16 @@ fn unknown_paths_are_404() {
 #[test]
 fn wrong_methods_are_405_with_allow() {
     for (path, allow) in [
-        ("/api/v2/webhook?ref=w", "POST"),
-        ("/api/v2/event?ref=w", "POST"),
-        ("/api/v2/callback?ref=r&topic=t", "GET, HEAD, POST"),
+        (WEBHOOK_URI, "POST"),
+        (EVENT_URI, "POST"),
+        (CALLBACK_URI, "GET, HEAD, POST"),
         ("/api/v2/callbacks/r?topic=t", "GET, HEAD"),
         ("/api/v2/callback-links", "POST"),
         ("/api/v2/callback/link", "GET, HEAD, POST"),
         ("/api/v2/deliveries", "GET, HEAD"),
         ("/api/v2/deliveries/01M85MNVRRNF3YKJSMZYXYD1X7", "DELETE, GET, HEAD"),
         ("/api/v2/deliveries/01M85MNVRRNF3YKJSMZYXYD1X7/redeliver", "POST"),
-        ("/api/v2/deliveries/drain", "POST"),
+        (DRAIN_URI, "POST"),
         ("/healthz", "GET, HEAD"),
         ("/openapi.json", "GET, HEAD"),
         ("/readyz", "GET, HEAD"),
@@ -55,6 +53,7 @@ fn wrong_methods_are_405_with_allow() {
             if allow.split(", ").any(|allowed| allowed == method) {
                 continue;
             }
+            let _row = row(format!("{method} {path}"));
             let world = World::new();
             let reply = world.send(request(method, path, &[JSON], "{}"));
             if method == "HEAD" {
@@ -62,7 +61,7 @@ fn wrong_methods_are_405_with_allow() {
             } else {
                 reply.problem(405, "method-not-allowed");
             }
-            assert_eq!(reply.header("allow"), Some(allow), "{method} {path}");
+            assert_eq!(reply.header("allow"), Some(allow));
             world.assert_untouched();
         }
     }
@@ -81,6 +80,7 @@ fn wrong_content_types_are_415_with_accept_post() {
             "application/cloudevents+avro",
             "application/jsonx",
         ] {
+            let _row = row(format!("{content_type} at {uri}"));
             let world = World::new();
             let headers: &[_] = if content_type.is_empty() { &[] } else { &[("content-type", content_type)] };
             let reply = world.post(uri, headers, EVENT);
@@ -98,9 +98,10 @@ fn wrong_content_types_are_415_with_accept_post() {
 }
 
 #[test]
-fn a_compressed_body_is_415_with_accept_encoding() {
+fn compressed_body_is_415_with_accept_encoding() {
     for uri in POSTS {
-        let world = World::new().answers(200, RUN);
+        let _row = row(uri);
+        let world = World::new().respond(200, RUN);
         let reply = world.post(uri, &[JSON, ("content-encoding", "gzip")], b"\x1f\x8b");
         assert_eq!(reply.problem(415, "unsupported-media-type")["field"], "Content-Encoding");
         assert_eq!(reply.header("accept-encoding"), Some("identity"));
@@ -110,35 +111,37 @@ fn a_compressed_body_is_415_with_accept_encoding() {
 }
 
 #[test]
-fn bodies_are_refused_by_what_is_wrong_with_them() {
+fn invalid_body_names_the_fault() {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(1_000), "]".repeat(1_000));
     let arrays = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
-    let bodies: [(&[u8], &str); 9] = [
-        (b"", "empty"),
-        (b" \n", "empty"),
-        (b"{\"a\":\"\xff\xfe\"}", "not UTF-8 (byte 6)"),
-        (b"{\"a\":1", "EOF"),
-        (b"{\"a\":1}{}", "trailing"),
-        (deep.as_bytes(), "deeper than 128"),
-        (arrays.as_bytes(), "deeper than 128"),
-        (b"[1]", "an array"),
-        (b"\"a\"", "a string"),
+    let bodies: [(&str, &[u8], &str); 9] = [
+        ("no body", b"", "empty"),
+        ("white space", b" \n", "empty"),
+        ("invalid UTF-8", b"{\"a\":\"\xff\xfe\"}", "not UTF-8 (byte 6)"),
+        ("unfinished object", b"{\"a\":1", "EOF"),
+        ("two objects", b"{\"a\":1}{}", "trailing"),
+        ("deep object", deep.as_bytes(), "deeper than 128"),
+        ("deep array", arrays.as_bytes(), "deeper than 128"),
+        ("array", b"[1]", "an array"),
+        ("string", b"\"a\"", "a string"),
     ];
     for uri in POSTS {
-        for (body, says) in bodies {
+        for (name, body, detail) in bodies {
+            let _row = row(format!("{name} at {uri}"));
             let world = World::new();
             let problem = world.post(uri, &[JSON], body).problem(400, "invalid-body");
             assert_eq!(problem["field"], "body");
-            assert!(problem["detail"].as_str().unwrap().contains(says), "{problem}");
+            assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
             world.assert_untouched();
         }
     }
 }
 
 #[test]
-fn a_body_is_bounded_by_what_comes_not_by_what_is_said() {
+fn body_limit_counts_received_bytes() {
     for uri in POSTS {
         for length in [None, Some("3"), Some("10000000"), Some("-1"), Some("x")] {
+            let _row = row(format!("Content-Length {length:?} at {uri}"));
             let world = World::new();
             let mut headers = vec![JSON];
             headers.extend(length.map(|length| ("content-length", length)));
@@ -146,28 +149,30 @@ fn a_body_is_bounded_by_what_comes_not_by_what_is_said() {
             assert!(problem["detail"].as_str().unwrap().contains("524288"), "{problem}");
             world.assert_untouched();
         }
-        // To the byte.
-        let world = World::new().with("max_body_bytes", "100").answers(200, RUN);
+        let _row = row(uri);
+        // The limit is exact.
+        let world = World::new().with("max_body_bytes", "100").respond(200, RUN);
         let padded = |length: usize| format!("{EVENT}{}", " ".repeat(length - EVENT.len()));
-        world.json(uri, padded(101)).problem(413, "body-too-large");
+        world.post_json(uri, padded(101)).problem(413, "body-too-large");
         world.assert_untouched();
-        assert_eq!(world.json(uri, padded(100)).status(), 200);
+        assert_eq!(world.post_json(uri, padded(100)).status(), 200);
     }
 }
 
 #[test]
-fn who_waits_for_100_continue_is_refused_unread() {
+fn oversized_body_is_refused_before_100_continue() {
     let world = World::new();
     let headers = [JSON, ("content-length", "10000000"), ("expect", "100-continue")];
     let mut unread = request("POST", POSTS[0], &headers, "");
-    // Reading it would break off.
+    // Reading the body would fail.
     *unread.body_mut() = Chunks(VecDeque::from([None]));
     world.send(unread).problem(413, "body-too-large");
 }
 
 #[test]
-fn a_body_that_breaks_off_is_said_so() {
+fn truncated_body_is_reported() {
     for uri in POSTS {
+        let _row = row(uri);
         let world = World::new();
         let broken = Chunks(VecDeque::from([Some(b"{\"a\":1}".to_vec()), None]));
         let request: Request<Chunks> =
@@ -179,7 +184,7 @@ fn a_body_that_breaks_off_is_said_so() {
 
 #[test]
 fn references_are_one_path_segment() {
-    for (value, says) in [
+    for (value, detail) in [
         ("..%2F..%2Fadmin", "'/'"),
         ("../../admin", "'/'"),
         ("a/b?x#y", "'/'"),
@@ -190,22 +195,25 @@ fn references_are_one_path_segment() {
         ("", "empty"),
     ] {
         for uri in ["/api/v2/webhook?ref=", "/api/v2/event?ref=", "/api/v2/callback?topic=t&ref="] {
+            let _row = row(format!("{uri}{value}"));
             let world = World::new();
-            let problem = world.json(&format!("{uri}{value}"), EVENT).problem(400, "invalid-parameter");
+            let problem = world.post_json(&format!("{uri}{value}"), EVENT).problem(400, "invalid-parameter");
             assert_eq!(problem["field"], "ref");
-            assert!(problem["detail"].as_str().unwrap().contains(says), "{value}: {problem}");
+            assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
             world.assert_untouched();
         }
     }
     let world = World::new();
-    world.json(&format!("/api/v2/webhook?ref={}", "a".repeat(257)), "{}").problem(400, "invalid-parameter");
-    world.json(&format!("/api/v2/callback?ref=r&topic={}", "a".repeat(1_025)), "{}").problem(400, "invalid-parameter");
-    world.json("/api/v2/webhook?ref=%ff", "{}").problem(400, "invalid-parameter");
+    world.post_json(&format!("/api/v2/webhook?ref={}", "a".repeat(257)), "{}").problem(400, "invalid-parameter");
+    world
+        .post_json(&format!("/api/v2/callback?ref=r&topic={}", "a".repeat(1_025)), "{}")
+        .problem(400, "invalid-parameter");
+    world.post_json("/api/v2/webhook?ref=%ff", "{}").problem(400, "invalid-parameter");
     world.assert_untouched();
 }
 
 #[test]
-fn a_repeated_parameter_is_refused() {
+fn repeated_parameter_is_refused() {
     for (uri, field) in [
         ("/api/v2/webhook?ref=a&ref=b", "ref"),
         ("/api/v2/event?ref=a&ref=a", "ref"),
@@ -216,14 +224,15 @@ fn a_repeated_parameter_is_refused() {
         ("/api/v2/webhook?ref=a&dedup=off&dedup=off", "dedup"),
         ("/api/v2/event?ref=a&dedup=on&dedup=off", "dedup"),
     ] {
+        let _row = row(uri);
         let world = World::new();
-        assert_eq!(world.json(uri, EVENT).problem(400, "invalid-parameter")["field"], field, "{uri}");
+        assert_eq!(world.post_json(uri, EVENT).problem(400, "invalid-parameter")["field"], field);
         world.assert_untouched();
     }
 }
 
 #[test]
-fn a_missing_parameter_is_named() {
+fn missing_parameter_is_named() {
     for (uri, field) in [
         ("/api/v2/webhook", "ref"),
         ("/api/v2/webhook?reference=a", "ref"),
@@ -233,20 +242,22 @@ fn a_missing_parameter_is_named() {
         ("/api/v2/callback?ref=r", "topic"),
         ("/api/v2/callback?ref=r,x=y&z=1", "topic"),
     ] {
+        let _row = row(uri);
         let world = World::new();
-        assert_eq!(world.json(uri, EVENT).problem(400, "missing-parameter")["field"], field, "{uri}");
+        assert_eq!(world.post_json(uri, EVENT).problem(400, "missing-parameter")["field"], field);
         world.assert_untouched();
     }
 }
 
 #[test]
-fn an_unknown_status_is_never_a_silent_null() {
+fn unknown_status_is_refused() {
     for status in ["", "success", "done", "null", "Succeeded%20"] {
         for method in ["POST", "GET", "HEAD"] {
+            let _row = row(format!("{method} with status={status}"));
             let world = World::new();
             let uri = format!("/api/v2/callback?ref=r&topic=t&status={status}");
             let reply = world.send(request(method, &uri, &[JSON], "{}"));
-            assert_eq!(reply.status(), 400, "{method} {status}");
+            assert_eq!(reply.status(), 400);
             assert_eq!(reply.log["problem"], "invalid-parameter");
             world.assert_untouched();
         }
@@ -255,24 +266,25 @@ fn an_unknown_status_is_never_a_silent_null() {
 
 #[test]
 fn dedup_is_on_or_off() {
-    for uri in ["/api/v2/webhook?ref=w", "/api/v2/event?ref=w"] {
+    for uri in [WEBHOOK_URI, EVENT_URI] {
         for value in ["", "false", "0", "OFF", "off%20", "no"] {
+            let _row = row(format!("{uri}&dedup={value}"));
             let world = World::new();
-            let problem = world.json(&format!("{uri}&dedup={value}"), EVENT).problem(400, "invalid-parameter");
-            assert_eq!(problem["field"], "dedup", "{uri} {value}");
+            let problem = world.post_json(&format!("{uri}&dedup={value}"), EVENT).problem(400, "invalid-parameter");
+            assert_eq!(problem["field"], "dedup");
             world.assert_untouched();
         }
         for value in ["on", "off"] {
-            let world = World::new().answers(200, RUN);
-            assert_eq!(world.json(&format!("{uri}&dedup={value}"), EVENT).status(), 200, "{uri} {value}");
+            let world = World::new().respond(200, RUN);
+            assert_eq!(world.post_json(&format!("{uri}&dedup={value}"), EVENT).status(), 200, "{uri} {value}");
         }
     }
 }
 
 #[test]
-fn an_idempotency_key_is_one_visible_text() {
+fn idempotency_key_is_one_visible_text() {
     let (longest, long) = ("k".repeat(255), "k".repeat(256));
-    for (keys, says) in [
+    for (keys, detail) in [
         (&[""][..], "is empty"),
         (&["  "], "is empty"),
         (&["\"\""], "is empty"),
@@ -281,21 +293,22 @@ fn an_idempotency_key_is_one_visible_text() {
         (&["k\u{e9}y"], "a character that is not visible ASCII"),
         (&["a\tb"], "a character that is not visible ASCII"),
     ] {
+        let _row = row(format!("{keys:?}"));
         let world = World::new();
         let headers: Vec<_> = std::iter::once(JSON).chain(keys.iter().map(|key| ("idempotency-key", *key))).collect();
-        let problem = world.post("/api/v2/webhook?ref=w", &headers, "{}").problem(400, "invalid-parameter");
-        assert_eq!(problem["field"], "Idempotency-Key", "{keys:?}");
-        assert!(problem["detail"].as_str().unwrap().contains(says), "{keys:?}: {problem}");
+        let problem = world.post(WEBHOOK_URI, &headers, "{}").problem(400, "invalid-parameter");
+        assert_eq!(problem["field"], "Idempotency-Key");
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
         world.assert_untouched();
     }
     for key in ["k", "\"a b\"", "8e03978e-40d5-43dd-bc93-6894a57f9324", &longest] {
-        let world = World::new().answers(200, RUN);
-        assert_eq!(world.post("/api/v2/webhook?ref=w", &[JSON, ("idempotency-key", key)], "{}").status(), 200, "{key}");
+        let world = World::new().respond(200, RUN);
+        assert_eq!(world.post(WEBHOOK_URI, &[JSON, ("idempotency-key", key)], "{}").status(), 200, "{key}");
     }
 }
 
 #[test]
-fn an_event_is_refused_by_its_attribute() {
+fn invalid_event_names_the_attribute() {
     for (event, kind, field) in [
         (r#"{"id":"1","source":"/s","type":"t"}"#, "invalid-event", "specversion"),
         (r#"{"specversion":"1.0","source":"/s","type":"t"}"#, "invalid-event", "id"),
@@ -323,14 +336,15 @@ fn an_event_is_refused_by_its_attribute() {
         ),
         (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#, "missing-parameter", "ref"),
     ] {
+        let _row = row(event);
         let world = World::new();
-        assert_eq!(world.json("/api/v2/event", event).problem(400, kind)["field"], field, "{event}");
+        assert_eq!(world.post_json("/api/v2/event", event).problem(400, kind)["field"], field);
         world.assert_untouched();
     }
 }
 
 #[test]
-fn a_binary_event_is_refused_by_its_header() {
+fn invalid_binary_event_names_the_attribute() {
     let good = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"), JSON];
     let without = |name: &str| good.iter().copied().filter(|(had, _)| *had != name).collect::<Vec<_>>();
     let with = |name: &'static str, value: &'static str| {
@@ -353,11 +367,12 @@ fn a_binary_event_is_refused_by_its_header() {
         (with("ce-data_base64", "eA=="), "data_base64"),
         (doubled, "id"),
     ] {
+        let _row = row(format!("{headers:?}"));
         let world = World::new();
-        assert_eq!(world.post("/api/v2/event?ref=w", &headers, "{}").problem(400, "invalid-event")["field"], field);
+        assert_eq!(world.post(EVENT_URI, &headers, "{}").problem(400, "invalid-event")["field"], field);
         world.assert_untouched();
     }
     let world = World::new();
-    assert_eq!(world.post("/api/v2/event?ref=w", &good, "{").problem(400, "invalid-body")["field"], "body");
+    assert_eq!(world.post(EVENT_URI, &good, "{").problem(400, "invalid-body")["field"], "body");
     world.assert_untouched();
 }

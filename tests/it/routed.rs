@@ -1,9 +1,9 @@
-//! Routes through the API: an event or a webhook finds its workflows, several or none.
+//! Routing through the API: an event or a webhook starts all workflows whose routes match.
 
 use serde_json::{Value, json};
 
-use crate::fake::{EVENT, JSON, RUN, Reply, World};
-use crate::senders::{HOOK, mac_sha256};
+use crate::fake::{EVENT, JSON, RUN, Reply, WEBHOOK_URI, World, row};
+use crate::senders::mac_sha256;
 
 const ROUTES: &str = r#"[
     {"workflow":"build","from":"webhook","sender":"github","filter":{"exact":{"type":"push"}},"params":{"branch":"$.ref","tries":3}},
@@ -15,27 +15,45 @@ const ROUTES: &str = r#"[
 const PUSH: &str = r#"{"ref":"refs/heads/main","n":1.50}"#;
 
 fn world() -> World {
-    World::operated().with("routes", ROUTES).well()
+    World::with_operator().with("routes", ROUTES).healthy()
 }
 
 fn push(world: &World, uri: &str) -> Reply {
     world.post(uri, &[JSON, ("x-github-event", "push")], PUSH)
 }
 
-/// What was sent: workflow, trigger, params by name.
-fn sent(world: &World) -> Vec<(String, String, Value)> {
-    let sent = world.sent.borrow();
-    let submits = sent.iter().filter(|sent| sent.request.uri().path().ends_with("/submit"));
+/// A start as the engine received it.
+#[derive(Debug, PartialEq)]
+struct Start {
+    workflow: String,
+    trigger: String,
+    /// An object of the params by name.
+    params: Value,
+}
+
+impl Start {
+    fn new(workflow: &str, trigger: &str, params: Value) -> Self {
+        Self { workflow: workflow.to_owned(), trigger: trigger.to_owned(), params }
+    }
+}
+
+fn starts(world: &World) -> Vec<Start> {
+    let received = world.engine.received.borrow();
+    let submits = received.iter().map(|received| &received.request).filter(|r| r.uri().path().ends_with("/submit"));
     submits
-        .map(|sent| {
-            let body: Value = serde_json::from_slice(sent.request.body()).unwrap();
+        .map(|request| {
+            let body: Value = serde_json::from_slice(request.body()).unwrap();
             let params = body["params"].as_array().unwrap().iter();
             let params =
                 params.map(|param| (param["name"].as_str().unwrap().to_owned(), param["value"].clone())).collect();
-            let workflow = sent.request.uri().path().split('/').nth(4).unwrap().to_owned();
-            (workflow, body["trigger"].as_str().unwrap().to_owned(), Value::Object(params))
+            let workflow = request.uri().path().split('/').nth(4).unwrap();
+            Start::new(workflow, body["trigger"].as_str().unwrap(), Value::Object(params))
         })
         .collect()
+}
+
+fn workflows(world: &World) -> Vec<String> {
+    starts(world).into_iter().map(|start| start.workflow).collect()
 }
 
 fn event(kind: &str, more: &str) -> String {
@@ -43,7 +61,7 @@ fn event(kind: &str, more: &str) -> String {
 }
 
 #[test]
-fn all_routes_that_match_a_webhook_fire() {
+fn webhook_starts_every_matching_route() {
     let world = world();
     let reply = push(&world, "/api/v2/webhook");
     assert_eq!(reply.outcome(), (200, Some("delivered")));
@@ -54,89 +72,89 @@ fn all_routes_that_match_a_webhook_fire() {
     assert_eq!(list[0].get("id"), None);
     let data: Value = serde_json::from_str(PUSH).unwrap();
     assert_eq!(
-        sent(&world),
+        starts(&world),
         [
-            ("build".into(), "github".into(), json!({"data": data, "branch": "refs/heads/main", "tries": 3})),
-            ("audit".into(), "github".into(), json!({"data": data})),
+            Start::new("build", "github", json!({"data": data, "branch": "refs/heads/main", "tries": 3})),
+            Start::new("audit", "github", json!({"data": data})),
         ]
     );
-    // One that matches answers as `?ref=` does.
+    // With a single matching route the response is that of `?ref=`.
     let world = self::world();
-    let reply = world.json("/api/v2/webhook", r#"{"ref":"refs/tags/1"}"#);
+    let reply = world.post_json("/api/v2/webhook", r#"{"ref":"refs/tags/1"}"#);
     assert_eq!((reply.outcome(), reply.json()["id"].is_string()), ((200, Some("delivered")), true));
-    assert_eq!(sent(&world), [("audit".into(), "webhook".into(), json!({"data": {"ref": "refs/tags/1"}}))]);
+    assert_eq!(starts(&world), [Start::new("audit", "webhook", json!({"data": {"ref": "refs/tags/1"}}))]);
 }
 
 #[test]
-fn a_reference_comes_before_routes() {
+fn reference_takes_precedence_over_routes() {
     let world = world();
-    assert_eq!(push(&world, HOOK).status(), 200);
+    assert_eq!(push(&world, WEBHOOK_URI).status(), 200);
     let by_subject = event("com.example.order.paid", r#","subject":"/named/topic","data":{"id":7}"#);
-    assert_eq!(world.json("/api/v2/event", &by_subject).status(), 200);
-    let named: Vec<_> = sent(&world).into_iter().map(|(workflow, trigger, _)| (workflow, trigger)).collect();
-    assert_eq!(named, [("w".into(), "webhook".into()), ("named".into(), "event".into())]);
-    // A subject of another form names none where there are routes.
+    assert_eq!(world.post_json("/api/v2/event", &by_subject).status(), 200);
+    let starts = starts(&world);
+    let named: Vec<_> = starts.iter().map(|start| (&*start.workflow, &*start.trigger)).collect();
+    assert_eq!(named, [("w", "webhook"), ("named", "event")]);
+    // With routes, a subject of another form names no workflow.
     let world = self::world();
     let other = by_subject.replace("/named/topic", "https://github.com/cloudevents/spec");
-    assert_eq!(world.json("/api/v2/event", &other).status(), 200);
-    assert_eq!(sent(&world)[0].0, "orders");
-    // Event Grid's have that form, and mean no workflow.
+    assert_eq!(world.post_json("/api/v2/event", &other).status(), 200);
+    assert_eq!(workflows(&world), ["orders", "audit"]);
+    // Subjects of Event Grid have the form of a reference, so they can be ignored.
     let world = self::world();
-    assert_eq!(world.json("/api/v2/event?subject=off", &by_subject).status(), 200);
-    assert_eq!(sent(&world)[0].0, "orders");
-    world.json("/api/v2/event?subject=no", &by_subject).problem(400, "invalid-parameter");
+    assert_eq!(world.post_json("/api/v2/event?subject=off", &by_subject).status(), 200);
+    assert_eq!(workflows(&world), ["orders", "audit"]);
+    world.post_json("/api/v2/event?subject=no", &by_subject).problem(400, "invalid-parameter");
 }
 
 #[test]
-fn an_event_finds_its_workflows_by_its_attributes_and_data() {
-    for (body, workflows) in [
+fn event_is_routed_by_attributes_and_data() {
+    for (body, expected) in [
         (event("com.example.order.paid", r#","data":{"id":5}"#), &["orders"][..]),
         (event("t", r#","myext":5"#), &["audit"]),
         (event("com.example.order.paid", r#","myext":5,"data":{"id":"x7"}"#), &["orders", "audit", "audit"]),
         (event("t", ""), &[]),
     ] {
+        let _row = row(&body);
         let world = world();
-        let reply = world.json("/api/v2/event", &body);
-        assert_eq!(sent(&world).iter().map(|(workflow, ..)| workflow.as_str()).collect::<Vec<_>>(), workflows);
-        if workflows.is_empty() {
+        let reply = world.post_json("/api/v2/event", &body);
+        assert_eq!(workflows(&world), expected);
+        if expected.is_empty() {
             assert_eq!((reply.outcome(), reply.text()), ((204, Some("unmatched")), ""));
             assert_eq!(reply.log["outcome"], "unmatched");
             world.assert_untouched();
         }
-        // Each is keyed by its own route: again, none of them runs.
-        let again = world.json("/api/v2/event", &body);
-        assert_eq!(world.acted().len(), workflows.len(), "{}", again.text());
-        if !workflows.is_empty() {
+        // Each route has its own key, so a repeated event starts nothing.
+        let again = world.post_json("/api/v2/event", &body);
+        assert_eq!(world.engine.targets().len(), expected.len(), "{}", again.text());
+        if !expected.is_empty() {
             assert_eq!(again.outcome(), (200, Some("duplicate")));
         }
     }
     let paid = event("com.example.order.paid", r#","data":{"id":12345678901234567890,"order":"theirs"}"#);
     let world = world();
-    world.json("/api/v2/event", &paid);
-    // The route's param goes before the member of the same name, to the byte.
-    assert!(
-        world.only_sent().2.contains(r#"{"name":"order","value":12345678901234567890}"#),
-        "{}",
-        world.only_sent().2
-    );
-    assert!(!world.only_sent().2.contains(r#"{"name":"order","value":"theirs"}"#));
+    world.post_json("/api/v2/event", &paid);
+    // The param of the route, byte for byte, replaces the member of the same name.
+    let body = world.engine.only_request().body;
+    assert!(body.contains(r#"{"name":"order","value":12345678901234567890}"#), "{body}");
+    assert!(!body.contains(r#"{"name":"order","value":"theirs"}"#), "{body}");
 }
 
 #[test]
-fn what_no_route_is_for_is_a_fact_and_no_error() {
+fn unmatched_delivery_is_no_error() {
     for (uri, body) in [("/api/v2/event", EVENT), ("/api/v2/webhook", "{}")] {
+        let _row = row(uri);
         let world = world();
-        assert_eq!(world.json(uri, body).outcome(), (204, Some("unmatched")));
+        assert_eq!(world.post_json(uri, body).outcome(), (204, Some("unmatched")));
         world.assert_untouched();
-        // Without a table something has to name the workflow.
-        assert_eq!(World::new().json(uri, body).problem(400, "missing-parameter")["field"], "ref");
+        // Without routes a reference is required.
+        assert_eq!(World::new().post_json(uri, body).problem(400, "missing-parameter")["field"], "ref");
         let wrong = World::new().with("routes", r#"[{"workflow":"w","from":"mail"}]"#);
-        assert_eq!(wrong.json(uri, body).problem(503, "configuration")["field"], "routes");
-        // Where a reference is there, a table is not looked at.
-        assert_eq!(wrong.answers(200, RUN).json(&format!("{uri}?ref=w"), body).status(), 200);
+        assert_eq!(wrong.post_json(uri, body).problem(503, "configuration")["field"], "routes");
+        // With a reference the routes aren't read.
+        assert_eq!(wrong.respond(200, RUN).post_json(&format!("{uri}?ref=w"), body).status(), 200);
     }
-    // Those that take only 200 for success get it.
-    assert_eq!(world().json("/api/v2/webhook?sender=linear", "{}").outcome(), (200, Some("unmatched")));
+    // A sender that accepts only 200 as success gets a 200.
+    assert_eq!(world().post_json("/api/v2/webhook?sender=linear", "{}").outcome(), (200, Some("unmatched")));
     let batch = format!("[{EVENT},{}]", event("com.example.order.paid", ""));
     let reply = world().post("/api/v2/event", &[("content-type", "application/cloudevents-batch+json")], batch);
     let list = reply.json()["deliveries"].clone();
@@ -144,29 +162,29 @@ fn what_no_route_is_for_is_a_fact_and_no_error() {
 }
 
 #[test]
-fn a_signed_webhook_is_keyed_for_each_route() {
+fn signed_webhook_has_one_key_per_route() {
     let world = world().with("secret_github", "s3cret");
     let signature = format!("sha256={}", mac_sha256("s3cret", PUSH.as_bytes()));
     let headers = [JSON, ("x-github-event", "push"), ("x-hub-signature-256", &signature)];
     for outcome in ["delivered", "duplicate"] {
         assert_eq!(world.post("/api/v2/webhook", &headers, PUSH).outcome(), (200, Some(outcome)));
     }
-    assert_eq!(world.acted(), ["build", "audit"]);
-    // Who isn't known isn't told whether a route is for it.
+    assert_eq!(world.engine.targets(), ["build", "audit"]);
+    // An unverified sender doesn't learn whether a route matches.
     push(&world, "/api/v2/webhook").problem(401, "invalid-signature");
 }
 
-/// What is stored has the trigger and the params, so that the drain brings the same.
+/// The record has the trigger and the params of the route.
 #[test]
-fn what_is_stored_comes_out_the_same() {
+fn stored_routed_delivery_sends_the_same_request() {
     let first = world();
     push(&first, "/api/v2/webhook");
-    let world = world().down();
+    let world = world().unreachable();
     assert_eq!(push(&world, "/api/v2/webhook").outcome(), (202, Some("pending")));
-    world.heal();
-    world.sent.borrow_mut().clear();
+    world.engine.recover();
+    world.engine.received.borrow_mut().clear();
     world.drain();
-    let mut late = sent(&world);
-    late.sort_by(|a, b| b.0.cmp(&a.0));
-    assert_eq!(late, sent(&first));
+    let mut drained = starts(&world);
+    drained.sort_by(|a, b| b.workflow.cmp(&a.workflow));
+    assert_eq!(drained, starts(&first));
 }

@@ -1,4 +1,4 @@
-//! The table of routes, as docs/routes.md says it; and whatever else may stand in the variable.
+//! The variable `routes`: the examples of docs/routes.md, and arbitrary values.
 
 use std::borrow::Cow;
 use std::fs;
@@ -11,7 +11,7 @@ use sluice::delivery::{Payload, Start, Trigger};
 use sluice::routing::{Input, MAX_PARAM_BYTES, Route, Table, TableError};
 use sluice::sender::{Preset, event_type};
 
-use crate::fake::World;
+use crate::fake::{World, row};
 
 fn page() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/routes.md")).unwrap()
@@ -34,34 +34,37 @@ fn start<'a>(route: &'a Route, input: &Input<'a>, payload: &'a RawValue) -> Star
     route.start(input, Payload::Webhook(Cow::Borrowed(payload))).unwrap()
 }
 
-/// Each block, and each piece of code within a line that is an object.
+/// Parses each code block as a table, and each inline object as a filter or a param.
 #[test]
-fn every_example_on_the_page_is_read() {
+fn examples_in_the_documentation_parse() {
     let page = page();
-    let (mut blocks, mut filters, mut params) = (0, 0, 0);
+    let mut parsed = Vec::new();
     for (at, part) in page.split("```").enumerate() {
         if at % 2 == 1 {
             let table = part.strip_prefix("json\n").expect("each block is a table");
             Table::parse(table).unwrap_or_else(|error| panic!("{table}: {error}"));
-            blocks += 1;
+            parsed.push(table.to_owned());
             continue;
         }
         for code in
             part.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(|code| code.starts_with('{'))
         {
-            let table = match code.starts_with("{\"value\"") {
-                true => format!(r#"[{{"workflow":"w","from":"webhook","params":{{"p":{code}}}}}]"#),
-                false => format!(r#"[{{"workflow":"w","from":"webhook","filter":{code}}}]"#),
+            let table = if code.starts_with("{\"value\"") {
+                format!(r#"[{{"workflow":"w","from":"webhook","params":{{"p":{code}}}}}]"#)
+            } else {
+                format!(r#"[{{"workflow":"w","from":"webhook","filter":{code}}}]"#)
             };
             Table::parse(&table).unwrap_or_else(|error| panic!("{code}: {error}"));
-            *(if code.starts_with("{\"value\"") { &mut params } else { &mut filters }) += 1;
+            parsed.push(table);
         }
     }
-    assert_eq!((blocks, filters, params), (1, 10, 1));
+    for member in ["exact", "prefix", "suffix", "all", "any", "not", "params", "value"] {
+        assert!(parsed.iter().any(|table| table.contains(&format!("\"{member}\""))), "no example of {member}");
+    }
 }
 
 #[test]
-fn a_push_to_github_starts_its_workflow_with_the_branch() {
+fn github_push_starts_a_workflow_with_the_branch() {
     let table = Table::parse(&example()).unwrap();
     let payload = r#"{"ref":"refs/heads/main","head_commit":{"id":"0d1a"},"size":12345678901234567890,
         "commits":[{"modified":["a.rs","b.rs"]},{"modified":[]},{"modified":["c\u002ers"]}]}"#;
@@ -85,18 +88,18 @@ fn a_push_to_github_starts_its_workflow_with_the_branch() {
             ("clean", "true")
         ]
     );
-    for (sender, event, payload) in [
-        (Some("gitea"), Some("push"), payload),
-        (Some("github"), Some("create"), payload),
-        (Some("github"), Some("push"), raw(r#"{"ref":"refs/tags/v1"}"#)),
-        (None, Some("push"), payload),
+    for (name, sender, event, payload) in [
+        ("other sender", Some("gitea"), Some("push"), payload),
+        ("other event", Some("github"), Some("create"), payload),
+        ("other ref", Some("github"), Some("push"), raw(r#"{"ref":"refs/tags/v1"}"#)),
+        ("no sender", None, Some("push"), payload),
     ] {
-        assert_eq!(table.matching(&Input::webhook(sender, event, payload)).count(), 0);
+        assert_eq!(table.matching(&Input::webhook(sender, event, payload)).count(), 0, "{name}");
     }
 }
 
 #[test]
-fn an_event_starts_its_workflow_by_the_prefix_of_its_type() {
+fn event_is_routed_by_the_prefix_of_the_type() {
     let table = Table::parse(&example()).unwrap();
     let whole =
         raw(r#"{"specversion":"1.0","id":"1","source":"/s","type":"com.example.order.paid","data":{"id":7.10}}"#);
@@ -108,9 +111,9 @@ fn an_event_starts_its_workflow_by_the_prefix_of_its_type() {
     assert_eq!(params(&start), [("order", "7.10"), ("kind", r#""com.example.order.paid""#)]);
 }
 
-/// All that a route adds has one bound, since it is stored with the payload.
+/// Params are stored with the payload, so their total size is limited.
 #[test]
-fn params_have_a_bound_together() {
+fn params_share_one_size_limit() {
     let table =
         Table::parse(r#"[{"workflow":"w","from":"webhook","params":{"a":"$.t","b":"$.t","c":"$.u"}}]"#).unwrap();
     for (size, fits) in [(MAX_PARAM_BYTES / 2 - 2, true), (MAX_PARAM_BYTES / 2, false)] {
@@ -126,7 +129,7 @@ fn params_have_a_bound_together() {
 }
 
 #[test]
-fn a_wrong_table_is_a_fault_that_says_where() {
+fn invalid_table_names_the_position() {
     for (routes, detail) in [
         (
             r#"[{"workflow":"w","from":"event","filter":{"exact":{"type":""}}}]"#,
@@ -138,11 +141,12 @@ fn a_wrong_table_is_a_fault_that_says_where() {
             "variable `routes` is no table of routes: it is not valid JSON: EOF while parsing a list at line 1 column 3",
         ),
     ] {
+        let _row = row(routes);
         let problem = World::new().with("routes", routes).get("/readyz").problem(503, "configuration");
         assert_eq!((problem["field"].as_str(), problem["detail"].as_str()), (Some("routes"), Some(detail)));
     }
     for routes in ["", "  ", &example()] {
-        assert_eq!(World::new().with("routes", routes).get("/readyz").status(), 200);
+        assert_eq!(World::new().with("routes", routes).get("/readyz").status(), 200, "{routes}");
     }
 }
 
@@ -181,8 +185,8 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// One that is right but for a part.
-fn mostly_right() -> impl Strategy<Value = Value> {
+/// The documented table with one part replaced.
+fn mostly_valid() -> impl Strategy<Value = Value> {
     (any_json(), 0..6_usize).prop_map(|(part, at)| {
         let mut table: Value = serde_json::from_str(&example()).unwrap();
         let pointers =
@@ -194,7 +198,7 @@ fn mostly_right() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn any_json_is_a_table_or_refused_with_a_place(json in prop_oneof![any_json(), mostly_right()]) {
+    fn arbitrary_json_parses_or_names_the_position(json in prop_oneof![any_json(), mostly_valid()]) {
         match Table::parse(&json.to_string()) {
             Ok(table) => {
                 let payload = raw(r#"{"a":[{"b":1}],"ref":"refs/heads/x"}"#);
@@ -212,7 +216,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_table_or_refused(text in "[\\[{\"a:,$}\\]\\\\ 0]{0,30}|\\PC{0,30}") {
+    fn arbitrary_text_parses_or_is_refused(text in "[\\[{\"a:,$}\\]\\\\ 0]{0,30}|\\PC{0,30}") {
         if let Err(error) = Table::parse(&text) {
             prop_assert!(!error.to_string().is_empty());
         }

@@ -1,300 +1,341 @@
-//! Each operation of the store fails in turn, alone and with all after it, on each way: no 2xx without the engine or the
-//! store behind it, nothing of the store's own words leaves us, and once all is well there is one run.
+//! Store failures: on each path each operation fails in turn, alone and together with all that follow.
+//!
+//! No 2xx is sent without the engine or the store behind it, no text of the store is disclosed, and after recovery each
+//! delivery has one run.
 
-use http::{Request, Response};
-use sluice::ports::SendError;
+use std::pin::pin;
+use std::time::Duration;
 
-use crate::fake::{ASYNC, Chunks, EVENT, JSON, OPERATOR, Reply, World, request};
+use futures_util::future::select;
+use http::Request;
+use sluice::ports::{Clock, SendError};
 
-const KEY: (&str, &str) = ("idempotency-key", "k");
-type Way = (&'static str, &'static [(&'static str, &'static str)], &'static str);
-const WAYS: [Way; 4] = [
-    ("/api/v2/webhook?ref=w", &[JSON], "{}"),
-    ("/api/v2/webhook?ref=w", &[JSON, KEY], "{}"),
-    ("/api/v2/event?ref=w", &[JSON], EVENT),
-    ("/api/v2/callback?ref=r&topic=t", &[JSON], "{}"),
-];
-const ENGINES: [&str; 6] = ["well", "slow", "busy", "down", "refuses", "cut"];
+use crate::fake::{
+    ASYNC, Behaviour, CALLBACK_URI, Chunks, DRAIN_URI, EVENT, EVENT_URI, JSON, MINUTE, OPERATOR, Reply, StoreFault,
+    WEBHOOK_URI, World, request, row,
+};
 
-fn world(engine: &str) -> World {
-    let world = World::operated();
-    match engine {
-        "well" => world.well(),
-        "slow" => world.slow(3_000),
-        "busy" => world.answers(503, "").well(),
-        "down" => world.scripted(Err(SendError::NotSent("the connection was refused"))).well(),
-        "refuses" => world.answers(422, "").well(),
-        _ => world.cut(),
+/// A delivery by each path through the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivery {
+    Webhook,
+    KeyedWebhook,
+    Event,
+    Callback,
+}
+
+impl Delivery {
+    const ALL: [Self; 4] = [Self::Webhook, Self::KeyedWebhook, Self::Event, Self::Callback];
+
+    fn request(self, is_async: bool) -> Request<Chunks> {
+        let (uri, body) = match self {
+            Self::Webhook | Self::KeyedWebhook => (WEBHOOK_URI, "{}"),
+            Self::Event => (EVENT_URI, EVENT),
+            Self::Callback => (CALLBACK_URI, "{}"),
+        };
+        let mut headers = vec![JSON];
+        headers.extend((self == Self::KeyedWebhook).then_some(("idempotency-key", "k")));
+        headers.extend(is_async.then_some(ASYNC));
+        request("POST", uri, &headers, body)
+    }
+
+    /// A repeated delivery is known by its key, and its run can be found by its label.
+    fn has_label(self) -> bool {
+        matches!(self, Self::KeyedWebhook | Self::Event)
     }
 }
 
-fn ask((uri, headers, body): Way, is_async: bool) -> Request<Chunks> {
-    let mut headers = headers.to_vec();
-    headers.extend(is_async.then_some(ASYNC));
-    request("POST", uri, &headers, body)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Engine {
+    Healthy,
+    Slow,
+    BusyOnce,
+    UnreachableOnce,
+    RejectsOnce,
+    LosesResponses,
+}
+
+impl Engine {
+    const ALL: [Self; 6] =
+        [Self::Healthy, Self::Slow, Self::BusyOnce, Self::UnreachableOnce, Self::RejectsOnce, Self::LosesResponses];
+
+    fn world(self) -> World {
+        let world = World::with_operator();
+        match self {
+            Self::Healthy => world.healthy(),
+            Self::Slow => world.slow(3_000),
+            Self::BusyOnce => world.respond(503, "").healthy(),
+            Self::UnreachableOnce => world.result(Err(SendError::NotSent("the connection was refused"))).healthy(),
+            Self::RejectsOnce => world.respond(422, "").healthy(),
+            Self::LosesResponses => world.losing_responses(),
+        }
+    }
 }
 
 fn is_stored(world: &World) -> bool {
-    !world.keys("sluice/pending/").is_empty() || !world.keys("sluice/dead/").is_empty()
+    !world.store.keys("sluice/pending/").is_empty() || !world.store.keys("sluice/dead/").is_empty()
 }
 
-fn tells_nothing(reply: &Reply) {
+/// Asserts that the reply does not contain the store's error.
+#[track_caller]
+fn assert_not_disclosed(reply: &Reply) {
     let headers = format!("{:?}", reply.response.headers());
     assert!(!reply.text().contains("/secret/path") && !headers.contains("/secret/path"), "{}", reply.text());
 }
 
-/// From the operation `failing` on, or that alone.
-fn fail(world: &World, failing: usize, outage: bool) {
-    world.cost();
-    world.failing_operation.set(Some(failing));
-    world.outage.set(outage);
-}
-
-fn mend(world: &World) {
-    world.failing_operation.set(None);
-    world.heal();
+fn recover(world: &World) {
+    world.store.recover();
+    world.engine.recover();
 }
 
 /// Drains until nothing is pending.
-fn settle(world: &World) {
+#[track_caller]
+fn drain_all(world: &World) {
     for _ in 0..10 {
-        world.pass(20 * 60_000);
+        world.advance(20 * MINUTE);
         if world.drain()["pending"] == 0 {
             return;
         }
     }
-    panic!("still pending: {:?}", world.keys("sluice/pending/"));
+    panic!("still pending: {:?}", world.store.keys("sluice/pending/"));
+}
+
+/// The number of store operations since the last [`StoreFault`] was set or the cost was taken.
+fn operations(world: &World) -> usize {
+    world.store.operations.borrow().len()
 }
 
 #[test]
-fn a_sender_is_promised_nothing_that_is_not_kept() {
-    let mut promised = [0, 0];
-    for way @ (uri, headers, _) in WAYS {
-        for engine in ENGINES {
+fn accepted_request_is_never_lost() {
+    let (mut accepted, mut refused) = (0, 0);
+    for delivery in Delivery::ALL {
+        for engine in Engine::ALL {
             for is_async in [false, true] {
-                let sound = world(engine);
-                sound.send(ask(way, is_async));
-                let operations = sound.operations.borrow().len();
-                for (failing, outage) in (0..operations).flat_map(|n| [(n, false), (n, true)]) {
-                    let case = format!("{uri} {headers:?} {engine} async {is_async}, {failing} outage {outage}");
-                    let world = world(engine);
-                    fail(&world, failing, outage);
-                    let reply = world.run(async {
-                        let (reply, rest) = world.answer(ask(way, is_async)).await;
-                        let is_kept = is_stored(&world) || (reply.status() == 200 && !world.acted().is_empty());
-                        assert!(reply.status() >= 300 || is_kept, "{case}: {}", reply.text());
-                        world.finish(rest).await;
-                        reply
-                    });
-                    tells_nothing(&reply);
-                    let told = world
-                        .lines
-                        .borrow()
-                        .iter()
-                        .chain([&reply.log])
-                        .any(|line| line["warning"].as_str().is_some_and(|warning| warning.contains("disk full")));
-                    assert!(told, "{case}: the operator isn't told: {} {:?}", reply.log, world.lines);
-                    promised[usize::from(reply.status() < 300)] += 1;
-
-                    // The sender goes on as it is told: all is safe to send again, but what says that it isn't.
-                    let may_repeat = reply.status() >= 300 && reply.json()["retry"] == "may-repeat";
-                    mend(&world);
-                    if reply.status() >= 300 {
-                        world.pass(5_000);
-                        let again = world.send(ask(way, false));
-                        assert!(again.status() < 300, "{case}: {}", again.text());
-                    }
-                    settle(&world);
-                    let (acted, dead) = (world.acted().len(), world.keys("sluice/dead/").len());
-                    let is_refused = engine == "refuses" && dead == 1;
-                    // A callback that may have been taken is sent again, which changes nothing; so is an unkeyed
-                    // webhook, by a sender who was told that it may act twice.
-                    let is_repeated = acted == 2
-                        && (uri.contains("callback") || (may_repeat && headers.len() == 1 && uri.contains("webhook")));
-                    assert!(
-                        (acted, dead) == (1, 0) || (is_refused && acted == 0) || is_repeated,
-                        "{case}: {acted} runs, {dead} dead"
-                    );
-                    if acted > 0 && (headers.len() > 1 || uri.contains("event")) {
-                        // Where nothing is noted, the drain asks the engine.
-                        let again = world.send(ask(way, false));
-                        assert!(matches!(again.outcome(), (200, Some("duplicate")) | (202, Some("pending"))), "{case}");
-                        settle(&world);
-                        assert_eq!(world.send(ask(way, false)).outcome(), (200, Some("duplicate")), "{case}");
-                        assert_eq!(world.acted().len(), 1, "{case}");
-                    }
+                let sound = engine.world();
+                sound.send(delivery.request(is_async));
+                for fault in StoreFault::each(operations(&sound)) {
+                    let _row = row(format!("{delivery:?}, async: {is_async}, engine {engine:?}, store {fault:?}"));
+                    let status = accept_with_fault(delivery, engine, is_async, fault);
+                    *(if status < 300 { &mut accepted } else { &mut refused }) += 1;
                 }
             }
         }
     }
-    assert!(promised.iter().all(|count| *count > 50), "{promised:?}");
+    assert!(accepted > 50 && refused > 50, "{accepted} accepted, {refused} refused");
 }
 
-/// An unkeyed webhook, an event, a callback and the copy of one, all due.
-fn stored() -> World {
-    let world = World::operated().slow(100);
-    let copied = ("/api/v2/event?ref=copied", &[JSON][..], EVENT);
-    world.run(async {
-        let winner = std::pin::pin!(world.answer(ask(copied, false)));
-        let stop = sluice::ports::Clock::sleep(&world, std::time::Duration::from_millis(50));
-        futures_util::future::select(winner, std::pin::pin!(stop)).await;
+/// Sends a delivery while the store fails, and follows it until it is settled. Returns the status of the response.
+#[track_caller]
+fn accept_with_fault(delivery: Delivery, engine: Engine, is_async: bool, fault: StoreFault) -> u16 {
+    let world = engine.world();
+    world.store.fail(fault);
+    let reply = world.run(async {
+        let (reply, rest) = world.handle(delivery.request(is_async)).await;
+        let is_kept = is_stored(&world) || (reply.status() == 200 && !world.engine.targets().is_empty());
+        assert!(reply.status() >= 300 || is_kept, "accepted, and neither stored nor sent: {}", reply.text());
+        world.finish(rest).await;
+        reply
     });
-    world.pass(10_000);
-    assert_eq!(world.send(ask(copied, false)).status(), 202);
-    world.down.set(true);
-    world.well.set(false);
-    for way in [WAYS[0], WAYS[2], WAYS[3]] {
-        world.pass(1);
-        assert_eq!(world.send(ask(way, false)).status(), 202);
+    assert_not_disclosed(&reply);
+    let log = world.log.borrow();
+    let is_logged = log
+        .iter()
+        .chain([&reply.log])
+        .any(|line| line["warning"].as_str().is_some_and(|warning| warning.contains("disk full")));
+    assert!(is_logged, "the log lacks the store's error: {} {log:?}", reply.log);
+    drop(log);
+
+    // The sender does as the problem says: it repeats the request.
+    let may_repeat = reply.status() >= 300 && reply.json()["retry"] == "may-repeat";
+    recover(&world);
+    if reply.status() >= 300 {
+        world.advance(5_000);
+        let again = world.send(delivery.request(false));
+        assert!(again.status() < 300, "{}", again.text());
     }
-    world.heal();
-    world.pass(20_000);
+    drain_all(&world);
+    let (effects, dead) = (world.engine.targets().len(), world.store.keys("sluice/dead/").len());
+    let is_rejected = engine == Engine::RejectsOnce && (effects, dead) == (0, 1);
+    // An ambiguous callback is sent again, which the engine ignores. So is an unkeyed webhook whose sender was told that
+    // a repeated request may run twice.
+    let is_repeated = effects == 2 && (delivery == Delivery::Callback || (delivery == Delivery::Webhook && may_repeat));
+    assert!((effects, dead) == (1, 0) || is_rejected || is_repeated, "{effects} effects, {dead} dead letters");
+    if effects > 0 && delivery.has_label() {
+        // If no outcome is recorded, the drain queries the engine.
+        let again = world.send(delivery.request(false));
+        assert!(matches!(again.outcome(), (200, Some("duplicate")) | (202, Some("pending"))), "{:?}", again.outcome());
+        drain_all(&world);
+        assert_eq!(world.send(delivery.request(false)).outcome(), (200, Some("duplicate")));
+        assert_eq!(world.engine.targets().len(), 1);
+    }
+    reply.status()
+}
+
+/// Four due deliveries: an unkeyed webhook, an event, a callback, and a contended event whose winner stopped.
+fn with_due_deliveries() -> World {
+    let world = World::with_operator().slow(100);
+    let contended = || request("POST", "/api/v2/event?ref=contended", &[JSON], EVENT);
+    world.run(async {
+        let winner = pin!(world.handle(contended()));
+        select(winner, pin!(world.sleep(Duration::from_millis(50)))).await;
+    });
+    world.advance(10_000);
+    assert_eq!(world.send(contended()).status(), 202);
+    world.engine.behaviour.set(Behaviour::Unreachable);
+    for delivery in [Delivery::Webhook, Delivery::Event, Delivery::Callback] {
+        world.advance(1);
+        assert_eq!(world.send(delivery.request(false)).status(), 202);
+    }
+    world.engine.recover();
+    world.advance(20_000);
     world
 }
 
-const ALL: [&str; 4] = ["copied", "r", "w", "w"];
+/// The targets of these deliveries, in order of names.
+const DUE_TARGETS: [&str; 4] = ["contended", "r", "w", "w"];
 
 #[test]
-fn a_drain_that_fails_loses_nothing_and_repeats_nothing() {
-    let sound = stored();
-    sound.cost();
+fn failed_drain_loses_and_repeats_nothing() {
+    let sound = with_due_deliveries();
+    sound.store.take_cost();
     assert_eq!(sound.drain()["delivered"], 4);
-    let operations = sound.operations.borrow().len();
-    assert!(operations > 25, "{operations}");
-    for (failing, outage) in (0..operations).flat_map(|n| [(n, false), (n, true)]) {
-        let world = stored();
-        fail(&world, failing, outage);
-        let reply = world.operate("POST", "/api/v2/deliveries/drain");
-        match reply.status() {
-            200 => {}
-            _ => _ = reply.problem(503, "store-unavailable"),
+    assert!(operations(&sound) > 25, "{:?}", sound.store.operations);
+    for fault in StoreFault::each(operations(&sound)) {
+        let _row = row(format!("{fault:?}"));
+        let world = with_due_deliveries();
+        world.store.fail(fault);
+        let reply = world.as_operator("POST", DRAIN_URI);
+        if reply.status() != 200 {
+            reply.problem(503, "store-unavailable");
         }
-        tells_nothing(&reply);
-        assert!(reply.log["warning"].as_str().unwrap().contains("disk full"), "{failing} {outage}: {}", reply.log);
-        mend(&world);
-        settle(&world);
-        let mut acted = world.acted();
-        acted.sort_unstable();
-        if acted.iter().filter(|of| *of == "r").count() == 2 {
-            // A callback that may have been taken is sent again, which changes nothing.
-            acted.remove(1);
+        assert_not_disclosed(&reply);
+        assert!(reply.warning().contains("disk full"), "{}", reply.log);
+        recover(&world);
+        drain_all(&world);
+        let mut targets = world.engine.targets();
+        targets.sort_unstable();
+        if targets.iter().filter(|target| *target == "r").count() == 2 {
+            // An ambiguous callback is sent again, which the engine ignores.
+            targets.remove(1);
         }
-        assert_eq!(acted, ALL, "{failing} {outage}");
-        assert!(world.keys("sluice/dead/").is_empty() && world.keys("sluice/hint").is_empty());
+        assert_eq!(targets, DUE_TARGETS);
+        assert!(world.store.keys("sluice/dead/").is_empty() && world.store.keys("sluice/hint").is_empty());
     }
 }
 
 #[test]
-fn a_redelivery_that_fails_loses_nothing_and_repeats_nothing() {
-    for (kind, is_dead) in [(0, false), (1, false), (2, false), (0, true), (2, true)] {
-        let made = || {
+fn failed_redelivery_loses_and_repeats_nothing() {
+    for (delivery, is_dead) in [
+        (Delivery::Webhook, false),
+        (Delivery::KeyedWebhook, false),
+        (Delivery::Event, false),
+        (Delivery::Webhook, true),
+        (Delivery::Event, true),
+    ] {
+        let with_delivery = || {
             let world = if is_dead {
-                World::operated().answers(400, "").after(3_000)
+                World::with_operator().respond(400, "").after(3_000)
             } else {
-                World::operated().answers(503, "")
+                World::with_operator().respond(503, "")
             };
-            let reply = world.send(ask(WAYS[kind], false));
+            let reply = world.send(delivery.request(false));
             assert_eq!(reply.status(), 202);
-            world.heal();
-            let id = reply.header("sluice-delivery").unwrap().to_owned();
-            (world, format!("/api/v2/deliveries/{id}/redeliver"))
+            world.engine.recover();
+            (world, format!("/api/v2/deliveries/{}/redeliver", reply.delivery()))
         };
-        let (sound, uri) = made();
-        sound.cost();
-        assert_eq!(sound.operate("POST", &uri).json()["state"], "delivered");
-        let operations = sound.operations.borrow().len();
-        for (failing, outage) in (0..operations).flat_map(|n| [(n, false), (n, true)]) {
-            let case = format!("{kind} dead {is_dead}, {failing} outage {outage}");
-            let (world, uri) = made();
-            fail(&world, failing, outage);
-            let reply = world.operate("POST", &uri);
-            tells_nothing(&reply);
+        let (sound, uri) = with_delivery();
+        sound.store.take_cost();
+        assert_eq!(sound.as_operator("POST", &uri).json()["state"], "delivered");
+        for fault in StoreFault::each(operations(&sound)) {
+            let _row = row(format!("{delivery:?}, dead: {is_dead}, store {fault:?}"));
+            let (world, uri) = with_delivery();
+            world.store.fail(fault);
+            let reply = world.as_operator("POST", &uri);
+            assert_not_disclosed(&reply);
             if reply.status() >= 300 {
                 reply.problem(503, "store-unavailable");
-                assert!(reply.log["warning"].as_str().unwrap().contains("disk full"), "{case}");
+                assert!(reply.warning().contains("disk full"), "{}", reply.log);
             }
-            mend(&world);
-            world.pass(60_000);
-            let again = world.operate("POST", &uri);
-            assert!(matches!(again.status(), 200 | 202 | 404), "{case}: {}", again.text());
-            settle(&world);
-            assert_eq!((world.acted().len(), world.keys("sluice/dead/").len()), (1, 0), "{case}");
+            recover(&world);
+            world.advance(MINUTE);
+            let again = world.as_operator("POST", &uri);
+            assert!(matches!(again.status(), 200 | 202 | 404), "{}", again.text());
+            drain_all(&world);
+            assert_eq!((world.engine.targets().len(), world.store.keys("sluice/dead/").len()), (1, 0));
         }
     }
 }
 
 #[test]
-fn a_deletion_that_fails_can_be_asked_for_again() {
-    for way in WAYS {
-        let made = || {
-            let world = World::operated().down();
-            let reply = world.send(ask(way, false));
-            (world, format!("/api/v2/deliveries/{}", reply.header("sluice-delivery").unwrap()))
+fn failed_deletion_can_be_repeated() {
+    for delivery in Delivery::ALL {
+        let with_delivery = || {
+            let world = World::with_operator().unreachable();
+            let reply = world.send(delivery.request(false));
+            (world, format!("/api/v2/deliveries/{}", reply.delivery()))
         };
-        let (sound, uri) = made();
-        sound.cost();
-        assert_eq!(sound.operate("DELETE", &uri).status(), 204);
-        let operations = sound.operations.borrow().len();
-        for failing in 0..operations {
-            let (world, uri) = made();
-            fail(&world, failing, false);
-            let reply = world.operate("DELETE", &uri);
+        let (sound, uri) = with_delivery();
+        sound.store.take_cost();
+        assert_eq!(sound.as_operator("DELETE", &uri).status(), 204);
+        for failing in 0..operations(&sound) {
+            let _row = row(format!("{delivery:?}, operation {failing} fails"));
+            let (world, uri) = with_delivery();
+            world.store.fail(StoreFault::Once(failing));
+            let reply = world.as_operator("DELETE", &uri);
             reply.problem(503, "store-unavailable");
-            tells_nothing(&reply);
-            mend(&world);
-            let again = world.operate("DELETE", &uri);
-            assert!(matches!(again.status(), 204 | 404), "{failing}: {}", again.text());
-            assert!(!is_stored(&world), "{failing}");
-            world.pass(60_000);
-            // As if for the first time; or, where only its claim could not be given back, by the drain.
-            let outcome = world.send(ask(way, false));
-            if outcome.status() == 202 {
-                world.pass(20_000);
-                assert_eq!(world.drain()["delivered"], 1, "{failing}");
+            assert_not_disclosed(&reply);
+            recover(&world);
+            let again = world.as_operator("DELETE", &uri);
+            assert!(matches!(again.status(), 204 | 404), "{}", again.text());
+            assert!(!is_stored(&world));
+            world.advance(MINUTE);
+            // The same request is a new delivery. If only its claim was not released, the drain delivers it.
+            let reply = world.send(delivery.request(false));
+            if reply.status() == 202 {
+                world.advance(20_000);
+                assert_eq!(world.drain()["delivered"], 1);
             }
-            assert_eq!(world.acted().len(), 1, "{failing}: {}", outcome.text());
+            assert_eq!(world.engine.targets().len(), 1, "{}", reply.text());
         }
     }
 }
 
 #[test]
-fn whatever_the_operator_reads_fails_by_itself() {
+fn failed_read_affects_no_later_request() {
     for uri in ["/api/v2/deliveries", "/api/v2/callbacks/r", "/api/v2/callbacks/r?topic=t", "/readyz"] {
-        let made = || {
-            let world = stored();
-            world.cost();
-            world
-        };
-        let sound = made();
+        let sound = with_due_deliveries();
+        sound.store.take_cost();
         assert_eq!(sound.send(request("GET", uri, &[OPERATOR], "")).status(), 200);
-        let operations = sound.operations.borrow().len();
-        assert!(operations > 0);
-        for failing in 0..operations {
-            let world = made();
-            fail(&world, failing, false);
-            let reply = world.operate("GET", uri);
+        assert!(operations(&sound) > 0, "{uri} reads nothing");
+        for failing in 0..operations(&sound) {
+            let _row = row(format!("{uri}, operation {failing} fails"));
+            let world = with_due_deliveries();
+            world.store.fail(StoreFault::Once(failing));
+            let reply = world.as_operator("GET", uri);
             reply.problem(503, "store-unavailable");
-            tells_nothing(&reply);
-            assert!(reply.log["warning"].as_str().unwrap().contains("disk full"), "{uri}");
-            assert_eq!(world.operate("GET", uri).status(), 200, "the next works");
+            assert_not_disclosed(&reply);
+            assert!(reply.warning().contains("disk full"), "{}", reply.log);
+            assert_eq!(world.as_operator("GET", uri).status(), 200, "the next request");
         }
     }
 }
 
 #[test]
-fn a_store_that_is_down_for_good_holds_up_only_what_needs_it() {
-    for (way, expected) in [(WAYS[0], 200), (WAYS[1], 503), (WAYS[2], 503), (WAYS[3], 503)] {
-        let world = World::new().well();
-        fail(&world, 0, true);
-        let reply = world.send(ask(way, false));
-        assert_eq!(reply.status(), expected);
-        if expected == 503 {
+fn store_outage_affects_only_requests_that_use_the_store() {
+    for delivery in Delivery::ALL {
+        let _row = row(format!("{delivery:?}"));
+        let world = World::new().healthy();
+        world.store.fail(StoreFault::From(0));
+        let reply = world.send(delivery.request(false));
+        if delivery == Delivery::Webhook {
+            assert_eq!(reply.status(), 200);
+        } else {
             assert_eq!(reply.problem(503, "store-unavailable")["retry"], "safe");
             assert_eq!(reply.header("retry-after"), Some("5"));
-            assert!(world.calls().is_empty(), "what may be a duplicate isn't sent");
+            assert!(world.engine.take_calls().is_empty(), "a possible duplicate was sent");
         }
     }
-    let world = World::new().scripted(Ok(Response::builder().status(422).body(vec![]).unwrap()));
-    fail(&world, 0, true);
-    world.send(ask(WAYS[0], false)).problem(422, "rejected");
+    let world = World::new().respond(422, "");
+    world.store.fail(StoreFault::From(0));
+    world.send(Delivery::Webhook.request(false)).problem(422, "rejected");
 }

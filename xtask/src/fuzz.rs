@@ -10,7 +10,7 @@ use crate::shell::{command, output, quiet, target};
 use crate::tool;
 
 const VERSION: &str = "0.13.2";
-/// Maximum input length in bytes, as in `tests/it/laws.rs`.
+/// Maximum input length in bytes, as in `tests/it/fuzz_properties.rs`.
 const MAX_LEN: usize = 512;
 
 #[derive(clap::Args)]

@@ -38,7 +38,7 @@ enum Task {
         #[arg(long)]
         step: Option<test::Step>,
     },
-    /// Fuzzes the properties in fuzz/laws with libFuzzer
+    /// Fuzzes the properties in fuzz/properties with libFuzzer
     Fuzz(fuzz::Arguments),
     /// Measures Sluice against the limit of the same host, and writes docs/benchmarks.md
     Bench(bench::Arguments),

@@ -141,7 +141,7 @@ fn mostly(good: &'static str) -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
     fn event_is_the_same_in_each_mode(sample in sample()) {

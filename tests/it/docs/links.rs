@@ -1,5 +1,5 @@
-//! Every link in a document leads somewhere: to a file that is there, and to a heading that it has. What is outside is
-//! looked at, not called: no test needs the network.
+//! Links in the documents: each leads to an existing file and heading. External links are checked for their form only,
+//! without network access.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -33,7 +33,7 @@ pub(super) fn pages() -> Vec<PathBuf> {
     found
 }
 
-/// The lines of a page that are text, without code between backticks.
+/// The lines of a page outside code blocks, without inline code.
 fn text(page: &str) -> impl Iterator<Item = String> {
     let mut fenced = false;
     page.lines().filter_map(move |line| {
@@ -44,7 +44,7 @@ fn text(page: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The targets of `[…](target)` in a line; brackets within a target have to be paired.
+/// The targets of `[…](target)` in a line. Parentheses within a target have to be balanced.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
     line.match_indices("](").map(move |(at, mark)| {
         let rest = &line[at + mark.len()..];
@@ -61,11 +61,11 @@ fn targets(line: &str) -> impl Iterator<Item = &str> {
             }
             _ => false,
         });
-        &rest[..end.unwrap_or_else(|| panic!("a link has no end: {line}"))]
+        &rest[..end.unwrap_or_else(|| panic!("unterminated link: {line}"))]
     })
 }
 
-/// What headings are called in links, as GitHub makes it.
+/// The anchors of a page's headings, as GitHub generates them.
 fn anchors(page: &str) -> BTreeSet<String> {
     let mut fenced = false;
     let mut counts = BTreeMap::<String, usize>::new();
@@ -85,14 +85,14 @@ fn anchors(page: &str) -> BTreeSet<String> {
     headings.map(name).map(numbered).collect()
 }
 
-/// What is wrong with a link of a page.
+/// The fault of a link on a page, if it has one.
 fn fault(page: &Path, target: &str) -> Option<String> {
     if target.contains("://") {
-        let is_good = target.parse::<Uri>().is_ok_and(|uri| {
+        let is_valid = target.parse::<Uri>().is_ok_and(|uri| {
             let host = uri.host().unwrap_or_default();
             uri.scheme_str() == Some("https") && host.contains('.') && uri.port().is_none()
         });
-        return (!is_good).then(|| "is no https URL".to_owned());
+        return (!is_valid).then(|| "is not a public https URL".to_owned());
     }
     let (file, anchor) = target.split_once('#').map_or((target, None), |(file, anchor)| (file, Some(anchor)));
     let mut path = if file.is_empty() { page.to_owned() } else { PathBuf::new() };
@@ -108,15 +108,15 @@ fn fault(page: &Path, target: &str) -> Option<String> {
     }
     let there = root().join(&path);
     if !there.exists() {
-        return Some(format!("leads to {}, which isn't there", path.display()));
+        return Some(format!("leads to {}, which doesn't exist", path.display()));
     }
     let anchor = anchor?;
     let has = there.is_file() && anchors(&fs::read_to_string(there).unwrap()).contains(anchor);
-    (!has).then(|| format!("leads to a heading that {} hasn't", path.display()))
+    (!has).then(|| format!("leads to a heading that {} doesn't have", path.display()))
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_resolves() {
     let mut count = 0;
     let mut faults = Vec::new();
     for page in pages() {
@@ -132,9 +132,9 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_told() {
+fn broken_link_is_reported() {
     let page = Path::new("docs/guides/github.md");
-    for (target, good) in [
+    for (target, is_valid) in [
         ("../senders.md", true),
         ("../senders.md#tokens", true),
         ("#sources", true),
@@ -150,7 +150,7 @@ fn a_link_that_leads_nowhere_is_told() {
         ("https://localhost/x", false),
         ("https://docs github.com", false),
     ] {
-        assert_eq!(fault(page, target).is_none(), good, "{target}: {:?}", fault(page, target));
+        assert_eq!(fault(page, target).is_none(), is_valid, "{target}: {:?}", fault(page, target));
     }
     assert_eq!(targets("a [b](c_(d)) e [f](g#h).").collect::<Vec<_>>(), ["c_(d)", "g#h"]);
     let anchors = anchors("# `A` b\n## It's -- C_d\n```\n# no\n```\n## a b\n");
@@ -158,10 +158,10 @@ fn a_link_that_leads_nowhere_is_told() {
 }
 
 #[test]
-fn the_index_names_every_page() {
+fn index_links_to_every_page() {
     let index = fs::read_to_string(root().join("docs/README.md")).unwrap();
-    let named: BTreeSet<_> = index.lines().flat_map(targets).map(|target| Path::new("docs").join(target)).collect();
+    let linked: BTreeSet<_> = index.lines().flat_map(targets).map(|target| Path::new("docs").join(target)).collect();
     for page in pages().iter().filter(|page| page.starts_with("docs") && !page.ends_with("docs/README.md")) {
-        assert!(named.contains(page), "docs/README.md doesn't name {}", page.display());
+        assert!(linked.contains(page), "docs/README.md doesn't link to {}", page.display());
     }
 }

@@ -1,137 +1,230 @@
-//! The engine: what is scripted first, then as it is.
+//! An engine that first plays a script of responses, then behaves as configured.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use http::{Request, Response};
 use serde_json::{Value, json};
 use sluice::ports::{Clock, Http, SendError, Timeouts};
 
-use super::{Scripted, Sent, World};
+use super::World;
 
-impl World {
-    /// The engine's next answer.
-    pub fn answers(self, status: u16, body: &str) -> Self {
-        self.scripted(Ok(Response::builder().status(status).body(body.as_bytes().to_vec()).unwrap()))
+pub type EngineResult = Result<Response<Vec<u8>>, SendError>;
+
+#[derive(Default)]
+pub struct FakeEngine {
+    /// Requests since the last [`FakeEngine::take_calls`], oldest first.
+    pub received: RefCell<Vec<Received>>,
+    /// The results of the next requests, each with a delay in milliseconds.
+    pub script: RefCell<VecDeque<(u64, EngineResult)>>,
+    /// How requests beyond the script are handled.
+    pub behaviour: Cell<Behaviour>,
+    /// Milliseconds until an engine without a script acts and responds.
+    pub latency: Cell<u64>,
+    /// Runs that were started and events that were accepted beyond the script, oldest first: the request's body with
+    /// `id` and `target`, which is the workflow or the run.
+    pub effects: RefCell<Vec<Value>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Behaviour {
+    /// A request beyond the script fails the test.
+    #[default]
+    Scripted,
+    /// Starts runs, and finds them by their label.
+    Healthy,
+    /// Acts on requests, but the responses to all but lookups are lost.
+    LosesResponses,
+    /// Refuses connections.
+    Unreachable,
+}
+
+/// A request as the engine received it.
+pub struct Received {
+    pub request: Request<Vec<u8>>,
+    pub timeouts: Timeouts,
+    /// The store's contents when the request arrived.
+    pub store: BTreeMap<String, Vec<u8>>,
+    pub arrived_at: u64,
+    pub answered_at: Cell<Option<u64>>,
+}
+
+/// Method, URL and body of a request to the engine.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub method: String,
+    pub url: String,
+    pub body: String,
+}
+
+impl Sent {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
     }
 
-    pub fn scripted(self, answer: Scripted) -> Self {
-        self.script(answer);
-        self
-    }
-
-    pub fn script(&self, answer: Scripted) {
-        self.answers.borrow_mut().push_back((0, answer));
-    }
-
-    /// The last answer that was scripted takes so long.
-    pub fn after(self, ms: u64) -> Self {
-        self.answers.borrow_mut().back_mut().unwrap().0 = ms;
-        self
-    }
-
-    pub fn well(self) -> Self {
-        self.well.set(true);
-        self
-    }
-
-    /// It acts after so many milliseconds.
-    pub fn slow(self, ms: u64) -> Self {
-        self.takes.set(ms);
-        self.well()
-    }
-
-    /// It acts, and its answer is lost.
-    pub fn cut(self) -> Self {
-        self.cuts.set(true);
-        self.well()
-    }
-
-    pub fn down(self) -> Self {
-        self.down.set(true);
-        self
-    }
-
-    pub fn heal(&self) {
-        self.answers.borrow_mut().clear();
-        self.takes.set(0);
-        self.cuts.set(false);
-        self.down.set(false);
-        self.well.set(true);
-    }
-
-    /// The only request that the engine got: method, URL, body.
-    pub fn only_sent(&self) -> (String, String, String) {
-        let sent = self.sent.borrow();
-        assert_eq!(sent.len(), 1, "requests to the engine");
-        let request = &sent[0].request;
-        let body = String::from_utf8(request.body().clone()).unwrap();
-        (request.method().to_string(), request.uri().to_string(), body)
-    }
-
-    /// What the engine was asked since the last time: `submit {workflow}`, `event {run}`, `find {mark}`.
-    pub fn calls(&self) -> Vec<String> {
-        self.sent.borrow_mut().drain(..).map(|sent| short(&sent.request)).collect()
-    }
-
-    /// What the engine, when it is well, has made runs of, or resolved: the workflow or the run.
-    pub fn acted(&self) -> Vec<String> {
-        self.runs.borrow().iter().map(|run| run["of"].as_str().unwrap().to_owned()).collect()
-    }
-
-    fn act(&self, request: &Request<Vec<u8>>) -> Vec<u8> {
-        let mut runs = self.runs.borrow_mut();
-        let what = short(request);
-        let (verb, of) = what.split_once(' ').unwrap();
-        if verb == "find" {
-            let found: Vec<_> = runs.iter().filter(|run| run["labels"]["sluice.dev/delivery"] == of).collect();
-            return serde_json::to_vec(&json!({ "content": found })).unwrap();
-        }
-        let mut run: Value = serde_json::from_slice(request.body()).unwrap();
-        run["id"] = format!("run-{}", runs.len()).into();
-        run["of"] = of.into();
-        runs.push(run.clone());
-        if verb == "event" { Vec::new() } else { serde_json::to_vec(&run).unwrap() }
+    /// The value of one of the run's params.
+    pub fn param(&self, name: &str) -> Value {
+        let body = self.json();
+        let params = body["params"].as_array().unwrap();
+        params.iter().find(|param| param["name"] == name).unwrap()["value"].clone()
     }
 }
 
-pub fn short(request: &Request<Vec<u8>>) -> String {
+/// A response of the engine.
+pub fn answer(status: u16, body: &str) -> EngineResult {
+    Ok(Response::builder().status(status).body(body.as_bytes().to_vec()).unwrap())
+}
+
+impl World {
+    /// Adds a response to the engine's script.
+    pub fn respond(self, status: u16, body: &str) -> Self {
+        self.result(answer(status, body))
+    }
+
+    /// Adds a response or an error to the engine's script.
+    pub fn result(self, result: EngineResult) -> Self {
+        self.engine.script(result);
+        self
+    }
+
+    /// Delays the last result of the script.
+    pub fn after(self, ms: u64) -> Self {
+        self.engine.script.borrow_mut().back_mut().unwrap().0 = ms;
+        self
+    }
+
+    pub fn healthy(self) -> Self {
+        self.engine.behaviour.set(Behaviour::Healthy);
+        self
+    }
+
+    /// A healthy engine that takes this long.
+    pub fn slow(self, ms: u64) -> Self {
+        self.engine.latency.set(ms);
+        self.healthy()
+    }
+
+    pub fn losing_responses(self) -> Self {
+        self.engine.behaviour.set(Behaviour::LosesResponses);
+        self
+    }
+
+    pub fn unreachable(self) -> Self {
+        self.engine.behaviour.set(Behaviour::Unreachable);
+        self
+    }
+}
+
+impl FakeEngine {
+    pub fn script(&self, result: EngineResult) {
+        self.script.borrow_mut().push_back((0, result));
+    }
+
+    /// Drops the script: from now on the engine is healthy and responds at once.
+    pub fn recover(&self) {
+        self.script.borrow_mut().clear();
+        self.latency.set(0);
+        self.behaviour.set(Behaviour::Healthy);
+    }
+
+    /// The only request since the last [`FakeEngine::take_calls`].
+    #[track_caller]
+    pub fn only_request(&self) -> Sent {
+        let received = self.received.borrow();
+        assert_eq!(received.len(), 1, "requests to the engine");
+        let request = &received[0].request;
+        Sent {
+            method: request.method().to_string(),
+            url: request.uri().to_string(),
+            body: String::from_utf8(request.body().clone()).unwrap(),
+        }
+    }
+
+    /// Takes the requests since the last call, as [`summary`] puts them.
+    pub fn take_calls(&self) -> Vec<String> {
+        self.received.borrow_mut().drain(..).map(|received| summary(&received.request)).collect()
+    }
+
+    /// The first words of [`FakeEngine::take_calls`]: `submit`, `event` or `find`.
+    pub fn take_verbs(&self) -> Vec<String> {
+        self.take_calls().iter().map(|call| call.split(' ').next().unwrap().to_owned()).collect()
+    }
+
+    /// The workflow or run of each effect.
+    pub fn targets(&self) -> Vec<String> {
+        self.effects.borrow().iter().map(|effect| effect["target"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn act(&self, request: &Request<Vec<u8>>) -> Vec<u8> {
+        let mut effects = self.effects.borrow_mut();
+        let call = summary(request);
+        let (verb, target) = call.split_once(' ').unwrap();
+        if verb == "find" {
+            let found: Vec<_> = effects.iter().filter(|effect| label(effect) == target).collect();
+            return serde_json::to_vec(&json!({ "content": found })).unwrap();
+        }
+        let mut effect: Value = serde_json::from_slice(request.body()).unwrap();
+        effect["id"] = format!("run-{}", effects.len()).into();
+        effect["target"] = target.into();
+        effects.push(effect.clone());
+        if verb == "event" { Vec::new() } else { serde_json::to_vec(&effect).unwrap() }
+    }
+}
+
+/// The label by which the engine finds a run; empty for callbacks.
+pub fn label(run: &Value) -> &str {
+    run["labels"]["sluice.dev/delivery"].as_str().unwrap_or_default()
+}
+
+/// A request in short: `submit WORKFLOW`, `event RUN` or `find LABEL`.
+pub fn summary(request: &Request<Vec<u8>>) -> String {
     let uri = request.uri().to_string();
     let segments: Vec<_> = request.uri().path().split('/').collect();
     match (request.method().as_str(), segments.as_slice()) {
         ("POST", ["", "api", "v1", "workflow", workflow, "submit"]) => format!("submit {workflow}"),
         ("PUT", ["", "api", "v1", "workflowrun", run, "event"]) => format!("event {run}"),
         ("GET", ["", "api", "v1", "workflowrun", "query"]) => {
-            let mark = uri.split("delivery%3D").nth(1).unwrap().split('&').next().unwrap();
-            format!("find {mark}")
+            let label = uri.split("delivery%3D").nth(1).unwrap().split('&').next().unwrap();
+            format!("find {label}")
         }
-        _ => panic!("the engine has no such request: {uri}"),
+        _ => panic!("the engine has no such route: {uri}"),
     }
 }
 
 impl Http for World {
-    async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> Scripted {
-        let index = self.sent.borrow().len();
-        let (store, at) = (self.store.borrow().clone(), self.now.get());
-        self.sent.borrow_mut().push(Sent { request: request.clone(), timeouts, store, at, until: Cell::new(None) });
-        let scripted = self.answers.borrow_mut().pop_front();
-        let answer = match scripted {
-            Some((ms, answer)) => {
-                self.sleep(Duration::from_millis(ms)).await;
-                answer
+    async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> EngineResult {
+        let engine = &self.engine;
+        let index = engine.received.borrow().len();
+        engine.received.borrow_mut().push(Received {
+            request: request.clone(),
+            timeouts,
+            store: self.store.entries.borrow().clone(),
+            arrived_at: self.now(),
+            answered_at: Cell::new(None),
+        });
+        let scripted = engine.script.borrow_mut().pop_front();
+        let result = match (scripted, engine.behaviour.get()) {
+            (Some((delay, result)), _) => {
+                self.sleep(Duration::from_millis(delay)).await;
+                result
             }
-            None if self.down.get() => Err(SendError::NotSent("the connection was refused")),
-            None => {
-                assert!(self.well.get(), "an answer is scripted for each request");
-                self.sleep(Duration::from_millis(self.takes.get())).await;
-                let answer = self.act(&request);
-                let is_lost = self.cuts.get() && request.method() != "GET";
-                if is_lost { Err(SendError::NoAnswer("the connection was cut")) } else { Ok(Response::new(answer)) }
+            (None, Behaviour::Scripted) => panic!("no response is scripted for {}", summary(&request)),
+            (None, Behaviour::Unreachable) => Err(SendError::NotSent("the connection was refused")),
+            (None, behaviour) => {
+                self.sleep(Duration::from_millis(engine.latency.get())).await;
+                let response = engine.act(&request);
+                if behaviour == Behaviour::LosesResponses && request.method() != "GET" {
+                    Err(SendError::NoAnswer("the connection was cut"))
+                } else {
+                    Ok(Response::new(response))
+                }
             }
         };
-        if let Some(sent) = self.sent.borrow().get(index) {
-            sent.until.set(Some(self.now.get()));
+        // A test may have taken the calls meanwhile.
+        if let Some(received) = engine.received.borrow().get(index) {
+            received.answered_at.set(Some(self.now()));
         }
-        answer
+        result
     }
 }

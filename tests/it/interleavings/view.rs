@@ -1,4 +1,4 @@
-//! Store, engine and clock as one contender sees them, each operation a step that a scheduler grants.
+//! The host as one contender sees it: each operation is a step that a scheduler grants.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -16,52 +16,64 @@ use sluice::gateway::Gateway;
 use sluice::ports::{Clock, Http, KeyValue, Rng, SendError, StoreError, Timeouts, VariableError, Variables};
 use sluice::time::{ArrivalTime, Timestamp};
 
-/// Every sleep takes at least this, so that who waits for another looks twice, and then no more.
+/// The least duration of a sleep, in milliseconds.
+///
+/// It is longer than any wait of a contender for another, so such a wait looks at the claim twice. This bounds the number
+/// of states.
 const SLEEP: u64 = 10_000;
+
+/// A step of a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
+    /// A store operation.
     Store,
-    /// What makes no difference to any other contender.
+    /// A store operation that no other contender can observe.
     Private,
-    /// The engine gets the request, and acts.
+    /// The engine receives a request and acts.
     Act,
-    /// Its answer arrives.
+    /// The engine's response arrives.
     Answer,
     Sleep,
 }
 
-/// Store and engine, shared by all.
+/// Store and engine, shared by all contenders.
 #[derive(Default)]
 pub struct Shared {
     pub store: RefCell<BTreeMap<String, Vec<u8>>>,
     /// The body of each request that the engine acted on.
     pub acted: RefCell<Vec<String>>,
+    /// Milliseconds since the contenders started, while the schedule is over.
     pub later: Cell<u64>,
-    pub variables: BTreeMap<&'static str, String>,
+    pub variables: BTreeMap<String, String>,
 }
 
-/// One contender's way to it.
+/// The host of one contender.
 pub struct View<'s> {
     shared: &'s Shared,
-    /// The step that it may take next; without a scheduler it takes any.
+    /// The step that may be taken next.
     pub granted: Cell<Option<Step>>,
+    /// Without a scheduler every step is taken at once.
     scheduled: bool,
+    /// The steps for which the contender waits.
     pub waiting: RefCell<Vec<Step>>,
+    /// A hash of all observations.
     pub seen: RefCell<DefaultHasher>,
+    /// The total duration of the sleeps, in milliseconds.
     pub slept: Cell<u64>,
-    entropy: Cell<u64>,
+    random: Cell<u64>,
+    /// The time of arrival.
     start: u64,
-    /// The id of its delivery.
+    /// The id of the contender's delivery.
     name: String,
-    /// Some contender drains: then the hint makes a difference, and what is pending.
-    pub drained: bool,
-    /// It can't reach the engine.
-    pub cut_off: bool,
+    /// Some contender drains, so pending records and the notification can be observed.
+    pub observes_drain: bool,
+    /// The engine can't be reached.
+    pub unreachable: bool,
 }
 
 impl<'s> View<'s> {
-    pub fn new(shared: &'s Shared, who: usize, scheduled: bool, start: u64) -> Self {
-        let entropy = 1 + 1_000 * who as u64;
+    pub fn new(shared: &'s Shared, nth: usize, scheduled: bool, start: u64) -> Self {
+        let random = 1 + 1_000 * nth as u64;
         Self {
             shared,
             granted: Cell::new(None),
@@ -69,11 +81,11 @@ impl<'s> View<'s> {
             waiting: RefCell::default(),
             seen: RefCell::default(),
             slept: Cell::new(0),
-            entropy: Cell::new(entropy),
+            random: Cell::new(random),
             start,
-            name: DeliveryId::new(Timestamp(start).into(), entropy).to_string(),
-            drained: false,
-            cut_off: false,
+            name: DeliveryId::new(Timestamp(start).into(), random).to_string(),
+            observes_drain: false,
+            unreachable: false,
         }
     }
 
@@ -90,13 +102,13 @@ impl<'s> View<'s> {
         step.hash(&mut *self.seen.borrow_mut());
     }
 
-    /// What kind of step it is to ask the store for a key, or to write it.
-    fn at(&self, key: &str) -> Step {
+    /// The kind of step of an operation on a key.
+    fn step_of(&self, key: &str) -> Step {
         let of_drain = ["sluice/pending/", "sluice/hint"].iter().any(|prefix| key.starts_with(prefix));
-        if of_drain && !self.drained { Step::Private } else { Step::Store }
+        if of_drain && !self.observes_drain { Step::Private } else { Step::Store }
     }
 
-    fn saw<T: Hash>(&self, what: T) -> T {
+    fn observe<T: Hash>(&self, what: T) -> T {
         what.hash(&mut *self.seen.borrow_mut());
         what
     }
@@ -110,19 +122,19 @@ impl KeyValue for View<'_> {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.step(Step::Store).await;
         let value = self.shared.store.borrow().get(key).cloned();
-        // Who else wrote door or flag makes no difference to anyone; when, and whether it was oneself, does.
+        // Of a claim, a contender uses the time and whether it wrote it itself, but not which other contender did.
         match value.as_deref().and_then(|value| serde_json::from_slice::<Value>(value).ok()) {
-            Some(mark) if mark["by"].is_string() && mark["callback"].is_null() => {
-                let own = mark["by"].as_str().filter(|by| by.starts_with(&self.name));
-                self.saw((mark["at"].as_u64(), own));
+            Some(claim) if claim["by"].is_string() && claim["callback"].is_null() => {
+                let own = claim["by"].as_str().filter(|by| by.starts_with(&self.name));
+                self.observe((claim["at"].as_u64(), own));
             }
-            _ => _ = self.saw(&value),
+            _ => _ = self.observe(&value),
         }
         Ok(value)
     }
 
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.step(self.at(key)).await;
+        self.step(self.step_of(key)).await;
         self.shared.store.borrow_mut().insert(key.to_owned(), value.to_vec());
         Ok(())
     }
@@ -134,37 +146,37 @@ impl KeyValue for View<'_> {
     }
 
     async fn exists(&self, key: &str) -> Result<bool, StoreError> {
-        self.step(self.at(key)).await;
+        self.step(self.step_of(key)).await;
         let there = self.shared.store.borrow().contains_key(key);
-        Ok(if self.at(key) == Step::Private { there } else { self.saw(there) })
+        Ok(if self.step_of(key) == Step::Private { there } else { self.observe(there) })
     }
 
     async fn keys(&self) -> Result<Vec<String>, StoreError> {
         self.step(Step::Store).await;
-        Ok(self.saw(self.shared.store.borrow().keys().cloned().collect::<Vec<_>>()))
+        Ok(self.observe(self.shared.store.borrow().keys().cloned().collect::<Vec<_>>()))
     }
 }
 
 impl Http for View<'_> {
     async fn send(&self, request: Request<Vec<u8>>, _: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
-        if self.cut_off {
+        if self.unreachable {
             return Err(SendError::NotSent("refused"));
         }
         self.step(Step::Act).await;
         let answer = self.shared.act(request);
         self.step(Step::Answer).await;
-        Ok(Response::new(self.saw(answer).into_bytes()))
+        Ok(Response::new(self.observe(answer).into_bytes()))
     }
 }
 
 impl Shared {
-    /// What the engine does with a request, and says.
+    /// Acts on a request as the engine would, and returns the response.
     fn act(&self, request: Request<Vec<u8>>) -> String {
         let mut acted = self.acted.borrow_mut();
         if let Some(query) = request.uri().query().filter(|query| query.starts_with("labels=")) {
-            let mark = query.split("delivery%3D").nth(1).unwrap().split('&').next().unwrap();
-            let found = acted.iter().find(|body| body.contains(mark));
-            let run = format!(r#"{{"id":"run","labels":{{"sluice.dev/delivery":"{mark}"}}}}"#);
+            let label = query.split("delivery%3D").nth(1).unwrap().split('&').next().unwrap();
+            let found = acted.iter().find(|body| body.contains(label));
+            let run = format!(r#"{{"id":"run","labels":{{"sluice.dev/delivery":"{label}"}}}}"#);
             return format!(r#"{{"content":[{}]}}"#, found.map_or("", |_| run.as_str()));
         }
         acted.push(String::from_utf8(request.into_body()).unwrap());
@@ -185,7 +197,7 @@ impl Clock for View<'_> {
 
 impl Rng for View<'_> {
     fn random(&self) -> u64 {
-        self.entropy.replace(self.entropy.get() + 2)
+        self.random.replace(self.random.get() + 2)
     }
 }
 

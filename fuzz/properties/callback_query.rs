@@ -1,4 +1,4 @@
-//! What a callback names comes back from the query in either spelling; whatever else is read is within the limits.
+//! The values of a callback are read from either form of its query, and any values that are read are within the limits.
 
 use sluice::api::query::Query;
 use sluice::reference::{MAX_REFERENCE, MAX_TOPIC, RunRef, Topic};
@@ -7,15 +7,15 @@ use super::support::lines;
 
 const NAMES: [&str; 3] = ["ref", "topic", "status"];
 
-pub fn law(data: &[u8]) {
+pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    any(text);
+    arbitrary(text);
     let values = lines::<3>(data).map(|line| std::str::from_utf8(line).unwrap_or_default());
-    written(values);
+    round_trip(values);
 }
 
-/// Any query is read or refused.
-fn any(text: &str) {
+/// An arbitrary query is read within the limits, or refused.
+fn arbitrary(text: &str) {
     let Ok(query) = Query::parse_callback(Some(text)) else { return };
     if let Ok(run) = query.run() {
         let run = run.as_str();
@@ -27,9 +27,9 @@ fn any(text: &str) {
         assert!(!topic.as_str().contains(char::is_control));
     }
     for name in NAMES {
-        let all: Vec<_> = form_urlencoded::parse(text.as_bytes()).filter(|(had, _)| had == name).collect();
+        let all: Vec<_> = form_urlencoded::parse(text.as_bytes()).filter(|(read, _)| read == name).collect();
         match query.one(name) {
-            // Two readers could see two.
+            // A repeated parameter is refused: another reader might use the other one.
             Err(_) => assert!(all.len() != 1 || !text.contains('&')),
             Ok(value) if text.contains('&') || !text.contains(',') => {
                 assert_eq!(value, all.first().map(|(_, value)| value.as_ref()));
@@ -40,15 +40,15 @@ fn any(text: &str) {
     }
 }
 
-/// What is written is read.
-fn written(values: [&str; 3]) {
+/// A query with these values reads back as the same values.
+fn round_trip(values: [&str; 3]) {
     let pairs = || NAMES.into_iter().zip(values);
     let plain = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs()).finish();
-    let turned = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs().rev()).finish();
-    // Commas within a value may stay.
+    let reversed = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs().rev()).finish();
+    // Commas within a value need no encoding.
     let encode = |value: &str| form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>();
     let commas: Vec<_> = pairs().map(|(name, value)| format!("{name}={}", encode(value).replace("%2C", ","))).collect();
-    for query in [plain, turned, commas.join(",")] {
+    for query in [plain, reversed, commas.join(",")] {
         let read = Query::parse_callback(Some(&query)).expect("a query");
         for (name, value) in pairs() {
             assert_eq!(read.one(name).ok(), Some(Some(value)), "{query}");

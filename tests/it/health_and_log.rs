@@ -1,14 +1,14 @@
-//! Health, readiness, configuration, and the log.
+//! Health and readiness routes, invalid configuration, and the log.
 
-use crate::fake::{RUN, World, request};
+use crate::fake::{PROVIDER_FAILS, RUN, StoreFault, WEBHOOK_URI, World, request, row};
 
 #[test]
-fn healthz_asks_no_one() {
+fn healthz_calls_neither_store_nor_engine() {
     let world = World::new().with("engine_url", "nonsense");
-    world.failing_operation.set(Some(0));
+    world.store.fail(StoreFault::Once(0));
     let reply = world.get("/healthz");
     assert_eq!((reply.status(), reply.text()), (200, r#"{"status":"alive"}"#));
-    assert!(world.operations.borrow().is_empty());
+    assert!(world.store.operations.borrow().is_empty());
     world.assert_untouched();
     assert_eq!(reply.header("content-length"), Some("18"));
     let head = world.send(request("HEAD", "/healthz", &[], ""));
@@ -16,21 +16,21 @@ fn healthz_asks_no_one() {
 }
 
 #[test]
-fn readyz_asks_the_store_and_the_configuration() {
+fn readyz_checks_store_and_configuration() {
     let world = World::new();
     assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
-    assert_eq!(world.operations.borrow().len(), 1);
-    assert!(world.sent.borrow().is_empty(), "the engine is not asked");
+    assert_eq!(world.store.operations.borrow().len(), 1);
+    assert!(world.engine.received.borrow().is_empty(), "the engine was called");
 
     let world = World::new();
-    world.failing_operation.set(Some(0));
+    world.store.fail(StoreFault::Once(0));
     let reply = world.get("/readyz");
     reply.problem(503, "store-unavailable");
-    assert!(!reply.text().contains("disk full") && reply.log["warning"].as_str().unwrap().contains("disk full"));
+    assert!(!reply.text().contains("disk full") && reply.warning().contains("disk full"));
 }
 
 #[test]
-fn an_unreadable_variable_is_named_where_it_is_needed() {
+fn invalid_variable_is_named() {
     for (variable, values) in [
         ("engine_url", &["", "nonsense", "http://user:s3cret@engine", "http://engine/path"][..]),
         ("engine_token", &["s3cret\ns3cret", "s3crét"]),
@@ -44,28 +44,28 @@ fn an_unreadable_variable_is_named_where_it_is_needed() {
         ("retry_max_attempts", &["", "0", "1000001"]),
         ("callback_early_ms", &["", "-1", "86400001"]),
         ("operator_token", &["two s3crets"]),
-        ("engine_url", &["(provider fails)"]),
+        ("engine_url", &[PROVIDER_FAILS]),
     ] {
         for value in values {
+            let _row = row(format!("{variable} = {value:?}"));
             let ready = World::new().with(variable, value).get("/readyz");
             let problem = ready.problem(503, "configuration");
-            assert_eq!(problem["field"], variable, "{value}");
+            assert_eq!(problem["field"], variable);
             assert!(!ready.text().contains("s3cr"), "{}", ready.text());
 
-            let world = World::new().with(variable, value).answers(200, RUN);
-            let webhook = world.json("/api/v2/webhook?ref=w", "{}");
+            let world = World::new().with(variable, value).respond(200, RUN);
+            let webhook = world.post_json(WEBHOOK_URI, "{}");
             if variable == "operator_token" {
-                assert_eq!(webhook.status(), 200, "a webhook doesn't need {variable}");
+                assert_eq!(webhook.status(), 200, "a webhook doesn't use the variable");
             } else {
                 assert_eq!(webhook.problem(503, "configuration")["field"], variable);
                 world.assert_untouched();
             }
         }
     }
-    let world = World::new();
+    let world = World::new().with("engine_wait_ms", "soon");
     world.variables.borrow_mut().remove("engine_url");
     world.variables.borrow_mut().remove("retention_hours");
-    world.variables.borrow_mut().insert("engine_wait_ms", "soon".to_owned());
     let problem = world.get("/readyz").problem(503, "configuration");
     let missing = "is not in the manifest: take spin.toml as it is shipped";
     let expected = serde_json::json!([
@@ -73,50 +73,50 @@ fn an_unreadable_variable_is_named_where_it_is_needed() {
         { "field": "engine_wait_ms", "detail": "must be a whole number from 1 to 600000" },
         { "field": "retention_hours", "detail": missing },
     ]);
-    assert_eq!(problem["errors"], expected, "all at once");
+    assert_eq!(problem["errors"], expected, "every invalid variable is listed");
     assert!(problem["detail"].as_str().unwrap().contains("`retention_hours` is not"), "{problem}");
 }
 
 #[test]
-fn what_is_set_wrong_for_the_engine_degrades_until_it_takes_something() {
-    let world = World::operated().answers(401, "").answers(403, "");
-    let reply = world.json("/api/v2/webhook?ref=w", "{}");
+fn engine_fault_degrades_readiness_until_the_next_success() {
+    let world = World::with_operator().respond(401, "").respond(403, "");
+    let reply = world.post_json(WEBHOOK_URI, "{}");
     assert_eq!(reply.outcome(), (202, Some("pending")));
-    let warning = reply.log["warning"].as_str().unwrap();
+    let warning = reply.warning();
     assert!(warning.contains("401") && warning.contains("engine_url and engine_token"), "{warning}");
-    let degraded = |fault: &str, since: &str| {
+    let assert_degraded = |fault: &str, since: &str| {
         let ready = world.get("/readyz");
-        assert_eq!(ready.status(), 200, "what comes is stored, so no one is turned away");
+        assert_eq!(ready.status(), 200, "a degraded instance still accepts and stores deliveries");
         let expected = serde_json::json!({
             "status": "degraded",
             "engine": { "fault": fault, "since": since, "check": ["engine_url", "engine_token"] },
         });
         assert_eq!(ready.json(), expected);
     };
-    degraded("the engine answered 401", "2026-11-24T08:30:00.000Z");
-    world.pass(60_000);
+    assert_degraded("the engine answered 401", "2026-11-24T08:30:00.000Z");
+    world.advance(60_000);
     assert_eq!(world.drain()["pending"], 1);
-    degraded("the engine answered 403", "2026-11-24T08:30:00.000Z");
-    world.heal();
-    world.pass(60_000);
+    assert_degraded("the engine answered 403", "2026-11-24T08:30:00.000Z");
+    world.engine.recover();
+    world.advance(60_000);
     assert_eq!(world.drain()["delivered"], 1);
     assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
 }
 
 #[test]
-fn a_fault_that_shows_after_the_answer_degrades_as_well() {
-    let world = World::operated().answers(200, "<html>").answers(401, "").after(3_000);
-    // What is unclear is no fault of ours.
-    assert_eq!(world.json("/api/v2/webhook?ref=w", "{}").status(), 202);
+fn fault_after_the_response_degrades_readiness() {
+    let world = World::with_operator().respond(200, "<html>").respond(401, "").after(3_000);
+    // An ambiguous response is no misconfiguration.
+    assert_eq!(world.post_json(WEBHOOK_URI, "{}").status(), 202);
     assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
-    assert_eq!(world.json("/api/v2/webhook?ref=w", "{}").status(), 202);
+    assert_eq!(world.post_json(WEBHOOK_URI, "{}").status(), 202);
     let ready = world.get("/readyz").json();
     assert_eq!((&ready["status"], &ready["engine"]["since"]), (&"degraded".into(), &"2026-11-24T08:30:03.000Z".into()));
 }
 
 #[test]
-fn the_log_says_what_happened_and_nothing_else() {
-    let world = World::new().answers(200, RUN).with("engine_token", "t0ken-of-ours");
+fn log_line_has_the_outcome_and_no_secret() {
+    let world = World::new().respond(200, RUN).with("engine_token", "t0ken-of-ours");
     let headers = [("content-type", "application/json"), ("authorization", "Bearer s3cret-of-theirs")];
     let reply = world.post("/api/v2/webhook?ref=w&access_token=s3cret", &headers, r#"{"pay":"load"}"#);
     let delivery = reply.header("sluice-delivery").unwrap();
@@ -126,8 +126,8 @@ fn the_log_says_what_happened_and_nothing_else() {
     });
     assert_eq!(reply.log, expected);
 
-    let world = World::new().answers(503, "").after(3_000);
-    let reply = world.json("/api/v2/webhook?ref=w", r#"{"pay":"load"}"#);
+    let world = World::new().respond(503, "").after(3_000);
+    let reply = world.post_json(WEBHOOK_URI, r#"{"pay":"load"}"#);
     let delivery = reply.header("sluice-delivery").unwrap();
     let expected = serde_json::json!({
         "time": "2026-11-24T08:30:00.000Z", "method": "POST", "route": "/api/v2/webhook", "status": 202,
@@ -138,12 +138,12 @@ fn the_log_says_what_happened_and_nothing_else() {
         "time": "2026-11-24T08:30:03.000Z", "delivery": delivery, "outcome": "pending",
         "failure": "the engine answered 503",
     });
-    assert_eq!(*world.lines.borrow(), [expected], "what came of it after the answer");
+    assert_eq!(*world.log.borrow(), [expected], "the outcome after the response");
 
     let refused = World::new().get("/api/v2/callbacks/run-1?topic=s3cret");
     assert_eq!(refused.log["route"], "/api/v2/callbacks/{run}");
-    for (method, said) in [("PATCH", "PATCH"), ("PROPFIND", "(other)"), ("S3CRET", "(other)")] {
-        assert_eq!(World::new().send(request(method, "/healthz", &[], "")).log["method"], said);
+    for (method, logged) in [("PATCH", "PATCH"), ("PROPFIND", "(other)"), ("S3CRET", "(other)")] {
+        assert_eq!(World::new().send(request(method, "/healthz", &[], "")).log["method"], logged);
     }
     let unknown = World::new().get("/s3cret?s3cret");
     assert!(!unknown.log.to_string().contains("s3cret"), "{}", unknown.log);

@@ -1,4 +1,4 @@
-//! Public keys, in each grammar: slower than the others, so on their own.
+//! Public keys with each header format. Verification is slow, so they have a target of their own.
 
 use std::sync::LazyLock;
 
@@ -18,6 +18,6 @@ static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
     )
 });
 
-pub fn law(data: &[u8]) {
-    signing::law(&SCHEMES, data);
+pub fn check(data: &[u8]) {
+    signing::check(&SCHEMES, data);
 }

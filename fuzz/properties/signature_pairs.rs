@@ -1,4 +1,4 @@
-//! A header of names and values.
+//! Headers with pairs of names and values.
 
 use std::sync::LazyLock;
 
@@ -21,6 +21,6 @@ static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
     )
 });
 
-pub fn law(data: &[u8]) {
-    signing::law(&SCHEMES, data);
+pub fn check(data: &[u8]) {
+    signing::check(&SCHEMES, data);
 }

@@ -1,4 +1,4 @@
-//! A header of several signatures, each with its prefix.
+//! Headers with a list of signatures, each with its prefix.
 
 use std::sync::LazyLock;
 
@@ -19,6 +19,6 @@ static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
     )
 });
 
-pub fn law(data: &[u8]) {
-    signing::law(&SCHEMES, data);
+pub fn check(data: &[u8]) {
+    signing::check(&SCHEMES, data);
 }

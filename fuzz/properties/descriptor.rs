@@ -1,4 +1,4 @@
-//! A descriptor that is taken says the same when it is written and read again, and lets nobody in without the secret.
+//! An accepted descriptor reads back as written, and admits no request without the secret.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use sluice::secret::Secret;
 use sluice::sender::{Descriptor, HeaderFormat, SignedRequest, Template, TimestampLocation, ValueLocation, verify};
 use sluice::time::Timestamp;
 
-/// A secret of each form.
+/// A secret of each format.
 static SECRETS: LazyLock<[Secret; 4]> = LazyLock::new(|| {
     [
         "a secret that nobody guesses",
@@ -18,7 +18,7 @@ static SECRETS: LazyLock<[Secret; 4]> = LazyLock::new(|| {
     .map(Secret::new)
 });
 
-pub fn law(data: &[u8]) {
+pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(template) = Template::try_from(text.to_owned()) {
         assert_eq!(template.to_string(), text);
@@ -28,10 +28,11 @@ pub fn law(data: &[u8]) {
     let written = serde_json::to_string(&descriptor).expect("JSON");
     assert_eq!(Descriptor::parse(&written).as_ref(), Ok(&descriptor));
     assert!(!descriptor.id_is_covered() || descriptor.id.is_some());
-    is_shut(&descriptor);
+    assert_refuses(&descriptor);
 }
 
-fn is_shut(descriptor: &Descriptor) {
+/// Asserts that a request without the right signature is refused.
+fn assert_refuses(descriptor: &Descriptor) {
     let mut headers = HeaderMap::new();
     let mut set = |name: &str, value: &str| {
         let name = HeaderName::try_from(name).expect("a header's name");
@@ -39,12 +40,12 @@ fn is_shut(descriptor: &Descriptor) {
             headers.entry(name).or_insert(value);
         }
     };
-    let from = descriptor.timestamp.as_ref().map(|dated| &dated.location);
+    let from = descriptor.timestamp.as_ref().map(|timestamp| &timestamp.location);
     if let Some(TimestampLocation::Header(name)) = from {
         set(name, "1");
     }
     if let Some(ValueLocation::Header(name)) = &descriptor.id {
-        // No secret ends so, whatever a descriptor takes for its prefix.
+        // No secret ends with this character, whatever prefix the descriptor has.
         set(name, "!");
     }
     let signature = format!("{}{}", descriptor.prefix, "0".repeat(64));
@@ -58,6 +59,6 @@ fn is_shut(descriptor: &Descriptor) {
     for name in &descriptor.headers {
         set(name, &value);
     }
-    let parts = SignedRequest { headers: &headers, url: "https://a/b?c", body: br#"{"t":1}"# };
-    assert!(verify(descriptor, SECRETS.as_slice(), parts, Timestamp(1_000)).is_err());
+    let request = SignedRequest { headers: &headers, url: "https://a/b?c", body: br#"{"t":1}"# };
+    assert!(verify(descriptor, SECRETS.as_slice(), request, Timestamp(1_000)).is_err());
 }

@@ -1,4 +1,4 @@
-//! What several laws need.
+//! Helpers of several properties.
 
 pub(super) mod signing;
 
@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 use sluice::json;
 
-/// A request as text: lines of headers, an empty line, the body. What can be no header is left out.
+/// A request in text form: header lines, an empty line, the body. Invalid headers are skipped.
 pub(super) fn request(data: &[u8]) -> (HeaderMap, &[u8]) {
     let (mut headers, mut rest) = (HeaderMap::new(), data);
     while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -24,24 +24,27 @@ pub(super) fn request(data: &[u8]) -> (HeaderMap, &[u8]) {
     (headers, rest)
 }
 
-/// So many lines, the last one to the end.
+/// The first `N` lines; the last one extends to the end of the data.
 pub(super) fn lines<const N: usize>(data: &[u8]) -> [&[u8]; N] {
     let mut lines = data.splitn(N, |byte| *byte == b'\n');
     std::array::from_fn(|_| lines.next().unwrap_or_default())
 }
 
-/// What a byte chooses: `a` the first. Seeds can be read that way.
+/// Selects by a byte, `a` being the first, to keep seeds legible.
 pub(super) fn choose<T>(of: &[T], byte: u8) -> &T {
     &of[usize::from(byte.wrapping_sub(b'a')) % of.len()]
 }
 
-/// The text of a member that is a string.
+/// The value of a string member.
 pub(super) fn member(object: &RawValue, name: &str) -> Option<String> {
     let members = json::members(object)?;
-    members.into_iter().find(|(had, _)| json::text(had).is_some_and(|had| had == name)).and_then(|(_, v)| json::text(v))
+    members
+        .into_iter()
+        .find(|(found, _)| json::text(found).is_some_and(|found| found == name))
+        .and_then(|(_, v)| json::text(v))
 }
 
-/// The white space of JSON (RFC 8259, section 2) is not a part of a value.
+/// A JSON value without the white space around it (RFC 8259, section 2).
 pub(super) fn trimmed(json: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     let start = json.iter().position(|byte| !is_space(byte)).unwrap_or(json.len());

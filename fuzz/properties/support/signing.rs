@@ -1,7 +1,7 @@
-//! Signatures, made as the vendors' pages say and not by the code that is tried: a request is let in if it holds the right
-//! one for its own bytes, and only then.
+//! Signatures as specified by the vendors, implemented independently of the code under test. A request is verified if,
+//! and only if, it has the right signature over its own bytes.
 
-mod judge;
+mod oracle;
 
 use std::borrow::Cow;
 
@@ -20,22 +20,22 @@ use sluice::time::Timestamp;
 
 use super::{choose, lines};
 
-/// When all of it comes, in seconds.
+/// The time of arrival of every request, in seconds.
 const NOW: u64 = 1_700_000_000;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A way to sign, and what signs.
+/// A signature scheme with its keys.
 pub(crate) struct Scheme {
     descriptor: Descriptor,
     key: [u8; 32],
-    /// The same key, where the other half of it is public.
+    /// The same key, as the private key of a scheme with public keys.
     private: SigningKey,
-    /// Another secret of its form, then the one that signs; of public keys, which take their time, this one alone.
+    /// Another secret, then the one that signs. Verification with public keys is slow, so these have only the latter.
     secrets: Vec<Secret>,
 }
 
-/// The ways of the presets that fit, and others.
+/// The schemes of the presets that match, and others given as JSON.
 pub(crate) fn schemes(fits: fn(&Descriptor) -> bool, others: &[&str]) -> Vec<Scheme> {
     let others = others.iter().map(|json| Descriptor::parse(json).expect("a descriptor"));
     let all = PRESETS.iter().flat_map(|preset| preset.descriptors()).chain(others);
@@ -62,7 +62,7 @@ impl Scheme {
         Self { descriptor, key, private: SigningKey::from_bytes(&key), secrets }
     }
 
-    /// The signature's text. A token is one of nothing.
+    /// The text of the signature, or the token.
     fn sign(&self, message: &[u8]) -> String {
         fn mac<D: EagerHash>(key: &[u8], message: &[u8]) -> Vec<u8> {
             let mut mac = <Hmac<D> as KeyInit>::new_from_slice(key).unwrap();
@@ -87,10 +87,10 @@ impl Scheme {
     }
 }
 
-/// A request's parts, before they are one.
+/// The parts of a request.
 #[derive(Clone)]
 struct Sent<'a> {
-    /// The signature's header; `$` in it is the right signature.
+    /// The header of the signature; `$` stands for the right signature.
     value: Cow<'a, [u8]>,
     id: Cow<'a, [u8]>,
     timestamp: Cow<'a, [u8]>,
@@ -99,28 +99,28 @@ struct Sent<'a> {
     body: Cow<'a, [u8]>,
 }
 
-/// Six bytes choose: a scheme, what is done, how many seconds from now (two), and where a bit is flipped (two). Then
-/// lines: header's value, id, timestamp, URL; the rest is the body.
-pub(crate) fn law(schemes: &[Scheme], data: &[u8]) {
-    let Some((&[scheme, way, seconds @ .., high, low], rest)) = data.split_first_chunk::<6>() else { return };
+/// Six bytes select the scheme, the action, the age in seconds (two bytes) and the position of a flipped bit (two bytes).
+/// Lines with the header's value, id, timestamp and URL follow; the rest is the body.
+pub(crate) fn check(schemes: &[Scheme], data: &[u8]) {
+    let Some((&[scheme, action, seconds @ .., high, low], rest)) = data.split_first_chunk::<6>() else { return };
     let scheme = choose(schemes, scheme);
     let [value, id, timestamp, url, body] = lines(rest).map(Cow::Borrowed);
-    // `$` in a URL is the body's digest (Twilio).
+    // `$` in the URL stands for the digest of the body (Twilio).
     let url = String::from_utf8_lossy(&url).replace('$', &HEXLOWER.encode(&Sha256::digest(&body)));
     let age = i16::from_be_bytes(seconds);
     let mut sent = Sent { value, id, timestamp, url, content_type: FORM, body };
-    match choose(b"gdbsti", way) {
+    match choose(b"gdbsti", action) {
         b'g' => {
             sent.content_type = ["application/json", FORM][usize::from(age % 2 == 0)];
-            as_given(scheme, sent, false);
+            check_given(scheme, sent, false);
         }
-        b'd' => as_given(scheme, sent, true),
-        way => signed(scheme, sent, age.into(), *way, u16::from_be_bytes([high, low])),
+        b'd' => check_given(scheme, sent, true),
+        part => check_signed(scheme, sent, age.into(), *part, u16::from_be_bytes([high, low])),
     }
 }
 
-/// Let in if the right signature is where the grammar wants it, and only then.
-fn as_given(scheme: &Scheme, mut sent: Sent<'_>, doubled: bool) {
+/// A given request is verified if, and only if, the right signature is where the header format requires it.
+fn check_given(scheme: &Scheme, mut sent: Sent<'_>, doubled: bool) {
     let right = |sent: &Sent<'_>| scheme.sign(&message(scheme, sent, sent.timestamp.trim_ascii()));
     let mut signature = None;
     if sent.value.contains(&b'$') {
@@ -132,16 +132,16 @@ fn as_given(scheme: &Scheme, mut sent: Sent<'_>, doubled: bool) {
         let name = scheme.descriptor.headers[0].as_str();
         headers.append(HeaderName::try_from(name).unwrap(), headers[name].clone());
     }
-    let verified = ask(scheme, &sent, &headers);
+    let verified = verify_sent(scheme, &sent, &headers);
     if signature.is_none() && verified.is_err() {
         return;
     }
-    // Without `$` it may be there all the same: the fuzzer sees what is compared.
+    // Even without `$` the right signature may be present: the fuzzer observes comparisons.
     let right = signature.unwrap_or_else(|| right(&sent));
-    let expected = if doubled { Some(false) } else { judge::is_right(scheme, &sent, &right) };
+    let expected = if doubled { Some(false) } else { oracle::is_right(scheme, &sent, &right) };
     match verified {
         Ok(verified) => {
-            assert_ne!(expected, Some(false), "let in without the right signature");
+            assert_ne!(expected, Some(false), "verified without the right signature");
             assert_eq!(verified.secret_index + 1, scheme.secrets.len());
             match verified.identity {
                 Identity::Id(id) => assert!(scheme.descriptor.id_is_covered() && verified.id == Some(id)),
@@ -151,14 +151,14 @@ fn as_given(scheme: &Scheme, mut sent: Sent<'_>, doubled: bool) {
                 Identity::Digest(digest) => assert_eq!(digest, HEXLOWER.encode(&Sha256::digest(&sent.body))),
             }
         }
-        Err(error) => assert_ne!(expected, Some(true), "rightly signed: {error}"),
+        Err(error) => assert_ne!(expected, Some(true), "refused with the right signature: {error}"),
     }
 }
 
-/// What is signed by the rules is let in while it is fresh; and not with one bit of what is signed flipped.
-fn signed(scheme: &Scheme, sent: Sent<'_>, age: i64, way: u8, at: u16) {
+/// A signed request is verified while it is fresh, and refused with any signed bit flipped.
+fn check_signed(scheme: &Scheme, sent: Sent<'_>, age: i64, part: u8, at: u16) {
     let descriptor = &scheme.descriptor;
-    let id = judge::text(&sent.id).unwrap_or("id").as_bytes().to_vec();
+    let id = oracle::text(&sent.id).unwrap_or("id").as_bytes().to_vec();
     let mut sent = Sent { id: id.into(), ..sent };
     if let Some(TimestampSpec { location, unit, .. }) = &descriptor.timestamp {
         let then = NOW.saturating_add_signed(age);
@@ -174,30 +174,30 @@ fn signed(scheme: &Scheme, sent: Sent<'_>, age: i64, way: u8, at: u16) {
         }
         sent.timestamp = timestamp.into_bytes().into();
     }
-    if descriptor.signed.contains(&Part::Params) && !judge::is_covered(&sent) {
+    if descriptor.signed.contains(&Part::Params) && !oracle::is_covered(&sent) {
         (sent.url, sent.body) = ("https://gate.example/?a=b".to_owned(), b"a=b&c"[..].into());
     }
     let signature = scheme.sign(&message(scheme, &sent, &sent.timestamp));
-    sent.value = whole(scheme, &sent, &signature).into();
+    sent.value = header_value(scheme, &sent, &signature).into();
 
-    let verified = ask(scheme, &sent, &headers(scheme, &sent).expect("headers"));
-    match descriptor.timestamp.as_ref().map(|dated| dated.tolerance) {
+    let verified = verify_sent(scheme, &sent, &headers(scheme, &sent).expect("headers"));
+    match descriptor.timestamp.as_ref().map(|timestamp| timestamp.tolerance) {
         Some(tolerance) if age.unsigned_abs() > tolerance.into() => {
             let error = if age < 0 { VerifyError::TooOld { tolerance } } else { VerifyError::TooNew { tolerance } };
             assert_eq!(verified, Err(error));
             return;
         }
-        _ => assert_eq!(verified.expect("rightly signed").secret_index + 1, scheme.secrets.len()),
+        _ => assert_eq!(verified.expect("the right signature").secret_index + 1, scheme.secrets.len()),
     }
 
-    let Some(flipped) = flipped(scheme, &sent, &signature, way, at) else { return };
+    let Some(flipped) = flipped(scheme, &sent, &signature, part, at) else { return };
     if let Some(headers) = headers(scheme, &flipped) {
-        assert!(ask(scheme, &flipped, &headers).is_err(), "let in with a flipped bit");
+        assert!(verify_sent(scheme, &flipped, &headers).is_err(), "verified with a flipped bit");
     }
 }
 
-/// The same with one bit flipped; `None` where that is the same message, or isn't signed.
-fn flipped<'a>(scheme: &Scheme, sent: &Sent<'a>, signature: &str, way: u8, at: u16) -> Option<Sent<'a>> {
+/// The request with one bit of a part flipped; `None` if the message stays the same, or the part isn't signed.
+fn flipped<'a>(scheme: &Scheme, sent: &Sent<'a>, signature: &str, part: u8, at: u16) -> Option<Sent<'a>> {
     let signs = |part| scheme.descriptor.signed.contains(&part) && !scheme.is_token();
     let flip = |bytes: &[u8]| {
         let mut bytes = bytes.to_vec();
@@ -206,24 +206,24 @@ fn flipped<'a>(scheme: &Scheme, sent: &Sent<'a>, signature: &str, way: u8, at: u
         Some(bytes)
     };
     let mut flipped = sent.clone();
-    match way {
+    match part {
         b's' => {
             let other = String::from_utf8(flip(signature.as_bytes())?).ok()?;
             let is_hex = !scheme.is_token() && scheme.descriptor.encoding == Encoding::Hex;
             if is_hex && other.eq_ignore_ascii_case(signature) {
                 return None;
             }
-            flipped.value = whole(scheme, sent, &other).into();
+            flipped.value = header_value(scheme, sent, &other).into();
         }
         b't' if signs(Part::Timestamp) => {
             flipped.timestamp = flip(&sent.timestamp)?.into();
-            flipped.value = whole(scheme, &flipped, signature).into();
+            flipped.value = header_value(scheme, &flipped, signature).into();
         }
         b'i' if signs(Part::Id) => flipped.id = flip(&sent.id)?.into(),
         b'b' if signs(Part::Body) || signs(Part::Params) => {
             flipped.body = flip(&sent.body)?.into();
-            // Of a form only the fields are signed, in whatever spelling.
-            if signs(Part::Params) && judge::is_covered(&flipped) && form(&flipped) == form(sent) {
+            // The fields of a form are signed, whatever their encoding.
+            if signs(Part::Params) && oracle::is_covered(&flipped) && form(&flipped) == form(sent) {
                 return None;
             }
         }
@@ -232,18 +232,18 @@ fn flipped<'a>(scheme: &Scheme, sent: &Sent<'a>, signature: &str, way: u8, at: u
     Some(flipped)
 }
 
-/// The header's value as the sender writes it.
-fn whole(scheme: &Scheme, sent: &Sent<'_>, signature: &str) -> Vec<u8> {
+/// The value of the signature's header as the sender writes it.
+fn header_value(scheme: &Scheme, sent: &Sent<'_>, signature: &str) -> Vec<u8> {
     let Descriptor { prefix, header_format, timestamp, .. } = &scheme.descriptor;
-    let mut whole = Vec::new();
+    let mut value = Vec::new();
     if let HeaderFormat::Pairs { separator, signature: name } = header_format {
         if let Some(TimestampSpec { location: TimestampLocation::Field(field), .. }) = timestamp {
-            whole.extend([field.as_bytes(), b"=", &sent.timestamp, separator.to_string().as_bytes()].concat());
+            value.extend([field.as_bytes(), b"=", &sent.timestamp, separator.to_string().as_bytes()].concat());
         }
-        whole.extend([name.as_bytes(), b"="].concat());
+        value.extend([name.as_bytes(), b"="].concat());
     }
-    whole.extend([prefix, signature].map(str::as_bytes).concat());
-    whole
+    value.extend([prefix, signature].map(str::as_bytes).concat());
+    value
 }
 
 fn headers(scheme: &Scheme, sent: &Sent<'_>) -> Option<HeaderMap> {
@@ -264,26 +264,27 @@ fn headers(scheme: &Scheme, sent: &Sent<'_>) -> Option<HeaderMap> {
     Some(headers)
 }
 
-fn ask(scheme: &Scheme, sent: &Sent<'_>, headers: &HeaderMap) -> Result<Verified, VerifyError> {
-    let parts = SignedRequest { headers, url: &sent.url, body: &sent.body };
-    verify(&scheme.descriptor, &scheme.secrets, parts, Timestamp(NOW * 1_000))
+/// Runs the code under test.
+fn verify_sent(scheme: &Scheme, sent: &Sent<'_>, headers: &HeaderMap) -> Result<Verified, VerifyError> {
+    let request = SignedRequest { headers, url: &sent.url, body: &sent.body };
+    verify(&scheme.descriptor, &scheme.secrets, request, Timestamp(NOW * 1_000))
 }
 
-/// What is signed.
+/// The signed message.
 fn message(scheme: &Scheme, sent: &Sent<'_>, timestamp: &[u8]) -> Vec<u8> {
     let part = |part: &Part| match part {
         Part::Body => sent.body.to_vec(),
         Part::Timestamp => timestamp.to_vec(),
         Part::Id => sent.id.trim_ascii().to_vec(),
         Part::Url => sent.url.as_bytes().to_vec(),
-        Part::Params if judge::digest(&sent.url).is_some() => Vec::new(),
+        Part::Params if oracle::digest(&sent.url).is_some() => Vec::new(),
         Part::Params => form(sent).into_bytes(),
         Part::Text(text) => text.as_bytes().to_vec(),
     };
     scheme.descriptor.signed.parts().iter().flat_map(part).collect()
 }
 
-/// The fields of a form as Twilio signs them.
+/// The fields of a form in the order in which Twilio signs them.
 fn form(sent: &Sent<'_>) -> String {
     let fields: std::collections::BTreeSet<_> = form_urlencoded::parse(&sent.body).into_owned().collect();
     fields.into_iter().flat_map(|(name, value)| [name, value]).collect()

@@ -1,21 +1,15 @@
-//! What senders ask of an endpoint besides deliveries: questions, forms, a descriptor of one's own, a proxy between.
+//! Protocols of senders beyond a signed delivery: challenges, forms, custom descriptors, proxies and response policies.
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha1::Sha1;
 use sluice::sender::{PRESETS, ResponsePolicy, SuccessCriterion};
 
-use crate::fake::{JSON, NOW, RUN, Reply, World, request};
-use crate::senders::{Case, FORM, HOOK, flipped, mac_sha256};
+use crate::fake::{FORM, JSON, NOW, RUN, Reply, WEBHOOK_URI, World, request, row};
+use crate::senders::{Case, flipped, mac_sha256};
 
-fn data(world: &World) -> Value {
-    let body: Value = serde_json::from_str(&world.only_sent().2).unwrap();
-    let params = body["params"].as_array().unwrap();
-    params.iter().find(|param| param["name"] == "data").unwrap()["value"].clone()
-}
-
-/// As Slack and Zoom sign.
+/// The headers by which Slack and Zoom sign.
 fn v0(sender: &str, body: &str) -> [(&'static str, String); 2] {
     let seconds = NOW / 1_000;
     let signature = format!("v0={}", mac_sha256("s3cret", format!("v0:{seconds}:{body}").as_bytes()));
@@ -27,7 +21,7 @@ fn v0(sender: &str, body: &str) -> [(&'static str, String); 2] {
 }
 
 #[test]
-fn questions_are_answered_once_they_are_verified() {
+fn challenges_are_answered_once_verified() {
     let slack = r#"{"token":"x","challenge":"3eZbrw1a","type":"url_verification"}"#;
     let zoom = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8vlvZRS"},"event_ts":1}"#;
     let twitch = r#"{"challenge":"pogchamp","subscription":{"type":"channel.follow"}}"#;
@@ -47,15 +41,16 @@ fn questions_are_answered_once_they_are_verified() {
         ("secret_twitch", twitch, twitch_headers.to_vec(), "text/plain", "pogchamp"),
     ] {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).chain([JSON]).collect();
-        for uri in [HOOK, "/api/v2/webhook"] {
-            // The secret that verified is the one that signs the answer.
+        for uri in [WEBHOOK_URI, "/api/v2/webhook"] {
+            let _row = row(format!("{variable} at {uri}"));
+            // The response is signed with the secret that verified the request.
             let world = World::new().with(variable, "another,s3cret");
             let reply = world.post(uri, &headers, body);
             assert_eq!((reply.status(), reply.text()), (200, answer));
             assert_eq!(reply.header("content-type"), Some(content_type));
             assert_eq!(reply.log["outcome"], "challenge");
             world.assert_untouched();
-            assert!(world.operations.borrow().is_empty());
+            assert!(world.store.operations.borrow().is_empty());
 
             let world = World::new().with(variable, "another");
             let refusal = world.post(uri, &headers, body);
@@ -64,7 +59,7 @@ fn questions_are_answered_once_they_are_verified() {
             world.post(uri, &headers, body.replace("e", "E")).problem(401, "invalid-signature");
             world.assert_untouched();
         }
-        // Where no secret is set, or only a token was shown, nobody is vouched for.
+        // Without a verified signature there is no challenge: neither without any configuration nor with only a token.
         let open = World::new();
         open.post("/api/v2/webhook", &headers, body).problem(400, "missing-parameter");
         let token = World::new().with("access_tokens", "t0ken");
@@ -75,18 +70,20 @@ fn questions_are_answered_once_they_are_verified() {
 }
 
 #[test]
-fn event_grid_is_answered_where_a_token_lets_it_in() {
+fn event_grid_validation_is_answered_with_a_valid_token() {
     let event = "Microsoft.EventGrid.SubscriptionValidationEvent";
     let body = json!([{"id": "1", "data": {"validationCode": "512d38b6"}, "eventType": event}]).to_string();
     let headers = [JSON, ("aeg-event-type", "SubscriptionValidation")];
     let guarded = || World::new().with("access_tokens", "t0ken").with("secret_github", "s3cret");
     for (world, uri) in [(guarded(), "/api/v2/webhook?access_token=t0ken"), (World::new(), "/api/v2/webhook")] {
+        let _row = row(uri);
         let reply = world.post(uri, &headers, &body);
         assert_eq!((reply.status(), reply.text()), (200, r#"{"validationResponse":"512d38b6"}"#));
         assert_eq!(reply.log["outcome"], "challenge");
         world.assert_untouched();
     }
-    for uri in ["/api/v2/webhook", HOOK, "/api/v2/webhook?access_token=wrong"] {
+    for uri in ["/api/v2/webhook", WEBHOOK_URI, "/api/v2/webhook?access_token=wrong"] {
+        let _row = row(uri);
         let world = guarded();
         let reply = world.post(uri, &headers, &body);
         reply.problem(401, "unauthorized");
@@ -96,11 +93,11 @@ fn event_grid_is_answered_where_a_token_lets_it_in() {
 }
 
 #[test]
-fn forms_of_those_who_are_known_become_params() {
+fn forms_of_known_senders_become_params() {
     let slash = Case::published().into_iter().find(|case| case.preset == "slack").unwrap();
     let world = slash.world(&slash.secret);
     assert_eq!(slash.post(&world).status(), 200);
-    let sent = data(&world);
+    let sent = world.engine.only_request().param("data");
     assert_eq!((&sent["command"], &sent["text"]), (&json!("/webhook-collect"), &json!("")));
     assert_eq!(sent["response_url"].as_str().unwrap().split('/').next_back(), Some("96rGlfmibIGlgcZRskXaIFfN"));
     assert_eq!(sent.as_object().unwrap().len(), 11);
@@ -108,93 +105,103 @@ fn forms_of_those_who_are_known_become_params() {
     let payload = r#"{"type":"block_actions","n":12345678901234567890,"text":"a+b c"}"#;
     let body = form_urlencoded::Serializer::new(String::new()).append_pair("payload", payload).finish();
     let [at, signature] = v0("slack", &body);
-    let world = World::new().well().with("secret_slack", "s3cret");
+    let world = World::new().healthy().with("secret_slack", "s3cret");
     let headers = [FORM, (at.0, &*at.1), (signature.0, &*signature.1)];
-    assert_eq!(world.post(HOOK, &headers, &body).status(), 200);
-    assert!(world.only_sent().2.contains(payload), "to the byte: {}", world.only_sent().2);
+    assert_eq!(world.post(WEBHOOK_URI, &headers, &body).status(), 200);
+    assert!(world.engine.only_request().body.contains(payload), "the payload's bytes were changed");
 
-    // Known by a name is enough where a token lets in.
-    let world = World::new().well().with("access_tokens", "t0ken");
+    // With a valid token, `?sender=` is enough to identify the sender.
+    let world = World::new().healthy().with("access_tokens", "t0ken");
     let token = [FORM, ("x-access-token", "t0ken")];
-    assert_eq!(world.post(&format!("{HOOK}&sender=slack"), &token, "a=b").status(), 200);
-    assert_eq!(data(&world), json!({"a": "b"}));
+    assert_eq!(world.post(&format!("{WEBHOOK_URI}&sender=slack"), &token, "a=b").status(), 200);
+    assert_eq!(world.engine.only_request().param("data"), json!({"a": "b"}));
 
     for (uri, headers) in [
-        (HOOK, &token[..]),
-        (&format!("{HOOK}&sender=custom"), &token),
+        (WEBHOOK_URI, &token[..]),
+        (&format!("{WEBHOOK_URI}&sender=custom"), &token),
         ("/api/v2/event?ref=w&sender=slack", &token),
         ("/api/v2/callback?ref=r&topic=t&sender=slack", &token),
     ] {
+        let _row = row(uri);
         let world = World::new().with("access_tokens", "t0ken");
         world.post(uri, headers, "a=b").problem(415, "unsupported-media-type");
         world.assert_untouched();
     }
     let world = World::new();
-    world.post(&format!("{HOOK}&sender=slack"), &[FORM], "").problem(400, "invalid-body");
-    world.post(&format!("{HOOK}&sender=slack"), &[FORM], "payload=%5B%5D").problem(400, "invalid-body");
-    world.post(&format!("{HOOK}&sender=slack"), &[FORM], "a=%ff").problem(400, "invalid-body");
+    world.post(&format!("{WEBHOOK_URI}&sender=slack"), &[FORM], "").problem(400, "invalid-body");
+    world.post(&format!("{WEBHOOK_URI}&sender=slack"), &[FORM], "payload=%5B%5D").problem(400, "invalid-body");
+    world.post(&format!("{WEBHOOK_URI}&sender=slack"), &[FORM], "a=%ff").problem(400, "invalid-body");
     world.assert_untouched();
 }
 
 #[test]
-fn a_sender_of_ones_own_is_known_by_name_or_header() {
+fn custom_sender_is_recognized_by_name_or_header() {
     let descriptor = r#"{"algorithm":"hmac-sha256","headers":["x-mine"],"prefix":"v7=","id":{"pointer":"/n"}}"#;
-    let mine = || World::new().well().with("sender_custom", descriptor).with("secret_custom", "0ld,s3cret");
+    let custom = || World::new().healthy().with("sender_custom", descriptor).with("secret_custom", "0ld,s3cret");
     let good = format!("v7={}", mac_sha256("s3cret", br#"{"n":1}"#));
     let bad = flipped(&good, good.len() - 1);
-    let named = format!("{HOOK}&sender=custom");
-    for uri in [HOOK, &named] {
-        let world = mine();
+    let named = format!("{WEBHOOK_URI}&sender=custom");
+    for uri in [WEBHOOK_URI, &named] {
+        let _row = row(uri);
+        let world = custom();
         world.post(uri, &[JSON, ("x-mine", &bad)], r#"{"n":1}"#).problem(401, "invalid-signature");
         world.assert_untouched();
         for outcome in ["delivered", "duplicate"] {
             assert_eq!(world.post(uri, &[JSON, ("x-mine", &good)], r#"{"n":1}"#).outcome(), (200, Some(outcome)));
         }
-        assert_eq!(world.acted(), ["w"]);
+        assert_eq!(world.engine.targets(), ["w"]);
     }
-    let world = mine();
-    world.json(&named, r#"{"n":1}"#).problem(401, "invalid-signature");
-    world.json(HOOK, r#"{"n":1}"#).problem(401, "unauthorized");
-    // A secret that isn't set yet verifies nothing.
+    let world = custom();
+    world.post_json(&named, r#"{"n":1}"#).problem(401, "invalid-signature");
+    world.post_json(WEBHOOK_URI, r#"{"n":1}"#).problem(401, "unauthorized");
+    // Without a secret the sender can't be verified.
     let unset = World::new().with("sender_custom", descriptor);
-    unset.post(HOOK, &[JSON, ("x-mine", &good)], r#"{"n":1}"#).problem(401, "invalid-signature");
-    unset.json(HOOK, r#"{"n":1}"#).problem(401, "unauthorized");
+    unset.post(WEBHOOK_URI, &[JSON, ("x-mine", &good)], r#"{"n":1}"#).problem(401, "invalid-signature");
+    unset.post_json(WEBHOOK_URI, r#"{"n":1}"#).problem(401, "unauthorized");
     world.assert_untouched();
     unset.assert_untouched();
 }
 
-/// Twilio signs the URL that it calls, which a proxy changes.
+/// Twilio signs the URL that it calls, and a proxy changes that URL.
 #[test]
-fn behind_a_proxy_the_public_url_is_what_was_signed() {
+fn public_url_is_verified_behind_a_proxy() {
     let sign = |url: &str| {
         let mut mac = <Hmac<Sha1> as KeyInit>::new_from_slice(b"s3cret").unwrap();
         mac.update(format!("{url}AonBtwo").as_bytes());
         BASE64.encode(&mac.finalize().into_bytes())
     };
-    let post = |public: &str, signed: &str| {
-        let world = World::new().well().with("secret_twilio", "s3cret").with("public_url", public);
-        let seen = ("spin-full-url", "http://10.0.0.7:3000/api/v2/webhook?ref=w");
-        world.post(HOOK, &[FORM, seen, ("x-twilio-signature", &sign(signed))], "B=two&A=on").status()
-    };
-    let (public, seen) = (format!("https://gate.example{HOOK}"), format!("http://10.0.0.7:3000{HOOK}"));
-    assert_eq!((post("https://gate.example", &public), post("https://gate.example/", &public)), (204, 204));
-    assert_eq!((post("https://gate.example", &seen), post("", &seen), post("", &public)), (401, 204, 401));
+    let (public, internal) =
+        (format!("https://gate.example{WEBHOOK_URI}"), format!("http://10.0.0.7:3000{WEBHOOK_URI}"));
+    for (public_url, signed, status) in [
+        ("https://gate.example", &public, 204),
+        ("https://gate.example/", &public, 204),
+        ("https://gate.example", &internal, 401),
+        ("", &internal, 204),
+        ("", &public, 401),
+    ] {
+        let _row = row(format!("public_url {public_url:?}, signed {signed}"));
+        let world = World::new().healthy().with("secret_twilio", "s3cret").with("public_url", public_url);
+        let headers = [FORM, ("spin-full-url", &*internal), ("x-twilio-signature", &sign(signed))];
+        assert_eq!(world.post(WEBHOOK_URI, &headers, "B=two&A=on").status(), status);
+    }
     assert_eq!(Case::of("twilio").post(&World::new().with("secret_twilio", "s3cret")).status(), 401);
 }
 
-/// Each sender × each way in which a delivery is accepted: the answer that it takes for success, within its deadline.
+/// Each sender gets a status that it accepts as success, within its deadline, on each path on which a delivery is
+/// accepted.
 #[test]
-fn each_sender_is_answered_as_it_takes_it() {
+fn response_status_follows_the_policy_of_the_sender() {
     for preset in PRESETS {
+        let _row = row(preset.name);
         let ResponsePolicy { deadline, success } = preset.response_policy;
-        let patience = deadline.map_or(20_000, |seconds| u64::from(seconds) * 1_000 - 1_000);
-        let uri = format!("{HOOK}&sender={}", preset.name);
+        let wait = deadline.map_or(20_000, |seconds| u64::from(seconds) * 1_000 - 1_000);
+        let uri = format!("{WEBHOOK_URI}&sender={}", preset.name);
         let world = || World::new().with("engine_wait_ms", "20000").with("engine_timeout_ms", "60000");
-        let delivered = world().answers(200, RUN).json(&uri, "{}");
-        let slow = world().answers(200, RUN).after(30_000);
-        let (pending, _) = slow.run(slow.answer(request("POST", &uri, &[JSON], "{}")));
-        assert_eq!(slow.now.get() - NOW, patience, "{}", preset.name);
-        let down = world().answers(503, "").json(&uri, "{}");
+        let delivered = world().respond(200, RUN).post_json(&uri, "{}");
+        let slow = world().respond(200, RUN).after(30_000);
+        let (pending, _) = slow.run(slow.handle(request("POST", &uri, &[JSON], "{}")));
+        assert_eq!(slow.now() - NOW, wait);
+        let down = world().respond(503, "").post_json(&uri, "{}");
         let body = |reply: &Reply| match reply.text() {
             "" => "empty",
             RUN => "run",
@@ -212,13 +219,13 @@ fn each_sender_is_answered_as_it_takes_it() {
             (&pending, expected[1], "pending"),
             (&down, expected[1], "pending"),
         ] {
-            assert_eq!((reply.status(), body(reply)), expected, "{}", preset.name);
+            assert_eq!((reply.status(), body(reply)), expected, "{outcome}");
             assert_eq!(reply.header("sluice-outcome"), Some(outcome));
             assert_eq!(reply.header("content-type"), (body(reply) != "empty").then_some("application/json"));
         }
-        // What it is refused stays refused, and its wish for less is heeded.
-        world().answers(422, "").json(&uri, "{}").problem(422, "rejected");
-        let minimal = world().answers(200, RUN).post(&uri, &[JSON, ("prefer", "return=minimal")], "{}");
+        // The policy affects neither rejections nor `return=minimal`.
+        world().respond(422, "").post_json(&uri, "{}").problem(422, "rejected");
+        let minimal = world().respond(200, RUN).post(&uri, &[JSON, ("prefer", "return=minimal")], "{}");
         assert_eq!(
             (minimal.status(), body(&minimal)),
             (if expected[0].0 == 200 && success != SuccessCriterion::Any2xx { 200 } else { 204 }, "empty")

@@ -1,4 +1,4 @@
-//! What is stored comes back, all of it; and a delivery that was stored is brought to the engine as it would have been.
+//! Stored records read back as written, and a stored delivery makes the same request to the engine as the original.
 
 use std::borrow::Cow;
 
@@ -15,42 +15,43 @@ use sluice::time::Timestamp;
 
 use super::support::lines;
 
-pub fn law(data: &[u8]) {
-    any(data);
+pub fn check(data: &[u8]) {
+    arbitrary(data);
     let [numbers, reference, topic, trace, payload] = lines(data);
-    if let Some(delivery) = made(numbers, [reference, topic, trace], payload) {
-        comes_back(&delivery);
+    if let Some(delivery) = delivery_of(numbers, [reference, topic, trace], payload) {
+        assert_round_trip(&delivery);
         if let Work::Resolve(callback) = &delivery.work {
             let record = CallbackRecord::pending(delivery.id, callback, delivery.received);
-            let read = same(&record, CallbackRecord::to_bytes, |bytes| CallbackRecord::from_bytes(bytes).ok());
+            let read = round_trip(&record, CallbackRecord::to_bytes, |bytes| CallbackRecord::from_bytes(bytes).ok());
             let read = read.callback();
             assert_eq!((read.digest(), Key::callback(&read)), (callback.digest(), Key::callback(callback)));
         }
-        let done = OutcomeRecord::delivered(delivery.id, topic_of(topic), payload, delivery.received);
-        let read = same(&done, OutcomeRecord::to_bytes, |bytes| OutcomeRecord::from_bytes(bytes).ok());
+        let outcome = OutcomeRecord::delivered(delivery.id, topic_of(topic), payload, delivery.received);
+        let read = round_trip(&outcome, OutcomeRecord::to_bytes, |bytes| OutcomeRecord::from_bytes(bytes).ok());
         let kept = json::object(payload).ok().map(|run| run.get());
         assert_eq!(read.body.as_deref().map(|run| run.get()), kept);
     }
 }
 
-/// Any bytes are a record or none.
-fn any(data: &[u8]) {
+/// Arbitrary bytes that are read as a record read back as written.
+fn arbitrary(data: &[u8]) {
     if let Ok(delivery) = Delivery::from_bytes(data) {
-        comes_back(&delivery);
+        assert_round_trip(&delivery);
     }
-    if let Ok(done) = OutcomeRecord::from_bytes(data) {
-        same(&done, OutcomeRecord::to_bytes, |bytes| OutcomeRecord::from_bytes(bytes).ok());
+    if let Ok(outcome) = OutcomeRecord::from_bytes(data) {
+        round_trip(&outcome, OutcomeRecord::to_bytes, |bytes| OutcomeRecord::from_bytes(bytes).ok());
     }
     if let Ok(record) = CallbackRecord::from_bytes(data) {
-        let read = same(&record, CallbackRecord::to_bytes, |bytes| CallbackRecord::from_bytes(bytes).ok());
+        let read = round_trip(&record, CallbackRecord::to_bytes, |bytes| CallbackRecord::from_bytes(bytes).ok());
         assert_eq!(read.callback().digest(), record.callback().digest());
     }
 }
 
-fn comes_back(delivery: &Delivery<'_>) {
+/// Asserts that a delivery reads back as written and makes the same request.
+fn assert_round_trip(delivery: &Delivery<'_>) {
     let bytes = delivery.to_bytes().expect("a stored form");
     let read = Delivery::from_bytes(&bytes).expect("a delivery");
-    // `Debug` shows raw JSON as it is.
+    // `Debug` prints raw JSON byte for byte.
     assert_eq!(format!("{read:?}"), format!("{delivery:?}"));
     assert_eq!(read.to_bytes().as_ref(), Ok(&bytes));
     let url = EngineUrl::parse("http://engine:8080").expect("a URL");
@@ -59,12 +60,12 @@ fn comes_back(delivery: &Delivery<'_>) {
     let (request, again) = (request(delivery), request(&read));
     assert_eq!((request.method(), request.uri()), (again.method(), again.uri()));
     assert_eq!((request.headers(), request.body()), (again.headers(), again.body()));
-    assert_eq!(request.uri().path().split('/').count(), 6, "a reference is one segment");
-    assert!(json::object(request.body()).is_ok() || deep(delivery));
+    assert_eq!(request.uri().path().split('/').count(), 6, "a reference is one path segment");
+    assert!(json::object(request.body()).is_ok() || is_deep(delivery));
 }
 
-/// The engine's request nests it in an object, an array and an object.
-fn deep(delivery: &Delivery<'_>) -> bool {
+/// The payload is too deep for JSON once the engine's request wraps it in an object, an array and an object.
+fn is_deep(delivery: &Delivery<'_>) -> bool {
     let payload = match &delivery.work {
         Work::Start(Start { payload: Payload::Webhook(whole) | Payload::Event { whole, .. }, .. }) => Some(whole),
         Work::Resolve(callback) => callback.payload.as_ref(),
@@ -72,8 +73,8 @@ fn deep(delivery: &Delivery<'_>) -> bool {
     payload.is_some_and(|payload| json::value(format!("[[[{payload}]]]").as_bytes()).is_err())
 }
 
-/// What is written of a record is read the same.
-fn same<T: std::fmt::Debug, E: std::fmt::Debug>(
+/// Asserts that a record reads back as written, and returns it as read.
+fn round_trip<T: std::fmt::Debug, E: std::fmt::Debug>(
     record: &T,
     write: impl FnOnce(&T) -> Result<Vec<u8>, E>,
     read: impl FnOnce(&[u8]) -> Option<T>,
@@ -83,8 +84,8 @@ fn same<T: std::fmt::Debug, E: std::fmt::Debug>(
     read
 }
 
-/// A delivery of these parts, where they can be one.
-fn made<'a>(numbers: &[u8], [reference, topic, trace]: [&[u8]; 3], payload: &'a [u8]) -> Option<Delivery<'a>> {
+/// A delivery of these parts, if they are valid.
+fn delivery_of<'a>(numbers: &[u8], [reference, topic, trace]: [&[u8]; 3], payload: &'a [u8]) -> Option<Delivery<'a>> {
     let reference = std::str::from_utf8(reference).ok()?;
     let number = numbers.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
     let work = if numbers.starts_with(b"r") {
@@ -97,7 +98,7 @@ fn made<'a>(numbers: &[u8], [reference, topic, trace]: [&[u8]; 3], payload: &'a 
             true => event::read_structured(payload).ok()?.into(),
             false => Payload::Webhook(Cow::Borrowed(json::object(payload).ok()?)),
         };
-        // What a route adds.
+        // Trigger and params as set by a route.
         let (trigger, params) = match number % 4 {
             0 => (Trigger::Github, vec![(topic_of(topic).to_owned(), Cow::Borrowed(RawValue::NULL))]),
             _ if numbers.starts_with(b"e") => (Trigger::Event, Vec::new()),

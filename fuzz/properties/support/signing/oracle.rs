@@ -1,4 +1,4 @@
-//! Is the right signature where the grammar wants it? Written once more, from the vendors' pages.
+//! The expected result of a verification, implemented independently from the vendors' documentation.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use sluice::time::Timestamp;
 
 use super::{FORM, NOW, Scheme, Sent, message};
 
-/// `right` is the signature over what was sent, with the timestamp that was meant. `None` where it hangs on a date that
-/// isn't read here.
+/// Whether the header contains `right`, the signature over the request with its intended timestamp. `None` if that
+/// depends on a date that isn't parsed here.
 pub(super) fn is_right(scheme: &Scheme, sent: &Sent<'_>, right: &str) -> Option<bool> {
     let signs = |part| scheme.descriptor.signed.contains(&part);
     let Some(value) = text(&sent.value) else { return Some(false) };
@@ -28,7 +28,7 @@ pub(super) fn is_right(scheme: &Scheme, sent: &Sent<'_>, right: &str) -> Option<
     let prefix = scheme.descriptor.prefix.as_str();
     let found: Vec<&str> = found.into_iter().filter_map(|found| found.strip_prefix(prefix)).collect();
     let timestamp =
-        match (scheme.descriptor.timestamp.as_ref().map(|dated| &dated.location), &scheme.descriptor.header_format) {
+        match (scheme.descriptor.timestamp.as_ref().map(|spec| &spec.location), &scheme.descriptor.header_format) {
             (Some(TimestampLocation::Header(_)), _) => text(&sent.timestamp),
             (Some(TimestampLocation::Field(name)), HeaderFormat::Pairs { separator, .. }) => {
                 match pairs(value, *separator, name).as_slice() {
@@ -40,28 +40,29 @@ pub(super) fn is_right(scheme: &Scheme, sent: &Sent<'_>, right: &str) -> Option<
         };
     let Some(timestamp) = timestamp.filter(|_| found.len() <= MAX_SIGNATURES) else { return Some(false) };
 
-    let is = |right: &str| match scheme.descriptor.encoding {
+    let contains = |right: &str| match scheme.descriptor.encoding {
         Encoding::Hex if !scheme.is_token() => found.iter().any(|found| found.eq_ignore_ascii_case(right)),
         _ => found.contains(&right),
     };
-    // A date may also stand in the header, and be another than was meant.
-    let is_right = match signs(Part::Timestamp) && timestamp.as_bytes() != sent.timestamp.trim_ascii() {
-        true => is(&scheme.sign(&message(scheme, sent, timestamp.as_bytes()))),
-        false => is(right),
+    // The header may contain a timestamp other than the intended one.
+    let is_right = if signs(Part::Timestamp) && timestamp.as_bytes() != sent.timestamp.trim_ascii() {
+        contains(&scheme.sign(&message(scheme, sent, timestamp.as_bytes())))
+    } else {
+        contains(right)
     };
     match &scheme.descriptor.timestamp {
-        Some(dated) if is_right => is_fresh(dated, timestamp, &sent.body),
+        Some(spec) if is_right => is_fresh(spec, timestamp, &sent.body),
         _ => Some(is_right),
     }
 }
 
-/// A header's text: visible ASCII, something of it.
+/// The text of a header, if it is visible ASCII and not empty.
 pub(super) fn text(value: &[u8]) -> Option<&str> {
     let is_visible = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
     std::str::from_utf8(value).ok().map(str::trim).filter(|text| is_visible && !text.is_empty())
 }
 
-/// Twilio: is the body, whatever it is, a part of what is signed?
+/// Whether the signature covers the body (Twilio).
 pub(super) fn is_covered(sent: &Sent<'_>) -> bool {
     if let Some(digest) = digest(&sent.url) {
         return digest.eq_ignore_ascii_case(&HEXLOWER.encode(&Sha256::digest(&sent.body)));
@@ -72,7 +73,7 @@ pub(super) fn is_covered(sent: &Sent<'_>) -> bool {
             && form_urlencoded::parse(&sent.body).count() <= MAX_FORM_FIELDS
 }
 
-/// What isn't UTF-8 once it is decoded would be read as something else.
+/// Whether a form is UTF-8 after decoding. Other bytes would be replaced, so the signed text would differ.
 fn is_utf8(mut form: &[u8]) -> bool {
     let mut decoded = Vec::new();
     while let [first, rest @ ..] = form {
@@ -85,7 +86,7 @@ fn is_utf8(mut form: &[u8]) -> bool {
     String::from_utf8(decoded).is_ok()
 }
 
-/// Twilio: the body's digest in the URL's query.
+/// The digest of the body in the URL's query (Twilio).
 pub(super) fn digest(url: &str) -> Option<String> {
     let query = url.split_once('?')?.1.split('#').next()?;
     let mut pairs = form_urlencoded::parse(query.as_bytes());
@@ -104,10 +105,10 @@ fn pairs<'a>(value: &'a str, separator: char, name: &str) -> Vec<&'a str> {
     found
 }
 
-fn is_fresh(dated: &TimestampSpec, timestamp: &str, body: &[u8]) -> Option<bool> {
+fn is_fresh(spec: &TimestampSpec, timestamp: &str, body: &[u8]) -> Option<bool> {
     let mut text = timestamp.to_owned();
-    if let TimestampLocation::Pointer(pointer) = &dated.location {
-        // Deep ones are no JSON to us.
+    if let TimestampLocation::Pointer(pointer) = &spec.location {
+        // JSON that is too deep is refused by the code under test.
         if body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() > 100 {
             return None;
         }
@@ -119,10 +120,10 @@ fn is_fresh(dated: &TimestampSpec, timestamp: &str, body: &[u8]) -> Option<bool>
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse::<u64>().ok().filter(|_| digits)
     };
-    let sent = match dated.unit {
+    let sent = match spec.unit {
         Unit::Seconds => number().map(|seconds| seconds.saturating_mul(1_000)),
         Unit::Milliseconds => number(),
         Unit::Rfc3339 => return (text == Timestamp(NOW * 1_000).rfc3339()).then_some(true),
     };
-    Some(sent.is_some_and(|sent| sent.abs_diff(NOW * 1_000) <= u64::from(dated.tolerance) * 1_000))
+    Some(sent.is_some_and(|sent| sent.abs_diff(NOW * 1_000) <= u64::from(spec.tolerance) * 1_000))
 }

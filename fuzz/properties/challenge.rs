@@ -1,4 +1,4 @@
-//! A question of a sender is answered with what was asked, and no answer signs what a sender would.
+//! The response to a sender's challenge contains the challenge, and no response is a signature that a sender would make.
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
@@ -13,8 +13,8 @@ use super::support::{choose, request};
 
 const SECRET: &str = "s3cret";
 
-/// The first byte chooses the sender, then a request.
-pub fn law(data: &[u8]) {
+/// The first byte selects the sender; the rest is a request.
+pub fn check(data: &[u8]) {
     let Some((sender, data)) = data.split_first() else { return };
     let (headers, body) = request(data);
     let sender = choose(&[None, Some("slack"), Some("zoom"), Some("twitch"), Some("github")], *sender);
@@ -25,7 +25,7 @@ pub fn law(data: &[u8]) {
     let answer = challenge.response(Some(&secret)).expect("an answer");
     assert!(matches!(answer.content_type, "application/json" | "text/plain"));
     assert_eq!(challenge.requires_signature(), sender.is_some());
-    // Only Zoom's is made with the secret.
+    // Only the response to Zoom is made with the secret.
     assert_eq!(challenge.response(None).is_none(), *sender == Some("zoom"));
     assert!(!answer.body.contains(SECRET) || String::from_utf8_lossy(body).contains(SECRET));
     if challenge == Challenge::SlackCertificate {
@@ -35,7 +35,7 @@ pub fn law(data: &[u8]) {
         return;
     }
     let asked: Result<Value, _> = serde_json::from_slice(body);
-    // A number that has no `f64` is JSON all the same.
+    // JSON may have a number beyond `f64`, which `Value` can't hold.
     let Ok(asked) = asked else { return };
 
     match challenge {
@@ -70,10 +70,10 @@ pub fn law(data: &[u8]) {
 }
 
 fn has(headers: &HeaderMap, name: &str, value: &str) -> bool {
-    headers.get(name).is_some_and(|had| had == value)
+    headers.get(name).is_some_and(|found| found == value)
 }
 
-/// The members of the answer, all strings.
+/// The members of the response, all of them strings.
 fn members(answer: &str) -> Vec<(String, Value)> {
     let answer = json::object(answer.as_bytes()).expect("an object");
     let read =

@@ -1,5 +1,5 @@
-//! A batch is taken if each of its events would be taken alone and all are of one version; each is then what was sent, to
-//! the byte.
+//! A batch is accepted if each of its events would be accepted alone and all have one version. Each event then has the
+//! bytes of its element.
 
 use serde_json::value::RawValue;
 use sluice::event::{self, BatchError, Event};
@@ -7,14 +7,14 @@ use sluice::json;
 
 use super::support::trimmed;
 
-pub fn law(data: &[u8]) {
+pub fn check(data: &[u8]) {
     match event::read_batch(data) {
         Ok(events) => {
             let elements = elements(data).expect("an array");
             assert!(events.iter().map(|event| event.json.get()).eq(elements.iter().map(|element| element.get())));
             for event in &events {
                 let alone = event::read_structured(event.json.get().as_bytes()).expect("an event");
-                assert_eq!(said(event), said(&alone));
+                assert_eq!(contents(event), contents(&alone));
                 assert_eq!(event.version, events[0].version);
             }
         }
@@ -23,9 +23,13 @@ pub fn law(data: &[u8]) {
             let alone: Vec<_> =
                 elements.iter().map(|element| event::read_structured(element.get().as_bytes())).collect();
             let version = alone.iter().flatten().next().map(|event| event.version);
-            let wrong = (0..alone.len()).filter(|at| alone[*at].as_ref().ok().map(|event| event.version) != version);
+            let invalid_alone =
+                (0..alone.len()).filter(|at| alone[*at].as_ref().ok().map(|event| event.version) != version);
             let named: Vec<_> = invalid.iter().map(|event| event.index).collect();
-            assert_eq!(named, if version.is_some() { wrong.collect() } else { (0..alone.len()).collect::<Vec<_>>() });
+            assert_eq!(
+                named,
+                if version.is_some() { invalid_alone.collect() } else { (0..alone.len()).collect::<Vec<_>>() }
+            );
             assert!(!named.is_empty());
         }
         Err(BatchError::NotObject { index, .. }) => {
@@ -41,7 +45,7 @@ fn elements(data: &[u8]) -> Option<Vec<&RawValue>> {
     json::elements(json::value(data).ok()?)
 }
 
-fn said<'a>(event: &'a Event<'_>) -> ([&'a str; 3], [Option<&'a str>; 2]) {
+fn contents<'a>(event: &'a Event<'_>) -> ([&'a str; 3], [Option<&'a str>; 2]) {
     let data = event.data.as_deref().map(|data| data.get());
     ([&event.id, &event.source, &event.kind], [event.subject.as_deref(), data])
 }

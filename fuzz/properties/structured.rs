@@ -1,4 +1,4 @@
-//! A structured event that is taken is what was sent, to the byte; and sent in binary mode it says the same.
+//! An accepted structured event is preserved byte for byte, and equals the same event in binary mode.
 
 use std::collections::BTreeSet;
 
@@ -11,38 +11,38 @@ use sluice::json::{self, JsonType};
 
 use super::support::{member, trimmed};
 
-pub fn law(data: &[u8]) {
+pub fn check(data: &[u8]) {
     let Ok(event) = event::read_structured(data) else { return };
     assert_eq!(event.json.get().as_bytes(), trimmed(data));
     assert!(!event.id.is_empty() && !event.source.is_empty() && !event.kind.is_empty());
     let members: Vec<_> = attributes(&event).collect();
     let names: BTreeSet<_> = members.iter().map(|(name, _)| name).collect();
-    assert_eq!(names.len(), members.len(), "two readers could see two events");
-    let of_event = event.data.as_deref().map(|data| data.get());
-    assert_eq!(event::data(&event.json).map(|data| data.get()), of_event);
+    assert_eq!(names.len(), members.len(), "a repeated attribute is ambiguous");
+    let data_of_event = event.data.as_deref().map(|data| data.get());
+    assert_eq!(event::data(&event.json).map(|data| data.get()), data_of_event);
 
     let Some((headers, body)) = to_binary(&event) else { return };
     let content_type = headers.get(CONTENT_TYPE).map(|value| MediaType::parse(value.to_str().unwrap()).unwrap());
     assert_eq!(Mode::of(content_type.as_ref(), &headers), Some(Mode::Binary));
-    let again = event::read_binary(content_type.as_ref(), &headers, &body).expect("a binary event");
-    assert_eq!((again.version, &again.id, &again.source), (event.version, &event.id, &event.source));
-    assert_eq!((&again.kind, &again.subject), (&event.kind, &event.subject));
+    let binary = event::read_binary(content_type.as_ref(), &headers, &body).expect("a binary event");
+    assert_eq!((binary.version, &binary.id, &binary.source), (event.version, &event.id, &event.source));
+    assert_eq!((&binary.kind, &binary.subject), (&event.kind, &event.subject));
     for (name, _) in members.iter().filter(|(name, _)| name != "datacontenttype") {
-        assert_eq!(again.attribute(name), event.attribute(name), "{name}");
+        assert_eq!(binary.attribute(name), event.attribute(name), "{name}");
     }
-    let of_again = again.data.as_deref().map(|data| data.get());
+    let data_of_binary = binary.data.as_deref().map(|data| data.get());
     if body.is_empty() {
-        assert!(of_again.is_none());
+        assert!(data_of_binary.is_none());
     } else if content_type.is_some_and(|content_type| content_type.is_json()) {
-        assert_eq!(of_again, of_event);
+        assert_eq!(data_of_binary, data_of_event);
     } else {
-        // The same text, however it is escaped.
+        // The text is equal, its escapes may differ.
         let text = |event: &Event<'_>| json::text(event.data.as_deref().unwrap()).unwrap();
-        assert_eq!((text(&again), text(&event)), (BASE64.encode(&body), BASE64.encode(&body)));
+        assert_eq!((text(&binary), text(&event)), (BASE64.encode(&body), BASE64.encode(&body)));
     }
 }
 
-/// The event in binary mode; `None` where that mode has no way to say it.
+/// The event in binary mode; `None` if that mode can't express it.
 fn to_binary(event: &Event<'_>) -> Option<(HeaderMap, Vec<u8>)> {
     let mut headers = HeaderMap::new();
     for (name, value) in attributes(event).filter(|(name, _)| name != "datacontenttype") {
@@ -53,7 +53,7 @@ fn to_binary(event: &Event<'_>) -> Option<(HeaderMap, Vec<u8>)> {
             JsonType::Number | JsonType::Boolean => value.get().to_owned(),
             _ => return None,
         };
-        // It would be said of the body.
+        // In binary mode this attribute would describe the body.
         if event.version == SpecVersion::V0_3 && name == "datacontentencoding" {
             return None;
         }
@@ -69,7 +69,7 @@ fn to_binary(event: &Event<'_>) -> Option<(HeaderMap, Vec<u8>)> {
     Some((headers, body))
 }
 
-/// All members that aren't data.
+/// All members except the data.
 fn attributes<'a>(event: &'a Event<'_>) -> impl Iterator<Item = (String, &'a RawValue)> {
     let members = json::members(&event.json).unwrap().into_iter();
     members

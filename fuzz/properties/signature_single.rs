@@ -1,4 +1,4 @@
-//! A header of one signature, or of a token.
+//! Headers with a single signature or token.
 
 use std::sync::LazyLock;
 
@@ -18,6 +18,6 @@ static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
     )
 });
 
-pub fn law(data: &[u8]) {
-    signing::law(&SCHEMES, data);
+pub fn check(data: &[u8]) {
+    signing::check(&SCHEMES, data);
 }

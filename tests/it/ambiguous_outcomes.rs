@@ -1,0 +1,292 @@
+//! Deliveries that the engine may have acted on: it is queried for the delivery's label before anything is sent again.
+
+use futures_util::future::join;
+use serde_json::{Value, json};
+use sluice::ports::SendError;
+
+use crate::fake::{
+    ASYNC, CALLBACK_URI, DRAIN_URI, EVENT, EVENT_URI, EngineResult, HOUR, JSON, MINUTE, NOW, StoreFault, WEBHOOK_URI,
+    World, answer, label, request, row,
+};
+
+fn no_answer() -> EngineResult {
+    Err(SendError::NoAnswer("the connection was cut"))
+}
+
+#[test]
+fn found_run_is_not_started_again() {
+    for (uri, body) in [(WEBHOOK_URI, "{}"), (EVENT_URI, EVENT)] {
+        let _row = row(uri);
+        let world = World::with_operator().losing_responses();
+        let reply = world.post_json(uri, body);
+        assert_eq!(reply.outcome(), (202, Some("pending")));
+        let label = label(&world.engine.effects.borrow()[0]).to_owned();
+        world.engine.take_calls();
+        world.engine.recover();
+        world.clock.set(NOW + 10_999);
+        assert_eq!(world.drain()["pending"], 1);
+        assert!(world.engine.take_calls().is_empty(), "queried before engine_timeout_ms had passed");
+        world.clock.set(NOW + 11_000);
+        assert_eq!(world.drain()["delivered"], 1);
+        assert_eq!(world.engine.take_calls(), [format!("find {label}")]);
+        assert_eq!(world.engine.targets(), ["w"]);
+        if uri == EVENT_URI {
+            let again = world.post_json(uri, body);
+            assert_eq!((again.outcome(), again.json()["id"].as_str()), ((200, Some("duplicate")), Some("run-0")));
+        }
+    }
+}
+
+#[test]
+fn engine_timeout_ms_delays_the_lookup() {
+    let world = World::with_operator().with("engine_timeout_ms", "60000").losing_responses();
+    world.post_json(WEBHOOK_URI, "{}");
+    world.engine.take_calls();
+    world.engine.recover();
+    for (at, lookups) in [(60_999, 0), (61_000, 1)] {
+        world.clock.set(NOW + at);
+        world.drain();
+        assert_eq!(world.engine.take_calls().len(), lookups, "after {at} ms");
+    }
+}
+
+#[test]
+fn missing_run_is_started() {
+    for (uri, body) in [(WEBHOOK_URI, "{}"), (EVENT_URI, EVENT)] {
+        let _row = row(uri);
+        let world = World::with_operator().result(no_answer());
+        world.post_json(uri, body);
+        world.engine.recover();
+        world.advance(15_000);
+        assert_eq!(world.drain()["delivered"], 1);
+        assert_eq!(world.engine.take_verbs(), ["submit", "find", "submit"]);
+        assert_eq!(world.engine.targets(), ["w"]);
+    }
+}
+
+#[test]
+fn unambiguous_failure_needs_no_lookup() {
+    for result in [answer(503, ""), answer(401, ""), Err(SendError::NotSent("the connection was refused"))] {
+        let _row = row(format!("{result:?}"));
+        let world = World::with_operator().result(result);
+        world.post_json(EVENT_URI, EVENT);
+        world.engine.recover();
+        world.advance(15_000);
+        assert_eq!(world.drain()["delivered"], 1);
+        assert_eq!(world.engine.take_verbs(), ["submit", "submit"]);
+    }
+}
+
+#[test]
+fn failed_lookup_leaves_the_delivery_ambiguous() {
+    for (name, result, stopped) in [
+        ("busy", answer(503, ""), Value::Null),
+        ("unauthorized", answer(401, ""), Value::Null),
+        ("not found", answer(404, ""), Value::Null),
+        ("login page", answer(200, "<html>"), Value::Null),
+        ("run without the label", answer(200, r#"{"content":[{"id":"other"}]}"#), Value::Null),
+        ("no answer", no_answer(), Value::Null),
+        ("unreachable", Err(SendError::NotSent("the connection was refused")), json!("unreachable")),
+    ] {
+        let _row = row(name);
+        let world = World::with_operator().result(no_answer()).result(result);
+        world.post_json(EVENT_URI, EVENT);
+        world.advance(15_000);
+        let drained = world.drain();
+        assert_eq!((&drained["pending"], &drained["stopped"]), (&json!(1), &stopped));
+        assert_eq!(world.engine.take_verbs(), ["submit", "find"], "nothing is sent again");
+        let stored = world.store.only_record("sluice/pending/");
+        assert_eq!(stored["sent"], NOW);
+        assert!(stored["history"][1][1].as_str().unwrap().starts_with("the look-up of its run failed: "), "{stored}");
+        world.engine.recover();
+        world.advance(60_000);
+        assert_eq!(world.drain()["delivered"], 1);
+        assert_eq!(world.engine.take_verbs(), ["find", "submit"]);
+    }
+}
+
+#[test]
+fn ambiguous_delivery_becomes_dead_letter() {
+    let world = World::with_operator().result(no_answer());
+    world.post_json(EVENT_URI, EVENT);
+    for n in 0..200 {
+        world.advance(HOUR / 4);
+        world.engine.script(answer(401, ""));
+        if world.drain()["dead"] == 1 {
+            assert!((NOW + 24 * HOUR..NOW + 25 * HOUR).contains(&world.now()), "after {n} passes");
+            break;
+        }
+    }
+    assert_eq!(world.store.keys("sluice/dead/").len(), 1);
+    assert!(world.engine.take_verbs()[1..].iter().all(|verb| verb == "find"));
+    let id = world.store.keys("sluice/dead/").remove(0);
+    // A redelivery queries the engine too.
+    world.engine.recover();
+    assert_eq!(world.as_operator("POST", &format!("/api/v2/deliveries/{id}/redeliver")).json()["state"], "delivered");
+    assert_eq!(world.engine.take_verbs(), ["find", "submit"]);
+}
+
+#[test]
+fn drain_crash_after_sending_leaves_an_ambiguous_delivery() {
+    for (uri, body) in [(WEBHOOK_URI, "{}"), (EVENT_URI, EVENT)] {
+        let _row = row(uri);
+        let world = World::with_operator().unreachable();
+        world.post_json(uri, body);
+        world.engine.recover();
+        world.engine.take_calls();
+        // Moves the outage until it begins right after the attempt.
+        let mut first_failing = 0;
+        while world.engine.targets().is_empty() {
+            first_failing += 1;
+            assert!(first_failing < 40, "no attempt is made");
+            world.store.fail(StoreFault::From(first_failing));
+            world.as_operator("POST", DRAIN_URI);
+            world.store.recover();
+            world.advance(2 * MINUTE);
+        }
+        assert_eq!(world.engine.take_verbs().last().unwrap(), "submit");
+        assert_eq!(world.store.keys("sluice/pending/").len(), 1);
+        assert_eq!(world.drain()["delivered"], 1);
+        assert_eq!(world.engine.take_verbs(), ["find"]);
+        assert_eq!(world.engine.targets(), ["w"]);
+    }
+}
+
+#[test]
+fn settled_delivery_is_not_sent_again() {
+    for (uri, body) in [(EVENT_URI, EVENT), (CALLBACK_URI, "{}")] {
+        let _row = row(uri);
+        let with_pending = || {
+            let world = World::with_operator().unreachable();
+            world.post_json(uri, body);
+            world.engine.recover();
+            world.store.take_cost();
+            world
+        };
+        let sound = with_pending();
+        sound.drain();
+        let deletion = sound.store.position("delete sluice/pending/");
+        let world = with_pending();
+        world.store.fail(StoreFault::Once(deletion));
+        world.as_operator("POST", DRAIN_URI).problem(503, "store-unavailable");
+        world.store.recover();
+        assert_eq!((world.engine.targets().len(), world.store.keys("sluice/pending/").len()), (1, 1));
+        world.advance(MINUTE);
+        world.engine.take_calls();
+        assert_eq!(world.drain()["pending"], 0);
+        assert!(world.engine.take_calls().is_empty() && world.store.keys("sluice/pending/").is_empty());
+    }
+}
+
+/// Two contended callbacks for one wait, whose claim was left by a claimant that stopped with the payload `claimed`.
+fn contended(bodies: [&str; 2], claimed: &str) -> World {
+    let world = World::with_operator().healthy();
+    world.post_json(CALLBACK_URI, claimed);
+    world.store.keep_claims();
+    world.engine.effects.borrow_mut().clear();
+    world.engine.take_calls();
+    world.advance(1_000);
+    for body in bodies {
+        let (reply, _) = world.run(world.handle(request("POST", CALLBACK_URI, &[JSON, ASYNC], body)));
+        assert_eq!(reply.outcome(), (202, Some("pending")));
+        world.advance(1);
+    }
+    assert!(world.engine.take_calls().is_empty());
+    world.advance(20_000);
+    world
+}
+
+/// The payloads of the callbacks that the engine accepted.
+fn payloads(world: &World) -> Vec<Value> {
+    world.engine.effects.borrow().iter().map(|run| run["results"][0]["value"].clone()).collect()
+}
+
+#[test]
+fn one_of_the_contended_callbacks_is_sent() {
+    let [one, two] = [r#"{"n":1}"#, r#"{"n":2}"#];
+    // The stopped claimant may have sent its callback. That one is the first, and others conflict with it.
+    for (bodies, delivered, rejected, dropped) in
+        [([one, one], 1, 0, 1), ([one, two], 1, 1, 0), ([two, two], 0, 2, 0), ([two, one], 0, 1, 1)]
+    {
+        let _row = row(format!("{bodies:?}"));
+        let world = contended(bodies, one);
+        let drained = world.drain();
+        let counts = ["delivered", "rejected", "dropped"].map(|name| drained[name].as_u64().unwrap());
+        assert_eq!(counts, [delivered, rejected, dropped], "{drained}");
+        assert_eq!(payloads(&world), [json!({"n": 1})]);
+        let record = world.as_operator("GET", "/api/v2/callbacks/r?topic=t").json();
+        assert_eq!((&record["payload"], &record["state"]), (&json!({"n": 1}), &json!("delivered")));
+        let list = world.as_operator("GET", "/api/v2/deliveries?state=dead").json();
+        let dead = list["deliveries"].as_array().unwrap();
+        for dead in dead {
+            assert_eq!(dead["last_failure"], "another callback for this run and topic was accepted first");
+        }
+        assert_eq!(dead.len() as u64, rejected);
+    }
+}
+
+#[test]
+fn rejected_first_callback_does_not_count() {
+    let world = contended([r#"{"n":2}"#, r#"{"n":2}"#], r#"{"n":1}"#);
+    world.engine.script(answer(422, ""));
+    let drained = world.drain();
+    assert_eq!((&drained["delivered"], &drained["dropped"]), (&json!(1), &json!(1)), "{drained}");
+    assert_eq!(payloads(&world), [json!({"n": 2})]);
+}
+
+#[test]
+fn undeliverable_first_callback_keeps_others_waiting() {
+    let world = contended([r#"{"n":2}"#, r#"{"n":2}"#], r#"{"n":1}"#);
+    world.engine.script(answer(503, ""));
+    world.engine.script(answer(503, ""));
+    assert_eq!(world.drain()["pending"], 2);
+    world.advance(60_000);
+    assert_eq!(world.drain()["rejected"], 2);
+    assert_eq!(payloads(&world), [json!({"n": 1})]);
+}
+
+#[test]
+fn contended_delivery_is_dropped_once_the_key_is_settled() {
+    let world = World::with_operator().slow(100);
+    world.run(async {
+        let (first, second) = join(
+            world.handle(request("POST", EVENT_URI, &[JSON, ("prefer", "wait=10")], EVENT)),
+            world.handle(request("POST", EVENT_URI, &[JSON, ASYNC], EVENT)),
+        )
+        .await;
+        assert_eq!((first.0.status(), second.0.outcome()), (200, (200, Some("duplicate"))));
+    });
+    // With a slower engine the second request can't wait for the first, and is stored as contended.
+    let world = World::with_operator().slow(1_000);
+    world.run(async {
+        let (first, second) = join(
+            world.handle(request("POST", EVENT_URI, &[JSON], EVENT)),
+            world.handle(request("POST", EVENT_URI, &[JSON, ASYNC], EVENT)),
+        )
+        .await;
+        assert_eq!((first.0.status(), second.0.outcome()), (200, (202, Some("pending"))));
+    });
+    world.advance(20_000);
+    world.engine.take_calls();
+    assert_eq!(world.drain()["dropped"], 1);
+    assert!(world.engine.take_calls().is_empty() && world.store.keys("sluice/pending/").is_empty());
+}
+
+#[test]
+fn other_payload_under_a_contended_key_becomes_dead_letter() {
+    let world = World::with_operator().slow(1_000);
+    let headers = |prefer| [JSON, ("idempotency-key", "k"), ("prefer", prefer)];
+    world.run(async {
+        let (first, second) = join(
+            world.handle(request("POST", WEBHOOK_URI, &headers("wait=2"), r#"{"n":1}"#)),
+            world.handle(request("POST", WEBHOOK_URI, &headers("respond-async"), r#"{"n":2}"#)),
+        )
+        .await;
+        assert_eq!((first.0.status(), second.0.outcome()), (200, (202, Some("pending"))));
+    });
+    world.advance(20_000);
+    assert_eq!(world.drain()["rejected"], 1);
+    let dead = world.as_operator("GET", "/api/v2/deliveries?state=dead").json();
+    assert_eq!(dead["deliveries"][0]["last_failure"], "the idempotency key was used with another payload first");
+    assert_eq!(world.engine.targets(), ["w"]);
+}
