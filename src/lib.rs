@@ -1,12 +1,13 @@
 //! Sluice: a webhook and event gateway in front of a workflow engine, as one WebAssembly component for Spin.
 //!
-//! It verifies who sent a request, accepts each event exactly once, and starts or resumes workflow runs by outbound HTTP.
-//! A delivery that the engine can't take now is stored and attempted later. The core is pure: it has no clock, socket or random
-//! number generator of its own; `now` is an argument, and everything else comes through the traits of [`ports`].
+//! It verifies the sender of each request, accepts each event once, and starts or resumes workflow runs by outbound
+//! HTTP. A delivery that the engine can't accept now is stored and retried. The core is pure: it has no clock, socket
+//! or random number generator. `now` is an argument, and everything else comes through the traits of [`ports`].
 //!
 //! # Layers
 //!
-//! From the ground up. A layer names only layers below it; `tests/it/layering.rs` reads this table and enforces it.
+//! From the ground up. A layer names only layers below it; `tests/it/layering.rs` reads this table and enforces the
+//! rule. Pure layers don't call the host; generic ones call it through the traits of [`ports`].
 //!
 //! | Layer | Contents | |
 //! |---|---|---|
@@ -18,35 +19,36 @@
 //! | [`sender`] | webhook senders: descriptors, presets, verification, challenges | pure |
 //! | [`callback`] | callbacks, their stored form, signed links | pure |
 //! | [`delivery`] | a delivery: identity, retry schedule, outcome, stored form | pure |
-//! | [`engine`] | engine profiles: what an engine is sent, and what its responses mean | pure |
+//! | [`engine`] | engine profiles: the requests to an engine, and the meaning of its responses | pure |
 //! | [`routing`] | routes: filters and params | pure |
-//! | [`ports`] | what the host gives | traits |
+//! | [`ports`] | the interfaces of the host | traits |
 //! | [`store`] | claims and the outbox, over the host's store | generic |
 //! | [`config`] | variables → checked settings | generic |
-//! | [`gateway`] | the use cases | generic |
-//! | [`api`] | HTTP | generic |
+//! | [`gateway`] | the use cases: accepting, draining, operator requests | generic |
+//! | [`api`] | HTTP endpoints, problems, the console | generic |
 //! | `spin` | the shell: it implements the ports in Spin | Spin only |
 //!
 //! # A whole request
 //!
-//! A webhook, an engine that can't be reached, and the delivery that is stored for later:
+//! A webhook for an engine that can't be reached: the delivery is stored, and the sender gets a 202.
 //!
 //! ```
 //! use http::{Request, StatusCode};
 //! use sluice::api;
 //! use sluice::ports::memory::{Memory, WholeBody};
 //!
-//! // The variables, as spin.toml ships them.
+//! // The variables, with the defaults of spin.toml.
 //! let manifest: toml::Table = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/spin.toml")).parse()?;
 //! let variables = manifest["variables"].as_table().into_iter().flatten();
-//! let host = Memory::new(variables.filter_map(|(name, variable)| Some((name.as_str(), variable["default"].as_str()?))));
+//! let defaults = variables.filter_map(|(name, variable)| Some((name.as_str(), variable["default"].as_str()?)));
+//! let host = Memory::new(defaults);
 //!
 //! let request = Request::post("/api/v2/webhook?ref=deploy")
 //!     .header("content-type", "application/json")
 //!     .body(WholeBody::new(r#"{"order": 7}"#))?;
-//! let answer = futures_executor::block_on(api::handle(&host, request));
-//! assert_eq!(answer.response.status(), StatusCode::ACCEPTED);
-//! assert_eq!(answer.response.headers()["sluice-outcome"], "pending");
+//! let handled = futures_executor::block_on(api::handle(&host, request));
+//! assert_eq!(handled.response.status(), StatusCode::ACCEPTED);
+//! assert_eq!(handled.response.headers()["sluice-outcome"], "pending");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::string_slice)]
@@ -67,6 +69,6 @@ pub mod sender;
 pub mod store;
 pub mod time;
 
-// It calls its host, so it runs in Spin only; clippy and rustdoc look at it everywhere.
+// Built only for Spin, whose interfaces it calls; clippy and rustdoc check it on every target.
 #[cfg(any(target_family = "wasm", clippy, doc))]
 mod spin;

@@ -1,4 +1,4 @@
-//! Tokens and signing secrets: compared in constant time, here and nowhere else, and redacted in `Debug`.
+//! Tokens and signing secrets. They are redacted in `Debug`, and compared in constant time, by this module only.
 //!
 //! The `secrecy` crate would replace only the `Debug` impl: the wrapper with its methods would remain, and zeroing on
 //! drop adds little in an instance whose memory the host discards after each request.
@@ -19,12 +19,12 @@ impl Secret {
         Self(text.to_owned())
     }
 
-    /// Whether `given` is this secret, in constant time.
+    /// Whether `given` is this secret. Compares in constant time.
     pub fn matches(&self, given: &str) -> bool {
         equal(self.0.as_bytes(), given.as_bytes())
     }
 
-    /// HMAC-SHA256 (RFC 2104) of a message, keyed with the text.
+    /// HMAC-SHA256 (RFC 2104) of a message, with the text as the key: 32 bytes.
     pub fn mac(&self, message: &[u8]) -> Vec<u8> {
         // Keys of any length are valid (RFC 2104, section 3), so this never fails.
         let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(self.0.as_bytes()) else { return Vec::new() };
@@ -32,14 +32,14 @@ impl Secret {
         mac.finalize().into_bytes().to_vec()
     }
 
-    /// The text, for a header that carries it or a key derived from it.
+    /// The text, for a header that contains it or a key that is derived from it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
 /// Compares values that an attacker may guess, such as tokens, MACs and digests, in constant time. Both sides are
-/// hashed first, so that timing reveals neither a byte nor the length.
+/// hashed first: timing reveals neither a byte nor the length.
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
     Sha256::digest(a).ct_eq(&Sha256::digest(b)).into()
 }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secret_matches_only_its_own_text() {
+    fn secret_matches_only_its_text() {
         let secret = Secret::new("s3cret");
         assert!(secret.matches("s3cret"));
         for other in ["", "s3cre", "s3cret ", "S3cret", "s3crets"] {

@@ -37,28 +37,35 @@ impl Timestamp {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// The point in time `duration` earlier, saturating.
+    fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// The time elapsed since `earlier`; zero if that is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// RFC 3339 in UTC, with milliseconds: `2026-11-24T08:30:00.000Z`.
+    /// Formats the time by RFC 3339, in UTC and with milliseconds: `2026-11-24T08:30:00.000Z`.
     pub fn rfc3339(self) -> String {
         i64::try_from(self.0)
             .ok()
             .and_then(chrono::DateTime::from_timestamp_millis)
             .map(|t| t.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
-            // Reached only by a clock beyond the year 262000.
+            // Only for a clock beyond the year 262000.
             .unwrap_or_else(|| self.0.to_string())
     }
 }
 
-/// Assumed maximum clock skew between hosts, also the assumed maximum duration of a request: 60 s.
-pub const MAX_CLOCK_SKEW: Timestamp = Timestamp(60_000);
+/// Assumed maximum clock skew between hosts, also the assumed maximum duration of a request.
+pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// How long outcomes and callbacks are kept. Time is divided into windows of this length, and a key in the store
-/// carries the number of its window: a sweep finds old keys by name alone, and a lookup reads the current and the
-/// previous window.
+/// How long outcomes and callbacks are kept.
+///
+/// Time is divided into windows of this length, and a key in the store contains the number of its window. A lookup
+/// reads the current and the previous window, so it finds every key that is younger than the retention. A sweep
+/// recognizes older keys by their names alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     hours: u32,
@@ -84,12 +91,11 @@ impl Retention {
         now.0.checked_div(length).unwrap_or(0)
     }
 
-    /// The adjacent window that another host or a concurrent request may be in at `now`. `None` unless `now` is within
+    /// The adjacent window that another host or a concurrent request may be in at `now`; `None` unless `now` is within
     /// [`MAX_CLOCK_SKEW`] of a boundary between two windows.
     pub fn neighbour(self, now: Timestamp) -> Option<u64> {
         let present = self.window(now);
-        let near =
-            [Timestamp(now.0.saturating_sub(MAX_CLOCK_SKEW.0)), Timestamp(now.0.saturating_add(MAX_CLOCK_SKEW.0))];
+        let near = [now.minus(MAX_CLOCK_SKEW), now.plus(MAX_CLOCK_SKEW)];
         near.into_iter().map(|at| self.window(at)).find(|window| *window != present)
     }
 
@@ -128,13 +134,13 @@ mod tests {
     #[test]
     fn neighbour_exists_only_near_a_window_boundary() {
         let retention = Retention::from_hours(1).unwrap();
-        let length = 3_600_000;
+        let (length, skew) = (3_600_000, 60_000);
         for (now, neighbour) in [
             (5 * length, Some(4)),
-            (5 * length + MAX_CLOCK_SKEW.0 - 1, Some(4)),
-            (5 * length + MAX_CLOCK_SKEW.0, None),
-            (6 * length - MAX_CLOCK_SKEW.0 - 1, None),
-            (6 * length - MAX_CLOCK_SKEW.0, Some(6)),
+            (5 * length + skew - 1, Some(4)),
+            (5 * length + skew, None),
+            (6 * length - skew - 1, None),
+            (6 * length - skew, Some(6)),
         ] {
             assert_eq!(retention.neighbour(Timestamp(now)), neighbour, "at {now}");
         }

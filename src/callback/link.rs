@@ -1,5 +1,6 @@
 //! Signed callback links: a callback, its expiry and the texts to display, as the query of a URL with an HMAC over all
-//! fields. Opening a link only shows its contents; the [`Callback`] made from it completes the tasks.
+//! fields. Opening a link only shows its contents. Only the [`Callback`] made from it on confirmation resolves the
+//! tasks.
 
 use std::borrow::Cow;
 
@@ -16,7 +17,8 @@ pub const MAX_QUESTION: usize = 500;
 /// Maximum length of the button's text in bytes.
 pub const MAX_BUTTON: usize = 60;
 
-/// First part of the signed message, so that a MAC made for another purpose with the same secret is never a valid link.
+/// First part of the signed message. A MAC that was made for another purpose with the same secret is never a valid
+/// link.
 const DOMAIN: &str = "sluice callback link 1";
 
 /// The contents of a callback link.
@@ -26,7 +28,7 @@ pub struct Link {
     pub run: RunRef,
     /// The topic that its tasks wait for.
     pub topic: Topic,
-    /// The outcome for the tasks.
+    /// The result for the tasks.
     pub status: Status,
     /// The question shown on the page; empty for the default.
     pub question: String,
@@ -62,27 +64,28 @@ impl Link {
     /// that mail programs add for tracking.
     pub fn open(query: &str, secrets: &[Secret], now: Timestamp) -> Result<Self, LinkError> {
         let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-        let one = |name: &str| {
-            let mut values = pairs.iter().filter(|(had, _)| had == name).map(|(_, value)| &**value);
+        // A missing field is empty; a repeated one is an error.
+        let field = |name: &str| {
+            let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| &**value);
             let value = values.next();
             values.next().map_or(Ok(value.unwrap_or_default()), |_| Err(LinkError::Forged))
         };
         let link = Self {
-            run: RunRef::parse(one("ref")?).map_err(|_| LinkError::Forged)?,
-            topic: Topic::parse(one("topic")?).map_err(|_| LinkError::Forged)?,
-            status: Status::parse(one("status")?).ok_or(LinkError::Forged)?,
-            question: one("question")?.to_owned(),
-            button: one("button")?.to_owned(),
-            expires: one("expires")?
+            run: RunRef::parse(field("ref")?).map_err(|_| LinkError::Forged)?,
+            topic: Topic::parse(field("topic")?).map_err(|_| LinkError::Forged)?,
+            status: Status::parse(field("status")?).ok_or(LinkError::Forged)?,
+            question: field("question")?.to_owned(),
+            button: field("button")?.to_owned(),
+            expires: field("expires")?
                 .parse::<u64>()
                 .ok()
                 .and_then(|seconds| seconds.checked_mul(1_000))
                 .map(Timestamp)
                 .ok_or(LinkError::Forged)?,
         };
-        let given = BASE64_URL_SAFE_NO_PAD.decode(one("signature")?).map_err(|_| LinkError::Forged)?;
+        let given = BASE64_URL_SAFE_NO_PAD.decode(field("signature")?).map_err(|_| LinkError::Forged)?;
         let message = link.message();
-        // Compares with every secret, so that timing doesn't reveal which one signed.
+        // Always compares with every secret: timing doesn't reveal which one signed.
         let genuine =
             secrets.iter().fold(false, |genuine, secret| genuine | secret::equal(&secret.mac(&message), &given));
         if !genuine {
@@ -99,6 +102,7 @@ impl Link {
         Callback { run: self.run.clone(), topic: self.topic.clone(), status: self.status, payload: None }
     }
 
+    /// The expiry in seconds since the Unix epoch, as in the query.
     fn seconds(&self) -> u64 {
         self.expires.0.checked_div(1_000).unwrap_or(0)
     }
@@ -115,7 +119,7 @@ impl Link {
         ]
     }
 
-    /// The signed message: each field prefixed with its length, so that different links never have the same message.
+    /// The signed message. A length before each field ensures that different links have different messages.
     fn message(&self) -> Vec<u8> {
         let expires = self.seconds().to_string();
         let fields = self.fields(&expires).map(|(_, value)| value);
@@ -157,7 +161,7 @@ mod tests {
         assert_eq!(Link::open(&query, &secrets(&["old"]), Timestamp(1_999_999)), Ok(link.clone()));
         let expired = Err(LinkError::Expired(Timestamp(2_000_000)));
         assert_eq!(Link::open(&query, &secrets(&["old"]), Timestamp(2_000_000)), expired);
-        // The answer to a forged link doesn't say that it has expired as well.
+        // The error of a forged link doesn't reveal that it has expired too.
         let forged = query.replace("ref=r", "ref=s");
         assert_eq!(Link::open(&forged, &secrets(&["old"]), Timestamp(2_000_000)), Err(LinkError::Forged));
         let tracked = format!("utm_source=mail&{query}&fbclid=x");

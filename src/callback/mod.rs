@@ -1,4 +1,5 @@
-//! Callbacks: the callback itself, its stored form, the hashes for its key, and signed links that complete it.
+//! Callbacks: [`Callback`], its stored form ([`CallbackRecord`]), the hashes in its idempotency key, and signed links
+//! that complete it ([`Link`]).
 
 mod link;
 
@@ -15,7 +16,7 @@ use crate::time::Timestamp;
 
 pub use link::{Link, LinkError, MAX_BUTTON, MAX_QUESTION};
 
-/// The outcome that a callback gives to the waiting tasks.
+/// The result that a callback gives to the waiting tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -42,21 +43,21 @@ impl Status {
     }
 }
 
-/// Resolves all tasks of a run that wait for a topic.
+/// A callback: it resolves all tasks of a run that wait for a topic.
 #[derive(Clone, Debug)]
 pub struct Callback<'a> {
     /// The workflow run.
     pub run: RunRef,
     /// The topic that its tasks wait for.
     pub topic: Topic,
-    /// The outcome for the tasks.
+    /// The result for the tasks.
     pub status: Status,
-    /// A JSON object, byte for byte as it was sent; `None` for a GET.
+    /// A JSON object, byte for byte as it was sent; `None` for a callback by GET.
     pub payload: Option<Cow<'a, RawValue>>,
 }
 
 impl Callback<'_> {
-    /// SHA-256 over status and payload in hexadecimal. Callbacks with equal digests are repeats of each other.
+    /// SHA-256 over status and payload, in hexadecimal. Callbacks for a run and topic with the same digest are repeats.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.status.as_str());
@@ -87,7 +88,7 @@ pub struct CallbackRecord {
     pub run: RunRef,
     /// The topic.
     pub topic: Topic,
-    /// The outcome for the tasks.
+    /// The result for the tasks.
     pub status: Status,
     /// The payload, byte for byte as it was sent.
     pub payload: Option<Box<RawValue>>,
@@ -99,7 +100,7 @@ pub struct CallbackRecord {
     pub state: State,
 }
 
-/// The bytes are not a record of this version.
+/// The error of a stored callback that is damaged or of a later version, or that can't be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stored callback can't be read: it is damaged, or was written by a later version")]
 pub struct CallbackRecordError;
@@ -149,9 +150,9 @@ pub fn run_hash(run: &RunRef) -> String {
     hash(run.as_str())
 }
 
-/// The hashes of run and topic that identify a callback in the store. Their length is fixed, so that a key with them is
-/// valid for any run and topic.
-pub fn hashes(run: &RunRef, topic: &Topic) -> String {
+/// The hashes of run and topic that identify a callback in the store, with a slash between them. Their length is fixed:
+/// a key that contains them is short enough for any run and topic.
+pub fn run_and_topic_hashes(run: &RunRef, topic: &Topic) -> String {
     format!("{}/{}", run_hash(run), hash(topic.as_str()))
 }
 
@@ -196,7 +197,7 @@ mod tests {
         assert!(CallbackRecord::from_bytes(&record.to_bytes().unwrap()).unwrap().payload.is_none());
     }
 
-    /// The form that earlier releases have stored.
+    /// A record as earlier releases have stored it.
     #[test]
     fn stored_form_is_stable() {
         let stored = br#"{"v":1,"id":"01M85MNVRRNF3YKJSMZYXYD1X7","run":"r","topic":"t","status":"failed","payload":{ },"digest":"d","received":1,"state":"delivered"}"#;
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_record_are_refused() {
+    fn bytes_that_are_no_record_are_an_error() {
         let good = r#"{"v":1,"id":"01M85MNVRRNF3YKJSMZYXYD1X7","run":"r","topic":"t","status":"failed","payload":null,"digest":"","received":1,"state":"pending"}"#;
         assert!(CallbackRecord::from_bytes(good.as_bytes()).is_ok());
         for (from, to) in [

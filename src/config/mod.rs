@@ -1,4 +1,4 @@
-//! Variables → checked settings. Each route reads what it needs; `/readyz` reads all ([`check`]).
+//! Variables → checked settings. Each endpoint reads the variables that it needs; `/readyz` reads all ([`check`]).
 
 mod trust;
 
@@ -17,14 +17,14 @@ pub use trust::{
     requires_authentication, senders_with_secrets,
 };
 
-/// A variable that can't be used. Names no value: it might be a secret.
+/// A variable whose value can't be used. Doesn't contain the value, which might be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 #[error("variable `{variable}` {problem}")]
 pub struct ConfigError {
-    /// Its name.
+    /// The variable's name.
     #[serde(rename = "field")]
     pub variable: &'static str,
-    /// What is wrong. Completes the sentence.
+    /// The problem. Completes the sentence "variable `…` …".
     #[serde(rename = "detail")]
     pub problem: String,
 }
@@ -38,13 +38,13 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// `engine_wait_ms`: how long a sender waits for the engine before its delivery is stored.
     pub wait: Duration,
-    /// How long a delivery is attempted: `retry_max_hours`, `retry_max_attempts`, `callback_early_ms`.
+    /// The limits of retries: `retry_max_hours`, `retry_max_attempts`, `callback_early_ms`.
     pub limits: Limits,
-    /// `retention_hours`.
+    /// `retention_hours`: how long outcomes and callbacks are kept.
     pub retention: Retention,
 }
 
-/// Reads the settings of the gateway.
+/// Reads the settings of the gateway. Returns the first error.
 pub fn settings(variables: &impl Variables) -> Result<Settings, ConfigError> {
     let timeouts = Timeouts {
         connect: milliseconds(variables, "engine_connect_ms")?,
@@ -62,14 +62,14 @@ pub fn settings(variables: &impl Variables) -> Result<Settings, ConfigError> {
         limits: Limits {
             max_age: retry_max_age(variables)?,
             max_attempts: retry_max_attempts(variables)?,
-            early: callback_early(variables)?,
+            callback_early: callback_early(variables)?,
             engine_timeout: timeouts.total,
         },
         retention: retention(variables)?,
     })
 }
 
-/// The engine's profile. There is no variable for it yet.
+/// Returns the engine's profile. There is no variable for it yet.
 fn engine_profile() -> Result<&'static dyn Profile, ConfigError> {
     let unknown = || ConfigError { variable: "engine", problem: "must name a profile".to_owned() };
     profile(DEFAULT_PROFILE).ok_or_else(unknown)
@@ -83,30 +83,30 @@ fn engine_start(variables: &impl Variables) -> Result<bool, ConfigError> {
     parse(variables, "engine_start", |text| text.parse().map_err(|_| "must be `true` or `false`".to_owned()))
 }
 
-/// `retry_max_hours`.
+/// Reads `retry_max_hours`: up to [`Retention::MAX_HOURS`].
 fn retry_max_age(variables: &impl Variables) -> Result<Duration, ConfigError> {
     let hours = |text: &str| number(text, 1_u64, u64::from(Retention::MAX_HOURS));
     parse(variables, "retry_max_hours", hours).map(|hours| Duration::from_secs(hours.saturating_mul(3_600)))
 }
 
-/// `retry_max_attempts`.
+/// Reads `retry_max_attempts`.
 fn retry_max_attempts(variables: &impl Variables) -> Result<u32, ConfigError> {
     parse(variables, "retry_max_attempts", |text| number(text, 1, 1_000_000))
 }
 
-/// `callback_early_ms`: up to a day.
+/// Reads `callback_early_ms`: up to a day.
 fn callback_early(variables: &impl Variables) -> Result<Duration, ConfigError> {
     parse(variables, "callback_early_ms", |text| number(text, 0_u64, 86_400_000)).map(Duration::from_millis)
 }
 
-/// `max_body_bytes`: the largest body that is taken.
+/// Reads `max_body_bytes`: the largest body that is accepted.
 pub fn max_body(variables: &impl Variables) -> Result<usize, ConfigError> {
     /// Akamai's limit for a request.
-    const MOST: usize = 10 * 1024 * 1024;
-    parse(variables, "max_body_bytes", |text| number(text, 1, MOST))
+    const MAX: usize = 10 * 1024 * 1024;
+    parse(variables, "max_body_bytes", |text| number(text, 1, MAX))
 }
 
-/// `retention_hours`.
+/// Reads `retention_hours`.
 pub fn retention(variables: &impl Variables) -> Result<Retention, ConfigError> {
     parse(variables, "retention_hours", |text| {
         let hours = number(text, 1, Retention::MAX_HOURS)?;
@@ -114,12 +114,12 @@ pub fn retention(variables: &impl Variables) -> Result<Retention, ConfigError> {
     })
 }
 
-/// `operator_token`, where set.
+/// Reads `operator_token`; `None` if it is empty.
 pub fn operator_token(variables: &impl Variables) -> Result<Option<Secret>, ConfigError> {
     secret(variables, "operator_token")
 }
 
-/// `public_url`, where set: scheme and host, without a slash at the end.
+/// Reads `public_url`: scheme, host and port, without a slash at the end; `None` if it is empty.
 pub fn public_url(variables: &impl Variables) -> Result<Option<String>, ConfigError> {
     parse(variables, "public_url", |text| match text.trim_end_matches('/') {
         "" => Ok(None),
@@ -134,16 +134,16 @@ pub fn public_url(variables: &impl Variables) -> Result<Option<String>, ConfigEr
     })
 }
 
-/// What `GET /api/v2/callback` does.
+/// The effect of `GET /api/v2/callback`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackGet {
-    /// It completes the callback, as the contract says.
+    /// Completes the callback, as the contract says.
     Complete,
-    /// It shows a page with a button that does.
+    /// Shows a page with a button that completes it.
     Confirm,
 }
 
-/// `callback_get`.
+/// Reads `callback_get`.
 pub fn callback_get(variables: &impl Variables) -> Result<CallbackGet, ConfigError> {
     parse(variables, "callback_get", |text| match text {
         "complete" => Ok(CallbackGet::Complete),
@@ -152,7 +152,7 @@ pub fn callback_get(variables: &impl Variables) -> Result<CallbackGet, ConfigErr
     })
 }
 
-/// `routes`, where set.
+/// Reads `routes`; `None` if it is empty.
 pub fn routes(variables: &impl Variables) -> Result<Option<Table>, ConfigError> {
     parse(variables, "routes", |text| match text {
         "" => Ok(None),
@@ -160,9 +160,9 @@ pub fn routes(variables: &impl Variables) -> Result<Option<Table>, ConfigError> 
     })
 }
 
-/// Every fault of the configuration; none means ready.
+/// Returns all errors of the configuration. It is ready if there is none.
 pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
-    let faults = [
+    let errors = [
         engine_url(variables).err(),
         secret(variables, "engine_token").err(),
         engine_start(variables).err(),
@@ -179,11 +179,12 @@ pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
         callback_get(variables).err(),
         routes(variables).err(),
     ];
-    let mut faults: Vec<_> = faults.into_iter().flatten().collect();
-    faults.extend(trust::errors(variables));
-    faults
+    let mut errors: Vec<_> = errors.into_iter().flatten().collect();
+    errors.extend(trust::errors(variables));
+    errors
 }
 
+/// Reads a variable, without the white space around it, and parses it.
 fn parse<T>(
     variables: &impl Variables,
     variable: &'static str,
@@ -193,18 +194,20 @@ fn parse<T>(
     read(text.trim()).map_err(|problem| ConfigError { variable, problem })
 }
 
+/// Reads the text of a variable.
 fn text<'v>(variables: &'v impl Variables, variable: &'static str) -> Result<Cow<'v, str>, ConfigError> {
     match variables.variable(variable) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => {
             Err(ConfigError { variable, problem: "is not in the manifest: take spin.toml as it is shipped".to_owned() })
         }
-        // The provider's own words may carry its address or a token.
+        // The provider's message may contain its address or a token.
         Err(_) => Err(ConfigError { variable, problem: "can't be read: its provider did not answer".to_owned() }),
     }
 }
 
-/// A token that goes into a header, so visible ASCII (RFC 9110, section 5.5); empty means none.
+/// Reads a token, which is sent in a header and so has to be visible ASCII (RFC 9110, section 5.5); `None` if it is
+/// empty.
 fn secret(variables: &impl Variables, variable: &'static str) -> Result<Option<Secret>, ConfigError> {
     parse(variables, variable, |text| match text {
         "" => Ok(None),
@@ -213,16 +216,18 @@ fn secret(variables: &impl Variables, variable: &'static str) -> Result<Option<S
     })
 }
 
+/// Reads a duration of 1 to 600,000 ms.
 fn milliseconds(variables: &impl Variables, variable: &'static str) -> Result<Duration, ConfigError> {
     parse(variables, variable, |text| number(text, 1_u64, 600_000).map(Duration::from_millis))
 }
 
-fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
+/// Parses a whole number from `min` to `max`.
+fn number<T>(text: &str, min: T, max: T) -> Result<T, String>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display,
 {
     text.parse()
         .ok()
-        .filter(|number| (&least..=&most).contains(&number))
-        .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+        .filter(|number| (&min..=&max).contains(&number))
+        .ok_or_else(|| format!("must be a whole number from {min} to {max}"))
 }

@@ -1,4 +1,4 @@
-//! Idempotency keys: what makes two deliveries the same.
+//! Idempotency keys, by which two deliveries are recognized as the same.
 
 use base16ct::lower::encode_string as hex;
 use base32ct::{Base32UpperUnpadded, Encoding};
@@ -8,8 +8,8 @@ use crate::callback::{self, Callback};
 use crate::reference::{RunRef, Topic};
 use crate::sender::Identity;
 
-/// The idempotency key of a delivery. Two deliveries with one hash are the same delivery; if their digests differ, they
-/// contradict each other.
+/// The idempotency key of a delivery: a hash that identifies it, and a digest of its content. Two deliveries with the
+/// same hash are the same delivery; if their digests differ, the later one is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     hash: String,
@@ -29,37 +29,38 @@ impl Key {
         Self { hash: hash(&["idempotency-key", key, workflow]), digest: hex(&Sha256::digest(payload)) }
     }
 
-    /// The key of a signed webhook: the event's id if the signature covers it, else the digest of what it covers.
-    pub fn signed(sender: &str, mark: &Identity, workflow: &str) -> Self {
-        let (kind, value) = match mark {
+    /// The key of a signed webhook: the event's id if the signature covers it, otherwise a digest of the signed
+    /// content.
+    pub fn signed(sender: &str, identity: &Identity, workflow: &str) -> Self {
+        let (kind, value) = match identity {
             Identity::Id(id) => ("id", id),
             Identity::Digest(digest) => ("digest", digest),
         };
         Self { hash: hash(&["signed", sender, kind, value, workflow]), digest: String::new() }
     }
 
-    /// The key of a callback: its run and topic.
+    /// The key of a callback. Its hash is that of run and topic; its digest is [`Callback::digest`].
     pub fn callback(callback: &Callback<'_>) -> Self {
-        Self { hash: callback::hashes(&callback.run, &callback.topic), digest: callback.digest() }
+        Self { hash: callback::run_and_topic_hashes(&callback.run, &callback.topic), digest: callback.digest() }
     }
 
     /// The key that all callbacks for a run and topic share; its digest is empty.
     pub fn of_callbacks(run: &RunRef, topic: &Topic) -> Self {
-        Self { hash: callback::hashes(run, topic), digest: String::new() }
+        Self { hash: callback::run_and_topic_hashes(run, topic), digest: String::new() }
     }
 
-    /// Restores a stored key.
+    /// Restores a key from its stored hash and digest.
     pub(super) fn restore(hash: String, digest: String) -> Self {
         Self { hash, digest }
     }
 
-    /// The name of the key: 52 letters and digits, which fit into a label's value of at most 63; for a callback, two
-    /// hashes of 64 hex digits with a slash between them.
+    /// The hash: 52 letters and digits, which fit into the value of a label (at most 63 characters). For a callback,
+    /// two hashes of 64 hex digits, with a slash between them.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// The digest of the content that has to be equal under one key; empty if any content is the same delivery.
+    /// The digest of the content, which has to be equal under one key; empty if any content is the same delivery.
     pub fn digest(&self) -> &str {
         &self.digest
     }

@@ -1,5 +1,6 @@
-//! A delivery: one request to the engine, to start a run or to resume one. Its identity ([`DeliveryId`], [`Key`]), its
-//! retry schedule ([`Limits`]), what became of it ([`Outcome`]), and its stored form ([`Delivery::to_bytes`]).
+//! Deliveries. A delivery is one request to the engine, to start a run or to resume one. It has an identity
+//! ([`DeliveryId`], [`Key`]), a retry schedule ([`Limits`]), an outcome ([`Outcome`]) and a stored form
+//! ([`Delivery::to_bytes`]).
 
 mod key;
 mod outcome;
@@ -23,34 +24,34 @@ pub use outcome::{Outcome, Verdict};
 pub use schedule::{BACKOFF_CAP, BACKOFF_FIRST, Limits, RETRY_AFTER_CAP};
 pub use stored::StoredError;
 
-/// How many failed attempts a delivery remembers: the last ones.
-pub const HISTORY: usize = 10;
+/// Maximum number of failed attempts in a delivery's history, which keeps the last ones.
+pub const MAX_HISTORY: usize = 10;
 
 /// A delivery and the state of its attempts.
 #[derive(Clone, Debug)]
 pub struct Delivery<'a> {
-    /// Its id.
+    /// The id. Deliveries sort by it in order of arrival.
     pub id: DeliveryId,
     /// The operation that the engine is asked for.
     pub work: Work<'a>,
-    /// The claim of its idempotency key, if it has one.
+    /// The idempotency key and its claim; `None` without a key.
     pub claim: Option<KeyClaim>,
     /// The sender's trace context: `traceparent` and `tracestate`.
     pub trace: HeaderMap,
-    /// When it was received.
+    /// The time of arrival.
     pub received: Timestamp,
-    /// The start of its age: when it was received, or when an operator last redelivered it.
+    /// The time from which its age counts: that of its arrival, or of its last redelivery by an operator.
     pub since: Timestamp,
     /// Number of attempts.
     pub attempts: u32,
-    /// Number of attempts that reached, or may have reached, the engine. An engine that is down uses up none.
+    /// Number of attempts that reached the engine, or may have. An operator's redelivery resets it.
     pub engine_attempts: u32,
     /// The last failed attempts, oldest first.
     pub history: Vec<FailedAttempt>,
-    /// The time before which it isn't attempted.
+    /// The earliest time of the next attempt.
     pub next_attempt: Timestamp,
-    /// The latest time at which it may have been sent, while the effect is unknown. Its run has to be looked up before it
-    /// is sent again.
+    /// The latest time at which it may have been sent, while the effect of that attempt is unknown. If it is set, the
+    /// run of a start has to be looked up before the start is sent again.
     pub sent: Option<Timestamp>,
 }
 
@@ -63,14 +64,15 @@ pub struct FailedAttempt {
     pub failure: String,
 }
 
-/// The idempotency key of a delivery, and how its claim ended.
+/// The idempotency key of a delivery, and the result of claiming it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyClaim {
     /// The key.
     pub key: Key,
     /// The retention window in which it was claimed.
     pub window: u64,
-    /// Whether the claim was lost, or won by nobody: another delivery of this key may have been sent.
+    /// Whether another delivery of this key may have been sent: the claim was not won, or the delivery was a dead
+    /// letter meanwhile.
     pub contended: bool,
 }
 
@@ -79,7 +81,7 @@ pub struct KeyClaim {
 pub enum Work<'a> {
     /// Start a run.
     Start(Start<'a>),
-    /// Resume a run: resolve its tasks that wait for a topic.
+    /// Resume a run by resolving its tasks that wait for a topic.
     Resolve(Callback<'a>),
 }
 
@@ -90,9 +92,9 @@ pub struct Start<'a> {
     pub workflow: WorkflowRef,
     /// The payload.
     pub payload: Payload<'a>,
-    /// What triggered it.
+    /// The trigger.
     pub trigger: Trigger,
-    /// Params that a route adds to those of the contract: names and values.
+    /// Names and values of the params that a route adds to those of the contract.
     pub params: Vec<(String, Cow<'a, RawValue>)>,
 }
 
@@ -110,7 +112,7 @@ pub enum Payload<'a> {
     },
 }
 
-/// What triggered a run, as the contract names it.
+/// The trigger of a run, as the contract names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
@@ -140,7 +142,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Copies what it borrows.
+    /// Copies the borrowed parts.
     pub fn into_owned(self) -> Delivery<'static> {
         let work = match self.work {
             Work::Start(Start { workflow, payload, trigger, params }) => {
@@ -158,13 +160,13 @@ impl<'a> Delivery<'a> {
         Delivery { work, ..self }
     }
 
-    /// The value of the label by which its run is looked up at the engine: the key's hash, which all deliveries of one key
-    /// share, or its id if it has no key.
+    /// The value of the label by which its run is looked up at the engine: the hash of its key, which all deliveries of
+    /// one key share, or its id if it has no key.
     pub fn label(&self) -> String {
         self.claim.as_ref().map_or_else(|| self.id.to_string(), |claim| claim.key.hash().to_owned())
     }
 
-    /// Whether it, or another delivery of its key, may have been sent with an unknown effect.
+    /// Whether this delivery, or another one of its key, may have been sent with an unknown effect.
     pub fn is_ambiguous(&self) -> bool {
         self.sent.is_some() || self.claim.as_ref().is_some_and(|claim| claim.contended)
     }
@@ -176,7 +178,7 @@ impl<'a> Delivery<'a> {
 }
 
 impl Work<'_> {
-    /// `start` or `resolve`.
+    /// The name of the operation in the log and the API: `start` or `resolve`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Start(_) => "start",
@@ -184,7 +186,7 @@ impl Work<'_> {
         }
     }
 
-    /// The workflow or the run. Deliveries with the same reference are sent one after another.
+    /// The reference of the workflow or run. A drain sends deliveries with the same reference one after another.
     pub fn reference(&self) -> &str {
         match self {
             Self::Start(start) => start.workflow.as_str(),

@@ -1,7 +1,10 @@
-//! What the engine meant, and what became of a delivery.
+//! The result of an attempt, in two steps: the [`Verdict`] of the engine, and the [`Outcome`] for the delivery.
 //!
-//! Three types tell the story of an attempt: `ports::SendError` is what the transport said,
-//! [`Verdict`] what the engine meant, and [`Outcome`] what became of the delivery.
+//! ```text
+//! ports::SendError ──┐
+//!                    ├──▶ Verdict ──(retry schedule)──▶ Outcome
+//! engine's response ─┘
+//! ```
 
 use std::fmt;
 use std::time::Duration;
@@ -11,9 +14,9 @@ use http::StatusCode;
 use crate::callback::Status;
 use crate::time::Timestamp;
 
-/// What an attempt came to at the engine, as its profile reads the response.
+/// The meaning of the engine's response to an attempt, or of the error instead of one.
 ///
-/// Carries no text of the engine but its own error codes.
+/// Contains no text of the engine except its error codes, and the body of an accepted attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The engine has acted.
@@ -37,32 +40,33 @@ pub enum Verdict {
     },
     /// The engine has not seen the request.
     Unreachable {
-        /// Where the attempt ended.
+        /// Why the attempt failed, for the history and the log.
         reason: String,
     },
-    /// The engine has not acted, and may later.
+    /// The engine has not acted, but a later attempt may succeed.
     Retry {
-        /// Where the attempt ended.
+        /// Why the attempt failed, for the history and the log.
         reason: String,
         /// The engine's `Retry-After`.
         after: Option<Duration>,
     },
     /// The engine may have acted.
     Unclear {
-        /// Where the attempt ended.
+        /// Why the attempt failed, for the history and the log.
         reason: String,
         /// The engine's `Retry-After`.
         after: Option<Duration>,
     },
-    /// The engine refuses Sluice itself: its address, path or token is configured wrongly.
+    /// The engine or the host refuses Sluice itself: the engine's address, path or token is configured wrongly.
     Misconfigured {
-        /// Where the attempt ended.
+        /// Why the attempt failed, for the history and the log.
         reason: String,
     },
 }
 
 impl Verdict {
-    /// A configuration fault that an operator has to fix before the engine accepts anything; `None` if the configuration isn't the cause.
+    /// The configuration fault that an operator has to fix before the engine accepts anything; `None` if the
+    /// configuration isn't the cause.
     pub fn fault(&self) -> Option<&str> {
         match self {
             Self::Misconfigured { reason } => Some(reason),
@@ -71,7 +75,7 @@ impl Verdict {
     }
 }
 
-/// The text of a failed attempt, as a delivery's history and the log have it.
+/// The text of a failed attempt, as in a delivery's history and in the log.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -88,17 +92,17 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What became of a delivery: after an attempt, or without one.
+/// The state of a delivery, after an attempt or without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The engine has it.
+    /// The engine has accepted it.
     Delivered {
         /// The engine's response for the sender.
         body: Vec<u8>,
     },
-    /// An earlier delivery of the same key stands for it.
+    /// An earlier delivery of the same key was accepted.
     Duplicate {
-        /// The engine's response to that one; `None` while it is pending.
+        /// The engine's response to the earlier delivery; `None` while that is pending.
         body: Option<Vec<u8>>,
     },
     /// It is stored and will be attempted.
@@ -108,7 +112,8 @@ pub enum Outcome {
     },
     /// The engine will never act on it.
     Rejected {
-        /// [`Verdict::Rejected`], or [`Verdict::UnknownRun`] once a run had the time to be created.
+        /// [`Verdict::Rejected`], or [`Verdict::UnknownRun`] after
+        /// [`Limits::callback_early`](super::Limits::callback_early).
         verdict: Verdict,
     },
     /// It was attempted for too long or too often, and is kept for an operator.
@@ -125,25 +130,25 @@ pub enum Outcome {
     },
     /// Its idempotency key was used with another payload.
     KeyReused {
-        /// When that was.
+        /// When the outcome of the earlier delivery was recorded.
         at: Timestamp,
     },
-    /// The record of its key can't be read, so nothing is known of its key. It stays as it is.
+    /// The record of its key can't be decoded, so whether the key is settled is unknown. The delivery stays pending.
     Unreadable,
     /// It could not be stored, and nothing is promised to the sender.
     NotStored {
-        /// [`Verdict::Unclear`] if the engine may have acted all the same.
+        /// [`Verdict::Unclear`] if the engine may have acted.
         verdict: Option<Verdict>,
     },
 }
 
 impl Outcome {
-    /// Whether the sender can rely on it: the engine or the store has it.
+    /// Whether the delivery is accepted: the engine or the store has it, or an earlier delivery of its key.
     pub fn is_accepted(&self) -> bool {
         matches!(self, Self::Delivered { .. } | Self::Duplicate { .. } | Self::Pending { .. })
     }
 
-    /// The verdict of the last attempt, if that failed.
+    /// The verdict of the last attempt, if it failed.
     pub fn failure(&self) -> Option<&Verdict> {
         match self {
             Self::Pending { last } | Self::Dead { last } | Self::NotStored { verdict: last } => last.as_ref(),
@@ -156,7 +161,7 @@ impl Outcome {
         }
     }
 
-    /// Its name in the log and in `sluice-outcome`.
+    /// The outcome's name in the log and in the header `sluice-outcome`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Delivered { .. } => "delivered",

@@ -7,51 +7,51 @@
 //!                                                  │                ▼
 //!                 Accepted ─▶ Delivered ◀──────────┤              Pending (due again at `next_attempt`)
 //!                 Rejected ─▶ Rejected  ◀──────────┤
-//!      too old or too many ─▶ Dead      ◀──────────┘
+//!           limit reached ─▶ Dead      ◀──────────┘
 //! ```
 
 use std::time::Duration;
 
-use super::{Delivery, FailedAttempt, HISTORY, Outcome, Verdict, Work};
+use super::{Delivery, FailedAttempt, MAX_HISTORY, Outcome, Verdict, Work};
 use crate::time::Timestamp;
 
 /// Upper bound of the first back-off.
 pub const BACKOFF_FIRST: Duration = Duration::from_secs(5);
-/// Upper bound of every back-off. Only the engine's `Retry-After` may ask for more.
+/// Upper bound of every back-off. Only the engine's `Retry-After` may extend it.
 pub const BACKOFF_CAP: Duration = Duration::from_secs(15 * 60);
 /// Lower bound of every back-off.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// The longest `Retry-After` of the engine that is honoured.
 pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(60 * 60);
-/// Allowance for the difference between Sluice's clock and the engine's when an attempt times out.
+/// Margin for the difference between Sluice's clock and the engine's when an attempt times out.
 const CLOCK_MARGIN: Duration = Duration::from_secs(1);
 
-/// How long a delivery is attempted.
+/// The limits within which a delivery is attempted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `retry_max_hours`: an older delivery is dead.
+    /// `retry_max_hours`: the age at which a delivery becomes a dead letter.
     pub max_age: Duration,
-    /// `retry_max_attempts`: a delivery is dead after this many attempts that reached the engine.
+    /// `retry_max_attempts`: the number of attempts that reach the engine before a delivery becomes a dead letter.
     pub max_attempts: u32,
-    /// `callback_early_ms`: how long a callback's run may be unknown.
-    pub early: Duration,
-    /// `engine_timeout_ms`: how long the engine may act on a request that it was sent.
+    /// `callback_early_ms`: how long a callback's run may be unknown to the engine.
+    pub callback_early: Duration,
+    /// `engine_timeout_ms`: how long after it is sent the engine may act on a request.
     pub engine_timeout: Duration,
 }
 
 impl Limits {
-    /// The time from which the engine can no longer act on a request sent at `sent`.
-    pub fn settled(&self, sent: Timestamp) -> Timestamp {
+    /// The time from which the engine no longer acts on a request that was sent at `sent`.
+    pub fn engine_deadline(&self, sent: Timestamp) -> Timestamp {
         sent.plus(self.engine_timeout).plus(CLOCK_MARGIN)
     }
 }
 
 impl Delivery<'_> {
-    /// Notes that an attempt begins. Until it is concluded, its effect is unknown: anyone else who finds the delivery has
-    /// to wait for [`Limits::settled`], and then to look up its run.
+    /// Records that an attempt begins. Until it is concluded, its effect is unknown: another instance that finds the
+    /// delivery has to wait until [`Limits::engine_deadline`], and then, for a start, to look up the run.
     pub fn begin_attempt(&mut self, now: Timestamp, limits: &Limits) {
         self.sent = Some(now);
-        self.next_attempt = limits.settled(now);
+        self.next_attempt = limits.engine_deadline(now);
     }
 
     /// Concludes an attempt, and schedules the next one if it failed.
@@ -60,7 +60,7 @@ impl Delivery<'_> {
         self.conclude(verdict, reason, now, limits)
     }
 
-    /// Concludes a look-up of the delivery's run that gave no answer. Whether the run exists stays unknown.
+    /// Concludes a lookup of the delivery's run that failed: whether the run exists stays unknown.
     ///
     /// The result is [`Outcome::Pending`] or [`Outcome::Dead`].
     pub fn conclude_lookup(&mut self, verdict: Verdict, now: Timestamp, limits: &Limits) -> Outcome {
@@ -72,9 +72,9 @@ impl Delivery<'_> {
         if self.is_exhausted(now, limits) { Outcome::Dead { last } } else { Outcome::Pending { last } }
     }
 
-    /// Closes a delivery that is not attempted again, for a reason that isn't the engine's.
+    /// Closes a delivery that is not attempted again, for a reason other than the engine's verdict.
     pub fn close(&mut self, reason: &str, now: Timestamp) {
-        self.record(reason.to_owned(), now);
+        self.record_failure(reason.to_owned(), now);
         self.sent = None;
     }
 
@@ -82,9 +82,9 @@ impl Delivery<'_> {
         if let Verdict::Accepted { body } = verdict {
             return Outcome::Delivered { body };
         }
-        self.record(reason, now);
+        self.record_failure(reason, now);
         if matches!(verdict, Verdict::Unreachable { .. }) {
-            // Due at once: a pass of the drain stops at the first that is unreachable, so none loses its turn.
+            // Due at once, to keep its turn: a pass of the drain ends at the first attempt that can't reach the engine.
             self.sent = None;
             self.next_attempt = now;
             return Outcome::Pending { last: Some(verdict) };
@@ -96,15 +96,15 @@ impl Delivery<'_> {
         self.next_attempt = match &verdict {
             Verdict::Retry { after, .. } => backoff.max(requested(*after)),
             Verdict::Unclear { after, .. } => {
-                let settled = self.sent.map_or(now, |sent| limits.settled(sent));
-                backoff.max(requested(*after)).max(settled)
+                let deadline = self.sent.map_or(now, |sent| limits.engine_deadline(sent));
+                backoff.max(requested(*after)).max(deadline)
             }
             _ => backoff,
         };
         if !matches!(verdict, Verdict::Unclear { .. }) {
             self.sent = None;
         }
-        let may_appear = matches!(self.work, Work::Resolve(_)) && now.since(self.since) < limits.early;
+        let may_appear = matches!(self.work, Work::Resolve(_)) && now.since(self.since) < limits.callback_early;
         match verdict {
             Verdict::Rejected { .. } => Outcome::Rejected { verdict },
             Verdict::UnknownRun { .. } if !may_appear => Outcome::Rejected { verdict },
@@ -115,17 +115,19 @@ impl Delivery<'_> {
         }
     }
 
-    fn record(&mut self, failure: String, now: Timestamp) {
+    /// Adds a failed attempt to the history.
+    fn record_failure(&mut self, failure: String, now: Timestamp) {
         self.attempts = self.attempts.saturating_add(1);
         self.history.push(FailedAttempt { at: now, failure });
-        if self.history.len() > HISTORY {
+        if self.history.len() > MAX_HISTORY {
             self.history.remove(0);
         }
     }
 
-    /// Whether it was sent and the engine may still act on it. Until then only its sender may conclude it.
+    /// Whether it was sent and the engine may still act on it. While it is in flight, only the instance that sent it
+    /// may conclude it.
     pub fn is_in_flight(&self, now: Timestamp, limits: &Limits) -> bool {
-        self.sent.is_some_and(|sent| now < limits.settled(sent))
+        self.sent.is_some_and(|sent| now < limits.engine_deadline(sent))
     }
 
     /// Whether it is too old to be attempted.
@@ -133,21 +135,22 @@ impl Delivery<'_> {
         now.since(self.since) >= limits.max_age
     }
 
-    /// Whether it is too old, or was attempted too often, to be attempted again. Not while it is in flight: its run is
-    /// looked up before it is given up.
+    /// Whether it has reached one of its limits, and becomes a dead letter. Never while it is in flight, because the
+    /// engine may still accept it.
     pub fn is_exhausted(&self, now: Timestamp, limits: &Limits) -> bool {
         !self.is_in_flight(now, limits) && (self.is_expired(now, limits) || self.engine_attempts >= limits.max_attempts)
     }
 
-    /// Restarts its limits because an operator redelivers it. An attempt whose effect is unknown stays so.
+    /// Resets its age and `engine_attempts`, because an operator redelivers it. An attempt whose effect is unknown
+    /// stays ambiguous.
     pub fn renew(&mut self, now: Timestamp, limits: &Limits) {
         self.since = now;
         self.engine_attempts = 0;
-        self.next_attempt = self.sent.map_or(now, |sent| limits.settled(sent).max(now));
+        self.next_attempt = self.sent.map_or(now, |sent| limits.engine_deadline(sent).max(now));
     }
 
-    /// Exponential back-off with full jitter: from [`BACKOFF_MIN`] to a bound that doubles with each attempt that reached
-    /// the engine.
+    /// Exponential back-off with full jitter: from [`BACKOFF_MIN`] to a bound that doubles with each attempt that
+    /// reached the engine.
     fn backoff(&self) -> Duration {
         let doubled = 1_u32.checked_shl(self.engine_attempts.saturating_sub(1)).unwrap_or(u32::MAX);
         let bound = BACKOFF_FIRST.saturating_mul(doubled).min(BACKOFF_CAP);

@@ -1,5 +1,5 @@
-//! The stored form of a delivery: versioned JSON. It holds the payload once, byte for byte; the request to the engine is
-//! built from it again.
+//! The stored form of a delivery: versioned JSON. It contains the payload once, byte for byte. Each attempt builds its
+//! request from it again.
 
 use std::borrow::Cow;
 
@@ -14,15 +14,16 @@ use crate::json;
 use crate::reference::{RunRef, Topic, WorkflowRef};
 use crate::time::Timestamp;
 
-/// A stored record is damaged, or of a later version.
+/// The error of a stored record that is damaged or of a later version, or that can't be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a stored record can't be read: it is damaged, or written by a later version")]
 pub struct StoredError;
 
+/// The version of a record without the trigger and the params of a route.
 const VERSION: u32 = 1;
 
-/// The version of a record with the params of a route, which a reader of the first version would silently drop.
-const ROUTED: u32 = 2;
+/// The version of a record with them, which a reader of the first version would silently drop.
+const ROUTED_VERSION: u32 = 2;
 
 /// The headers of W3C Trace Context.
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
@@ -32,10 +33,10 @@ struct Stored<'a> {
     v: u32,
     id: Cow<'a, str>,
     kind: Kind,
-    /// For a start.
+    /// Only for a start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     workflow: Option<Cow<'a, str>>,
-    /// For a callback, as are `topic` and `status`.
+    /// Only for a callback, as are `topic` and `status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,7 +59,7 @@ struct Stored<'a> {
     trigger: Option<Trigger>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     params: Vec<(Cow<'a, str>, Cow<'a, RawValue>)>,
-    /// The last member, so that a truncated record still shows all others. Absent for a GET.
+    /// Absent for a callback by GET. The last member, so a truncated record still shows all others.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Cow<'a, RawValue>>,
 }
@@ -81,7 +82,7 @@ struct StoredKey<'a> {
 }
 
 impl Delivery<'_> {
-    /// Encodes the stored form.
+    /// Encodes the stored form: JSON.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StoredError> {
         let trace = self.trace.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.into())));
         let mut stored = Stored {
@@ -119,10 +120,10 @@ impl Delivery<'_> {
                 stored.kind = kind;
                 stored.workflow = Some(workflow.as_str().into());
                 stored.payload = Some(Cow::Borrowed(&**whole));
-                stored.trigger = Some(*trigger).filter(|by| *by != payload.trigger());
+                stored.trigger = Some(*trigger).filter(|trigger| *trigger != payload.trigger());
                 stored.params = params.iter().map(|(name, value)| (name.into(), Cow::Borrowed(&**value))).collect();
                 if stored.trigger.is_some() || !params.is_empty() {
-                    stored.v = ROUTED;
+                    stored.v = ROUTED_VERSION;
                 }
             }
             Work::Resolve(Callback { run, topic, status, payload }) => {
@@ -138,7 +139,7 @@ impl Delivery<'_> {
     /// Decodes the stored form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Delivery<'static>, StoredError> {
         let stored: Stored<'_> = json::read(bytes).map_err(|_| StoredError)?;
-        if stored.v != VERSION && stored.v != ROUTED {
+        if stored.v != VERSION && stored.v != ROUTED_VERSION {
             return Err(StoredError);
         }
         let payload = stored.payload.map(|payload| Cow::Owned(payload.into_owned()));
@@ -174,7 +175,7 @@ impl Delivery<'_> {
         for (name, value) in stored.trace {
             if let (Some(name), Ok(value)) =
                 (TRACE.into_iter().find(|known| *known == name), HeaderValue::try_from(value))
-                // Values that aren't text are never written.
+                // `to_bytes` never writes a value that isn't printable ASCII.
                 && value.to_str().is_ok()
             {
                 trace.append(name, value);

@@ -1,10 +1,11 @@
-//! Engines: the requests that an engine is sent, and what its responses mean.
+//! Engine profiles: the requests to an engine, and the meaning of its responses.
 //!
-//! A [`Profile`] is everything that differs between engines, a module each; no other layer names an engine. [`Engine`] is
-//! the one that is configured. To add an engine, implement `Profile` and list it in [`profile`].
+//! A [`Profile`] is everything that differs between engines. Each has a module of its own, and no other layer names an
+//! engine. [`Engine`] is the configured engine: a profile, a URL and a token. To add an engine, implement `Profile` and
+//! list it in [`profile`].
 
-mod answer;
 mod boomerang;
+mod response;
 mod url;
 
 use std::fmt;
@@ -18,9 +19,9 @@ use crate::time::Timestamp;
 
 pub use url::{EngineUrl, EngineUrlError};
 
-/// The largest response of an engine that is read, in bytes. A run contains its params, so it is larger than the request:
-/// a structured event is sent as `event`, as `data`, and as the members of `data`.
-pub const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+/// The largest response of an engine that is read, in bytes. A run contains its params, so it is larger than the
+/// sender's request: a structured event is sent as `event`, as `data`, and as the members of `data`.
+pub const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The name of the profile that is used.
 pub const DEFAULT_PROFILE: &str = "boomerang";
@@ -29,27 +30,27 @@ pub const DEFAULT_PROFILE: &str = "boomerang";
 ///
 /// # Contract
 ///
-/// - A verdict of [`Verdict::Accepted`] needs a proof in the body. If a proxy's login page passes for one, an event is
+/// - [`Verdict::Accepted`] needs a proof in the body. If a proxy's login page were accepted, the delivery would be
 ///   lost.
-/// - [`Verdict::Retry`] and [`Verdict::Rejected`] promise that the engine has not acted. If it may have, the verdict is
-///   [`Verdict::Unclear`], or a run is started twice.
-/// - [`read_found`](Self::read_found) returns a run only if it carries the label; `Ok(None)` promises that there is none.
+/// - [`Verdict::Retry`] and [`Verdict::Rejected`] promise that the engine has not acted. If it may have, the verdict
+///   has to be [`Verdict::Unclear`]; otherwise a run can start twice.
+/// - [`read_found`](Self::read_found) returns a run only if it has the label; `Ok(None)` promises that there is none.
 pub trait Profile: Sync {
-    /// The profile's name.
+    /// Returns the profile's name, by which it is configured.
     fn name(&self) -> &'static str;
-    /// Builds the request for a delivery, without credentials and trace.
+    /// Builds the request for a delivery, without token and trace context.
     fn request(&self, engine: &Engine, delivery: &Delivery<'_>) -> Result<Request<Vec<u8>>, RequestError>;
-    /// Reads the response to that request.
+    /// Reads the response to the request of a delivery.
     fn read(&self, operation: Operation, response: Response<Vec<u8>>, now: Timestamp) -> Verdict;
-    /// Builds the look-up of the run with a label ([`Delivery::label`]).
+    /// Builds the request that looks up the run with a label ([`Delivery::label`]).
     fn find(&self, engine: &Engine, label: &str) -> Result<Request<Vec<u8>>, RequestError>;
-    /// Reads the response to that look-up: the run, `None` if there is none, or why it isn't known.
+    /// Reads the response to a lookup: the run, `None` if there is none, or a verdict if that isn't known.
     fn read_found(&self, label: &str, response: Response<Vec<u8>>, now: Timestamp) -> Result<Option<Vec<u8>>, Verdict>;
-    /// The id of the run in a response.
+    /// Returns the id of the run in a response body.
     fn run_id(&self, body: &[u8]) -> Option<String>;
 }
 
-/// The profile of this name.
+/// Returns the profile of this name.
 pub fn profile(name: &str) -> Option<&'static dyn Profile> {
     const PROFILES: [&dyn Profile; 1] = [&boomerang::Boomerang];
     PROFILES.into_iter().find(|profile| profile.name() == name)
@@ -60,50 +61,50 @@ pub fn profile(name: &str) -> Option<&'static dyn Profile> {
 pub enum Operation {
     /// Start a run.
     Start,
-    /// Resume a run.
-    Resume,
+    /// Resume a run by resolving its tasks that wait for a topic.
+    Resolve,
 }
 
 impl Operation {
-    /// The operation of a delivery.
+    /// Returns the operation of a delivery.
     pub fn of(work: &Work<'_>) -> Self {
         match work {
             Work::Start(_) => Self::Start,
-            Work::Resolve(_) => Self::Resume,
+            Work::Resolve(_) => Self::Resolve,
         }
     }
 }
 
-/// A request can't be built. Its parts are checked before, so this is never the sender's fault.
+/// The error of building a request. All parts were validated before, so it is never the sender's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request to the engine can't be built")]
 pub struct RequestError;
 
-/// The engine that is configured.
+/// The configured engine.
 #[derive(Clone)]
 pub struct Engine {
-    /// Its profile.
+    /// The profile of its API.
     pub profile: &'static dyn Profile,
-    /// Its base URL.
+    /// The base URL of its API.
     pub url: EngineUrl,
-    /// The token that it is sent.
+    /// The token of `Authorization: Bearer` in each request.
     pub token: Option<Secret>,
-    /// Whether it starts a submitted run at once.
+    /// Whether the engine starts a submitted run at once.
     pub start: bool,
 }
 
 impl Engine {
-    /// The request for a delivery.
+    /// Builds the request for a delivery, with token and trace context.
     pub fn request(&self, delivery: &Delivery<'_>) -> Result<Request<Vec<u8>>, RequestError> {
         self.profile.request(self, delivery).map(|request| self.with_headers(request, &delivery.trace))
     }
 
-    /// The look-up of a delivery's run.
+    /// Builds the request that looks up a delivery's run.
     pub fn find(&self, delivery: &Delivery<'_>) -> Result<Request<Vec<u8>>, RequestError> {
         self.profile.find(self, &delivery.label()).map(|request| self.with_headers(request, &delivery.trace))
     }
 
-    /// Adds the sender's trace and the engine's token.
+    /// Adds the sender's trace context and the engine's token.
     fn with_headers(&self, mut request: Request<Vec<u8>>, trace: &HeaderMap) -> Request<Vec<u8>> {
         request.headers_mut().extend(trace.clone());
         if let Some(bearer) = self.token.as_ref().and_then(|token| bearer(token.expose())) {

@@ -12,7 +12,7 @@ pub struct EngineUrl {
     authority: Authority,
 }
 
-/// Why a text isn't a base URL. Completes the sentence "`engine_url` …".
+/// The reason why a text is not a base URL. The message completes the sentence "`engine_url` …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineUrlError {
     /// Not an absolute URL.
@@ -21,7 +21,7 @@ pub enum EngineUrlError {
     /// Neither HTTP nor HTTPS.
     #[error("must start with http:// or https://")]
     Scheme,
-    /// `user:password@`.
+    /// A user or password before the host.
     #[error("must not carry a user or password: set engine_token")]
     UserInfo,
     /// The variable is also the allow-list of outbound hosts, where Spin accepts no path.
@@ -48,7 +48,7 @@ impl EngineUrl {
         }
     }
 
-    /// The URL of a path and query; `None` if they are malformed.
+    /// Returns the URL of a path and query; `None` if they are malformed.
     pub fn join(&self, path_and_query: &str) -> Option<Uri> {
         Uri::builder()
             .scheme(self.scheme.clone())

@@ -1,4 +1,5 @@
-//! Accepts a delivery from a sender: claims its key, sends it, and stores it if the engine doesn't answer in time.
+//! Accepts a delivery from a sender: claims its key, sends it, and stores it unless the engine accepts or rejects it in
+//! time.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -12,11 +13,13 @@ use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, Outcome, Verdict, Wor
 use crate::ports::{Host, StoreError};
 use crate::store::{Claim, DeliveryState, SEND_WITHIN, Won};
 
-/// How much longer losers of a claim wait than winners, so that they see what a winner stores at the end of its wait.
+/// How much longer a loser of a claim waits than a winner: it sees the record that a winner stores at the end of its
+/// own wait.
 const LOSER_GRACE: Duration = Duration::from_millis(250);
 
 impl<'a, H: Host> Gateway<'a, H> {
-    /// Accepts a delivery. The sender waits for at most `wait`; if that is zero, the delivery is stored before it is sent.
+    /// Accepts a delivery. The sender waits at most `wait` for the engine; if that is zero, the delivery is stored
+    /// before it is sent.
     pub async fn accept(&self, work: Work<'_>, key: Option<Key>, trace: HeaderMap, wait: Duration) -> Receipt<'a> {
         let mut receipt = self.accept_one(work, key, trace, wait).await;
         self.notify_drain(std::slice::from_mut(&mut receipt)).await;
@@ -41,12 +44,12 @@ impl<'a, H: Host> Gateway<'a, H> {
         delivery.begin_attempt(self.now(), &self.settings.limits);
         let sending = self.send(&delivery);
         match select(sending, pin!(self.host.sleep(wait))).await {
-            Either::Left((sent, _)) => self.answered(delivery, sent).await,
-            Either::Right(((), sending)) => self.timed_out(delivery, sending).await,
+            Either::Left((sent, _)) => self.conclude_in_time(delivery, sent).await,
+            Either::Right(((), sending)) => self.store_while_sending(delivery, sending).await,
         }
     }
 
-    /// Stores a delivery for the drain, without notifying it.
+    /// Accepts a delivery by storing it for the drain, which is not notified.
     pub(super) async fn enqueue(&self, work: Work<'_>, key: Option<Key>, trace: HeaderMap) -> Receipt<'a> {
         let delivery = match self.admit(work, key, trace, Duration::ZERO).await {
             Ok(delivery) => delivery,
@@ -58,7 +61,8 @@ impl<'a, H: Host> Gateway<'a, H> {
         }
     }
 
-    /// Notifies the drain once of all that these receipts have stored. A scan finds what has no notification, only later.
+    /// Notifies the drain once for all deliveries that these receipts report as stored, and records a configuration
+    /// fault. If the notification fails, a scan finds the deliveries later.
     pub(super) async fn notify_drain(&self, receipts: &mut [Receipt<'_>]) {
         let is_stored = |receipt: &Receipt<'_>| matches!(receipt.outcome, Outcome::Pending { .. });
         let fault = receipts.iter().find_map(|receipt| receipt.outcome.failure()?.fault()).map(str::to_owned);
@@ -69,7 +73,8 @@ impl<'a, H: Host> Gateway<'a, H> {
         }
     }
 
-    /// Claims the key of a delivery. Returns the delivery if it is to be sent, else the sender's receipt.
+    /// Creates a delivery and claims its key. Returns the delivery if it has to be sent, otherwise the sender's
+    /// receipt.
     async fn admit<'w>(
         &self,
         work: Work<'w>,
@@ -94,10 +99,10 @@ impl<'a, H: Host> Gateway<'a, H> {
         }
     }
 
-    /// Stores a delivery whose claim was lost, or won by nobody. The drain, of which only one runs, decides what to do.
+    /// Stores a delivery whose claim was not won. The drain decides whether it is sent.
     async fn enqueue_contended(&self, mut delivery: Delivery<'_>, key: Key, window: u64) -> Receipt<'a> {
         delivery.claim = Some(KeyClaim { key, window, contended: true });
-        // As if it had been sent at the last moment at which the other contender may have been.
+        // Marked as sent at the latest time at which the winner may have sent its own delivery.
         delivery.begin_attempt(self.now().plus(SEND_WITHIN), &self.settings.limits);
         match self.store_pending(&delivery, None).await {
             Ok(receipt) => receipt,
@@ -105,13 +110,13 @@ impl<'a, H: Host> Gateway<'a, H> {
         }
     }
 
-    /// The engine has answered, or can't be reached, while the sender waits.
-    async fn answered(&self, mut delivery: Delivery<'_>, sent: Sent) -> Receipt<'a> {
+    /// Concludes an attempt that ended while its sender waited.
+    async fn conclude_in_time(&self, mut delivery: Delivery<'_>, sent: Sent) -> Receipt<'a> {
         let mut receipt = match delivery.conclude_attempt(sent.verdict, self.now(), &self.settings.limits) {
             Outcome::Delivered { body } => self.delivered(&delivery, body).await,
             rejected @ Outcome::Rejected { .. } => self.rejected(&delivery, rejected).await,
-            // The sender was promised nothing yet, so even a delivery without another attempt is stored: the drain moves
-            // it to the dead letters.
+            // A delivery that has used up its attempts is stored as pending too: the drain moves it to the dead
+            // letters.
             outcome => {
                 let verdict = outcome.failure().cloned();
                 match self.store_pending(&delivery, verdict.as_ref()).await {
@@ -124,13 +129,13 @@ impl<'a, H: Host> Gateway<'a, H> {
         receipt
     }
 
-    /// The sender has waited long enough: the delivery is stored, the sender is answered, and the request goes on.
-    async fn timed_out(&self, mut delivery: Delivery<'_>, sending: Sending<'a>) -> Receipt<'a> {
+    /// Stores a delivery whose sender has waited long enough. The sender gets its response while the attempt goes on.
+    async fn store_while_sending(&self, mut delivery: Delivery<'_>, sending: Sending<'a>) -> Receipt<'a> {
         let error = match self.store_pending(&delivery, None).await {
             Ok(receipt) => return self.in_background(delivery, sending, receipt),
             Err(error) => error,
         };
-        // Nothing can be promised, so the sender has to wait for the engine.
+        // Without the store nothing can be promised, so the sender has to wait for the engine.
         let sent = sending.await;
         let mut receipt = match delivery.conclude_attempt(sent.verdict, self.now(), &self.settings.limits) {
             Outcome::Delivered { body } => {
@@ -151,9 +156,10 @@ impl<'a, H: Host> Gateway<'a, H> {
         receipt
     }
 
-    /// The sender doesn't want to wait (`respond-async`, RFC 7240, section 4.1).
+    /// Stores a delivery before it is sent, for a sender that doesn't wait (`respond-async`, RFC 7240, section 4.1).
     async fn store_then_send(&self, mut delivery: Delivery<'_>) -> Receipt<'a> {
-        // The sender may take its answer slowly, and the drain relies on it that nothing is sent later than this.
+        // The attempt begins only once the sender has read its response, which may take long. The drain relies on this:
+        // the delivery isn't sent after `latest`.
         let latest = self.now().plus(SEND_WITHIN);
         delivery.begin_attempt(latest, &self.settings.limits);
         let (host, sending) = (self.host, self.send(&delivery));
@@ -161,7 +167,7 @@ impl<'a, H: Host> Gateway<'a, H> {
             if host.now() < latest {
                 return sending.await;
             }
-            let reason = "the sender took its answer too slowly, so the drain sends it".to_owned();
+            let reason = "the sender read its response too slowly, so the delivery is left to the drain".to_owned();
             Sent { engine_status: None, verdict: Verdict::Unreachable { reason } }
         });
         match self.store_pending(&delivery, None).await {
@@ -170,27 +176,27 @@ impl<'a, H: Host> Gateway<'a, H> {
         }
     }
 
-    /// Lets a request go on after the sender's answer.
+    /// Adds the rest of an attempt to its receipt, as background work.
     fn in_background(&self, delivery: Delivery<'_>, sending: Sending<'a>, mut receipt: Receipt<'a>) -> Receipt<'a> {
         let (gateway, mut delivery) = (self.clone(), delivery.into_owned());
         receipt.background = Some(Box::pin(async move {
             let sent = sending.await;
-            gateway.report(&mut delivery, sent).await
+            gateway.conclude_in_background(&mut delivery, sent).await
         }));
         receipt
     }
 
-    /// Concludes an attempt that went on after the sender's answer.
-    async fn report(&self, delivery: &mut Delivery<'_>, sent: Sent) -> Report {
+    /// Concludes an attempt that went on after the sender got its response.
+    async fn conclude_in_background(&self, delivery: &mut Delivery<'_>, sent: Sent) -> Report {
         let pending = Outcome::Pending { last: None };
         let is_accepted = matches!(sent.verdict, Verdict::Accepted { .. });
         if !is_accepted && !delivery.is_in_flight(self.now(), &self.settings.limits) {
-            // This instance was suspended for long. The delivery is the drain's now, and may be gone.
+            // This instance was suspended for too long. A drain may have attempted the delivery since, and removed it.
             return Report { at: self.now(), id: delivery.id, outcome: pending, warnings: Vec::new() };
         }
         let (outcome, mut warnings) = match self.record_outcome(delivery, sent.verdict).await {
             Ok(outcome) => (outcome, Vec::new()),
-            // It stays as it was stored: the drain looks up its run.
+            // The delivery stays as it was stored: the drain looks up its run.
             Err(error) => (pending, vec![error.to_string()]),
         };
         if let Some(reason) = outcome.failure().and_then(Verdict::fault) {
@@ -199,7 +205,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         Report { at: self.now(), id: delivery.id, outcome, warnings }
     }
 
-    /// Stores a delivery as pending. Everything but that may fail with a warning.
+    /// Stores a delivery as pending. Returns an error only if that write fails; other failures are warnings.
     pub(super) async fn store_pending<'r>(
         &self,
         delivery: &Delivery<'_>,
@@ -216,6 +222,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         Ok(receipt)
     }
 
+    /// Records a delivery that the engine has accepted.
     async fn delivered(&self, delivery: &Delivery<'_>, body: Vec<u8>) -> Receipt<'a> {
         let recorded = self.claims().record_delivered(delivery, &body).await;
         let mut receipt = Receipt::new(delivery.id, Outcome::Delivered { body });
@@ -223,23 +230,23 @@ impl<'a, H: Host> Gateway<'a, H> {
         receipt
     }
 
-    /// The delivery came to nothing, so its key is released: the sender may send it again.
+    /// Releases the key of a rejected delivery: its sender may send it again.
     async fn rejected(&self, delivery: &Delivery<'_>, outcome: Outcome) -> Receipt<'a> {
         let mut receipt = Receipt::new(delivery.id, outcome);
         receipt.warn(self.claims().release(delivery).await);
         receipt
     }
 
-    /// The engine hasn't acted and the delivery isn't stored. Its key is released, so that a retry by the sender isn't
-    /// answered as a duplicate of a delivery that was never accepted.
+    /// Releases the key of a delivery that isn't stored and on which the engine has not acted. Otherwise, a retry by
+    /// the sender would be answered as a duplicate of a delivery that was never accepted.
     async fn abandon(&self, delivery: &Delivery<'_>, error: &StoreError) -> Receipt<'a> {
         let mut receipt = Receipt::store_failed(delivery.id, error);
         receipt.warn(self.claims().release(delivery).await);
         receipt
     }
 
-    /// Neither the engine nor the store has accepted the delivery. If the engine may have acted, the claim stays: the same
-    /// delivery is then stored as contended, and the drain looks up its run first.
+    /// Concludes a delivery that neither the engine nor the store has accepted. If the engine may have acted, its key
+    /// is not released: a retry by the sender is then stored as contended, and the drain looks up its run first.
     async fn not_stored(&self, delivery: &Delivery<'_>, verdict: Option<Verdict>, error: &StoreError) -> Receipt<'a> {
         match verdict {
             Some(unclear @ Verdict::Unclear { .. }) => {
@@ -251,7 +258,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         }
     }
 
-    /// Concludes the attempt of a stored delivery and stores the outcome.
+    /// Concludes an attempt of a stored delivery, and stores the outcome.
     pub(super) async fn record_outcome(
         &self,
         delivery: &mut Delivery<'_>,
@@ -261,7 +268,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         let outcome = delivery.conclude_attempt(verdict, self.now(), &self.settings.limits);
         match &outcome {
             Outcome::Delivered { body } => {
-                // In this order: whoever finds the delivery still pending finds the record as well.
+                // In this order: a drain that finds the delivery still pending finds the record as well.
                 self.claims().record_delivered(delivery, body).await?;
                 outbox.remove(DeliveryState::Pending, delivery.id).await?;
             }

@@ -8,9 +8,9 @@ use crate::store::DeliveryState;
 impl<H: Host> Gateway<'_, H> {
     /// Attempts a delivery that is due.
     ///
-    /// [`Outcome::Pending`] includes the verdict of the attempt, or of the look-up of its run. [`Outcome::Duplicate`],
-    /// [`Outcome::Conflict`] and [`Outcome::KeyReused`] are returned for a delivery whose key another one settled: it is
-    /// removed, or moved to the dead letters.
+    /// [`Outcome::Pending`] includes the verdict of the attempt, or of the lookup of its run. If another delivery has
+    /// settled the key, the delivery isn't sent: a duplicate is removed ([`Outcome::Duplicate`]), and one with other
+    /// content is moved to the dead letters ([`Outcome::Conflict`], [`Outcome::KeyReused`]).
     pub(super) async fn attempt(&self, mut delivery: Delivery<'static>) -> Result<Outcome, StoreError> {
         if let Some(outcome) = self.superseded(&mut delivery).await? {
             return Ok(outcome);
@@ -26,14 +26,15 @@ impl<H: Host> Gateway<'_, H> {
             self.outbox().dead_letter(&delivery).await?;
             return Ok(Outcome::Dead { last: None });
         }
-        // Stored before it is sent: if this instance dies on the way, the next drain looks up its run first.
+        // Stored before it is sent: if this instance dies meanwhile, the next drain looks up the run first.
         delivery.begin_attempt(self.now(), &self.settings.limits);
         self.outbox().put(&delivery).await?;
         let sent = self.send(&delivery).await;
         self.record_outcome(&mut delivery, sent.verdict).await
     }
 
-    /// Whether another delivery of its key was delivered, or is on its way. Then this one isn't sent.
+    /// Checks the key of a delivery. Returns an outcome if the delivery must not be sent now, because another delivery
+    /// has settled the key, or may have.
     async fn superseded(&self, delivery: &mut Delivery<'static>) -> Result<Option<Outcome>, StoreError> {
         let Some(claim) = &delivery.claim else { return Ok(None) };
         let settled = match self.claims().settled(delivery).await? {
@@ -51,8 +52,8 @@ impl<H: Host> Gateway<'_, H> {
         }
     }
 
-    /// A winner that died may have sent its callback. That one was first, so it is delivered (again) before this contended
-    /// one, which says something else, is closed.
+    /// Delivers the callback of a winner that may have died after it sent that callback, if it differs from this
+    /// contended one. It was first, so this one is closed once the first is delivered, perhaps for the second time.
     async fn finish_first_callback(&self, delivery: &mut Delivery<'static>) -> Result<Option<Outcome>, StoreError> {
         let Some(first) = self.claims().first_callback(delivery).await? else { return Ok(None) };
         let Work::Resolve(callback) = &first.work else { return Ok(None) };
@@ -67,8 +68,8 @@ impl<H: Host> Gateway<'_, H> {
         }
     }
 
-    /// Closes a delivery that contradicts the one that settled its key, and keeps it for an operator: its sender was
-    /// answered 202.
+    /// Closes a delivery whose content differs from the one that settled its key. It becomes a dead letter instead of
+    /// being removed, because its sender got a 202.
     async fn contradicted(&self, delivery: &mut Delivery<'static>, outcome: Outcome) -> Result<Outcome, StoreError> {
         let reason = match &delivery.work {
             Work::Resolve(_) => "another callback for this run and topic was accepted first",
@@ -79,7 +80,7 @@ impl<H: Host> Gateway<'_, H> {
         Ok(outcome)
     }
 
-    /// The engine did not say whether it has the run.
+    /// Concludes a lookup that failed, and stores the outcome.
     async fn postpone(&self, delivery: &mut Delivery<'static>, verdict: Verdict) -> Result<Outcome, StoreError> {
         let outcome = delivery.conclude_lookup(verdict, self.now(), &self.settings.limits);
         match &outcome {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::select_all;
 use http::HeaderMap;
 
-use super::drain::WIDTH;
+use super::drain::MAX_IN_FLIGHT;
 use super::{Gateway, Receipt};
 use crate::delivery::{Key, Work};
 use crate::ports::Host;
@@ -16,8 +16,9 @@ use crate::ports::Host;
 type InFlight<'w, 'a> = Pin<Box<dyn Future<Output = (usize, Receipt<'a>)> + 'w>>;
 
 impl<'a, H: Host> Gateway<'a, H> {
-    /// Accepts deliveries, up to eight at a time, so their order at the engine is undefined. The receipts are in the order
-    /// of `works`. The sender waits for at most `wait` in all: a delivery whose turn comes later is stored for the drain.
+    /// Accepts deliveries, up to eight at a time, so their order at the engine is undefined. The receipts are in the
+    /// order of `works`. The sender waits at most `wait` in total: a delivery whose turn comes later is stored for the
+    /// drain.
     pub async fn accept_all<'w>(
         &'w self,
         works: Vec<(Work<'w>, Option<Key>)>,
@@ -28,8 +29,8 @@ impl<'a, H: Host> Gateway<'a, H> {
         let mut in_flight: Vec<InFlight<'w, 'a>> = Vec::new();
         let mut receipts: Vec<Option<Receipt<'a>>> = works.iter().map(|_| None).collect();
         for (index, (work, key)) in works.into_iter().enumerate() {
-            if in_flight.len() >= WIDTH {
-                next(&mut in_flight, &mut receipts).await;
+            if in_flight.len() >= MAX_IN_FLIGHT {
+                finish_one(&mut in_flight, &mut receipts).await;
             }
             let (left, trace) = (end.since(self.now()), trace.clone());
             in_flight.push(Box::pin(async move {
@@ -42,7 +43,7 @@ impl<'a, H: Host> Gateway<'a, H> {
             }));
         }
         while !in_flight.is_empty() {
-            next(&mut in_flight, &mut receipts).await;
+            finish_one(&mut in_flight, &mut receipts).await;
         }
         let mut receipts: Vec<_> = receipts.into_iter().flatten().collect();
         self.notify_drain(&mut receipts).await;
@@ -50,8 +51,8 @@ impl<'a, H: Host> Gateway<'a, H> {
     }
 }
 
-/// Waits for one delivery, and puts its receipt in place.
-async fn next<'a>(in_flight: &mut Vec<InFlight<'_, 'a>>, receipts: &mut [Option<Receipt<'a>>]) {
+/// Waits for one of the deliveries in flight, and puts its receipt in place.
+async fn finish_one<'a>(in_flight: &mut Vec<InFlight<'_, 'a>>, receipts: &mut [Option<Receipt<'a>>]) {
     let ((index, receipt), position, _) = select_all(in_flight.iter_mut()).await;
     drop(in_flight.remove(position));
     if let Some(slot) = receipts.get_mut(index) {

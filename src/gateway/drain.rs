@@ -1,4 +1,8 @@
-//! The drain: attempts pending deliveries, oldest first, until none is due or its time is up.
+//! The drain: attempts pending deliveries, oldest first, until none is due or its time budget is used up.
+//!
+//! ```text
+//! acquire the lease ─▶ delete the notification ─▶ list the keys ─▶ attempt what is due ─▶ sweep ─▶ release the lease
+//! ```
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,34 +17,34 @@ use crate::ports::{Host, StoreError};
 use crate::store::{DeliveryState, Scan};
 use crate::time::Timestamp;
 
-/// The most deliveries that are in flight at a time. Two with the same reference never are.
-pub(super) const WIDTH: usize = 8;
-/// After this many failed attempts in a row the pass ends, and the engine is left alone until the next one.
+/// Maximum number of deliveries in flight. A drain never attempts two with the same reference at a time.
+pub(super) const MAX_IN_FLIGHT: usize = 8;
+/// The number of failed attempts in a row after which a pass ends.
 const MAX_FAILURES: usize = 8;
-/// The interval of scans without a notification.
+/// The interval between scans of the keys without a notification.
 const SCAN_INTERVAL: Duration = Duration::from_secs(15 * 60);
-/// The keys are scanned once more this long after a notification was taken: on a store whose reads may be stale, a
-/// delivery may have seen the notification that was gone already.
+/// How long after a pass with a notification the keys are scanned again. On a store with stale reads, a request may
+/// have found a notification that the pass had already deleted.
 const SETTLE_TIME: Duration = Duration::from_secs(30);
-/// How much longer the lease lasts than the pass and its last attempt.
+/// How much longer the lease lasts than a pass and its last attempt can take.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
-/// What a pass of the drain did.
+/// The result of one pass of the drain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainSummary {
-    /// Deliveries that the engine has now.
+    /// Number of deliveries that the engine accepted.
     pub delivered: u64,
-    /// Deliveries that were rejected, and are dead letters now.
+    /// Number of deliveries that were rejected, and became dead letters.
     pub rejected: u64,
-    /// Deliveries that were attempted for too long or too often, and are dead letters now.
+    /// Number of deliveries that reached a limit of their retries, and became dead letters.
     pub dead: u64,
-    /// Duplicates that were removed.
+    /// Number of duplicates that were removed.
     pub dropped: u64,
-    /// Deliveries that are still pending; unknown if another drain is at work.
+    /// Number of deliveries that are still pending; `None` if another drain holds the lease.
     pub pending: Option<u64>,
-    /// Why the pass ended before every delivery had its turn.
+    /// Why the pass ended before every delivery had its turn; `None` if it didn't.
     pub stopped: Option<Stopped>,
-    /// For the log.
+    /// Faults that did not end the pass, for the log.
     #[serde(skip)]
     pub warnings: Vec<String>,
 }
@@ -59,14 +63,14 @@ impl DrainSummary {
 pub enum Stopped {
     /// The engine can't be reached, or failed too often in a row.
     Unreachable,
-    /// The time was up.
+    /// The time budget was used up.
     Budget,
     /// Another drain holds the lease.
     Leased,
 }
 
 impl<H: Host> Gateway<'_, H> {
-    /// Runs one pass. It begins no attempt after `budget`.
+    /// Runs one pass, if there is a notification or the time for a scan has come. Begins no attempt after `budget`.
     pub async fn drain(&self, budget: Duration) -> Result<DrainSummary, StoreError> {
         let outbox = self.outbox();
         let leased = DrainSummary { stopped: Some(Stopped::Leased), ..DrainSummary::default() };
@@ -87,23 +91,23 @@ impl<H: Host> Gateway<'_, H> {
         let mut summary = match self.pass(budget, notified).await {
             Ok(summary) => summary,
             Err(error) => {
-                // The notification was taken in vain. If it can't be written again, the lease is left to expire: that is
-                // as if the drain had died, and the keys are scanned again.
+                // The notification may be deleted, with deliveries still pending. If it can't be restored, the lease is
+                // left to expire, as if this drain had died; the keys are then scanned again.
                 if !notified || outbox.notify().await.is_ok() {
-                    // If this fails too, the lease expires as well.
+                    // If this fails, the lease expires too.
                     let _: Result<(), StoreError> = outbox.release_lease(lease).await;
                 }
                 return Err(error);
             }
         };
-        let note = serde_json::value::to_raw_value(&summary).ok();
-        lease.scan = Scan { at: self.now(), note, again: notified };
+        let recorded = serde_json::value::to_raw_value(&summary).ok();
+        lease.scan = Scan { at: self.now(), summary: recorded, again: notified };
         let released = outbox.release_lease(lease).await;
         summary.warnings.extend(released.err().map(|error| error.to_string()));
         Ok(summary)
     }
 
-    /// The length of the lease for a pass: its budget, and then one look-up and one attempt.
+    /// The length of the lease for a pass: its budget, a lookup and an attempt that began at its end, and a margin.
     pub(super) fn lease_length(&self, budget: Duration) -> Duration {
         budget.saturating_add(self.settings.timeouts.total.saturating_mul(2)).saturating_add(LEASE_MARGIN)
     }
@@ -112,24 +116,25 @@ impl<H: Host> Gateway<'_, H> {
         let outbox = self.outbox();
         let end = self.now().plus(budget);
         if notified {
-            outbox.take_notification().await?;
+            outbox.clear_notification().await?;
         }
         let list = outbox.list().await?;
         let ids = list.pending();
         outbox.undo_half_moves(&list).await?;
         let mut pass = Pass::default();
         let result = self.attempt_all(&ids, end, &mut pass).await;
-        let Pass { mut summary, gone, fault, .. } = pass;
+        let Pass { mut summary, removed, fault, .. } = pass;
         result?;
-        let settled = [summary.delivered, summary.rejected, summary.dead, summary.dropped, gone].iter().sum::<u64>();
-        let pending = u64::try_from(ids.len()).unwrap_or(u64::MAX).saturating_sub(settled);
+        let concluded =
+            [summary.delivered, summary.rejected, summary.dead, summary.dropped, removed].iter().sum::<u64>();
+        let pending = u64::try_from(ids.len()).unwrap_or(u64::MAX).saturating_sub(concluded);
         summary.pending = Some(pending);
         if pending > 0 {
             outbox.notify().await?;
         }
         match fault {
             Some(reason) => outbox.record_fault(&reason).await?,
-            // An engine that takes deliveries again has no fault.
+            // The engine accepts deliveries, or none is pending.
             None if pending == 0 || summary.delivered > 0 => outbox.clear_fault().await?,
             None => {}
         }
@@ -155,7 +160,7 @@ impl<H: Host> Gateway<'_, H> {
                     continue;
                 }
                 Ok(None) => {
-                    pass.gone = pass.gone.saturating_add(1);
+                    pass.removed = pass.removed.saturating_add(1);
                     continue;
                 }
                 Err(error) => {
@@ -168,14 +173,14 @@ impl<H: Host> Gateway<'_, H> {
                 continue;
             }
             let reference = delivery.work.reference().to_owned();
-            // Until the engine is known to be reachable, one attempt goes ahead of all others.
-            let width = if pass.reached { WIDTH } else { 1 };
+            // Until the engine has answered, only one attempt is in flight.
+            let limit = if pass.reached { MAX_IN_FLIGHT } else { 1 };
             while failed.is_none()
-                && (in_flight.len() >= width || in_flight.iter().any(|other| other.reference == reference))
+                && (in_flight.len() >= limit || in_flight.iter().any(|other| other.reference == reference))
             {
-                failed = pass.next(&mut in_flight).await.err();
+                failed = pass.finish_one(&mut in_flight).await.err();
             }
-            // Waiting for the others may have taken long.
+            // Waiting for other attempts may have taken long.
             if self.now() >= end {
                 pass.summary.stopped.get_or_insert(Stopped::Budget);
             }
@@ -184,7 +189,7 @@ impl<H: Host> Gateway<'_, H> {
             }
         }
         while !in_flight.is_empty() {
-            if let Err(error) = pass.next(&mut in_flight).await {
+            if let Err(error) = pass.finish_one(&mut in_flight).await {
                 failed.get_or_insert(error);
             }
         }
@@ -203,19 +208,20 @@ struct InFlight<'d> {
 #[derive(Default)]
 struct Pass {
     summary: DrainSummary,
-    /// Deliveries that were listed and are gone.
-    gone: u64,
-    /// Failed attempts in a row.
+    /// Number of deliveries that were removed after the keys were listed.
+    removed: u64,
+    /// Number of failed attempts in a row.
     failures: usize,
     /// Whether the engine has answered.
     reached: bool,
+    /// The configuration fault that an attempt found.
     fault: Option<String>,
 }
 
 impl Pass {
     /// Waits for one of the deliveries in flight, and counts its outcome.
-    async fn next(&mut self, in_flight: &mut Vec<InFlight<'_>>) -> Result<(), StoreError> {
-        let (outcome, position, _) = select_all(in_flight.iter_mut().map(|one| &mut one.attempt)).await;
+    async fn finish_one(&mut self, in_flight: &mut Vec<InFlight<'_>>) -> Result<(), StoreError> {
+        let (outcome, position, _) = select_all(in_flight.iter_mut().map(|delivery| &mut delivery.attempt)).await;
         let id = in_flight.remove(position).id;
         let outcome = outcome?;
         let count = match &outcome {
@@ -237,14 +243,16 @@ impl Pass {
             | Outcome::Rejected { .. }
             | Outcome::Conflict { .. }
             | Outcome::KeyReused { .. } => (self.reached, self.failures) = (true, 0),
-            Outcome::Pending { last: Some(verdict) } | Outcome::Dead { last: Some(verdict) } => self.failed(verdict),
+            Outcome::Pending { last: Some(verdict) } | Outcome::Dead { last: Some(verdict) } => {
+                self.count_failure(verdict)
+            }
             _ => {}
         }
         Ok(())
     }
 
-    /// The engine took nothing: decides whether the pass goes on.
-    fn failed(&mut self, verdict: &Verdict) {
+    /// Counts a failed attempt, and ends the pass if the engine can't be reached or has failed too often in a row.
+    fn count_failure(&mut self, verdict: &Verdict) {
         match verdict {
             Verdict::Unreachable { .. } => self.summary.stopped = Some(Stopped::Unreachable),
             Verdict::UnknownRun { .. } => (self.reached, self.failures) = (true, 0),

@@ -1,11 +1,13 @@
-//! The use cases, generic over the host: accept a delivery ([`Gateway::accept`]) or several ([`Gateway::accept_all`]), drain
-//! the outbox ([`Gateway::drain`]), and what an operator asks for ([`operator`]).
+//! The use cases, generic over the host: accepting a delivery ([`Gateway::accept`]) or several
+//! ([`Gateway::accept_all`]), draining the outbox ([`Gateway::drain`]), and the requests of an operator ([`operator`]).
 //!
 //! ```text
-//! sender ──▶ accept ──claim──▶ attempt ──▶ engine
-//!               │                 ▲
-//!               └──▶ outbox ──▶ drain
+//! sender ──▶ accept ──▶ claim ────────────▶ send ──▶ engine
+//!               │                             ▲
+//!               └────▶ outbox ──▶ drain ──▶ attempt
 //! ```
+//!
+//! The gateway knows no HTTP of its callers: `api` turns a [`Receipt`] into a response.
 
 mod accept;
 mod attempt;
@@ -51,17 +53,17 @@ impl<'a, H> Gateway<'a, H> {
         Self { host, settings }
     }
 
-    /// Its settings.
+    /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The request that a delivery is sent as.
+    /// Builds the request that a delivery is sent as.
     pub fn request(&self, delivery: &Delivery<'_>) -> Result<Request<Vec<u8>>, RequestError> {
         self.settings.engine.request(delivery)
     }
 
-    /// The id of the run in a response of the engine.
+    /// Returns the id of the run in a response body of the engine.
     pub fn run_id(&self, body: &[u8]) -> Option<String> {
         self.settings.engine.profile.run_id(body)
     }
@@ -76,23 +78,23 @@ impl<'a, H> Gateway<'a, H> {
 }
 
 impl<H: Clock> Gateway<'_, H> {
-    /// The host's time.
+    /// Returns the host's time.
     pub fn now(&self) -> Timestamp {
         self.host.now()
     }
 }
 
-/// What a sender gets for its delivery.
+/// The result of accepting a delivery.
 pub struct Receipt<'a> {
-    /// The delivery; for a duplicate, the first delivery of its key.
+    /// The id of the delivery; for a duplicate, of the first delivery of its key.
     pub id: DeliveryId,
     /// The engine's status, if it responded while the sender waited.
     pub engine_status: Option<StatusCode>,
-    /// What became of the delivery so far.
+    /// The outcome of the delivery so far.
     pub outcome: Outcome,
-    /// What an operator should know, and what changes nothing for the sender.
+    /// Faults that change nothing for the sender, for the log.
     pub warnings: Vec<String>,
-    /// Work that is left once the sender has its answer.
+    /// The work that remains once the sender has its response.
     pub background: Option<Background<'a>>,
 }
 
@@ -101,30 +103,31 @@ impl Receipt<'_> {
         Self { id, engine_status: None, outcome, warnings: Vec::new(), background: None }
     }
 
-    /// The receipt of a delivery that the store failed for.
+    /// The receipt of a delivery that can't be accepted because the store failed.
     fn store_failed(id: DeliveryId, error: &StoreError) -> Self {
         let mut receipt = Self::new(id, Outcome::NotStored { verdict: None });
         receipt.warnings.push(error.to_string());
         receipt
     }
 
+    /// Adds a warning if an operation failed without which the outcome stands.
     fn warn(&mut self, result: Result<(), StoreError>) {
         self.warnings.extend(result.err().map(|error| error.to_string()));
     }
 }
 
-/// Work after the answer. It dies with the instance, so everything that would be lost is stored before.
+/// Work that runs after the response. It ends with the instance, so everything that must not be lost is stored before.
 pub type Background<'a> = Pin<Box<dyn Future<Output = Report> + 'a>>;
 
-/// What became of a delivery after its sender was answered, for the log.
+/// The outcome of a delivery after its sender got a response, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// When the attempt ended.
     pub at: Timestamp,
-    /// The delivery.
+    /// The id of the delivery.
     pub id: DeliveryId,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// What else an operator should know.
+    /// Faults that don't change the outcome.
     pub warnings: Vec<String>,
 }

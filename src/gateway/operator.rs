@@ -1,5 +1,5 @@
-//! What an operator asks for: to list and show stored deliveries, to redeliver or delete one, and to see the callbacks of a
-//! run.
+//! The requests of an operator: listing, showing, redelivering and deleting stored deliveries, and showing the
+//! callbacks of a run.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::store::DeliveryState;
 /// A page of deliveries.
 #[derive(Debug)]
 pub struct Page {
-    /// In order of arrival; the error is a record that can't be read.
+    /// In order of arrival; the error is a record that can't be decoded.
     pub deliveries: Vec<(DeliveryId, Result<Delivery<'static>, StoredError>)>,
-    /// The id of the last one, if more follow.
+    /// The id of the page's last delivery, after which the next page begins; `None` on the last page.
     pub next: Option<DeliveryId>,
 }
 
@@ -28,7 +28,7 @@ pub enum OperatorError {
     /// The delivery isn't stored.
     #[error("no such delivery is stored: it was delivered, dropped or deleted, or never accepted")]
     Unknown,
-    /// The record can't be read.
+    /// The record can't be decoded.
     #[error("the record can't be read: it is damaged, or written by a later version")]
     Damaged,
     /// The delivery is in flight.
@@ -43,7 +43,7 @@ impl From<StoredError> for OperatorError {
 }
 
 impl<H: Host> Gateway<'_, H> {
-    /// Lists deliveries in order of arrival: those after `after`, at most `limit`.
+    /// Lists at most `limit` deliveries after `after`, in order of arrival.
     pub async fn list(
         &self,
         state: DeliveryState,
@@ -60,7 +60,7 @@ impl<H: Host> Gateway<'_, H> {
         ids.truncate(limit);
         let mut deliveries = Vec::new();
         for id in &ids {
-            // One that was removed meanwhile is left out.
+            // Leaves out a delivery that was removed meanwhile.
             if let Some(delivery) = self.outbox().load(state, *id).await? {
                 deliveries.push((*id, delivery));
             }
@@ -78,11 +78,11 @@ impl<H: Host> Gateway<'_, H> {
         Err(OperatorError::Unknown)
     }
 
-    /// Attempts a delivery now, with its limits renewed. If a drain is at work, the delivery is left to it, and the result
-    /// is [`Outcome::Pending`] without a verdict.
+    /// Attempts a delivery now, with its age and attempts reset. If a drain holds the lease, the delivery is left to
+    /// it, and the result is [`Outcome::Pending`] without a verdict.
     pub async fn redeliver(&self, id: DeliveryId) -> Result<Outcome, OperatorError> {
         let (state, mut delivery) = self.show(id).await?;
-        self.require_settled(&delivery)?;
+        self.check_not_in_flight(&delivery)?;
         delivery.renew(self.now(), &self.settings.limits);
         if state == DeliveryState::Dead
             && let Some(claim) = &mut delivery.claim
@@ -92,7 +92,7 @@ impl<H: Host> Gateway<'_, H> {
         }
         let mut receipt = self.store_pending(&delivery, None).await?;
         self.notify_drain(std::slice::from_mut(&mut receipt)).await;
-        // A pending delivery may be among the dead letters as well, if this failed before.
+        // Also for a pending delivery: it is still dead as well if an earlier redelivery failed here.
         self.outbox().remove(DeliveryState::Dead, id).await?;
         let Some(lease) = self.outbox().acquire_lease(self.lease_length(Duration::ZERO)).await? else {
             return Ok(Outcome::Pending { last: None });
@@ -102,14 +102,14 @@ impl<H: Host> Gateway<'_, H> {
         Ok(outcome?)
     }
 
-    /// Deletes a delivery and forgets its key: the same delivery may come again as if it were new.
+    /// Deletes a delivery and forgets its key: the same delivery is accepted again as if it were new.
     pub async fn delete(&self, id: DeliveryId) -> Result<(), OperatorError> {
         let (_, delivery) = match self.show(id).await {
-            // A record that can't be read can be deleted all the same.
+            // A record that can't be decoded can be deleted all the same.
             Err(OperatorError::Damaged) => return Ok(self.erase(id).await?),
             other => other?,
         };
-        self.require_settled(&delivery)?;
+        self.check_not_in_flight(&delivery)?;
         if let Some(Ok(settled)) = self.claims().own_record(&delivery).await?
             && settled.id() == id
         {
@@ -123,19 +123,19 @@ impl<H: Host> Gateway<'_, H> {
         self.outbox().remove(DeliveryState::Dead, id).await
     }
 
-    fn require_settled(&self, delivery: &Delivery<'_>) -> Result<(), OperatorError> {
+    fn check_not_in_flight(&self, delivery: &Delivery<'_>) -> Result<(), OperatorError> {
         if delivery.is_in_flight(self.now(), &self.settings.limits) {
             return Err(OperatorError::InFlight);
         }
         Ok(())
     }
 
-    /// The callback that was accepted for a run and topic.
+    /// Returns the callback that was accepted for a run and topic.
     pub async fn callback(&self, run: &RunRef, topic: &Topic) -> Result<Option<CallbackRecord>, OperatorError> {
         Ok(self.claims().callback(run, topic).await?.transpose()?)
     }
 
-    /// All callbacks of a run that were accepted, in order of arrival.
+    /// Returns all accepted callbacks of a run, in order of arrival.
     pub async fn callbacks(&self, run: &RunRef) -> Result<Vec<CallbackRecord>, OperatorError> {
         Ok(self.claims().callbacks(run).await??)
     }

@@ -13,18 +13,18 @@ pub struct Overview {
     pub pending: usize,
     /// Number of dead letters.
     pub dead: usize,
-    /// The pending delivery that has waited longest.
+    /// The id of the oldest pending delivery.
     pub oldest: Option<DeliveryId>,
-    /// Why its last attempt failed.
+    /// Why the last attempt of that delivery failed.
     pub failure: Option<String>,
     /// A configuration fault that an operator has to fix before the engine accepts anything.
     pub fault: Option<EngineFault>,
-    /// The last pass of a drain that scanned the keys, and its summary if that can be read.
+    /// The end of the last complete pass of the drain, and its summary if that can be decoded.
     pub drained: Option<(Timestamp, Option<DrainSummary>)>,
 }
 
-/// Reads the state from the store: one list of the keys, and 2 or 3 reads. Needs no settings, because it helps to fix
-/// them.
+/// Reads the state from the store: one list of the keys, and 2 or 3 reads. Needs no settings: it is shown even if those
+/// are wrong.
 pub async fn overview(host: &impl KeyValue) -> Result<Overview, StoreError> {
     let outbox = Outbox::new(host);
     let list = outbox.list().await?;
@@ -35,7 +35,7 @@ pub async fn overview(host: &impl KeyValue) -> Result<Overview, StoreError> {
         None => None,
     };
     let (scan, _) = Scan::last(host).await?;
-    let summary = scan.note.and_then(|note| serde_json::from_str(note.get()).ok());
+    let summary = scan.summary.and_then(|summary| serde_json::from_str(summary.get()).ok());
     Ok(Overview {
         pending: pending.len(),
         dead: list.dead().len(),

@@ -1,11 +1,11 @@
-//! Searches stored deliveries, a bounded number at a time: the only index of the store is its keys.
+//! Search in stored deliveries. One search reads a bounded number of records, because the store has no index of them.
 
 use super::Gateway;
 use crate::delivery::{Delivery, DeliveryId, StoredError, Work};
 use crate::ports::{Host, StoreError};
 use crate::store::DeliveryState;
 
-/// The most records that one search reads.
+/// Maximum number of records that one search reads.
 pub const MAX_SCANNED: usize = 500;
 
 /// The result of a search.
@@ -13,19 +13,19 @@ pub const MAX_SCANNED: usize = 500;
 pub struct Found {
     /// In order of arrival; the error is a record that can't be read.
     pub deliveries: Vec<(DeliveryId, Result<Delivery<'static>, StoredError>)>,
-    /// Number of records that were read.
+    /// Number of records that the search has read.
     pub scanned: usize,
-    /// The id after which to continue, if more follow.
+    /// The id after which the next search continues; `None` if all records were read.
     pub next: Option<DeliveryId>,
-    /// Number of pending deliveries.
+    /// Number of all pending deliveries.
     pub pending: usize,
-    /// Number of dead letters.
+    /// Number of all dead letters.
     pub dead: usize,
 }
 
 impl<H: Host> Gateway<'_, H> {
-    /// Finds deliveries after `after` whose workflow, run or topic contains `text`, without regard to ASCII case; at most
-    /// `limit`. An empty text finds all.
+    /// Finds at most `limit` deliveries after `after` whose workflow, run or topic contains `text`, ignoring ASCII
+    /// case. An empty text finds all, including records that can't be decoded.
     pub async fn search(
         &self,
         state: DeliveryState,
@@ -51,17 +51,19 @@ impl<H: Host> Gateway<'_, H> {
             }
             (found.scanned, last) = (found.scanned.saturating_add(1), Some(id));
             let is_wanted = |delivery: &Result<Delivery<'_>, _>| {
-                delivery.as_ref().map_or(wanted.is_empty(), |delivery| names(delivery, &wanted))
+                delivery.as_ref().map_or(wanted.is_empty(), |delivery| contains(delivery, &wanted))
             };
-            // One that was removed meanwhile is left out.
-            found.deliveries.extend(self.outbox().load(state, id).await?.filter(is_wanted).map(|one| (id, one)));
+            // Leaves out a delivery that was removed meanwhile.
+            let loaded = self.outbox().load(state, id).await?.filter(is_wanted);
+            found.deliveries.extend(loaded.map(|delivery| (id, delivery)));
         }
         found.next = last.filter(|_| found.scanned < ids.len());
         Ok(found)
     }
 }
 
-fn names(delivery: &Delivery<'_>, wanted: &str) -> bool {
+/// Whether the workflow, run or topic of a delivery contains `wanted`, which is in lower case.
+fn contains(delivery: &Delivery<'_>, wanted: &str) -> bool {
     let topic = match &delivery.work {
         Work::Start(_) => "",
         Work::Resolve(callback) => callback.topic.as_str(),

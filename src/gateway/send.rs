@@ -10,14 +10,14 @@ use crate::delivery::{Delivery, Verdict};
 use crate::engine::{Operation, RequestError};
 use crate::ports::{Host, SendError};
 
-/// What a request came to.
+/// The result of a request.
 pub(super) struct Sent {
     /// The engine's status, if it responded.
     pub(super) engine_status: Option<StatusCode>,
     pub(super) verdict: Verdict,
 }
 
-/// A request that is independent of its delivery, so that it can outlive the sender's wait.
+/// A request in progress. It doesn't borrow from its delivery, so it can outlive the sender's wait.
 pub(super) type Sending<'a> = Pin<Box<dyn Future<Output = Sent> + 'a>>;
 
 impl<'a, H: Host> Gateway<'a, H> {
@@ -40,7 +40,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         })
     }
 
-    /// Looks up the run of a delivery at the engine: `None` if it has none.
+    /// Looks up the run of a delivery at the engine. Returns `None` if there is none, and a verdict if that is unknown.
     pub(super) async fn find_run(&self, delivery: &Delivery<'_>) -> Result<Option<Vec<u8>>, Verdict> {
         let engine = &self.settings.engine;
         let response = self.host.send(engine.find(delivery)?, self.settings.timeouts).await?;

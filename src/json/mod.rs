@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 
 pub use pointer::Pointer;
 
-/// Maximum nesting depth of arrays and objects. Later parsers may recurse, so each level costs them stack. 128 is also
-/// `serde_json`'s own limit; the deepest payload of a known sender has about ten levels.
+/// Maximum nesting depth of arrays and objects. A parser that receives the payload may use stack for each level. 128 is
+/// also `serde_json`'s own limit; the deepest payload of a known sender has about ten levels.
 pub const MAX_DEPTH: usize = 128;
 
-/// The reason why some bytes are not the JSON that is expected. Carries no part of the payload.
+/// The reason why some bytes are not the expected JSON. Contains no part of the payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// No bytes, or only white space.
+    /// No text, or only white space.
     #[error("it is empty")]
     Empty,
     /// Not UTF-8, which JSON exchanged between systems must be (RFC 8259, section 8.1).
@@ -65,7 +65,7 @@ pub enum JsonType {
 }
 
 impl JsonType {
-    /// The name with its article, for messages: "an object".
+    /// The type's name with an article, for messages: "an object".
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Object => "an object",
@@ -84,8 +84,8 @@ impl fmt::Display for JsonType {
     }
 }
 
-/// Parses a stored record or a setting. Always goes through `&str`, since `serde_json`'s reader of byte slices would be
-/// compiled for each type in addition.
+/// Parses a stored record or a setting. It always parses text: `serde_json`'s reader of byte slices would be compiled
+/// in addition, for each type.
 pub fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, serde_json::Error> {
     serde_json::from_str(std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?)
 }
@@ -103,25 +103,26 @@ impl<T: Serialize> Serialize for SingleMember<'_, T> {
     }
 }
 
-/// Checks a JSON value and its depth. Returns the input without the white space around it.
+/// Checks a JSON value and its depth. Returns its text without the white space around it.
 pub fn value(bytes: &[u8]) -> Result<&RawValue, JsonError> {
     bounded(bytes, MAX_DEPTH)
 }
 
-/// Like [`value`], with one level fewer: for a value that becomes a member of an object within [`MAX_DEPTH`].
+/// Like [`value`], but allows one level less than [`MAX_DEPTH`]: for a value that becomes a member of an object.
 pub fn inner(bytes: &[u8]) -> Result<&RawValue, JsonError> {
     bounded(bytes, MAX_DEPTH.saturating_sub(1))
 }
 
+/// Checks a JSON value of at most `max` levels.
 fn bounded(bytes: &[u8], max: usize) -> Result<&RawValue, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|e| JsonError::NotUtf8 { at: e.valid_up_to() })?;
     if text.trim().is_empty() {
         return Err(JsonError::Empty);
     }
     let raw: &RawValue = serde_json::from_str(text).map_err(syntax)?;
-    // Few payloads have enough brackets to be too deep, so the exact depth is seldom computed.
-    let open = raw.get().bytes().filter(|byte| matches!(byte, b'{' | b'[')).take(max.saturating_add(1)).count();
-    if open > max && depth(raw.get()) > max {
+    // Few payloads have enough opening brackets to be too deep, so the exact depth is seldom computed.
+    let opening = raw.get().bytes().filter(|byte| matches!(byte, b'{' | b'[')).take(max.saturating_add(1)).count();
+    if opening > max && depth(raw.get()) > max {
         return Err(JsonError::TooDeep { max });
     }
     Ok(raw)
@@ -163,7 +164,8 @@ pub fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// The value of the member with this name; the last one of duplicates, as in most parsers.
+/// The value of the member with this name; of several, that of the last, as in most parsers. `None` if there is none,
+/// or for a value of another type.
 pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     let members = members(raw)?;
     members.into_iter().rev().find(|(member, _)| text(member).is_some_and(|member| member == name)).map(|(_, v)| v)
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_bytes_are_refused_with_their_reason() {
+    fn invalid_bytes_are_rejected_with_their_reason() {
         assert_eq!(value(b" \n").unwrap_err(), JsonError::Empty);
         assert_eq!(value(b"{\"a\":\"\xff\"}").unwrap_err(), JsonError::NotUtf8 { at: 6 });
         assert!(matches!(value(b"{\"a\":}").unwrap_err(), JsonError::Syntax { reason } if reason.contains("column 6")));

@@ -12,13 +12,13 @@ impl Pointer {
         text.strip_prefix('/')?.split('/').map(unescape).collect::<Option<_>>().map(Self)
     }
 
-    /// Escapes one step (section 4).
+    /// Escapes one step of a pointer (section 3).
     pub fn escape(step: &str) -> String {
         step.replace('~', "~0").replace('/', "~1")
     }
 
-    /// Finds a value through objects and arrays. Returns its text as it was received. If an object has several members
-    /// with the same name, the last one counts, as with most parsers.
+    /// Finds a value in nested objects and arrays. Returns its text as it was received. If an object has several
+    /// members with the same name, the last one counts, as in most parsers.
     pub fn find<'a>(&self, value: &'a RawValue) -> Option<&'a RawValue> {
         self.0.iter().try_fold(value, |value, step| match super::elements(value) {
             Some(elements) => elements.get(index(step)?).copied(),
@@ -32,14 +32,14 @@ impl Pointer {
     }
 }
 
-/// Removes the escapes of one step, `~1` first, or `~01` would become a slash (section 4). `None` if a `~` has no `0`
-/// or `1` after it.
+/// Removes the escapes of one step: `~1` first, because `~01` must not become a slash (section 4). `None` if a `~`
+/// isn't followed by `0` or `1`.
 fn unescape(step: &str) -> Option<String> {
     let is_escaped = step.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
     is_escaped.then(|| step.replace("~1", "/").replace("~0", "~"))
 }
 
-/// The index that a step is in an array: digits without a leading zero (section 4).
+/// The array index for which a step stands: digits without a leading zero (section 4).
 fn index(step: &str) -> Option<usize> {
     let is_index = step.bytes().all(|byte| byte.is_ascii_digit()) && (step == "0" || !step.starts_with('0'));
     is_index.then(|| step.parse().ok()).flatten()
@@ -55,7 +55,7 @@ mod tests {
 
     /// The examples of section 5, and arrays within objects.
     #[test]
-    fn pointer_finds_what_rfc_6901_says() {
+    fn pointer_finds_the_values_of_rfc_6901() {
         let document =
             raw(r#"{"foo":["bar","baz"],"":0,"a/b":1,"c%d":2,"e^f":3,"g|h":4,"i\\j":5,"k\"l":6," ":7,"m~n":8,
             "o":{"p":[{"q":9},[10]]},"01":11}"#);

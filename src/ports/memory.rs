@@ -1,6 +1,6 @@
-//! A host in memory, with simulated time: for examples, experiments, and as a starting point for another host.
+//! A host in memory with simulated time, for examples and experiments, and as a starting point for another host.
 //!
-//! Nothing is durable, and nothing is shared between two [`Memory`] hosts. Each part implements one port.
+//! Nothing is durable, and two [`Memory`] hosts share nothing.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -12,15 +12,16 @@ use http::{Request, Response};
 use super::{Body, BodyError, Clock, Http, KeyValue, Rng, SendError, StoreError, Timeouts, VariableError, Variables};
 use crate::time::{ArrivalTime, Timestamp};
 
-/// A host in memory: a store, an engine that can't be reached, a clock that moves only when somebody sleeps, random bits
-/// from a counter, and a table of variables.
+/// A host in memory: a store, an engine that can't be reached, a simulated clock, random bits from a counter, and a
+/// table of variables.
 ///
-/// To reach an engine, implement [`Http`] for a type of your own and pass the other calls on.
+/// To reach an engine, wrap it in a type that implements [`Http`] itself and forwards all other calls.
 #[derive(Debug, Default)]
 pub struct Memory {
     store: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// Nanoseconds since the Unix epoch.
     nanoseconds: Cell<u64>,
-    drawn: Cell<u64>,
+    random_calls: Cell<u64>,
     variables: BTreeMap<String, String>,
 }
 
@@ -74,17 +75,17 @@ impl Clock for Memory {
         ArrivalTime::since_epoch(Duration::from_nanos(self.nanoseconds.get())).at
     }
 
-    /// Returns at once; the clock has moved.
+    /// Advances the clock and returns at once.
     async fn sleep(&self, duration: Duration) {
         let slept = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.nanoseconds.set(self.nanoseconds.get().saturating_add(slept));
     }
 }
 
-/// A counter: unique within one host, and predictable.
+/// A counter: its values are unique within one host, but predictable.
 impl Rng for Memory {
     fn random(&self) -> u64 {
-        self.drawn.replace(self.drawn.get().wrapping_add(1))
+        self.random_calls.replace(self.random_calls.get().wrapping_add(1))
     }
 }
 
@@ -94,7 +95,7 @@ impl Variables for Memory {
     }
 }
 
-/// A body that is complete.
+/// A body that is already in memory, as a single chunk.
 #[derive(Clone, Debug, Default)]
 pub struct WholeBody(Option<Vec<u8>>);
 

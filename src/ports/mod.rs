@@ -1,10 +1,10 @@
-//! What the gateway needs from its host, as traits.
+//! The interfaces of the host, as traits.
 //!
-//! The layers above are generic over these traits, so that the same code runs in Spin (`src/spin`), in the tests
-//! (`tests/it/fake.rs`) and in memory ([`memory`]). All methods that may wait are `async`, whatever a host offers today:
-//! a shell for WASI 0.3 changes nothing above this module.
+//! The layers above are generic over these traits: the same code runs in Spin (`src/spin`), in the tests
+//! (`tests/it/fake.rs`) and in memory ([`memory`]). Every method that may wait is `async`, even where today's host
+//! offers only a blocking call, so a shell for WASI 0.3 changes nothing above this layer.
 //!
-//! Each trait says what an implementation has to guarantee, and what it costs if it doesn't.
+//! Each trait documents what an implementation has to guarantee, and what breaks if it doesn't.
 #![allow(async_fn_in_trait, reason = "a component instance has one thread: no future needs to be Send")]
 
 pub mod memory;
@@ -20,17 +20,19 @@ use crate::time::{ArrivalTime, Timestamp};
 ///
 /// # Contract
 ///
-/// - A single key behaves as an atomic register: operations on it take effect one after another, in an order that agrees
-///   with real time. If reads may be stale, two claims of one key can both win, and one event can start two runs.
-/// - [`set`](Self::set) returns only once the value survives a crash of the host. If it returns earlier, a delivery that
-///   was answered `202 Accepted` can be lost.
-/// - An error leaves the effect of a write unknown: it may happen later. Every caller has to be right in both cases.
+/// - A single key behaves as an atomic register: operations on it take effect one after another, in an order that
+///   agrees with real time. If reads may be stale, two claims of one key can both win, and one event can start two
+///   runs.
+/// - [`set`](Self::set) returns only once the value survives a crash of the host. If it returns earlier, a delivery
+///   that was answered `202 Accepted` can be lost.
+/// - An error leaves the effect of a write unknown: it may still happen, even later. Callers have to be correct in
+///   either case.
 ///
-/// Keys have at most 255 bytes, values at most 1 MB.
+/// Keys have at most 255 bytes. With the default of `max_body_bytes`, values have at most 1 MB.
 pub trait KeyValue {
     /// Returns the value of a key.
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Writes a value.
+    /// Writes the value of a key.
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError>;
     /// Removes a key. Removing a key that doesn't exist succeeds.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
@@ -43,7 +45,7 @@ pub trait KeyValue {
     async fn keys(&self) -> Result<Vec<String>, StoreError>;
 }
 
-/// An operation of the store failed. The reason is for the log, never for a sender.
+/// A failed operation of the store. The reason is for the log, and never sent to a sender.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key-value store failed: {0}")]
 pub struct StoreError(pub String);
@@ -51,10 +53,10 @@ pub struct StoreError(pub String);
 /// Time limits of an outbound call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Until the connection is established.
+    /// The time limit for establishing the connection.
     pub connect: Duration,
-    /// The whole attempt, from name resolution to the last byte of the response. It also bounds the time to the first
-    /// byte.
+    /// The time limit for the whole call, from name resolution to the last byte of the response. It also limits the
+    /// time to the first byte.
     pub total: Duration,
 }
 
@@ -62,15 +64,15 @@ pub struct Timeouts {
 ///
 /// # Contract
 ///
-/// [`SendError::NotSent`] is a promise that the server has not seen a byte of the request: the request is sent again
-/// without asking the engine. An implementation that returns it for a request that may have arrived starts runs twice.
-/// When in doubt, return [`SendError::NoAnswer`].
+/// [`SendError::NotSent`] promises that the engine has not seen a byte of the request: it is sent again without looking
+/// up its run first. If an implementation returns it for a request that may have arrived, a run can start twice. Unless
+/// it is certain, it has to return [`SendError::NoAnswer`].
 pub trait Http {
-    /// Sends one request and reads its whole response, of at most [`crate::engine::MAX_ANSWER_BYTES`] bytes.
+    /// Sends one request and reads its whole response, of at most [`crate::engine::MAX_RESPONSE_BYTES`] bytes.
     async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Response<Vec<u8>>, SendError>;
 }
 
-/// Why no complete response arrived: the transport's part in what became of a delivery.
+/// The reason why no complete response arrived, as the transport reports it. The text adds a cause, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// The engine has not seen the request.
@@ -88,17 +90,18 @@ pub enum SendError {
 ///
 /// # Contract
 ///
-/// The clocks of all hosts that share a store agree within [`crate::time::MAX_CLOCK_SKEW`]. Claims stay exclusive with
-/// any clock, but leases end early or late, and back-off is wrong by as much.
+/// The clocks of all hosts that share a store agree within [`crate::time::MAX_CLOCK_SKEW`]. With a larger difference,
+/// two claims of one key can both win near the boundary of two retention windows. By any difference, the lease ends too
+/// early or too late, and back-off is too short or too long.
 pub trait Clock {
-    /// Returns the wall-clock time, with nanoseconds. Two calls one after another should differ: the nanoseconds keep
-    /// deliveries of one sender in order.
+    /// Returns the wall-clock time, with nanoseconds. Successive calls should return different values: the nanoseconds
+    /// keep deliveries of one sender in order.
     fn arrival_time(&self) -> ArrivalTime;
     /// Returns the wall-clock time in milliseconds.
     fn now(&self) -> Timestamp {
         self.arrival_time().at
     }
-    /// Waits.
+    /// Waits for `duration`.
     async fn sleep(&self, duration: Duration);
 }
 
@@ -106,8 +109,8 @@ pub trait Clock {
 ///
 /// # Contract
 ///
-/// No two calls on any host return the same bits, but by chance. Repeated bits give two deliveries one id, and two
-/// claimants one name: then both may win.
+/// The bits of any two calls, on any hosts, are independent. A generator that repeats itself can give two deliveries
+/// the same id, and two contenders for a key the same name: then both may win.
 pub trait Rng {
     /// Returns 64 random bits.
     fn random(&self) -> u64;
@@ -117,13 +120,13 @@ pub trait Rng {
 ///
 /// # Contract
 ///
-/// A variable that can't be read is an error, never an empty text: an empty secret switches its check off.
+/// A variable that can't be read is an error, never an empty text: an empty secret disables the check that uses it.
 pub trait Variables {
     /// Returns a variable's value; `None` if the manifest doesn't declare it.
     fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError>;
 }
 
-/// The provider of a variable did not answer.
+/// The error of a variable whose provider did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the variable can't be read: {0}")]
 pub struct VariableError(pub String);
@@ -133,13 +136,13 @@ pub trait Host: KeyValue + Http + Clock + Rng + Variables {}
 
 impl<T: KeyValue + Http + Clock + Rng + Variables> Host for T {}
 
-/// The body of a request, in pieces, so that its size is checked before it is in memory.
+/// The body of a request, read in chunks: its size is checked before all of it is in memory.
 pub trait Body {
-    /// Returns the next piece; `None` at the end.
+    /// Returns the next chunk; `None` at the end.
     async fn chunk(&mut self) -> Option<Result<Vec<u8>, BodyError>>;
 }
 
-/// The sender closed the connection before the end of its body.
+/// The error of a body whose sender closed the connection before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body ended early")]
 pub struct BodyError;

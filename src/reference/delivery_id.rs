@@ -8,13 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::time::{ArrivalTime, Timestamp};
 
-/// Number of random bits in an id. The other 20 of a ULID's 80 hold the nanoseconds.
+/// Number of random bits in an id. The other 20 of a ULID's 80 random bits are the nanoseconds.
 const RANDOM_BITS: u32 = 60;
 
 /// The id of a delivery: a ULID, so ids sort by time of arrival.
 ///
-/// The first 20 of the 80 random bits are the nanoseconds within the millisecond, as in RFC 9562, section 6.2, method 3:
-/// two deliveries that one sender sends one after another have ids in that order.
+/// The first 20 of the 80 random bits are the nanoseconds within the millisecond, as in RFC 9562, section 6.2, method
+/// 3. The ids of successive deliveries of one sender are therefore in order, even within a millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeliveryId(ulid::Ulid);
 
@@ -25,7 +25,7 @@ impl DeliveryId {
         Self(ulid::Ulid::from_parts(now.at.0, random))
     }
 
-    /// Parses an id in its canonical form.
+    /// Parses an id in its canonical form, 26 characters; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         // The crate accepts lower case too, which would be another key in the store.
         text.parse().ok().map(Self).filter(|id| id.to_string() == text)
@@ -36,9 +36,9 @@ impl DeliveryId {
         Timestamp(self.0.timestamp_ms())
     }
 
-    /// Bits for jitter that differ between ids and between turns: SplitMix64 over the id's random part.
-    pub fn jitter(self, turn: u32) -> u64 {
-        let mut bits = (u64::from(turn).wrapping_add(1))
+    /// Bits for jitter that differ between ids and between attempts: SplitMix64 over the random part of the id.
+    pub fn jitter(self, attempt: u32) -> u64 {
+        let mut bits = (u64::from(attempt).wrapping_add(1))
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .wrapping_add(u64::try_from(self.0.random() & u128::from(u64::MAX)).unwrap_or_default());
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -46,7 +46,7 @@ impl DeliveryId {
         bits ^ (bits >> 31)
     }
 
-    /// Whether it is one of the sixteenth of ids after whose answer Sluice checks for pending deliveries.
+    /// Whether the id belongs to a sample of 1 in 16, after whose delivery Sluice runs a short drain.
     pub fn is_sampled(self) -> bool {
         self.0.random().trailing_zeros() >= 4
     }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_canonical_text_is_an_id() {
+    fn only_canonical_text_is_an_id() {
         let id = DeliveryId::new(Timestamp(1_795_509_000_000).into(), 7);
         assert_eq!(DeliveryId::parse(&id.to_string()), Some(id));
         for text in ["", "drain", &id.to_string().to_lowercase(), &format!("{id}0"), "8ZZZZZZZZZZZZZZZZZZZZZZZZZ"] {

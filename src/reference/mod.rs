@@ -1,7 +1,7 @@
 //! Validated names: references to workflows and runs, topics, and delivery ids.
 //!
-//! A reference becomes a path segment of an engine URL. Text that could be read as more than one segment is refused,
-//! and the rest is percent-encoded.
+//! A reference becomes a path segment of a URL of the engine. Text that could be read as more than one segment is
+//! rejected, and the rest is percent-encoded.
 
 mod delivery_id;
 
@@ -70,15 +70,15 @@ macro_rules! name {
 }
 
 name! {
-    /// The name or id of a workflow, which a webhook or an event starts.
+    /// The name or id of a workflow that a webhook or an event starts.
     WorkflowRef, checked by check_reference
 }
 name! {
-    /// The id of a workflow run, which a callback resumes.
+    /// The id of a workflow run that a callback resumes.
     RunRef, checked by check_reference
 }
 name! {
-    /// The topic that tasks of a run wait for. It is sent to the engine only within JSON, so any text of at most
+    /// The topic that tasks of a run wait for. It reaches the engine only within JSON, so any text of 1 to
     /// [`MAX_TOPIC`] bytes without control characters is valid.
     Topic, checked by check_topic
 }
@@ -132,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn reference_that_could_leave_its_segment_is_refused() {
+    fn reference_that_could_leave_its_segment_is_rejected() {
         for (text, error) in [
             ("", ReferenceError::Empty),
             ("../../admin", ReferenceError::Character('/')),

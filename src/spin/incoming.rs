@@ -11,10 +11,9 @@ use spin_sdk::http::{IncomingRequest, OutgoingResponse, ResponseOutparam};
 use super::fields;
 use crate::ports::{Body, BodyError};
 
-/// Converts a request, whose body is still unread. Headers that the host accepts and the `http` crate rejects are
-/// dropped.
+/// Converts a request without reading its body. Headers that the host accepts and the `http` crate rejects are dropped.
 pub(super) fn request(incoming: IncomingRequest) -> Request<Incoming> {
-    // An invalid method must not become one that has an effect. No route allows TRACE.
+    // An invalid method becomes one that has no effect: no endpoint allows TRACE.
     let method = Method::from_bytes(incoming.method().to_string().as_bytes()).unwrap_or(Method::TRACE);
     let uri: Uri = incoming.path_with_query().and_then(|path| path.parse().ok()).unwrap_or_default();
     let headers = incoming.headers().entries();
@@ -38,7 +37,7 @@ impl Body for Incoming {
     }
 }
 
-/// Sends the response. Returns when the host has received all of it.
+/// Sends the response. Returns once the host has taken all of it.
 pub(super) async fn respond(response: Response<Vec<u8>>, responder: ResponseOutparam) -> anyhow::Result<()> {
     let (parts, body) = response.into_parts();
     let outgoing = OutgoingResponse::new(fields(&parts.headers).context("a header was refused")?);

@@ -1,7 +1,7 @@
-//! The shell: the entry point of the component, and the implementation of [`ports`] by Spin and WASIp2. No other layer
-//! names them.
+//! The shell: the entry point of the component, and the implementation of [`ports`] in Spin and WASIp2. No other layer
+//! names these.
 
-#![allow(unsafe_code, reason = "the entry that the SDK's macro writes")]
+#![allow(unsafe_code, reason = "the SDK's macro generates the entry point")]
 
 mod incoming;
 mod outbound;
@@ -49,32 +49,32 @@ async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
     let spin = Spin::default();
     let handled = api::handle(&spin, incoming::request(request)).await;
     if let Err(error) = incoming::respond(handled.response, responder).await {
-        eprintln!("the answer was not sent: {error:#}");
+        eprintln!("the response was not sent: {error:#}");
     }
     let duration = Duration::from_nanos(monotonic_clock::now().saturating_sub(started));
-    // Whole microseconds: the clock is not more precise.
+    // Rounded to microseconds: the clock is not more precise.
     log(handled.log.to_json((duration.as_secs_f64() * 1e6).round() / 1e3));
     if let Some(background) = handled.background {
         background.await.into_iter().for_each(log);
     }
 }
 
-/// Writes a line of the log. It avoids `println!`, which uses the WASI preview 1 adapter: on its first call, and so in
-/// every request, the adapter sets up a state of its own.
+/// Writes a line of the log. It avoids `println!`, which goes through the WASI preview 1 adapter: on its first call,
+/// that is once in every request, the adapter sets up a state of its own.
 fn log(mut line: String) {
     /// Maximum bytes of one `blocking-write-and-flush`.
-    const MOST: usize = 4096;
+    const MAX: usize = 4096;
     line.push('\n');
     let stdout = get_stdout();
     // An error can't be reported: the log is the only place for it.
     let _: Result<(), StreamError> =
-        line.as_bytes().chunks(MOST).try_for_each(|chunk| stdout.blocking_write_and_flush(chunk));
+        line.as_bytes().chunks(MAX).try_for_each(|chunk| stdout.blocking_write_and_flush(chunk));
 }
 
-/// The host, with the variables and the store that one request has read or opened.
+/// The host of one request. It caches the variables that the request has read, and the store that it has opened.
 #[derive(Default)]
 struct Spin {
-    variables: variables::Together,
+    variables: variables::Cache,
     store: OnceCell<Store>,
 }
 

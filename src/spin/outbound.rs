@@ -1,4 +1,4 @@
-//! Outbound HTTP, for calls to the engine. It binds the outgoing handler itself, because the SDK's `send` has no
+//! Outbound HTTP, for calls to the engine. It calls the outgoing handler directly, because the SDK's `send` has no
 //! timeouts.
 
 use std::pin::pin;
@@ -13,7 +13,7 @@ use spin_sdk::wit::wasi::http0_2_0::types::{FutureIncomingResponse, RequestOptio
 use super::bindings::wasi::http::outgoing_handler;
 use super::fields;
 use super::wait::{at_most, until};
-use crate::engine::MAX_ANSWER_BYTES;
+use crate::engine::MAX_RESPONSE_BYTES;
 use crate::ports::{SendError, Timeouts};
 
 /// Sends a request and reads its whole response.
@@ -25,22 +25,22 @@ async fn attempt(request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Respon
     let (outgoing, body) = outgoing(request)?;
     let options = options(timeouts).ok_or(SendError::Denied("the host takes no timeouts"))?;
     let mut sink = Box::pin(outgoing.take_body());
-    let answer = outgoing_handler::handle(outgoing, Some(options)).map_err(send_error)?;
-    // The engine may respond and close before it has read the whole request. Its response is more informative than the
-    // write error.
+    let response = outgoing_handler::handle(outgoing, Some(options)).map_err(send_error)?;
+    // The engine may respond and close the connection before it has read the whole request. Its response says more than
+    // the write error.
     let _ = sink.send(body).await;
     drop(sink);
-    let head = until(answer, FutureIncomingResponse::get, FutureIncomingResponse::subscribe).await;
+    let head = until(response, FutureIncomingResponse::get, FutureIncomingResponse::subscribe).await;
     // The outer error means that the response was taken twice, which `until` never does.
     let head = head.unwrap_or(Err(ErrorCode::InternalError(None)));
     whole(head.map_err(send_error)?).await
 }
 
 fn outgoing(request: Request<Vec<u8>>) -> Result<(OutgoingRequest, Vec<u8>), SendError> {
-    let refused = |_| SendError::Denied("the host refused a part of the request");
+    let denied = SendError::Denied("the host refused a part of the request");
     let (mut parts, body) = request.into_parts();
     parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    let outgoing = OutgoingRequest::new(fields(&parts.headers).map_err(|_| refused(()))?);
+    let outgoing = OutgoingRequest::new(fields(&parts.headers).map_err(|_| denied)?);
     let method = match parts.method {
         http::Method::GET => Method::Get,
         http::Method::POST => Method::Post,
@@ -48,10 +48,10 @@ fn outgoing(request: Request<Vec<u8>>) -> Result<(OutgoingRequest, Vec<u8>), Sen
         other => Method::Other(other.to_string()),
     };
     let scheme = if parts.uri.scheme() == Some(&http::uri::Scheme::HTTPS) { Scheme::Https } else { Scheme::Http };
-    outgoing.set_method(&method).map_err(refused)?;
-    outgoing.set_scheme(Some(&scheme)).map_err(refused)?;
-    outgoing.set_authority(parts.uri.authority().map(|authority| authority.as_str())).map_err(refused)?;
-    outgoing.set_path_with_query(parts.uri.path_and_query().map(|path| path.as_str())).map_err(refused)?;
+    outgoing.set_method(&method).map_err(|()| denied)?;
+    outgoing.set_scheme(Some(&scheme)).map_err(|()| denied)?;
+    outgoing.set_authority(parts.uri.authority().map(|authority| authority.as_str())).map_err(|()| denied)?;
+    outgoing.set_path_with_query(parts.uri.path_and_query().map(|path| path.as_str())).map_err(|()| denied)?;
     Ok((outgoing, body))
 }
 
@@ -74,7 +74,7 @@ async fn whole(incoming: IncomingResponse) -> Result<Response<Vec<u8>>, SendErro
     let mut stream = pin!(incoming.take_body_stream());
     while let Some(chunk) = stream.next().await {
         body.extend(chunk.map_err(|_| SendError::NoAnswer("its answer broke off"))?);
-        if body.len() > MAX_ANSWER_BYTES {
+        if body.len() > MAX_RESPONSE_BYTES {
             return Err(SendError::NoAnswer("its answer is too large"));
         }
     }

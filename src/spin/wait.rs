@@ -24,51 +24,51 @@ pub(super) async fn at_most<T>(limit: Duration, future: impl Future<Output = T>)
 pub(super) async fn sleep(duration: Duration) {
     let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let deadline = monotonic_clock::now().saturating_add(nanoseconds);
-    // The clock decides, since a new pollable for an instant in the past is not ready yet.
-    let over = |deadline: &u64| (monotonic_clock::now() >= *deadline).then_some(());
-    until(deadline, over, |deadline| monotonic_clock::subscribe_instant(*deadline)).await;
+    // The clock decides, because a new pollable is not ready yet even if its instant is in the past.
+    let is_over = |deadline: &u64| (monotonic_clock::now() >= *deadline).then_some(());
+    until(deadline, is_over, |deadline| monotonic_clock::subscribe_instant(*deadline)).await;
 }
 
-/// Waits until a source is ready. The source is checked only when its own pollable wakes the task, since each check is
-/// a call to the host.
+/// Waits until `ready` returns the output of a source. It is called only after the source's own pollable has woken the
+/// task, because each call is one to the host.
 pub(super) async fn until<S, T>(source: S, ready: impl Fn(&S) -> Option<T>, subscribe: impl Fn(&S) -> Pollable) -> T {
     // The fields are dropped in this order: the host traps if a resource is dropped before its pollable.
     struct Wait<S> {
-        registered: Option<(Arc<Bell>, CancelOnDropToken)>,
+        registered: Option<(Arc<PollableWaker>, CancelOnDropToken)>,
         source: S,
     }
     let mut wait = Wait { registered: None, source };
     poll_fn(move |context| {
         let wait = &mut wait;
-        if wait.registered.as_ref().is_some_and(|(bell, _)| bell.will_wake(context)) {
+        if wait.registered.as_ref().is_some_and(|(waker, _)| waker.will_wake(context)) {
             return Poll::Pending;
         }
         if let Some(output) = ready(&wait.source) {
             return Poll::Ready(output);
         }
-        let bell = Arc::new(Bell { has_rung: AtomicBool::new(false), waker: context.waker().clone() });
-        let token = push_waker_and_get_token(subscribe(&wait.source), bell.clone().into());
-        wait.registered = Some((bell, token.into()));
+        let waker = Arc::new(PollableWaker { is_woken: AtomicBool::new(false), waker: context.waker().clone() });
+        let token = push_waker_and_get_token(subscribe(&wait.source), waker.clone().into());
+        wait.registered = Some((waker, token.into()));
         Poll::Pending
     })
     .await
 }
 
-/// The waker of a pollable. It records that the executor woke it, and so released the pollable.
-struct Bell {
-    has_rung: AtomicBool,
+/// The waker of a pollable. It records that the executor has woken it and thereby released the pollable.
+struct PollableWaker {
+    is_woken: AtomicBool,
     waker: Waker,
 }
 
-impl Bell {
+impl PollableWaker {
     fn will_wake(&self, context: &Context<'_>) -> bool {
-        !self.has_rung.load(Ordering::Relaxed) && self.waker.will_wake(context.waker())
+        !self.is_woken.load(Ordering::Relaxed) && self.waker.will_wake(context.waker())
     }
 }
 
-impl Wake for Bell {
+impl Wake for PollableWaker {
     fn wake(self: Arc<Self>) {
-        self.has_rung.store(true, Ordering::Relaxed);
+        self.is_woken.store(true, Ordering::Relaxed);
         self.waker.wake_by_ref();
     }
 }

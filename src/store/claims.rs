@@ -1,17 +1,24 @@
-//! Claims: which delivery of a key is sent.
+//! Claims: which delivery of an idempotency key is sent.
 //!
-//! At most one contender wins a claim, whatever the interleaving, and a contender that runs alone wins (see
-//! `store/splitter.rs`). It is possible that nobody wins: then, and when the winner is slow or dead, the other contenders
-//! are stored as contended copies, and the drain, of which only one runs at a time, decides.
+//! At most one contender wins a claim, in any interleaving, and a contender that runs alone wins (`store/splitter.rs`).
+//! If several run at once, it is possible that all of them lose.
+//!
+//! ```text
+//! claim ──▶ Won        the delivery is sent; its outcome is recorded, or the key released
+//!       ├─▶ Settled    an earlier delivery has a record: the sender gets its outcome
+//!       └─▶ Contended  all contenders lost, or the winner is slow or dead: the delivery is stored for the drain
+//! ```
+//!
+//! Only one drain runs at a time, so it can decide which contended delivery is sent.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::codec_error;
 use super::keys::{self, Register};
 use super::record::{OutcomeRecord, Settled};
 use super::splitter::{Entered, Splitter};
-use super::unwritable;
 use crate::callback::{CallbackRecord, State};
 use crate::delivery::{Delivery, Key, KeyClaim, StoredError, Work};
 use crate::json;
@@ -19,16 +26,17 @@ use crate::ports::{Clock, KeyValue, StoreError};
 use crate::reference::{RunRef, Topic};
 use crate::time::{Retention, Timestamp};
 
-/// A winner has to begin its send within this time, or it has lost after all: it may have been suspended for longer than
-/// the other contenders wait.
+/// The time within which a winner has to begin to send. Later, it counts as a loser: it may have been suspended for
+/// longer than the other contenders waited.
 pub const SEND_WITHIN: Duration = Duration::from_secs(5);
 
-/// A contender that wrote `race` this recently is assumed to be still entering. Waiting for it avoids that both lose. Only
-/// a performance heuristic.
-const ENTERING: Duration = Duration::from_millis(500);
+/// How long a contender that has written `race` is assumed to be still entering. Waiting for it makes it less likely
+/// that both lose; that at most one wins doesn't depend on it.
+const ENTERING_TIME: Duration = Duration::from_millis(500);
 
-/// The first and the longest pause between two looks at another's claim; each pause is twice the one before.
-const POLL_INTERVAL: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(160)];
+/// The first and the longest pause between two reads of another contender's claim. Each pause is twice as long as the
+/// one before.
+const POLL_PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(160)];
 
 /// The claims of idempotency keys, and the records of those that are settled.
 #[derive(Debug)]
@@ -47,11 +55,12 @@ impl<'a, H> Claims<'a, H> {
 /// The result of a claim.
 #[derive(Debug)]
 pub enum Claim {
-    /// The delivery is to be sent.
+    /// The delivery has to be sent now.
     Won(Won),
-    /// An earlier delivery of the key was accepted.
+    /// An earlier delivery of the key was accepted; this is its record.
     Settled(Settled),
-    /// Another contender may hold the key, may have died holding it, or nobody won. These can't be told apart.
+    /// Another contender holds the key or has died holding it, or all contenders lost. The store can't tell these cases
+    /// apart.
     Contended {
         /// The retention window of the claim.
         window: u64,
@@ -63,7 +72,7 @@ pub enum Claim {
 pub struct Won {
     /// The retention window of the claim.
     pub window: u64,
-    /// The time by which the send has to begin.
+    /// The time by which sending has to begin.
     pub until: Timestamp,
 }
 
@@ -75,7 +84,7 @@ struct Contender {
     by: String,
     /// When it was written.
     at: Timestamp,
-    /// In the door of a callback: the callback, so that it is stored before it is sent.
+    /// In the door of a callback's claim: the callback, which is thereby stored before it is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     callback: Option<CallbackRecord>,
 }
@@ -83,33 +92,34 @@ struct Contender {
 impl Contender {
     const VERSION: u32 = 1;
 
-    /// `None` if the value is damaged, or of a later version.
+    /// Decodes a value; `None` if it is damaged or of a later version.
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         json::read(bytes).ok().filter(|contender: &Self| contender.v == Self::VERSION)
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>, StoreError> {
-        serde_json::to_vec(self).map_err(unwritable)
+        serde_json::to_vec(self).map_err(codec_error)
     }
 
-    /// Whether it may still be on its way from `race` to `door`.
+    /// Whether the contender that wrote this value of `race` may not have reached `door` yet.
     fn is_entering(race: &[u8], now: Timestamp) -> bool {
-        Self::from_bytes(race).is_some_and(|contender| now.since(contender.at) < ENTERING)
+        Self::from_bytes(race).is_some_and(|contender| now.since(contender.at) < ENTERING_TIME)
     }
 }
 
-/// What waiting for another's claim came to.
+/// The result of waiting for another contender.
 enum Waited {
     Settled(Settled),
-    /// Nobody holds the key.
+    /// No contender holds the key.
     Free,
     TimedOut,
 }
 
 impl<H: KeyValue + Clock> Claims<'_, H> {
-    /// Claims a key for a delivery, and waits up to `patience` for the outcome of another contender.
+    /// Claims a key for a delivery. If another contender holds the key, waits up to `patience` for its outcome.
     ///
-    /// Costs 4 reads and 2 writes for a key that nobody has claimed, and 2 reads for one that is settled.
+    /// Costs 4 reads and 2 writes for a key without a claim, and 2 reads for one that was settled in the current
+    /// window.
     pub async fn claim(&self, delivery: &Delivery<'_>, key: &Key, patience: Duration) -> Result<Claim, StoreError> {
         let started = self.host.now();
         let mut round = 0_u32;
@@ -132,7 +142,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         let now = self.host.now();
         let [present, previous] = self.retention.lookup(now);
         let race = Register::Race.of(key, present);
-        // Read right before it is written, so that a contender which would be overwritten is seen.
+        // Read right before it is written, to notice a contender whose name would be overwritten.
         if let Some(last) = self.host.get(&race).await? {
             for window in [present, previous] {
                 if let Some(settled) = self.read_record(&delivery.work, key, window).await? {
@@ -157,14 +167,14 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
             closed: &contender.to_bytes()?,
         };
         match splitter.enter(self.host, |_| true).await? {
-            Entered::Earlier => {
+            Entered::EarlierDoorClosed => {
                 let settled = self.read_record(&delivery.work, key, previous).await?;
                 Ok(settled.map_or(Claim::Contended { window: previous }, Claim::Settled))
             }
             Entered::Lost => Ok(Claim::Contended { window: present }),
             Entered::Won => {
-                // Near the boundary of two windows another contender may have entered in the other one. Each looks at the
-                // other's door after it has closed its own, so at least one of two sees the other.
+                // Near the boundary of two windows, another contender may have entered in the other window. Each checks
+                // the other's door after it has closed its own, so at least one of the two finds the other.
                 if let Some(neighbour) = self.retention.neighbour(now)
                     && self.host.exists(&Register::Door.of(key, neighbour)).await?
                 {
@@ -183,7 +193,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         patience: Duration,
         until: Timestamp,
     ) -> Result<Waited, StoreError> {
-        let [mut pause, longest] = POLL_INTERVAL;
+        let [mut pause, longest] = POLL_PAUSES;
         loop {
             if let Some(settled) = self.read_record(&delivery.work, key, window).await? {
                 return Ok(Waited::Settled(settled));
@@ -191,13 +201,13 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
             let now = self.host.now();
             match self.host.get(&Register::Door.of(key, window)).await? {
                 Some(door) => {
-                    // A winner that is alive has recorded its outcome by then, or that it is pending.
+                    // By then, a winner that is alive has recorded its outcome, or that its delivery is pending.
                     let longest_wait = patience.saturating_add(SEND_WITHIN);
                     if Contender::from_bytes(&door).is_none_or(|winner| now.since(winner.at) > longest_wait) {
                         return Ok(Waited::TimedOut);
                     }
                 }
-                // The winner was rejected and has released the key, or the last contender never closed the door.
+                // The winner was rejected and has released the key, or the last contender has not closed the door.
                 None => {
                     let race = self.host.get(&Register::Race.of(key, window)).await?;
                     if !race.is_some_and(|race| Contender::is_entering(&race, now)) {
@@ -214,14 +224,15 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         }
     }
 
-    /// Reads a record while a claim is made: one that can't be read is a failure of the store.
+    /// Reads the record of a key in one window. One that can't be decoded is a failure of the store: nothing else tells
+    /// whether the key may be claimed.
     async fn read_record(&self, work: &Work<'_>, key: &Key, window: u64) -> Result<Option<Settled>, StoreError> {
         let bytes = self.host.get(&Register::Record.of(key, window)).await?;
-        bytes.map(|bytes| Settled::from_bytes(work, &bytes).map_err(unwritable)).transpose()
+        bytes.map(|bytes| Settled::from_bytes(work, &bytes).map_err(codec_error)).transpose()
     }
 
-    /// Looks for the record of a stored delivery's key, in its own window and in those that are looked up now. The inner
-    /// error is a record that can't be read.
+    /// Looks up the record of a stored delivery's key: in the window of its claim, then in the current and the previous
+    /// window. The inner error is a record that can't be decoded.
     pub async fn settled(&self, delivery: &Delivery<'_>) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(None) };
         let others = self.retention.lookup(self.host.now()).into_iter().filter(|other| other != window);
@@ -233,8 +244,8 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         Ok(None)
     }
 
-    /// Reads the record of a stored delivery's key in the window of its claim. The inner error is a record that can't be
-    /// read.
+    /// Reads the record of a stored delivery's key in the window of its claim only. The inner error is a record that
+    /// can't be decoded.
     pub async fn own_record(
         &self,
         delivery: &Delivery<'_>,
@@ -244,8 +255,8 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         Ok(bytes.map(|bytes| Settled::from_bytes(&delivery.work, &bytes)))
     }
 
-    /// The callback of a winner that died after it closed the door, if it differs from this contended one. It may have
-    /// been sent, so it has to be delivered before this one is answered.
+    /// Returns the callback that a winner left in the door of this contended callback's key, if the two differ. The
+    /// winner may have died after it sent its callback, which therefore has to be delivered before this one is.
     pub async fn first_callback(&self, delivery: &Delivery<'_>) -> Result<Option<Delivery<'static>>, StoreError> {
         let (Work::Resolve(_), Some(KeyClaim { key, window, contended: true })) = (&delivery.work, &delivery.claim)
         else {
@@ -272,7 +283,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         .await
     }
 
-    /// Records that a delivery is delivered, with the engine's response.
+    /// Records that a delivery was delivered, with the engine's response as `body`.
     pub async fn record_delivered(&self, delivery: &Delivery<'_>, body: &[u8]) -> Result<(), StoreError> {
         self.record(delivery, |key| match &delivery.work {
             Work::Start(_) => OutcomeRecord::delivered(delivery.id, key.digest(), body, self.host.now()).to_bytes(),
@@ -291,24 +302,27 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         bytes: impl FnOnce(&Key) -> Result<Vec<u8>, StoredError>,
     ) -> Result<(), StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(()) };
-        let bytes = bytes(key).map_err(unwritable)?;
+        let bytes = bytes(key).map_err(codec_error)?;
         self.host.set(&Register::Record.of(key, *window), &bytes).await
     }
 
-    /// Releases a claim that came to nothing and of which nothing is stored. Only the winner may do so.
+    /// Opens the door of a delivery's claim: the key can be claimed again. For a winner whose delivery was neither
+    /// accepted nor stored, and for [`forget_key`](Self::forget_key).
     pub async fn release(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(()) };
         self.host.delete(&Register::Door.of(key, *window)).await
     }
 
-    /// Forgets the record of a delivery's key and releases it: the same delivery may come again as if it were new.
+    /// Deletes the record of a delivery's key and releases the key: the same delivery is accepted again as if it were
+    /// new.
     pub async fn forget_key(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(()) };
         self.host.delete(&Register::Record.of(key, *window)).await?;
         self.release(delivery).await
     }
 
-    /// The callback that was accepted for a run and topic. The inner error is a record that can't be read.
+    /// Returns the callback that was accepted for a run and topic, or is being sent now. The inner error is a record
+    /// that can't be decoded.
     pub async fn callback(
         &self,
         run: &RunRef,
@@ -319,7 +333,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
             if let Some(bytes) = self.host.get(&Register::Record.of(&key, window)).await? {
                 return Ok(Some(CallbackRecord::from_bytes(&bytes).map_err(|_| StoredError)));
             }
-            // One that is being sent right now.
+            // Without a record, it is being sent right now, or its winner has died.
             if let Some(door) = self.host.get(&Register::Door.of(&key, window)).await?
                 && let Some(record) = Contender::from_bytes(&door).and_then(|winner| winner.callback)
             {
@@ -329,14 +343,15 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         Ok(None)
     }
 
-    /// All callbacks of a run that were accepted, in order of arrival. Lists all keys of the store.
+    /// Returns all callbacks of a run that have a record, in order of arrival. Lists all keys of the store. The inner
+    /// error is a record that can't be decoded.
     pub async fn callbacks(&self, run: &RunRef) -> Result<Result<Vec<CallbackRecord>, StoredError>, StoreError> {
-        let names = self.host.keys().await?;
+        let all = self.host.keys().await?;
         let mut records = Vec::new();
         for window in self.retention.lookup(self.host.now()) {
-            let prefix = keys::callbacks(run, window);
-            for name in names.iter().filter(|name| name.starts_with(&prefix)) {
-                match self.host.get(name).await?.map(|bytes| CallbackRecord::from_bytes(&bytes)) {
+            let prefix = keys::callbacks_prefix(run, window);
+            for key in all.iter().filter(|key| key.starts_with(&prefix)) {
+                match self.host.get(key).await?.map(|bytes| CallbackRecord::from_bytes(&bytes)) {
                     Some(Ok(record)) => records.push(record),
                     Some(Err(_)) => return Ok(Err(StoredError)),
                     None => {}

@@ -4,18 +4,19 @@
 //! |---|---|
 //! | `sluice/pending/{id}` | a delivery that will be attempted |
 //! | `sluice/dead/{id}` | a dead letter |
-//! | `sluice/done/{window}/{hash}` | the outcome of a keyed start |
+//! | `sluice/done/{window}/{hash}` | the outcome of a start with an idempotency key |
 //! | `sluice/callback/{window}/{run}/{topic}` | the callback that was accepted for a run and topic |
 //! | `sluice/door/{window}/{hash}`, `sluice/flag/{window}/{hash}` | the splitter of a claim: `race` and `door` |
 //! | `sluice/lease-door`, `sluice/lease` | the splitter of the drain's lease: `race` and `door` |
 //! | `sluice/hint` | the drain notification |
-//! | `sluice/fault` | the configuration fault that the engine reported |
+//! | `sluice/fault` | the configuration fault that an operator has to fix |
 //!
-//! All begin with `sluice/`, because on some stores the label is no namespace, and have at most 255 bytes. `{window}` is
-//! the number of the retention window, so that the sweep knows an expired key by its name.
+//! All keys begin with `sluice/`, because on some stores the label is not a namespace, and have at most 255 bytes.
+//! `{window}` is the number of a retention window: the sweep recognizes an expired key by its name.
 //!
-//! The stored names of the two splitters predate the names in the code: `race` is stored as `door`, and `door` as `flag`.
-//! They stay, so that instances of two versions can share a store during an upgrade.
+//! The stored names of the splitters' registers predate the names in the code: `race` is stored as `door`, and `door`
+//! as `flag`; in the lease, as `lease-door` and `lease`. They don't change, because instances of two versions share a
+//! store during an upgrade.
 
 use crate::callback::run_hash;
 use crate::delivery::{DeliveryId, Key};
@@ -33,10 +34,10 @@ pub(super) const LEASE: &str = "sluice/lease";
 /// The race of the lease's splitter.
 pub(super) const LEASE_RACE: &str = "sluice/lease-door";
 
-/// The first part of the keys that belong to a retention window.
+/// The segment after `sluice/` in the keys that belong to a retention window.
 const WINDOWED: [&str; 4] = ["done", "callback", "flag", "door"];
 
-/// A register of a key, in a retention window.
+/// A register of an idempotency key. Each retention window has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Register {
     /// The splitter's `race`: the name of the last contender.
@@ -48,7 +49,7 @@ pub(super) enum Register {
 }
 
 impl Register {
-    /// Its key in the store.
+    /// The register's key in the store.
     pub(super) fn of(self, key: &Key, window: u64) -> String {
         let name = match self {
             Self::Race => "door",
@@ -60,8 +61,8 @@ impl Register {
     }
 }
 
-/// The prefix of the records of all callbacks of a run in a window.
-pub(super) fn callbacks(run: &RunRef, window: u64) -> String {
+/// The prefix of the keys of all records of a run's callbacks in a window.
+pub(super) fn callbacks_prefix(run: &RunRef, window: u64) -> String {
     format!("sluice/callback/{window}/{}/", run_hash(run))
 }
 
@@ -83,15 +84,15 @@ impl KeyList {
         self.ids(PENDING)
     }
 
-    /// The ids of dead letters, in order of arrival. A crash between the two writes that move a delivery leaves it in
-    /// both places; then it counts as pending.
+    /// The ids of dead letters, in order of arrival. A delivery that a crash has left both pending and dead counts as
+    /// pending.
     pub fn dead(&self) -> Vec<DeliveryId> {
         let pending = self.pending();
         self.ids(DEAD).into_iter().filter(|id| pending.binary_search(id).is_err()).collect()
     }
 
-    /// The ids that are in both places.
-    pub(super) fn moved_halfway(&self) -> Vec<DeliveryId> {
+    /// The ids of deliveries that a crash has left both pending and dead.
+    pub(super) fn half_moved(&self) -> Vec<DeliveryId> {
         let pending = self.pending();
         self.ids(DEAD).into_iter().filter(|id| pending.binary_search(id).is_ok()).collect()
     }
@@ -103,8 +104,8 @@ impl KeyList {
     }
 }
 
-/// Whether a key belongs to a window that no look-up reads, neither now nor by a clock that is slightly ahead. Windows far
-/// in the future come from a shorter retention that was configured before.
+/// Whether a key belongs to a window that no lookup reads, not even by a clock that is slightly ahead. A window far in
+/// the future was numbered under a shorter retention.
 pub(super) fn is_expired(key: &str, present: u64) -> bool {
     let window = key.strip_prefix("sluice/").and_then(|rest| {
         let (kind, rest) = rest.split_once('/')?;
@@ -150,7 +151,7 @@ mod tests {
             window in any::<u64>(),
         ) {
             if let (Ok(run), Ok(topic)) = (RunRef::parse(&run), Topic::parse(&topic)) {
-                let prefix = callbacks(&run, window);
+                let prefix = callbacks_prefix(&run, window);
                 let key = Key::callback(&Callback { run, topic, status: Status::Failed, payload: None });
                 for register in [Register::Race, Register::Door, Register::Record] {
                     let name = register.of(&key, window);

@@ -1,31 +1,35 @@
 //! The drain's lease: one drain runs at a time.
 //!
-//! It is a splitter whose door opens by itself when the lease ends, so a drain that dies never blocks others for good.
-//! Each delivery itself says whether that drain may have sent it.
+//! The lease is a splitter whose door opens by itself when the lease ends, so a drain that dies doesn't block others
+//! for good. Each stored delivery says whether such a drain may have sent it (`Delivery::sent`).
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::codec_error;
 use super::keys::{LEASE, LEASE_RACE};
 use super::outbox::Outbox;
 use super::splitter::{Entered, Splitter};
-use super::unwritable;
 use crate::delivery::DeliveryId;
 use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::time::Timestamp;
 
-/// The stored form.
+/// The stored form of a lease: versioned JSON.
 #[derive(Debug, Serialize, Deserialize)]
-struct Value {
+struct StoredLease {
     v: u32,
     token: String,
+    /// The end of the lease; the epoch once it is released.
     until: Timestamp,
+    /// [`Scan::at`].
     scanned: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    note: Option<Box<RawValue>>,
+    /// [`Scan::summary`].
+    #[serde(rename = "note", default, skip_serializing_if = "Option::is_none")]
+    summary: Option<Box<RawValue>>,
+    /// [`Scan::again`].
     #[serde(default)]
     again: bool,
 }
@@ -35,26 +39,26 @@ struct Value {
 pub struct Scan {
     /// When it ended; the epoch if there was none.
     pub at: Timestamp,
-    /// Its summary, as the drain wrote it.
-    pub note: Option<Box<RawValue>>,
-    /// Whether the keys have to be scanned once more soon. Also true if the last holder didn't release the lease.
+    /// The summary that the drain wrote, as JSON.
+    pub summary: Option<Box<RawValue>>,
+    /// Whether the keys have to be scanned again soon. Also true if the last holder has not released the lease.
     pub again: bool,
 }
 
-impl Value {
-    /// A lease that can't be read is held by nobody.
+impl StoredLease {
+    /// Decodes a lease; `None`, as if it were free, if the value is damaged or of a later version.
     fn read(bytes: &[u8]) -> Option<Self> {
-        json::read(bytes).ok().filter(|value: &Self| value.v == 1)
+        json::read(bytes).ok().filter(|lease: &Self| lease.v == 1)
     }
 
-    /// The last scan, and the end of the lease: the epoch if it was released.
+    /// Returns the last scan and the end of the lease. The end is the epoch if the lease is released.
     fn decode(bytes: Option<&[u8]>) -> (Scan, Timestamp) {
         let epoch = Timestamp(0);
         match bytes.and_then(Self::read) {
-            Some(Self { until, scanned: at, note, again, .. }) => {
-                (Scan { at, note, again: again || until > epoch }, until)
+            Some(Self { until, scanned: at, summary, again, .. }) => {
+                (Scan { at, summary, again: again || until > epoch }, until)
             }
-            None => (Scan { at: epoch, note: None, again: false }, epoch),
+            None => (Scan { at: epoch, summary: None, again: false }, epoch),
         }
     }
 }
@@ -63,21 +67,21 @@ impl Value {
 #[derive(Debug)]
 pub struct Lease {
     token: String,
-    /// The end of the lease. Until then nobody else gets it.
+    /// The end of the lease. No other drain can acquire it before.
     pub until: Timestamp,
-    /// The last scan of the keys, stored when the lease is released.
+    /// The last scan of the keys, which is stored with the lease when that is released.
     pub scan: Scan,
 }
 
 impl Scan {
-    /// Reads the last scan, and the end of the lease. Needs no settings, because it helps to fix them.
+    /// Reads the last scan and the end of the lease. Needs no settings: it is shown even if those are wrong.
     pub async fn last(store: &impl KeyValue) -> Result<(Self, Timestamp), StoreError> {
-        Ok(Value::decode(store.get(LEASE).await?.as_deref()))
+        Ok(StoredLease::decode(store.get(LEASE).await?.as_deref()))
     }
 }
 
 impl<H: KeyValue + Clock + Rng> Outbox<'_, H> {
-    /// Takes the lease for `length`; `None` if another drain holds it.
+    /// Acquires the lease for `length`. Returns `None` if another drain holds it or contends for it.
     pub async fn acquire_lease(&self, length: Duration) -> Result<Option<Lease>, StoreError> {
         let arrival = self.host.arrival_time();
         let now = arrival.at;
@@ -94,11 +98,11 @@ impl<H: KeyValue + Clock + Rng> Outbox<'_, H> {
             name: lease.token.as_bytes(),
             closed: &lease.encode(lease.until)?,
         };
-        let is_closed = |door: &[u8]| Value::decode(Some(door)).1 > now;
+        let is_closed = |door: &[u8]| StoredLease::decode(Some(door)).1 > now;
         Ok(matches!(splitter.enter(self.host, is_closed).await?, Entered::Won).then_some(lease))
     }
 
-    /// Releases the lease. One that has ended belongs to another drain already.
+    /// Releases the lease and stores its scan. Does nothing if the lease has ended: another drain may hold it by now.
     pub async fn release_lease(&self, lease: Lease) -> Result<(), StoreError> {
         if self.host.now() >= lease.until {
             return Ok(());
@@ -109,8 +113,8 @@ impl<H: KeyValue + Clock + Rng> Outbox<'_, H> {
 
 impl Lease {
     fn encode(&self, until: Timestamp) -> Result<Vec<u8>, StoreError> {
-        let Scan { at: scanned, note, again } = self.scan.clone();
-        let value = Value { v: 1, token: self.token.clone(), until, scanned, note, again };
-        serde_json::to_vec(&value).map_err(unwritable)
+        let Scan { at: scanned, summary, again } = self.scan.clone();
+        let lease = StoredLease { v: 1, token: self.token.clone(), until, scanned, summary, again };
+        serde_json::to_vec(&lease).map_err(codec_error)
     }
 }

@@ -1,11 +1,11 @@
-//! What is kept between requests, over a store without compare-and-swap.
+//! The state that outlives a request, over a key-value store without compare-and-swap.
 //!
-//! - [`Claims`]: which delivery of an idempotency key is sent, and what became of it.
+//! - [`Claims`]: which delivery of an idempotency key is sent, and its outcome.
 //! - [`Outbox`]: pending deliveries and dead letters, the drain notification, and the drain's [`Lease`].
 //! - [`EngineFault`]: a configuration fault that an operator has to fix.
 //!
-//! All names of keys are in `keys.rs`; nothing above this layer knows them, or how a claim is decided. A store with
-//! compare-and-swap would replace `claims.rs` and `lease.rs`.
+//! `keys.rs` names every key of the store and describes its value. No other layer names a key, or depends on how a
+//! claim is decided: a store with compare-and-swap would replace `claims.rs`, `lease.rs` and `splitter.rs`.
 
 mod claims;
 mod fault;
@@ -26,9 +26,9 @@ pub use fault::EngineFault;
 pub use keys::KeyList;
 pub use lease::{Lease, Scan};
 pub use outbox::{DeliveryState, Outbox};
-pub use record::{MAX_BODY, OutcomeRecord, Settled};
+pub use record::{OutcomeRecord, Settled};
 
-/// A record that can't be encoded or decoded is a failure of the store to its caller.
-fn unwritable(error: impl fmt::Display) -> StoreError {
+/// Reports a value that can't be encoded or decoded as a failure of the store.
+fn codec_error(error: impl fmt::Display) -> StoreError {
     StoreError(error.to_string())
 }

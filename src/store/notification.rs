@@ -1,16 +1,16 @@
-//! The drain notification: present while a delivery may be pending.
+//! The drain notification: a key that exists while a delivery may be pending.
 //!
-//! A sender's request that stores a delivery checks it afterwards, and writes it if it is gone. The drain takes it away
-//! *before* it lists the keys. So a delivery whose notification was there, or was written, is in a list that follows
-//! (`tests/it/interleavings.rs`).
+//! A request that stores a delivery checks the notification afterwards, and writes it if it is missing. The drain
+//! deletes it *before* it lists the keys. Whether a request finds the notification or writes it, the delivery is
+//! therefore in a list that a drain makes later (`tests/it/interleavings.rs`).
 
 use super::keys;
 use super::outbox::Outbox;
 use crate::ports::{KeyValue, StoreError};
 
 impl<H: KeyValue> Outbox<'_, H> {
-    /// Notifies the drain, after a delivery was stored. Costs no write if the notification is there already. If that can't
-    /// be told, it is written, and the error is returned.
+    /// Notifies the drain that a delivery was stored. Costs one read, and a write if the notification is missing. If
+    /// the read fails, writes the notification and returns the error of the read.
     pub async fn ensure_notified(&self) -> Result<(), StoreError> {
         let notified = self.is_notified().await;
         if !matches!(notified, Ok(true)) {
@@ -19,7 +19,7 @@ impl<H: KeyValue> Outbox<'_, H> {
         notified.map(drop)
     }
 
-    /// Whether a delivery may be pending.
+    /// Whether the notification exists: a delivery may be pending.
     pub async fn is_notified(&self) -> Result<bool, StoreError> {
         self.host.exists(keys::NOTIFICATION).await
     }
@@ -29,8 +29,8 @@ impl<H: KeyValue> Outbox<'_, H> {
         self.host.set(keys::NOTIFICATION, br#"{"v":1}"#).await
     }
 
-    /// Takes the notification away. Has to be called before the keys are listed, never after.
-    pub async fn take_notification(&self) -> Result<(), StoreError> {
+    /// Deletes the notification. Has to be called before the keys are listed, never after.
+    pub async fn clear_notification(&self) -> Result<(), StoreError> {
         self.host.delete(keys::NOTIFICATION).await
     }
 }

@@ -1,21 +1,21 @@
-//! The outbox: deliveries that will be attempted, and dead letters.
+//! The outbox: pending deliveries and dead letters.
 
+use super::codec_error;
 use super::keys::{self, KeyList};
-use super::unwritable;
 use crate::delivery::{Delivery, DeliveryId, StoredError};
 use crate::ports::{KeyValue, StoreError};
 
 /// The state of a stored delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryState {
-    /// It will be attempted.
+    /// The drain will attempt it.
     Pending,
-    /// It is a dead letter.
+    /// It is a dead letter: kept for an operator, and no longer attempted.
     Dead,
 }
 
 impl DeliveryState {
-    /// Its name in the API.
+    /// The state's name in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -31,7 +31,7 @@ impl DeliveryState {
     }
 }
 
-/// The deliveries that are stored, what notifies the drain of them, and the lease of the drain.
+/// The stored deliveries, the drain notification, the drain's lease, and the configuration fault.
 #[derive(Debug)]
 pub struct Outbox<'a, H> {
     pub(super) host: &'a H,
@@ -50,19 +50,19 @@ impl<H: KeyValue> Outbox<'_, H> {
         self.write(DeliveryState::Pending, delivery).await
     }
 
-    /// Moves a pending delivery to the dead letters. A crash in between leaves it in both places; see
-    /// [`undo_half_moves`](Self::undo_half_moves).
+    /// Moves a pending delivery to the dead letters. A crash between the two writes leaves it both pending and dead;
+    /// see [`undo_half_moves`](Self::undo_half_moves).
     pub async fn dead_letter(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         self.write(DeliveryState::Dead, delivery).await?;
         self.remove(DeliveryState::Pending, delivery.id).await
     }
 
     async fn write(&self, state: DeliveryState, delivery: &Delivery<'_>) -> Result<(), StoreError> {
-        let bytes = delivery.to_bytes().map_err(unwritable)?;
+        let bytes = delivery.to_bytes().map_err(codec_error)?;
         self.host.set(&state.key(delivery.id), &bytes).await
     }
 
-    /// Reads a delivery; `None` if it isn't there. The inner error is a record that can't be read.
+    /// Reads a delivery; `None` if it isn't stored in this state. The inner error is a record that can't be decoded.
     pub async fn load(
         &self,
         state: DeliveryState,
@@ -76,14 +76,15 @@ impl<H: KeyValue> Outbox<'_, H> {
         self.host.delete(&state.key(id)).await
     }
 
-    /// Lists all keys of the store. No other operation may run at the same time: some stores don't allow it.
+    /// Lists all keys of the store. The caller runs no other operation at the same time: some stores don't allow it.
     pub async fn list(&self) -> Result<KeyList, StoreError> {
         self.host.keys().await.map(KeyList)
     }
 
-    /// Makes deliveries that a crash left in both places pending: their outcome is found out again.
+    /// Deletes the dead letter of each delivery that a crash has left both pending and dead. The drain attempts it
+    /// again.
     pub async fn undo_half_moves(&self, list: &KeyList) -> Result<(), StoreError> {
-        for id in list.moved_halfway() {
+        for id in list.half_moved() {
             self.remove(DeliveryState::Dead, id).await?;
         }
         Ok(())

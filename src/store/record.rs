@@ -1,4 +1,4 @@
-//! The record of a key: the outcome of a keyed start, or the callback that was accepted.
+//! The record of an idempotency key: the outcome of a start, or the callback that was accepted.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -8,14 +8,13 @@ use crate::delivery::{Delivery, DeliveryId, Outcome, StoredError, Work};
 use crate::json;
 use crate::time::Timestamp;
 
-/// The largest response of the engine that is kept whole, in bytes. A value of the store may have 1 MB, and a run contains
-/// its params.
-pub const MAX_BODY: usize = 256 * 1024;
+/// The largest run that is recorded whole, in bytes. A value of the store may have 1 MB, and a run contains its params.
+const MAX_RUN: usize = 256 * 1024;
 
-/// The largest member that is kept of a larger response, in bytes.
+/// The largest member of a larger run that is recorded, in bytes: name and value.
 const MAX_MEMBER: usize = 1_024;
 
-/// The outcome of a keyed start, kept to answer duplicates.
+/// The outcome of a start with an idempotency key, from which duplicates are answered.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct OutcomeRecord {
     v: u32,
@@ -23,11 +22,11 @@ pub struct OutcomeRecord {
     pub id: DeliveryId,
     /// The status that its sender would get now: 200 if it is delivered, 202 if it is pending.
     pub status: u16,
-    /// The run, once there is one.
+    /// The run that the engine responded with, once it is delivered; of a large run, only the small members.
     pub body: Option<Box<RawValue>>,
-    /// The key's digest.
+    /// The key's digest ([`Key::digest`](crate::delivery::Key::digest)).
     pub digest: String,
-    /// When it was recorded.
+    /// When the outcome was recorded.
     pub at: Timestamp,
 }
 
@@ -39,12 +38,12 @@ impl OutcomeRecord {
         Self { v: Self::VERSION, id, status: 202, body: None, digest: digest.to_owned(), at }
     }
 
-    /// The record of a delivery that the engine answered with this run.
+    /// The record of a delivery that the engine has accepted with this run as its response.
     pub fn delivered(id: DeliveryId, digest: &str, run: &[u8], at: Timestamp) -> Self {
         Self { status: 200, body: bounded(run), ..Self::pending(id, digest, at) }
     }
 
-    /// Whether the engine has it.
+    /// Whether the engine has accepted the delivery.
     pub fn is_delivered(&self) -> bool {
         self.status == 200
     }
@@ -60,10 +59,11 @@ impl OutcomeRecord {
     }
 }
 
-/// The run; of a large one its small members, the id among them.
+/// Returns the run unchanged. Of a run larger than [`MAX_RUN`], returns the first 256 members of at most [`MAX_MEMBER`]
+/// bytes each, which are enough to include its id. Returns `None` if the run isn't a JSON object.
 fn bounded(run: &[u8]) -> Option<Box<RawValue>> {
     let whole = json::object(run).ok()?;
-    if whole.get().len() <= MAX_BODY {
+    if whole.get().len() <= MAX_RUN {
         return Some(whole.to_owned());
     }
     let is_small =
@@ -71,7 +71,7 @@ fn bounded(run: &[u8]) -> Option<Box<RawValue>> {
     let members: Vec<String> = json::members(whole)?
         .iter()
         .filter(|member| is_small(member))
-        .take(MAX_BODY.checked_div(MAX_MEMBER).unwrap_or_default())
+        .take(MAX_RUN.checked_div(MAX_MEMBER).unwrap_or_default())
         .map(|(name, value)| format!("{name}:{value}"))
         .collect();
     RawValue::from_string(format!("{{{}}}", members.join(","))).ok()
@@ -80,14 +80,14 @@ fn bounded(run: &[u8]) -> Option<Box<RawValue>> {
 /// The record of a settled key.
 #[derive(Debug)]
 pub enum Settled {
-    /// Of a start.
+    /// The record of a start.
     Start(OutcomeRecord),
-    /// Of a callback.
+    /// The record of a callback.
     Callback(CallbackRecord),
 }
 
 impl Settled {
-    /// Decodes the record of the key of `work`.
+    /// Decodes a record of the kind that `work` has.
     pub(super) fn from_bytes(work: &Work<'_>, bytes: &[u8]) -> Result<Self, StoredError> {
         match work {
             Work::Start(_) => OutcomeRecord::from_bytes(bytes).map(Self::Start),
@@ -103,7 +103,7 @@ impl Settled {
         }
     }
 
-    /// Whether the engine has that delivery.
+    /// Whether the engine has accepted that delivery.
     pub fn is_delivered(&self) -> bool {
         match self {
             Self::Start(record) => record.is_delivered(),
@@ -111,12 +111,12 @@ impl Settled {
         }
     }
 
-    /// Whether it is the record of this delivery, which is still pending.
+    /// Whether this is the record of `delivery` itself, still pending.
     pub fn is_pending(&self, delivery: &Delivery<'_>) -> bool {
         self.id() == delivery.id && !self.is_delivered()
     }
 
-    /// What it makes of another delivery of the key, whose content has this digest.
+    /// The outcome for another delivery of the key, whose content has this digest.
     pub fn outcome(self, digest: &str) -> Outcome {
         let is_delivered = self.is_delivered();
         match self {
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn large_run_keeps_its_small_members() {
-        let run = format!(r#"{{"id":"5f1c","params":["{}"],"status":"ready"}}"#, "a".repeat(MAX_BODY));
+        let run = format!(r#"{{"id":"5f1c","params":["{}"],"status":"ready"}}"#, "a".repeat(MAX_RUN));
         assert_eq!(kept(&run), r#"{"id":"5f1c","status":"ready"}"#);
         let many = (0..100_000).map(|n| format!(r#""m{n}":{n}"#)).collect::<Vec<_>>().join(",");
         assert!(kept(&format!(r#"{{"id":"5f1c",{many}}}"#)).starts_with(r#"{"id":"5f1c","m0":0,"#));

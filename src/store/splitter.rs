@@ -1,7 +1,7 @@
 //! The splitter: a wait-free object over two atomic registers that at most one contender wins.
 //!
-//! L. Lamport, "A Fast Mutual Exclusion Algorithm" (1987), has it as the fast path, with registers `x` and `y`; J. Aspnes,
-//! "Notes on Theory of Distributed Systems", calls them `race` and `door`:
+//! It is the fast path of L. Lamport, "A Fast Mutual Exclusion Algorithm" (1987), where the registers are `x` and `y`.
+//! J. Aspnes, "Notes on Theory of Distributed Systems", calls them `race` and `door`:
 //!
 //! ```text
 //! race ← my name
@@ -10,24 +10,25 @@
 //! if race = my name: win, else lose
 //! ```
 //!
-//! At most one wins. Let A and B both win, and let A write `race` first. A has read its own name in `race`, so before B
-//! wrote it; and before that A had closed the door. B reads the door after it has written `race`, so B finds it closed and
-//! loses. A contender that runs alone wins. If several run at once, it is possible that all lose.
+//! At most one contender wins. Suppose that A and B both win, and that A writes `race` first. A later reads its own
+//! name from `race`, so B has not written `race` yet, and A has already closed the door. B reads the door after it has
+//! written `race`, so it finds the door closed and loses: a contradiction. A contender that runs alone wins. If several
+//! run at once, it is possible that all lose.
 //!
-//! The winner may open the door again when it is done; then everything starts over. `tests/it/interleavings.rs` explores
-//! all orders of two and three contenders.
+//! When the winner is done, it may open the door again; then the next claim starts from the beginning.
+//! `tests/it/interleavings.rs` explores all orders of two and three contenders.
 
 use crate::ports::{KeyValue, StoreError};
 
-/// One contender. The name must never have been in `race` before.
+/// One contender.
 pub(super) struct Splitter<'a> {
     /// The key of the register that holds the name of the last contender.
     pub(super) race: &'a str,
     /// The key of the register that is present while the door is closed.
     pub(super) door: &'a str,
-    /// The key of another door that has to be open.
+    /// The key of another door that has to be open too: the door of the previous retention window.
     pub(super) earlier_door: Option<&'a str>,
-    /// The contender's name, as written to `race`.
+    /// The contender's name, as written to `race`. It must never have been there before.
     pub(super) name: &'a [u8],
     /// The value that closes the door.
     pub(super) closed: &'a [u8],
@@ -37,12 +38,12 @@ pub(super) struct Splitter<'a> {
 pub(super) enum Entered {
     Won,
     Lost,
-    /// The earlier door is closed.
-    Earlier,
+    EarlierDoorClosed,
 }
 
 impl Splitter<'_> {
-    /// Contends. `is_closed` decides whether the value of the door still counts.
+    /// Runs the algorithm for this contender: at most 3 reads and 2 writes. `is_closed` decides whether a value of the
+    /// door still closes it.
     pub(super) async fn enter(
         &self,
         store: &impl KeyValue,
@@ -55,7 +56,7 @@ impl Splitter<'_> {
         if let Some(earlier) = self.earlier_door
             && store.exists(earlier).await?
         {
-            return Ok(Entered::Earlier);
+            return Ok(Entered::EarlierDoorClosed);
         }
         store.set(self.door, self.closed).await?;
         match store.get(self.race).await? {

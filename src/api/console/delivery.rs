@@ -9,7 +9,7 @@ use super::layout::{Tab, Tone, chip, notice, page};
 use crate::api::problem::Problem;
 use crate::api::{RequestContext, operator};
 use crate::config::Settings;
-use crate::delivery::{Delivery, DeliveryId, HISTORY, Work};
+use crate::delivery::{Delivery, DeliveryId, MAX_HISTORY, Work};
 use crate::gateway::Gateway;
 use crate::gateway::operator::OperatorError;
 use crate::ports::Host;
@@ -199,8 +199,8 @@ fn attempts(delivery: &Delivery<'_>, now: Timestamp) -> Markup {
                 }
             }
         }
-        @if usize::try_from(delivery.attempts).is_ok_and(|attempts| attempts > HISTORY) {
-            p.mute { "Only the last " (HISTORY) " of " (delivery.attempts) " attempts are shown." }
+        @if usize::try_from(delivery.attempts).is_ok_and(|attempts| attempts > MAX_HISTORY) {
+            p.mute { "Only the last " (MAX_HISTORY) " of " (delivery.attempts) " attempts are shown." }
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::reference::{RunRef, Topic, WorkflowRef};
 const LIMITS: Limits = Limits {
     max_age: Duration::from_secs(24 * 3_600),
     max_attempts: 100,
-    early: Duration::from_secs(600),
+    callback_early: Duration::from_secs(600),
     engine_timeout: Duration::from_secs(10),
 };
 
@@ -46,7 +46,7 @@ fn failure() -> impl Strategy<Value = Verdict> {
 
 proptest! {
     #[test]
-    fn schedule_is_lawful_for_any_history(
+    fn schedule_keeps_its_promises_for_any_history(
         is_callback in any::<bool>(),
         random in any::<u64>(),
         steps in proptest::collection::vec((failure(), 0_u64..7_200_000, 0_u64..60_000), 1..200),
@@ -58,7 +58,7 @@ proptest! {
             now = now.plus(Duration::from_millis(idle)).max(delivery.next_attempt);
             let sent = now;
             delivery.begin_attempt(now, &LIMITS);
-            // Nobody else attempts it before the engine can no longer act.
+            // No other instance attempts it while the engine may act.
             prop_assert!(delivery.is_ambiguous() && delivery.next_attempt > sent.plus(LIMITS.engine_timeout));
             now = now.plus(Duration::from_millis(took));
             let outcome = delivery.conclude_attempt(verdict.clone(), now, &LIMITS);
@@ -66,23 +66,23 @@ proptest! {
             let is_unreachable = matches!(verdict, Verdict::Unreachable { .. });
             engine_attempts += u32::from(!is_unreachable);
             prop_assert_eq!(delivery.engine_attempts, engine_attempts);
-            prop_assert!(delivery.history.len() <= HISTORY);
+            prop_assert!(delivery.history.len() <= MAX_HISTORY);
             prop_assert_eq!(delivery.last_failure().map(str::to_owned), Some(verdict.to_string()));
             prop_assert_eq!(outcome.failure(), Some(&verdict));
-            // Only an unclear attempt stays ambiguous, and it isn't due before the engine's time is over.
+            // Only an unclear attempt stays ambiguous, and it isn't due before the engine's deadline.
             prop_assert_eq!(delivery.sent.is_some(), matches!(verdict, Verdict::Unclear { .. }));
             if delivery.sent.is_some() {
                 prop_assert!(delivery.next_attempt > sent.plus(LIMITS.engine_timeout));
             }
-            // A rejection is final. An unknown run is final once it had the time to be created.
+            // A rejection is final, and so is an unknown run that had enough time to be created.
             let age = now.since(delivery.since);
             let never_appeared =
-                matches!(verdict, Verdict::UnknownRun { .. }) && (!is_callback || age >= LIMITS.early);
+                matches!(verdict, Verdict::UnknownRun { .. }) && (!is_callback || age >= LIMITS.callback_early);
             let is_rejected = matches!(outcome, Outcome::Rejected { .. });
             prop_assert_eq!(is_rejected, matches!(verdict, Verdict::Rejected { .. }) || never_appeared);
             let is_over = engine_attempts >= LIMITS.max_attempts || age >= LIMITS.max_age;
             prop_assert_eq!(matches!(outcome, Outcome::Dead { .. }), !is_rejected && !is_unreachable && is_over);
-            // It is due after a bounded time; at once if the engine was unreachable.
+            // The next attempt is due after a bounded time; at once if the engine was unreachable.
             if is_unreachable {
                 prop_assert_eq!(delivery.next_attempt, now);
             } else {
@@ -105,7 +105,7 @@ proptest! {
         delivery.engine_attempts = engine_attempts;
         let bound = BACKOFF_FIRST.saturating_mul(2_u32.saturating_pow(engine_attempts - 1)).min(BACKOFF_CAP);
         prop_assert!((BACKOFF_MIN..=bound).contains(&delivery.backoff()));
-        prop_assert_eq!(delivery.backoff(), delivery.backoff(), "it depends on the id alone");
+        prop_assert_eq!(delivery.backoff(), delivery.backoff(), "the same id and attempt have the same jitter");
     }
 
     #[test]
@@ -163,7 +163,7 @@ fn renewed_delivery_is_due_once_nothing_is_ambiguous() {
     delivery.renew(Timestamp(2), &LIMITS);
     assert_eq!(
         (delivery.since, delivery.engine_attempts, delivery.next_attempt),
-        (Timestamp(2), 0, LIMITS.settled(Timestamp(0)))
+        (Timestamp(2), 0, LIMITS.engine_deadline(Timestamp(0)))
     );
     delivery.sent = None;
     delivery.renew(Timestamp(3), &LIMITS);

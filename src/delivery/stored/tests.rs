@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// A number beyond 64 bits, unusual white space and a duplicate name: a parser that rebuilds JSON would change it.
 const ODD: &str = r#"{"n":12345678901234567890, "f":1.417566161e9,"n":1}"#;
 
 fn raw(json: &str) -> Cow<'_, RawValue> {
@@ -66,7 +67,7 @@ proptest! {
 }
 
 #[test]
-fn trace_is_text_or_absent() {
+fn trace_value_that_is_not_ascii_is_dropped() {
     let stored = r#"{"v":1,"id":"01M85MNVRRNF3YKJSMZYXYD1X7","kind":"resolve","run":"r","topic":"t","status":"failed",
         "trace":[["tracestate","é"],["tracestate","a=b"],["x","y"]],
         "received":1,"since":1,"attempts":0,"heard":0,"history":[],"next":1,"sent":null}"#;
@@ -95,7 +96,7 @@ fn damaged_or_later_record_is_an_error() {
 
 /// A record as it was written before routes existed.
 #[test]
-fn first_form_is_still_read_and_written() {
+fn record_of_the_first_version_is_read_and_written_unchanged() {
     let first = format!(
         r#"{{"v":1,"id":"01M85MNVRRNF3YKJSMZYXYD1X7","kind":"event","workflow":"w","received":1,"since":1,"attempts":0,"heard":0,"history":[],"next":1,"sent":null,"payload":{{"data":{ODD}}}}}"#
     );
@@ -106,7 +107,7 @@ fn first_form_is_still_read_and_written() {
 }
 
 #[test]
-fn params_of_a_route_have_their_own_version() {
+fn trigger_or_params_of_a_route_have_their_own_version() {
     let start = Start::new(WorkflowRef::parse("w").unwrap(), Payload::Webhook(raw("{}")));
     let github = Start { trigger: Trigger::Github, ..start.clone() };
     let with_param = Start { params: vec![("n".to_owned(), raw("1e2"))], ..start.clone() };

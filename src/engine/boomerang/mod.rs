@@ -1,8 +1,8 @@
-//! Boomerang Flow v4, by its engine's API v1: `WorkflowControllerV1`, `WorkflowRunControllerV1` and `BoomerangError` of
-//! boomerang-io/flow.services.
+//! The profile of Boomerang Flow v4, for version 1 of its engine's API: `WorkflowControllerV1`,
+//! `WorkflowRunControllerV1` and `BoomerangError` in boomerang-io/flow.services.
 
-mod answer;
 mod request;
+mod response;
 
 use http::{Request, Response};
 
@@ -26,7 +26,7 @@ impl Profile for Boomerang {
     }
 
     fn read(&self, operation: Operation, response: Response<Vec<u8>>, now: Timestamp) -> Verdict {
-        answer::read(operation, response, now)
+        response::read(operation, response, now)
     }
 
     fn find(&self, engine: &Engine, label: &str) -> Result<Request<Vec<u8>>, RequestError> {
@@ -34,10 +34,10 @@ impl Profile for Boomerang {
     }
 
     fn read_found(&self, label: &str, response: Response<Vec<u8>>, now: Timestamp) -> Result<Option<Vec<u8>>, Verdict> {
-        answer::read_found(label, response, now)
+        response::read_found(label, response, now)
     }
 
     fn run_id(&self, body: &[u8]) -> Option<String> {
-        answer::run_id(body)
+        response::run_id(body)
     }
 }

@@ -14,13 +14,13 @@ use crate::delivery::{Delivery, Payload, Start, Trigger, Work};
 use crate::engine::{Engine, RequestError};
 use crate::json::{self, SingleMember};
 
-/// The name of a param: fixed, or the name of a member in the sender's spelling.
+/// The name of a param.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
 enum ParamName<'a> {
     /// Fixed by the contract or a route.
     Fixed(&'a str),
-    /// A JSON string token.
+    /// The name of a member in the sender's spelling: a JSON string token.
     Member(&'a RawValue),
 }
 
@@ -30,7 +30,8 @@ struct Param<'a> {
     value: &'a RawValue,
 }
 
-/// `POST /api/v1/workflow/{ref}/submit?start={bool}` for a start, `PUT /api/v1/workflowrun/{ref}/event` for a callback.
+/// Builds `POST /api/v1/workflow/{ref}/submit?start={bool}` for a start, `PUT /api/v1/workflowrun/{ref}/event` for a
+/// callback.
 pub(super) fn deliver(engine: &Engine, delivery: &Delivery<'_>) -> Result<Request<Vec<u8>>, RequestError> {
     match &delivery.work {
         Work::Start(start) => submit(engine, start, &delivery.label()),
@@ -38,7 +39,7 @@ pub(super) fn deliver(engine: &Engine, delivery: &Delivery<'_>) -> Result<Reques
     }
 }
 
-/// `GET /api/v1/workflowrun/query?labels=&limit=1`: the run with a label.
+/// Builds `GET /api/v1/workflowrun/query?labels=&limit=1`, which finds the run with a label.
 pub(super) fn find(engine: &Engine, label: &str) -> Result<Request<Vec<u8>>, RequestError> {
     let label = format!("{DELIVERY_LABEL}={label}");
     let label = utf8_percent_encode(&label, NON_ALPHANUMERIC);
@@ -73,9 +74,9 @@ fn event(engine: &Engine, callback: &Callback<'_>) -> Result<Request<Vec<u8>>, R
     request(engine, Method::PUT, &path, &body, results)
 }
 
-/// The params of a run: for a webhook `data`; for an event `event`, `data`, then each member of `data`. The params of a
-/// route come before the members. A param is never overwritten by one that comes later in this order; of two members with
-/// one name the last counts, as for most JSON parsers.
+/// The params of a run, in this order: for an event, `event`; `data`; the params of a route; for an event, each member
+/// of `data`. Of several params with the same name, the first counts. Of several members with the same name, the last
+/// counts, as in most JSON parsers.
 fn params<'a>(start: &'a Start<'_>) -> Vec<Param<'a>> {
     let fixed = |name, value| Param { name: ParamName::Fixed(name), value };
     let (mut params, members) = match &start.payload {
@@ -92,7 +93,7 @@ fn params<'a>(start: &'a Start<'_>) -> Vec<Param<'a>> {
         }
     }
     for (name, value) in members {
-        // Half a surrogate pair has no text: then the spelling is the name.
+        // A name with an unpaired surrogate has no text: then its spelling identifies it.
         let text = json::text(name).unwrap_or_else(|| name.get().to_owned());
         match seen.get(&text) {
             Some(None) => {}
@@ -118,9 +119,9 @@ fn request(
     params: &[Param<'_>],
 ) -> Result<Request<Vec<u8>>, RequestError> {
     let uri = engine.url.join(path).ok_or(RequestError)?;
-    // Reserves space for the payload, which would be copied each time the buffer grows.
-    let room = params.iter().fold(512_usize, |room, param| room.saturating_add(param.value.get().len()));
-    let mut bytes = Vec::with_capacity(room);
+    // Enough for the payload, which would otherwise be copied each time the buffer grows.
+    let capacity = params.iter().fold(512_usize, |sum, param| sum.saturating_add(param.value.get().len()));
+    let mut bytes = Vec::with_capacity(capacity);
     serde_json::to_writer(&mut bytes, body).map_err(|_| RequestError)?;
     Request::builder()
         .method(method)

@@ -1,4 +1,4 @@
-//! What Boomerang's responses mean.
+//! The meaning of Boomerang's responses.
 
 use http::{Response, StatusCode};
 use serde_json::value::RawValue;
@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::DELIVERY_LABEL;
 use crate::delivery::Verdict;
 use crate::engine::Operation;
-use crate::engine::answer::{Reading, judge};
+use crate::engine::response::{BodyRules, classify};
 use crate::json;
 use crate::time::Timestamp;
 
@@ -17,15 +17,15 @@ const UNKNOWN_RUN: &str = "WORKFLOWRUN_INVALID_REFERENCE";
 pub(super) fn read(operation: Operation, response: Response<Vec<u8>>, now: Timestamp) -> Verdict {
     match operation {
         Operation::Start => read_submit(response, now),
-        Operation::Resume => read_event(response, now),
+        Operation::Resolve => read_event(response, now),
     }
 }
 
-/// Reads the response to a look-up. The run has to carry the label: an engine that ignores the query's filter would
-/// otherwise seem to have it.
+/// Reads the response to a lookup. The run has to have the label: an engine that ignores the query's filter responds
+/// with any run.
 pub(super) fn read_found(label: &str, response: Response<Vec<u8>>, now: Timestamp) -> Result<Option<Vec<u8>>, Verdict> {
     let status = response.status();
-    let body = match judge(response, now, &reading(|body| json::object(body).is_ok())) {
+    let body = match classify(response, now, &rules(|body| json::object(body).is_ok())) {
         Verdict::Accepted { body } => body,
         failed => return Err(failed),
     };
@@ -35,7 +35,7 @@ pub(super) fn read_found(label: &str, response: Response<Vec<u8>>, now: Timestam
         Some(None) => Ok(None),
         Some(Some(run)) if label_of(run).is_some_and(|found| found == label) => Ok(Some(run.get().as_bytes().to_vec())),
         _ => {
-            let reason = format!("the engine answered {}, but not with the run that was asked for", status.as_u16());
+            let reason = format!("the engine answered {}, but not with the run that was looked up", status.as_u16());
             Err(Verdict::Unclear { reason, after: None })
         }
     }
@@ -45,19 +45,19 @@ fn label_of(run: &RawValue) -> Option<String> {
     json::text(json::member(json::member(run, "labels")?, DELIVERY_LABEL)?)
 }
 
-/// A submit counts only if the response is a WorkflowRun.
+/// Reads the response to a submit, which counts only if the body is a WorkflowRun.
 fn read_submit(response: Response<Vec<u8>>, now: Timestamp) -> Verdict {
-    judge(response, now, &reading(|body| run_id(body).is_some()))
+    classify(response, now, &rules(|body| run_id(body).is_some()))
 }
 
-/// The id of a WorkflowRun; `None` if the body isn't one.
+/// Returns the id of a WorkflowRun; `None` if the body isn't one.
 pub(super) fn run_id(body: &[u8]) -> Option<String> {
     json::text(json::member(json::object(body).ok()?, "id")?).filter(|id| !id.is_empty())
 }
 
-/// An event counts if the response is empty, as the engine's is, or JSON.
+/// Reads the response to an event, which counts if the body is empty, as the engine's is, or JSON.
 fn read_event(response: Response<Vec<u8>>, now: Timestamp) -> Verdict {
-    match judge(response, now, &reading(|body| body.trim_ascii().is_empty() || json::value(body).is_ok())) {
+    match classify(response, now, &rules(|body| body.trim_ascii().is_empty() || json::value(body).is_ok())) {
         Verdict::Accepted { .. } => Verdict::Accepted { body: Vec::new() },
         Verdict::Rejected { status, code }
             if status == StatusCode::NOT_FOUND || code.as_deref() == Some(UNKNOWN_RUN) =>
@@ -68,12 +68,13 @@ fn read_event(response: Response<Vec<u8>>, now: Timestamp) -> Verdict {
     }
 }
 
-fn reading(is_proof: fn(&[u8]) -> bool) -> Reading {
-    Reading { is_proof, is_unknown_path, code }
+fn rules(is_proof: fn(&[u8]) -> bool) -> BodyRules {
+    BodyRules { is_proof, is_unknown_path, error_code }
 }
 
-/// Spring names a path that the server doesn't have: `instance` in its problem details, `path` in its older form. A
-/// proxy's 404 is not JSON. The engine's own 404, for a workflow or a run, is neither.
+/// Whether the body of a 404 comes from Spring or from a proxy. Spring names the unknown path: in `instance` of its
+/// problem details, or in `path` of its older form. A proxy's 404 is not JSON. The engine's own 404, for a workflow or
+/// a run, is empty, or JSON without these members.
 fn is_unknown_path(body: &[u8]) -> bool {
     if body.trim_ascii().is_empty() {
         return false;
@@ -82,8 +83,9 @@ fn is_unknown_path(body: &[u8]) -> bool {
     members.iter().any(|(name, _)| matches!(name.get(), "\"instance\"" | "\"path\""))
 }
 
-/// The engine's error code. Nothing else of its response leaves Sluice.
-fn code(body: &[u8]) -> Option<String> {
+/// Returns the engine's error code: 1 to 64 capital letters and underscores. Of an error response, nothing else leaves
+/// Sluice.
+fn error_code(body: &[u8]) -> Option<String> {
     let members = json::object(body).ok().and_then(json::members)?;
     let (_, value) = members.into_iter().find(|(name, _)| name.get() == "\"reason\"")?;
     let code = json::text(value)?;
@@ -97,14 +99,14 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Response<Vec<u8>> {
+    fn response(status: u16, body: &str) -> Response<Vec<u8>> {
         Response::builder().status(status).body(body.as_bytes().to_vec()).unwrap()
     }
 
     #[test]
     fn every_status_has_one_verdict() {
         for status in 100..=599_u16 {
-            let kind = match read_submit(answer(status, ""), Timestamp(0)) {
+            let kind = match read_submit(response(status, ""), Timestamp(0)) {
                 Verdict::Accepted { .. } => "accepted",
                 Verdict::Rejected { status: same, .. } => {
                     assert_eq!(same.as_u16(), status);
@@ -128,16 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn success_counts_only_with_its_proof() {
+    fn success_status_counts_only_with_a_proof_in_the_body() {
         let run = r#"{"id":"5f1c9c8e2f8b9a0001a1b2c3","status":"notstarted"}"#;
-        assert_eq!(read_submit(answer(200, run), Timestamp(0)), Verdict::Accepted { body: run.as_bytes().to_vec() });
+        assert_eq!(read_submit(response(200, run), Timestamp(0)), Verdict::Accepted { body: run.as_bytes().to_vec() });
         for body in ["", "<html>", "[]", "{}", r#"{"id":""}"#, r#"{"id":7}"#, r#"{"id":"5f"#] {
-            assert!(matches!(read_submit(answer(200, body), Timestamp(0)), Verdict::Unclear { .. }), "{body}");
+            assert!(matches!(read_submit(response(200, body), Timestamp(0)), Verdict::Unclear { .. }), "{body}");
         }
         for body in ["", "\n", "{}", "null"] {
-            assert_eq!(read_event(answer(200, body), Timestamp(0)), Verdict::Accepted { body: vec![] }, "{body}");
+            assert_eq!(read_event(response(200, body), Timestamp(0)), Verdict::Accepted { body: vec![] }, "{body}");
         }
-        assert!(matches!(read_event(answer(200, "<html>"), Timestamp(0)), Verdict::Unclear { .. }));
+        assert!(matches!(read_event(response(200, "<html>"), Timestamp(0)), Verdict::Unclear { .. }));
     }
 
     #[test]
@@ -147,13 +149,13 @@ mod tests {
         let problem =
             r#"{"type":"about:blank","title":"Not Found","status":404,"instance":"/api/v1/workflow/x/submit"}"#;
         for body in [spring, problem, "<html>404</html>", "not found"] {
-            assert!(matches!(read_submit(answer(404, body), Timestamp(0)), Verdict::Misconfigured { .. }), "{body}");
+            assert!(matches!(read_submit(response(404, body), Timestamp(0)), Verdict::Misconfigured { .. }), "{body}");
         }
         let unknown = r#"{"code":1201,"reason":"WORKFLOW_INVALID_REFERENCE","message":"No workflow x"}"#;
         for (body, code) in
             [(unknown, Some("WORKFLOW_INVALID_REFERENCE")), ("", None), (r#"{"reason":"my <b>"}"#, None)]
         {
-            let verdict = read_submit(answer(404, body), Timestamp(0));
+            let verdict = read_submit(response(404, body), Timestamp(0));
             let rejected = Verdict::Rejected { status: StatusCode::NOT_FOUND, code: code.map(str::to_owned) };
             assert_eq!(verdict, rejected, "{body}");
         }
@@ -162,8 +164,8 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let after = |value: &str, now| {
-            let answer = Response::builder().status(503).header("retry-after", value).body(vec![]).unwrap();
-            match read_submit(answer, Timestamp(now)) {
+            let response = Response::builder().status(503).header("retry-after", value).body(vec![]).unwrap();
+            match read_submit(response, Timestamp(now)) {
                 Verdict::Retry { after, .. } => after,
                 other => panic!("{other:?}"),
             }
@@ -175,22 +177,22 @@ mod tests {
     }
 
     #[test]
-    fn unknown_run_is_told_from_other_rejections() {
+    fn unknown_run_is_distinguished_from_other_rejections() {
         let unknown = r#"{"code":1301,"reason":"WORKFLOWRUN_INVALID_REFERENCE"}"#;
         for (status, body) in [(400, unknown), (404, ""), (404, "{}"), (404, unknown)] {
-            assert!(matches!(read_event(answer(status, body), Timestamp(0)), Verdict::UnknownRun { .. }), "{body}");
-            assert!(matches!(read_submit(answer(status, body), Timestamp(0)), Verdict::Rejected { .. }), "{body}");
+            assert!(matches!(read_event(response(status, body), Timestamp(0)), Verdict::UnknownRun { .. }), "{body}");
+            assert!(matches!(read_submit(response(status, body), Timestamp(0)), Verdict::Rejected { .. }), "{body}");
         }
         for (status, body) in [(400, ""), (400, r#"{"reason":"WORKFLOW_INVALID_REFERENCE"}"#), (409, ""), (422, "")] {
-            assert!(matches!(read_event(answer(status, body), Timestamp(0)), Verdict::Rejected { .. }), "{body}");
+            assert!(matches!(read_event(response(status, body), Timestamp(0)), Verdict::Rejected { .. }), "{body}");
         }
-        assert!(matches!(read_event(answer(404, "<html>"), Timestamp(0)), Verdict::Misconfigured { .. }));
+        assert!(matches!(read_event(response(404, "<html>"), Timestamp(0)), Verdict::Misconfigured { .. }));
     }
 
     #[test]
-    fn found_run_has_to_carry_the_label() {
+    fn found_run_has_to_have_the_label() {
         let run = r#"{"id":"5f1","labels":{"sluice.dev/delivery":"M","a":"b"}}"#;
-        let found = |status, body: &str| read_found("M", answer(status, body), Timestamp(0));
+        let found = |status, body: &str| read_found("M", response(status, body), Timestamp(0));
         assert_eq!(found(200, &format!(r#"{{"content":[{run}],"last":true}}"#)), Ok(Some(run.as_bytes().to_vec())));
         assert_eq!(found(200, r#"{"content":[],"empty":true}"#), Ok(None));
         for body in [

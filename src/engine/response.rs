@@ -1,4 +1,4 @@
-//! What the responses of any engine over HTTP have in common.
+//! The reading of responses that all engines over HTTP have in common.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,27 +8,27 @@ use http::{HeaderMap, Response};
 use crate::delivery::Verdict;
 use crate::time::Timestamp;
 
-/// What a profile knows of its engine's responses.
-pub(super) struct Reading {
-    /// Whether a body proves that the engine acted. A 2xx counts only with its proof, because the login page of a proxy
-    /// is a 200 too.
+/// The rules of a profile for the bodies of its engine's responses.
+pub(super) struct BodyRules {
+    /// Whether a body proves that the engine acted. A 2xx counts only with such a proof, because the login page of a
+    /// proxy is a 200 too.
     pub(super) is_proof: fn(&[u8]) -> bool,
-    /// Whether the body of a 404 says that the server doesn't have this path, rather than that the object is unknown.
+    /// Whether the body of a 404 says that the server doesn't know the path, rather than the workflow or run.
     pub(super) is_unknown_path: fn(&[u8]) -> bool,
-    /// The engine's own error code.
-    pub(super) code: fn(&[u8]) -> Option<String>,
+    /// The engine's error code in a body.
+    pub(super) error_code: fn(&[u8]) -> Option<String>,
 }
 
-/// Reads a response by its status and the profile's rules.
-pub(super) fn judge(response: Response<Vec<u8>>, now: Timestamp, reading: &Reading) -> Verdict {
+/// Returns the verdict for a response, by its status and the profile's rules.
+pub(super) fn classify(response: Response<Vec<u8>>, now: Timestamp, rules: &BodyRules) -> Verdict {
     let (parts, body) = response.into_parts();
     let (status, after) = (parts.status, retry_after(&parts.headers, now));
     let reason = format!("the engine answered {}", status.as_u16());
     match status.as_u16() {
-        200..=299 if (reading.is_proof)(&body) => Verdict::Accepted { body },
+        200..=299 if (rules.is_proof)(&body) => Verdict::Accepted { body },
         200..=299 => Verdict::Unclear { reason: format!("{reason}, but not as the engine does"), after },
-        400 | 409 | 410 | 413 | 422 => Verdict::Rejected { status, code: (reading.code)(&body) },
-        404 if !(reading.is_unknown_path)(&body) => Verdict::Rejected { status, code: (reading.code)(&body) },
+        400 | 409 | 410 | 413 | 422 => Verdict::Rejected { status, code: (rules.error_code)(&body) },
+        404 if !(rules.is_unknown_path)(&body) => Verdict::Rejected { status, code: (rules.error_code)(&body) },
         // 423 is an inactive team, which an operator can activate again.
         408 | 423 | 425 | 429 | 503 => Verdict::Retry { reason, after },
         500..=599 => Verdict::Unclear { reason, after },
@@ -36,7 +36,7 @@ pub(super) fn judge(response: Response<Vec<u8>>, now: Timestamp, reading: &Readi
     }
 }
 
-/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+/// Parses `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
