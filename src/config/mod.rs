@@ -199,7 +199,7 @@ fn text<'v>(variables: &'v impl Variables, variable: &'static str) -> Result<Cow
     match variables.variable(variable) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => {
-            Err(ConfigError { variable, problem: "is not in the manifest: take spin.toml as it is shipped".to_owned() })
+            Err(ConfigError { variable, problem: "is not in the manifest: use spin.toml as it is shipped".to_owned() })
         }
         // The provider's message may contain its address or a token.
         Err(_) => Err(ConfigError { variable, problem: "can't be read: its provider did not answer".to_owned() }),

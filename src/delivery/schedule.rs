@@ -65,7 +65,7 @@ impl Delivery<'_> {
     /// The result is [`Outcome::Pending`] or [`Outcome::Dead`].
     pub fn conclude_lookup(&mut self, verdict: Verdict, now: Timestamp, limits: &Limits) -> Outcome {
         let sent = self.sent;
-        let reason = format!("the look-up of its run failed: {verdict}");
+        let reason = format!("the lookup of its run failed: {verdict}");
         self.conclude(verdict.clone(), reason, now, limits);
         self.sent = sent;
         let last = Some(verdict);

@@ -53,7 +53,7 @@ impl From<SendError> for Verdict {
         let reason = error.to_string();
         match error {
             SendError::NotSent(_) => Self::Unreachable { reason },
-            SendError::NoAnswer(_) => Self::Unclear { reason, after: None },
+            SendError::NoResponse(_) => Self::Unclear { reason, after: None },
             SendError::Denied(_) => Self::Misconfigured { reason },
         }
     }

@@ -66,7 +66,7 @@ pub struct Timeouts {
 ///
 /// [`SendError::NotSent`] promises that the engine has not seen a byte of the request: it is sent again without looking
 /// up its run first. If an implementation returns it for a request that may have arrived, a run can start twice. Unless
-/// it is certain, it has to return [`SendError::NoAnswer`].
+/// it is certain, it has to return [`SendError::NoResponse`].
 pub trait Http {
     /// Sends one request and reads its whole response, of at most [`crate::engine::MAX_RESPONSE_BYTES`] bytes.
     async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Response<Vec<u8>>, SendError>;
@@ -83,7 +83,7 @@ pub enum SendError {
     Denied(&'static str),
     /// The engine may have seen the request and acted on it.
     #[error("the engine sent no complete response: {0}")]
-    NoAnswer(&'static str),
+    NoResponse(&'static str),
 }
 
 /// Time and sleeping.

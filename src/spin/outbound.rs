@@ -18,12 +18,14 @@ use crate::ports::{SendError, Timeouts};
 
 /// Sends a request and reads its whole response.
 pub(super) async fn send(request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
-    at_most(timeouts.total, attempt(request, timeouts)).await.unwrap_or(Err(SendError::NoAnswer("its time is over")))
+    at_most(timeouts.total, attempt(request, timeouts))
+        .await
+        .unwrap_or(Err(SendError::NoResponse("the attempt timed out")))
 }
 
 async fn attempt(request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
     let (outgoing, body) = outgoing(request)?;
-    let options = options(timeouts).ok_or(SendError::Denied("the host takes no timeouts"))?;
+    let options = options(timeouts).ok_or(SendError::Denied("the host supports no timeouts"))?;
     let mut sink = Box::pin(outgoing.take_body());
     let response = outgoing_handler::handle(outgoing, Some(options)).map_err(send_error)?;
     // The engine may respond and close the connection before it has read the whole request. Its response says more than
@@ -73,12 +75,12 @@ async fn whole(incoming: IncomingResponse) -> Result<Response<Vec<u8>>, SendErro
     let mut body = Vec::new();
     let mut stream = pin!(incoming.take_body_stream());
     while let Some(chunk) = stream.next().await {
-        body.extend(chunk.map_err(|_| SendError::NoAnswer("its answer broke off"))?);
+        body.extend(chunk.map_err(|_| SendError::NoResponse("its response broke off"))?);
         if body.len() > MAX_RESPONSE_BYTES {
-            return Err(SendError::NoAnswer("its answer is too large"));
+            return Err(SendError::NoResponse("its response is too large"));
         }
     }
-    response.body(body).map_err(|_| SendError::NoAnswer("its answer can't be read"))
+    response.body(body).map_err(|_| SendError::NoResponse("its response can't be read"))
 }
 
 /// Classifies an error of the host. [`SendError::NotSent`] is only for errors before the first byte of the request was
@@ -89,7 +91,7 @@ fn send_error(error: ErrorCode) -> SendError {
             SendError::Denied("it is not among allowed_outbound_hosts")
         }
         ErrorCode::HttpRequestUriInvalid => SendError::Denied("its URL is not valid"),
-        ErrorCode::DnsTimeout | ErrorCode::DnsError(_) => SendError::NotSent("its name is not resolved"),
+        ErrorCode::DnsTimeout | ErrorCode::DnsError(_) => SendError::NotSent("its name can't be resolved"),
         ErrorCode::DestinationNotFound
         | ErrorCode::DestinationUnavailable
         | ErrorCode::DestinationIpUnroutable
@@ -97,9 +99,11 @@ fn send_error(error: ErrorCode) -> SendError {
         ErrorCode::ConnectionTimeout => SendError::NotSent("the connection took too long"),
         ErrorCode::ConnectionLimitReached => SendError::NotSent("the host has too many connections"),
         ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError | ErrorCode::TlsAlertReceived(_) => {
-            SendError::NotSent("TLS could not be agreed on")
+            SendError::NotSent("the TLS handshake failed")
         }
-        ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => SendError::NoAnswer("its time is over"),
-        _ => SendError::NoAnswer("the connection broke"),
+        ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {
+            SendError::NoResponse("the attempt timed out")
+        }
+        _ => SendError::NoResponse("the connection broke"),
     }
 }

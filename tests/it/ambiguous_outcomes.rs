@@ -10,7 +10,7 @@ use crate::fake::{
 };
 
 fn no_answer() -> EngineResult {
-    Err(SendError::NoAnswer("the connection was cut"))
+    Err(SendError::NoResponse("the connection was cut"))
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn failed_lookup_leaves_the_delivery_ambiguous() {
         assert_eq!(world.engine.take_verbs(), ["submit", "find"], "nothing is sent again");
         let stored = world.store.only_record("sluice/pending/");
         assert_eq!(stored["sent"], NOW);
-        assert!(stored["history"][1][1].as_str().unwrap().starts_with("the look-up of its run failed: "), "{stored}");
+        assert!(stored["history"][1][1].as_str().unwrap().starts_with("the lookup of its run failed: "), "{stored}");
         world.engine.recover();
         world.advance(60_000);
         assert_eq!(world.drain()["delivered"], 1);

@@ -76,9 +76,9 @@ fn outcome_after_the_response_is_recorded() {
         (answer(401, ""), "pending", Some("the engine answered 401"), false),
         (answer(500, ""), "pending", Some("the engine answered 500"), true),
         (
-            Err(SendError::NoAnswer("its time is over")),
+            Err(SendError::NoResponse("the attempt timed out")),
             "pending",
-            Some("the engine sent no complete response: its time is over"),
+            Some("the engine sent no complete response: the attempt timed out"),
             true,
         ),
         (

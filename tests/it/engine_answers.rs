@@ -75,13 +75,17 @@ fn temporary_failure_stores_the_delivery() {
         (answer(500, "s3cret"), "the engine answered 500", true),
         (answer(502, ""), "the engine answered 502", true),
         (answer(504, ""), "the engine answered 504", true),
-        (answer(200, "<html>s3cret"), "the engine answered 200, but not as the engine does", true),
+        (answer(200, "<html>s3cret"), "the engine answered 200, but not with the expected body", true),
         (
             Err(SendError::NotSent("the connection was refused")),
             "the engine can't be reached: the connection was refused",
             false,
         ),
-        (Err(SendError::NoAnswer("its time is over")), "the engine sent no complete response: its time is over", true),
+        (
+            Err(SendError::NoResponse("the attempt timed out")),
+            "the engine sent no complete response: the attempt timed out",
+            true,
+        ),
     ] {
         for (uri, request) in INGRESS {
             let _row = row(format!("{failure} for {uri}"));
@@ -142,7 +146,7 @@ fn failing_store_reports_whether_the_engine_may_have_acted() {
         (Err(SendError::Denied("its host isn't allowed")), 503, "store-unavailable", "safe"),
         (answer(429, ""), 503, "store-unavailable", "safe"),
         (answer(401, ""), 503, "store-unavailable", "safe"),
-        (Err(SendError::NoAnswer("its time is over")), 502, "engine-unclear", "may-repeat"),
+        (Err(SendError::NoResponse("the attempt timed out")), 502, "engine-unclear", "may-repeat"),
         (answer(500, "s3cret"), 502, "engine-unclear", "may-repeat"),
         (answer(200, "s3cret"), 502, "engine-unclear", "may-repeat"),
     ] {

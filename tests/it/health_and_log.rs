@@ -67,7 +67,7 @@ fn invalid_variable_is_named() {
     world.variables.borrow_mut().remove("engine_url");
     world.variables.borrow_mut().remove("retention_hours");
     let problem = world.get("/readyz").problem(503, "configuration");
-    let missing = "is not in the manifest: take spin.toml as it is shipped";
+    let missing = "is not in the manifest: use spin.toml as it is shipped";
     let expected = serde_json::json!([
         { "field": "engine_url", "detail": missing },
         { "field": "engine_wait_ms", "detail": "must be a whole number from 1 to 600000" },

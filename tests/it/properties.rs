@@ -145,7 +145,7 @@ proptest! {
         for (status, delay) in script {
             let result = match status {
                 0 => Err(SendError::NotSent("the connection was refused")),
-                1 => Err(SendError::NoAnswer("the connection was cut")),
+                1 => Err(SendError::NoResponse("the connection was cut")),
                 // Left to the healthy engine, which starts a run.
                 200 => continue,
                 _ => answer(status, ""),

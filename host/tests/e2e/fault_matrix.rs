@@ -89,9 +89,9 @@ const TIMEOUT_FIRST: (&str, &str) = ("5000", "500");
 const WAIT_ENDS_FIRST: (&str, &str) = ("100", "500");
 
 const CONNECTION_BROKE: Expected = Stored("the engine sent no complete response: the connection broke");
-const INCOMPLETE: Expected = Stored("the engine sent no complete response: its answer broke off");
-const TIMED_OUT: Expected = Stored("the engine sent no complete response: its time is over");
-const UNEXPECTED: Expected = Stored("the engine answered 200, but not as the engine does");
+const INCOMPLETE: Expected = Stored("the engine sent no complete response: its response broke off");
+const TIMED_OUT: Expected = Stored("the engine sent no complete response: the attempt timed out");
+const UNEXPECTED: Expected = Stored("the engine answered 200, but not with the expected body");
 
 fn rows(refusing_engine: &ReservedPort) -> Vec<Row> {
     let row = |name, behaviour, expected| Row {
@@ -123,7 +123,7 @@ fn rows(refusing_engine: &ReservedPort) -> Vec<Row> {
         unreachable(
             "unknown host",
             "http://engine.invalid:7701".to_owned(),
-            "the engine can't be reached: its name is not resolved",
+            "the engine can't be reached: its name can't be resolved",
         ),
         Row { submits: 1, times: ("100", "5000"), ..row("slower than the wait", slow.clone(), DeliveredLate) },
         Row { submits: 1, times: WAIT_ENDS_FIRST, ..row("slower than wait and timeout", slow.clone(), TIMED_OUT) },

@@ -215,7 +215,7 @@ impl Http for World {
                 self.sleep(Duration::from_millis(engine.latency.get())).await;
                 let response = engine.act(&request);
                 if behaviour == Behaviour::LosesResponses && request.method() != "GET" {
-                    Err(SendError::NoAnswer("the connection was cut"))
+                    Err(SendError::NoResponse("the connection was cut"))
                 } else {
                     Ok(Response::new(response))
                 }
