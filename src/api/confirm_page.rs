@@ -55,7 +55,7 @@ pub(super) struct Question<'a> {
 /// Returns the page with the question and the button, whose form posts to the URL of the page itself.
 pub(super) fn question_page(question: &Question<'_>) -> Response<Vec<u8>> {
     let Question { text, button, callback, expires } = question;
-    let heading = or_default(text, "A workflow waits for your answer");
+    let heading = or_default(text, "A workflow is waiting for your answer");
     let button = or_default(
         button,
         match callback.status {

@@ -24,7 +24,7 @@ pub(super) const PATH: &str = "/api/v2/callback/link";
 /// The heading of the page after an answer.
 const RECORDED: &str = "Your answer is recorded";
 /// The heading of the page for an answer that was recorded before.
-const ALREADY_ANSWERED: &str = "This was answered already";
+const ALREADY_ANSWERED: &str = "This has already been answered";
 
 /// The body of a request to create links.
 #[derive(Deserialize)]
@@ -59,7 +59,7 @@ pub(super) async fn create(
     })?;
     let origin = context.origin()?.ok_or_else(|| {
         let detail =
-            "variable `public_url` is empty, and the request does not show under which URL Sluice is reachable: set it";
+            "variable `public_url` is empty, and the request does not show the URL at which people reach Sluice: set it";
         Problem::new(Kind::Configuration, detail).field("public_url")
     })?;
     body::require_json(context.headers)?;
@@ -187,7 +187,7 @@ pub(super) async fn confirm<'h, H: Host>(
     let (heading, text) = if is_duplicate {
         (ALREADY_ANSWERED, "The same answer was recorded before. You can close this page.")
     } else if is_pending {
-        (RECORDED, "The workflow gets it as soon as its engine can be reached. You can close this page.")
+        (RECORDED, "The workflow will receive it as soon as its engine can be reached. You can close this page.")
     } else {
         (RECORDED, "The workflow has received it. You can close this page.")
     };

@@ -289,7 +289,7 @@ impl Problem {
         match outcome {
             Outcome::Conflict { status, received } => {
                 let detail = format!(
-                    "another callback completed the wait as {} at {}: this one differs from it and was not delivered",
+                    "another callback with status {} was accepted at {}: this one differs from it and was not delivered",
                     status.as_str(),
                     received.rfc3339()
                 );
@@ -322,7 +322,7 @@ impl Problem {
             Outcome::NotStored { verdict: Some(Verdict::Unclear { reason, after }) } => Self::new(
                 Kind::EngineUnclear,
                 format!(
-                    "{reason}, and the delivery could not be stored: the engine may have acted, so look there before you send this again"
+                    "{reason}, and the delivery could not be stored: the engine may have acted, so check it before you send this again"
                 ),
             )
             .retry_after(after),

@@ -69,11 +69,11 @@ fn status(state: &Overview, now: Timestamp) -> Markup {
             section.card.pad {
                 h2 { "Engine" }
                 @if let Some(fault) = &state.fault {
-                    p.big.bad { "Refuses Sluice" }
+                    p.big.bad { "Rejects Sluice" }
                     p { (fault.reason) ", since " (time(fault.at)) ". Check engine_url and engine_token" }
                 } @else if unreachable {
                     p.big.bad { "Not reachable" }
-                    p.mute { "The last drain could not reach it, or it put all deliveries off" }
+                    p.mute { "The last drain could not reach it, or too many attempts in a row failed" }
                 } @else if let Some(failure) = &state.failure {
                     p.big { "Some deliveries fail" }
                     p.mute { "The oldest pending delivery: " (failure) }
@@ -133,7 +133,7 @@ fn summary(drained: &DrainSummary) -> String {
         .collect();
     parts.extend(stopped.map(|stopped| {
         let reason = match stopped {
-            Stopped::Unreachable => "stopped: the engine can't be reached, or puts all deliveries off",
+            Stopped::Unreachable => "stopped: the engine can't be reached, or too many attempts in a row failed",
             Stopped::Budget => "stopped: the time limit was reached",
             Stopped::Leased => "another drain was running",
         };
