@@ -1,5 +1,5 @@
-//! Authentication of senders, by signature or access token. A sender whose secret is set has to sign. All others have
-//! to send a token, as soon as any token or secret is set.
+//! Authentication of senders, by signature or access token. A sender whose secret is set must sign. As soon as any
+//! token or secret is set, all other senders must send a token.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -13,11 +13,11 @@ use crate::ports::Host;
 use crate::secret::Secret;
 use crate::sender::{self, Descriptor, Preset, SignedRequest, Verified};
 
-/// The authentication of a request, as far as it is possible without the body.
+/// The authentication of a request before its body is read.
 pub(super) enum Authentication {
-    /// Complete: the token is valid, or none is required. Holds the preset of the sender, if one applies.
+    /// Complete: the token is valid, or none is required. Contains the preset of the sender, if it has one.
     Complete(Option<&'static Preset>),
-    /// The body is signed: [`RequestContext::verify`] completes the authentication.
+    /// Incomplete: the signature covers the body, so [`RequestContext::verify`] completes the authentication.
     Signature(Box<PendingSignature>),
 }
 
@@ -37,12 +37,13 @@ enum AuthScheme {
 pub(super) struct VerifiedSender {
     pub(super) name: &'static str,
     pub(super) verified: Verified,
-    /// The secret that matched.
+    /// The secret that made the signature.
     pub(super) secret: Option<Secret>,
 }
 
 impl Authentication {
-    /// Returns the preset of the sender. Anyone can claim to be this sender, unless there is a [`VerifiedSender`].
+    /// Returns the preset of the sender. Only a [`VerifiedSender`] is authenticated: any other client may claim to be
+    /// this sender.
     pub(super) fn preset(&self) -> Option<&'static Preset> {
         match self {
             Self::Complete(preset) => *preset,
@@ -61,7 +62,7 @@ impl Authentication {
         }
     }
 
-    /// Returns the type of the event, read from the place where this sender puts it.
+    /// Returns the type of the event, from the location in the sender's descriptor.
     pub(super) fn event_type(&self, headers: &HeaderMap, payload: &RawValue) -> Option<String> {
         match self {
             Self::Signature(pending) if let AuthScheme::Custom(descriptor) = &pending.scheme => {
@@ -72,8 +73,8 @@ impl Authentication {
     }
 }
 
-impl<'o, O: Host> RequestContext<'_, 'o, O> {
-    /// Authenticates the sender before its body is read: finds its signature scheme, or checks its token.
+impl<'h, H: Host> RequestContext<'_, 'h, H> {
+    /// Authenticates the sender before the body is read: finds its signature scheme, or checks its token.
     pub(super) fn authenticate(&mut self, query: &Query) -> Result<Authentication, Problem> {
         let custom = config::custom_descriptor(self.host)?;
         let named = query.one("sender")?;
@@ -104,7 +105,7 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         Ok(Authentication::Complete(preset))
     }
 
-    /// Verifies the signature over the raw body, before the body is parsed. Returns `None` if no signature is required.
+    /// Verifies the signature over the raw body, before the body is parsed. `None` if no signature is required.
     pub(super) fn verify(
         &self,
         authentication: &Authentication,
@@ -113,11 +114,13 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         let Authentication::Signature(pending) = authentication else { return Ok(None) };
         let PendingSignature { scheme, secrets } = &**pending;
         let url = self.public_url()?;
-        let parts = SignedRequest { headers: self.headers, url: &url, body };
+        let request = SignedRequest { headers: self.headers, url: &url, body };
         let (name, verified) = match scheme {
-            AuthScheme::Preset(preset) => (preset.name, sender::verify_preset(preset, secrets, parts, self.host.now())),
+            AuthScheme::Preset(preset) => {
+                (preset.name, sender::verify_preset(preset, secrets, request, self.host.now()))
+            }
             AuthScheme::Custom(descriptor) => {
-                (sender::CUSTOM, sender::verify(descriptor, secrets, parts, self.host.now()))
+                (sender::CUSTOM, sender::verify(descriptor, secrets, request, self.host.now()))
             }
         };
         let verified = verified.map_err(|error| {
@@ -148,7 +151,7 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         Err(Problem::new(Kind::Unauthorized, detail).field(AUTHORIZATION.as_str()))
     }
 
-    /// Returns the URL that the sender called. Behind a proxy, only `public_url` has its scheme and host.
+    /// Returns the URL that the sender called. Behind a proxy, its scheme and host are known only from `public_url`.
     fn public_url(&self) -> Result<String, Problem> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let origin = config::public_url(self.host)?;
@@ -159,8 +162,8 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         })
     }
 
-    /// Returns the URL that the host received. Spin appends its own `spin-full-url`; a client may have sent the ones
-    /// before it.
+    /// Returns the URL that the host received, from Spin's `spin-full-url`. Spin appends this header: any before the
+    /// last one come from the client.
     pub(super) fn received_url(&self) -> Option<&str> {
         self.headers.get_all("spin-full-url").iter().next_back().and_then(|value| value.to_str().ok())
     }

@@ -14,10 +14,11 @@ use crate::gateway::{Gateway, Receipt};
 use crate::ports::Host;
 use crate::sender::SuccessCriterion;
 
-/// A workflow to start, or an event that no route matches.
+/// An item of the response: a run to start, or an event that no route matches.
 pub(super) struct Item<'a> {
     /// The id and source of the event, in a batch.
     pub(super) event: Option<(String, String)>,
+    /// The run to start, and the idempotency key. `None` if no route matches.
     pub(super) start: Option<(Start<'a>, Option<Key>)>,
 }
 
@@ -40,11 +41,11 @@ struct ItemOutcome {
     problem: Option<ProblemSummary>,
 }
 
-impl<'o, O: Host> RequestContext<'_, 'o, O> {
-    /// Delivers each item to the engine, or stores it, and returns the list of outcomes.
+impl<'h, H: Host> RequestContext<'_, 'h, H> {
+    /// Delivers each item to the engine, or stores it. Returns the response with the list of outcomes.
     pub(super) async fn deliver_all(
         &mut self,
-        gateway: Gateway<'o, O>,
+        gateway: Gateway<'h, H>,
         items: Vec<Item<'_>>,
     ) -> Result<Response<Vec<u8>>, Problem> {
         let prefer = Prefer::of(self.headers);
@@ -86,7 +87,7 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
                 }
             }
         }
-        self.background = after(gateway, &mut receipts);
+        self.background = work_after_response(gateway, &mut receipts);
         let count = |outcome: &str| list.iter().filter(|listed| listed.outcome == outcome).count();
         if let Some(worst) = worst {
             let rejected = count("rejected");
@@ -97,8 +98,8 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
             );
             return Err(worst.detail(detail).member("deliveries", &list));
         }
-        let whole = ["pending", "delivered", "duplicate", "unmatched"].into_iter().find(|outcome| count(outcome) > 0);
-        self.log.outcome(whole.unwrap_or("unmatched"));
+        let overall = ["pending", "delivered", "duplicate", "unmatched"].into_iter().find(|outcome| count(outcome) > 0);
+        self.log.outcome(overall.unwrap_or("unmatched"));
         #[derive(Serialize)]
         struct View {
             deliveries: Vec<ItemOutcome>,
@@ -106,15 +107,15 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         let (status, empty) = self.success(&prefer, pending);
         let mut response =
             if empty { respond::empty(status) } else { respond::json(status, &View { deliveries: list }) };
-        response.headers_mut().insert(SLUICE_OUTCOME, HeaderValue::from_static(whole.unwrap_or("unmatched")));
+        response.headers_mut().insert(SLUICE_OUTCOME, HeaderValue::from_static(overall.unwrap_or("unmatched")));
         response.headers_mut().extend(prefer.applied(pending).map(|applied| (PREFERENCE_APPLIED, applied)));
         Ok(response)
     }
 
-    /// Starts the runs of one event or webhook: usually one, several by routes, or none if no route matches.
+    /// Starts the runs of one event or webhook: usually one; by routes, also several or none.
     pub(super) async fn start(
         &mut self,
-        gateway: Gateway<'o, O>,
+        gateway: Gateway<'h, H>,
         mut starts: Vec<(Start<'_>, Option<Key>)>,
     ) -> Result<Response<Vec<u8>>, Problem> {
         if starts.len() > 1 {
@@ -139,8 +140,8 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
     }
 }
 
-/// Returns the rank by which the status of the whole response is chosen: first a failure that a retry of the request
-/// may overcome, then one after which a retry may repeat something.
+/// Returns the rank of a problem. The highest one determines the status of the response: above all, a failure that a
+/// retry of the request may overcome; next, one after which a retry may act twice.
 fn severity(kind: Kind) -> u8 {
     match kind {
         Kind::StoreUnavailable => 2,
@@ -149,12 +150,12 @@ fn severity(kind: Kind) -> u8 {
     }
 }
 
-/// Returns the work that remains after the response: the attempts that are still running, then a short drain for the
-/// deliveries that were stored without an attempt.
-fn after<'o, O: Host>(gateway: Gateway<'o, O>, receipts: &mut [Receipt<'o>]) -> Option<Background<'o>> {
+/// Returns the work that remains after the response, if a delivery is pending: the attempts that are still running,
+/// then a short drain for the deliveries that were stored without an attempt.
+fn work_after_response<'h, H: Host>(gateway: Gateway<'h, H>, receipts: &mut [Receipt<'h>]) -> Option<Background<'h>> {
     let pending = receipts.iter().any(|receipt| matches!(receipt.outcome, Outcome::Pending { .. }));
     let attempts: Vec<_> = receipts.iter_mut().filter_map(|receipt| receipt.background.take()).collect();
-    pending.then(|| -> Background<'o> {
+    pending.then(|| -> Background<'h> {
         Box::pin(async move {
             let mut lines: Vec<_> = futures_util::future::join_all(attempts).await.iter().map(log::report).collect();
             let drained = gateway.drain(BACKGROUND_DRAIN_BUDGET).await;

@@ -1,4 +1,4 @@
-//! Request bodies: their size is bounded while they are read, and their content type and syntax are checked.
+//! Request bodies: reads them with a limit, and checks their content type and syntax.
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, HeaderName};
@@ -9,12 +9,12 @@ use crate::event::MediaType;
 use crate::json;
 use crate::ports::Body;
 
-/// Maximum bytes of an oversized body that are read and discarded. A sender that is still writing when the connection
-/// closes sees a connection reset instead of the 413.
-const DISCARD: usize = 16 * 1024 * 1024;
+/// Maximum bytes beyond the limit that are read and discarded: a sender that is still writing when the connection
+/// closes would see a connection reset instead of the 413.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 
-/// Reads the whole body, of at most `max` bytes. The bytes are counted while they arrive. `Content-Length` is not
-/// trusted, except where it already exceeds the limit.
+/// Reads the whole body, of at most `max` bytes, which are counted as they arrive. `Content-Length` only bounds the
+/// allocation, and lets a body be rejected that the sender has not transmitted yet (`Expect`).
 pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) -> Result<Vec<u8>, Problem> {
     if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "the body is compressed: send it without `Content-Encoding`";
@@ -42,24 +42,24 @@ pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) 
         count = count.saturating_add(chunk.len());
         if count <= max {
             whole.extend_from_slice(&chunk);
-        } else if count > max.saturating_add(DISCARD) {
+        } else if count > max.saturating_add(MAX_DISCARDED) {
             break;
         }
     }
     if count > max { Err(too_large()) } else { Ok(whole) }
 }
 
-/// Returns the value of a header, if it is visible ASCII.
+/// Returns the value of a header. `None` if it is missing or not visible ASCII.
 pub(super) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Returns the `Content-Type`; `None` if it is missing or not valid, which [`unsupported`] tells apart.
+/// Returns the `Content-Type`. `None` if it is missing or not valid; the detail of [`unsupported`] says which.
 pub(super) fn content_type(headers: &HeaderMap) -> Option<MediaType> {
     MediaType::parse(headers.get(CONTENT_TYPE)?.to_str().ok()?)
 }
 
-/// Returns the problem of a content type that the route does not support, with those that it does.
+/// Returns the problem of a content type that the endpoint does not support. `accepted` lists those that it does.
 pub(super) fn unsupported(headers: &HeaderMap, accepted: &str) -> Problem {
     let sent = match headers.get(CONTENT_TYPE).map(|value| value.to_str()) {
         None => "the Content-Type is missing".to_owned(),

@@ -17,18 +17,18 @@ use crate::delivery::{Key, Work};
 use crate::ports::{Body, Host};
 use crate::sender;
 
-/// The kinds of requests to complete a callback.
+/// The kind of a request to this endpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CallbackMode {
-    /// POST with a payload.
+    /// POST with a payload, which completes the callback.
     Post,
-    /// GET without a payload, by a plain link.
+    /// GET without a payload, which completes the callback: a plain link.
     Get,
-    /// HEAD of such a link, which completes nothing.
+    /// HEAD of a plain link, which completes nothing.
     Head,
-    /// GET or HEAD where `callback_get` is `confirm`: returns a page with a button.
+    /// GET or HEAD while `callback_get` is `confirm`: returns a page with a button.
     ConfirmPage,
-    /// POST by that button.
+    /// POST of the form on that page, which completes the callback without a payload.
     Confirm,
 }
 
@@ -58,10 +58,10 @@ pub(super) async fn complete(
     match mode {
         CallbackMode::Head => Ok(no_store(respond::empty(StatusCode::OK))),
         CallbackMode::ConfirmPage => {
-            let question = Question { text: "", button: "", callback: &callback, until: None };
+            let question = Question { text: "", button: "", callback: &callback, expires: None };
             link::show(context, &gateway, &question).await
         }
-        // Any other form has a payload, which would be lost.
+        // Any other form contains a payload, which would be lost.
         CallbackMode::Confirm if bytes != confirm_page::CONFIRMED.as_bytes() => {
             Err(body::unsupported(context.headers, "application/json"))
         }
@@ -77,6 +77,7 @@ pub(super) async fn complete(
 }
 
 impl CallbackMode {
+    /// Determines the kind by method and content type, and by the variable `callback_get`.
     fn of(context: &RequestContext<'_, '_, impl Host>) -> Result<Self, ConfigError> {
         let confirms = || config::callback_get(context.host).map(|get| get == CallbackGet::Confirm);
         let is_form = || body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
@@ -101,8 +102,8 @@ fn status(query: &Query) -> Result<Status, Problem> {
     }
 }
 
-/// Returns whether a browser or mail program fetches a link before anyone opens it. It says so in `Sec-Purpose` (Fetch,
-/// section 2.2.7), and older ones in other headers.
+/// Returns whether a browser or mail program fetches a link in advance, before a person opens it. Such a request has
+/// `Sec-Purpose` (Fetch, section 2.2.7), or one of the headers of older programs.
 fn is_prefetch(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| {
         headers.get_all(*name).iter().any(|value| {

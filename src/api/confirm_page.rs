@@ -1,5 +1,5 @@
-//! HTML pages for people who answer a callback link: the question, the result, or the problem. They have no scripts,
-//! work without their style sheet, and load no other resources. A GET of any page changes nothing.
+//! HTML pages for people who open a callback link: the question, the result, or the problem. They have no scripts, work
+//! without their style sheet, and load no other resources. A GET of any page changes nothing.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -15,7 +15,7 @@ use super::problem::Problem;
 use crate::callback::{Callback, Status};
 use crate::time::Timestamp;
 
-/// The body that the page's form sends, which identifies it among other POSTs.
+/// The body that the form of the page sends. It distinguishes the form from other POSTs.
 pub(super) const CONFIRMED: &str = "confirm=yes";
 
 const STYLE: &str = "\
@@ -27,8 +27,8 @@ dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}\
 button{padding:.7rem 2rem;border:2px solid;border-radius:.5rem;background:CanvasText;color:Canvas;font:inherit;font-weight:600;cursor:pointer}\
 button:focus-visible{outline:3px solid Highlight;outline-offset:3px}";
 
-/// Returns whether the client prefers an HTML page to JSON, by its `Accept`.
-pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+/// Returns whether the client prefers HTML to JSON: its `Accept` contains `text/html`, or no JSON type.
+pub(super) fn prefers_html(headers: &HeaderMap) -> bool {
     let accept = headers.get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut json = false;
     for accept in accept {
@@ -48,14 +48,14 @@ pub(super) struct Question<'a> {
     pub(super) button: &'a str,
     /// The callback that the button completes.
     pub(super) callback: &'a Callback<'a>,
-    /// The expiry of the link.
-    pub(super) until: Option<Timestamp>,
+    /// The expiry of the link, if it has one.
+    pub(super) expires: Option<Timestamp>,
 }
 
-/// Returns the page with the button. Its form posts to the URL of the page itself.
+/// Returns the page with the question and the button, whose form posts to the URL of the page itself.
 pub(super) fn question_page(question: &Question<'_>) -> Response<Vec<u8>> {
-    let Question { text, button, callback, until } = question;
-    let heading = or_default(text, "A workflow waits for your answer");
+    let Question { text, button, callback, expires } = question;
+    let heading = or_default(text, "A workflow is waiting for your answer");
     let button = or_default(
         button,
         match callback.status {
@@ -67,7 +67,7 @@ pub(super) fn question_page(question: &Question<'_>) -> Response<Vec<u8>> {
         StatusCode::OK,
         heading,
         html! {
-            (facts(callback, *until))
+            (details(callback, *expires))
             form method="post" {
                 input type="hidden" name="confirm" value="yes";
                 button type="submit" { (button) }
@@ -76,14 +76,14 @@ pub(super) fn question_page(question: &Question<'_>) -> Response<Vec<u8>> {
     )
 }
 
-/// Returns the page that shows the result.
+/// Returns the page that shows the result of an answer.
 pub(super) fn result_page(status: StatusCode, heading: &str, text: &str, callback: &Callback<'_>) -> Response<Vec<u8>> {
     page(
         status,
         heading,
         html! {
             p { (text) }
-            (facts(callback, None))
+            (details(callback, None))
         },
     )
 }
@@ -93,30 +93,30 @@ pub(super) fn problem_page(problem: Problem) -> Response<Vec<u8>> {
     problem_page_with(problem, |status, title, detail| page(status, title, html! { p { (detail) } }))
 }
 
-/// Renders a problem by a function of its status, title and detail. The page keeps the headers of the problem.
+/// Renders a problem with a function of its status, title and detail. The response keeps the headers of the problem.
 pub(super) fn problem_page_with(
     problem: Problem,
-    draw: impl FnOnce(StatusCode, &str, &str) -> Response<Vec<u8>>,
+    render: impl FnOnce(StatusCode, &str, &str) -> Response<Vec<u8>>,
 ) -> Response<Vec<u8>> {
     let (title, detail) = problem.title_and_detail();
     let detail = detail.to_owned();
     let (parts, _) = problem.into_response().into_parts();
-    let mut response = draw(parts.status, title, &detail);
+    let mut response = render(parts.status, title, &detail);
     for (name, value) in parts.headers.iter().filter(|(name, _)| *name != CONTENT_TYPE) {
         response.headers_mut().insert(name, value.clone());
     }
     response
 }
 
-/// The run, topic and answer of a callback.
-fn facts(callback: &Callback<'_>, until: Option<Timestamp>) -> Markup {
+/// The run, topic and answer of a callback, and the expiry of its link.
+fn details(callback: &Callback<'_>, expires: Option<Timestamp>) -> Markup {
     html! {
         dl {
             dt { "Run" } dd { (callback.run.as_str()) }
             dt { "Topic" } dd { (callback.topic.as_str()) }
             dt { "Answer" } dd { (callback.status.as_str()) }
-            @if let Some(until) = until {
-                dt { "Open until" } dd { (until.rfc3339()) }
+            @if let Some(expires) = expires {
+                dt { "Open until" } dd { (expires.rfc3339()) }
             }
         }
     }
@@ -131,17 +131,17 @@ fn page(status: StatusCode, heading: &str, content: Markup) -> Response<Vec<u8>>
     HtmlPage { title: heading, style: STYLE, referrer: "no-referrer" }.into_response(status, &body)
 }
 
-/// An HTML document without its body.
+/// The frame of an HTML document: everything but its body.
 pub(super) struct HtmlPage<'a> {
     pub(super) title: &'a str,
-    /// The style sheet, the only one that the document's policy allows.
+    /// The style sheet. The document's `Content-Security-Policy` allows no other.
     pub(super) style: &'static str,
     /// `Referrer-Policy`.
     pub(super) referrer: &'static str,
 }
 
 impl HtmlPage<'_> {
-    /// Returns the document as a response, with headers that forbid everything but its own style sheet and forms.
+    /// Returns the document as a response. Its headers allow only its own style sheet and forms.
     pub(super) fn into_response(self, status: StatusCode, body: &Markup) -> Response<Vec<u8>> {
         let page = html! {
             (DOCTYPE)

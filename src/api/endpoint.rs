@@ -4,7 +4,7 @@ use http::Method;
 
 macro_rules! endpoints {
     ($($(#[$doc:meta])* $endpoint:ident $(($param:ident))? $template:literal $methods:literal;)*) => {
-        /// An endpoint. Its parameter is one path segment, still percent-encoded.
+        /// An endpoint of the API. A parameter is one path segment, still percent-encoded.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Endpoint {
             $(
@@ -21,7 +21,7 @@ macro_rules! endpoints {
             /// The path templates of all endpoints, with their methods in the form of `Allow`.
             pub const ALL: &[(&str, &str)] = &[$(($template, $methods),)*];
 
-            /// Returns the endpoint of a path.
+            /// Returns the endpoint at a path.
             pub fn of(path: &str) -> Option<Self> {
                 $(
                     if let Some(_segment) = matched(path, $template) {
@@ -31,8 +31,8 @@ macro_rules! endpoints {
                 None
             }
 
-            /// Returns the path template, which the log has instead of the path: parameters have their names, not their
-            /// values.
+            /// Returns the path template, which the log contains instead of the path: it has the names of parameters,
+            /// not their values.
             pub fn template(&self) -> &'static str {
                 match self { $(Self::$endpoint { .. } => $template,)* }
             }
@@ -70,20 +70,20 @@ endpoints! {
 }
 
 impl Endpoint {
-    /// Returns whether this is a page of the console, or one of its actions.
+    /// Returns whether this is a page or an action of the console.
     pub(super) fn is_console(&self) -> bool {
         let template = self.template();
         template == "/console" || template.starts_with("/console/")
     }
 
-    /// Returns whether the endpoint has a method.
+    /// Returns whether the endpoint allows a method.
     pub fn allows(&self, method: &Method) -> bool {
         self.methods().split(", ").any(|allowed| allowed == method.as_str())
     }
 }
 
-/// Matches a path against a template. Returns the segment of its parameter, which is never empty; for a template
-/// without a parameter, the empty string.
+/// Matches a path against a template. Returns the segment for the parameter, which is never empty, or the empty string
+/// if the template has no parameter.
 fn matched<'p>(path: &'p str, template: &str) -> Option<&'p str> {
     let Some((before, rest)) = template.split_once('{') else { return (path == template).then_some("") };
     let (_, after) = rest.split_once('}')?;

@@ -1,5 +1,5 @@
 //! `POST /api/v2/event`: a CloudEvent starts a run with the params `event`, `data` and each member of `data`. A batch
-//! has several events, and routes may start several workflows for one event.
+//! contains several events, and routes may start several workflows for one event.
 
 use std::borrow::Cow;
 
@@ -17,13 +17,15 @@ use crate::ports::{Body, Host};
 use crate::reference::WorkflowRef;
 use crate::routing::{Input, Table};
 
+/// The content types in the 415 for any other.
 const ACCEPTED: &str = "application/cloudevents+json, application/cloudevents-batch+json, application/json";
-/// Maximum events of a batch.
+/// Maximum number of events in a batch.
 ///
-/// Akamai's store accepts 50 writes a second, and a request there has 30 s: that is 1,500 writes. A delivered event
-/// takes 3, so the host there ends the request of a batch of more than 500 events, and the sender has to retry it.
+/// Akamai may cut off a large batch earlier: its store accepts 50 writes a second, and a request there may take 30 s,
+/// which is enough for 1,500 writes. A delivered event takes 3 writes, so the sender of more than 500 events may have
+/// to retry.
 const MAX_BATCH: usize = 1_000;
-/// Maximum invalid events that a problem lists.
+/// Maximum number of invalid events that a problem lists.
 const MAX_LISTED: usize = 100;
 
 /// Starts the workflows of one event or of a batch.
@@ -58,7 +60,7 @@ pub(super) async fn post(
         match targets.starts(event) {
             Ok(starts) => items.push((event, starts)),
             Err(problem) if mode == Mode::Batch => {
-                invalid.push(Invalid { index, id: Some(event::shown(&event.id)), problem });
+                invalid.push(Invalid { index, id: Some(event::truncated(&event.id)), problem });
             }
             Err(problem) => return Err(problem),
         }
@@ -81,7 +83,7 @@ pub(super) async fn post(
     context.deliver_all(gateway, batch).await
 }
 
-/// The rules that select the workflows of an event: the query, else its subject, else the routes.
+/// The rules that select the workflows of an event: `ref` in the query, otherwise the subject, otherwise the routes.
 struct Targets<'t> {
     by_ref: Option<WorkflowRef>,
     by_subject: bool,
@@ -97,7 +99,7 @@ impl Targets<'_> {
         let key = |workflow: &str| self.dedup.then(|| Key::event(&event.source, &event.id, workflow));
         let named = match &self.by_ref {
             Some(workflow) => Some(workflow.clone()),
-            // If there are routes, a subject names a workflow only in the contract's form, `/workflow/topic`.
+            // While routes are set, a subject names a workflow only in the contract's form, `/workflow/topic`.
             None if self.by_subject && (self.table.is_none() || has_path_subject(event)) => {
                 event.workflow().transpose().map_err(|error| {
                     let detail = format!(
@@ -121,6 +123,7 @@ impl Targets<'_> {
     }
 }
 
+/// Returns whether the subject has the contract's form, `/workflow/topic`.
 fn has_path_subject(event: &Event<'_>) -> bool {
     event.subject.as_deref().is_some_and(|subject| subject.starts_with('/'))
 }
@@ -147,7 +150,7 @@ fn batch_problem(error: BatchError) -> Problem {
     }
 }
 
-/// An invalid event of a batch.
+/// An invalid event of a batch, with its problem.
 struct Invalid {
     index: usize,
     id: Option<String>,
@@ -165,7 +168,6 @@ fn invalid_events(invalid: impl ExactSizeIterator<Item = Invalid>) -> Problem {
         field: Option<String>,
     }
     let count = invalid.len();
-    // The texts of the others are not needed.
     let events: Vec<_> = invalid
         .take(MAX_LISTED)
         .map(|Invalid { index, id, problem }| {

@@ -1,8 +1,8 @@
-//! The CloudEvents handshake: a sender asks by `OPTIONS` whether its origin may deliver (HTTP 1.1 Web Hooks for Event
-//! Delivery 1.0.2, section 4). The header `WebHook-Allowed-Origin` grants the permission; a 2xx alone does not.
+//! The CloudEvents handshake: with `OPTIONS`, a sender asks whether its origin may deliver (HTTP 1.1 Web Hooks for
+//! Event Delivery 1.0.2, section 4). The header `WebHook-Allowed-Origin` grants permission; a 2xx alone does not.
 //!
 //! `WebHook-Request-Callback` is ignored: it may be any URL, and Sluice calls nothing but its engine. A sender that was
-//! rejected gets permission at its next `OPTIONS`, once `allowed_origins` has its origin.
+//! rejected gets permission with its next `OPTIONS`, once `allowed_origins` contains its origin.
 
 use http::header::{ALLOW, HeaderValue};
 use http::{Response, StatusCode};
@@ -14,7 +14,7 @@ use crate::ports::Host;
 
 const ORIGIN: &str = "webhook-request-origin";
 
-/// `OPTIONS` of a route for deliveries. It requires no token: the handshake is no authorization (section 4), and a
+/// `OPTIONS` of an endpoint for deliveries. Requires no token: the handshake is not an authorization (section 4), and a
 /// delivery still needs one.
 pub(super) fn answer(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
     let origins = config::allowed_origins(context.host)?;
@@ -40,7 +40,7 @@ pub(super) fn answer(context: &mut RequestContext<'_, '_, impl Host>) -> Result<
     Ok(response)
 }
 
-impl<O: Host> RequestContext<'_, '_, O> {
+impl<H: Host> RequestContext<'_, '_, H> {
     /// Checks the origin of a delivery, if it has one and `allowed_origins` is set. Senders that don't use the
     /// handshake send no origin.
     pub(super) fn check_origin(&self) -> Result<(), Problem> {

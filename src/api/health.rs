@@ -9,19 +9,20 @@ use crate::config;
 use crate::ports::Host;
 use crate::store::EngineFault;
 
-/// `GET /healthz`: always succeeds, without a call to the store or the engine.
+/// `GET /healthz`: always succeeds, without using the store or the engine.
 pub(super) fn alive() -> Response<Vec<u8>> {
     respond::json_bytes(StatusCode::OK, br#"{"status":"alive"}"#.to_vec())
 }
 
-/// `GET /readyz`: checks all variables and the store, and reports an engine failure that was caused by configuration.
+/// `GET /readyz`: checks all variables and the store, and reports the configuration fault that an attempt has revealed,
+/// if there is one ([`EngineFault`]).
 pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
-    let faults = config::check(context.host);
-    if let Some(first) = faults.first() {
-        let detail: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let errors = config::check(context.host);
+    if let Some(first) = errors.first() {
+        let detail: Vec<String> = errors.iter().map(ToString::to_string).collect();
         return Err(Problem::new(Kind::Configuration, detail.join("; "))
             .field(first.variable)
-            .member("errors", &faults));
+            .member("errors", &errors));
     }
     let fault = EngineFault::read(context.host).await.map_err(|error| {
         context.log.warning(error.to_string());
@@ -32,7 +33,7 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         return Ok(respond::json_bytes(StatusCode::OK, br#"{"status":"ready"}"#.to_vec()));
     };
 
-    // Still a 200: deliveries are stored meanwhile, and a 503 would make a load balancer reject them.
+    // Still a 200: deliveries are stored meanwhile, and with a 503 a load balancer would reject them.
     #[derive(Serialize)]
     struct Degraded<'a> {
         status: &'static str,

@@ -1,4 +1,4 @@
-//! The checks that the routes for deliveries share, before and after the body is read.
+//! The checks that the endpoints for deliveries share, before and after the body is read.
 
 use http::Method;
 
@@ -11,26 +11,26 @@ use crate::gateway::Gateway;
 use crate::ports::{Body, Host};
 use crate::reference::WorkflowRef;
 
-/// The head of a request to start runs: its origin, query and token are checked, its body is still unread.
+/// The checked head of a request to start runs: its origin, query and token are valid, and its body is still unread.
 pub(super) struct Head {
     pub(super) query: Query,
-    /// `ref`.
+    /// The workflow in `ref`.
     pub(super) workflow: Option<WorkflowRef>,
-    /// `dedup`.
+    /// Whether duplicates are detected: `dedup`.
     pub(super) dedup: bool,
     pub(super) authentication: Authentication,
 }
 
-/// A request whose body was read, and whose signature was verified where one is required.
-pub(super) struct Received<'o, O> {
-    pub(super) gateway: Gateway<'o, O>,
+/// A request whose body was read, and whose signature was verified if one is required.
+pub(super) struct Received<'h, H> {
+    pub(super) gateway: Gateway<'h, H>,
     /// The body; empty for GET and HEAD.
     pub(super) bytes: Vec<u8>,
     /// The sender, if it signed.
     pub(super) sender: Option<VerifiedSender>,
 }
 
-impl<'o, O: Host> RequestContext<'_, 'o, O> {
+impl<'h, H: Host> RequestContext<'_, 'h, H> {
     /// Checks the head of a webhook or event.
     pub(super) fn head(&mut self) -> Result<Head, Problem> {
         self.check_origin()?;
@@ -45,7 +45,7 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         &self,
         authentication: &Authentication,
         incoming: &mut impl Body,
-    ) -> Result<Received<'o, O>, Problem> {
+    ) -> Result<Received<'h, H>, Problem> {
         let max = config::max_body(self.host)?;
         let gateway = self.gateway()?;
         let has_body = self.method == Method::POST;

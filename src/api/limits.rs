@@ -1,4 +1,4 @@
-//! Limits on the URI and the headers of a request, checked before anything is parsed. The host has limits of its own,
+//! Limits on the URI and the headers of a request, checked before anything else. Hosts have limits of their own,
 //! which differ between platforms; these are the same everywhere.
 
 use http::{HeaderMap, Uri};
@@ -7,7 +7,7 @@ use super::problem::{Kind, Problem};
 
 /// Maximum bytes of path and query. RFC 9110, section 4.1, recommends supporting at least 8,000.
 const MAX_URI: usize = 16 * 1024;
-/// Maximum number of header lines, including about ten that the host adds.
+/// Maximum number of header fields, including about ten that the host adds.
 const MAX_HEADERS: usize = 128;
 /// Maximum bytes of all header names and values. The attributes of a binary CloudEvent are headers too.
 const MAX_HEADER_BYTES: usize = 64 * 1024;

@@ -1,5 +1,5 @@
-//! Callback links. The operator creates a pair of links, and a person opens one and confirms by its button. Opening a
-//! link changes nothing, since mail programs, scanners and proxies open links too.
+//! Callback links. The operator creates a pair of links; a person opens one of them and confirms with the button on its
+//! page. Opening a link changes nothing, since mail programs, scanners and proxies open links too.
 
 use http::{HeaderValue, Method, Response, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
@@ -21,9 +21,10 @@ use crate::time::Timestamp;
 /// The path of all links.
 pub(super) const PATH: &str = "/api/v2/callback/link";
 
-/// Headings of the pages after an answer.
+/// The heading of the page after an answer.
 const RECORDED: &str = "Your answer is recorded";
-const ALREADY_ANSWERED: &str = "This was answered already";
+/// The heading of the page for an answer that was recorded before.
+const ALREADY_ANSWERED: &str = "This has already been answered";
 
 /// The body of a request to create links.
 #[derive(Deserialize)]
@@ -58,7 +59,7 @@ pub(super) async fn create(
     })?;
     let origin = context.origin()?.ok_or_else(|| {
         let detail =
-            "variable `public_url` is empty, and the request does not show under which URL Sluice is reachable: set it";
+            "variable `public_url` is empty, and the request does not show the URL at which people reach Sluice: set it";
         Problem::new(Kind::Configuration, detail).field("public_url")
     })?;
     body::require_json(context.headers)?;
@@ -68,23 +69,23 @@ pub(super) async fn create(
     {
         return Err(Problem::new(Kind::InvalidBody, "`buttons` must be an object").field("buttons"));
     }
-    let wanted: LinkRequest = json::read(&bytes).map_err(|error| {
+    let request: LinkRequest = json::read(&bytes).map_err(|error| {
         let detail =
             format!("a request for links has `ref`, `topic` and optional `question`, `buttons`, `expires_in`: {error}");
         Problem::new(Kind::InvalidBody, detail).field("body")
     })?;
     let retention = gateway.settings().retention.length();
-    let life = wanted.expires_in.unwrap_or(retention.as_secs());
-    if !(1..=retention.as_secs()).contains(&life) {
+    let lifetime = request.expires_in.unwrap_or(retention.as_secs());
+    if !(1..=retention.as_secs()).contains(&lifetime) {
         let detail = format!(
             "`expires_in` must be 1 to {} seconds: a link can't outlive the record of its first answer, which `retention_hours` limits",
             retention.as_secs()
         );
         return Err(Problem::new(Kind::InvalidBody, detail).field("expires_in"));
     }
-    let Buttons { succeeded, failed } = wanted.buttons;
+    let Buttons { succeeded, failed } = request.buttons;
     for (name, text, max) in [
-        ("question", &wanted.question, MAX_QUESTION),
+        ("question", &request.question, MAX_QUESTION),
         ("buttons/succeeded", &succeeded, MAX_BUTTON),
         ("buttons/failed", &failed, MAX_BUTTON),
     ] {
@@ -93,13 +94,13 @@ pub(super) async fn create(
             return Err(Problem::new(Kind::InvalidBody, detail).field(name));
         }
     }
-    // The time is rounded down to whole seconds: a link must not be valid for longer than requested.
-    let expires = gateway.now().0.saturating_add(life.saturating_mul(1_000));
+    // Rounded down to whole seconds: a link must not be valid for longer than requested.
+    let expires = gateway.now().0.saturating_add(lifetime.saturating_mul(1_000));
     let mut link = Link {
-        run: RunRef::parse(&wanted.r#ref).map_err(|error| invalid_reference("ref", error))?,
-        topic: Topic::parse(&wanted.topic).map_err(|error| invalid_reference("topic", error))?,
+        run: RunRef::parse(&request.r#ref).map_err(|error| invalid_reference("ref", error))?,
+        topic: Topic::parse(&request.topic).map_err(|error| invalid_reference("topic", error))?,
         status: Status::Succeeded,
-        question: wanted.question,
+        question: request.question,
         button: succeeded,
         expires: Timestamp(expires.saturating_sub(expires.checked_rem(1_000).unwrap_or(0))),
     };
@@ -133,7 +134,7 @@ pub(super) async fn answer(
     show(
         context,
         &gateway,
-        &Question { text: &link.question, button: &link.button, callback: &callback, until: Some(link.expires) },
+        &Question { text: &link.question, button: &link.button, callback: &callback, expires: Some(link.expires) },
     )
     .await
 }
@@ -155,10 +156,10 @@ fn verify(context: &RequestContext<'_, '_, impl Host>, secrets: &[Secret]) -> Re
     })
 }
 
-/// Returns the page with the button, or the answer that was accepted before. Only reads the store.
-pub(super) async fn show<O: Host>(
-    context: &mut RequestContext<'_, '_, O>,
-    gateway: &Gateway<'_, O>,
+/// Returns the page with the question, or with the answer that was accepted before. Changes nothing in the store.
+pub(super) async fn show<H: Host>(
+    context: &mut RequestContext<'_, '_, H>,
+    gateway: &Gateway<'_, H>,
     question: &Question<'_>,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let callback = question.callback;
@@ -173,10 +174,10 @@ pub(super) async fn show<O: Host>(
     }
 }
 
-/// Completes a callback by the button: delivers it to the engine, or stores it, and returns a page.
-pub(super) async fn confirm<'o, O: Host>(
-    context: &mut RequestContext<'_, 'o, O>,
-    gateway: Gateway<'o, O>,
+/// Completes a callback for the button: delivers it to the engine, or stores it. Returns a page.
+pub(super) async fn confirm<'h, H: Host>(
+    context: &mut RequestContext<'_, 'h, H>,
+    gateway: Gateway<'h, H>,
     callback: Callback<'_>,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let key = Key::callback(&callback);
@@ -186,7 +187,7 @@ pub(super) async fn confirm<'o, O: Host>(
     let (heading, text) = if is_duplicate {
         (ALREADY_ANSWERED, "The same answer was recorded before. You can close this page.")
     } else if is_pending {
-        (RECORDED, "The workflow gets it as soon as its engine can be reached. You can close this page.")
+        (RECORDED, "The workflow will receive it as soon as its engine can be reached. You can close this page.")
     } else {
         (RECORDED, "The workflow has received it. You can close this page.")
     };
@@ -200,8 +201,8 @@ pub(super) async fn confirm<'o, O: Host>(
     Ok(page)
 }
 
-impl<O: Host> RequestContext<'_, '_, O> {
-    /// Returns the scheme and host under which people reach Sluice: `public_url`, else those of this request.
+impl<H: Host> RequestContext<'_, '_, H> {
+    /// Returns the scheme and host at which people reach Sluice: `public_url`, otherwise those of this request.
     fn origin(&self) -> Result<Option<String>, Problem> {
         if let Some(origin) = config::public_url(self.host)? {
             return Ok(Some(origin));

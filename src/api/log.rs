@@ -1,4 +1,5 @@
-//! The log: one line of JSON for each request. It never has a payload, a query, a header or a secret.
+//! The log: one line of JSON for each request, and for each attempt or drain that ends after its response. A line never
+//! contains a payload, a query, a header or a secret.
 
 use http::{Method, StatusCode};
 use serde::Serialize;
@@ -27,11 +28,11 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// Creates a line. Its other members are set while the request is handled.
+    /// Creates the line of a request. Its other members are set while the request is handled.
     pub(super) fn new(time: Timestamp, method: &Method, route: &'static str) -> Self {
         Self {
             time,
-            // A client can't write into the log by an invented method.
+            // An invented method is not logged: a client could write any text into the log with it.
             method: METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or("(other)"),
             route,
             status: StatusCode::OK,
@@ -55,7 +56,7 @@ impl LogLine {
     pub(super) fn deliveries(&mut self, receipts: &[Receipt<'_>]) {
         self.deliveries = Some(receipts.len());
         for warning in receipts.iter().flat_map(|receipt| &receipt.warnings) {
-            // A failure of the store or the engine usually affects all of them.
+            // A failure of the store or the engine usually affects all deliveries in the same way.
             if !self.warnings.contains(warning) {
                 self.warnings.push(warning.clone());
             }
@@ -67,7 +68,7 @@ impl LogLine {
         self.outcome = Some(outcome);
     }
 
-    /// Sets the slug of the problem that the client got.
+    /// Sets the slug of the problem in the response.
     pub(super) fn problem(&mut self, slug: &'static str) {
         self.problem = Some(slug);
     }
@@ -126,7 +127,7 @@ fn joined(warnings: &[String]) -> Option<String> {
     (!warnings.is_empty()).then(|| warnings.join("; "))
 }
 
-/// Returns the line about an attempt that ended after its response.
+/// Returns the line about an attempt that ended after the response.
 pub(super) fn report(report: &Report) -> String {
     #[derive(Serialize)]
     struct Line<'a> {

@@ -1,4 +1,15 @@
-//! The HTTP layer: endpoints ([`endpoint`]), query parameters ([`query`]), errors ([`problem`]) and responses.
+//! The HTTP layer: endpoints ([`endpoint`]), authentication, query parameters ([`query`]), errors ([`problem`]) and
+//! responses.
+//!
+//! ```text
+//!                                  ┌─▶ event, webhook, callback ──▶ auth, body ──────┐
+//! request ──▶ limits ──▶ Endpoint ─┼─▶ link ───────────────────────▶ signed link ────┼──▶ gateway
+//!                                  ├─▶ operator, console ──────────▶ operator_token ─┘
+//!                                  └─▶ health, openapi
+//! ```
+//!
+//! Generic over the host. May name every layer except the shell, but no engine and no key of the store: for these, it
+//! asks the [`gateway`](crate::gateway) and the engine's profile in the [settings](crate::config::Settings).
 
 pub mod endpoint;
 pub mod problem;
@@ -40,26 +51,27 @@ pub use log::LogLine;
 use prefer::{PREFERENCE_APPLIED, Prefer};
 use problem::{Kind, Problem};
 
-/// The id of the delivery that a response is about.
+/// `sluice-delivery`: the id of the delivery that a response is about.
 pub const SLUICE_DELIVERY: HeaderName = HeaderName::from_static("sluice-delivery");
-/// The outcome of the delivery: `delivered`, `pending`, `duplicate`, `rejected` or `unmatched`.
+/// `sluice-outcome`: the outcome of the delivery, which is `delivered`, `pending`, `duplicate`, `rejected` or
+/// `unmatched`.
 pub const SLUICE_OUTCOME: HeaderName = HeaderName::from_static("sluice-outcome");
 
 /// Time limit of a drain that runs after a response.
 const BACKGROUND_DRAIN_BUDGET: Duration = Duration::from_secs(5);
 
-/// Returns the token of `Authorization: Bearer` (RFC 6750, section 2.1).
+/// Returns the token in `Authorization: Bearer` (RFC 6750, section 2.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     credentials(headers, "bearer")
 }
 
-/// Returns the credentials of `Authorization`, if it has the wanted scheme (RFC 9110, section 11.4).
-fn credentials<'h>(headers: &'h HeaderMap, wanted: &str) -> Option<&'h str> {
+/// Returns the credentials in `Authorization`, if they have the expected scheme (RFC 9110, section 11.4).
+fn credentials<'a>(headers: &'a HeaderMap, expected: &str) -> Option<&'a str> {
     let (scheme, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case(wanted).then(|| credentials.trim())
+    scheme.eq_ignore_ascii_case(expected).then(|| credentials.trim())
 }
 
-/// A handled request.
+/// The result of handling a request.
 pub struct Handled<'a> {
     /// The response to the client.
     pub response: Response<Vec<u8>>,
@@ -69,11 +81,12 @@ pub struct Handled<'a> {
     pub background: Option<Background<'a>>,
 }
 
-/// Work that runs after a response. Yields log lines.
+/// Work that runs after the response, and returns log lines. It is lost if the instance ends, so everything that must
+/// last is stored before.
 pub type Background<'a> = Pin<Box<dyn Future<Output = Vec<String>> + 'a>>;
 
-/// Handles one request.
-pub async fn handle<'o>(host: &'o impl Host, request: Request<impl Body>) -> Handled<'o> {
+/// Handles one request. An error becomes a problem in the response.
+pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Handled<'h> {
     let (parts, mut body) = request.into_parts();
     let endpoint = Endpoint::of(parts.uri.path());
     let template = endpoint.as_ref().map_or("(none)", Endpoint::template);
@@ -95,14 +108,14 @@ pub async fn handle<'o>(host: &'o impl Host, request: Request<impl Body>) -> Han
     let RequestContext { mut log, method, background, problem_page, .. } = context;
     let mut response = result.unwrap_or_else(|problem| {
         log.problem(problem.kind.definition().slug);
-        if confirm_page::is_wanted(&parts.headers) { problem_page(problem) } else { problem.into_response() }
+        if confirm_page::prefers_html(&parts.headers) { problem_page(problem) } else { problem.into_response() }
     });
     if query::carries_token(parts.uri.query()) {
         // RFC 6750, section 2.3.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
     if method == Method::HEAD {
-        // Without `Content-Length`, which would have to be that of the GET (RFC 9110, section 8.6).
+        // No `Content-Length`: it would have to be that of the response to GET (RFC 9110, section 8.6).
         response.body_mut().clear();
     } else {
         let length = HeaderValue::from(response.body().len());
@@ -112,8 +125,9 @@ pub async fn handle<'o>(host: &'o impl Host, request: Request<impl Body>) -> Han
     Handled { response, log, background }
 }
 
-async fn dispatch<O: Host>(
-    context: &mut RequestContext<'_, '_, O>,
+/// Calls the endpoint, if there is one and it allows the method.
+async fn dispatch<H: Host>(
+    context: &mut RequestContext<'_, '_, H>,
     endpoint: Option<Endpoint>,
     body: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
@@ -154,23 +168,26 @@ async fn dispatch<O: Host>(
     }
 }
 
-/// The request that is being handled: its head, and what the response and the log line need.
-struct RequestContext<'r, 'o, O> {
-    host: &'o O,
+/// The context of the request that is being handled: the host, the head of the request, and the state from which the
+/// response and the log line are made.
+struct RequestContext<'r, 'h, H> {
+    host: &'h H,
     method: Method,
     uri: &'r Uri,
     query: Option<&'r str>,
     headers: &'r HeaderMap,
     log: LogLine,
-    background: Option<Background<'o>>,
-    /// Renders a problem for a client that does not accept JSON. Routes for people set it to an HTML page.
+    background: Option<Background<'h>>,
+    /// Renders a problem for a client that [prefers HTML](confirm_page::prefers_html). JSON, unless an endpoint for
+    /// browsers replaces it.
     problem_page: fn(Problem) -> Response<Vec<u8>>,
-    /// The sender's requirements for a response: deadline and status.
+    /// The sender's requirements for the response: deadline and status.
     response_policy: ResponsePolicy,
 }
 
-impl<'o, O: Host> RequestContext<'_, 'o, O> {
-    fn gateway(&self) -> Result<Gateway<'o, O>, Problem> {
+impl<'h, H: Host> RequestContext<'_, 'h, H> {
+    /// Reads the settings, and creates the gateway.
+    fn gateway(&self) -> Result<Gateway<'h, H>, Problem> {
         Ok(Gateway::new(self.host, config::settings(self.host)?))
     }
 
@@ -185,10 +202,11 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         trace
     }
 
-    /// Returns how long the response may wait for the engine.
-    fn max_wait(&self, prefer: &Prefer, gateway: &Gateway<'o, O>) -> Duration {
+    /// Returns how long the response may wait for the engine: `engine_wait_ms`, unless the sender's deadline or
+    /// `Prefer` is shorter.
+    fn max_wait(&self, prefer: &Prefer, gateway: &Gateway<'h, H>) -> Duration {
         let wait = gateway.settings().wait;
-        prefer.max_wait(self.response_policy.max_engine_wait().map_or(wait, |patience| wait.min(patience)))
+        prefer.max_wait(self.response_policy.max_engine_wait().map_or(wait, |max| wait.min(max)))
     }
 
     /// Returns the status that the sender takes for success, and whether the response has no body.
@@ -204,10 +222,10 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         (status, prefer.is_minimal() || matches!(success, SuccessCriterion::Empty200 | SuccessCriterion::Only204))
     }
 
-    /// Delivers to the engine, or stores the delivery, and returns the response.
+    /// Delivers to the engine, or stores the delivery. Returns the response to the sender.
     async fn deliver(
         &mut self,
-        gateway: Gateway<'o, O>,
+        gateway: Gateway<'h, H>,
         work: Work<'_>,
         key: Option<Key>,
     ) -> Result<Response<Vec<u8>>, Problem> {
@@ -217,7 +235,7 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
         let is_start = matches!(work, Work::Start(_));
         let mut receipt = gateway.accept(work, key, self.trace(), wait).await;
         self.log.delivery(&receipt);
-        self.background = after(gateway, &mut receipt);
+        self.background = work_after_response(gateway, &mut receipt);
         let Receipt { id, outcome, .. } = receipt;
         let delivery = HeaderValue::from_str(&id.to_string()).ok();
         let name = outcome.name();
@@ -252,9 +270,9 @@ impl<'o, O: Host> RequestContext<'_, 'o, O> {
     }
 }
 
-/// Returns the work that remains after the response: an attempt that is still running, or, after a sample of the
-/// delivered ones, a short drain.
-fn after<'o, O: Host>(gateway: Gateway<'o, O>, receipt: &mut Receipt<'o>) -> Option<Background<'o>> {
+/// Returns the work that remains after the response: an attempt that is still running, or a short drain after a sample
+/// of the deliveries that the engine accepted.
+fn work_after_response<'h, H: Host>(gateway: Gateway<'h, H>, receipt: &mut Receipt<'h>) -> Option<Background<'h>> {
     if let Some(attempt) = receipt.background.take() {
         return Some(Box::pin(async move { vec![log::report(&attempt.await)] }));
     }

@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: the OpenAPI document, which `build.rs` compiles from `docs/openapi.yaml`.
+//! `GET /openapi.json`: the OpenAPI document, which `build.rs` converts from `docs/openapi.yaml` and compresses.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -9,17 +9,17 @@ use sha2::{Digest, Sha256};
 
 static COMPRESSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json.lz4"));
 
-/// Returns the document, or 304 to a client that has it.
+/// Returns the document, or a 304 if the client already has it.
 pub(super) fn document(headers: &HeaderMap) -> Response<Vec<u8>> {
     let tag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(COMPRESSED)));
     // RFC 9110, section 13.1.2: a list, or `*`, compared weakly.
     let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let known = lists
+    let is_known = lists
         .flat_map(|list| list.split(','))
         .map(|known| known.trim().trim_start_matches("W/"))
         .any(|known| known == "*" || known == tag);
     let mut response = Response::default();
-    if known {
+    if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
         *response.body_mut() = decompress_size_prepended(COMPRESSED).unwrap_or_default();

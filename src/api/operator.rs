@@ -20,15 +20,15 @@ use crate::reference::RunRef;
 use crate::secret::Secret;
 use crate::store::DeliveryState;
 
-/// Time limit of a drain that the operator requested. Platforms end a request after 30 s.
+/// Time limit of a drain that the operator requested. Some platforms end a request after 30 s.
 pub(super) const REQUESTED_DRAIN_BUDGET: Duration = Duration::from_secs(25);
 
-/// Deliveries on a page without `limit`.
+/// Number of deliveries on a page if `limit` is not given.
 const DEFAULT_LIMIT: usize = 50;
 /// Maximum of `limit`.
 const MAX_LIMIT: usize = 500;
 
-/// A delivery, as lists have it.
+/// A delivery in a list.
 #[derive(Serialize)]
 struct DeliverySummary<'a> {
     id: String,
@@ -46,7 +46,7 @@ struct DeliverySummary<'a> {
 }
 
 impl<'a> DeliverySummary<'a> {
-    fn of(stored: DeliveryState, delivery: &'a Delivery<'_>) -> Self {
+    fn of(state: DeliveryState, delivery: &'a Delivery<'_>) -> Self {
         let topic = match &delivery.work {
             Work::Start(_) => None,
             Work::Resolve(callback) => Some(callback.topic.as_str()),
@@ -56,10 +56,10 @@ impl<'a> DeliverySummary<'a> {
             kind: delivery.work.kind(),
             r#ref: delivery.work.reference(),
             topic,
-            state: stored.as_str(),
+            state: state.as_str(),
             received: delivery.received.rfc3339(),
             attempts: delivery.attempts,
-            next_attempt: (stored == DeliveryState::Pending).then(|| delivery.next_attempt.rfc3339()),
+            next_attempt: (state == DeliveryState::Pending).then(|| delivery.next_attempt.rfc3339()),
             last_failure: delivery.last_failure(),
         }
     }
@@ -74,7 +74,7 @@ pub(super) fn state_parameter(query: &Query) -> Result<DeliveryState, Problem> {
     }
 }
 
-/// Reads `after`, the last delivery of the previous page.
+/// Reads `after`, the id of the last delivery on the previous page.
 pub(super) fn after_parameter(query: &Query) -> Result<Option<DeliveryId>, Problem> {
     let read = |text| {
         DeliveryId::parse(text)
@@ -91,7 +91,7 @@ fn invalid_parameter(name: &'static str, rule: &str) -> Problem {
 pub(super) async fn list(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
     let gateway = authorize(context)?;
     let query = Query::parse(context.query)?;
-    let stored = state_parameter(&query)?;
+    let state = state_parameter(&query)?;
     let limit = match query.one("limit")? {
         None => DEFAULT_LIMIT,
         Some(text) => text
@@ -101,7 +101,7 @@ pub(super) async fn list(context: &mut RequestContext<'_, '_, impl Host>) -> Res
             .ok_or_else(|| invalid_parameter("limit", &format!("a whole number from 1 to {MAX_LIMIT}")))?,
     };
     let after = after_parameter(&query)?;
-    let page = gateway.list(stored, limit, after).await.map_err(|error| to_problem(context, error.into()))?;
+    let page = gateway.list(state, limit, after).await.map_err(|error| to_problem(context, error.into()))?;
 
     #[derive(Serialize)]
     struct View<'a> {
@@ -114,7 +114,7 @@ pub(super) async fn list(context: &mut RequestContext<'_, '_, impl Host>) -> Res
         }
     }
     let readable = page.deliveries.iter().filter_map(|(_, delivery)| delivery.as_ref().ok());
-    let deliveries = readable.map(|delivery| DeliverySummary::of(stored, delivery)).collect();
+    let deliveries = readable.map(|delivery| DeliverySummary::of(state, delivery)).collect();
     Ok(json(&View { deliveries, next: page.next.map(|id| id.to_string()) }))
 }
 
@@ -129,7 +129,7 @@ pub(super) async fn delivery(
         gateway.delete(id).await.map_err(|error| to_problem(context, error))?;
         return Ok(respond::no_store(respond::empty(StatusCode::NO_CONTENT)));
     }
-    let (stored, delivery) = gateway.show(id).await.map_err(|error| to_problem(context, error))?;
+    let (state, delivery) = gateway.show(id).await.map_err(|error| to_problem(context, error))?;
 
     #[derive(Serialize)]
     struct View<'a> {
@@ -159,7 +159,7 @@ pub(super) async fn delivery(
     });
     let history = delivery.history.iter();
     let view = View {
-        summary: DeliverySummary::of(stored, &delivery),
+        summary: DeliverySummary::of(state, &delivery),
         history: history.map(|attempt| Attempt { at: attempt.at.rfc3339(), failure: &attempt.failure }).collect(),
         key: delivery.claim.as_ref().map(|claim| claim.key.hash()),
         request,
@@ -189,7 +189,7 @@ pub(super) async fn redeliver(
     Ok(respond::no_store(respond::json(status, &view)))
 }
 
-/// Returns the state of a delivery after it was redelivered, and why it is not delivered.
+/// Returns the state of a delivery after a redelivery, and the reason why it is not delivered.
 pub(super) fn redelivered(outcome: &Outcome) -> (&'static str, Option<String>) {
     let failure = outcome.failure().map(ToString::to_string);
     match outcome {
@@ -213,10 +213,10 @@ pub(super) async fn drain(context: &mut RequestContext<'_, '_, impl Host>) -> Re
     Ok(json(&run_drain(context, &gateway).await?))
 }
 
-/// Runs a drain that the operator requested.
-pub(super) async fn run_drain<'o, O: Host>(
-    context: &mut RequestContext<'_, 'o, O>,
-    gateway: &Gateway<'o, O>,
+/// Runs a drain that the operator requested, and logs its warnings.
+pub(super) async fn run_drain<'h, H: Host>(
+    context: &mut RequestContext<'_, 'h, H>,
+    gateway: &Gateway<'h, H>,
 ) -> Result<DrainSummary, Problem> {
     let drained = gateway.drain(REQUESTED_DRAIN_BUDGET).await.map_err(|error| to_problem(context, error.into()))?;
     for warning in &drained.warnings {
@@ -225,7 +225,8 @@ pub(super) async fn run_drain<'o, O: Host>(
     Ok(drained)
 }
 
-/// `GET /api/v2/callbacks/{run}`: returns the accepted callback of a `topic`, or all of the run.
+/// `GET /api/v2/callbacks/{run}`: returns the accepted callback of a `topic`; without `topic`, all accepted callbacks
+/// of the run.
 pub(super) async fn callbacks(
     context: &mut RequestContext<'_, '_, impl Host>,
     run: &str,
@@ -257,7 +258,7 @@ pub(super) async fn callbacks(
     Ok(json(&CallbackView::of(&record)))
 }
 
-/// An accepted callback.
+/// An accepted callback in a response.
 #[derive(Serialize)]
 struct CallbackView<'a> {
     run: &'a str,
@@ -281,9 +282,9 @@ impl<'a> CallbackView<'a> {
     }
 }
 
-/// Authorizes the operator, who sends `operator_token` as `Authorization: Bearer` (RFC 6750). Without that variable,
-/// the path does not exist.
-pub(super) fn authorize<'o, O: Host>(context: &RequestContext<'_, 'o, O>) -> Result<Gateway<'o, O>, Problem> {
+/// Authorizes the operator by `operator_token` in `Authorization: Bearer` (RFC 6750). While that variable is not set,
+/// the problem is a 404.
+pub(super) fn authorize<'h, H: Host>(context: &RequestContext<'_, 'h, H>) -> Result<Gateway<'h, H>, Problem> {
     let token = operator_token(context)?;
     match super::bearer(context.headers) {
         Some(given) if token.matches(given) => context.gateway(),
@@ -294,20 +295,20 @@ pub(super) fn authorize<'o, O: Host>(context: &RequestContext<'_, 'o, O>) -> Res
     }
 }
 
-/// Returns `operator_token`, or the problem that no path for operators exists without it.
+/// Returns `operator_token`, or the 404 of all paths for operators while it is not set.
 pub(super) fn operator_token(context: &RequestContext<'_, '_, impl Host>) -> Result<Secret, Problem> {
     let missing =
         || Problem::new(Kind::NotFound, "this path is disabled: set the variable `operator_token` to enable it");
     config::operator_token(context.host)?.ok_or_else(missing)
 }
 
-/// Parses the id of a delivery. There is no delivery whose id is not valid.
+/// Parses the id of a delivery. An invalid id is reported like one that is unknown.
 pub(super) fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
     let unknown = || Problem::new(Kind::NoDelivery, OperatorError::Unknown.to_string()).field("id");
     DeliveryId::parse(text).ok_or_else(unknown)
 }
 
-/// Returns the problem for an error of the gateway, and logs the errors that the operator should know.
+/// Returns the problem for an error of the gateway. Logs failures of the store and damaged records.
 pub(super) fn to_problem(context: &mut RequestContext<'_, '_, impl Host>, error: OperatorError) -> Problem {
     let detail = error.to_string();
     match error {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// `Preference-Applied`: the preferences that the response honours (RFC 7240, section 3).
+/// `Preference-Applied`: the preferences that the response follows (RFC 7240, section 3).
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The preferences of a sender.
@@ -12,7 +12,7 @@ pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("prefe
 pub(super) struct Prefer {
     /// `respond-async`: respond before the engine is called.
     respond_async: bool,
-    /// `wait`: respond within this time.
+    /// `wait`: respond within this time, given in seconds.
     wait: Option<Duration>,
     /// `return=minimal`: send no body with a success.
     minimal: bool,
@@ -46,7 +46,8 @@ impl Prefer {
         prefer
     }
 
-    /// Returns how long a response may wait for the engine, at most `max`. With zero, the response precedes the call.
+    /// Returns how long a response may wait for the engine, at most `max`. If that is zero, the delivery is stored and
+    /// the response is sent before the engine is called.
     pub(super) fn max_wait(&self, max: Duration) -> Duration {
         match (self.respond_async, self.wait) {
             (true, None) => Duration::ZERO,
@@ -60,10 +61,11 @@ impl Prefer {
         self.minimal || self.broker
     }
 
-    /// Returns the value of `Preference-Applied` for a delivery that is pending or not.
+    /// Returns the value of `Preference-Applied`, if a preference of the sender was applied. `pending` says whether the
+    /// delivery was stored.
     pub(super) fn applied(&self, pending: bool) -> Option<HeaderValue> {
         let applied = [(self.respond_async && pending, "respond-async"), (self.minimal, "return=minimal")];
-        let applied: Vec<_> = applied.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
+        let applied: Vec<_> = applied.into_iter().filter_map(|(is_applied, name)| is_applied.then_some(name)).collect();
         (!applied.is_empty()).then(|| HeaderValue::from_str(&applied.join(", ")).ok())?
     }
 }
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn examples_of_rfc_7240_are_read() {
+    fn examples_of_rfc_7240_are_parsed() {
         for (value, wait, minimal) in [
             ("", MAX, false),
             ("respond-async", Duration::ZERO, false),

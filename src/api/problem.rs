@@ -1,5 +1,5 @@
-//! Errors as RFC 9457 problems (`application/problem+json`): one table of all kinds, which `docs/problems.md` repeats
-//! for senders.
+//! Errors as RFC 9457 problems (`application/problem+json`): one table of all kinds, which `docs/problems.md` lists for
+//! senders.
 //!
 //! A `detail` is in lower case without a final period. It says what is wrong and, after a colon, what to change.
 
@@ -16,12 +16,12 @@ use crate::json::SingleMember;
 /// The prefix of all problem types.
 pub const TYPE_BASE: &str = "https://sluice.dev/problems/";
 
-/// `Accept-Post` (W3C Linked Data Platform, section 7.1): the content types that a route accepts.
+/// `Accept-Post` (W3C Linked Data Platform, section 7.1): the content types that an endpoint accepts.
 pub const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
-/// The default of `Retry-After`, where the engine names none.
+/// `Retry-After` if the engine sent none.
 pub const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
-/// The maximum of `Retry-After`, also where the engine asks for more.
+/// Maximum of `Retry-After`, even if the engine asks for more.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
 /// The effect of sending the same request again.
@@ -41,7 +41,7 @@ pub enum Retry {
 pub struct Definition {
     /// The last part of the type URI, after [`TYPE_BASE`].
     pub slug: &'static str,
-    /// The status. [`Kind::Rejected`] replaces it by the engine's.
+    /// The status. [`Kind::Rejected`] has the engine's status instead.
     pub status: StatusCode,
     /// The effect of a retry.
     pub retry: Retry,
@@ -75,17 +75,17 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The path does not exist, or a variable has to be set first.
+    /// The path does not exist, or is disabled until a variable is set.
     NotFound "not-found" NOT_FOUND FixFirst "There is nothing at this path";
     /// The path exists, but not with this method.
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED FixFirst "The method is not allowed at this path";
-    /// The route does not support the content type.
+    /// The endpoint does not support the content type.
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE FixFirst "The content type is not supported";
     /// The body has more bytes than `max_body_bytes`.
     BodyTooLarge "body-too-large" PAYLOAD_TOO_LARGE FixFirst "The body is too large";
     /// The connection closed before the end of the body.
     BodyIncomplete "body-incomplete" BAD_REQUEST Safe "The body ended early";
-    /// The body does not have the form that the route requires.
+    /// The body does not have the form that the endpoint requires.
     InvalidBody "invalid-body" BAD_REQUEST FixFirst "The body is not valid";
     /// An event breaks a rule of CloudEvents.
     InvalidEvent "invalid-event" BAD_REQUEST FixFirst "The request is not a valid CloudEvent";
@@ -99,13 +99,13 @@ kinds! {
     InvalidSignature "invalid-signature" UNAUTHORIZED FixFirst "A valid signature is required";
     /// `WebHook-Request-Origin` is not among `allowed_origins`.
     OriginNotAllowed "origin-not-allowed" FORBIDDEN FixFirst "This origin is not allowed to deliver";
-    /// A form of the console that another site sent.
+    /// A page of another site sent a form of the console.
     CrossSite "cross-site" FORBIDDEN FixFirst "The form was not sent by the console";
-    /// The request has too many headers, or too large ones.
+    /// The request has too many headers, or they are too large.
     HeadersTooLarge "headers-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE FixFirst "The headers are too large";
     /// The path and query are too long.
     UriTooLong "uri-too-long" URI_TOO_LONG FixFirst "The path and query are too long";
-    /// A browser or mail program fetched a link that was not opened yet.
+    /// A browser or mail program fetched a link in advance, before a person opened it.
     Prefetch "prefetch" SERVICE_UNAVAILABLE Safe "A prefetch does not complete a callback";
     /// No callback is stored for the run and topic.
     NoCallback "no-callback" NOT_FOUND FixFirst "No such callback";
@@ -113,13 +113,13 @@ kinds! {
     CallbackConflict "callback-conflict" CONFLICT FixFirst "Another callback was accepted first";
     /// The signature of a callback link does not match.
     LinkForged "link-forged" FORBIDDEN FixFirst "This link is not genuine";
-    /// A callback link is too old.
+    /// A callback link has expired.
     LinkExpired "link-expired" GONE FixFirst "This link has expired";
     /// The idempotency key was used with another payload.
     KeyReused "idempotency-key-reused" UNPROCESSABLE_ENTITY FixFirst "The idempotency key was used with another payload";
     /// No delivery is stored with this id.
     NoDelivery "no-delivery" NOT_FOUND FixFirst "No such delivery";
-    /// The delivery was sent, and its outcome is not known yet.
+    /// The delivery is in flight: it was sent, and its outcome is not known yet.
     UnderWay "under-way" CONFLICT Safe "The delivery is in progress";
     /// A stored record can't be read.
     Damaged "damaged" INTERNAL_SERVER_ERROR FixFirst "A stored record can't be read";
@@ -158,7 +158,8 @@ pub struct ProblemSummary {
 }
 
 impl Problem {
-    /// Creates a problem. The detail says what is wrong and how to fix it.
+    /// Creates a problem with the status and the default headers of its kind. The detail says what is wrong and how to
+    /// fix it.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let status = kind.definition().status;
         let problem = Self { kind, status, detail: detail.into(), field: None, headers: Vec::new(), member: None };
@@ -194,7 +195,7 @@ impl Problem {
         self
     }
 
-    /// Returns the form in which a list of several outcomes has this problem.
+    /// Returns the problem as a member of a list of outcomes.
     pub(super) fn summary(&self) -> ProblemSummary {
         let Definition { slug, retry, .. } = self.kind.definition();
         let (status, detail, field) = (self.status.as_u16(), self.detail.clone(), self.field.clone());
@@ -206,22 +207,22 @@ impl Problem {
         self.header(ALLOW, methods)
     }
 
-    /// Sets `Accept-Post`, the content types that the route accepts.
+    /// Sets `Accept-Post`, the content types that the endpoint accepts.
     pub fn accept_post(self, types: &str) -> Self {
         self.header(ACCEPT_POST, types)
     }
 
-    /// Sets `Accept-Encoding`, the content codings that the route accepts (RFC 9110, section 15.5.16).
+    /// Sets `Accept-Encoding`, the content codings that the endpoint accepts (RFC 9110, section 15.5.16).
     pub fn accept_encoding(self, codings: &str) -> Self {
         self.header(ACCEPT_ENCODING, codings)
     }
 
-    /// Sets `WWW-Authenticate`, the authentication that the route requires (RFC 9110, section 11.6.1).
+    /// Sets `WWW-Authenticate`, the authentication that the endpoint requires (RFC 9110, section 11.6.1).
     pub fn challenge(self, challenge: &str) -> Self {
         self.header(WWW_AUTHENTICATE, challenge)
     }
 
-    /// Forbids every cache to store the response.
+    /// Sets `Cache-Control: no-store`.
     pub fn no_store(self) -> Self {
         self.header(CACHE_CONTROL, "no-store")
     }
@@ -232,14 +233,14 @@ impl Problem {
         self
     }
 
-    /// Sets `Retry-After`: 5 s, or the given time within 1 s to 1 h.
-    pub fn retry_after(self, wanted: Option<Duration>) -> Self {
-        let wait = wanted.unwrap_or(RETRY_AFTER_DEFAULT).clamp(Duration::from_secs(1), RETRY_AFTER_MAX);
+    /// Sets `Retry-After`: the given time, clamped to 1 s to 1 h, or 5 s for `None`.
+    pub fn retry_after(self, after: Option<Duration>) -> Self {
+        let wait = after.unwrap_or(RETRY_AFTER_DEFAULT).clamp(Duration::from_secs(1), RETRY_AFTER_MAX);
         self.header(RETRY_AFTER, &wait.as_secs().to_string())
     }
 
     fn header(mut self, name: HeaderName, value: &str) -> Self {
-        self.headers.retain(|(had, _)| *had != name);
+        self.headers.retain(|(existing, _)| *existing != name);
         self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
         self
     }
@@ -282,12 +283,13 @@ impl Problem {
 }
 
 impl Problem {
-    /// Returns the problem of a delivery that was not accepted.
+    /// Returns the problem of a delivery that was not accepted. `sluice-outcome` is `rejected` after a conflict, a
+    /// reused key, or a rejection by the engine.
     pub(super) fn of_outcome(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Conflict { status, received } => {
                 let detail = format!(
-                    "another callback completed the wait as {} at {}: this one differs from it and was not delivered",
+                    "another callback with status {} was accepted at {}: this one differs from it and was not delivered",
                     status.as_str(),
                     received.rfc3339()
                 );
@@ -313,14 +315,14 @@ impl Problem {
                 )
                 .field("ref")
                 .header(super::SLUICE_OUTCOME, "rejected");
-                // After a 410 many senders never deliver again (Standard Webhooks, "Deliverability and Reliability").
+                // After a 410, many senders never deliver again (Standard Webhooks, "Deliverability and Reliability").
                 problem.status = if status == StatusCode::GONE { StatusCode::UNPROCESSABLE_ENTITY } else { status };
                 problem
             }
             Outcome::NotStored { verdict: Some(Verdict::Unclear { reason, after }) } => Self::new(
                 Kind::EngineUnclear,
                 format!(
-                    "{reason}, and the delivery could not be stored: the engine may have acted, so look there before you send this again"
+                    "{reason}, and the delivery could not be stored: the engine may have acted, so check it before you send this again"
                 ),
             )
             .retry_after(after),
@@ -351,9 +353,9 @@ mod tests {
     #[test]
     fn retry_after_is_bounded_and_sent_with_502_and_503() {
         let later = |seconds| Verdict::Unclear { reason: String::new(), after: Some(Duration::from_secs(seconds)) };
-        for (seconds, said) in [(0, "1"), (120, "120"), (1_000_000, "3600")] {
+        for (seconds, expected) in [(0, "1"), (120, "120"), (1_000_000, "3600")] {
             let response = Problem::of_outcome(Outcome::NotStored { verdict: Some(later(seconds)) }).into_response();
-            assert_eq!(response.headers()[RETRY_AFTER], said);
+            assert_eq!(response.headers()[RETRY_AFTER], expected);
             assert_eq!(response.headers().get_all(RETRY_AFTER).iter().count(), 1);
         }
         for kind in Kind::ALL {

@@ -1,4 +1,4 @@
-//! The query string. Parsing is strict: a malformed or repeated parameter is an error, never a guess.
+//! Query parameters. Parsing is strict: a malformed or repeated parameter is an error.
 
 use std::borrow::Cow;
 
@@ -7,23 +7,23 @@ use percent_encoding::percent_decode_str;
 use super::problem::{Kind, Problem};
 use crate::reference::{ReferenceError, RunRef, Topic, WorkflowRef};
 
-/// The parameters of a callback. Unknown parameters are ignored.
-const NAMES: [&str; 4] = ["ref", "topic", "status", "access_token"];
+/// Names of the parameters of a callback. Parameters with other names are ignored.
+const CALLBACK_PARAMETERS: [&str; 4] = ["ref", "topic", "status", "access_token"];
 
 /// A decoded query.
 #[derive(Debug)]
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Decodes `application/x-www-form-urlencoded` pairs (WHATWG URL, section 5.1). Unlike there, text that is not
-    /// UTF-8 is an error.
+    /// Decodes `application/x-www-form-urlencoded` pairs (WHATWG URL, section 5.1), except that text that is not UTF-8
+    /// is an error.
     pub fn parse(query: Option<&str>) -> Result<Self, Problem> {
         pairs(query.unwrap_or_default().split('&'))
     }
 
-    /// Decodes the query of a callback. In addition to the usual form, it accepts `ref=R,topic=T,status=S`, as the contract's
-    /// published reference spells it, but only if the query has no `&` and `topic` would be missing otherwise. A comma
-    /// separates two pairs only if a known name and `=` follow it, since a topic may contain commas.
+    /// Decodes the query of a callback. In addition to the usual form, accepts `ref=R,topic=T,status=S`, the spelling
+    /// in the contract's published reference, but only if the query has no `&` and would otherwise have no `topic`. A
+    /// comma separates two pairs only if a known name and `=` follow it, since a topic may contain commas.
     pub fn parse_callback(query: Option<&str>) -> Result<Self, Problem> {
         let query = query.unwrap_or_default();
         let plain = pairs(query.split('&'))?;
@@ -32,18 +32,20 @@ impl Query {
         }
         let mut parts: Vec<Cow<'_, str>> = Vec::new();
         for part in query.split(',') {
-            let starts = NAMES.iter().any(|name| part.strip_prefix(name).is_some_and(|rest| rest.starts_with('=')));
+            let starts_pair = CALLBACK_PARAMETERS
+                .iter()
+                .any(|name| part.strip_prefix(name).is_some_and(|rest| rest.starts_with('=')));
             match parts.last_mut() {
-                Some(last) if !starts => *last = Cow::Owned(format!("{last},{part}")),
+                Some(last) if !starts_pair => *last = Cow::Owned(format!("{last},{part}")),
                 _ => parts.push(Cow::Borrowed(part)),
             }
         }
         pairs(parts.iter().map(AsRef::as_ref))
     }
 
-    /// Returns the value of a parameter that may be present once.
+    /// Returns the value of a parameter. If it is present more than once, that is an error.
     pub fn one(&self, name: &'static str) -> Result<Option<&str>, Problem> {
-        let mut values = self.0.iter().filter(|(had, _)| had == name).map(|(_, value)| value.as_str());
+        let mut values = self.0.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str());
         let value = values.next();
         match values.next() {
             None => Ok(value),
@@ -75,12 +77,13 @@ impl Query {
         self.is_on("subject", "to let the routes choose the workflow of an event")
     }
 
-    fn is_on(&self, name: &'static str, why_off: &str) -> Result<bool, Problem> {
+    /// Reads a parameter that is `on` by default. `off_purpose` completes the text "`off`, to …".
+    fn is_on(&self, name: &'static str, off_purpose: &str) -> Result<bool, Problem> {
         match self.one(name)? {
             None | Some("on") => Ok(true),
             Some("off") => Ok(false),
             Some(_) => {
-                let detail = format!("`{name}` must be `on`, the default, or `off`, {why_off}");
+                let detail = format!("`{name}` must be `on`, the default, or `off`, {off_purpose}");
                 Err(Problem::new(Kind::InvalidParameter, detail).field(name))
             }
         }
@@ -94,33 +97,34 @@ impl Query {
     }
 }
 
-/// Returns whether the query may contain an access token, even if it is malformed otherwise.
+/// Returns whether the query may contain an access token, even if the query is malformed.
 pub(super) fn carries_token(query: Option<&str>) -> bool {
     let mut names = query.unwrap_or_default().split(['&', ',']).map(|part| part.split('=').next().unwrap_or(part));
     names.any(|name| decode(name).is_some_and(|name| name == "access_token"))
 }
 
-/// Returns the problem of a required parameter that is missing.
-pub(super) fn missing(name: &'static str, what: &str) -> Problem {
-    Problem::new(Kind::MissingParameter, format!("`{name}` is missing: add `?{name}=` with {what}")).field(name)
+/// Returns the problem of a required parameter that is missing. `value` describes its value.
+pub(super) fn missing(name: &'static str, value: &str) -> Problem {
+    Problem::new(Kind::MissingParameter, format!("`{name}` is missing: add `?{name}=` with {value}")).field(name)
 }
 
-/// Returns the problem of a parameter that is no valid reference or topic.
+/// Returns the problem of a parameter that is not a valid reference or topic.
 pub(super) fn invalid_reference(name: &'static str, error: ReferenceError) -> Problem {
     Problem::new(Kind::InvalidParameter, format!("`{name}` {error}")).field(name)
 }
 
-/// Percent-decodes text; `None` if it is not UTF-8.
+/// Percent-decodes text. `None` if the result is not UTF-8.
 pub(super) fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
 }
 
+/// Decodes pairs such as `name=value`. Empty parts are ignored.
 fn pairs<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Query, Problem> {
     let mut pairs = Vec::new();
     for part in parts.filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        let plus = |text: &str| decode(&text.replace('+', " "));
-        let (Some(name), Some(value)) = (plus(name), plus(value)) else {
+        let decode_form = |text: &str| decode(&text.replace('+', " "));
+        let (Some(name), Some(value)) = (decode_form(name), decode_form(value)) else {
             let detail = "the query is not UTF-8 after percent-decoding: encode its values as UTF-8";
             return Err(Problem::new(Kind::InvalidParameter, detail).field("query"));
         };
@@ -139,15 +143,15 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_of_callback_are_read() {
-        let read = |r: &str, t: &str, s: Option<&str>| [Some(r.into()), Some(t.into()), s.map(str::to_owned)];
-        assert_eq!(callback("ref=R&topic=T&status=S"), read("R", "T", Some("S")));
-        assert_eq!(callback("ref=R,topic=T,status=S"), read("R", "T", Some("S")));
+    fn both_spellings_of_a_callback_are_parsed() {
+        let parsed = |r: &str, t: &str, s: Option<&str>| [Some(r.into()), Some(t.into()), s.map(str::to_owned)];
+        assert_eq!(callback("ref=R&topic=T&status=S"), parsed("R", "T", Some("S")));
+        assert_eq!(callback("ref=R,topic=T,status=S"), parsed("R", "T", Some("S")));
         // `topic` is present, so the comma is part of its value.
         assert_eq!(callback("topic=T,ref=R"), [None, Some("T,ref=R".into()), None]);
-        assert_eq!(callback("ref=R,topic=a,b,status=S"), read("R", "a,b", Some("S")));
-        assert_eq!(callback("ref=R,x&topic=T"), read("R,x", "T", None));
-        assert_eq!(callback("ref=a+b%20c&topic=%E2%82%AC"), read("a b c", "€", None));
+        assert_eq!(callback("ref=R,topic=a,b,status=S"), parsed("R", "a,b", Some("S")));
+        assert_eq!(callback("ref=R,x&topic=T"), parsed("R,x", "T", None));
+        assert_eq!(callback("ref=a+b%20c&topic=%E2%82%AC"), parsed("a b c", "€", None));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Constructors for the responses of all routes.
+//! Constructors for responses.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
@@ -14,7 +14,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Vec<u
     json_bytes(status, serde_json::to_vec(value).unwrap_or_default())
 }
 
-/// Returns a response whose body is JSON already. An empty body gets no `Content-Type`.
+/// Returns a response whose body is serialized JSON. An empty body gets no `Content-Type`.
 pub(super) fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response<Vec<u8>> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -24,7 +24,7 @@ pub(super) fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response<Vec<u8>>
     response
 }
 
-/// Forbids every cache to store the response.
+/// Sets `Cache-Control: no-store`.
 pub(super) fn no_store(mut response: Response<Vec<u8>>) -> Response<Vec<u8>> {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

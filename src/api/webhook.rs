@@ -1,4 +1,5 @@
-//! `POST /api/v2/webhook`: a JSON object, or the form of a known sender, starts a run with it as the param `data`.
+//! `POST /api/v2/webhook`: starts a run whose param `data` is the JSON object in the body, or the form of a known
+//! sender as a JSON object.
 
 use std::borrow::Cow;
 
@@ -18,14 +19,15 @@ use crate::sender::{self, Challenge};
 /// Maximum bytes of an `Idempotency-Key`.
 const MAX_KEY: usize = 255;
 
-/// Starts the workflow that `ref` names, or those of the matching routes; or answers the challenge of a sender.
+/// Starts the workflow that `ref` names, or those of the matching routes. If the request is a challenge, responds to it
+/// instead.
 pub(super) async fn post(
     context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let head = context.head()?;
     let authentication = head.authentication;
-    // The contract accepts JSON only, but some of the known senders post forms.
+    // The contract accepts only JSON, but some of the known senders post forms.
     let is_form =
         authentication.preset().is_some() && body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
     if !is_form {
@@ -51,7 +53,7 @@ pub(super) async fn post(
     };
     let key = |workflow: &str| match (&sender, key) {
         _ if !head.dedup => None,
-        // A signed id takes precedence over a header that anyone could have added.
+        // A signed id takes precedence over `Idempotency-Key`, which anyone could have added.
         (Some(VerifiedSender { name, verified, .. }), _) => Some(Key::signed(name, &verified.identity, workflow)),
         (None, Some(key)) => Some(Key::idempotency(key, workflow, payload.get())),
         (None, None) => None,
@@ -71,7 +73,8 @@ pub(super) async fn post(
     context.start(gateway, starts?).await
 }
 
-/// Returns the response to a challenge, by which a sender verifies that the endpoint is its owner's.
+/// Returns the response to the challenge of a sender. `None` if the request is not a challenge, or lacks a required
+/// signature.
 fn answer_challenge(
     context: &mut RequestContext<'_, '_, impl Host>,
     authentication: &Authentication,
@@ -92,8 +95,8 @@ fn answer_challenge(
 /// Reads `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07, section 2). The draft requires a quoted
 /// string, but many senders omit the quotes.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let invalid = |what: &str| {
-        let detail = format!("the Idempotency-Key {what}: send one of 1 to {MAX_KEY} visible ASCII characters");
+    let invalid = |flaw: &str| {
+        let detail = format!("the Idempotency-Key {flaw}: send one of 1 to {MAX_KEY} visible ASCII characters");
         Err(Problem::new(Kind::InvalidParameter, detail).field("Idempotency-Key"))
     };
     let mut values = headers.get_all("idempotency-key").iter();

@@ -5,16 +5,17 @@ use crate::ports::Variables;
 use crate::secret::Secret;
 use crate::sender::{CUSTOM, Descriptor, DescriptorError, PRESETS, Preset};
 
-/// `access_tokens`: each of them admits a request.
+/// `access_tokens`: any one of them authenticates a request.
 pub fn access_tokens(variables: &impl Variables) -> Result<Vec<Secret>, ConfigError> {
     parse(variables, "access_tokens", tokens)
 }
 
-/// The secrets of a preset; a signature by any of them is valid. None for a sender that signs nothing.
+/// The secrets of a preset: a signature by any one of them is valid. Empty if none is set, and for a sender that signs
+/// nothing.
 pub fn preset_secrets(variables: &impl Variables, preset: &Preset) -> Result<Vec<Secret>, ConfigError> {
     let Some(variable) = preset.secret_variable else { return Ok(Vec::new()) };
     parse(variables, variable.name, |text| {
-        // Most are not set, and parsing the descriptors costs more than the rest of a small request.
+        // Most of these variables are empty, and parsing the descriptors costs more than the rest of a small request.
         if text.is_empty() {
             return Ok(Vec::new());
         }
@@ -24,7 +25,7 @@ pub fn preset_secrets(variables: &impl Variables, preset: &Preset) -> Result<Vec
     })
 }
 
-/// `sender_custom`: the sender that no preset describes, if one is set.
+/// `sender_custom`, if set: the descriptor of a sender that has no preset.
 pub fn custom_descriptor(variables: &impl Variables) -> Result<Option<Descriptor>, ConfigError> {
     parse(variables, "sender_custom", |text| {
         if text.is_empty() {
@@ -32,7 +33,7 @@ pub fn custom_descriptor(variables: &impl Variables) -> Result<Option<Descriptor
         }
         Descriptor::parse(text).map(Some).map_err(|error| match error {
             DescriptorError::Rule { .. } => format!("is not a valid descriptor: {error}"),
-            // The rest of the parser's message may repeat parts of the text, such as a secret in the wrong place.
+            // Only the position is kept of the parser's message: the rest may repeat a secret in the wrong place.
             DescriptorError::Json(message) => {
                 let location = message.rfind(" at line ").and_then(|at| message.get(at..)).unwrap_or_default();
                 format!("is not a valid descriptor: its JSON is malformed, or a member is unknown or invalid{location}")
@@ -41,7 +42,7 @@ pub fn custom_descriptor(variables: &impl Variables) -> Result<Option<Descriptor
     })
 }
 
-/// `secret_custom`: the secrets of the sender that `descriptor` describes.
+/// `secret_custom`: the secrets of the sender that `descriptor` describes. Must not be set without a descriptor.
 pub fn custom_secrets(variables: &impl Variables, descriptor: Option<&Descriptor>) -> Result<Vec<Secret>, ConfigError> {
     parse(variables, "secret_custom", |text| match descriptor {
         None if text.is_empty() => Ok(Vec::new()),
@@ -51,11 +52,11 @@ pub fn custom_secrets(variables: &impl Variables, descriptor: Option<&Descriptor
     })
 }
 
-/// Returns whether a request must authenticate itself: once an access token, a secret or `sender_custom` is set, every
-/// request must.
+/// Returns whether every request must be authenticated: as soon as an access token, a sender's secret or
+/// `sender_custom` is set.
 pub fn requires_authentication(variables: &impl Variables) -> Result<bool, ConfigError> {
     let custom = custom_descriptor(variables)?;
-    // A secret without its descriptor is an error, and admits nobody.
+    // `secret_custom` without `sender_custom` is an error: the gateway must not be open to everyone then.
     custom_secrets(variables, custom.as_ref())?;
     if !access_tokens(variables)?.is_empty() || custom.is_some() {
         return Ok(true);
@@ -68,7 +69,7 @@ pub fn requires_authentication(variables: &impl Variables) -> Result<bool, Confi
     Ok(false)
 }
 
-/// The senders that have secrets, with the number of secrets. Omits variables with an error, which
+/// The senders that have secrets, with the number of their secrets. Omits variables with an error, which
 /// [`check`](super::check) reports.
 pub fn senders_with_secrets(variables: &impl Variables) -> Vec<(&'static str, usize)> {
     let presets = PRESETS.iter().map(|preset| (preset.name, preset_secrets(variables, preset)));
@@ -78,7 +79,7 @@ pub fn senders_with_secrets(variables: &impl Variables) -> Vec<(&'static str, us
     counts.filter(|(_, count)| *count > 0).collect()
 }
 
-/// `link_secret`: the first signs callback links, each verifies them.
+/// `link_secret`: the first secret signs callback links, and any of them verifies one.
 pub fn link_secrets(variables: &impl Variables) -> Result<Vec<Secret>, ConfigError> {
     parse(variables, "link_secret", tokens)
 }
@@ -88,18 +89,18 @@ pub fn link_secrets(variables: &impl Variables) -> Result<Vec<Secret>, ConfigErr
 pub struct Origins(Vec<String>);
 
 impl Origins {
-    /// Returns whether no origin is set. Then none is required.
+    /// Returns whether no origin is set. Deliveries are not restricted by origin then.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns whether an origin may deliver. Host names are compared without regard to case.
+    /// Returns whether an origin may deliver: it is in the list, regardless of case, or the list contains `*`.
     pub fn allow(&self, origin: &str) -> bool {
         self.0.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
     }
 }
 
-/// `allowed_origins`.
+/// `allowed_origins`: host names, or `*` for all.
 pub fn allowed_origins(variables: &impl Variables) -> Result<Origins, ConfigError> {
     let is_host = |item: &str| item.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
     parse(variables, "allowed_origins", |text| {
@@ -112,7 +113,7 @@ pub fn allowed_origins(variables: &impl Variables) -> Result<Origins, ConfigErro
     })
 }
 
-/// The errors of all variables of this module.
+/// The errors in all variables that this module reads.
 pub(super) fn errors(variables: &impl Variables) -> Vec<ConfigError> {
     let custom = custom_descriptor(variables);
     let descriptor = custom.as_ref().ok().and_then(Option::as_ref);
@@ -125,7 +126,7 @@ pub(super) fn errors(variables: &impl Variables) -> Vec<ConfigError> {
     errors
 }
 
-/// The items of a list that is separated by commas. Blanks around an item and empty items are ignored.
+/// The items of a list that is separated by commas. White space around an item and empty items are ignored.
 fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
@@ -140,8 +141,8 @@ fn tokens(text: &str) -> Result<Vec<Secret>, String> {
 }
 
 /// Parses signing secrets, separated by commas. `None` if one of them has a form that no scheme accepts. Unlike a
-/// token, which is sent in a header, a secret may contain blanks: senders accept any text (GitHub's example is `It's a
-/// Secret to Everybody`).
+/// token, which is sent in a header, a secret may contain blanks: senders accept any text, such as
+/// `It's a Secret to Everybody` in GitHub's documentation.
 fn signing_secrets(text: &str, schemes: &[Descriptor]) -> Result<Option<Vec<Secret>>, String> {
     if !items(text).all(|item| item.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')) {
         return Err("must be ASCII without control characters; separate several secrets by commas".to_owned());

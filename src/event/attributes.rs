@@ -34,7 +34,7 @@ impl<'a> Attributes<'a> {
         if matches!(name, "data" | "data_base64") {
             return None;
         }
-        let value = self.present(name).ok()??;
+        let value = self.non_null(name).ok()??;
         let text = match json::type_of(value) {
             JsonType::String => text(value)?,
             JsonType::Number if value.get() == "-0" => Cow::Borrowed("0"),
@@ -48,19 +48,20 @@ impl<'a> Attributes<'a> {
         self.members.iter().map(|(name, value)| (&**name, *value))
     }
 
-    /// The member with this name, which must not occur more than once, since readers would pick different ones.
+    /// The member with this name. A second one is an error, since readers differ in which of them they take.
     pub(super) fn one(&self, name: &str) -> Result<Option<&'a RawValue>, EventError> {
-        let from = self.members.partition_point(|(had, _)| &**had < name);
-        let mut values = self.members.iter().skip(from).take_while(|(had, _)| had == name).map(|(_, value)| *value);
+        let from = self.members.partition_point(|(member, _)| &**member < name);
+        let same = self.members.iter().skip(from).take_while(|(member, _)| member == name);
+        let mut values = same.map(|(_, value)| *value);
         let value = values.next();
         match values.next() {
             None => Ok(value),
-            Some(_) => Err(EventError::Repeated { attribute: rules::shown(name) }),
+            Some(_) => Err(EventError::Repeated { attribute: rules::truncated(name) }),
         }
     }
 
-    /// As [`one`](Self::one), with `null` counted as absent (JSON Event Format 1.0.2, section 2.2).
-    pub(super) fn present(&self, name: &str) -> Result<Option<&'a RawValue>, EventError> {
+    /// Like [`one`](Self::one), but `null` counts as absent (JSON Event Format 1.0.2, section 2.2).
+    pub(super) fn non_null(&self, name: &str) -> Result<Option<&'a RawValue>, EventError> {
         Ok(self.one(name)?.filter(|value| json::type_of(value) != JsonType::Null))
     }
 }

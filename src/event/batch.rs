@@ -7,7 +7,8 @@ use super::attributes::{Attributes, text};
 use super::{Event, EventError, rules, structured};
 use crate::json::{self, JsonError, JsonType};
 
-/// The reason why a body is not a valid batch. Carries no payload except the ids of invalid events.
+/// The reason why a body is not a valid batch. Of the payload, it repeats only the ids and attribute names of invalid
+/// events.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// The body is not JSON.
@@ -27,7 +28,7 @@ pub enum BatchError {
         /// The type of the element.
         found: JsonType,
     },
-    /// Some events are invalid. Lists all of them in their order.
+    /// Some events are invalid: all of them, in order.
     #[error("{} of the events in the batch are invalid", .0.len())]
     Events(Vec<InvalidEvent>),
 }
@@ -38,18 +39,19 @@ pub enum BatchError {
 pub struct InvalidEvent {
     /// Its index in the batch, from 0.
     pub index: usize,
-    /// Its id, if it can be read, and truncated if it is long.
+    /// Its id, if that can be read; truncated if it is long.
     pub id: Option<String>,
     /// The reason why it is invalid.
     pub error: EventError,
 }
 
+/// Reads all events of a batch.
 pub(super) fn read(body: &[u8]) -> Result<Vec<Event<'_>>, BatchError> {
     let whole = json::value(body).map_err(BatchError::Body)?;
     let elements: Vec<&RawValue> =
         serde_json::from_str(whole.get()).map_err(|_| BatchError::NotArray { found: json::type_of(whole) })?;
-    let other = elements.iter().enumerate().find(|(_, element)| json::type_of(element) != JsonType::Object);
-    if let Some((index, element)) = other {
+    let not_object = elements.iter().enumerate().find(|(_, element)| json::type_of(element) != JsonType::Object);
+    if let Some((index, element)) = not_object {
         return Err(BatchError::NotObject { index, found: json::type_of(element) });
     }
     let (mut events, mut invalid) = (Vec::<Event<'_>>::with_capacity(elements.len()), Vec::new());
@@ -68,9 +70,10 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Event<'_>>, BatchError> {
 
 const ONE_VERSION: &str = "must be the same for all events of a batch (HTTP Protocol Binding 1.0.2, section 3.3.2)";
 
+/// The id of an event that may be invalid, for an error.
 fn id(element: &RawValue) -> Option<String> {
-    let id = text(Attributes::of(element).present("id").ok()??)?;
-    rules::is_string(&id).then(|| rules::shown(&id))
+    let id = text(Attributes::of(element).non_null("id").ok()??)?;
+    rules::is_string(&id).then(|| rules::truncated(&id))
 }
 
 #[cfg(test)]
@@ -98,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn body_that_is_no_array_of_objects_is_refused() {
+    fn body_other_than_an_array_of_objects_is_rejected() {
         assert!(matches!(read(b"").unwrap_err(), BatchError::Body(JsonError::Empty)));
         assert!(matches!(read(b"[{]").unwrap_err(), BatchError::Body(JsonError::Syntax { .. })));
         assert_eq!(read(A.as_bytes()).unwrap_err(), BatchError::NotArray { found: JsonType::Object });

@@ -26,6 +26,7 @@ enum Data<'a> {
     Base64(Cow<'a, str>),
 }
 
+/// Reads an event from the headers and the body.
 pub(super) fn read<'a>(
     content_type: Option<&MediaType>,
     headers: &HeaderMap,
@@ -78,6 +79,7 @@ pub(super) fn read<'a>(
     Ok(Event { version, id, source, kind, subject, json: Cow::Owned(json), data })
 }
 
+/// The data by its content type: JSON, UTF-8 text, or else base64.
 fn plain<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a>, EventError> {
     if body.is_empty() {
         return Ok(Data::Absent);
@@ -97,8 +99,8 @@ fn plain<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a
 /// The data of an event of 0.3 with `ce-datacontentencoding: base64`. Some senders put the base64 text into the body;
 /// others send the decoded bytes, since the binding says that the body is the data (0.3, section 3.1.2).
 ///
-/// With a content type of JSON, a body that is JSON is taken as such, and the encoding "must be ignored". Any other
-/// body that is valid base64 is taken as base64, and the rest as the bytes themselves.
+/// If the content type is JSON and the body is valid JSON, the encoding "MUST be ignored". Otherwise, a body that is
+/// valid base64 is taken as base64 text, and any other body as if it had no encoding.
 fn encoded<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a>, EventError> {
     let plain = plain(content_type, body);
     match &plain {
@@ -110,6 +112,7 @@ fn encoded<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<
     }
 }
 
+/// Bytes, encoded for the JSON format.
 fn base64<'a>(body: &[u8]) -> Data<'a> {
     Data::Base64(Cow::Owned(BASE64_STANDARD.encode(body)))
 }
@@ -117,7 +120,7 @@ fn base64<'a>(body: &[u8]) -> Data<'a> {
 /// The decoded `ce-` headers by attribute name.
 fn attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, EventError> {
     let mut attributes = BTreeMap::new();
-    let is_old = headers.get("ce-specversion").is_some_and(|value| decode(false, value).is_ok_and(|v| v == "0.3"));
+    let is_v0_3 = headers.get("ce-specversion").is_some_and(|value| decode(false, value).is_ok_and(|v| v == "0.3"));
     for (name, value) in headers {
         let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
         let rule = match name {
@@ -132,7 +135,7 @@ fn attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, EventErro
         if !rule.is_empty() {
             return Err(invalid(name, rule));
         }
-        let is_uri = name == "source" || name == if is_old { "schemaurl" } else { "dataschema" };
+        let is_uri = name == "source" || name == if is_v0_3 { "schemaurl" } else { "dataschema" };
         let value = decode(is_uri, value).map_err(|rule| invalid(name, rule))?;
         if attributes.insert(name.to_owned(), value).is_some() {
             return Err(EventError::Repeated { attribute: name.to_owned() });
@@ -143,8 +146,9 @@ fn attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, EventErro
 
 /// Decodes a header value (section 3.1.3.2): unescapes a quoted string, then percent-decodes once.
 ///
-/// 0.3 is decoded in the same way, although it allows unencoded spaces and quotes. The Go SDK doesn't encode at all:
-/// decoding its URI `/a%20b` gives `/a b`, which is no longer a URI. In that case the URI is taken as it was sent.
+/// Values of 0.3 are decoded in the same way, although that version allows unencoded spaces and quotes. The Go SDK
+/// doesn't encode at all: its URI `/a%20b` would become `/a b`, which is not a URI. A URI that decoding would make
+/// invalid is therefore taken as it was sent.
 fn decode(is_uri: bool, value: &HeaderValue) -> Result<String, &'static str> {
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| "must be UTF-8 (HTTP Protocol Binding 1.0.2, section 3.1.3.2)")?;
@@ -200,7 +204,7 @@ impl Serialize for Whole<'_, '_> {
             map.serialize_entry(name, value)?;
         }
         if let Some(content_type) = self.content_type {
-            // A header may contain tabs, an attribute may not.
+            // A header may contain tabs, but an attribute must not.
             map.serialize_entry("datacontenttype", &content_type.as_str().replace('\t', " "))?;
         }
         match self.data {
@@ -227,14 +231,14 @@ mod tests {
     proptest! {
         #[test]
         fn value_encoded_by_the_specification_round_trips(value in "\\PC{0,40}") {
-            // Section 3.1.3.2 encodes spaces, double quotes, percent signs, and all characters but printable ASCII.
+            // Section 3.1.3.2 encodes spaces, double quotes, percent signs, and all characters except printable ASCII.
             const ENCODED: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'%');
             let header = percent_encoding::utf8_percent_encode(&value, ENCODED).to_string();
             prop_assert_eq!(decode(false, &HeaderValue::from_str(&header).unwrap()), Ok(value));
         }
 
         #[test]
-        fn any_header_value_is_decoded_or_refused(bytes in proptest::collection::vec(0x20_u8..=0xff, 0..40)) {
+        fn any_header_value_is_decoded_or_rejected(bytes in proptest::collection::vec(0x20_u8..=0xff, 0..40)) {
             if let Ok(header) = HeaderValue::from_bytes(&bytes)
                 && let Ok(value) = decode(false, &header)
             {

@@ -8,7 +8,7 @@ pub struct MediaType {
 }
 
 impl MediaType {
-    /// Parses the value of a header; `None` if it is not a media type.
+    /// Parses the value of a `Content-Type` header. `None` if it is not a media type.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         Some(Self { parsed: text.parse().ok()?, text: text.to_owned() })

@@ -1,8 +1,16 @@
 //! A CloudEvents consumer over HTTP: reads the structured, binary and batched content modes (HTTP Protocol Binding
 //! 1.0.2, section 3) into [`Event`]s.
 //!
-//! Supports version 1.0, and 0.3 where it differs only in names. Events are passed on in the version in which they were
-//! sent. `docs/cloudevents.md` lists the rules of the specifications one by one.
+//! ```text
+//!                     ┌─▶ read_structured ─┐
+//! request ──Mode::of──┼─▶ read_binary ─────┼─▶ Event
+//!                     └─▶ read_batch ──────┘
+//! ```
+//!
+//! Supports versions 1.0 and 0.3. An event is passed on in the version in which it was sent. `docs/cloudevents.md`
+//! lists the rules of the specifications one by one.
+//!
+//! Pure. Names [`json`](crate::json), and [`reference`](mod@crate::reference) for the workflow in a subject.
 
 mod attributes;
 mod batch;
@@ -25,7 +33,7 @@ use crate::reference::{ReferenceError, WorkflowRef};
 pub use attributes::Attributes;
 pub use batch::{BatchError, InvalidEvent};
 pub use media::MediaType;
-pub use rules::{is_attribute_name, shown};
+pub use rules::{is_attribute_name, truncated};
 
 /// A CloudEvent: the attributes that Sluice acts on, and the whole event.
 #[derive(Debug)]
@@ -40,10 +48,10 @@ pub struct Event<'a> {
     pub kind: String,
     /// `subject`, if present and not empty.
     pub subject: Option<String>,
-    /// The whole event in the JSON format; in structured mode byte for byte as it was sent.
+    /// The whole event in the JSON format. In structured and batched mode, byte for byte as it was sent.
     pub json: Cow<'a, RawValue>,
     /// The JSON value of `data` or `data_base64`, byte for byte as it was sent. In binary mode, data that isn't JSON
-    /// becomes a string.
+    /// becomes a string: UTF-8 text as it is, other bytes in base64.
     pub data: Option<Cow<'a, RawValue>>,
 }
 
@@ -85,7 +93,7 @@ impl Event<'_> {
     }
 }
 
-/// The reason why a request is not a valid CloudEvent. Carries no payload.
+/// The reason why a request is not a valid CloudEvent. Of the payload, it repeats only attribute names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// The body is not the JSON object that the content mode requires.
@@ -100,7 +108,7 @@ pub enum EventError {
         /// The name of the attribute.
         attribute: &'static str,
     },
-    /// An attribute occurs more than once, so that two readers could see different values.
+    /// An attribute occurs more than once: two readers could see different values.
     #[error("the attribute `{attribute}` occurs more than once")]
     Repeated {
         /// The name of the attribute.
@@ -139,7 +147,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The content mode of a request; `None` if its content type is not supported.
+    /// Determines the content mode of a request. `None` if its content type is not supported.
     ///
     /// `application/cloudevents+json` is structured, and `application/cloudevents-batch+json` is a batch. Any other
     /// content type with `ce-` headers is binary. Plain `application/json` without these headers is structured, as the
@@ -178,15 +186,14 @@ pub fn read_batch(body: &[u8]) -> Result<Vec<Event<'_>>, BatchError> {
     batch::read(body)
 }
 
-/// The value of [`Event::data`] for an event in the JSON format that was read before.
+/// The value of [`Event::data`], from an event in the JSON format ([`Event::json`]) that was checked when it was read.
 pub fn data(whole: &RawValue) -> Option<&RawValue> {
     structured::data(whole)
 }
 
 const SPEC_VERSION: &str = "must be \"1.0\" or \"0.3\" (CloudEvents 1.0.2, specversion)";
 
-/// The required attributes: a supported `specversion`, and `id`, `source` and `type`. `find` looks up an attribute by
-/// name.
+/// The required attributes: the version, then `id`, `source` and `type`. `find` looks up an attribute by name.
 fn required(
     mut find: impl FnMut(&'static str) -> Result<Option<String>, EventError>,
 ) -> Result<(SpecVersion, [String; 3]), EventError> {

@@ -1,8 +1,8 @@
 //! Rules for the names and values of attributes (CloudEvents 1.0.2, "Context Attributes").
 //!
-//! Three rules are relaxed, since strictness would refuse events that all other consumers accept:
+//! Three rules are relaxed, since strict ones would reject events that all other consumers accept:
 //! - URIs may contain non-ASCII characters (IRIs, RFC 3987), since the SDKs of several languages don't encode them;
-//! - `dataschema` may have a fragment, which `absolute-URI` of RFC 3986 excludes but URIs in JSON Schema use;
+//! - `dataschema` may have a fragment: RFC 3986 excludes it from `absolute-URI`, but JSON Schema uses it;
 //! - an empty `subject` counts as absent.
 
 use fluent_uri::IriRef;
@@ -19,8 +19,8 @@ const NAME: &str = "is not an attribute: names consist of the letters a to z and
                     (CloudEvents 1.0.2, Attribute Naming Convention)";
 const STRING: &str =
     "must be valid Unicode without control characters and noncharacters (CloudEvents 1.0.2, Type System)";
-const IS_STRING: &str = "must be a string (JSON Event Format 1.0.2, section 2.2)";
-const IS_ATTRIBUTE: &str =
+const JSON_STRING: &str = "must be a string (JSON Event Format 1.0.2, section 2.2)";
+const JSON_SCALAR: &str =
     "must be a string, a boolean or an integer: only `data` may be other JSON (JSON Event Format 1.0.2, section 2.2)";
 const INTEGER: &str = "must be an integer from -2147483648 to 2147483647, without a fraction or an exponent \
                        (CloudEvents 1.0.2, Type System; JSON Event Format 1.0.2, section 2.2)";
@@ -30,8 +30,8 @@ const SCHEMA_URL: &str = "must be a URI-reference (CloudEvents 0.3, schemaurl; R
 const TIME: &str = "must be a date-time such as 2018-04-05T17:31:00Z (CloudEvents 1.0.2, time; RFC 3339, section 5.6)";
 const DATA_CONTENT_TYPE: &str = "must be a media type (CloudEvents 1.0.2, datacontenttype; RFC 2046)";
 
-/// A name or an id for an error message, truncated if it is long.
-pub fn shown(text: &str) -> String {
+/// A name or an id as an error repeats it: at most 64 characters, and `…` if there are more.
+pub fn truncated(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -40,7 +40,7 @@ pub fn shown(text: &str) -> String {
 
 /// The error for an attribute that violates `rule`.
 pub(super) fn invalid(attribute: &str, rule: &'static str) -> EventError {
-    EventError::Invalid { attribute: shown(attribute), rule }
+    EventError::Invalid { attribute: truncated(attribute), rule }
 }
 
 /// Checks the name of an attribute.
@@ -76,18 +76,18 @@ pub(super) fn check_value(version: SpecVersion, name: &str, value: &RawValue) ->
             Some(text) => return check_text(version, name, &text),
             None => STRING,
         },
-        _ if is_known(version, name) => IS_STRING,
+        _ if is_known(version, name) => JSON_STRING,
         // 0.3: "This specification places no restriction on the type or semantics of the extension attributes."
         _ if version == SpecVersion::V0_3 => return Ok(()),
         JsonType::Boolean => return Ok(()),
         JsonType::Number if value.get().parse::<i32>().is_ok() => return Ok(()),
         JsonType::Number => INTEGER,
-        JsonType::Object | JsonType::Array => IS_ATTRIBUTE,
+        JsonType::Object | JsonType::Array => JSON_SCALAR,
     };
     Err(invalid(name, rule))
 }
 
-/// Whether the specification defines this attribute. In JSON all of these are strings.
+/// Whether the specification itself defines this attribute. In the JSON format, all of these are strings.
 fn is_known(version: SpecVersion, name: &str) -> bool {
     match name {
         "specversion" | "id" | "source" | "type" | "subject" | "time" | "datacontenttype" => true,
@@ -103,10 +103,12 @@ pub(super) fn is_string(text: &str) -> bool {
     !text.chars().any(|c| c.is_control() || nonchar(c))
 }
 
+/// Whether the text is a URI-reference, possibly with non-ASCII characters.
 pub(super) fn is_uri_reference(text: &str) -> bool {
     IriRef::parse(text).is_ok()
 }
 
+/// Whether the text is a URI with a scheme, possibly with non-ASCII characters and a fragment.
 fn is_uri(text: &str) -> bool {
     IriRef::parse(text).is_ok_and(|reference| reference.has_scheme())
 }

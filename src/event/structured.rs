@@ -10,6 +10,7 @@ use super::attributes::{Attributes, text};
 use super::{Event, EventError, SpecVersion, required, rules};
 use crate::json::{self, JsonType};
 
+/// Reads an event from a body.
 pub(super) fn read(body: &[u8]) -> Result<Event<'_>, EventError> {
     event(json::object(body).map_err(EventError::Body)?)
 }
@@ -18,8 +19,8 @@ pub(super) fn read(body: &[u8]) -> Result<Event<'_>, EventError> {
 pub(super) fn event(whole: &RawValue) -> Result<Event<'_>, EventError> {
     let members = Attributes::of(whole);
     let string = |name: &'static str| {
-        let Some(value) = members.present(name)? else { return Ok(None) };
-        // The version isn't known yet, but the rules for these attributes are the same in both.
+        let Some(value) = members.non_null(name)? else { return Ok(None) };
+        // The version isn't known yet, but both versions have the same rules for these attributes.
         rules::check_value(SpecVersion::V1_0, name, value)?;
         Ok(text(value).map(Cow::into_owned))
     };
@@ -27,7 +28,7 @@ pub(super) fn event(whole: &RawValue) -> Result<Event<'_>, EventError> {
     // some member with an invalid name.
     let (version, [id, source, kind]) = required(string)?;
     for (name, value) in members.members() {
-        // Duplicates are refused for every name, so that filters and workflows see the same value.
+        // Duplicates of any name are rejected: filters and workflows must see the same value.
         members.one(name)?;
         if !matches!(name, "data" | "data_base64") {
             rules::check_name(name)?;
@@ -39,18 +40,18 @@ pub(super) fn event(whole: &RawValue) -> Result<Event<'_>, EventError> {
     Ok(Event { version, id, source, kind, subject, json: Cow::Borrowed(whole), data })
 }
 
-/// The data of an event that has been read before.
+/// The data of an event that was checked when it was read.
 pub(super) fn data(whole: &RawValue) -> Option<&RawValue> {
     let members = Attributes::of(whole);
-    members.one("data").ok().flatten().or_else(|| members.present("data_base64").ok().flatten())
+    members.one("data").ok().flatten().or_else(|| members.non_null("data_base64").ok().flatten())
 }
 
-/// The data by the rules of JSON Event Format 1.0.2, section 3.1.
+/// The data, checked by the rules of JSON Event Format 1.0.2, section 3.1.
 ///
 /// In 0.3, `datacontentencoding` applies only to data that is a string, and `data_base64` is accepted as well, since
 /// the JavaScript SDK sends it.
 fn checked_data<'a>(version: SpecVersion, members: &Attributes<'a>) -> Result<Option<&'a RawValue>, EventError> {
-    match (members.one("data")?, members.present("data_base64")?) {
+    match (members.one("data")?, members.non_null("data_base64")?) {
         (Some(_), Some(_)) => Err(rules::invalid(
             "data_base64",
             "must not occur together with `data` (JSON Event Format 1.0.2, section 3.1)",
@@ -88,7 +89,7 @@ pub(super) fn is_base64(text: &str) -> bool {
     BASE64_STANDARD.decode(text).is_ok()
 }
 
-/// Whether the text is base64, possibly split into lines (RFC 2045, section 6.8).
+/// Whether the text is base64 with padding, possibly split into lines (RFC 2045, section 6.8).
 pub(super) fn is_base64_mime(text: &str) -> bool {
     let is_break = |c| matches!(c, '\r' | '\n');
     if text.contains(is_break) { is_base64(&text.replace(is_break, "")) } else { is_base64(text) }

@@ -1,4 +1,4 @@
-//! Tables of the events that each mode accepts, and of those that it refuses, with the rule.
+//! Tables of events that each content mode accepts, or rejects with the rule that they break.
 
 mod laws;
 
@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue};
 
 use super::*;
 
-const GOOD: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"/w","time":"2018-04-05T17:31:00Z","dataschema":"urn:x:y","x":5,"datacontenttype":"application/json","data":{"a":[1,"é"]}}"#;
-const OLD: &str = r#"{"specversion":"0.3","id":"1","source":"/s","type":"t","schemaurl":"/x","x":{"y":[1.5]},"datacontentencoding":"base64","data":"/wA="}"#;
+const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"/w","time":"2018-04-05T17:31:00Z","dataschema":"urn:x:y","x":5,"datacontenttype":"application/json","data":{"a":[1,"é"]}}"#;
+const EVENT_0_3: &str = r#"{"specversion":"0.3","id":"1","source":"/s","type":"t","schemaurl":"/x","x":{"y":[1.5]},"datacontentencoding":"base64","data":"/wA="}"#;
 
 fn headers(list: &[(&str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
@@ -26,8 +26,8 @@ fn binary<'a>(list: &[(&str, &str)], body: &'a [u8]) -> Result<Event<'a>, EventE
     read_binary(media(&headers).as_ref(), &headers, body)
 }
 
-/// Reads an event of 0.3 in binary mode.
-fn old<'a>(more: &[(&str, &str)], body: &'a [u8]) -> Result<Event<'a>, EventError> {
+/// Reads an event of 0.3 in binary mode, with these headers in addition to the required ones.
+fn binary_0_3<'a>(more: &[(&str, &str)], body: &'a [u8]) -> Result<Event<'a>, EventError> {
     let mut list = vec![("ce-specversion", "0.3"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
     list.extend(more);
     binary(&list, body)
@@ -59,13 +59,13 @@ fn content_type_determines_the_mode() {
 
 #[test]
 fn event_passes_as_it_was_sent() {
-    for text in [GOOD, OLD] {
+    for text in [EVENT, EVENT_0_3] {
         let spaced = format!("\n{text} ");
         let event = read_structured(spaced.as_bytes()).unwrap();
         assert_eq!(event.json.get(), text);
         assert_eq!(event.attribute("specversion").unwrap(), event.version.as_str());
     }
-    let event = read_structured(OLD.as_bytes()).unwrap();
+    let event = read_structured(EVENT_0_3.as_bytes()).unwrap();
     assert_eq!(event.data.as_deref().unwrap().get(), "\"/wA=\"");
     assert_eq!(event.attribute("x").unwrap(), "{\"y\":[1.5]}");
     assert_eq!((event.attribute("schemaurl").as_deref(), event.attribute("dataschema")), (Some("/x"), None));
@@ -74,19 +74,19 @@ fn event_passes_as_it_was_sent() {
 #[test]
 fn null_and_an_empty_subject_count_as_absent() {
     for (from, to) in [("\"/w\"", "null"), ("\"/w\"", "\"\"")] {
-        let text = GOOD.replace(from, to).replace("\"urn:x:y\"", "null").replace("\"2018-04-05T17:31:00Z\"", "null");
+        let text = EVENT.replace(from, to).replace("\"urn:x:y\"", "null").replace("\"2018-04-05T17:31:00Z\"", "null");
         let event = read_structured(text.as_bytes()).unwrap();
         assert_eq!((event.subject.as_deref(), event.attribute("subject")), (None, None));
         assert_eq!((event.attribute("time"), event.attribute("dataschema")), (None, None));
     }
-    let text = GOOD.replace(r#"{"a":[1,"é"]}"#, "null");
+    let text = EVENT.replace(r#"{"a":[1,"é"]}"#, "null");
     assert_eq!(read_structured(text.as_bytes()).unwrap().data.unwrap().get(), "null", "an explicit null is a payload");
 }
 
 #[test]
 fn data_may_be_any_json() {
     for data in ["null", "true", "-1.5e300", "\"{\\\"not\\\":\\\"parsed\\\"}\"", "[1,[]]", "{\"d\":1,\"d\":2}"] {
-        let text = GOOD.replace(r#"{"a":[1,"é"]}"#, data);
+        let text = EVENT.replace(r#"{"a":[1,"é"]}"#, data);
         assert_eq!(read_structured(text.as_bytes()).unwrap().data.unwrap().get(), data);
         let text = text.replace("\"application/json\"", "\"text/plain\"");
         assert_eq!(
@@ -98,7 +98,7 @@ fn data_may_be_any_json() {
 }
 
 #[test]
-fn invalid_event_is_refused_by_its_rule() {
+fn invalid_event_names_the_attribute_and_the_rule() {
     for (from, to, field, says) in [
         ("\"1.0\"", "\"1.1\"", "specversion", "\"1.0\" or \"0.3\""),
         ("\"1.0\"", "1.0", "specversion", "must be a string"),
@@ -118,8 +118,8 @@ fn invalid_event_is_refused_by_its_rule() {
         ("\"x\":5", "\"data_base64\":\"YQ==\"", "data_base64", "must not occur together with"),
         ("\"data\"", "\"data_base64\"", "data_base64", "base64"),
     ] {
-        let text = GOOD.replacen(from, to, 1);
-        assert_ne!(text, GOOD, "{from}");
+        let text = EVENT.replacen(from, to, 1);
+        assert_ne!(text, EVENT, "{from}");
         let error = read_structured(text.as_bytes()).unwrap_err();
         assert_eq!(error.field(), field, "{text}");
         assert!(error.to_string().contains(says), "{error}");
@@ -130,19 +130,19 @@ fn invalid_event_is_refused_by_its_rule() {
 
 /// Decoders differ on padding in the middle: some stop there, others continue.
 #[test]
-fn base64_with_padding_in_the_middle_is_refused() {
-    let of =
+fn base64_with_padding_in_the_middle_is_rejected() {
+    let event =
         |data: &str| format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"{data}"}}"#);
     for (data, good) in [("AA==", true), ("AAA=AAAA", false), ("AA==AA==", false), ("=AAA", false), ("AA=", false)] {
-        assert_eq!(read_structured(of(data).as_bytes()).is_ok(), good, "{data}");
+        assert_eq!(read_structured(event(data).as_bytes()).is_ok(), good, "{data}");
     }
     for (data, good) in [("AAA=\\r\\n", true), ("AAA=\\r\\nAAAA", false)] {
-        assert_eq!(read_structured(OLD.replace("/wA=", data).as_bytes()).is_ok(), good, "{data}");
+        assert_eq!(read_structured(EVENT_0_3.replace("/wA=", data).as_bytes()).is_ok(), good, "{data}");
     }
 }
 
 #[test]
-fn invalid_event_of_0_3_is_refused_by_its_rule() {
+fn invalid_event_of_0_3_names_the_attribute_and_the_rule() {
     for (from, to, field, says) in [
         ("\"base64\"", "\"quoted-printable\"", "datacontentencoding", "must be \"base64\""),
         ("\"base64\"", "1", "datacontentencoding", "must be a string"),
@@ -150,7 +150,7 @@ fn invalid_event_of_0_3_is_refused_by_its_rule() {
         ("\"/x\"", "\"a b\"", "schemaurl", "CloudEvents 0.3"),
         ("\"x\"", "\"X\"", "X", "Attribute Naming Convention"),
     ] {
-        let text = OLD.replacen(from, to, 1);
+        let text = EVENT_0_3.replacen(from, to, 1);
         let error = read_structured(text.as_bytes()).unwrap_err();
         assert_eq!(error.field(), field, "{text}");
         assert!(error.to_string().contains(says), "{error}");
@@ -158,14 +158,14 @@ fn invalid_event_of_0_3_is_refused_by_its_rule() {
     for (from, to) in [
         ("\"base64\"", "\"Base64\""),
         ("\"base64\"", "null"),
-        // Lines, as in RFC 2045, section 6.8.
+        // Split into lines, as in RFC 2045, section 6.8.
         ("\"/wA=\"", "\"/w\\r\\nA=\""),
         // The encoding "MUST be ignored" if the data is not a string.
         ("\"/wA=\"", "{\"a\":1}"),
         // As sent by the JavaScript SDK.
         ("\"data\"", "\"data_base64\""),
     ] {
-        let text = OLD.replacen(from, to, 1);
+        let text = EVENT_0_3.replacen(from, to, 1);
         assert_eq!(read_structured(text.as_bytes()).unwrap().json.get(), text);
     }
 }
@@ -205,19 +205,19 @@ fn binary_event_of_0_3_keeps_its_attribute_names() {
         (&[json, encoding], b"1234", r#""datacontenttype":"application/json","data":1234"#),
         (&[encoding], b"", ""),
     ] {
-        let event = old(more, body).unwrap();
+        let event = binary_0_3(more, body).unwrap();
         let comma = if members.is_empty() { "" } else { "," };
         let whole = format!(r#"{{"specversion":"0.3","id":"1","source":"/s","type":"t"{comma}{members}}}"#);
         assert_eq!(event.json.get(), whole, "{more:?}");
         assert!(read_structured(whole.as_bytes()).is_ok(), "{whole}");
     }
-    assert!(matches!(old(&[json, encoding], b"?").unwrap_err(), EventError::Data(_)));
+    assert!(matches!(binary_0_3(&[json, encoding], b"?").unwrap_err(), EventError::Data(_)));
     for (name, value, field) in [
         ("ce-datacontentencoding", "8bit", "datacontentencoding"),
         ("ce-schemaurl", "<a>", "schemaurl"),
         ("ce-comexampleextension2-othervalue", "5", "comexampleextension2-othervalue"),
     ] {
-        assert_eq!(old(&[(name, value)], b"").unwrap_err().field(), field, "{name}: {value}");
+        assert_eq!(binary_0_3(&[(name, value)], b"").unwrap_err().field(), field, "{name}: {value}");
     }
 }
 
@@ -246,7 +246,7 @@ fn invalid_header_is_named() {
 }
 
 #[test]
-fn uri_in_a_header_is_read_even_if_its_sender_does_not_encode_it() {
+fn uri_in_a_header_is_read_whether_or_not_it_is_encoded() {
     for (header, source) in [
         ("/a%2520b", "/a%20b"),
         ("/a%20b", "/a%20b"),
@@ -262,7 +262,7 @@ fn uri_in_a_header_is_read_even_if_its_sender_does_not_encode_it() {
 
 /// The attribute that holds a URI in one version is an ordinary extension in the other.
 #[test]
-fn extension_named_as_a_uri_of_the_other_version_is_decoded() {
+fn uri_attribute_of_the_other_version_is_decoded_as_an_extension() {
     for (version, name) in [("1.0", "schemaurl"), ("0.3", "dataschema")] {
         let header = format!("ce-{name}");
         let list =
@@ -274,7 +274,7 @@ fn extension_named_as_a_uri_of_the_other_version_is_decoded() {
 #[test]
 fn events_of_64_kib_are_read() {
     let data = "x".repeat(64 * 1024);
-    let text = GOOD.replace("é", &data);
+    let text = EVENT.replace("é", &data);
     assert_eq!(read_structured(text.as_bytes()).unwrap().json.get(), text);
     assert_eq!(read_batch(format!("[{text}]").as_bytes()).unwrap().len(), 1);
 }
@@ -282,6 +282,6 @@ fn events_of_64_kib_are_read() {
 #[test]
 fn event_with_many_members_is_read_in_linear_time() {
     let many: String = (0..40_000).map(|n| format!(",\"x{n}\":1")).collect();
-    let text = GOOD.replace(",\"x\":5", &many);
+    let text = EVENT.replace(",\"x\":5", &many);
     assert_eq!(read_structured(text.as_bytes()).unwrap().attribute("x39999").unwrap(), "1");
 }

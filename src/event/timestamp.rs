@@ -103,7 +103,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_accepted_or_refused(text in "\\PC{0,40}") {
+        fn any_text_is_accepted_or_rejected(text in "\\PC{0,40}") {
             is_date_time(&text);
         }
     }

@@ -1,4 +1,4 @@
-//! JSON parsed for JSONPath, with a way back to the text of each value.
+//! JSON that is parsed for JSONPath, with the original text of each value.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,14 @@ use crate::json::{self, JsonType};
 /// A parsed value, and the text of each of its parts. A path is evaluated on the parsed value, where numbers compare as
 /// numbers. Its results are the text as it was received, in which no number is rounded.
 pub(super) struct JsonDocument<'a> {
-    /// Boxed: the addresses must stay the same when the document is moved.
+    /// Boxed: the addresses in `texts` must stay the same when the document is moved.
     value: Box<Value>,
     /// The text of each part, by the part's address.
     texts: BTreeMap<usize, &'a RawValue>,
 }
 
 impl<'a> JsonDocument<'a> {
+    /// Parses a value.
     pub(super) fn new(raw: &'a RawValue) -> Self {
         let value = Box::new(parse(raw));
         let mut texts = BTreeMap::new();
@@ -35,8 +36,8 @@ fn address(value: &Value) -> usize {
     std::ptr::from_ref(value).addr()
 }
 
-/// Parses all of JSON, unlike `serde_json`'s own `Value`: numbers out of range become `f64::MAX` or `f64::MIN`, and a
-/// string with an unpaired surrogate becomes its JSON text.
+/// Parses any valid JSON, including values that `serde_json::Value` rejects: a number out of range becomes `f64::MAX`
+/// or `f64::MIN`, and a string with an unpaired surrogate becomes its JSON text.
 fn parse(raw: &RawValue) -> Value {
     match json::type_of(raw) {
         JsonType::Object => {
@@ -59,7 +60,7 @@ fn number(text: &str) -> Option<Number> {
     text.parse().ok().or_else(|| Number::from_f64(limit))
 }
 
-/// The members of an object. Of several with the same name the last counts, as with most parsers.
+/// The members of an object. Of several members with the same name, the last one counts, as in most parsers.
 fn members(raw: &RawValue) -> BTreeMap<String, &RawValue> {
     let mut members = BTreeMap::new();
     for (name, value) in json::members(raw).unwrap_or_default() {

@@ -24,7 +24,7 @@ pub(super) enum Filter {
     Not(Box<Self>),
 }
 
-/// The comparison of two texts: byte by byte, so it is case-sensitive.
+/// A comparison of an operand's text with the expected text. Compares bytes, so it is case-sensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Match {
     Exact,
@@ -106,7 +106,7 @@ fn parse_filters(
     filters.iter().enumerate().map(|(at, raw)| parse_filter(raw, kind, &reader.at(at), depth)).collect()
 }
 
-/// Parses operands and the texts expected of them. Neither a name nor a text may be empty.
+/// Parses operands with their expected texts. There is at least one, and neither operands nor texts are empty.
 fn parse_operands(raw: &RawValue, kind: InputKind, reader: &TableReader) -> Result<Vec<(Operand, String)>, TableError> {
     let members = reader.members(raw)?;
     if members.is_empty() {
@@ -127,8 +127,8 @@ fn parse_operands(raw: &RawValue, kind: InputKind, reader: &TableReader) -> Resu
 }
 
 impl Operand {
-    /// Parses a JSON Pointer, or an attribute by the rules of CloudEvents 1.0.2, "Attribute Naming Convention". `data`
-    /// is not an attribute.
+    /// Parses a JSON Pointer, or the name of an attribute. A webhook has the attributes `sender` and `type`. An event
+    /// may have any attribute (CloudEvents 1.0.2, "Attribute Naming Convention"), but `data` is not one.
     fn parse(text: &str, kind: InputKind) -> Option<Self> {
         if text.starts_with('/') {
             return Pointer::parse(text).map(Self::Pointer);

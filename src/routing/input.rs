@@ -1,4 +1,4 @@
-//! The input of routes: an event, or a webhook.
+//! The input of routes: an event or a webhook.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -11,7 +11,7 @@ use crate::delivery::Trigger;
 use crate::event::Attributes;
 use crate::json::{self, JsonType, Pointer};
 
-/// The kind of input that a route takes: `from` in the table.
+/// The kind of input that a route matches: `from` in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputKind {
     /// CloudEvents.
@@ -20,7 +20,7 @@ pub enum InputKind {
     Webhook,
 }
 
-/// The value that a filter compares.
+/// A reference to the value that a filter compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operand {
     /// A context attribute of an event; `sender` or `type` of a webhook.
@@ -29,7 +29,7 @@ pub(super) enum Operand {
     Pointer(Pointer),
 }
 
-/// An event or a webhook, as routes see it.
+/// An event or a webhook to be routed.
 pub struct Input<'a> {
     content: Content<'a>,
     /// Parsed on first use.
@@ -51,12 +51,13 @@ enum Content<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// An event: the whole event in the JSON format, and its `data`.
+    /// Creates the input for an event, from the whole event in the JSON format and its `data`.
     pub fn event(event: &'a RawValue, data: Option<&'a RawValue>) -> Self {
         Self { content: Content::Event { attributes: OnceCell::new(), event, data }, document: OnceCell::new() }
     }
 
-    /// A webhook: its sender's name, the event's type ([`crate::sender::event_type`]), and its payload.
+    /// Creates the input for a webhook, from the sender's name, the event's type ([`crate::sender::event_type`]) and
+    /// the payload.
     pub fn webhook(sender: Option<&'a str>, event_type: Option<&'a str>, payload: &'a RawValue) -> Self {
         Self { content: Content::Webhook { sender, event_type, payload }, document: OnceCell::new() }
     }
@@ -69,7 +70,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The webhook's sender.
+    /// The sender of a webhook, if it is known. `None` for an event.
     pub fn sender(&self) -> Option<&'a str> {
         match self.content {
             Content::Event { .. } => None,
@@ -77,7 +78,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The trigger of a run that a route starts.
+    /// The trigger of the runs that routes start for this input.
     pub(super) fn trigger(&self) -> Trigger {
         match (self.kind(), self.sender()) {
             (InputKind::Event, _) => Trigger::Event,
@@ -86,7 +87,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The root of JSONPaths: the whole event, or the payload.
+    /// The root of JSONPaths: the whole event, or the payload of a webhook.
     pub(super) fn root(&self) -> &'a RawValue {
         match self.content {
             Content::Event { event, .. } => event,
@@ -99,8 +100,8 @@ impl<'a> Input<'a> {
         self.document.get_or_init(|| JsonDocument::new(self.root()))
     }
 
-    /// The text of an operand: an attribute in its canonical form, or a scalar of the payload. `None` if there is none,
-    /// or the part of the payload is an object or an array.
+    /// The text of an operand: an attribute in its canonical string form, or a scalar in the payload. `None` if the
+    /// operand is missing, or an object or array.
     pub(super) fn text(&self, operand: &Operand) -> Option<Cow<'a, str>> {
         match (operand, &self.content) {
             (Operand::Attribute(name), Content::Event { attributes, event, .. }) => {
@@ -116,7 +117,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The text of a string, or the JSON of a number, a boolean or null.
+/// The text of a string, or the JSON of a number, a boolean or null. `None` for an object or array.
 fn scalar(raw: &RawValue) -> Option<Cow<'_, str>> {
     match json::type_of(raw) {
         JsonType::String => json::text(raw).map(Cow::Owned),

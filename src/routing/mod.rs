@@ -1,5 +1,18 @@
-//! The routes from events and webhooks to workflows: the variable `routes`, a [`Table`]. It applies to a request that
-//! names no workflow itself. Each route that matches starts its workflow, with the params that it adds.
+//! Routes from events and webhooks to workflows: a [`Table`], parsed from the variable `routes`. The table is used for
+//! requests that name no workflow themselves. Each route that matches starts its workflow, and adds its params to the
+//! run.
+//!
+//! ```json
+//! [{"workflow": "deploy", "from": "webhook", "sender": "github",
+//!   "filter": {"exact": {"type": "push", "/ref": "refs/heads/main"}},
+//!   "params": {"commit": "$.after", "environment": "production"}}]
+//! ```
+//!
+//! Filters are those of the CloudEvents Subscriptions API; params are JSONPaths (RFC 9535) or literal values.
+//! `docs/routes.md` describes the table.
+//!
+//! Pure. Names [`delivery`](crate::delivery) for the runs to start, [`event`](crate::event) and
+//! [`sender`](crate::sender) for its input, and [`json`] and [`reference`](mod@crate::reference).
 
 mod document;
 mod filter;
@@ -25,7 +38,7 @@ pub use input::{Input, InputKind};
 pub use param::ParamsTooLarge;
 pub use reader::TableError;
 
-/// Maximum length of the table, in bytes. It is parsed for each request that names no workflow.
+/// Maximum length of the table, in bytes. The table is parsed for each request that names no workflow.
 pub const MAX_TABLE: usize = 262_144;
 /// Maximum number of routes in a table.
 pub const MAX_ROUTES: usize = 256;
@@ -35,8 +48,8 @@ pub const MAX_FILTER_DEPTH: usize = 16;
 pub const MAX_PARAMS: usize = 32;
 /// Maximum length of a param's name, in bytes.
 pub const MAX_PARAM_NAME: usize = 128;
-/// Maximum length of a route's params together, in bytes. With a payload of the default maximum size they still fit
-/// into one value of the store, which may have 1 MB.
+/// Maximum total length of the values of a route's params, in bytes. Together with a payload of the default maximum
+/// size, they fit into one value of the store, which may have 1 MB.
 pub const MAX_PARAM_BYTES: usize = 262_144;
 
 /// The contract's own params, which no route may set.
@@ -115,12 +128,12 @@ impl Route {
         &self.workflow
     }
 
-    /// The kind of input that the route takes.
+    /// The kind of input that the route matches.
     pub fn input_kind(&self) -> InputKind {
         self.kind
     }
 
-    /// The only sender whose webhooks the route takes, if it names one.
+    /// The only sender whose webhooks the route matches, if it names one.
     pub fn sender(&self) -> Option<&'static str> {
         self.sender
     }
@@ -144,14 +157,14 @@ impl Route {
         }
     }
 
-    /// Returns whether the route takes this input.
+    /// Returns whether the route matches this input: its kind, sender and filter.
     pub fn matches(&self, input: &Input<'_>) -> bool {
         self.kind == input.kind()
             && self.sender.is_none_or(|sender| input.sender() == Some(sender))
             && self.filter.as_ref().is_none_or(|filter| filter.matches(input))
     }
 
-    /// The run to start, with the payload and the route's params. A param without a value is left out.
+    /// The run to start, with the payload and the route's params. Omits params whose path selects nothing.
     pub fn start<'a>(&'a self, input: &Input<'a>, payload: Payload<'a>) -> Result<Start<'a>, ParamsTooLarge> {
         let mut params = Vec::new();
         let mut left = MAX_PARAM_BYTES;
@@ -166,7 +179,7 @@ impl Route {
     }
 }
 
-/// Parses the name of a sender. Returns the preset's name, also for an alias.
+/// Parses the name of a sender: `custom`, or a preset's name or alias. Returns the preset's name for an alias.
 fn parse_sender(raw: &RawValue, kind: InputKind, reader: &TableReader) -> Result<&'static str, TableError> {
     if kind == InputKind::Event {
         return Err(reader.error("is for webhooks only: filter events by their attributes"));

@@ -13,7 +13,7 @@ use crate::json::{self, JsonType};
 /// Maximum length of a path, in bytes.
 const MAX_PATH: usize = 1_024;
 
-/// The params of a route are too large to be stored.
+/// The error if the params of a route are longer than [`MAX_PARAM_BYTES`] in total.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("with the param `{param}`, the params of the route are larger than {MAX_PARAM_BYTES} bytes")]
 pub struct ParamsTooLarge {
@@ -21,7 +21,7 @@ pub struct ParamsTooLarge {
     pub param: String,
 }
 
-/// A value is larger than what is left for it.
+/// The error if a value is longer than the bytes left for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the value is too large")]
 pub(super) struct ValueTooLarge;
@@ -36,8 +36,8 @@ pub(super) enum ParamSpec {
 }
 
 impl ParamSpec {
-    /// Parses a definition: a string that starts with `$` is a path, `{"value": …}` is the literal in it, and anything
-    /// else is a literal itself.
+    /// Parses a definition. A string that starts with `$` is a path, `{"value": …}` stands for the literal in it, and
+    /// any other value is a literal itself.
     pub(super) fn parse(raw: &RawValue, reader: &TableReader) -> Result<Self, TableError> {
         if json::type_of(raw) == JsonType::String {
             let text = json::text(raw).ok_or_else(|| reader.unpaired_surrogate())?;
@@ -55,8 +55,8 @@ impl ParamSpec {
         Ok(Self::Literal(literal.to_owned()))
     }
 
-    /// Evaluates the definition. A path that can select only one value gives that value, if it exists; any other path
-    /// gives an array of all values that it selects. `max` is the maximum length in bytes.
+    /// Evaluates the definition. A path that can select only one value yields that value, or `None` if it does not
+    /// exist; any other path yields an array of all values that it selects. `max` is the maximum length in bytes.
     pub(super) fn value<'a>(
         &'a self,
         input: &Input<'a>,
@@ -92,7 +92,8 @@ fn step<'a>(value: &'a RawValue, step: &SingularSegment) -> Option<&'a RawValue>
     }
 }
 
-/// Builds an array of values, and stops as soon as it is too large. Values are valid JSON, so there always is one.
+/// Builds an array of values. Stops as soon as the array is longer than `max`. The result is never `None`, since an
+/// array of valid JSON is valid JSON.
 fn array<'a>(values: impl Iterator<Item = &'a RawValue>, max: usize) -> Result<Option<Box<RawValue>>, ValueTooLarge> {
     let mut json = String::from("[");
     for value in values {
@@ -108,8 +109,8 @@ fn array<'a>(values: impl Iterator<Item = &'a RawValue>, max: usize) -> Result<O
     Ok(RawValue::from_string(json).ok())
 }
 
-/// The rule that an invalid path breaks. Leaves out the parser's own message, which repeats parts of the text: a text
-/// that starts with `$` may be the hash of a password.
+/// The rule that an invalid path breaks. Omits the parser's own message, which repeats parts of the text: a text that
+/// starts with `$` may be the hash of a password.
 fn path_rule(error: &Error) -> String {
     let problem = match error {
         Error::Syntax { position, .. } => format!("it has a syntax error at byte {position}"),

@@ -1,5 +1,5 @@
-//! Checked access to the table's JSON. Each error names the place, and repeats no value of the table: a value in the
-//! wrong place might be a secret.
+//! Checked access to the JSON of a table. Each error names the place of a value, but never repeats the value: one in
+//! the wrong place might be a secret.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -12,13 +12,13 @@ use crate::json::{self, JsonError, JsonType, Pointer};
 /// The reason why a text is not a table of routes. Repeats no value of the table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
-    /// Longer than [`MAX_TABLE`].
+    /// The text is longer than [`MAX_TABLE`].
     #[error("it is longer than {MAX_TABLE} bytes")]
     TooLong,
-    /// Not JSON.
+    /// The text is not JSON.
     #[error("{0}")]
     Json(JsonError),
-    /// A value breaks a rule.
+    /// A value in the table breaks a rule.
     #[error("{} {rule}", if pointer.is_empty() { "it".to_owned() } else { format!("`{pointer}`") })]
     Rule {
         /// The place of the value: a JSON Pointer (RFC 6901), empty for the whole table.
@@ -28,7 +28,7 @@ pub enum TableError {
     },
 }
 
-/// A reader of the value at one place of the table.
+/// A reader of values at one place in the table.
 #[derive(Clone, Debug)]
 pub(super) struct TableReader {
     /// The place: a JSON Pointer (RFC 6901).
@@ -36,12 +36,12 @@ pub(super) struct TableReader {
 }
 
 impl TableReader {
-    /// The reader of the whole table.
+    /// The reader for the whole table.
     pub(super) fn root() -> Self {
         Self { pointer: String::new() }
     }
 
-    /// The reader of a member or an element. Errors repeat `step`, so it must be an index or an expected name.
+    /// The reader for a member or element of this place. Errors repeat `step`, so it must be an index or a known name.
     pub(super) fn at(&self, step: impl Display) -> Self {
         Self { pointer: format!("{}/{}", self.pointer, Pointer::escape(&step.to_string())) }
     }
@@ -66,7 +66,7 @@ impl TableReader {
         json::elements(raw).ok_or_else(|| self.wrong_type(JsonType::Array, raw))
     }
 
-    /// The members of an object. No two of them have the same name.
+    /// The members of an object. A duplicate name is an error.
     pub(super) fn members<'a>(&self, raw: &'a RawValue) -> Result<Vec<(String, &'a RawValue)>, TableError> {
         let members = json::members(raw).ok_or_else(|| self.wrong_type(JsonType::Object, raw))?;
         let mut seen = BTreeSet::new();
@@ -82,7 +82,7 @@ impl TableReader {
         named.collect()
     }
 
-    /// The members of an object that has no members with other names.
+    /// The members of an object with these names, in their order. A member with another name is an error.
     pub(super) fn known_members<'a, const N: usize>(
         &self,
         raw: &'a RawValue,
@@ -110,7 +110,7 @@ impl TableReader {
     }
 }
 
-/// Lists names as code: `a`, `b`, `c`.
+/// Formats names as a list of code: `a`, `b`, `c`.
 pub(super) fn code_list(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

@@ -1,3 +1,5 @@
+//! Filters, on the examples of their specification; the order and the names of routes; triggers.
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -75,7 +77,7 @@ fn dialects_match_as_the_subscriptions_api_says() {
 
 /// Expectations of the working group for the same filters in CESQL: cesql_tck/subscriptions_api_recreations.yaml.
 #[test]
-fn nested_filters_match_and_missing_attributes_do_not() {
+fn nested_filters_and_missing_attributes_match_as_in_cesql() {
     let dnf = r#"{"any":[{"all":[{"exact":{"id":"myId"}},{"suffix":{"type":".success"}}]},
                          {"all":[{"exact":{"id":"notmyId"}},{"prefix":{"source":"http://"}},{"suffix":{"type":".warning"}}]}]}"#;
     let cnf = r#"{"all":[{"any":[{"exact":{"id":"myId"}},{"suffix":{"type":".success"}}]},
@@ -147,7 +149,7 @@ fn webhook_has_attributes_sender_and_type() {
 }
 
 #[test]
-fn all_matching_routes_fire_in_order() {
+fn all_matching_routes_apply_in_order() {
     let table = Table::parse(
         r#"[{"workflow":"a","from":"webhook"},
             {"workflow":"b","from":"event"},

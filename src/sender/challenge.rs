@@ -8,7 +8,7 @@ use super::{Preset, form, payload};
 use crate::json::{self, JsonType};
 use crate::secret::Secret;
 
-/// A request that gets an immediate 200 and starts no run.
+/// A challenge, with the part of the request that its response depends on. It gets a 200 and starts no run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Challenge {
     /// Slack's `url_verification` (<https://docs.slack.dev/reference/events/url_verification>).
@@ -39,10 +39,10 @@ pub enum Challenge {
     },
 }
 
-/// The response to a [`Challenge`]. Its status is 200.
+/// The response to a [`Challenge`]. Its status is always 200.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChallengeResponse {
-    /// The `Content-Type`: never one that a browser would execute.
+    /// The `Content-Type`: never a type that a browser would execute.
     pub content_type: &'static str,
     /// The body.
     pub body: String,
@@ -52,8 +52,8 @@ pub struct ChallengeResponse {
 const MAX_CHALLENGE: usize = 256;
 
 impl Challenge {
-    /// Detects the challenge that a request is, if it is one. `preset` is the sender that its headers or `?sender=`
-    /// identify. Event Grid has no preset; its own header identifies it.
+    /// Detects a challenge. `None` for any other request. `preset` is the sender that the headers or `?sender=`
+    /// identify. Event Grid has no preset; a header identifies it.
     pub fn detect(preset: Option<&Preset>, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         match preset.map(|preset| preset.name) {
@@ -84,14 +84,14 @@ impl Challenge {
         }
     }
 
-    /// Returns whether the challenge may be answered only if the request's signature was verified. Event Grid signs
-    /// nothing: an access token in its URL authenticates it, where tokens are required.
+    /// Returns whether only a request with a verified signature may get the response. Event Grid signs nothing: where
+    /// tokens are required, the one in its URL authenticates it.
     pub fn requires_signature(&self) -> bool {
         !matches!(self, Self::EventGrid { .. })
     }
 
-    /// Builds the response. `secret` is the one that verified the request ([`super::Verified::secret_index`]). Zoom's
-    /// response is computed with it, so there is none without it.
+    /// Builds the response. `secret` is the one that verified the request ([`super::Verified::secret_index`]). `None`
+    /// for a challenge of Zoom without a secret, since the response to it is signed.
     pub fn response(&self, secret: Option<&Secret>) -> Option<ChallengeResponse> {
         let json = |body| Some(ChallengeResponse { content_type: "application/json", body });
         let text = |body| Some(ChallengeResponse { content_type: "text/plain", body });
@@ -109,12 +109,12 @@ impl Challenge {
     }
 }
 
-/// Returns whether the body has this text at a JSON Pointer.
+/// Returns whether the body has the expected text at a JSON Pointer.
 fn has_text(body: &[u8], pointer: &str, expected: &str) -> bool {
     payload::text_at(body, pointer).is_some_and(|text| text == expected)
 }
 
-/// The JSON string at a JSON Pointer, as it was received.
+/// The JSON string at a JSON Pointer, as it was received. `None` if it is too long, or not a string.
 fn json_string(value: &RawValue, pointer: &str) -> Option<String> {
     let found = payload::value_at(value, pointer)?;
     (json::type_of(found) == JsonType::String && is_bounded(found.get())).then(|| found.get().to_owned())
@@ -124,7 +124,7 @@ fn is_bounded(text: &str) -> bool {
     text.len() <= MAX_CHALLENGE
 }
 
-/// Returns whether the text can't be a message that Zoom itself would sign: those have colons.
+/// Returns whether the text can't be the signed message of a webhook from Zoom: such a message contains colons.
 fn is_safe_to_sign(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_+/=".contains(&byte))
 }
@@ -135,10 +135,8 @@ mod tests {
 
     use super::*;
 
-    /// Whether a signature is required, and the response.
-    type Answered = (bool, ChallengeResponse);
-
-    fn answer(sender: Option<&str>, headers: &[(&'static str, &str)], body: &str) -> Option<Answered> {
+    /// Returns whether a signature is required, and the response.
+    fn answer(sender: Option<&str>, headers: &[(&'static str, &str)], body: &str) -> Option<(bool, ChallengeResponse)> {
         let headers = headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
         let preset = sender.map(|name| Preset::by_name(name).unwrap());
         let challenge = Challenge::detect(preset, &headers, body.as_bytes())?;
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn request_that_is_no_challenge_gets_no_response() {
+    fn request_other_than_a_challenge_gets_no_response() {
         let slack = r#"{"challenge":"x","type":"url_verification"}"#;
         for (sender, body) in [
             (Some("slack"), r#"{"challenge":"x","type":"event_callback"}"#),
@@ -203,9 +201,10 @@ mod tests {
         assert_eq!(answer(None, &headers, &format!("[{two},{two}]")), None);
     }
 
-    /// Zoom signs `v0:<timestamp>:<body>`: a response to a token of that form would be a signature for any request.
+    /// Zoom signs `v0:<timestamp>:<body>`. The response to a token of that form would be a valid signature of a forged
+    /// webhook.
     #[test]
-    fn zoom_response_signs_no_message_of_zoom() {
+    fn zoom_response_is_never_the_signature_of_a_webhook() {
         for plain in ["v0:1654503849:{}", "a b", "", "é", &"a".repeat(MAX_CHALLENGE + 1)] {
             let body = serde_json::json!({"event": "endpoint.url_validation", "payload": {"plainToken": plain}});
             assert_eq!(answer(Some("zoom"), &[], &body.to_string()), None, "{plain}");
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn zoom_response_needs_the_secret() {
+    fn zoom_response_requires_the_secret() {
         let challenge = Challenge::Zoom { plain_token: "a".to_owned() };
         assert_eq!(challenge.response(None), None);
     }

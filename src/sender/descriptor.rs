@@ -1,4 +1,4 @@
-//! The declarative description of a signature scheme. A preset has one or several of them ([`super::PRESETS`]); the
+//! The declarative description of a signature scheme. A preset has one or more of them ([`super::PRESETS`]); the
 //! variable `sender_custom` holds one, as JSON.
 
 use http::HeaderName;
@@ -16,7 +16,7 @@ pub struct Descriptor {
     /// The encoding of the signature.
     #[serde(default)]
     pub encoding: Encoding,
-    /// Names of the signature's header. The first that is present counts.
+    /// Names of the header with the signature. The first one that the request has is used.
     pub headers: Vec<String>,
     /// The format of the header's value.
     #[serde(default, rename = "grammar")]
@@ -24,13 +24,13 @@ pub struct Descriptor {
     /// Text before each signature: `sha256=`, `v1,`.
     #[serde(default)]
     pub prefix: String,
-    /// The message that is signed.
+    /// The message that the signature covers.
     #[serde(default)]
     pub signed: Template,
     /// The form in which a secret holds the key.
     #[serde(default, rename = "secret")]
     pub key_format: KeyFormat,
-    /// The time of sending, if it is signed.
+    /// The time of sending, if the sender signs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<TimestampSpec>,
     /// The location of the event's id.
@@ -61,10 +61,10 @@ pub enum Algorithm {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
-    /// RFC 4648, section 8, in either case.
+    /// Hexadecimal, in upper or lower case (RFC 4648, section 8).
     #[default]
     Hex,
-    /// RFC 4648, section 4, with padding.
+    /// Base64 with padding (RFC 4648, section 4).
     Base64,
 }
 
@@ -92,7 +92,7 @@ pub enum HeaderFormat {
 pub struct KeyFormat {
     /// The encoding of the key.
     pub encoding: KeyEncoding,
-    /// Text that the secret must start with and that is not part of the key: `whsec_`.
+    /// Text that every secret starts with, and that is not part of the key: `whsec_`.
     pub prefix: String,
 }
 
@@ -103,9 +103,9 @@ pub enum KeyEncoding {
     /// The bytes of the text are the key.
     #[default]
     Raw,
-    /// RFC 4648, section 8.
+    /// Hexadecimal, in upper or lower case (RFC 4648, section 8).
     Hex,
-    /// RFC 4648, section 4, with or without padding.
+    /// Base64 with or without padding (RFC 4648, section 4).
     Base64,
 }
 
@@ -166,7 +166,8 @@ pub enum ValueLocation {
 /// The reason why a text is not a valid descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescriptorError {
-    /// Not JSON of the expected form. The parser's message says where, and may repeat parts of the text.
+    /// The text is not JSON of the expected form. The parser's message names the position, and may repeat parts of the
+    /// text.
     #[error("{0}")]
     Json(String),
     /// A member breaks a rule.
@@ -183,15 +184,15 @@ pub enum DescriptorError {
 pub const MAX_TOLERANCE: u32 = 86_400;
 
 impl Descriptor {
-    /// Parses a descriptor in JSON, and checks that its members are consistent.
+    /// Parses a descriptor in JSON, and checks that its members are valid and consistent.
     pub fn parse(json: &str) -> Result<Self, DescriptorError> {
         let descriptor: Self = serde_json::from_str(json).map_err(|e| DescriptorError::Json(e.to_string()))?;
         descriptor.check()?;
         Ok(descriptor)
     }
 
-    /// Returns whether the signature covers the id. A token vouches for the whole request, because its holder can send
-    /// anything.
+    /// Returns whether the signature covers the id. A token is taken to cover the whole request, because its
+    /// holder can send anything.
     pub fn id_is_covered(&self) -> bool {
         match &self.id {
             None => false,
@@ -254,7 +255,7 @@ impl Descriptor {
         Ok(())
     }
 
-    /// Checks that the signature covers the timestamp: anyone could change another one.
+    /// Checks a timestamp. The signature must cover it: anyone could change one that is not signed.
     fn check_timestamp(&self, spec: &TimestampSpec) -> Result<(), DescriptorError> {
         match &spec.location {
             TimestampLocation::Header(header) if !is_header_name(header) => {
@@ -280,7 +281,7 @@ impl Descriptor {
         }
     }
 
-    /// Returns whether this part is signed.
+    /// Returns whether the signature covers this part.
     fn signs(&self, part: Part) -> bool {
         self.signed.contains(&part)
     }

@@ -1,4 +1,5 @@
-//! Form bodies as JSON objects: Slack's slash commands and interactive messages, and other senders that post forms.
+//! Form bodies, converted to JSON objects: Slack's slash commands and interactive messages, and other senders that post
+//! forms.
 
 use percent_encoding::percent_decode;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -6,19 +7,19 @@ use serde_json::value::RawValue;
 
 use crate::json::{self, JsonError};
 
-/// Maximum number of fields in a form. A slash command has about 15, a message from Twilio about 30.
+/// Maximum number of fields in a form. A slash command has about 15, and a message from Twilio about 30.
 pub const MAX_FORM_FIELDS: usize = 1_000;
 
-/// The reason why a form cannot be passed on. Carries no part of it.
+/// The reason why a form can't be passed on. Carries no part of the form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
-    /// Not UTF-8 once the percent-encoding is decoded. Replacement characters would change it.
+    /// The form is not UTF-8 after percent-decoding. With replacement characters, its meaning would change.
     #[error("the form is not UTF-8 once it is decoded")]
     NotUtf8,
     /// The form has no field.
     #[error("the form is empty")]
     Empty,
-    /// More fields than [`MAX_FORM_FIELDS`].
+    /// The form has more than [`MAX_FORM_FIELDS`] fields.
     #[error("the form has more than {MAX_FORM_FIELDS} fields")]
     TooMany,
     /// The only field is `payload`, and it is not a JSON object.
@@ -39,8 +40,8 @@ pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
 
 /// The names and values of a form, in order.
 pub(super) fn fields(body: &[u8]) -> Result<Vec<(String, String)>, FormError> {
-    // `form_urlencoded` replaces invalid UTF-8 by U+FFFD. The separators are ASCII, so the whole is UTF-8 if each field
-    // is.
+    // `form_urlencoded` would replace invalid UTF-8 with U+FFFD. The separators are ASCII, so the decoded body is UTF-8
+    // if and only if each field is.
     percent_decode(body).decode_utf8().map_err(|_| FormError::NotUtf8)?;
     let fields: Vec<_> = form_urlencoded::parse(body).into_owned().take(MAX_FORM_FIELDS.saturating_add(1)).collect();
     if fields.len() > MAX_FORM_FIELDS {
@@ -50,8 +51,8 @@ pub(super) fn fields(body: &[u8]) -> Result<Vec<(String, String)>, FormError> {
 }
 
 /// Converts a form to a JSON object. If `payload` is the only field (Slack's interactive messages, form hooks of GitHub
-/// and Gitea), its value is that object, byte for byte. Otherwise each field becomes a member with a string, in order,
-/// and fields with the same name become one member with an array.
+/// and Gitea), its value is that object, byte for byte. Otherwise each field becomes a member whose value is a string,
+/// in order; fields with the same name become one member whose value is an array of strings.
 pub fn object(body: &[u8]) -> Result<Box<RawValue>, FormError> {
     let fields = fields(body)?;
     if let [(name, payload)] = fields.as_slice()
@@ -73,7 +74,7 @@ pub fn object(body: &[u8]) -> Result<Box<RawValue>, FormError> {
         .map_err(|e| FormError::Payload(JsonError::Syntax { reason: e.to_string() }))
 }
 
-/// Names with their values, ordered by each name's first occurrence.
+/// The values of each name, in the order in which the names first occur.
 struct Members(Vec<(String, Vec<String>)>);
 
 impl Serialize for Members {

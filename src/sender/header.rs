@@ -1,15 +1,15 @@
-//! Headers of signed requests, and the signatures in the signature header's value.
+//! Headers of signed requests, and the signatures in the value of the signature header.
 
 use http::HeaderMap;
 
 use super::descriptor::{Descriptor, HeaderFormat};
 use super::verify::VerifyError;
 
-/// Maximum number of signatures that are tried. During a rotation, senders sign with two or a few keys; each signature
-/// that is tried costs a computation.
+/// Maximum number of signatures in a request: verifying each of them costs a computation. During a rotation, senders
+/// sign with two or a few keys.
 pub const MAX_SIGNATURES: usize = 16;
 
-/// The text of a header that must not occur twice. `None` if it is missing or empty.
+/// The text of a header that may occur once. `None` if it is missing or empty.
 pub(super) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, VerifyError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -19,7 +19,7 @@ pub(super) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
     }
 }
 
-/// The text of a header that must occur once.
+/// The text of a header that must occur exactly once.
 pub(super) fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, VerifyError> {
     single(headers, name)?.ok_or_else(|| VerifyError::MissingHeader { header: name.to_owned() })
 }
@@ -43,7 +43,7 @@ impl<'a> SignatureHeader<'a> {
         Err(VerifyError::MissingHeader { header: descriptor.headers.first().cloned().unwrap_or_default() })
     }
 
-    /// The signatures, without their prefix. An item without the prefix is ignored: it belongs to another scheme.
+    /// The signatures, without their prefix. Items without the prefix are ignored: they belong to other schemes.
     pub(super) fn signatures(&self) -> Result<Vec<&'a str>, VerifyError> {
         let value = self.value;
         let strip = |text: &'a str| text.trim().strip_prefix(self.descriptor.prefix.as_str());
@@ -60,7 +60,7 @@ impl<'a> SignatureHeader<'a> {
         Ok(signatures)
     }
 
-    /// The value of the pair with this name, which must occur once.
+    /// The value of the pair with this name, which must occur exactly once.
     pub(super) fn field(&self, field: &str) -> Result<&'a str, VerifyError> {
         let HeaderFormat::Pairs { separator, .. } = self.descriptor.header_format else {
             return Err(VerifyError::InvalidTimestamp);

@@ -1,5 +1,18 @@
-//! Webhook senders: how each of them signs a request, as a declarative [`Descriptor`], and the verification of what it
-//! signed. [`PRESETS`] is the table of the known senders. Pure: the current time is an argument.
+//! Webhook senders: a declarative [`Descriptor`] of each signature scheme, the table of known senders ([`PRESETS`]),
+//! and the verification of signed requests.
+//!
+//! ```text
+//! headers or `?sender=` ──▶ Preset ─┐
+//!                                   ├──▶ Descriptor ──▶ verify ──▶ Verified: id, type and identity of the event
+//! variable `sender_custom` ─────────┘                     ▲
+//!                                         secrets, raw body, current time
+//! ```
+//!
+//! A signature is verified over the raw body, before the body is parsed. [`Challenge`] and [`form_object`] handle the
+//! requests of known senders that are not JSON webhooks.
+//!
+//! Pure: the current time is an argument. Names [`json`](crate::json), [`secret`](crate::secret) and
+//! [`time`](crate::time).
 
 mod challenge;
 mod descriptor;

@@ -1,4 +1,4 @@
-//! Values from a JSON body.
+//! Values in a JSON body, found by JSON Pointer.
 
 use serde_json::value::RawValue;
 

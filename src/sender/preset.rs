@@ -1,5 +1,5 @@
-//! The known senders, as data. Each preset follows its vendor's own pages, which it names; a comment says where the
-//! pages leave something open. The schemes are [`Descriptor`]s in JSON, so each is also an example for `sender_custom`.
+//! The known senders, as data. Each preset lists the vendor's own pages that it follows; a comment says where they
+//! leave something open. The schemes are [`Descriptor`]s in JSON, so each is also an example for `sender_custom`.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ pub struct Preset {
     pub title: &'static str,
     /// The vendor's pages about its signatures.
     pub pages: &'static [&'static str],
-    /// Headers that identify the sender: each of them is enough.
+    /// Headers that identify the sender: one of them is enough.
     pub detect_headers: &'static [&'static str],
     /// The variable with its secrets. `None` if the sender signs nothing.
     pub secret_variable: Option<SecretVariable>,
     /// Its signature schemes, as [`Descriptor`]s in JSON. Empty if the sender signs nothing.
     pub schemes: &'static [&'static str],
-    /// The response that it expects.
+    /// The response that the sender expects.
     pub response_policy: ResponsePolicy,
 }
 
@@ -37,12 +37,12 @@ pub struct SecretVariable {
     pub description: &'static str,
 }
 
-/// The response that a sender expects. `docs/senders.md` names the pages that describe it.
+/// The response that a sender expects. `docs/senders.md` links the pages that describe it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponsePolicy {
     /// How long the sender waits for a response, in seconds, if the vendor says so.
     pub deadline: Option<u8>,
-    /// The responses that it takes for success.
+    /// The responses that the sender takes for success.
     pub success: SuccessCriterion,
 }
 
@@ -60,15 +60,15 @@ pub enum SuccessCriterion {
 }
 
 impl ResponsePolicy {
-    /// The policy of a sender about which nothing is published.
+    /// The policy for a sender that publishes none: no deadline, and any 2xx is a success.
     pub const UNKNOWN: Self = Self::new(None, SuccessCriterion::Any2xx);
 
     const fn new(deadline: Option<u8>, success: SuccessCriterion) -> Self {
         Self { deadline, success }
     }
 
-    /// Maximum time to wait for the engine. One second of the deadline is left for the network, and to store the
-    /// delivery if the engine does not answer in time.
+    /// Maximum time to wait for the engine, if the sender has a deadline. One second of it is left for the network, and
+    /// for storing the delivery if the engine does not answer in time.
     pub fn max_engine_wait(&self) -> Option<Duration> {
         self.deadline.map(|seconds| Duration::from_secs(u64::from(seconds)).saturating_sub(Duration::from_secs(1)))
     }
@@ -87,19 +87,20 @@ impl Preset {
         PRESETS.iter().find(|preset| preset.detect_headers.iter().any(is_present))
     }
 
-    /// The signature schemes. Parses them anew on each call.
+    /// The signature schemes. Each call parses them again.
     pub fn descriptors(&self) -> impl Iterator<Item = Descriptor> + use<> {
-        // A test parses all of them. One that is invalid would verify nothing.
+        // A test parses all of them. An invalid one would be skipped, and verify nothing.
         self.schemes.iter().filter_map(|json| Descriptor::parse(json).ok())
     }
 }
 
-/// The known senders, in the order of detection: a sender that also sends another's headers (Gitea sends GitHub's,
-/// GitLab those of Standard Webhooks) comes before that one.
+/// The known senders, in the order of detection. A sender that also sends the headers of another one (Gitea those of
+/// GitHub, GitLab those of Standard Webhooks) comes before it.
 pub static PRESETS: &[Preset] = &[
     // The signing token signs as Standard Webhooks does (GitLab's merge requests 230944 and 231325); the secret token
-    // is sent as it is. If both are set in GitLab, put only the signing token here: each secret here authenticates by
-    // itself. The pages name no tolerance; the libraries of Standard Webhooks use five minutes.
+    // is sent as it is. If both are set in GitLab, only the signing token belongs in `secret_gitlab`: a request with
+    // either of them would be accepted. The pages name no tolerance; the libraries of Standard Webhooks use five
+    // minutes.
     Preset {
         name: "gitlab",
         alias: None,

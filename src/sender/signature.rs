@@ -1,4 +1,4 @@
-//! The signature algorithms.
+//! The signature algorithms, and the keys in secrets.
 
 use std::borrow::Cow;
 
@@ -13,14 +13,14 @@ use super::descriptor::{Algorithm, Descriptor, Encoding, KeyEncoding, KeyFormat}
 use crate::secret::{self, Secret};
 
 impl Descriptor {
-    /// Returns whether a secret's text has the form that this scheme requires ([`Descriptor::key_format`]).
+    /// Returns whether a secret contains a usable key in the form of [`Descriptor::key_format`].
     pub fn accepts_secret(&self, secret: &Secret) -> bool {
         key(self, secret).is_some()
     }
 }
 
-/// Finds the secret that made one of the signatures, and returns its index. Tries each secret with each signature, also
-/// after a match.
+/// Returns the index of the secret that made one of the signatures. Tries each secret with each signature, even after a
+/// match: the time does not depend on which of them match.
 pub(super) fn matching_secret(
     descriptor: &Descriptor,
     secrets: &[Secret],
@@ -39,8 +39,7 @@ pub(super) fn matching_secret(
     matching
 }
 
-/// Decodes the key from a secret's text. `None` if the text does not have the descriptor's form, or the key is empty or
-/// weak.
+/// Decodes the key in a secret. `None` if the secret does not have the descriptor's form, or the key is empty or weak.
 fn key(descriptor: &Descriptor, secret: &Secret) -> Option<Vec<u8>> {
     let KeyFormat { encoding, prefix } = &descriptor.key_format;
     let text = secret.expose().strip_prefix(prefix.as_str())?;
@@ -56,7 +55,7 @@ fn key(descriptor: &Descriptor, secret: &Secret) -> Option<Vec<u8>> {
     is_usable.then_some(key)
 }
 
-/// Returns whether the key made the signature.
+/// Returns whether this key made the signature of the message.
 fn matches(descriptor: &Descriptor, key: &[u8], signature: &str, message: &[Cow<'_, [u8]>]) -> bool {
     if descriptor.algorithm == Algorithm::Token {
         return secret::equal(key, signature.as_bytes());
@@ -89,7 +88,7 @@ fn ed25519(key: &[u8], given: &[u8], message: &[Cow<'_, [u8]>]) -> bool {
     key.verify_strict(&message.concat(), &signature).is_ok()
 }
 
-/// Parses a public key. `None` for a key of small order too: a signature under it is valid for many messages.
+/// Parses a public key. `None` also for a key of small order, since one signature under it is valid for many messages.
 fn verifying_key(key: &[u8]) -> Option<VerifyingKey> {
     let key = VerifyingKey::from_bytes(key.try_into().ok()?).ok()?;
     (!key.is_weak()).then_some(key)

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The parts of a signed message. As text: `{body}`, `{timestamp}`, `{id}`, `{url}` and `{params}` are placeholders,
-/// `{{` and `}}` are braces, and other characters stand for themselves.
+/// The parts of a signed message. In the text form, `{body}`, `{timestamp}`, `{id}`, `{url}` and `{params}` are
+/// placeholders, `{{` and `}}` are braces, and all other characters are literal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Template(Vec<Part>);
@@ -22,8 +22,8 @@ pub enum Part {
     Id,
     /// The URL that the sender called, including the query.
     Url,
-    /// The fields of a form, sorted, each name directly followed by its value (Twilio). Empty for another body, whose
-    /// digest the URL then contains as `bodySHA256`.
+    /// The fields of a form, sorted, each name directly followed by its value (Twilio). Empty for any other body: the
+    /// URL then contains the body's digest as `bodySHA256`.
     Params,
     /// Literal text.
     Text(String),
@@ -52,7 +52,7 @@ impl Template {
     }
 }
 
-/// Only the body.
+/// The template `{body}`.
 impl Default for Template {
     fn default() -> Self {
         Self(vec![Part::Body])

@@ -1,5 +1,5 @@
-//! Each scheme of each preset: a request that is verified (tests/vectors/senders.json), and changes that must be
-//! rejected.
+//! Each scheme of each preset: a request that is verified (tests/vectors/senders.json), and changed requests that must
+//! be rejected.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use super::*;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// A request of a sender.
+/// A signed request, and what its verification returns.
 #[derive(Clone, Debug, Deserialize)]
 struct Case {
     preset: String,
@@ -20,6 +20,7 @@ struct Case {
     /// Another secret of the same form.
     #[serde(rename = "other")]
     other_secret: String,
+    /// The time of arrival, in seconds since the Unix epoch.
     now: u64,
     url: String,
     headers: std::collections::BTreeMap<String, String>,
@@ -63,12 +64,12 @@ impl Case {
     }
 
     /// The time of arrival, in milliseconds.
-    fn millis(&self) -> u64 {
+    fn now_ms(&self) -> u64 {
         self.now.saturating_mul(1_000)
     }
 
     fn verify(&self) -> Result<Verified, VerifyError> {
-        self.verify_at(self.millis(), &[&self.secret], self.body.as_bytes())
+        self.verify_at(self.now_ms(), &[&self.secret], self.body.as_bytes())
     }
 
     /// The same request with another value of one header.
@@ -146,7 +147,7 @@ fn request_with_flipped_bit_is_rejected() {
     for case in Case::all() {
         let verified = case.verify().unwrap();
         for body in flipped(&case.body).filter(|_| !case.is_token()) {
-            match case.verify_at(case.millis(), &[&case.secret], body.as_bytes()) {
+            match case.verify_at(case.now_ms(), &[&case.secret], body.as_bytes()) {
                 Err(_) => {}
                 Ok(other) => assert_eq!(other.identity, verified.identity, "{}: {body}", case.preset),
             }
@@ -172,7 +173,7 @@ fn request_with_flipped_bit_is_rejected() {
     }
 }
 
-/// During a rotation a sender signs with two secrets. It may also add signatures of a scheme that is not known yet.
+/// During a rotation, a sender signs with two secrets. It may also add signatures of a scheme that is not known yet.
 #[test]
 fn other_signatures_in_the_header_are_ignored() {
     for case in Case::all() {
@@ -202,7 +203,7 @@ fn timestamp_outside_the_tolerance_is_rejected() {
             assert!(at(0).is_ok() && at(u64::MAX).is_ok(), "{}", case.preset);
             continue;
         };
-        let (now, limit) = (case.millis(), tolerance * 1_000);
+        let (now, limit) = (case.now_ms(), tolerance * 1_000);
         assert!(at(now + limit).is_ok() && at(now - limit).is_ok(), "{}", case.preset);
         let tolerance = u32::try_from(tolerance).unwrap();
         assert_eq!(at(now + limit + 1).unwrap_err(), VerifyError::TooOld { tolerance }, "{}", case.preset);
@@ -215,7 +216,7 @@ fn timestamp_outside_the_tolerance_is_rejected() {
 #[test]
 fn any_of_several_secrets_verifies() {
     for case in Case::all() {
-        let verify = |secrets: &[&str]| case.verify_at(case.millis(), secrets, case.body.as_bytes());
+        let verify = |secrets: &[&str]| case.verify_at(case.now_ms(), secrets, case.body.as_bytes());
         assert_eq!(verify(&[&case.other_secret, &case.secret]).unwrap().secret_index, 1, "{}", case.preset);
         assert_eq!(verify(&[&case.secret, &case.other_secret]).unwrap().secret_index, 0, "{}", case.preset);
         assert_eq!(verify(&["", "\u{0}", &case.secret]).unwrap().secret_index, 2, "{}", case.preset);
@@ -248,7 +249,7 @@ fn missing_or_repeated_header_is_named() {
         let mut headers = case.headers();
         headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(&case.headers[&name]).unwrap());
         let request = SignedRequest { headers: &headers, url: &case.url, body: case.body.as_bytes() };
-        let repeated = verify(&case.descriptor(), &[Secret::new(&case.secret)], request, Timestamp(case.millis()));
+        let repeated = verify(&case.descriptor(), &[Secret::new(&case.secret)], request, Timestamp(case.now_ms()));
         assert_eq!(repeated.unwrap_err(), VerifyError::MalformedHeader { header: name }, "{}", case.preset);
     }
 }
@@ -293,7 +294,7 @@ fn body_that_is_not_utf8_is_verified() {
     assert_eq!(verify(b"\xff\xfe\x01").unwrap_err(), VerifyError::Mismatch);
 }
 
-/// A public key is no secret: as a key for HMAC, it would let anyone sign.
+/// A public key is not secret: if it were accepted as a key for HMAC, anyone could sign.
 #[test]
 fn public_key_is_not_accepted_for_hmac() {
     let case = Case::all().into_iter().find(|case| case.secret.starts_with("whpk_")).unwrap();
@@ -302,7 +303,7 @@ fn public_key_is_not_accepted_for_hmac() {
     assert!(!accepts(&symmetric, &case.secret) && accepts(&asymmetric, &case.secret));
     let without_prefix = case.secret.trim_start_matches("whpk_");
     assert!(!accepts(&symmetric, without_prefix) && !accepts(&asymmetric, without_prefix));
-    // The identity point: one signature under it is valid for any message.
+    // The identity point: one signature under this key is valid for any message.
     let weak = format!("whpk_{}", data_encoding::BASE64.encode(&[&[1_u8][..], &[0; 31]].concat()));
     assert!(!accepts(&asymmetric, &weak));
 }
@@ -434,7 +435,7 @@ proptest! {
         if let Some(ValueLocation::Header(name)) = &descriptor.id {
             headers.insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("id"));
         }
-        let secrets = ["a secret that nobody guesses", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "",
+        let secrets = ["a secret that can't be guessed", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "",
             "whpk_iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w="].map(Secret::new);
         let request = SignedRequest { headers: &headers, url: "https://a/b?c", body: &body };
         prop_assert!(verify(&descriptor, &secrets, request, Timestamp(1_000)).is_err());

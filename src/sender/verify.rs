@@ -1,4 +1,4 @@
-//! Verification of signature and timestamp over the raw body, before it is parsed.
+//! Verification of a signature and its timestamp, over the raw body before it is parsed.
 
 use std::borrow::Cow;
 
@@ -25,35 +25,35 @@ pub struct SignedRequest<'a> {
     pub body: &'a [u8],
 }
 
-/// The contents of a verified request.
+/// The result of a successful verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The event's id, if there is one. It is trustworthy only as [`Identity::Id`].
+    /// The event's id, if there is one. It can be trusted only if it is also the [`identity`](Self::identity).
     pub id: Option<String>,
     /// The event's type, if there is one. A type from a header is not signed.
     pub event_type: Option<String>,
-    /// The identity of the event, by which duplicates are recognized.
+    /// The identity of the event, by which duplicates are detected.
     pub identity: Identity,
-    /// Index of the secret that made the signature.
+    /// Index of the secret that made the signature, in the list that was given.
     pub secret_index: usize,
 }
 
-/// The identity of an event: signed content, which nobody can change without the secret.
+/// The identity of an event, which can't be changed without the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// The event's id, which the signature covers.
+    /// The event's id, if [`Descriptor::id_is_covered`].
     Id(String),
-    /// SHA-256 of the signed content without id and timestamp, in hex.
+    /// SHA-256 in hex: of the signed message if that contains [`Part::Params`], otherwise of the body.
     Digest(String),
 }
 
 /// The reason why a request is not verified. Carries no secret, payload or signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// The sender does not sign.
+    /// The sender does not sign its requests.
     #[error("this sender does not sign its requests")]
     Unsigned,
-    /// There is no secret, or none has the form that the sender's secrets have.
+    /// There is no secret, or none has the form of [`Descriptor::key_format`].
     #[error("no secret is set, or none has the form that this sender uses")]
     NoUsableSecret,
     /// A required header is missing.
@@ -71,19 +71,19 @@ pub enum VerifyError {
         /// Name of the header.
         header: String,
     },
-    /// No secret made any of the signatures for this request.
+    /// None of the signatures was made with one of the secrets for this request.
     #[error("the signature does not match")]
     Mismatch,
     /// The timestamp is missing or malformed.
     #[error("the timestamp is missing or malformed")]
     InvalidTimestamp,
-    /// Signed, but sent too long ago: a replay, or one of the clocks is wrong.
+    /// The request is signed, but was sent too long ago: it is a replay, or one of the clocks is wrong.
     #[error("the timestamp is more than {tolerance} seconds old")]
     TooOld {
         /// The tolerance, in seconds.
         tolerance: u32,
     },
-    /// Signed, but the sender's clock is ahead of Sluice's.
+    /// The request is signed, but the sender's clock is ahead of Sluice's.
     #[error("the timestamp is more than {tolerance} seconds in the future")]
     TooNew {
         /// The tolerance, in seconds.
@@ -91,7 +91,8 @@ pub enum VerifyError {
     },
 }
 
-/// Verifies a request by each scheme of a preset. If none succeeds, returns the error of the one that got furthest.
+/// Verifies a request by each scheme of a preset in turn. If none succeeds, returns the error of the scheme that got
+/// furthest.
 pub fn verify_preset(
     preset: &Preset,
     secrets: &[Secret],
@@ -109,7 +110,7 @@ pub fn verify_preset(
     Err(furthest)
 }
 
-/// Verifies a request by one scheme.
+/// Verifies a request by one scheme: its signature with each of the secrets, and then its timestamp.
 pub fn verify(
     descriptor: &Descriptor,
     secrets: &[Secret],
@@ -143,8 +144,8 @@ pub fn verify(
     Ok(Verified { id, event_type, identity, secret_index })
 }
 
-/// Returns the event's type, by the first of the schemes that finds one. A type from a header is not signed, and in a
-/// request that is not verified nothing is.
+/// Returns the event's type, by the first of the schemes that finds one. It can be trusted only if it is in the payload
+/// and the request was verified.
 pub fn event_type(
     descriptors: impl IntoIterator<Item = Descriptor>,
     headers: &HeaderMap,
@@ -154,7 +155,7 @@ pub fn event_type(
     descriptors.into_iter().find_map(|descriptor| value_at(descriptor.event_type.as_ref(), request))
 }
 
-/// The signed message, in parts.
+/// The signed message, in parts; empty for a token.
 fn message<'a>(
     descriptor: &'a Descriptor,
     request: SignedRequest<'a>,
@@ -179,8 +180,8 @@ fn message<'a>(
     descriptor.signed.parts().iter().map(part).collect()
 }
 
-/// Twilio's signed parameters: the fields of a form, or an empty text for a body whose SHA-256 is in the URL, which is
-/// signed too.
+/// The text of [`Part::Params`]: the fields of a form, or an empty text for a body whose SHA-256 is in the URL, which
+/// is signed too.
 fn params(request: SignedRequest<'_>) -> Result<String, VerifyError> {
     let query = request.url.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();
@@ -248,7 +249,8 @@ fn value_at(location: Option<&ValueLocation>, request: SignedRequest<'_>) -> Opt
     }
 }
 
-/// The digest of the signed content. If the fields of a form are signed, two spellings of a form are the same event.
+/// The identity of an event without a signed id. If the fields of a form are signed, the message is hashed instead of
+/// the body, since two encodings of the same fields are the same event.
 fn digest(descriptor: &Descriptor, message: &[Cow<'_, [u8]>], body: &[u8]) -> Identity {
     let mut hash = Sha256::new();
     if descriptor.signed.contains(&Part::Params) {
@@ -260,7 +262,7 @@ fn digest(descriptor: &Descriptor, message: &[Cow<'_, [u8]>], body: &[u8]) -> Id
 }
 
 impl VerifyError {
-    /// How far the verification got.
+    /// The rank of the step at which the verification failed.
     fn progress(&self) -> u8 {
         match self {
             Self::Unsigned => 0,

@@ -61,7 +61,7 @@ def test_button_sends_the_answer(page, linked):
 
     # Resubmitting the form, or opening the other link, sends nothing more.
     page.refresh()
-    wait_for_heading(page, "This was answered already")
+    wait_for_heading(page, "This has already been answered")
     page.get(links["failed"])
     wait_for_heading(page, "Another callback was accepted first")
     assert "succeeded" in page.find_element(By.TAG_NAME, "main").text
@@ -93,7 +93,7 @@ def test_first_of_two_tabs_wins(page, linked):
     page.switch_to.window(first)
     page.find_element(By.TAG_NAME, "button").click()
     wait_for_heading(page, "Another callback was accepted first")
-    assert "completed the wait as failed" in page.find_element(By.TAG_NAME, "main").text
+    assert "with status failed was accepted" in page.find_element(By.TAG_NAME, "main").text
     assert callback(linked, links["run"])["status"] == "failed"
     assert len(linked.engine_requests()) == 1
 

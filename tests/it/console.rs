@@ -225,7 +225,7 @@ fn overview_shows_the_current_state() {
     assert_has(&open(&world, "/console"), &[r#"?state=dead">1</a>"#, "Redeliver or delete them"]);
     let world = World::with_operator().respond(401, "");
     store(&world, WEBHOOK_URI, "{}");
-    assert_has(&open(&world, "/console"), &["Refuses Sluice", "the engine answered 401", "2026-11-24 08:30:00 UTC"]);
+    assert_has(&open(&world, "/console"), &["Rejects Sluice", "the engine answered 401", "2026-11-24 08:30:00 UTC"]);
 }
 
 #[test]

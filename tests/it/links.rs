@@ -177,10 +177,10 @@ fn second_confirmation_reports_the_winner() {
     world.advance(1_000);
 
     let again = confirm(&world, &failed);
-    assert_page(&again, 200, "This was answered already");
+    assert_page(&again, 200, "This has already been answered");
     assert_eq!(again.outcome(), (200, Some("duplicate")));
     world.store.take_cost();
-    assert_page(&open(&world, &failed), 200, "This was answered already");
+    assert_page(&open(&world, &failed), 200, "This has already been answered");
     let [_, answered] = documented(LINK_OPENED);
     assert_eq!(world.store.take_cost(), answered);
     assert!(open(&world, &failed).text().contains("2026-11-24T08:30:00.000Z"));
@@ -188,7 +188,7 @@ fn second_confirmation_reports_the_winner() {
 
     for other in [confirm(&world, &succeeded), open(&world, &succeeded)] {
         assert_page(&other, 409, "Another callback was accepted first");
-        assert!(other.text().contains("another callback completed the wait as failed at 2026-11-24T08:30:00.000Z"));
+        assert!(other.text().contains("another callback with status failed was accepted at 2026-11-24T08:30:00.000Z"));
         assert!(!other.text().contains("<button"));
     }
     // A client that doesn't accept HTML gets a problem.
@@ -205,11 +205,11 @@ fn page_reports_a_failed_attempt() {
     assert_page(&reply, 202, "Your answer is recorded");
     assert!(reply.text().contains("as soon as its engine can be reached"), "{}", reply.text());
     assert_eq!(reply.outcome(), (202, Some("pending")));
-    assert_page(&open(&world, &succeeded), 200, "This was answered already");
+    assert_page(&open(&world, &succeeded), 200, "This has already been answered");
     let [other, _] = links(&world, r#"{"ref":"r2","topic":"t"}"#);
     assert_page(&confirm(&world, &other), 400, "The engine rejected the delivery");
     // A rejected answer is not stored, so it can be repeated.
-    assert_page(&open(&world, &other), 200, "A workflow waits for your answer");
+    assert_page(&open(&world, &other), 200, "A workflow is waiting for your answer");
 }
 
 #[test]
@@ -253,11 +253,11 @@ fn callback_get_confirm_shows_a_page_first() {
     let confirming = || World::with_operator().with("callback_get", "confirm").healthy();
     let world = confirming();
     let page = open(&world, CALLBACK_URI);
-    assert_page(&page, 200, "A workflow waits for your answer");
+    assert_page(&page, 200, "A workflow is waiting for your answer");
     assert!(page.text().contains(r#"<button type="submit">Approve</button>"#));
     world.assert_untouched();
     assert_page(&confirm(&world, CALLBACK_URI), 200, "Your answer is recorded");
-    assert_page(&confirm(&world, CALLBACK_URI), 200, "This was answered already");
+    assert_page(&confirm(&world, CALLBACK_URI), 200, "This has already been answered");
     assert_page(
         &open(&world, "/api/v2/callback?ref=r&topic=t&status=failed"),
         409,

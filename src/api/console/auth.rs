@@ -12,8 +12,8 @@ use crate::api::{RequestContext, credentials, operator};
 use crate::config;
 use crate::ports::Host;
 
-/// Checks the password, which is `operator_token`; the user name is ignored. Without that variable, the console does
-/// not exist.
+/// Checks the password, which is `operator_token`; the user name is ignored. While that variable is not set, the
+/// problem is a 404.
 pub(super) fn check_password(context: &mut RequestContext<'_, '_, impl Host>) -> Result<(), Problem> {
     let token = operator::operator_token(context)?;
     context.problem_page = layout::problem_page;
@@ -27,14 +27,15 @@ pub(super) fn check_password(context: &mut RequestContext<'_, '_, impl Host>) ->
     }
 }
 
+/// Returns the password in `Authorization: Basic`.
 fn password(headers: &HeaderMap) -> Option<String> {
     let decoded = BASE64_STANDARD.decode(credentials(headers, "basic")?).ok()?;
     let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
     Some(password.to_owned())
 }
 
-/// Checks that a form was on a page of the console. Browsers report that in `Sec-Fetch-Site` (W3C Fetch Metadata), but
-/// only over TLS or from the same machine; otherwise in `Origin`. A request with neither is rejected.
+/// Checks that a form was sent from a page of the console. Browsers report this in `Sec-Fetch-Site` (W3C Fetch
+/// Metadata) over TLS or on the same machine, and otherwise only in `Origin`. A request with neither is rejected.
 pub(super) fn check_form_origin(context: &RequestContext<'_, '_, impl Host>) -> Result<(), Problem> {
     let mut sites = context.headers.get_all("sec-fetch-site").iter().peekable();
     let is_own = match sites.peek() {
@@ -48,7 +49,7 @@ pub(super) fn check_form_origin(context: &RequestContext<'_, '_, impl Host>) -> 
     Err(Problem::new(Kind::CrossSite, detail).field("Origin"))
 }
 
-/// Compares the host of `Origin` with those of the console. Schemes are not compared, since a proxy may terminate TLS.
+/// Returns whether `Origin` has a host of the console. Schemes are not compared, since a proxy may terminate TLS.
 fn is_own_origin(context: &RequestContext<'_, '_, impl Host>) -> Result<bool, Problem> {
     let mut origins = context.headers.get_all(ORIGIN).iter();
     let (Some(origin), None) = (origins.next().and_then(|origin| host(origin.to_str().ok()?)), origins.next()) else {
@@ -60,7 +61,7 @@ fn is_own_origin(context: &RequestContext<'_, '_, impl Host>) -> Result<bool, Pr
     Ok(ours.into_iter().flatten().any(|ours| ours.eq_ignore_ascii_case(origin)))
 }
 
-/// Returns the host and port of a URL.
+/// Returns the host and port of a URL, without a default port.
 fn host(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     rest.split('/').next().filter(|host| !host.is_empty()).map(without_port)

@@ -14,7 +14,7 @@ use crate::ports::Host;
 use crate::reference::RunRef;
 use crate::time::Timestamp;
 
-/// Maximum callbacks on the page.
+/// Maximum number of callbacks on the page.
 const MAX_SHOWN: usize = 100;
 /// Maximum bytes of each payload on the page.
 const MAX_SHOWN_BYTES: usize = 16_384;
@@ -48,7 +48,7 @@ fn list(records: &[CallbackRecord], now: Timestamp) -> Markup {
         return html! { div.card.empty { strong { "No callbacks" } "None was accepted for this run, or they are older than retention_hours." } };
     }
     html! {
-        @for record in records.iter().take(MAX_SHOWN) { (one(record, now)) }
+        @for record in records.iter().take(MAX_SHOWN) { (callback_card(record, now)) }
         p.mute {
             (count(records.len(), "callback", "callbacks"))
             @if records.len() > MAX_SHOWN { "; only the first " (MAX_SHOWN) " are shown" }
@@ -56,7 +56,7 @@ fn list(records: &[CallbackRecord], now: Timestamp) -> Markup {
     }
 }
 
-fn one(record: &CallbackRecord, now: Timestamp) -> Markup {
+fn callback_card(record: &CallbackRecord, now: Timestamp) -> Markup {
     let status = match record.status {
         Status::Succeeded => Tone::Good,
         Status::Failed => Tone::Bad,

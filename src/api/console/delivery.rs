@@ -43,8 +43,8 @@ pub(in crate::api) async fn redeliver(
             let text = "Another delivery with the same key was delivered before, so this one was removed.";
             return Ok(removed(id, "Dropped", text));
         }
-        ("dead", why) => (Tone::Bad, "The delivery stays dead", why),
-        (_, why) => (Tone::Busy, "The delivery stays pending", why),
+        ("dead", reason) => (Tone::Bad, "The delivery stays dead", reason),
+        (_, reason) => (Tone::Busy, "The delivery stays pending", reason),
     };
     delivery_page(context, &gateway, id, Some(result)).await
 }
@@ -60,23 +60,24 @@ pub(in crate::api) async fn delete(
         gateway.delete(id).await.map_err(|error| operator::to_problem(context, error))?;
         return Ok(removed(id, "Deleted", "The delivery and its key were removed."));
     }
-    let stored = load(context, &gateway, id).await?;
-    Ok(confirm_delete(id, stored.as_ref()))
+    let view = load(context, &gateway, id).await?;
+    Ok(confirm_delete(id, view.as_ref()))
 }
 
 /// A stored delivery that can be read.
 struct View {
-    stored: DeliveryState,
+    state: DeliveryState,
     delivery: Delivery<'static>,
     now: Timestamp,
 }
 
-/// The result of an action: its tone, the outcome, and the reason.
+/// The result of an action: its tone, the outcome, and the reason for it.
 type ActionResult = (Tone, &'static str, Option<String>);
 
-async fn delivery_page<O: Host>(
-    context: &mut RequestContext<'_, '_, O>,
-    gateway: &Gateway<'_, O>,
+/// Returns the page of a delivery, with the result of an action if there was one.
+async fn delivery_page<H: Host>(
+    context: &mut RequestContext<'_, '_, H>,
+    gateway: &Gateway<'_, H>,
     id: DeliveryId,
     result: Option<ActionResult>,
 ) -> Result<Response<Vec<u8>>, Problem> {
@@ -85,13 +86,13 @@ async fn delivery_page<O: Host>(
 }
 
 /// Loads a delivery; `None` if its record can't be read.
-async fn load<O: Host>(
-    context: &mut RequestContext<'_, '_, O>,
-    gateway: &Gateway<'_, O>,
+async fn load<H: Host>(
+    context: &mut RequestContext<'_, '_, H>,
+    gateway: &Gateway<'_, H>,
     id: DeliveryId,
 ) -> Result<Option<View>, Problem> {
     match gateway.show(id).await {
-        Ok((stored, delivery)) => Ok(Some(View { stored, delivery, now: context.host.now() })),
+        Ok((state, delivery)) => Ok(Some(View { state, delivery, now: context.host.now() })),
         Err(OperatorError::Damaged) => {
             context.log.warning(format!("the stored delivery {id} can't be read"));
             Ok(None)
@@ -107,7 +108,7 @@ fn confirm_delete(id: DeliveryId, view: Option<&View>) -> Response<Vec<u8>> {
         }))
         div.card.pad {
             @match view {
-                Some(View { stored, delivery, .. }) => { p { (state(*stored)) } (facts(delivery)) }
+                Some(View { state, delivery, .. }) => { p { (state_chip(*state)) } (details(delivery)) }
                 None => { "The record can't be read." }
             }
         }
@@ -139,17 +140,17 @@ fn removed(id: DeliveryId, heading: &str, text: &str) -> Response<Vec<u8>> {
 
 impl View {
     fn page(&self, settings: &Settings, result: Option<ActionResult>) -> Response<Vec<u8>> {
-        let Self { stored, delivery, now } = self;
+        let Self { state, delivery, now } = self;
         let heading = match &delivery.work {
             Work::Start(start) => ["Start ", start.workflow.as_str()].concat(),
             Work::Resolve(callback) => ["Resolve ", callback.run.as_str()].concat(),
         };
         let content = html! {
-            @if let Some((tone, outcome, why)) = result {
-                (notice(tone, &html! { (outcome) @if let Some(why) = why { ": " (why) } }))
+            @if let Some((tone, outcome, reason)) = result {
+                (notice(tone, &html! { (outcome) @if let Some(reason) = reason { ": " (reason) } }))
             }
             div.row.above {
-                (state(*stored))
+                (state_chip(*state))
                 @if delivery.is_in_flight(*now, &settings.limits) {
                     (chip(Tone::Busy, "unconfirmed"))
                     span.mute { "The engine may still act on it, so it can't be redelivered or deleted yet" }
@@ -161,8 +162,8 @@ impl View {
                 }
             }
             div.card.pad {
-                (facts(delivery))
-                @if *stored == DeliveryState::Pending {
+                (details(delivery))
+                @if *state == DeliveryState::Pending {
                     p.mute.below {
                         "Next attempt " (until(delivery.next_attempt, *now)) ", not before " (time(delivery.next_attempt))
                     }
@@ -205,8 +206,8 @@ fn attempts(delivery: &Delivery<'_>, now: Timestamp) -> Markup {
     }
 }
 
-fn state(stored: DeliveryState) -> Markup {
-    match stored {
+fn state_chip(state: DeliveryState) -> Markup {
+    match state {
         DeliveryState::Pending => chip(Tone::Busy, "pending"),
         DeliveryState::Dead => chip(Tone::Bad, "dead"),
     }
@@ -216,7 +217,7 @@ fn delete_link(id: DeliveryId) -> Markup {
     html! { a.button href={ "/console/deliveries/" (id) "/delete" } { "Delete…" } }
 }
 
-fn facts(delivery: &Delivery<'_>) -> Markup {
+fn details(delivery: &Delivery<'_>) -> Markup {
     html! {
         dl {
             dt { "Id" } dd { code { (delivery.id) } }

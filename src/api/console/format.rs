@@ -13,7 +13,7 @@ pub(super) fn time(at: Timestamp) -> Markup {
     html! { time datetime=(full) { (short) " UTC" } }
 }
 
-/// Formats a past time: `3 min ago`.
+/// Formats a past time: `3 min ago`, or `just now`.
 pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
     match now.since(at) {
         since if since < Duration::from_secs(1) => "just now".to_owned(),
@@ -21,7 +21,7 @@ pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Formats the time of the next attempt: `in 3 min`.
+/// Formats the time of the next attempt: `in 3 min`, or `at the next drain` if it has passed.
 pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
     match at.since(now) {
         wait if wait.is_zero() => "at the next drain".to_owned(),
@@ -29,7 +29,7 @@ pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Formats a duration in one unit, the largest one of which it has at least two.
+/// Formats a duration in the largest unit of which it has at least two: `119 s`, `2 min`. The minimum is `1 s`.
 fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (size, unit) = match seconds {
@@ -42,8 +42,8 @@ fn span(duration: Duration) -> String {
 }
 
 /// Formats a number with its noun: `1 delivery`, `2 deliveries`.
-pub(super) fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
+pub(super) fn count(number: usize, singular: &str, plural: &str) -> String {
+    format!("{number} {}", if number == 1 { singular } else { plural })
 }
 
 #[cfg(test)]

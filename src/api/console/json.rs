@@ -6,7 +6,8 @@ use std::fmt::Write;
 /// Maximum levels of indentation. Deeper lines would be mostly white space.
 const MAX_INDENT: usize = 32;
 
-/// Formats valid JSON with line breaks. Returns `true` with text that was truncated after about `max` bytes.
+/// Formats valid JSON with line breaks and indentation. Truncates the text after about `max` bytes, and returns whether
+/// it did.
 pub(super) fn pretty(json: &str, max: usize) -> (String, bool) {
     let mut out = String::new();
     let mut depth = 0_usize;
@@ -23,7 +24,7 @@ pub(super) fn pretty(json: &str, max: usize) -> (String, bool) {
                     if out.len() >= max {
                         return (out, true);
                     }
-                    push(&mut out, c);
+                    push_visible(&mut out, c);
                     if c == '"' && !escaped {
                         break;
                     }
@@ -37,18 +38,18 @@ pub(super) fn pretty(json: &str, max: usize) -> (String, bool) {
                     Some(end) => out.push(end),
                     None => {
                         depth = depth.saturating_add(1);
-                        line(&mut out, depth);
+                        break_line(&mut out, depth);
                     }
                 }
             }
             '}' | ']' => {
                 depth = depth.saturating_sub(1);
-                line(&mut out, depth);
+                break_line(&mut out, depth);
                 out.push(c);
             }
             ',' => {
                 out.push(',');
-                line(&mut out, depth);
+                break_line(&mut out, depth);
             }
             ':' => out.push_str(": "),
             c if c.is_ascii_whitespace() => {}
@@ -58,18 +59,19 @@ pub(super) fn pretty(json: &str, max: usize) -> (String, bool) {
     (out, false)
 }
 
-fn line(out: &mut String, depth: usize) {
+/// Starts a new line, indented to `depth`.
+fn break_line(out: &mut String, depth: usize) {
     out.push('\n');
     for _ in 0..depth.min(MAX_INDENT) {
         out.push_str("  ");
     }
 }
 
-/// Appends a character of a string. One that is invisible or changes the direction of text becomes a JSON escape.
-fn push(out: &mut String, c: char) {
-    let hidden = c.is_control()
+/// Appends a character of a string. One that is invisible, or changes the direction of text, becomes a JSON escape.
+fn push_visible(out: &mut String, c: char) {
+    let is_hidden = c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    if hidden {
+    if is_hidden {
         _ = write!(out, "\\u{:04x}", u32::from(c));
     } else {
         out.push(c);
@@ -97,8 +99,8 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
         assert!(pretty(&deep, usize::MAX).0.lines().all(|line| line.len() <= 2 * MAX_INDENT + 2));
         for json in [format!("\"{}\"", "é".repeat(1_000)), format!("[{}0]", "0,".repeat(1_000)), deep] {
-            let (shown, cut) = pretty(&json, 100);
-            assert!(cut && shown.len() < 200, "{shown}");
+            let (text, is_cut) = pretty(&json, 100);
+            assert!(is_cut && text.len() < 200, "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The layout of all pages: head, navigation, style sheet, and building blocks such as notices.
+//! The layout of all pages: head, navigation, style sheet, and shared elements such as notices.
 
 use http::{Response, StatusCode};
 use maud::{Markup, html};
@@ -40,29 +40,29 @@ impl Tone {
     }
 }
 
-/// Returns a page that belongs to an entry of the navigation.
+/// Returns a page under an entry of the navigation.
 pub(super) fn page(tab: Tab, heading: &str, content: &Markup) -> Response<Vec<u8>> {
-    draw(StatusCode::OK, Some(tab), heading, content)
+    render(StatusCode::OK, Some(tab), heading, content)
 }
 
 /// Renders a problem as a page of the console.
 pub(super) fn problem_page(problem: Problem) -> Response<Vec<u8>> {
     problem_page_with(problem, |status, title, detail| {
-        draw(status, None, title, &notice(Tone::Bad, &html! { (detail) }))
+        render(status, None, title, &notice(Tone::Bad, &html! { (detail) }))
     })
 }
 
-/// Returns the result of an action, or a warning.
+/// Returns a paragraph with the result of an action, or a warning.
 pub(super) fn notice(tone: Tone, content: &Markup) -> Markup {
     html! { p.notice.(tone.class()) role="status" { (content) } }
 }
 
-/// Returns a label for a state.
+/// Returns a small label for a state.
 pub(super) fn chip(tone: Tone, text: &str) -> Markup {
     html! { span.chip.(tone.class()) { (text) } }
 }
 
-fn draw(status: StatusCode, tab: Option<Tab>, heading: &str, content: &Markup) -> Response<Vec<u8>> {
+fn render(status: StatusCode, tab: Option<Tab>, heading: &str, content: &Markup) -> Response<Vec<u8>> {
     let body = html! {
         a.skip href="#main" { "Skip to content" }
         header {

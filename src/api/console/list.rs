@@ -17,13 +17,15 @@ use crate::ports::Host;
 use crate::store::DeliveryState;
 use crate::time::Timestamp;
 
-/// Deliveries on a page.
+/// Number of deliveries on a page.
 const PAGE_SIZE: usize = 50;
 
 /// The query of the page.
-struct Filter<'a> {
-    stored: DeliveryState,
+struct ListQuery<'a> {
+    state: DeliveryState,
+    /// The text to search for; empty without a search.
     text: &'a str,
+    /// The last delivery of the previous page.
     after: Option<DeliveryId>,
 }
 
@@ -34,7 +36,8 @@ pub(in crate::api) async fn show(
     let gateway = context.gateway()?;
     let query = Query::parse(context.query)?;
     let text = query.one("q")?.unwrap_or_default().trim();
-    let filter = Filter { stored: operator::state_parameter(&query)?, text, after: operator::after_parameter(&query)? };
+    let list_query =
+        ListQuery { state: operator::state_parameter(&query)?, text, after: operator::after_parameter(&query)? };
     if let Some(id) = DeliveryId::parse(&text.to_ascii_uppercase()) {
         match gateway.show(id).await {
             Ok(_) | Err(OperatorError::Damaged) => return Ok(see_other(id)),
@@ -42,20 +45,20 @@ pub(in crate::api) async fn show(
             Err(error) => return Err(operator::to_problem(context, error)),
         }
     }
-    let found = gateway.search(filter.stored, filter.text, PAGE_SIZE, filter.after).await;
+    let found = gateway.search(list_query.state, list_query.text, PAGE_SIZE, list_query.after).await;
     let found = found.map_err(|error| operator::to_problem(context, error.into()))?;
-    Ok(draw(&filter, &found, context.host.now()))
+    Ok(render(&list_query, &found, context.host.now()))
 }
 
-fn draw(filter: &Filter<'_>, found: &Found, now: Timestamp) -> Response<Vec<u8>> {
+fn render(query: &ListQuery<'_>, found: &Found, now: Timestamp) -> Response<Vec<u8>> {
     let content = html! {
-        (controls(filter, [found.pending, found.dead]))
+        (controls(query, [found.pending, found.dead]))
         @if found.deliveries.is_empty() {
-            div.card.empty { (empty(filter)) }
+            div.card.empty { (empty(query)) }
         } @else {
-            (rows(found, filter.stored, now))
+            (rows(found, query.state, now))
         }
-        (paging(filter, found))
+        (paging(query, found))
     };
     page(Tab::Deliveries, "Deliveries", &content)
 }
@@ -67,10 +70,10 @@ fn see_other(id: DeliveryId) -> Response<Vec<u8>> {
     response
 }
 
-fn url(stored: DeliveryState, text: &str, after: Option<DeliveryId>) -> String {
+fn url(state: DeliveryState, text: &str, after: Option<DeliveryId>) -> String {
     const PATH: &str = "/console/deliveries?";
     let mut query = Serializer::for_suffix(PATH.to_owned(), PATH.len());
-    query.append_pair("state", stored.as_str());
+    query.append_pair("state", state.as_str());
     if !text.is_empty() {
         query.append_pair("q", text);
     }
@@ -80,36 +83,36 @@ fn url(stored: DeliveryState, text: &str, after: Option<DeliveryId>) -> String {
     query.finish()
 }
 
-fn controls(filter: &Filter<'_>, [pending, dead]: [usize; 2]) -> Markup {
+fn controls(query: &ListQuery<'_>, [pending, dead]: [usize; 2]) -> Markup {
     let states = [(DeliveryState::Pending, "Pending", pending), (DeliveryState::Dead, "Dead", dead)];
     html! {
         div.row.above {
             nav aria-label="State" {
-                @for (stored, text, count) in states {
-                    a href=(url(stored, filter.text, None)) aria-current=[(stored == filter.stored).then_some("page")] {
+                @for (state, text, count) in states {
+                    a href=(url(state, query.text, None)) aria-current=[(state == query.state).then_some("page")] {
                         (text) " (" (count) ")"
                     }
                 }
             }
             form.row.grow role="search" action="/console/deliveries" {
-                input type="hidden" name="state" value=(filter.stored.as_str());
-                input.grow type="search" name="q" value=(filter.text) aria-label="Id, workflow, run or topic"
+                input type="hidden" name="state" value=(query.state.as_str());
+                input.grow type="search" name="q" value=(query.text) aria-label="Id, workflow, run or topic"
                     placeholder="Id, workflow, run or topic" maxlength="1024";
                 button type="submit" { "Search" }
-                @if !filter.text.is_empty() { a href=(url(filter.stored, "", None)) { "Clear" } }
+                @if !query.text.is_empty() { a href=(url(query.state, "", None)) { "Clear" } }
             }
         }
     }
 }
 
-fn empty(filter: &Filter<'_>) -> Markup {
+fn empty(query: &ListQuery<'_>) -> Markup {
     html! {
-        @if !filter.text.is_empty() {
+        @if !query.text.is_empty() {
             strong { "Nothing was found" }
-            "No delivery has the id " bdi { (filter.text) } ", and none of the " (filter.stored.as_str()) " deliveries that were searched has it in its workflow, run or topic."
-        } @else if filter.after.is_some() {
+            "No delivery has the id " bdi { (query.text) } ", and none of the " (query.state.as_str()) " deliveries that were searched has it in its workflow, run or topic."
+        } @else if query.after.is_some() {
             strong { "No more deliveries" }
-        } @else if filter.stored == DeliveryState::Pending {
+        } @else if query.state == DeliveryState::Pending {
             strong { "No pending deliveries" }
             "Deliveries that the engine can't accept at once wait here for their next attempt."
         } @else {
@@ -119,29 +122,29 @@ fn empty(filter: &Filter<'_>) -> Markup {
     }
 }
 
-fn rows(found: &Found, stored: DeliveryState, now: Timestamp) -> Markup {
+fn rows(found: &Found, state: DeliveryState, now: Timestamp) -> Markup {
     html! {
         div.card {
             table {
                 thead {
                     tr {
                         th scope="col" { "Delivery" } th scope="col" { "Received" } th.n scope="col" { "Attempts" }
-                        @if stored == DeliveryState::Pending { th scope="col" { "Next attempt" } }
+                        @if state == DeliveryState::Pending { th scope="col" { "Next attempt" } }
                         th scope="col" { "Last failure" }
                     }
                 }
                 tbody {
                     @for (id, delivery) in &found.deliveries {
                         tr {
-                            td data-of="Delivery" { (named(*id, delivery.as_ref().ok())) }
+                            td data-of="Delivery" { (name_cell(*id, delivery.as_ref().ok())) }
                             td data-of="Received" { span { (ago(id.at(), now)) } small { (time(id.at())) } }
                             @if let Ok(delivery) = delivery {
                                 td.n data-of="Attempts" { span { (delivery.attempts) } }
-                                @if stored == DeliveryState::Pending { td data-of="Next attempt" { span { (until(delivery.next_attempt, now)) } } }
+                                @if state == DeliveryState::Pending { td data-of="Next attempt" { span { (until(delivery.next_attempt, now)) } } }
                                 td data-of="Last failure" { span { (delivery.last_failure().unwrap_or("None so far")) } }
                             } @else {
                                 td.n data-of="Attempts" {}
-                                @if stored == DeliveryState::Pending { td data-of="Next attempt" {} }
+                                @if state == DeliveryState::Pending { td data-of="Next attempt" {} }
                                 td data-of="Last failure" { span { "The record can't be read" } }
                             }
                         }
@@ -152,7 +155,8 @@ fn rows(found: &Found, stored: DeliveryState, now: Timestamp) -> Markup {
     }
 }
 
-fn named(id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Markup {
+/// The name of a delivery, as a link to its page, with its kind, topic and id.
+fn name_cell(id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Markup {
     let topic = match delivery.map(|delivery| &delivery.work) {
         Some(Work::Resolve(callback)) => Some(callback.topic.as_str()),
         _ => None,
@@ -168,14 +172,14 @@ fn named(id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Markup {
     }
 }
 
-fn paging(filter: &Filter<'_>, found: &Found) -> Markup {
+fn paging(query: &ListQuery<'_>, found: &Found) -> Markup {
     html! {
         div.row.below {
-            @if filter.after.is_some() { a.button href=(url(filter.stored, filter.text, None)) { "First page" } }
+            @if query.after.is_some() { a.button href=(url(query.state, query.text, None)) { "First page" } }
             @if let Some(next) = found.next {
-                a.button href=(url(filter.stored, filter.text, Some(next))) { (if filter.text.is_empty() { "Next page" } else { "Continue search" }) }
+                a.button href=(url(query.state, query.text, Some(next))) { (if query.text.is_empty() { "Next page" } else { "Continue search" }) }
             }
-            @if !filter.text.is_empty() {
+            @if !query.text.is_empty() {
                 span.mute {
                     (count(found.scanned, "delivery", "deliveries")) " searched"
                     @if found.next.is_some() { "; a search reads at most " (MAX_SCANNED) " at a time" }

@@ -1,5 +1,5 @@
 //! The console: HTML pages for the operator, rendered by the server. They have no scripts and load no other resources.
-//! Each button is a form, and each search a link.
+//! Actions are forms with POST; everything else is a GET that can be bookmarked.
 
 pub(super) mod callbacks;
 pub(super) mod delivery;
@@ -17,10 +17,10 @@ use super::problem::Problem;
 use super::{RequestContext, body};
 use crate::ports::{Body, Host};
 
-/// Maximum bytes of a form's body. The forms of the console have none.
+/// Maximum bytes of a form's body. The forms of the console have empty bodies.
 const MAX_FORM: usize = 4_096;
 
-/// Authorizes the operator. Checks also that a form comes from the console itself.
+/// Authorizes the operator. For a form, also checks that it was sent from a page of the console.
 pub(super) async fn authorize(
     context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,

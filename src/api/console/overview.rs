@@ -1,4 +1,4 @@
-//! The overview: the engine, stored deliveries, the last drain, the configuration. It shows which secrets are set,
+//! The overview: the engine, stored deliveries, the last drain, and the configuration. Shows which secrets are set,
 //! never their values.
 
 use http::Response;
@@ -36,8 +36,8 @@ async fn overview_page(
 ) -> Result<Response<Vec<u8>>, Problem> {
     let state = overview(context.host).await.map_err(|error| operator::to_problem(context, error.into()))?;
     let configuration = match config::check(context.host) {
-        faults if faults.is_empty() => settings(context.host)?,
-        faults => broken(&faults),
+        errors if errors.is_empty() => settings(context.host)?,
+        errors => config_errors(&errors),
     };
     let (senders, routes) = (config::senders_with_secrets(context.host), config::routes(context.host).ok().flatten());
     let content = html! {
@@ -45,9 +45,9 @@ async fn overview_page(
         (status(&state, context.host.now()))
         div.card.pad { (configuration) }
         h2 { "Senders with secrets" }
-        div.card.pad { (signing(&senders)) }
+        div.card.pad { (senders_list(&senders)) }
         h2 { "Routes" }
-        (routing(routes.as_ref()))
+        (routes_table(routes.as_ref()))
     };
     Ok(page(Tab::Overview, "Overview", &content))
 }
@@ -69,11 +69,11 @@ fn status(state: &Overview, now: Timestamp) -> Markup {
             section.card.pad {
                 h2 { "Engine" }
                 @if let Some(fault) = &state.fault {
-                    p.big.bad { "Refuses Sluice" }
+                    p.big.bad { "Rejects Sluice" }
                     p { (fault.reason) ", since " (time(fault.at)) ". Check engine_url and engine_token" }
                 } @else if unreachable {
                     p.big.bad { "Not reachable" }
-                    p.mute { "The last drain could not reach it, or it put all deliveries off" }
+                    p.mute { "The last drain could not reach it, or too many attempts in a row failed" }
                 } @else if let Some(failure) = &state.failure {
                     p.big { "Some deliveries fail" }
                     p.mute { "The oldest pending delivery: " (failure) }
@@ -116,7 +116,7 @@ fn status(state: &Overview, now: Timestamp) -> Markup {
     }
 }
 
-/// Summarises a drain.
+/// Returns a summary of a drain: `2 delivered, 1 still pending`.
 fn summary(drained: &DrainSummary) -> String {
     let DrainSummary { delivered, rejected, dead, dropped, pending, stopped, .. } = drained;
     let counted = [
@@ -132,12 +132,12 @@ fn summary(drained: &DrainSummary) -> String {
         .map(|(number, outcome)| format!("{number} {outcome}"))
         .collect();
     parts.extend(stopped.map(|stopped| {
-        let why = match stopped {
-            Stopped::Unreachable => "stopped: the engine can't be reached, or puts all deliveries off",
+        let reason = match stopped {
+            Stopped::Unreachable => "stopped: the engine can't be reached, or too many attempts in a row failed",
             Stopped::Budget => "stopped: the time limit was reached",
             Stopped::Leased => "another drain was running",
         };
-        why.to_owned()
+        reason.to_owned()
     }));
     if parts.is_empty() { "nothing was pending".to_owned() } else { parts.join(", ") }
 }
@@ -167,14 +167,14 @@ fn settings(variables: &impl Variables) -> Result<Markup, Problem> {
     })
 }
 
-fn broken(faults: &[config::ConfigError]) -> Markup {
+fn config_errors(errors: &[config::ConfigError]) -> Markup {
     html! {
         p { (chip(Tone::Bad, "Not valid")) " Correct these variables of the Spin application:" }
-        ul.faults { @for fault in faults { li { (fault) } } }
+        ul.errors { @for error in errors { li { (error) } } }
     }
 }
 
-fn signing(senders: &[(&str, usize)]) -> Markup {
+fn senders_list(senders: &[(&str, usize)]) -> Markup {
     html! {
         @if senders.is_empty() { span.mute { "No sender has a secret, so no signature is required." } }
         ul.chips {
@@ -185,7 +185,7 @@ fn signing(senders: &[(&str, usize)]) -> Markup {
     }
 }
 
-fn routing(table: Option<&Table>) -> Markup {
+fn routes_table(table: Option<&Table>) -> Markup {
     let Some(table) = table else {
         return html! { div.card.pad { span.mute { "No routes are set, so each request has to name its workflow." } } };
     };

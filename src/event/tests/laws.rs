@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-/// An event that can be written in each mode.
+/// An event that can be encoded in each content mode.
 #[derive(Clone, Debug)]
 struct Sample {
     version: SpecVersion,
@@ -106,7 +106,7 @@ fn sample() -> impl Strategy<Value = Sample> {
     )
 }
 
-/// The content of an event: all attributes and the data.
+/// The content of an event: all attributes, and the data.
 fn content(event: &Event<'_>) -> (Vec<(String, String)>, Option<String>) {
     let attributes = event.attributes();
     let names = attributes.members().map(|(name, _)| name.to_owned());
@@ -126,11 +126,11 @@ fn check_invariants(event: &Event<'_>) {
     assert_eq!(data(&event.json).map(RawValue::get), event.data.as_deref().map(RawValue::get));
 }
 
-/// Mostly `good` with a few bytes replaced, else any bytes.
-fn mostly(good: &'static str) -> impl Strategy<Value = Vec<u8>> {
+/// Usually `valid` with a few bytes replaced, sometimes arbitrary bytes.
+fn mutated(valid: &'static str) -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![any::<u8>(), prop::sample::select(b"{}[],:\"\\u0129.eE-ntf".to_vec())];
     let broken = prop::collection::vec((any::<prop::sample::Index>(), byte), 1..4).prop_map(move |changes| {
-        let mut bytes = good.as_bytes().to_vec();
+        let mut bytes = valid.as_bytes().to_vec();
         for (at, byte) in changes {
             let at = at.index(bytes.len());
             bytes[at] = byte;
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn any_structured_body_is_read_or_refused(body in prop_oneof![mostly(GOOD), mostly(OLD)]) {
+    fn any_structured_body_is_read_or_rejected(body in prop_oneof![mutated(EVENT), mutated(EVENT_0_3)]) {
         match read_structured(&body) {
             Ok(event) => check_invariants(&event),
             Err(error) => prop_assert!(error.to_string().len() < 500),
@@ -175,8 +175,8 @@ proptest! {
     }
 
     #[test]
-    fn any_batch_body_is_read_or_refused(
-        elements in prop::collection::vec(prop_oneof![mostly(GOOD), Just(OLD.as_bytes().to_vec())], 0..4),
+    fn any_batch_body_is_read_or_rejected(
+        elements in prop::collection::vec(prop_oneof![mutated(EVENT), Just(EVENT_0_3.as_bytes().to_vec())], 0..4),
         array in prop::bool::weighted(0.9),
     ) {
         let mut body = elements.join(&b","[..]);
@@ -194,7 +194,7 @@ proptest! {
     }
 
     #[test]
-    fn any_binary_request_is_read_or_refused(
+    fn any_binary_request_is_read_or_rejected(
         version in prop::sample::select(vec!["1.0", "0.3", "0.2", ""]),
         source in "/?[ -~é]{0,6}",
         more in prop::collection::vec((
@@ -206,7 +206,7 @@ proptest! {
                 "base64", "text/plain;\tcharset=\"utf-8\"", "application/json", "2018-04-05T17:31:00Z", "urn:a",
             ]).prop_map(str::to_owned).boxed()],
         ), 0..4),
-        body in prop_oneof![mostly(GOOD), Just(b"/wA=".to_vec()), Just(Vec::new())],
+        body in prop_oneof![mutated(EVENT), Just(b"/wA=".to_vec()), Just(Vec::new())],
     ) {
         let mut list = vec![("ce-specversion", version), ("ce-id", "1"), ("ce-source", &source), ("ce-type", "t")];
         list.extend(more.iter().map(|(name, value)| (*name, value.as_str())));

@@ -1,6 +1,6 @@
 use crate::routing::{MAX_FILTER_DEPTH, MAX_PARAMS, MAX_ROUTES, MAX_TABLE, Table};
 
-/// Each error names the place, and repeats no value (`hunter2`).
+/// No error repeats a value of the table, here `hunter2`.
 #[test]
 fn error_names_its_place() {
     let nested = |levels| format!("{}{{\"exact\":{{\"id\":\"1\"}}}}{}", "{\"not\":".repeat(levels), "}".repeat(levels));
