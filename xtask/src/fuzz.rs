@@ -83,7 +83,7 @@ fn fuzz(mut command: Command, name: &str, executions: u64) -> Result<Outcome> {
     for line in BufReader::new(child.stderr.take().context("no output")?).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
-        // Lines about new inputs are too many to show.
+        // Lines about new inputs are omitted, because there are too many.
         if !line.contains("NEW  ") && !line.contains("REDUCE") {
             eprintln!("{line}");
         }

@@ -24,8 +24,8 @@ const FEATURES: [&str; 7] = [
     "--enable-simd",
 ];
 
-/// Shrinks a module in place, and returns a description of its size. Without `wasm-opt` the module is an eighth larger,
-/// which the description says.
+/// Shrinks a module in place, and returns a description of its size. If `wasm-opt` is missing, the module is an eighth
+/// larger, and the description says that it is missing.
 pub(crate) fn shrink(path: &Path) -> Result<String> {
     let small = path.with_extension("small.wasm");
     let mut remark = "";

@@ -25,7 +25,7 @@ pub(super) fn parse_base_url(text: &str) -> Result<String, String> {
     Ok(format!("{scheme}://{authority}"))
 }
 
-/// Connects to the engine, for at most two seconds per address. Returns the reason of the failure; `None` if it
+/// Connects to the engine, for at most two seconds per address. Returns the reason for the failure; `None` if it
 /// succeeds.
 pub(super) fn connection_error(engine: &str) -> Option<String> {
     let url: Uri = engine.parse().ok()?;

@@ -111,7 +111,7 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
     Ok(())
 }
 
-/// ExampleNames for the examples; `None` while the stand-in engine doesn't answer.
+/// Names for the examples; `None` while the stand-in engine doesn't answer.
 fn example_names(plan: &Plan) -> Option<ExampleNames> {
     match plan.stand_in {
         Some(_) => ready::waiting_run(&plan.engine).map(ExampleNames::stand_in),
@@ -123,7 +123,7 @@ fn example_names(plan: &Plan) -> Option<ExampleNames> {
 fn summary(plan: &Plan, sluice: &str, health: &Health, names: &ExampleNames) -> String {
     let warnings: String =
         plan.warnings.iter().map(|text| format!("{} {text}\n", paint(WARNING, "warning:"))).collect();
-    // Each start has a new event as its example, which isn't a duplicate.
+    // Each start has another example event, which is therefore no duplicate.
     let id = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let parts = [
         welcome::addresses(sluice, &plan.engine, plan.stand_in.is_some()),

@@ -2,7 +2,7 @@
 
 use super::style::{ACCENT, BOLD, DIM, paint};
 
-/// ExampleNames of workflows and a run, for the example requests.
+/// Names of workflows and a run, for the example requests.
 pub(super) struct ExampleNames {
     pub(super) webhook: &'static str,
     pub(super) event: &'static str,
@@ -15,7 +15,7 @@ impl ExampleNames {
         ExampleNames { webhook: "WORKFLOW", event: "WORKFLOW", run: "RUN".to_owned() }
     }
 
-    /// ExampleNames for the stand-in engine, which accepts any workflow.
+    /// Names for the stand-in engine, which accepts any workflow.
     pub(super) fn stand_in(run: String) -> ExampleNames {
         ExampleNames { webhook: "build", event: "nightly", run }
     }
