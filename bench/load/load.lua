@@ -4,7 +4,7 @@
 -- Each response is checked. The last line of the output is a report in JSON.
 
 local method, body, status, outcome, unique = "POST", "", "200", nil, nil
-local headers, count, made = {}, 0, nil
+local headers, count, prepared = {}, 0, nil
 wrong, sample = 0, ""
 
 local threads = {}
@@ -34,7 +34,7 @@ function init(arguments)
   end
 end
 
--- The text before and after the word, found once since a body may be large.
+-- The text before and after the word UNIQUE. Found once, because a body may be large.
 local function around(text)
   local from, to = text:find("UNIQUE", 1, true)
   if not from then return text, nil end
@@ -44,8 +44,8 @@ end
 local path_before, path_after, body_before, body_after
 function request()
   if not unique then
-    made = made or wrk.format(method, wrk.path, headers, body)
-    return made
+    prepared = prepared or wrk.format(method, wrk.path, headers, body)
+    return prepared
   end
   if not path_before then
     path_before, path_after = around(wrk.path)
@@ -58,21 +58,22 @@ function request()
   return wrk.format(method, path, headers, content)
 end
 
-function response(got, with)
-  if tostring(got) ~= status or (outcome and with["sluice-outcome"] ~= outcome) then
+function response(actual_status, actual_headers)
+  local actual_outcome = actual_headers["sluice-outcome"]
+  if tostring(actual_status) ~= status or (outcome and actual_outcome ~= outcome) then
     wrong = wrong + 1
-    if sample == "" then sample = got .. " " .. tostring(with["sluice-outcome"]) end
+    if sample == "" then sample = actual_status .. " " .. tostring(actual_outcome) end
   end
 end
 
 function done(summary, latency)
-  local errors, odd, example = summary.errors, 0, ""
+  local errors, wrong_total, example = summary.errors, 0, ""
   for _, thread in ipairs(threads) do
-    odd = odd + thread:get("wrong")
+    wrong_total = wrong_total + thread:get("wrong")
     example = thread:get("sample")
   end
   io.write(string.format(
     '\n{"requests":%d,"seconds":%.6f,"p50_ms":%.3f,"p99_ms":%.3f,"broken":%d,"wrong":%d,"example":"%s"}\n',
     summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
-    errors.connect + errors.read + errors.write + errors.timeout, odd, example))
+    errors.connect + errors.read + errors.write + errors.timeout, wrong_total, example))
 end

@@ -1,11 +1,11 @@
 // The handler that Restate calls. It does nothing.
 import { createRequire } from "node:module";
 
-// A polyfill: the SDK uses this function of ES2024, which Node.js has since version 22.
+// A polyfill for Node.js before version 22: the SDK uses this function of ES2024.
 Promise.withResolvers ??= function () {
-  const all = {};
-  all.promise = new this((resolve, reject) => Object.assign(all, { resolve, reject }));
-  return all;
+  const resolvers = {};
+  resolvers.promise = new this((resolve, reject) => Object.assign(resolvers, { resolve, reject }));
+  return resolvers;
 };
 
 const restate = createRequire(`${process.env.PEERS}/`)("@restatedev/restate-sdk");

@@ -5,7 +5,7 @@ CREATE TEMP TABLE template AS
     SELECT store, substr(key, length('sluice/pending/') + 1) AS id,
            json_set(CAST(value AS TEXT), '$.next', 0) AS value
     FROM spin_key_value WHERE key GLOB 'sluice/pending/*' LIMIT 1;
--- A table, since a common table expression would be evaluated again, with other random ids, at each use.
+-- A table, because each use of a common table expression would evaluate it again, with other random ids.
 CREATE TEMP TABLE ids AS
     -- A ULID: the same time, then a counter, then random digits. Hexadecimal digits are valid in a ULID.
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < COUNT)

@@ -79,7 +79,8 @@ async fn accept<C>(
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
-                // The peer has gone, or no file descriptors are left. In that case the sleep prevents a busy loop.
+                // The peer has gone, or no file descriptors are left. In the latter case the sleep prevents a busy
+                // loop.
                 Err(_) => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     continue;

@@ -1,12 +1,12 @@
-// Encodes events with the official JavaScript SDK. Reads a JSON object {mode, events} from stdin, where an event's `bytes`
-// are its data in base64, and writes {headers, body} to stdout, with the body in base64.
+// Encodes events with the official JavaScript SDK. It reads a JSON object {mode, events} from stdin, and writes
+// {headers, body} to stdout. An event's data is in `data`, or in `bytes` as base64; the body is base64.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 
 const { CloudEvent, HTTP } = createRequire(`${process.env.SLUICE_NODE_MODULES}/`)("cloudevents");
 
 const { mode, events } = JSON.parse(readFileSync(0, "utf8"));
-const made = events.map(({ bytes, ...event }) => {
+const built = events.map(({ bytes, ...event }) => {
   const data = bytes === undefined ? event.data : new Uint8Array(Buffer.from(bytes, "base64"));
   return new CloudEvent({ ...event, data });
 });
@@ -15,8 +15,8 @@ const message =
   mode === "batch"
     ? {
         headers: { "content-type": "application/cloudevents-batch+json" },
-        body: `[${made.map((event) => HTTP.structured(event).body).join(",")}]`,
+        body: `[${built.map((event) => HTTP.structured(event).body).join(",")}]`,
       }
-    : HTTP[mode](made[0]);
+    : HTTP[mode](built[0]);
 const body = Buffer.from(message.body ?? "").toString("base64");
 process.stdout.write(JSON.stringify({ headers: message.headers, body }));

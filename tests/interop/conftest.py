@@ -59,8 +59,8 @@ class Sluice:
 
 @pytest.fixture(scope="session")
 def data():
-    """Makes directories for a store's data, in memory where possible: a disk takes milliseconds for each durable write,
-    and no test cuts the power."""
+    """A function that makes directories for a store's data, in memory where possible: a disk takes milliseconds for
+    each durable write, and no test simulates a power failure."""
     memory = pathlib.Path("/dev/shm")
 
     def make() -> tempfile.TemporaryDirectory:
@@ -71,8 +71,8 @@ def data():
 
 @contextlib.contextmanager
 def host(state, secrets: dict, log=None, runtime_config=None, **variables):
-    """Starts a host with its data in `state`, the secrets of each sender (a new and an old one), and more variables.
-    Its output goes to `log` if that is given."""
+    """Runs a host with its data in `state`, the secrets of each sender (a new and an old one), and more variables. Its
+    output goes to `log` if that is given."""
     port, engine_port = free_port(), free_port()
     url, engine = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{engine_port}"
     sender_secrets = {f"secret_{sender}": ",".join(rotation) for sender, rotation in secrets.items()}
@@ -136,28 +136,29 @@ def running_with_links(data):
 
 @pytest.fixture
 def sluice(running):
-    """A host without secrets, whose engine has no recorded requests."""
+    """A host without secrets, which accepts any sender. Its engine has no recorded requests."""
     running.clear()
     return running
 
 
 @pytest.fixture
 def guarded(running_with_secrets):
-    """A host with secrets, so that it requires signatures, whose engine has no recorded requests."""
+    """A host with secrets, which therefore requires signatures. Its engine has no recorded requests."""
     running_with_secrets.clear()
     return running_with_secrets
 
 
 @pytest.fixture
 def linked(running_with_links):
-    """A host with callback links, whose engine has no recorded requests."""
+    """A host with callback links. Its engine has no recorded requests."""
     running_with_links.clear()
     return running_with_links
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    """A browser that resolves `sluice.test` to this machine. Unlike 127.0.0.1, this origin isn't trusted without TLS."""
+    """A browser that resolves `sluice.test` to this machine. Unlike 127.0.0.1, this origin isn't trustworthy without
+    TLS."""
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     profile = tmp_path_factory.mktemp("profile")
@@ -176,14 +177,14 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(params=["with scripts", "without scripts"])
 def page(browser, request):
-    """The browser with and without scripts."""
+    """The browser, once with and once without scripts."""
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": request.param == "without scripts"})
     return browser
 
 
 def wait_for_text(page, text: str, tag="main"):
-    """Waits until an element contains a text. Errors of the driver are ignored meanwhile: the element of the previous
-    page may disappear while it is read."""
+    """Waits until an element contains a text. Until then, errors of the driver are ignored, because the element of the
+    previous page may disappear while it is read."""
     wait = WebDriverWait(page, 30, ignored_exceptions=[WebDriverException])
     wait.until(text_to_be_present_in_element((By.TAG_NAME, tag), text), f"{tag} doesn't contain {text!r}")
 

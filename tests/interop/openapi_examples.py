@@ -29,6 +29,7 @@ class Example:
 
 
 def request_examples():
+    """Each documented request, with its documented responses."""
     for result in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations():
         operation = result.ok()
         definition = operation.definition.raw
@@ -46,14 +47,14 @@ def request_examples():
 
 
 def bodies(contents: dict, name) -> list:
-    """The bodies with this name. If only a parameter has the name, the first body."""
+    """The bodies with this name, or the first body if only a parameter has the name."""
     named = [(media, content["examples"][name]) for media, content in contents.items() if name in content["examples"]]
     first = [(media, next(iter(content["examples"].values()))) for media, content in contents.items()][:1]
     return [{"media_type": media, "body": body["value"]} for media, body in named or first] or [{}]
 
 
 def responses(definition: dict, name) -> dict:
-    """The successful responses; if some have an example with this name, only those."""
+    """The successful responses, or only those that have an example with this name if any do."""
     found = {}
     for status, response in definition["responses"].items():
         if status.startswith("2"):
@@ -80,7 +81,7 @@ def resolved(node: dict) -> dict:
 
 
 def schemas_with_examples(node=DOCUMENT, pointer=""):
-    """The JSON Pointer of each schema, with the examples beside it."""
+    """The JSON Pointer of each schema, with its examples."""
     children = enumerate(node) if isinstance(node, list) else node.items() if isinstance(node, dict) else []
     if isinstance(node, dict) and "schema" in node:
         values = [example["value"] for example in node.get("examples", {}).values()]
@@ -90,8 +91,8 @@ def schemas_with_examples(node=DOCUMENT, pointer=""):
 
 
 def assert_same_shape(example, actual):
-    """Asserts that the actual value has every member of the example, with the same type. Of lists, only the first
-    element is compared."""
+    """Asserts that the actual value has every member of the example, with the same type. In lists, only the first
+    elements are compared."""
     if isinstance(example, dict):
         assert example.keys() <= actual.keys(), (example, actual)
         for name, value in example.items():

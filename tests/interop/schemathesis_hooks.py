@@ -1,7 +1,8 @@
 """Rules of the API that OpenAPI can't express.
 
-Without these hooks, Schemathesis reports them as failures. Every request is still sent and every response checked; only
-failures of the kind "should have been accepted" or "should have been rejected" are filtered out.
+Without these hooks, Schemathesis would report responses that follow the rules as failures. Every request is still sent
+and every response checked. Only failures of the kind "should have been accepted" or "should have been rejected" are
+filtered out, and the lack of a content type where there is no body.
 """
 
 import schemathesis
@@ -18,7 +19,7 @@ def event_headers(case) -> set:
 
 @schemathesis.hook
 def filter_case(context, case) -> bool:
-    # Spin itself answers headers that aren't UTF-8 with a 500, before Sluice sees the request.
+    # Spin itself responds with a 500 to headers that aren't UTF-8, before Sluice sees the request.
     return all(str(value).isascii() for value in (case.headers or {}).values())
 
 
@@ -54,8 +55,8 @@ def has_float(case) -> bool:
 
 
 def is_partly_binary(case, was_rejected: bool) -> bool:
-    """With some of the headers, or plain text without them, a rejection is right. With all of them, the schema of the
-    body doesn't apply, so an acceptance is right."""
+    """Whether the `ce-` headers explain the result. With some of them, or with plain text and none of them, a rejection
+    is right. With all of them, the schema of the body doesn't apply, so an acceptance is right."""
     headers = event_headers(case)
     if headers == EVENT:
         return not was_rejected

@@ -27,7 +27,7 @@ JAVASCRIPT = pathlib.Path(__file__).with_name("cloudevents.mjs")
 
 
 def attributes(**others) -> dict:
-    """Attributes with an id that wasn't used before."""
+    """Attributes with a new id."""
     return {"id": f"A234-1234 €😀 \"quoted\" 100% {uuid.uuid4()}", **ATTRIBUTES, **others}
 
 
@@ -58,8 +58,8 @@ def javascript(mode):
 
 
 SDKS = {f"{sdk.__name__}, {mode}": sdk(mode) for sdk in (python, javascript) for mode in ("structured", "binary")}
-each = pytest.mark.parametrize("encode", SDKS.values(), ids=SDKS)
-each_batch = pytest.mark.parametrize("encode", [python("batch"), javascript("batch")], ids=["python", "javascript"])
+each_sdk_and_mode = pytest.mark.parametrize("encode", SDKS.values(), ids=SDKS)
+each_sdk_batch = pytest.mark.parametrize("encode", [python("batch"), javascript("batch")], ids=["python", "javascript"])
 
 
 def send(sluice, message, path="/api/v2/event"):
@@ -71,7 +71,7 @@ def assert_run(response, workflow):
     assert response.status_code == 200, response.text
     run = response.json()
     assert len(run["id"]) == 24 and run["workflowRef"] == workflow and run["trigger"] == "event"
-    # The label is the hash of the delivery's key, by which the run can be found again.
+    # The label is the hash of the delivery's key, by which Sluice can find the run later.
     assert len(run["labels"]["sluice.dev/delivery"]) == 52 and len(response.headers["sluice-delivery"]) == 26
 
 
@@ -84,7 +84,7 @@ def assert_attributes(event: dict, sent: dict):
     assert event == {}
 
 
-@each
+@each_sdk_and_mode
 def test_json_event_arrives_intact(sluice, encode):
     data = {"number": 7, "text": "€😀", "nested": {"list": [1, None, True]}}
     sent_attributes = attributes()
@@ -99,7 +99,7 @@ def test_json_event_arrives_intact(sluice, encode):
     assert params == {"data": data, **data}
 
 
-@each
+@each_sdk_and_mode
 def test_text_data_is_a_string(sluice, encode):
     sent_attributes = attributes(datacontenttype="text/plain")
     assert_run(send(sluice, encode((sent_attributes, "<a>€</a>"))), "nightly")
@@ -108,7 +108,7 @@ def test_text_data_is_a_string(sluice, encode):
     assert_attributes(params["event"], sent_attributes)
 
 
-@each
+@each_sdk_and_mode
 def test_binary_data_is_base64(sluice, encode):
     data = bytes(range(256))
     sent_attributes = attributes(datacontenttype="application/octet-stream")
@@ -120,7 +120,7 @@ def test_binary_data_is_base64(sluice, encode):
     assert_attributes(params["event"], sent_attributes)
 
 
-@each
+@each_sdk_and_mode
 def test_event_of_version_0_3_keeps_its_version(sluice, encode):
     sent_attributes = attributes(specversion="0.3", schemaurl="https://example.com/schema")
     assert_run(send(sluice, encode((sent_attributes, {"n": 1}))), "nightly")
@@ -130,13 +130,13 @@ def test_event_of_version_0_3_keeps_its_version(sluice, encode):
     assert_attributes(event, sent_attributes)
 
 
-@each
+@each_sdk_and_mode
 def test_ref_precedes_the_subject(sluice, encode):
     response = send(sluice, encode((attributes(), {})), "/api/v2/event?ref=other")
     assert_run(response, "other")
 
 
-@each
+@each_sdk_and_mode
 @pytest.mark.parametrize("again", SDKS.values(), ids=SDKS)
 def test_repeated_event_starts_no_second_run(sluice, encode, again):
     sent = attributes()
@@ -148,7 +148,7 @@ def test_repeated_event_starts_no_second_run(sluice, encode, again):
     sluice.engine_request()
 
 
-@each_batch
+@each_sdk_batch
 def test_batch_starts_a_run_per_event(sluice, encode):
     sent = [(attributes(subject=f"/w{n}/t"), {"n": n}) for n in range(5)] + [(attributes(), bytes(range(256)))]
     sent[5][0]["datacontenttype"] = "application/octet-stream"
@@ -175,7 +175,7 @@ def test_batch_starts_a_run_per_event(sluice, encode):
     assert len(sluice.engine_requests()) == 6
 
 
-@each_batch
+@each_sdk_batch
 def test_batch_with_invalid_events_starts_nothing(sluice, encode):
     sent = [(attributes(), {"n": n}) for n in range(500)]
     good = encode(*sent)
@@ -189,7 +189,7 @@ def test_batch_with_invalid_events_starts_nothing(sluice, encode):
     ]
     assert sluice.engine_requests() == []
 
-    # The valid batch, sent twice, starts 500 runs. A drain may start some of them, if the batch takes long.
+    # The valid batch, sent twice, starts 500 runs. If the batch takes long, a drain starts some of them.
     for _ in range(2):
         response = send(sluice, good)
         assert response.status_code in (200, 202), response.text

@@ -1,4 +1,5 @@
-"""The console in a real browser: pages, actions, hostile payloads, keyboard navigation, contrast, and a phone's screen."""
+"""The console in a real browser: pages, actions, hostile payloads, keyboard navigation, contrast, and the screen of a
+phone."""
 
 import json
 import os
@@ -34,14 +35,14 @@ def running_console(data):
 
 @pytest.fixture
 def console(running_console):
-    """A console without deliveries, and an engine that works."""
+    """A console without deliveries, whose engine works."""
     running_console.clear()
     return running_console
 
 
 @pytest.fixture
 def signed_in(page, console):
-    """A browser that has signed in with the password in the URL, which it then sends to this origin."""
+    """A browser that has signed in by a URL with the password, and now sends it to this origin with each request."""
     set_view(page)
     page.get_log("browser")
     page.get(console.at("/console", "me:op3rator@"))
@@ -64,7 +65,7 @@ class Console:
         return url.replace("://", f"://{user}") + path
 
     def clear(self):
-        """Deletes all deliveries and lets the engine work."""
+        """Deletes all deliveries and makes the engine work."""
         requests.delete(f"{self.engine}/stand-in/script", timeout=30).raise_for_status()
         for state in ("pending", "dead"):
             for delivery in self.deliveries(state):
@@ -75,7 +76,7 @@ class Console:
         return listed.json()["deliveries"]
 
     def break_engine(self, code: int):
-        """Lets the engine answer every request with this status."""
+        """Makes the engine respond to every request with this status."""
         script = {"always": [{"do": "status", "code": code}]}
         requests.post(f"{self.engine}/stand-in/script", json=script, timeout=30).raise_for_status()
 
@@ -234,7 +235,7 @@ def test_forms_of_other_sites_are_rejected(signed_in, console):
     assert len(console.deliveries()) == 1
 
 
-def test_own_forms_are_accepted_without_tls(signed_in, console):
+def test_console_forms_are_accepted_without_tls(signed_in, console):
     page, delivery = signed_in, console.pending({})
     page.get(console.at(f"/console/deliveries/{delivery}/delete", "me:op3rator@", "sluice.test"))
     click(page, "Delete permanently")

@@ -33,7 +33,7 @@ def manifest(kind: str) -> dict:
 
 
 def strict(schema):
-    """The schema without unknown fields."""
+    """The schema, changed to reject unknown fields."""
     if isinstance(schema, list):
         return [strict(item) for item in schema]
     if not isinstance(schema, dict):
@@ -100,7 +100,7 @@ def test_manifests_agree_with_each_other_and_with_spin_toml():
 
 
 def store_delivery(sluice, path="/api/v2/event"):
-    """Stores a delivery, because the engine answers 503."""
+    """Sends an event to which the engine responds with 503, so Sluice stores it."""
     script = {"next": [{"do": "status", "code": 503, "on": "submit"}]}
     requests.post(f"{sluice.engine}/stand-in/script", json=script, timeout=10).raise_for_status()
     response = requests.post(f"{sluice.url}{path}", json=EVENT, timeout=30)
@@ -108,7 +108,7 @@ def store_delivery(sluice, path="/api/v2/event"):
 
 
 def drain(command: list, **environment) -> dict:
-    """Runs a drain command until the pending delivery was due, and returns the report."""
+    """Runs a drain command until the pending delivery is due and delivered, and returns the report."""
     for _ in range(60):
         done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done

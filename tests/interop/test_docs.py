@@ -3,13 +3,13 @@
 The info string of a fenced block tells how the block is tested:
 
     sh up         starts Sluice with the variables of its `cargo xtask up`, on free ports
-    sh            runs with bash in the repository's root; variables and functions last to the end of the page
+    sh            runs with bash in the repository's root; variables and functions exist until the end of the page
     sh elsewhere  isn't run, because it needs something that isn't available here: see ELSEWHERE
     text          the output of the preceding `sh` block
     text log      lines that the log contains by then
 
-In the shown output, `…` matches any text within its line, or any lines if it is alone on a line. A time or an id matches
-any of its kind. Other blocks (json, yaml, html) are for reading only, and must not contain commands.
+In the shown output, `…` matches any text within its line, or any lines if it is alone on a line. A time or an id
+matches any other of its kind. Other blocks (json, yaml, html) are for reading only, and must not contain commands.
 """
 
 import collections
@@ -56,7 +56,8 @@ Block = collections.namedtuple("Block", "line words text outputs")
 
 
 def blocks(page: str, words=None) -> list:
-    """The shell blocks of a page, each with its output blocks; if `words` is given, only those with this info string."""
+    """The shell blocks of a page, each with its output blocks. If `words` is given, only the blocks with this info
+    string."""
     text = (ROOT / page).read_text()
     found = []
     for match in re.finditer(r"^```([^\n`]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
@@ -71,7 +72,7 @@ def blocks(page: str, words=None) -> list:
 
 
 def matches(shown: str, printed: str, known: dict) -> bool:
-    """Whether the output matches what the page shows. `known` maps the page's ids to the actual ones, and is updated."""
+    """Whether the printed output matches the shown one. Maps the page's ids to the actual ones in `known`."""
     names = {}
 
     def pattern(found: re.Match) -> str:
@@ -97,7 +98,7 @@ def matches(shown: str, printed: str, known: dict) -> bool:
 
 
 class Terminal:
-    """The shell of a page, and the Sluice that the page has started last."""
+    """The shell of a page, and the last Sluice that the page has started."""
 
     def __init__(self, page: str, make_data, scratch: pathlib.Path):
         self.page, self.make_data, self.scratch = page, make_data, scratch
@@ -111,7 +112,7 @@ class Terminal:
         """Starts Sluice with the variables of a `cargo xtask up`."""
         arguments = iter(shlex.split(block.text.replace("\\\n", " ")))
         assert [next(arguments) for _ in range(3)] == ["cargo", "xtask", "up"], block.text
-        # `host` sets an operator token by default, `cargo xtask up` doesn't.
+        # Unlike `cargo xtask up`, `host` sets an operator token by default.
         variables = {"operator_token": ""}
         for argument in arguments:
             if argument in ("--var", "--variable"):

@@ -11,7 +11,7 @@ EXAMPLES = pathlib.Path(os.environ["SLUICE_NODE_MODULES"]) / "@octokit/webhooks-
 
 
 def deliver(sluice, body: bytes, event: str):
-    # The headers of a delivery (GitHub Docs, "Webhook events and payloads").
+    # The headers of a delivery, from GitHub Docs, "Webhook events and payloads".
     headers = {
         "content-type": "application/json",
         "user-agent": "GitHub-Hookshot/044aadd",
@@ -51,6 +51,6 @@ def test_every_event_arrives_byte_for_byte(sluice):
     assert count > 40
 
 
-def test_payload_of_the_vectors_is_an_example_of_github(sluice):
+def test_push_vector_is_one_of_githubs_examples(sluice):
     pushes = next(example for example in json.loads(EXAMPLES.read_text()) if example["name"] == "push")["examples"]
     assert json.loads((ROOT / "tests/vectors/github-push.json").read_text()) in pushes

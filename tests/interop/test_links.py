@@ -8,7 +8,7 @@ from selenium.webdriver.common.keys import Keys
 from conftest import wait_for_heading
 
 OPERATOR = {"authorization": "Bearer op3rator"}
-# Requests by which mail programs and scanners inspect a link.
+# Requests that mail programs and scanners send to inspect a link.
 INSPECTIONS = [
     ("GET", {}),
     ("GET", {"accept": "text/html", "user-agent": "Mozilla/5.0 (compatible; scanner)"}),

@@ -22,7 +22,7 @@ OPERATOR = {"authorization": "Bearer op3rator"}
 
 @pytest.fixture(scope="module")
 def complete(data):
-    """A host with every operation enabled, which routes each event and webhook to a workflow."""
+    """A host with every operation enabled and with a route for each event and webhook."""
     routes = '[{"workflow":"any","from":"event"},{"workflow":"any","from":"webhook"}]'
     variables = {
         "link_secret": os.urandom(16).hex(), "retention_hours": "8784", "allowed_origins": "*", "routes": routes,
@@ -41,7 +41,7 @@ def test_document_is_valid_and_served(complete):
 def test_examples_match_their_schemas():
     count = 0
     for pointer, examples in schemas_with_examples():
-        # The schema is referenced within the whole document, so that its own references resolve.
+        # The schema is referenced within the whole document, because its own references must resolve.
         validator = jsonschema.Draft202012Validator({**DOCUMENT, "$ref": f"#{pointer}"})
         for example in examples:
             errors = [error.message for error in validator.iter_errors(example)]
@@ -58,7 +58,8 @@ def test_example_requests_get_their_example_responses(complete, example: Example
         path_parameters=values["path"], query=values["query"], headers=values["header"], **example.body
     )
     token = OPERATOR if "operator" in operation.tags else {}
-    # `ignored_auth` repeats the request without the token, after its effect. The Schemathesis run below includes it.
+    # `ignored_auth` is excluded, because it would repeat the request without the token, after its effect. The run of
+    # Schemathesis below includes it.
     response = case.call_and_validate(base_url=complete.url, headers=token, excluded_checks=[ignored_auth])
     assert response.status_code in example.responses, response.text
     if (expected := example.responses[response.status_code]) is not None:
@@ -88,7 +89,7 @@ def waiting_run(sluice) -> str:
 
 
 def stored_delivery(sluice) -> str:
-    """Stores a delivery, because the engine answers 503, and returns its id."""
+    """Sends a webhook to which the engine responds with 503, and returns the id of the stored delivery."""
     script = {"next": [{"on": "submit", "do": "status", "code": 503}]}
     requests.post(f"{sluice.engine}/stand-in/script", json=script, timeout=30).raise_for_status()
     response = requests.post(f"{sluice.url}/api/v2/webhook?ref=build", json={}, timeout=30)

@@ -98,7 +98,7 @@ def proxy(running_with_secrets, tmp_path_factory):
 
 
 def signed_headers(guarded, body: bytes) -> dict:
-    """Headers with GitHub's signature."""
+    """The headers of a webhook of GitHub, signed with a secret of the host."""
     digest = hmac.new(guarded.secrets["github"][0].encode(), body, hashlib.sha256).hexdigest()
     return {
         "content-type": "application/json",
@@ -129,7 +129,7 @@ def test_signed_webhook_passes_byte_for_byte(proxy, guarded, http2):
 @pytest.mark.parametrize(("size", "content_type"), [(600_000, "application/problem+json"), (1_500_000, "text/html")])
 def test_large_bodies_are_413_from_sluice_or_nginx(proxy, guarded, version, size, content_type):
     body = b'{"a":"' + b"a" * size + b'"}'
-    # With curl, because over HTTP/2 httpx doesn't read a response that arrives while it sends.
+    # The client is curl, because over HTTP/2 httpx doesn't read a response that arrives while it sends.
     curl = ["curl", "-sS", f"--http{version}", "--cacert", proxy.directory / "ca.pem"]
     curl += ["--resolve", f"{NAME}:{proxy.port}:127.0.0.1", "--data-binary", "@-"]
     curl += ["-o", "/dev/null", "-w", "%{http_code} %{http_version} %{content_type}"]

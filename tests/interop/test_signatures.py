@@ -29,7 +29,7 @@ BASE64 = (base64.b64decode, lambda raw: base64.b64encode(raw).decode())
 class Message:
     """A signed message.
 
-    The signature, and the values in headers that it covers, are located by a header's name and a pattern with one group.
+    The signature, and the header values that it covers, are located by a header's name and a pattern with one group.
     """
 
     url: str
@@ -59,8 +59,8 @@ class Message:
             yield self.with_value(self.signature, encode(flipped(raw, index, 1 << index % 8)))
 
     def changed_values(self):
-        """The message with one bit of a covered value flipped, for each value: the lowest bit of its last character, so
-        that a timestamp stays within the tolerance."""
+        """The message with one bit of a covered value flipped, for each value. It is the lowest bit of the last
+        character, because a timestamp has to stay within the tolerance."""
         for location in self.covered:
             header, pattern = location
             text = re.search(pattern, self.headers[header])[1].encode()
@@ -105,7 +105,7 @@ def github(url, secret, event, sent):
     return Message(url, headers, body.encode(), data, HEX, ("x-hub-signature-256", "^sha256=(.{64})$"))
 
 
-def by_slack(url, secret, content_type, body, data, sent):
+def signed_by_slack(url, secret, content_type, body, data, sent):
     headers = {
         "content-type": content_type,
         "x-slack-request-timestamp": str(sent),
@@ -117,17 +117,17 @@ def by_slack(url, secret, content_type, body, data, sent):
 
 def slack_event(url, secret, event, sent):
     data = {"type": "event_callback", "event_id": event, "event": {"type": "message", "text": "€😀"}}
-    return by_slack(url, secret, "application/json", compact(data), data, sent)
+    return signed_by_slack(url, secret, "application/json", compact(data), data, sent)
 
 
 def slack_command(url, secret, event, sent):
     data = {"command": "/deploy", "text": "a b+c=€", "trigger_id": event}
-    return by_slack(url, secret, FORM, urllib.parse.urlencode(data), data, sent)
+    return signed_by_slack(url, secret, FORM, urllib.parse.urlencode(data), data, sent)
 
 
 def slack_action(url, secret, event, sent):
     data = {"type": "block_actions", "trigger_id": event, "actions": [{"value": "€😀"}]}
-    return by_slack(url, secret, FORM, urllib.parse.urlencode({"payload": compact(data)}), data, sent)
+    return signed_by_slack(url, secret, FORM, urllib.parse.urlencode({"payload": compact(data)}), data, sent)
 
 
 def standard_webhooks(url, secret, event, sent):
@@ -177,12 +177,12 @@ DATED = {
     stripe: "stripe",
 }
 SENDERS = {**DATED, github: "github", twilio_form: "twilio", twilio_json: "twilio"}
-each = pytest.mark.parametrize("sender", SENDERS)
-each_dated = pytest.mark.parametrize("sender", DATED)
+each_sender = pytest.mark.parametrize("sender", SENDERS)
+each_dated_sender = pytest.mark.parametrize("sender", DATED)
 
 
 def signed(guarded, sender, *, secret=0, event=None, ago=0, query="") -> Message:
-    """A signed message, by default of a new event. The secret is given by its index, or literally."""
+    """A signed message, by default of a new event. The secret is given as its index, or as its text."""
     if isinstance(secret, int):
         secret = guarded.secrets[SENDERS[sender].replace("-", "_")][secret]
     url = f"{guarded.url}/api/v2/webhook?ref=build{query}"
@@ -220,19 +220,19 @@ def assert_rejected(guarded, message, reason, case=""):
 MISMATCH = "the signature does not match"
 
 
-@each
+@each_sender
 @pytest.mark.parametrize("secret", [0, 1], ids=["new", "old"])
 def test_secrets_in_rotation_are_accepted(guarded, sender, secret):
     assert_accepted(guarded, signed(guarded, sender, secret=secret))
 
 
-@each
+@each_sender
 def test_unknown_secret_is_rejected(guarded, sender):
     other = "whsec_" + base64.b64encode(os.urandom(32)).decode()
     assert_rejected(guarded, signed(guarded, sender, secret=other), MISMATCH)
 
 
-@each
+@each_sender
 @pytest.mark.parametrize("changes", [Message.changed_bodies, Message.changed_signatures])
 def test_flipped_bit_of_body_or_signature_is_rejected(guarded, sender, changes):
     message = signed(guarded, sender)
@@ -245,7 +245,7 @@ def test_flipped_bit_of_body_or_signature_is_rejected(guarded, sender, changes):
     assert_accepted(guarded, message)
 
 
-@each_dated
+@each_dated_sender
 def test_flipped_bit_of_timestamp_or_id_is_rejected(guarded, sender):
     message = signed(guarded, sender)
     changes = list(message.changed_values())
@@ -255,7 +255,7 @@ def test_flipped_bit_of_timestamp_or_id_is_rejected(guarded, sender):
     assert_accepted(guarded, message)
 
 
-@each_dated
+@each_dated_sender
 def test_timestamp_outside_the_tolerance_is_rejected(guarded, sender):
     event = uuid.uuid4().hex
     old = signed(guarded, sender, event=event, ago=TOLERANCE + 1)
@@ -265,12 +265,12 @@ def test_timestamp_outside_the_tolerance_is_rejected(guarded, sender):
     assert_accepted(guarded, signed(guarded, sender, event=event, ago=TOLERANCE - 60))
 
 
-@each
+@each_sender
 def test_repeated_message_starts_one_run(guarded, sender):
     event = uuid.uuid4().hex
     message = signed(guarded, sender, event=event, ago=1)
     delivery = assert_accepted(guarded, message).headers["sluice-delivery"]
-    # The same bytes, and retries of the sender, which are signed again; those of GitHub have a new delivery id.
+    # The same bytes, and retries of the sender. Retries are signed again, and those of GitHub have a new delivery id.
     for name, repeated in {
         "same bytes": message,
         "signed again": signed(guarded, sender, event=event),
@@ -284,7 +284,7 @@ def test_repeated_message_starts_one_run(guarded, sender):
     assert other.headers["sluice-outcome"] == "delivered" and other.headers["sluice-delivery"] != delivery
 
 
-@each
+@each_sender
 def test_missing_signature_is_rejected(guarded, sender):
     message = signed(guarded, sender, query=f"&sender={SENDERS[sender]}")
     header = message.signature[0]

@@ -17,7 +17,7 @@ from conftest import ROOT, free_port
 XTASK = os.environ.get("SLUICE_XTASK", str(ROOT / "target/debug/xtask"))
 HOST = os.environ.get("SLUICE_HOST_BIN", str(ROOT / "target/debug/sluice-host"))
 
-# A replacement for Spin. Like Spin, it writes the component's output to stderr, and runs the trigger in a child process.
+# A replacement for Spin. Like Spin, it writes the component's output to stderr and runs the trigger in a child process.
 SPIN = f"""#!/bin/sh
 if [ "$1" = --version ]; then echo "spin 3.4.0 (abcdef 2025-09-01)"; exit; fi
 shift
@@ -44,14 +44,14 @@ def descendants(pid: int) -> list[int]:
 
 def is_alive(pid: int) -> bool:
     try:
-        # An exited process remains as a zombie until its parent waits for it.
+        # An exited process remains a zombie until its parent waits for it.
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
 class Up:
-    """A running `cargo xtask up`, with its output in files."""
+    """A running `cargo xtask up`, whose output is in files."""
 
     def __init__(self, directory: pathlib.Path, process, port: int):
         self.directory, self.process, self.url = directory, process, f"http://127.0.0.1:{port}"
@@ -87,7 +87,7 @@ def up(directory: pathlib.Path, *flags: str, path=None):
         process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
     running = Up(directory, process, port)
     try:
-        # If this test runs by itself, `up` may have to build first.
+        # If this test runs on its own, `up` may have to build first.
         for _ in range(10):
             with contextlib.suppress(pytest.fail.Exception):
                 eventually(running.is_ready)

@@ -1,4 +1,4 @@
-//! Builds the component with an installed compiler for wasm32-wasip1, or installs one.
+//! Builds the component, with an installed compiler for wasm32-wasip1 or one that it installs.
 
 use std::fs;
 use std::path::Path;
@@ -7,39 +7,40 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use wasmparser::{DataKind, Operator, Parser, Payload};
 
-use crate::shell::{announce, apt_install, cargo, cargo_at, command, has, output, quiet, run, target};
+use crate::shell::{announce, apt_install, cargo, cargo_at, command, has, output, run, succeeds, target};
 use crate::shrink::shrink;
 
 const TARGET: &str = "wasm32-wasip1";
 
-/// Debian's packages of a compiler, the standard library's source and the linker.
+/// Debian's packages for a compiler, the source of the standard library, and the linker.
 const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "wasi-libc"];
 
-/// Linker arguments for the initial memory of an instance: 576 KB, of which 256 KB are stack and the rest static data and a
-/// heap that a small request doesn't outgrow.
+/// Linker arguments for the initial memory of an instance: 576 KB, of which 256 KB are stack. The rest is static data
+/// and a heap that a small request doesn't outgrow.
 ///
-/// Each request runs in a new instance, and the host resets the instance's memory afterwards. With the default stack of 1 MB
-/// and a memory that grows (which changes page protections of the whole process), about a third of a request's cost is spent
-/// on this: see `bare, linked as Sluice` in docs/benchmarks.md. The deepest accepted JSON overflows a stack of 24 KB, but not
-/// one of 32 KB (`host/tests/e2e/deep.rs`).
+/// Each request runs in a new instance, and the host resets its memory afterwards. With the default stack of 1 MB and a
+/// memory that grows, which changes page protections of the whole process, growth and reset take about a third of a
+/// request's cost: see `bare, linked as Sluice` in docs/benchmarks.md. The deepest accepted JSON overflows a stack of
+/// 24 KB, but not one of 32 KB (`host/tests/e2e/deep.rs`).
 const MEMORY: &str = "-Clink-arg=-zstack-size=262144 -Clink-arg=--initial-memory=589824";
 
-/// SIMD, which every version of Spin supports. Structures are copied with fewer instructions: the component is 25 KB smaller.
+/// Enables SIMD, which every version of Spin supports. Structures are then copied with fewer instructions, which makes
+/// the component 25 KB smaller.
 const SIMD: &str = "-Ctarget-feature=+simd128";
 
-/// Minimum heap in bytes within the initial memory.
+/// Minimum size of the heap within the initial memory, in bytes.
 const MIN_HEAP: u64 = 128 << 10;
 
-/// Environment variable with flags for rustc.
+/// The environment variable with flags for rustc, for this target only.
 const RUSTFLAGS: &str = "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS";
 
 /// A compiler for the component.
 pub(crate) struct Compiler {
-    /// Origin, for the log.
+    /// Where the compiler comes from, for the log.
     origin: String,
     /// Flags for rustc that this compiler needs.
     flags: &'static str,
-    /// Compiles the component. [`finish`] completes the result.
+    /// The command that compiles the component. [`finish`] completes its result.
     pub(crate) command: Command,
 }
 
@@ -52,10 +53,10 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
-/// Builds `bench/limit` twice: into `target/limit` with cargo's defaults, and into `target/limit-linked` with the flags of
-/// Sluice.
+/// Builds `bench/limit` twice: into `target/limit` with cargo's defaults, and into `target/limit-linked` with Sluice's
+/// flags.
 pub(crate) fn build_limit() -> Result<()> {
-    for (name, more_flags) in [("limit", String::new()), ("limit-linked", tuned())] {
+    for (name, more_flags) in [("limit", String::new()), ("limit-linked", tuning_flags())] {
         let directory = target().join(name);
         let Compiler { flags, command: mut limit, .. } = compiler()?;
         limit.args(["--manifest-path", "bench/limit/Cargo.toml", "--target-dir"]).arg(&directory);
@@ -66,7 +67,7 @@ pub(crate) fn build_limit() -> Result<()> {
 }
 
 /// Flags that make Sluice smaller and faster than cargo's defaults.
-fn tuned() -> String {
+fn tuning_flags() -> String {
     format!("{SIMD} {MEMORY}")
 }
 
@@ -81,7 +82,7 @@ pub(crate) fn finish() -> Result<String> {
     Ok(size)
 }
 
-/// Bytes of a module's initial memory that follow its stack and static data.
+/// Size of a module's initial heap in bytes: the memory that follows its stack and static data.
 fn heap(module: &[u8]) -> Result<u64> {
     const PAGE: u64 = 64 << 10;
     let (mut memory, mut data) = (0, 0);
@@ -108,22 +109,23 @@ fn heap(module: &[u8]) -> Result<u64> {
     Ok(memory.saturating_sub(data))
 }
 
-/// Finds a compiler, or installs one. Commands that install are printed.
+/// Finds a compiler, or installs one and prints the commands that do so.
 pub(crate) fn compiler() -> Result<Compiler> {
-    if installed() {
+    if is_target_installed() {
         return Ok(Compiler::new(format!("{TARGET} of the active toolchain"), "", cargo([])));
     }
     // Without access to the network, rustup fails within seconds.
     let mut add = command("rustup", ["target", "add", TARGET]);
     if has("rustup") {
         announce(&add);
-        if quiet(&mut add) && installed() {
+        if succeeds(&mut add) && is_target_installed() {
             return Ok(Compiler::new(format!("{TARGET}, just added by rustup"), "", cargo([])));
         }
     }
-    if debian_installed() || (apt_install(&PACKAGES) && link_linker() && debian_installed()) {
+    if is_debian_compiler_installed() || (apt_install(&PACKAGES) && install_linker() && is_debian_compiler_installed())
+    {
         let origin = format!("Debian's compiler, since rustup can't add {TARGET} here");
-        let mut compiler = Compiler::new(origin, "-L native=/usr/lib/wasm32-wasi", debian());
+        let mut compiler = Compiler::new(origin, "-L native=/usr/lib/wasm32-wasi", debian_cargo());
         // Debian ships the standard library for this target as source.
         compiler.command.arg("-Zbuild-std=std,panic_abort");
         return Ok(compiler);
@@ -135,21 +137,23 @@ pub(crate) fn compiler() -> Result<Compiler> {
     )
 }
 
-fn installed() -> bool {
+/// Whether the active toolchain has the target.
+fn is_target_installed() -> bool {
     let sysroot = output(&mut command("rustc", ["--print", "sysroot"]));
     sysroot.is_ok_and(|root| Path::new(&root).join("lib/rustlib").join(TARGET).is_dir())
 }
 
-fn debian_installed() -> bool {
+/// Whether all of Debian's packages for a compiler are installed.
+fn is_debian_compiler_installed() -> bool {
     let needed = ["/usr/bin/cargo", "/usr/bin/rustc", "/usr/bin/rust-lld", "/usr/lib/wasm32-wasi/libc.a"];
     let sysroot = output(&mut command("/usr/bin/rustc", ["--print", "sysroot"]));
     needed.iter().all(|path| Path::new(path).exists())
         && sysroot.is_ok_and(|root| Path::new(&root).join("lib/rustlib/src/rust/library").is_dir())
 }
 
-/// Installs the lld that Debian's `rust-lld` links to, such as `lld-22`. The package has the same name, and no other package
-/// depends on it.
-fn link_linker() -> bool {
+/// Installs the lld that Debian's `rust-lld` links to, such as `lld-22`: a package of the same name, on which no other
+/// package depends.
+fn install_linker() -> bool {
     let lld = Path::new("/usr/bin/rust-lld");
     lld.exists() || lld.read_link().is_ok_and(|to| to.to_str().is_some_and(|package| apt_install(&[package])))
 }
@@ -160,12 +164,13 @@ impl Compiler {
         cargo.args(["rustc", "--lib", "--crate-type", "cdylib", "--release", "--locked", "--target", TARGET]);
         // These would take precedence over the variable for this target.
         cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-        cargo.env(RUSTFLAGS, format!("{flags} {}", tuned()));
+        cargo.env(RUSTFLAGS, format!("{flags} {}", tuning_flags()));
         Compiler { origin, flags, command: cargo }
     }
 }
 
-fn debian() -> Command {
+/// Debian's cargo, with its own compiler.
+fn debian_cargo() -> Command {
     let mut cargo = cargo_at("/usr/bin/cargo", []);
     // The cargo that runs this program has set these for its own toolchain.
     for name in ["RUSTUP_TOOLCHAIN", "RUSTDOC", "LD_LIBRARY_PATH", "CARGO"] {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{command, output, quiet, target};
+use crate::shell::{command, output, succeeds, target};
 use crate::tool;
 
 const VERSION: &str = "0.13.2";
@@ -32,8 +32,8 @@ struct Outcome {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    // Without a sanitizer any toolchain works. cargo-fuzz itself is tested with nightly.
-    let has_nightly = quiet(&mut command("rustc", ["+nightly", "--version"]));
+    // Without a sanitizer any toolchain works, but cargo-fuzz itself is tested with nightly only.
+    let has_nightly = succeeds(&mut command("rustc", ["+nightly", "--version"]));
     println!("fuzz: on {}", if has_nightly { "nightly" } else { "the active toolchain: nightly isn't installed" });
     let program = tool::from_crates_io("cargo-fuzz", VERSION)?;
     let cargo_fuzz = || {
@@ -72,7 +72,7 @@ fn fuzz(mut command: Command, name: &str, executions: u64) -> Result<Outcome> {
     let target = std::path::absolute(target())?;
     let corpus = target.join("fuzz-corpus").join(name);
     fs::create_dir_all(&corpus)?;
-    // An address sanitizer finds faults of unsafe code, which Sluice denies.
+    // An address sanitizer would only find faults of unsafe code, which Sluice denies.
     command.args(["run", "--fuzz-dir", "fuzz", "--sanitizer", "none", "--target-dir"]).arg(target.join("fuzz"));
     command.arg(name).arg(corpus).arg(format!("fuzz/seeds/{name}")).arg("--");
     command.args([format!("-runs={executions}"), format!("-max_len={MAX_LEN}")]);
@@ -83,7 +83,7 @@ fn fuzz(mut command: Command, name: &str, executions: u64) -> Result<Outcome> {
     for line in BufReader::new(child.stderr.take().context("no output")?).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
-        // One line for each new input: too many to show.
+        // Lines about new inputs are omitted, because there are too many.
         if !line.contains("NEW  ") && !line.contains("REDUCE") {
             eprintln!("{line}");
         }
@@ -99,6 +99,7 @@ fn fuzz(mut command: Command, name: &str, executions: u64) -> Result<Outcome> {
 }
 
 impl Outcome {
+    /// Extracts a figure from a line of libFuzzer, if it has one.
     fn read(&mut self, line: &str) {
         let number = |text: &str| text.trim().parse().unwrap_or_default();
         if let Some(executed) = line.strip_prefix("stat::number_of_executed_units:") {

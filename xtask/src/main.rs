@@ -1,4 +1,14 @@
 //! Sluice's development tasks: `cargo xtask`.
+//!
+//! | Task | Modules |
+//! |---|---|
+//! | `build` | `component` compiles, `shrink` makes the result smaller |
+//! | `up` | `up` |
+//! | `test` | `test`, and `prose` for its step of that name |
+//! | `fuzz` | `fuzz` |
+//! | `bench` | `bench` |
+//!
+//! All of them run other programs with `shell`, and install them with `tool` and `python`.
 
 mod bench;
 mod component;
@@ -48,7 +58,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse().task) {
         Ok(code) => code,
         Err(error) => {
-            // The whole chain of causes in one line, the last one printed.
+            // The last line of the output is the error with its whole chain of causes.
             anstream::eprintln!("{RED}error:{RED:#} {error:#}");
             ExitCode::FAILURE
         }

@@ -12,10 +12,10 @@ use crate::tool;
 const TYPOS: &str = "1.52.0";
 const VALE: &str = "3.21.0";
 
-/// Where vale finds prose, as Git's pathspecs; `.vale.ini` says what it reads there.
+/// The files that contain prose, as Git pathspecs. `.vale.ini` says which parts of them vale reads.
 const PROSE: [&str; 4] = ["*.md", "*.rs", "*.py", "docs/openapi.yaml"];
 
-/// Checks spelling, then style; a failure of the first doesn't hide those of the second.
+/// Checks spelling, then style, and fails if either does. Style is checked even if spelling fails.
 pub(crate) fn check() -> Result<()> {
     let typos = tool::from_pypi("typos", TYPOS)?;
     let spelling = run(&mut command(typos, []));

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::shell::{apt_install, command, quiet, run};
+use crate::shell::{apt_install, command, run, succeeds};
 
-/// Creates an empty virtual environment, and removes an existing one.
+/// Creates an empty virtual environment, which replaces an existing one.
 pub(crate) fn create_venv(directory: &Path) -> Result<()> {
     let mut create = command("python3", ["-m", "venv", "--clear"]);
     create.arg(directory);
     // Debian packages the `venv` module separately.
-    let is_created = quiet(&mut create) || (apt_install(&["python3-venv"]) && quiet(&mut create));
+    let is_created = succeeds(&mut create) || (apt_install(&["python3-venv"]) && succeeds(&mut create));
     if !is_created {
         bail!("python3 can't create a virtual environment; on Debian, `apt-get install python3-venv`");
     }

@@ -1,6 +1,6 @@
-//! External commands: building, running and installing them.
+//! External commands: functions that create, run and install them.
 //!
-//! Commands are plain [`Command`]s, since `up` and `bench` pass them on to processes of their own. A crate such as
+//! Commands are plain [`Command`]s, because `up` and `bench` spawn and watch some of them on their own. A crate such as
 //! `xshell` would only replace [`run`] and [`output`].
 
 use std::ffi::OsString;
@@ -33,8 +33,8 @@ pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     cargo_at(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
 }
 
-/// A cargo without the variables that describe this package: some build scripts run again when these change, so
-/// `cargo xtask test` and `cargo test` would recompile each other's crates.
+/// A cargo, without the environment variables that describe this package. Some build scripts run again when these
+/// change, so `cargo xtask test` and `cargo test` would recompile each other's crates.
 pub(crate) fn cargo_at<const N: usize>(program: impl Into<OsString>, arguments: [&str; N]) -> Command {
     let mut cargo = command(program, arguments);
     for (name, _) in std::env::vars_os() {
@@ -45,7 +45,7 @@ pub(crate) fn cargo_at<const N: usize>(program: impl Into<OsString>, arguments: 
     cargo
 }
 
-/// Runs a command to its end; an error unless it exits with 0.
+/// Runs a command to its end. It is an error if the command doesn't exit with 0.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let name = name(command);
     let status = command.status().with_context(|| format!("can't run {name}"))?;
@@ -55,8 +55,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command without input or output; returns whether it exits with 0.
-pub(crate) fn quiet(command: &mut Command) -> bool {
+/// Runs a command without input or output, and returns whether it exits with 0.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
@@ -84,7 +84,7 @@ pub(crate) fn announce(command: &Command) {
     eprintln!("running `{}`", words.join(" "));
 }
 
-/// Installs Debian packages if this is Debian and the user is root; returns whether they are installed.
+/// Installs Debian packages, if this is Debian and the user is root. Returns whether the packages were installed.
 pub(crate) fn apt_install(packages: &[&str]) -> bool {
     let is_root = output(&mut command("id", ["-u"])).is_ok_and(|id| id == "0");
     if !is_root || !has("apt-get") {
@@ -94,7 +94,7 @@ pub(crate) fn apt_install(packages: &[&str]) -> bool {
     install.env("DEBIAN_FRONTEND", "noninteractive").args(packages);
     [command("apt-get", ["update", "-qq"]), install].iter_mut().all(|command| {
         announce(command);
-        quiet(command)
+        succeeds(command)
     })
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn install(programs: &[(&str, &str)]) -> Result<()> {
     Ok(())
 }
 
-/// Creates a directory from files, unless it was created from files with the same content.
+/// Creates a directory from source files, unless it was created from the same content before.
 pub(crate) fn create_if_changed(
     directory: &Path,
     sources: &[PathBuf],

@@ -1,4 +1,5 @@
-//! Shrinks a component's module, for a fast first start: removes the descriptions of unused interfaces and runs `wasm-opt`.
+//! Shrinks a component's module for a faster first start: removes the descriptions of unused interfaces, and runs
+//! `wasm-opt`.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -12,7 +13,7 @@ use wit_parser::{InterfaceId, Resolve, WorldItem};
 
 use crate::shell::{apt_install, command, has, run};
 
-/// Features of wasm32-wasip1 since LLVM 20, and SIMD. `wasm-opt` doesn't detect them.
+/// The features of wasm32-wasip1 since LLVM 20, and SIMD, none of which `wasm-opt` detects.
 const FEATURES: [&str; 7] = [
     "--enable-bulk-memory",
     "--enable-multivalue",
@@ -23,12 +24,12 @@ const FEATURES: [&str; 7] = [
     "--enable-simd",
 ];
 
-/// Shrinks a module in place, without a change of behaviour. Returns a description of its size, which is an eighth larger
-/// without `wasm-opt`.
+/// Shrinks a module in place, and returns a description of its size. If `wasm-opt` is missing, the module is an eighth
+/// larger, and the description says that it is missing.
 pub(crate) fn shrink(path: &Path) -> Result<String> {
     let small = path.with_extension("small.wasm");
     let mut remark = "";
-    // At each build, cargo replaces the module with its own, whose time is that of the compilation.
+    // Each build replaces the module with cargo's own file, whose modification time is that of the compilation.
     if !is_newer(&small, path)? || !is_newer(&small, &env::current_exe()?)? {
         let module = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
         let module = describe_imports(&module).context("can't rewrite the component's description of its imports")?;
@@ -41,7 +42,7 @@ pub(crate) fn shrink(path: &Path) -> Result<String> {
         }
         fs::rename(unfinished, &small)?;
     }
-    // A hard link to cargo's own file, which must not be overwritten.
+    // The path is a hard link to cargo's own file, which must not be overwritten.
     fs::remove_file(path)?;
     Ok(format!("{} bytes{remark}", fs::copy(&small, path)?))
 }
@@ -51,8 +52,8 @@ fn is_newer(file: &Path, than: &Path) -> Result<bool> {
     Ok(file.modified()? > fs::metadata(than)?.modified()?)
 }
 
-/// Replaces the descriptions of imports and exports in a module, one for each library and each with every import that its
-/// library could use, by a single one with the actual imports.
+/// Replaces a module's descriptions of its imports and exports with a single one. Each library adds a description with
+/// every import that it could use; the single one has only those that the module uses.
 fn describe_imports(module: &[u8]) -> Result<Vec<u8>> {
     let used = imports(module)?;
     let (bare, Bindgen { mut resolve, world, producers, .. }) = decode(module)?;
@@ -82,7 +83,7 @@ fn describe_imports(module: &[u8]) -> Result<Vec<u8>> {
         }
     }
 
-    // Decoded packages are all named `root:root`, and a tool that merges two worlds of that name refuses different ones.
+    // Decoded packages are all named `root:root`, and tools refuse to merge two different packages of one name.
     if let Some(package) = resolve.worlds[world].package {
         resolve.packages[package].name.namespace = "sluice".to_owned();
     }
@@ -95,14 +96,14 @@ fn describe_imports(module: &[u8]) -> Result<Vec<u8>> {
     Ok(bare)
 }
 
-/// Adds an interface and those whose types it uses.
+/// Adds an interface to `kept`, with the interfaces whose types it uses.
 fn retain(resolve: &Resolve, id: InterfaceId, kept: &mut HashSet<InterfaceId>) {
     if kept.insert(id) {
         resolve.interface_direct_deps(id).for_each(|id| retain(resolve, id, kept));
     }
 }
 
-/// The module's imports: interface and function.
+/// The module's imports, each as interface and function.
 fn imports(module: &[u8]) -> Result<Vec<(String, String)>> {
     let mut imports = Vec::new();
     for payload in Parser::new(0).parse_all(module) {

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use crate::shell::{cargo, command, create_if_changed, install, run as run_command, target};
 use crate::{component, prose, python, tool};
 
+/// A step, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
     /// Formatting
@@ -38,8 +39,8 @@ pub(crate) fn run(only: Option<Step>) -> Result<()> {
     let start = Instant::now();
     for step in Step::value_variants().iter().filter(|step| only.is_none_or(|only| only == **step)) {
         let name = format!("{step:?}").to_lowercase();
-        // The start of each step shows how long the previous one took, and the output ends with that of a test runner,
-        // where CI looks for its summary.
+        // The time is printed at the start of each step rather than at its end, because CI looks for a test runner's
+        // summary at the end of the output.
         println!("== {name}, after {:.0} s", start.elapsed().as_secs_f32());
         step.run().with_context(|| format!("step {name} failed"))?;
     }
@@ -70,14 +71,15 @@ impl Step {
     }
 }
 
-/// Programs, each with the Debian package that contains it.
+/// The programs of Redis, each with the Debian package that contains it.
 const REDIS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("redis-cli", "redis-tools")];
 
 /// End-to-end tests whose result depends on the store.
 const STORE_TESTS: [&str; 6] = ["double_click::", "fault_matrix::", "good_paths::", "kill::", "outage::", "redis::"];
 
-/// Runs [`STORE_TESTS`] again over a real Redis, with those that need one (`--include-ignored`). The other end-to-end
-/// tests don't use the store, or test the host's own counters and fault injection, which don't depend on it.
+/// Runs [`STORE_TESTS`] again over a real Redis, and the tests that need one (`--include-ignored`). The other
+/// end-to-end tests don't use the store, or use the host's counters and fault injection, which are the same for every
+/// store.
 fn redis() -> Result<()> {
     // The package may start a Redis service. The tests don't use it: each starts its own server.
     install(&REDIS)?;
@@ -106,8 +108,8 @@ fn interop() -> Result<()> {
         run_command(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&npm))
     })?;
 
-    // Programs that the documents call; a browser and its driver, for the console and callback links; servers that
-    // deploy/ configures.
+    // Programs that the documents call; a browser and its driver, for the console and callback links; and servers for
+    // which deploy/ has a configuration.
     install(&[("curl", "curl"), ("openssl", "openssl")])?;
     install(&[("chromium", "chromium"), ("chromedriver", "chromium-driver")])?;
     install(&[("nginx", "nginx-light"), ("systemd-analyze", "systemd")])?;
@@ -123,8 +125,8 @@ fn interop() -> Result<()> {
     )
 }
 
-/// Checks licenses, sources and banned crates. Advisories are left out: they need the network at each run, and change
-/// without a change of the code.
+/// Checks licenses, sources and banned crates. Advisories are left out, because they need the network at each run, and
+/// change independently of the code.
 fn deny() -> Result<()> {
     let deny = tool::from_crates_io("cargo-deny", "0.20.2")?;
     run_command(&mut command(&deny, ["check", "bans", "licenses", "sources"]))

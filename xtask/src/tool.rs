@@ -1,4 +1,4 @@
-//! Pinned third-party tools, installed under `target/tools`.
+//! Third-party tools in fixed versions, installed under `target/tools`. Each function returns the path of the program.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::python;
 use crate::shell::{cargo, command, has, output, run, target};
 
-/// A tool from crates.io.
+/// A tool from crates.io, compiled by cargo.
 pub(crate) fn from_crates_io(name: &str, version: &str) -> Result<PathBuf> {
     let tools = tools()?;
     let program = tools.join("bin").join(name);
@@ -18,7 +18,7 @@ pub(crate) fn from_crates_io(name: &str, version: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A tool from PyPI, where its wheel contains the compiled program.
+/// A tool from PyPI, whose wheel contains the compiled program.
 pub(crate) fn from_pypi(name: &str, version: &str) -> Result<PathBuf> {
     let environment = tools()?.join(name);
     let program = environment.join("bin").join(name);
@@ -30,7 +30,8 @@ pub(crate) fn from_pypi(name: &str, version: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A tool written in Go, compiled from the Go module proxy. A copy of this version on the `PATH` is used as it is.
+/// A tool written in Go, compiled from the Go module proxy, unless the `PATH` has this version. The `requirements` for
+/// compiling it are named in the error.
 pub(crate) fn from_go(name: &str, package: &str, version: &str, requirements: &str) -> Result<PathBuf> {
     if has(name) && is_version(Path::new(name), version) {
         return Ok(name.into());

@@ -1,4 +1,4 @@
-//! The reference component of the benchmarks: the host operations of Sluice without its logic, as an upper limit.
+//! The reference component of the benchmarks: it calls the host as Sluice does, but has none of its logic.
 //!
 //! | Path | Operations |
 //! |---|---|
@@ -32,7 +32,7 @@ async fn handle(request: Request) -> Response {
     result.unwrap_or_else(|error| Response::new(500, format!("{error:#}")))
 }
 
-/// Sends the engine's request, with the bytes that Sluice would send for a webhook.
+/// Sends the engine the same bytes as Sluice would for a webhook, and returns its response.
 async fn call(payload: &[u8]) -> anyhow::Result<Response> {
     let before = br#"{"trigger":"webhook","params":[{"name":"data","value":"#;
     let after = br#"}],"labels":{"sluice.dev/delivery":"01M85MNVRRNF3YKJSMZYXYD1X7"}}"#;
@@ -51,12 +51,12 @@ async fn call(payload: &[u8]) -> anyhow::Result<Response> {
     Ok(respond(run.into_body()))
 }
 
-/// Writes values of the same size as a claim's: two ids, then the engine's response.
+/// Writes values that are as large as those of a claim: two ids, then the engine's response.
 #[allow(clippy::disallowed_methods, reason = "randomness for new keys; the rule is for Sluice's core")]
 fn store(writes: u8) -> anyhow::Result<()> {
     let name = RandomState::new();
     for n in 0..writes {
-        // The store is opened for each operation, as in Sluice.
+        // The store is opened for each write, whereas Sluice opens it once per request.
         let key = format!("sluice/limit/500/{:016x}{:036x}", name.hash_one(n), name.hash_one(!n));
         let length = if n < 2 { 90 } else { 450 };
         Store::open_default()?.set(&key, &vec![b'x'; length])?;

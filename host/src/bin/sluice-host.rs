@@ -39,6 +39,7 @@ struct Arguments {
     stand_in: Option<SocketAddr>,
 }
 
+/// Parses `NAME=VALUE`.
 fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))

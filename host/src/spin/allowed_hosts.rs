@@ -12,11 +12,11 @@ use crate::spin::variables::Variables;
 pub(crate) struct AllowedHosts(Vec<AllowedHost>);
 
 impl AllowedHosts {
-    /// Reads the list and an optional warning.
+    /// Parses the entries of a component, and returns the list with a warning if it has an invalid entry.
     ///
     /// An invalid literal, or a template that is invalid with the variables' defaults, is an error. As in Spin, an
-    /// entry that only a given value makes invalid doesn't prevent the start: the list then allows nothing, and the
-    /// warning names the entry.
+    /// entry that is invalid only with the variables' current values doesn't prevent the start: the list then allows
+    /// nothing, and the warning names the entry.
     pub(crate) fn new(list: &[String], variables: &Variables) -> Result<(AllowedHosts, Option<String>)> {
         let mut hosts = Vec::new();
         let mut warning = None;
@@ -85,7 +85,7 @@ enum HostPattern {
 impl AllowedHost {
     fn parse(text: &str) -> Result<AllowedHost> {
         let (scheme, rest) =
-            text.trim().split_once("://").context("expected scheme://host[:port], each of which may be *")?;
+            text.trim().split_once("://").context("expected scheme://host[:port], where each part may be *")?;
         ensure!(
             scheme == "*" || scheme.chars().all(char::is_alphabetic),
             "the scheme must consist of letters, or be *"

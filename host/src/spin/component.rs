@@ -49,10 +49,11 @@ fn engine() -> Result<&'static Engine> {
 }
 
 fn config() -> Config {
-    // Concurrent requests. A component consists of a main module and a few others (the adapter, shims).
+    /// Maximum number of concurrent requests, each with an instance of its own.
     const INSTANCES: u32 = 1000;
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(INSTANCES)
+        // A component consists of a main module and a few small ones: the adapter and shims.
         .total_core_instances(INSTANCES * 4)
         .total_memories(INSTANCES)
         .total_tables(INSTANCES * 2)
@@ -68,6 +69,7 @@ fn config() -> Config {
     config
 }
 
+/// Converts an error of wasmtime, together with its causes.
 pub(crate) fn wasm_error(error: wasmtime::Error) -> anyhow::Error {
     anyhow!("{error:#}")
 }

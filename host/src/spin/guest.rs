@@ -8,7 +8,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use self::bindings::fermyon::spin::{key_value, variables as wit_variables};
-use crate::spin::key_value::{KeyValue, Kind, Operation};
+use crate::spin::key_value::{KeyValue, Operation, OperationKind};
 use crate::spin::logs::{Logs, Source};
 use crate::spin::outbound::Hooks;
 use crate::spin::variables::{self, Template, Variables};
@@ -25,7 +25,7 @@ mod bindings {
 
 pub(crate) use bindings::Imports;
 
-/// Limit of open stores per request, as in Spin.
+/// Maximum number of open stores per request, as in Spin.
 const MAX_OPEN_STORES: usize = 256;
 
 /// An open store, identified by its label.
@@ -34,10 +34,12 @@ pub struct Store(Arc<str>);
 
 /// The resources that the manifest grants a component.
 pub(crate) struct Grants {
+    /// The component's id in the manifest.
     pub(crate) id: String,
     pub(crate) variables: Arc<Variables>,
     /// The component's variables, by name.
     pub(crate) templates: BTreeMap<String, Template>,
+    /// The labels of the stores that the component may open.
     pub(crate) stores: Vec<String>,
     pub(crate) key_value: KeyValue,
     pub(crate) hooks: Hooks,
@@ -76,7 +78,7 @@ impl Guest {
     fn begin(
         &self,
         store: &Resource<Store>,
-        kind: Kind,
+        kind: OperationKind,
         key: Option<&str>,
     ) -> wasmtime::Result<Result<Arc<str>, key_value::Error>> {
         let store = self.stores.get(store)?.0.clone();
@@ -130,7 +132,7 @@ impl key_value::Host for Guest {}
 
 impl key_value::HostStore for Guest {
     async fn open(&mut self, label: String) -> StoreResult<Resource<Store>> {
-        let operation = Operation { kind: Kind::Open, store: &label, key: None };
+        let operation = Operation { kind: OperationKind::Open, store: &label, key: None };
         if let Err(reason) = self.grants.key_value.begin(operation) {
             return Ok(Err(key_value::Error::Other(reason)));
         }
@@ -144,35 +146,35 @@ impl key_value::HostStore for Guest {
     }
 
     async fn get(&mut self, store: Resource<Store>, key: String) -> StoreResult<Option<Vec<u8>>> {
-        match self.begin(&store, Kind::Get, Some(&key))? {
+        match self.begin(&store, OperationKind::Get, Some(&key))? {
             Ok(store) => store_result(self.grants.key_value.get(&store, &key).await),
             Err(error) => Ok(Err(error)),
         }
     }
 
     async fn set(&mut self, store: Resource<Store>, key: String, value: Vec<u8>) -> StoreResult<()> {
-        match self.begin(&store, Kind::Set, Some(&key))? {
+        match self.begin(&store, OperationKind::Set, Some(&key))? {
             Ok(store) => store_result(self.grants.key_value.set(&store, &key, value).await),
             Err(error) => Ok(Err(error)),
         }
     }
 
     async fn delete(&mut self, store: Resource<Store>, key: String) -> StoreResult<()> {
-        match self.begin(&store, Kind::Delete, Some(&key))? {
+        match self.begin(&store, OperationKind::Delete, Some(&key))? {
             Ok(store) => store_result(self.grants.key_value.delete(&store, &key).await),
             Err(error) => Ok(Err(error)),
         }
     }
 
     async fn exists(&mut self, store: Resource<Store>, key: String) -> StoreResult<bool> {
-        match self.begin(&store, Kind::Exists, Some(&key))? {
+        match self.begin(&store, OperationKind::Exists, Some(&key))? {
             Ok(store) => store_result(self.grants.key_value.exists(&store, &key).await),
             Err(error) => Ok(Err(error)),
         }
     }
 
     async fn get_keys(&mut self, store: Resource<Store>) -> StoreResult<Vec<String>> {
-        match self.begin(&store, Kind::GetKeys, None)? {
+        match self.begin(&store, OperationKind::GetKeys, None)? {
             Ok(store) => store_result(self.grants.key_value.keys(&store).await),
             Err(error) => Ok(Err(error)),
         }

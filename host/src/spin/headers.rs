@@ -14,7 +14,8 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
 }
 
-/// Adds scheme and authority to the URI.
+/// Adds the scheme and the authority to the URI. It is an error if neither `Host` nor the URI has an authority, or if
+/// the two differ.
 pub(crate) fn complete_uri<B>(request: &mut Request<B>) -> Result<()> {
     let host: Option<Authority> = match request.headers().get(HOST) {
         Some(host) => Some(host.to_str()?.parse().context("the Host header isn't a valid authority")?),
@@ -33,7 +34,8 @@ pub(crate) fn complete_uri<B>(request: &mut Request<B>) -> Result<()> {
     Ok(())
 }
 
-/// Appends the `spin-*` headers. As in Spin, they follow any headers of the same name that the client sent.
+/// Appends the `spin-*` headers. As in Spin, they follow any headers of the same name that the client sent. It is an
+/// error if a header isn't UTF-8.
 pub(crate) fn append<B>(request: &mut Request<B>, route: &Route, path_info: &str, client: SocketAddr) -> Result<()> {
     let uri = request.uri();
     let path = uri.path_and_query().context("the request has no path")?.clone();
@@ -49,7 +51,7 @@ pub(crate) fn append<B>(request: &mut Request<B>, route: &Route, path_info: &str
     for (name, value) in [
         ("spin-path-info", path_info),
         ("spin-full-url", &full_url),
-        ("spin-matched-route", route.based()),
+        ("spin-matched-route", route.without_trailing_slash()),
         ("spin-base-path", "/"),
         ("spin-raw-component-route", route.raw()),
         ("spin-component-route", route.prefix()),

@@ -15,7 +15,7 @@ use crate::spin::logs::lock;
 /// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named like the functions of the interface")]
-pub enum Kind {
+pub enum OperationKind {
     Open,
     Get,
     Set,
@@ -28,14 +28,14 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub struct Operation<'a> {
     /// The kind of operation.
-    pub kind: Kind,
+    pub kind: OperationKind,
     /// The store's label.
     pub store: &'a str,
     /// The key, except for `open` and `get-keys`.
     pub key: Option<&'a str>,
 }
 
-/// Number of operations that components requested, including failed ones.
+/// Numbers of operations that components requested, including failed ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named like the functions of the interface")]
 pub struct Counts {
@@ -59,8 +59,8 @@ pub(crate) enum Backend {
 
 /// The stores of a host.
 ///
-/// Operations of components are counted and pass through the fault hook; calls to the methods below are not counted and
-/// don't fail by the hook.
+/// Operations of components are counted, and a fault hook can make them fail. Calls to the methods below are not
+/// counted and bypass the hook.
 #[derive(Clone)]
 pub struct KeyValue {
     /// By label.
@@ -79,13 +79,13 @@ impl KeyValue {
         self.stores.contains_key(store)
     }
 
-    /// Counts since the start or the last reset.
-    pub fn snapshot(&self) -> Counts {
+    /// The counts since the start or the last reset.
+    pub fn counts(&self) -> Counts {
         *lock(&self.counts)
     }
 
     /// Resets the counts to zero.
-    pub fn reset(&self) {
+    pub fn reset_counts(&self) {
         *lock(&self.counts) = Counts::default();
     }
 
@@ -99,16 +99,16 @@ impl KeyValue {
         *lock(&self.fault) = None;
     }
 
-    /// Counts an operation of a component; fails if the fault hook does so.
+    /// Counts an operation of a component, and returns the error that the fault hook injects.
     pub(crate) fn begin(&self, operation: Operation<'_>) -> Result<(), String> {
         let mut counts = lock(&self.counts);
         *match operation.kind {
-            Kind::Open => &mut counts.opens,
-            Kind::Get => &mut counts.gets,
-            Kind::Set => &mut counts.sets,
-            Kind::Delete => &mut counts.deletes,
-            Kind::Exists => &mut counts.exists,
-            Kind::GetKeys => &mut counts.get_keys,
+            OperationKind::Open => &mut counts.opens,
+            OperationKind::Get => &mut counts.gets,
+            OperationKind::Set => &mut counts.sets,
+            OperationKind::Delete => &mut counts.deletes,
+            OperationKind::Exists => &mut counts.exists,
+            OperationKind::GetKeys => &mut counts.get_keys,
         } += 1;
         drop(counts);
         let reason = lock(&self.fault).as_ref().and_then(|fault| fault(operation));
@@ -123,7 +123,7 @@ impl KeyValue {
         }
     }
 
-    /// The value of a key.
+    /// The value of a key; `None` if the key doesn't exist.
     pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>> {
         match self.backend(store)? {
             Backend::Sqlite(sqlite) => sqlite.get(store, key).await,
@@ -147,7 +147,7 @@ impl KeyValue {
         }
     }
 
-    /// Whether a key has a value.
+    /// Whether a key exists.
     pub async fn exists(&self, store: &str, key: &str) -> Result<bool> {
         match self.backend(store)? {
             Backend::Sqlite(sqlite) => Ok(sqlite.get(store, key).await?.is_some()),
@@ -204,14 +204,14 @@ mod tests {
     async fn operations_are_counted_and_fail_on_demand() {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path());
-        let set = |key| store.begin(Operation { kind: Kind::Set, store: "default", key: Some(key) });
+        let set = |key| store.begin(Operation { kind: OperationKind::Set, store: "default", key: Some(key) });
         store.inject_faults(|operation| (operation.key == Some("bad")).then(|| "disk full".to_owned()));
         assert_eq!(set("good"), Ok(()));
         assert_eq!(set("bad"), Err("disk full".to_owned()));
-        assert_eq!(store.snapshot(), Counts { sets: 2, ..Counts::default() });
+        assert_eq!(store.counts(), Counts { sets: 2, ..Counts::default() });
         store.clear_faults();
-        store.reset();
+        store.reset_counts();
         assert_eq!(set("bad"), Ok(()));
-        assert_eq!(store.snapshot().sets, 1);
+        assert_eq!(store.counts().sets, 1);
     }
 }

@@ -15,6 +15,7 @@ pub struct Logs {
     captured: Option<Arc<Mutex<Vec<String>>>>,
 }
 
+/// The stream that a line belongs to.
 #[derive(Clone, Copy)]
 pub(crate) enum Source {
     Stdout,
@@ -60,13 +61,14 @@ impl Logs {
     }
 }
 
-/// Collects a guest's output into lines.
+/// A guest's stdout or stderr, logged line by line. The end of the guest completes its last line.
 #[derive(Clone)]
 pub(crate) struct LineStream(Arc<Mutex<Lines>>);
 
 struct Lines {
     logs: Logs,
     source: Source,
+    /// The line that isn't complete yet.
     partial: Vec<u8>,
 }
 

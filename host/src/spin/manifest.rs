@@ -20,7 +20,7 @@ pub(crate) struct Manifest {
     pub(crate) component: BTreeMap<String, Component>,
 }
 
-/// Names and descriptions, which don't affect how the application runs.
+/// Names and descriptions. They don't affect how the application runs, and cause no warning.
 #[derive(Debug, Deserialize)]
 struct Application {
     #[serde(rename = "name")]
@@ -33,6 +33,7 @@ struct Application {
     _authors: Option<Vec<String>>,
 }
 
+/// An application variable, which has a default or is required.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Variable {
     pub(crate) default: Option<String>,
@@ -45,12 +46,14 @@ pub(crate) struct Variable {
     _description: Option<String>,
 }
 
+/// The triggers; the host supports HTTP only.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Triggers {
     #[serde(default)]
     pub(crate) http: Vec<HttpTrigger>,
 }
 
+/// A route and the component that handles it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct HttpTrigger {
     pub(crate) route: String,
@@ -59,6 +62,7 @@ pub(crate) struct HttpTrigger {
     _id: Option<String>,
 }
 
+/// A component and the resources that it may use.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Component {
     /// Path of the Wasm file, relative to the manifest.
@@ -75,7 +79,7 @@ pub(crate) struct Component {
     _build: Option<Build>,
 }
 
-/// Used by `spin build` only.
+/// The build command, which only `spin build` uses.
 #[derive(Debug, Deserialize)]
 struct Build {
     #[serde(rename = "command")]

@@ -1,4 +1,18 @@
 //! The subset of Spin that Sluice needs: the manifest, the HTTP trigger, and the interfaces that a component imports.
+//!
+//! `runtime` reads the manifest once, at the start. Each request then runs in an instance of its own:
+//!
+//! ```text
+//!  client ──HTTP──▶ trigger ──▶ guest ──▶ component
+//!               (route, headers)             │
+//!                                            ├──▶ variables
+//!                                            ├──▶ key_value ──▶ SQLite or Redis
+//!                                            ├──▶ allowed_hosts ──▶ outbound ──HTTP──▶ engine
+//!                                            └──▶ logs
+//! ```
+//!
+//! Only this module names wasmtime. Tests reach the running host through [`Host`], which counts store operations and
+//! outbound calls, and injects faults into both.
 
 mod allowed_hosts;
 pub mod component;

@@ -37,9 +37,10 @@ pub enum Fault {
     AfterSend(ErrorCode),
 }
 
+/// Returns the fault of a call, or `None` to let it pass.
 type FaultHook = dyn Fn(&Parts) -> Option<Fault> + Send + Sync;
 
-/// The outbound calls of a host, counted. Tests can inject faults.
+/// The outbound HTTP client of a host. It counts calls, and tests can inject faults.
 #[derive(Clone)]
 pub struct Outbound {
     client: Client<HttpsConnector<Connector>, WasiBody>,
@@ -61,11 +62,6 @@ impl Outbound {
     /// Number of calls that passed the allow-list, including failed ones.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
-    }
-
-    /// Resets the count to zero.
-    pub fn reset(&self) {
-        self.calls.store(0, Ordering::SeqCst);
     }
 
     /// Installs a fault hook: a call for which it returns a fault fails accordingly.
@@ -101,7 +97,7 @@ impl Outbound {
     }
 }
 
-/// The default of Spin and wasmtime.
+/// Default timeout for each phase of a call, as in Spin and wasmtime.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
 tokio::task_local! {
@@ -113,6 +109,7 @@ tokio::task_local! {
 #[derive(Clone)]
 struct Connector;
 
+/// The reason why a TCP connection failed.
 #[derive(Clone, Copy, Debug)]
 enum ConnectError {
     Dns,
@@ -175,7 +172,7 @@ fn error_code(error: legacy::Error) -> ErrorCode {
     }
 }
 
-/// A response body with a timeout between frames. Time in which the guest doesn't poll the body isn't counted.
+/// A response body with a timeout for each frame, which starts when the guest first polls for the frame.
 struct BetweenBytes {
     body: Incoming,
     timeout: Duration,
@@ -214,6 +211,7 @@ pub(crate) struct Hooks {
     pub(crate) logs: Logs,
 }
 
+/// A future that drives the connection of a response.
 type Worker = Box<dyn Future<Output = Result<(), ErrorCode>> + Send>;
 
 impl WasiHttpHooks for Hooks {

@@ -42,7 +42,8 @@ impl Route {
         Some(info)
     }
 
-    /// Precedence among matching routes; the greatest wins. Exact routes precede wildcards, then longer ones shorter.
+    /// Precedence among matching routes; the greatest wins. Exact routes come before wildcards, and longer routes
+    /// before shorter ones.
     pub(crate) fn rank(&self) -> (bool, usize) {
         (!self.wildcard, self.segments.len())
     }
@@ -58,7 +59,7 @@ impl Route {
     }
 
     /// The route without a trailing slash, which is how Spin joins it to the base path.
-    pub(crate) fn based(&self) -> &str {
+    pub(crate) fn without_trailing_slash(&self) -> &str {
         self.raw.strip_suffix('/').unwrap_or(&self.raw)
     }
 }

@@ -1,4 +1,4 @@
-//! The host: serves the components of a manifest on a port.
+//! The host: compiles the components of a manifest, and serves them on a port.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -236,7 +236,7 @@ impl Host {
         &self.outbound
     }
 
-    /// The logs.
+    /// The log output of the host and its components.
     pub fn logs(&self) -> &Logs {
         &self.logs
     }

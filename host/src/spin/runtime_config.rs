@@ -9,9 +9,11 @@ use serde::Deserialize;
 
 use crate::spin::key_value::{Backend, Redis, Sqlite};
 
+/// A runtime configuration.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct RuntimeConfig {
     #[serde(default)]
+    /// By label.
     key_value_store: BTreeMap<String, Store>,
 }
 
@@ -19,7 +21,7 @@ pub(crate) struct RuntimeConfig {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Store {
-    /// SQLite, in memory if there is no path. A relative path starts at the configuration's directory.
+    /// SQLite, in memory if there is no path. A relative path is relative to the configuration's directory.
     Spin {
         path: Option<PathBuf>,
     },
@@ -44,7 +46,7 @@ impl RuntimeConfig {
         Ok((config, warnings))
     }
 
-    /// Opens the stores and returns them by label. An undefined `default` is a file in the state directory.
+    /// Opens the stores and returns them by label. If `default` isn't configured, it is a file in the state directory.
     pub(crate) fn stores(self, directory: &Path, state: &Path) -> Result<BTreeMap<String, Backend>> {
         let mut stores = BTreeMap::new();
         for (label, store) in self.key_value_store {

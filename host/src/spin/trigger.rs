@@ -71,7 +71,7 @@ impl Trigger {
         }))
     }
 
-    /// Runs an instance and waits for its response; the instance may go on after that.
+    /// Runs the request in a new instance and returns the response. The instance may continue to run after that.
     async fn run(&self, component: Arc<Component>, request: Request<Incoming>) -> Result<Response<WasiBody>> {
         let mut store = Store::new(component.pre.engine(), Guest::new(component.grants.clone()));
         let (sender, response) = oneshot::channel();

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::spin::manifest;
 
-/// The reason why a variable has no value. It contains names only, never a value.
+/// An error of a variable or a template, with the reason. The reason contains names only, never a value.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Error {
     InvalidName(String),
@@ -31,11 +31,12 @@ impl std::error::Error for Error {}
 
 /// The application's variables.
 ///
-/// Their sources are fixed while the host runs, so each is looked up once. Spin asks its providers every time, because
-/// some of them are remote services.
+/// Their values don't change while the host runs, so each is looked up once. Spin queries its providers each time,
+/// because some of them are remote services.
 #[derive(Debug)]
 pub(crate) struct Variables(BTreeMap<String, Variable>);
 
+/// A declared variable, with its value or the reason why it has none.
 #[derive(Debug)]
 struct Variable {
     default: Option<String>,

@@ -1,4 +1,4 @@
-//! The stand-in's own paths: its page, and `/stand-in/…`, by which tests in other languages control it.
+//! The stand-in's own paths: its page at `/`, and `/stand-in/…`, by which tests in other languages control it.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use super::page;
 use super::response::{FullResponse, empty, json, method_not_allowed, unknown_path, unknown_reference, with_body};
 use super::runs::{Run, Wait, timestamp};
 use super::script::{Rules, ScriptRequest};
-use super::state::{Recorded, State};
+use super::state::{RecordedRequest, State};
 
 /// Handles a request to the stand-in itself; `None` if the request is for the engine.
-pub(super) fn respond(state: &State, request: &Recorded) -> Option<FullResponse> {
+pub(super) fn respond(state: &State, request: &RecordedRequest) -> Option<FullResponse> {
     let method = request.method.as_str();
     let path = request.path.as_str();
     let allow = match path {
@@ -44,7 +44,7 @@ pub(super) fn respond(state: &State, request: &Recorded) -> Option<FullResponse>
     })
 }
 
-fn wants_json(request: &Recorded) -> bool {
+fn wants_json(request: &RecordedRequest) -> bool {
     request
         .headers
         .get(ACCEPT)
@@ -75,7 +75,7 @@ fn runs(state: &State, newest_first: bool) -> FullResponse {
     json(StatusCode::OK, &Runs { total: state.runs.total, runs })
 }
 
-/// A recorded request.
+/// A recorded request, in JSON.
 #[derive(Serialize)]
 struct RequestEntry<'a> {
     at: String,
@@ -85,7 +85,7 @@ struct RequestEntry<'a> {
     headers: BTreeMap<&'a str, Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
-    /// Replaces `body` if that isn't UTF-8.
+    /// Replaces a `body` that isn't UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
 }
@@ -101,7 +101,7 @@ fn requests(state: &State) -> FullResponse {
     json(StatusCode::OK, &Requests { total: state.requests.total, requests })
 }
 
-fn request_entry(request: &Recorded) -> RequestEntry<'_> {
+fn request_entry(request: &RecordedRequest) -> RequestEntry<'_> {
     let mut headers = BTreeMap::<_, Vec<_>>::new();
     for (name, value) in &request.headers {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -130,7 +130,7 @@ struct WaitRequest {
     run: Option<String>,
 }
 
-fn wait(state: &State, request: &Recorded) -> FullResponse {
+fn wait(state: &State, request: &RecordedRequest) -> FullResponse {
     let WaitRequest { topic, workflow, run } = match serde_json::from_slice(&request.body) {
         Ok(wait) => wait,
         Err(error) => return bad_request(&error.to_string()),
@@ -147,7 +147,7 @@ fn wait(state: &State, request: &Recorded) -> FullResponse {
     json(StatusCode::OK, &json!({ "run": run }))
 }
 
-fn script(state: &State, request: &Recorded) -> FullResponse {
+fn script(state: &State, request: &RecordedRequest) -> FullResponse {
     match serde_json::from_slice::<ScriptRequest>(&request.body) {
         Ok(script) => {
             state.lock().rules.add(script);

@@ -1,4 +1,4 @@
-//! The three engine requests that Sluice sends.
+//! The three engine requests that Sluice sends: submit, event and query.
 
 #![allow(clippy::result_large_err, reason = "an error response is as large as a successful one, and moved once")]
 
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::response::{FullResponse, crash, empty, json, method_not_allowed, problem, unknown_path, unknown_reference};
 use super::runs::{Event, Run, Status, Submit};
-use super::script::Kind;
-use super::state::{Recorded, State};
+use super::script::RequestKind;
+use super::state::{RecordedRequest, State};
 
 /// The target of a path, regardless of the method.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,18 +33,18 @@ fn route(path: &str) -> Option<Route> {
     }
 }
 
-/// The kind of an engine request; `None` if path or method match none.
-pub(super) fn kind(method: &Method, path: &str) -> Option<Kind> {
+/// The kind of an engine request; `None` for any other path or method.
+pub(super) fn kind(method: &Method, path: &str) -> Option<RequestKind> {
     match (method.as_str(), route(path)?) {
-        ("POST", Route::Submit(_)) => Some(Kind::Submit),
-        ("PUT", Route::Event(_)) => Some(Kind::Event),
-        ("GET", Route::Query) => Some(Kind::Query),
+        ("POST", Route::Submit(_)) => Some(RequestKind::Submit),
+        ("PUT", Route::Event(_)) => Some(RequestKind::Event),
+        ("GET", Route::Query) => Some(RequestKind::Query),
         _ => None,
     }
 }
 
 /// Processes an engine request.
-pub(super) fn process(state: &State, request: &Recorded) -> FullResponse {
+pub(super) fn process(state: &State, request: &RecordedRequest) -> FullResponse {
     let path = &request.path;
     let method = request.method.as_str();
     let result = match (method, route(path)) {
@@ -59,7 +59,7 @@ pub(super) fn process(state: &State, request: &Recorded) -> FullResponse {
     result.unwrap_or_else(|error| error)
 }
 
-fn submit(state: &State, request: &Recorded, workflow: String) -> Result<FullResponse, FullResponse> {
+fn submit(state: &State, request: &RecordedRequest, workflow: String) -> Result<FullResponse, FullResponse> {
     let body: Submit = parse_body(request)?;
     let start = match parameter(request, "start").as_deref() {
         None | Some("" | "false") => false,
@@ -70,7 +70,7 @@ fn submit(state: &State, request: &Recorded, workflow: String) -> Result<FullRes
     Ok(json(StatusCode::OK, &run))
 }
 
-fn event(state: &State, request: &Recorded, run: &str) -> Result<FullResponse, FullResponse> {
+fn event(state: &State, request: &RecordedRequest, run: &str) -> Result<FullResponse, FullResponse> {
     let body: Event = parse_body(request)?;
     if !matches!(body.status, Status::Succeeded | Status::Failed) {
         return Err(invalid_body(request));
@@ -79,7 +79,7 @@ fn event(state: &State, request: &Recorded, run: &str) -> Result<FullResponse, F
     Ok(empty(StatusCode::OK))
 }
 
-fn query(state: &State, request: &Recorded) -> Result<FullResponse, FullResponse> {
+fn query(state: &State, request: &RecordedRequest) -> Result<FullResponse, FullResponse> {
     let number = |name| match parameter(request, name) {
         None => Ok(None),
         Some(text) => text.parse::<usize>().map(Some).map_err(|_| invalid_parameter(name, &text, request)),
@@ -160,15 +160,15 @@ impl Page<'_> {
     }
 }
 
-fn parameters(request: &Recorded) -> impl Iterator<Item = (String, String)> {
+fn parameters(request: &RecordedRequest) -> impl Iterator<Item = (String, String)> {
     form_urlencoded::parse(request.query.as_deref().unwrap_or_default().as_bytes()).into_owned()
 }
 
-fn parameter(request: &Recorded, name: &str) -> Option<String> {
+fn parameter(request: &RecordedRequest, name: &str) -> Option<String> {
     parameters(request).find(|(found, _)| found == name).map(|(_, value)| value)
 }
 
-fn parse_body<T: DeserializeOwned>(request: &Recorded) -> Result<T, FullResponse> {
+fn parse_body<T: DeserializeOwned>(request: &RecordedRequest) -> Result<T, FullResponse> {
     let content_type = request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence != "application/json" && !(essence.starts_with("application/") && essence.ends_with("+json")) {
@@ -178,10 +178,10 @@ fn parse_body<T: DeserializeOwned>(request: &Recorded) -> Result<T, FullResponse
     serde_json::from_slice(&request.body).map_err(|_| invalid_body(request))
 }
 
-fn invalid_body(request: &Recorded) -> FullResponse {
+fn invalid_body(request: &RecordedRequest) -> FullResponse {
     problem(StatusCode::BAD_REQUEST, "Failed to read request", &request.path)
 }
 
-fn invalid_parameter(name: &str, value: &str, request: &Recorded) -> FullResponse {
+fn invalid_parameter(name: &str, value: &str, request: &RecordedRequest) -> FullResponse {
     problem(StatusCode::BAD_REQUEST, &format!("Failed to convert '{name}' with value: '{value}'"), &request.path)
 }

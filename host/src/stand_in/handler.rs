@@ -12,16 +12,16 @@ use hyper::{Request, Response, StatusCode};
 
 use super::response::{FullResponse, Payload, empty, with_body, with_header};
 use super::script::Behaviour;
-use super::state::{Recorded, State};
+use super::state::{RecordedRequest, State};
 use super::{control, engine};
 use crate::serve::BoxError;
 
-/// Limit of a request body; Sluice never sends as much.
+/// Maximum size of a request body in bytes: more than Sluice ever sends.
 const MAX_BODY: usize = 16 << 20;
 
 pub(super) async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Payload>, BoxError> {
     let (head, body) = request.into_parts();
-    let request = Recorded {
+    let request = RecordedRequest {
         at: Utc::now(),
         method: head.method,
         path: head.uri.path().to_owned(),
@@ -35,7 +35,7 @@ pub(super) async fn handle(state: Arc<State>, request: Request<Incoming>) -> Res
     }
 }
 
-async fn handle_engine_request(state: Arc<State>, request: Recorded) -> Result<Response<Payload>, BoxError> {
+async fn handle_engine_request(state: Arc<State>, request: RecordedRequest) -> Result<Response<Payload>, BoxError> {
     let behaviour = {
         let mut state = state.lock();
         state.record(request.clone());

@@ -1,6 +1,14 @@
 //! A stand-in engine for development and tests. It serves the three engine requests that Sluice sends, in memory, with
 //! the responses of the real engine, and can be scripted to misbehave.
 //!
+//! | Request | Effect |
+//! |---|---|
+//! | `POST /api/v1/workflow/{ref}/submit` | starts a run |
+//! | `PUT /api/v1/workflowrun/{ref}/event` | resolves the tasks of a run that wait for a topic |
+//! | `GET /api/v1/workflowrun/query` | finds runs by their labels |
+//! | `GET /` | shows the runs, as a page or as JSON |
+//! | `/stand-in/…` | scripts the engine and lists its requests, for tests in other languages |
+//!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
 //! use sluice_host::stand_in::{Behaviour, StandIn};
@@ -28,14 +36,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use runs::{Param, Phase, Run, RunResult, Status, Wait};
-pub use script::{Behaviour, Kind, Script};
-pub use state::{Counts, Recorded};
+pub use script::{Behaviour, RequestKind, Script};
+pub use state::{Counts, RecordedRequest};
 
 use crate::serve::Server;
 use script::Rules;
 use state::{MAX_ITEMS, State};
 
-/// Grace period of a stop. It is short because scripted requests may hang forever.
+/// Grace period of a stop. It is short, because scripted requests may hang forever.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// A running stand-in engine. Dropping it stops it at once.
@@ -98,7 +106,7 @@ impl StandIn {
     }
 
     /// The engine requests, oldest first. Requests to the page and to `/stand-in/` aren't recorded.
-    pub fn requests(&self) -> Vec<Recorded> {
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         self.state.lock().requests.iter().cloned().collect()
     }
 
@@ -113,12 +121,12 @@ impl StandIn {
         Counts { requests: state.requests.total, runs: state.runs.total }
     }
 
-    /// Removes all requests and runs. The script and the counts stay.
+    /// Removes all requests and runs, but keeps the script and the counts.
     pub fn clear(&self) {
         self.state.lock().clear();
     }
 
-    /// The script, which controls how requests are answered.
+    /// The script, which changes how the engine responds.
     pub fn script(&self) -> Script {
         Script(self.state.clone())
     }

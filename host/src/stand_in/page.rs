@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::runs::{Run, Status, Wait, timestamp};
 use super::state::Inner;
 
-/// Limit of runs on the page; `/stand-in/runs` lists all of them.
+/// Maximum number of runs on the page; `/stand-in/runs` lists all of them.
 const MAX_SHOWN: usize = 200;
 
 const STYLE: &str = "

@@ -1,5 +1,5 @@
-//! The engine's responses. The engine is a Spring application: its own errors have a format of their own, errors of the
-//! framework are problem details, and uncaught exceptions are a plain 500.
+//! The engine's responses. The engine is a Spring application with three formats of errors: its own, problem details
+//! for errors of the framework, and the framework's default 500 for uncaught exceptions.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -91,7 +91,7 @@ pub(super) fn unknown_reference(reference: UnknownReference) -> FullResponse {
     json(StatusCode::BAD_REQUEST, &body)
 }
 
-/// A response body that is sent completely, or cut short of its announced length.
+/// A response body that is sent completely, or cut before it reaches its announced length.
 #[derive(Debug)]
 pub(super) struct Payload {
     data: Option<Bytes>,
@@ -107,12 +107,12 @@ impl Payload {
         Payload { remaining: body.len(), data: Some(body), polls: 0 }
     }
 
-    /// Announces the body, at least one byte, and sends nothing of it.
+    /// Announces the body, or one byte if it is empty, and sends none of it.
     pub(super) fn none(body: Bytes) -> Payload {
         Payload { remaining: body.len().max(1), data: None, polls: 0 }
     }
 
-    /// Announces the body, at least one byte, and sends its first half.
+    /// Announces the body, or one byte if it is empty, and sends its first half.
     pub(super) fn half(body: Bytes) -> Payload {
         Payload { remaining: body.len().max(1), data: Some(body.slice(..body.len() / 2)), polls: 0 }
     }

@@ -10,7 +10,7 @@ use super::state::State;
 /// The kind of an engine request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum RequestKind {
     /// `POST /api/v1/workflow/{ref}/submit`
     Submit,
     /// `PUT /api/v1/workflowrun/{ref}/event`
@@ -54,7 +54,7 @@ pub enum Behaviour {
     CutMidBody,
     /// Sends a 200 with the content type of JSON and an invalid body, without processing the request.
     Garbage,
-    /// Sends a 200 with a login page, like a proxy, without processing the request.
+    /// Sends a 200 with a login page, as a proxy might, without processing the request.
     Html,
     /// Redirects to a login page with a 302, without processing the request.
     Redirect,
@@ -72,17 +72,18 @@ impl Behaviour {
     }
 }
 
-/// A behaviour and the kind of request that it applies to; any kind without `on`.
+/// A behaviour and the requests that it applies to.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Rule {
+    /// `None` stands for any kind of request.
     #[serde(default)]
-    on: Option<Kind>,
+    on: Option<RequestKind>,
     #[serde(flatten)]
     behaviour: Behaviour,
 }
 
 impl Rule {
-    fn applies_to(&self, kind: Option<Kind>) -> bool {
+    fn applies_to(&self, kind: Option<RequestKind>) -> bool {
         self.on.is_none() || self.on == kind
     }
 }
@@ -98,8 +99,9 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// The behaviour for a request: the first queued rule that applies, which is removed, or else the permanent one.
-    pub(super) fn next_for(&mut self, kind: Option<Kind>) -> Option<Behaviour> {
+    /// The behaviour for a request: that of the first queued rule that applies, which is removed, or else that of the
+    /// permanent rule.
+    pub(super) fn next_for(&mut self, kind: Option<RequestKind>) -> Option<Behaviour> {
         if let Some(index) = self.next.iter().position(|rule| rule.applies_to(kind)) {
             return self.next.remove(index).map(|rule| rule.behaviour);
         }
@@ -145,7 +147,7 @@ impl Script {
     }
 
     /// Queues a behaviour for one request of this kind, after the behaviours queued before it.
-    pub fn next_on(&self, kind: Kind, behaviour: Behaviour) -> &Script {
+    pub fn next_on(&self, kind: RequestKind, behaviour: Behaviour) -> &Script {
         self.queue(Some(kind), behaviour)
     }
 
@@ -156,7 +158,7 @@ impl Script {
     }
 
     /// Sets the behaviour for all requests of this kind without a queued one.
-    pub fn always_on(&self, kind: Kind, behaviour: Behaviour) -> &Script {
+    pub fn always_on(&self, kind: RequestKind, behaviour: Behaviour) -> &Script {
         self.0.lock().rules.set_always(Rule { on: Some(kind), behaviour });
         self
     }
@@ -167,12 +169,12 @@ impl Script {
         self
     }
 
-    /// Removes all rules, so that the engine behaves normally.
+    /// Removes all behaviours and all unknown workflows.
     pub fn clear(&self) {
         self.0.lock().rules = Rules::default();
     }
 
-    fn queue(&self, on: Option<Kind>, behaviour: Behaviour) -> &Script {
+    fn queue(&self, on: Option<RequestKind>, behaviour: Behaviour) -> &Script {
         self.0.lock().rules.next.push_back(Rule { on, behaviour });
         self
     }

@@ -1,4 +1,4 @@
-//! The stand-in's state: requests, runs and the script. It is bounded, so that load tests may run for hours.
+//! The stand-in's state: requests, runs and the script. Its size is bounded, because load tests may run for hours.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -11,10 +11,11 @@ use hyper::{HeaderMap, Method};
 use super::runs::{Event, Run, Submit};
 use super::script::Rules;
 
-/// An engine request.
+/// An engine request that the stand-in received.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct Recorded {
+#[allow(missing_docs, reason = "named like the parts of a request")]
+pub struct RecordedRequest {
+    /// Time of its arrival.
     pub at: DateTime<Utc>,
     pub method: Method,
     pub path: String,
@@ -25,24 +26,27 @@ pub struct Recorded {
 
 /// Totals, including requests and runs that are no longer kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "named like the lists")]
 pub struct Counts {
     pub requests: u64,
     pub runs: u64,
 }
 
+/// The state, shared by all requests.
 #[derive(Debug)]
 pub(super) struct State(Mutex<Inner>);
 
+/// The locked state.
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) rules: Rules,
-    pub(super) requests: Recent<Recorded>,
+    pub(super) requests: Recent<RecordedRequest>,
     /// In the order of their ids.
     pub(super) runs: Recent<Run>,
     /// The ids of the kept runs, oldest first, by name and value of a label.
     runs_by_label: HashMap<(String, String), VecDeque<String>>,
-    /// The first 14 digits of each run's id: the time of the start in seconds, and a random number.
+    /// The first 14 hexadecimal digits of each run's id: the time at which the stand-in started, in seconds, and a
+    /// random number.
     prefix: String,
 }
 
@@ -69,7 +73,7 @@ impl State {
 }
 
 impl Inner {
-    pub(super) fn record(&mut self, request: Recorded) {
+    pub(super) fn record(&mut self, request: RecordedRequest) {
         let size = request.body.len();
         self.requests.push(request, size);
     }
@@ -169,6 +173,7 @@ pub(super) struct Recent<T> {
 
 /// The default capacity.
 pub(super) const MAX_ITEMS: usize = 10_000;
+/// Maximum total size of the items in bytes. The latest item is kept even if it is larger.
 const MAX_BYTES: usize = 64 << 20;
 
 impl<T> Recent<T> {

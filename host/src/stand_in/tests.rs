@@ -220,8 +220,8 @@ async fn delayed_requests_survive_a_disconnect_and_hanging_ones_are_never_proces
 #[tokio::test]
 async fn queued_rules_precede_permanent_ones_and_kinds_precede_any() {
     let engine = engine().await;
-    engine.script().always(Behaviour::status(500)).always_on(Kind::Query, Behaviour::status(501));
-    engine.script().next_on(Kind::Event, Behaviour::status(502));
+    engine.script().always(Behaviour::status(500)).always_on(RequestKind::Query, Behaviour::status(501));
+    engine.script().next_on(RequestKind::Event, Behaviour::status(502));
     let query = || send(&engine, "GET", "/api/v1/workflowrun/query", "");
     let event = || send(&engine, "PUT", "/api/v1/workflowrun/0/event", TOPIC);
     assert_eq!(submit(&engine).await.unwrap().status, 500);

@@ -66,7 +66,8 @@ fn param<'a>(params: &'a Value, name: &str) -> Option<&'a Value> {
     params.as_array().unwrap().iter().find(|param| param["name"] == name).map(|param| &param["value"])
 }
 
-/// The event that the engine should receive. In binary mode booleans and integers are text, because headers are untyped.
+/// The event that the engine should receive. In binary mode, booleans and integers are text, because headers are
+/// untyped.
 fn expected(mode: Mode, id: &str, data: Value) -> Value {
     let mut event = json!({
         "specversion": "1.0", "id": id, "source": "https://example.com/pull/é", "type": "com.example.pull.create",
@@ -133,7 +134,7 @@ async fn event_of_version_0_3_keeps_its_version() {
             .unwrap();
         let params = send(&setup, mode, &event).await;
         let mut received = param(&params, "event").unwrap().clone();
-        // The SDK adds a time by itself.
+        // The SDK adds the current time.
         received.as_object_mut().unwrap().remove("time");
         let expected = json!({
             "specversion": "0.3", "id": format!("{mode:?}"), "source": "/s", "type": "t", "subject": "/nightly/tick",

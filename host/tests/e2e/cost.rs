@@ -1,5 +1,5 @@
-//! The cost of each path in operations of the key-value store, as counted by the host: the table "Cost" of
-//! docs/reliability.md. Writes in that table include deletes.
+//! The cost of each path in operations of the key-value store, as counted by the host: the table in "Cost" of
+//! docs/reliability.md. In that table, deletes count as writes.
 
 use sluice_host::spin::key_value::Counts;
 use sluice_host::stand_in::Behaviour;
@@ -36,7 +36,7 @@ struct Case {
     /// Sent before the counted requests.
     before: Option<Template>,
     counted: Template,
-    /// The status of the engine's responses; `None` for an engine that works.
+    /// The status of the engine's responses; `None` if it works normally.
     engine: Option<u16>,
     /// The expected status.
     status: u16,
@@ -69,7 +69,7 @@ const CASES: [Case; 14] = [
     Case { name: "stored callback", counted: CALLBACK, ..STORED_KEYED },
     // The record is deleted when the engine has accepted the delivery.
     Case { name: "webhook with respond-async", counted: ASYNC, engine: None, deletes: 1, ..STORED },
-    // The claim is released by deleting one of its keys, and the sender may try again.
+    // Deleting one key of the claim releases it, so the sender may try again.
     Case { name: "rejected event", counted: EVENT, engine: Some(409), status: 409, deletes: 1, writes: 2, ..KEYED },
 ];
 
@@ -107,7 +107,7 @@ async fn paths_cost_what_the_documented_table_says() {
         // Stopping waits for the work after the responses.
         let key_value = setup.host.key_value().clone();
         setup.host.stop().await;
-        let Counts { opens, gets, sets, deletes, exists, get_keys } = key_value.snapshot();
+        let Counts { opens, gets, sets, deletes, exists, get_keys } = key_value.counts();
         let requests = REQUESTS as u64;
         // A sampled response is followed by two reads: the drain notification and the time of the last scan.
         let counts = (sets - u64::from(case.status == 202), gets + exists - 2 * sampled, deletes, get_keys);

@@ -48,7 +48,7 @@ impl Data {
         self.redis.as_mut().unwrap()
     }
 
-    /// Kills and restarts the Redis server, as if its machine had lost power. SQLite runs in the host's own process.
+    /// Kills and restarts the Redis server. SQLite needs nothing: it runs in the host's process, and is killed with it.
     pub fn crash(&mut self) {
         if let Some(redis) = &mut self.redis {
             redis.kill();
@@ -57,7 +57,8 @@ impl Data {
     }
 }
 
-/// A directory in memory where possible: a disk takes milliseconds for each durable write, and no test cuts the power.
+/// A directory in memory where possible: a disk takes milliseconds for each durable write, and no test simulates a
+/// power failure.
 fn directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
@@ -101,7 +102,7 @@ impl Redis {
     }
 }
 
-/// Leaves no process behind, even if the test fails.
+/// Stops the server even if the test fails.
 impl Drop for Redis {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -3,7 +3,7 @@
 
 use crate::setup::{JSON, ReservedPort, Setup};
 
-/// Limit of nesting levels in a payload.
+/// Maximum nesting of a payload, in levels.
 const LEVELS: usize = 128;
 /// Basic authentication as `me:op3rator`.
 const BASIC: (&str, &str) = ("authorization", "Basic bWU6b3AzcmF0b3I=");

@@ -1,8 +1,8 @@
 //! Concurrent equal or conflicting deliveries: one wins, and the engine is called once.
 //!
-//! A claim without compare-and-swap may have no winner. All claimants are then contended and enqueue their deliveries,
-//! and the drain calls the engine once. The tests therefore check each round after a drain, and print how many rounds
-//! had no winner.
+//! A claim without compare-and-swap may have no winner. All deliveries of the round are then enqueued as contended, and
+//! the drain calls the engine once. The tests therefore check each round after a drain, and print how many rounds had
+//! no winner.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ use crate::setup::{HttpClient, JSON, Reply, Setup};
 const ROUNDS: usize = 200;
 const SENDERS: usize = 8;
 
-/// A kind of delivery. In its texts, `N` stands for the number of the round, `RUN` for its run, and `I` for the number
-/// of the sender.
+/// A kind of delivery. In `path` and `body`, `N` stands for the number of the round, `RUN` for its run, and `I` for the
+/// number of the sender.
 struct Case {
     name: &'static str,
     path: &'static str,
     header: (&'static str, &'static str),
     body: &'static str,
-    /// The status for a payload that differs from the winner's; `None` if such a delivery is a duplicate.
+    /// The status of a delivery whose payload differs from the winner's; `None` if such a delivery is a duplicate.
     conflict: Option<u16>,
 }
 
@@ -100,7 +100,7 @@ async fn run_case(case: Case) {
     let enqueued = rounds.iter().map(|round| round.with_outcome("pending").count()).sum::<usize>();
     println!("{}: {without_winner} of {ROUNDS} rounds had no winner; {enqueued} deliveries were enqueued", case.name);
 
-    // Only `dead` is checked, because short drains after responses may have delivered some deliveries already.
+    // The other counts vary, because a short drain after a response may already have delivered something.
     assert_eq!(setup.drain_all().await.dead, 0);
     for round in &rounds {
         round.assert_one_winner(&setup, &case).await;
@@ -171,8 +171,8 @@ impl Round {
         }
     }
 
-    /// The payloads with which the engine was called in this round, each with the id of the run that it started if any.
-    /// Two calls with the same payload fail the test.
+    /// The payloads with which the engine was called in this round, each with the id of the run that the call started,
+    /// if any. Two calls with the same payload fail the test.
     fn engine_calls(&self, setup: &Setup) -> BTreeMap<String, Option<Value>> {
         let mut calls = BTreeMap::new();
         if self.path.contains("callback") {

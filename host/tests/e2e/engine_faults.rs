@@ -33,7 +33,7 @@ async fn configuration_faults_are_reported_until_they_are_fixed() {
         setup.engine.script().next(behaviour);
         setup.post("/api/v2/webhook?ref=w", "{}").await.in_case(status).assert_stored("pending", true);
         let ready = setup.get("/readyz").await.in_case(status);
-        // Still a 200, because deliveries are stored.
+        // Sluice is still ready, because it stores deliveries.
         ready.assert_status(200);
         assert_eq!(ready.json()["status"], "degraded", "{ready}");
         assert_eq!(ready.json()["engine"]["fault"], format!("the engine answered {status}"), "{ready}");
@@ -63,7 +63,7 @@ async fn retry_waits_as_long_as_the_engine_asks() {
         let stored = setup.operator("GET", reply.header("location").unwrap()).await.json();
         let time = |name: &str| DateTime::parse_from_rfc3339(stored[name].as_str().unwrap()).unwrap();
         let wait = (time("next_attempt") - time("received")).num_seconds();
-        // Retry-After is capped at one hour. The minute on top is for the duration of the attempt.
+        // Retry-After is capped at one hour. The extra minute allows for the duration of the attempt.
         assert!((least..least + 60).contains(&wait), "{code} {after}: {wait}");
     }
     assert_eq!(setup.drain().await["pending"], 4, "no retry is due yet");
@@ -81,7 +81,7 @@ async fn slow_engine_does_not_delay_senders() {
         })
         .await;
     }
-    // Far more than six times engine_wait_ms, and far less than the minute of the engine.
+    // The limit is far above six times engine_wait_ms, and far below the minute that the engine takes.
     assert!(start.elapsed() < Duration::from_secs(30), "the senders waited for the engine: {:?}", start.elapsed());
     setup.engine.script().clear();
     setup.assert_works().await;

@@ -1,7 +1,7 @@
 //! A matrix of engine faults and kinds of delivery.
 //!
-//! Each cell asserts the sender's response, the stored state, and that the engine processes the delivery exactly once
-//! after its recovery; or that the delivery is rejected and leaves nothing behind.
+//! Each cell asserts the sender's response and the stored state. It then asserts that the recovered engine processes
+//! the delivery exactly once, or that a rejected delivery has left nothing behind.
 
 use futures_util::future::join_all;
 use http::StatusCode;
@@ -70,14 +70,15 @@ enum Expected {
 }
 use Expected::{DeliveredLate, Rejected, Stored};
 
+/// A fault, with the expected outcome for each kind of delivery.
 struct Row {
     name: &'static str,
     fault: Fault,
     start: Expected,
     resolve: Expected,
-    /// How often the engine receives a start, the successful attempt included.
+    /// How often the engine receives a start, including the successful attempt.
     submits: usize,
-    /// `engine_wait_ms`, `engine_timeout_ms`
+    /// The values of `engine_wait_ms` and `engine_timeout_ms`.
     times: (&'static str, &'static str),
 }
 

@@ -34,8 +34,8 @@ impl Process {
             .arg("--state-dir")
             .arg(data.state_dir())
             .args(["--listen", "127.0.0.1:0", "--variable", "operator_token=op3rator"])
-            // A request that meets the claim of a killed one waits slightly longer than this. It must get its response
-            // before the next kill, or soon all senders would only wait.
+            // A request that finds the claim of a killed request waits for a quarter of a second longer than
+            // `engine_wait_ms`. With a longer wait, the next kill would cut off most of these requests too.
             .args(["--variable", "engine_wait_ms=100", "--variable", "engine_timeout_ms=1000"])
             .args(["--variable", &format!("engine_url={engine}")])
             .args(data.runtime_config().iter().flat_map(|file| [OsStr::new("--runtime-config-file"), file.as_os_str()]))
@@ -57,7 +57,7 @@ impl Process {
     }
 }
 
-/// Leaves no process behind, even if the test fails.
+/// Stops the host even if the test fails.
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -150,7 +150,7 @@ async fn acknowledged_deliveries_are_done_once_despite_kills() {
     assert_done_once(&shared, &acknowledged);
 }
 
-/// Drains until nothing is pending. This may take half a minute, because a killed drain still holds its lease.
+/// Drains until nothing is pending. This may take half a minute, because the lease of a killed drain has to expire.
 async fn drain_all(process: &Process) -> (DrainTotals, Duration) {
     let (start, client, mut totals) = (Instant::now(), HttpClient::new(), DrainTotals::default());
     let url = format!("{}/api/v2/deliveries/drain", process.url);
@@ -212,7 +212,7 @@ async fn send_until_acknowledged(
     }
 }
 
-/// Drains a few times a second, so that drains are killed too.
+/// Drains a few times a second, because drains should be killed too.
 async fn drain_periodically(shared: Arc<Shared>) {
     let client = HttpClient::new();
     while !shared.is_over.load(Ordering::Relaxed) {

@@ -1,4 +1,6 @@
 //! End-to-end tests: the component, built with `cargo xtask build`, in the host with the stand-in engine.
+//!
+//! The fixture is in `setup` and `data`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

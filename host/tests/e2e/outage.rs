@@ -1,4 +1,5 @@
-//! A long outage of the engine: many deliveries are stored, and after its recovery all are delivered once and in order.
+//! A long outage of the engine: many deliveries are stored, and after its recovery all are delivered once, in the order
+//! of each sender.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,11 +17,11 @@ const PER_SENDER: u64 = 1_250;
 const TOTAL: u64 = SENDERS * PER_SENDER;
 const THOUSAND: u64 = 1_000;
 
-/// The progress at a moment.
+/// The progress at one time.
 #[derive(Clone, Copy)]
 struct Sample {
     at: Instant,
-    /// Deliveries stored, or delivered.
+    /// Deliveries that are stored, or delivered.
     done: u64,
     /// Operations of the store so far.
     operations: u64,
@@ -94,7 +95,7 @@ async fn send(host: String, sender: u64, stored: Arc<AtomicU64>) {
 fn sample(store: &KeyValue, progress: impl Fn() -> u64 + Send + 'static) -> tokio::task::JoinHandle<Vec<Sample>> {
     let store = store.clone();
     let take = move || {
-        let Counts { opens: _, gets, sets, deletes, exists, get_keys } = store.snapshot();
+        let Counts { opens: _, gets, sets, deletes, exists, get_keys } = store.counts();
         Sample { at: Instant::now(), done: progress(), operations: gets + sets + deletes + exists + get_keys }
     };
     let mut samples = vec![take()];

@@ -1,4 +1,5 @@
-//! Behaviour that is specific to a store in Redis. These tests are ignored by default; `cargo xtask test` runs them.
+//! Behaviour that is specific to a store in Redis. These tests are ignored by default, but `cargo xtask test` runs
+//! them.
 
 use serde_json::json;
 use sluice_host::stand_in::Behaviour;
@@ -37,8 +38,8 @@ async fn stopped_server_is_reported_and_keeps_its_data() {
     // A delivery that needs no store still succeeds.
     setup.assert_works().await;
 
-    // If the server returns within a second, Spin's client reconnects on its own. Its next attempts are a minute apart,
-    // and requests wait for them in the meantime: deploy/README.md.
+    // The server returns in time for the client's next attempt to reconnect, after one to two seconds. Later attempts
+    // are minutes apart, and requests wait for them (deploy/README.md).
     setup.data.redis().restart();
     let is_ready = async || (setup.get("/readyz").await.json() == json!({"status": "ready"})).then_some(());
     eventually("the host has reconnected", is_ready).await;

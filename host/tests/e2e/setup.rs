@@ -23,7 +23,7 @@ pub const JSON: (&str, &str) = ("content-type", "application/json");
 pub const OPERATOR: (&str, &str) = ("authorization", "Bearer op3rator");
 pub const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"/wf/t","data":{"a":1}}"#;
 
-/// Limit for anything that might hang; not a performance requirement.
+/// Time after which a test stops waiting. It is not a performance requirement.
 pub const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub struct Setup {
@@ -43,16 +43,17 @@ impl Setup {
         Self::with_variables(&[]).await
     }
 
-    /// Starts with variables in addition to `engine_url` and `operator_token`, or instead of them.
+    /// Starts with variables that add to `engine_url` and `operator_token`, or override them.
     pub async fn with_variables(variables: &[(&str, &str)]) -> Self {
         Self::with_data(Data::new(), variables).await
     }
 
+    /// Like [`Setup::with_variables`], with this data.
     pub async fn with_data(data: Data, variables: &[(&str, &str)]) -> Self {
         let engine = StandIn::builder().start().await.unwrap();
         let mut all =
             vec![("engine_url".to_owned(), engine.url()), ("operator_token".to_owned(), "op3rator".to_owned())];
-        set(&mut all, variables);
+        override_with(&mut all, variables);
         let host = start(&data, &all).await;
         Self { host, engine, client: HttpClient::new(), data, variables: all }
     }
@@ -64,7 +65,7 @@ impl Setup {
 
     /// Like [`Setup::restart`], with changed variables.
     pub async fn restart_with(mut self, variables: &[(&str, &str)]) -> Self {
-        set(&mut self.variables, variables);
+        override_with(&mut self.variables, variables);
         self.host.stop().await;
         self.host = start(&self.data, &self.variables).await;
         self
@@ -156,7 +157,7 @@ impl DrainTotals {
     }
 }
 
-/// Polls until the closure returns a value. The condition is for the panic message.
+/// Polls until the closure returns a value. `condition` is for the panic message.
 pub async fn eventually<T>(condition: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -168,8 +169,8 @@ pub async fn eventually<T>(condition: &str, mut poll: impl AsyncFnMut() -> Optio
     }
 }
 
-/// A port that is bound but not listening: the system gives it to no one else, and refuses connections until a server
-/// starts there.
+/// A port that is bound but not listening: the system assigns it to no other process, and refuses connections until a
+/// server starts there.
 pub struct ReservedPort(TcpSocket);
 
 impl ReservedPort {
@@ -223,9 +224,9 @@ impl HttpClient {
     }
 }
 
-fn set(all: &mut Vec<(String, String)>, variables: &[(&str, &str)]) {
+fn override_with(all: &mut Vec<(String, String)>, variables: &[(&str, &str)]) {
     for (name, value) in variables {
-        all.retain(|(had, _)| had != name);
+        all.retain(|(existing, _)| existing != name);
         all.push(((*name).to_owned(), (*value).to_owned()));
     }
 }
@@ -242,9 +243,10 @@ async fn start(data: &Data, variables: &[(String, String)]) -> Host {
     host.start().await.unwrap()
 }
 
+/// A response, with its whole body.
 #[derive(Debug)]
 pub struct Reply {
-    /// The request, with an excerpt of its body, and the test's case if there is one: for assertion messages.
+    /// For assertion messages: the test's case, if there is one, and the request with an excerpt of its body.
     context: String,
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -276,8 +278,8 @@ impl Reply {
         self.header("sluice-delivery").unwrap_or_else(|| panic!("no sluice-delivery: {self}"))
     }
 
-    /// Whether the response is followed by a check for a drain notification: one of 16 deliveries that the engine has
-    /// accepted, namely those whose id ends in four zero bits.
+    /// Whether Sluice checks for a drain notification after this response. It does if the engine has accepted the
+    /// delivery and its id ends in four zero bits, which is the case for one of 16.
     pub fn is_sampled(&self) -> bool {
         self.header("sluice-outcome") == Some("delivered") && self.delivery().ends_with(['0', 'G'])
     }

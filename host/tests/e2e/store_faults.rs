@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use sluice_host::spin::key_value::{Kind, Operation};
+use sluice_host::spin::key_value::{Operation, OperationKind};
 use sluice_host::spin::outbound::{ErrorCode, Fault};
 use sluice_host::stand_in::{Behaviour, Status};
 use tokio::task::{JoinSet, LocalSet};
@@ -16,36 +16,37 @@ use crate::setup::{JSON, Reply, Setup};
 struct StoreFault {
     kind: &'static str,
     prefix: &'static str,
-    /// Index of the only operation that fails; all of them without it.
+    /// Index of the only such operation that fails; `None` if all of them fail.
     nth: Option<usize>,
 }
 
-const OPERATIONS: [(Kind, &str); 21] = [
-    (Kind::Open, ""),
-    (Kind::Get, "sluice/door"),
-    (Kind::Get, "sluice/flag"),
-    (Kind::Get, "sluice/done"),
-    (Kind::Get, "sluice/callback"),
-    (Kind::Get, "sluice/pending"),
-    (Kind::Get, "sluice/fault"),
-    (Kind::Get, "sluice/lease"),
-    (Kind::Exists, "sluice/flag"),
-    (Kind::Exists, "sluice/hint"),
-    (Kind::Exists, "sluice/fault"),
-    (Kind::Set, "sluice/door"),
-    (Kind::Set, "sluice/flag"),
-    (Kind::Set, "sluice/done"),
-    (Kind::Set, "sluice/callback"),
-    (Kind::Set, "sluice/pending"),
-    (Kind::Set, "sluice/hint"),
-    (Kind::Set, "sluice/lease"),
-    (Kind::Delete, "sluice/pending"),
-    (Kind::Delete, "sluice/"),
-    (Kind::GetKeys, ""),
+/// The operations that fail, each with a prefix of its key.
+const OPERATIONS: [(OperationKind, &str); 21] = [
+    (OperationKind::Open, ""),
+    (OperationKind::Get, "sluice/door"),
+    (OperationKind::Get, "sluice/flag"),
+    (OperationKind::Get, "sluice/done"),
+    (OperationKind::Get, "sluice/callback"),
+    (OperationKind::Get, "sluice/pending"),
+    (OperationKind::Get, "sluice/fault"),
+    (OperationKind::Get, "sluice/lease"),
+    (OperationKind::Exists, "sluice/flag"),
+    (OperationKind::Exists, "sluice/hint"),
+    (OperationKind::Exists, "sluice/fault"),
+    (OperationKind::Set, "sluice/door"),
+    (OperationKind::Set, "sluice/flag"),
+    (OperationKind::Set, "sluice/done"),
+    (OperationKind::Set, "sluice/callback"),
+    (OperationKind::Set, "sluice/pending"),
+    (OperationKind::Set, "sluice/hint"),
+    (OperationKind::Set, "sluice/lease"),
+    (OperationKind::Delete, "sluice/pending"),
+    (OperationKind::Delete, "sluice/"),
+    (OperationKind::GetKeys, ""),
 ];
 
-/// The cases: each operation fails the first time, the second time, or always; and finally all operations fail.
-fn faults() -> Vec<Vec<(Kind, StoreFault)>> {
+/// The cases: each operation fails the first time, the second time, or always. In the last case, all operations fail.
+fn faults() -> Vec<Vec<(OperationKind, StoreFault)>> {
     let fault = |(kind, prefix), nth| (kind, StoreFault { kind: name(kind), prefix, nth });
     let mut faults = Vec::new();
     for nth in [Some(0), Some(1), None] {
@@ -55,14 +56,14 @@ fn faults() -> Vec<Vec<(Kind, StoreFault)>> {
     faults
 }
 
-fn name(kind: Kind) -> &'static str {
+fn name(kind: OperationKind) -> &'static str {
     match kind {
-        Kind::Open => "open",
-        Kind::Get => "get",
-        Kind::Set => "set",
-        Kind::Delete => "delete",
-        Kind::Exists => "exists",
-        Kind::GetKeys => "get-keys",
+        OperationKind::Open => "open",
+        OperationKind::Get => "get",
+        OperationKind::Set => "set",
+        OperationKind::Delete => "delete",
+        OperationKind::Exists => "exists",
+        OperationKind::GetKeys => "get-keys",
     }
 }
 
@@ -72,7 +73,7 @@ struct Occurred(Arc<Mutex<BTreeSet<StoreFault>>>);
 
 impl Occurred {
     /// Injects faults into the store of a host, and records those that occur.
-    fn inject(&self, setup: &Setup, faults: &[(Kind, StoreFault)]) {
+    fn inject(&self, setup: &Setup, faults: &[(OperationKind, StoreFault)]) {
         let (faults, occurred) = (faults.to_vec(), self.clone());
         let counts = Mutex::new(vec![0; faults.len()]);
         setup.host.key_value().inject_faults(move |Operation { kind, key, .. }| {
@@ -142,7 +143,8 @@ async fn failing_store_and_slow_engine_lose_no_acknowledged_delivery() {
     run_templates(Some(Behaviour::Delay { ms: 150 })).await;
 }
 
-/// Runs the templates concurrently, each on its own host, because requests wait for the claims of failed ones.
+/// Runs the templates concurrently, each on its own host, because some requests have to wait for the claims of failed
+/// ones.
 async fn run_templates(engine: Option<Behaviour>) {
     let occurred = Occurred::default();
     let all = async {
@@ -194,7 +196,8 @@ async fn run_template(template: &Template, engine: Option<Behaviour>, occurred: 
         }
         sent.push((run, is_ambiguous, format!("{path} {:?} {case}", template.header)));
     }
-    // A slow engine still answers a webhook without a key before the sender's wait is over.
+    // If the store fails, a slow engine can still answer a webhook without a key: the sender then waits for it, even
+    // after `engine_wait_ms`.
     let engine_answers = matches!(engine, None | Some(Behaviour::Delay { .. }));
     let needs_store = template.is_keyed || template.header == ASYNC || !engine_answers;
     let failures = format!("{} {:?} {engine:?}: {failed} failed", template.path, template.header);
@@ -219,8 +222,8 @@ async fn run_template(template: &Template, engine: Option<Behaviour>, occurred: 
     setup.assert_works().await;
 }
 
-/// Sets the drain notification, like a drain that leaves something pending, or deletes it, so that the next stored
-/// delivery writes it.
+/// Sets the drain notification, as a drain does that leaves something pending, or deletes it, which makes the next
+/// stored delivery write it.
 async fn set_notification(setup: &Setup, is_set: bool) {
     let store = setup.host.key_value().clone();
     // A separate task, because SQLite uses `block_in_place`, which panics within a `LocalSet`.

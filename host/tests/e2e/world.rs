@@ -7,7 +7,7 @@ use wit_parser::{Resolve, WorldId, WorldItem};
 
 use crate::setup::root;
 
-/// The interfaces that a world imports, and those that it exports.
+/// The names of the interfaces that a world imports, and of those that it exports.
 fn interfaces(resolve: &Resolve, world: WorldId) -> [BTreeSet<String>; 2] {
     let world = &resolve.worlds[world];
     [&world.imports, &world.exports].map(|items| {
@@ -46,6 +46,6 @@ fn component_imports_and_exports_only_its_world() {
     assert!(imports.contains("fermyon:spin/key-value@2.0"), "the decoded imports are incomplete: {imports:?}");
     assert!(
         allowed_imports.iter().all(|name| !name.starts_with("wasi:keyvalue")),
-        "atomics and batch must not be needed"
+        "Sluice must not need wasi:keyvalue, with its atomics and batch"
     );
 }

@@ -12,7 +12,7 @@ use super::report::{Section, Table};
 use super::stats::Spread;
 use super::store::{Content, drain, fill, one_pending, pending};
 
-/// Maximum estimated time of one measurement; a longer one is skipped.
+/// Maximum estimated duration of one measurement in minutes. A longer one is skipped.
 const MAX_MINUTES: f64 = 10.0;
 
 /// Numbers of pending deliveries, each with the number of its rounds.
@@ -25,7 +25,7 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
     let sizes = sizes(plan);
     let mut times = vec![Vec::new(); sizes.len()];
     let max_rounds = sizes.iter().map(|(_, rounds)| *rounds).max().unwrap_or_default();
-    // Milliseconds per delivery.
+    // The most milliseconds that a delivery has taken so far.
     let mut slowest = 0.0_f64;
     for round in 0..max_rounds {
         for ((count, rounds), times) in sizes.iter().zip(&mut times) {
@@ -36,9 +36,9 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
                 println!("   {count} pending, round {} of {rounds}", round + 1);
                 let state = lab.directory.join("drain");
                 fill(&template, &state, Content::Pending, *count)?;
-                let each = time(lab, *count)?.as_secs_f64() * 1e3 / *count as f64;
-                times.push(each);
-                slowest = slowest.max(each);
+                let milliseconds = time(lab, *count)?.as_secs_f64() * 1e3 / *count as f64;
+                times.push(milliseconds);
+                slowest = slowest.max(milliseconds);
                 ensure!(pending(&state)? == 0, "drained deliveries are still pending");
                 fs::remove_dir_all(&state)?;
             }
@@ -51,10 +51,10 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
             table.rows.push(vec![count.to_string(), "skipped, since it would take too long".to_owned()]);
             continue;
         }
-        let each = Spread::of(times.iter().copied());
-        let rate = 1e3 / each.median;
+        let milliseconds = Spread::of(times.iter().copied());
+        let rate = 1e3 / milliseconds.median;
         let rounds = times.len().to_string();
-        table.rows.push(vec![count.to_string(), rounds, format!("{each:.3}"), format!("{rate:.0}")]);
+        table.rows.push(vec![count.to_string(), rounds, format!("{milliseconds:.3}"), format!("{rate:.0}")]);
     }
     section.tables.push(table);
     let measured = |at: usize| times.get(at).filter(|times| !times.is_empty());
@@ -66,7 +66,7 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
     Ok(section)
 }
 
-/// Time from the start of the first pass to the end of the last.
+/// Time from the start of the first pass to the end of the last one.
 fn time(lab: &Lab, count: u64) -> Result<Duration> {
     let target = lab.start(Application::Sluice, "drain", &[])?;
     let start = Instant::now();

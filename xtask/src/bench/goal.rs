@@ -1,15 +1,15 @@
 //! Performance goals, compared with the measured figures.
 
-/// The limit for a figure.
+/// The threshold for a figure.
 #[derive(Clone, Copy)]
 pub(super) enum Threshold {
     AtLeast(f64),
     AtMost(f64),
-    /// No limit: the figure is given for comparison.
+    /// No threshold: the figure is given for comparison.
     None,
 }
 
-/// A figure with its limit.
+/// A measured figure, compared with its threshold.
 pub(super) struct Goal {
     name: String,
     threshold: Threshold,
@@ -22,7 +22,7 @@ impl Goal {
         Goal { name: name.into(), threshold, measured }
     }
 
-    /// Name, goal, measured figure and verdict.
+    /// The cells of a table row: name, threshold, measured figure and verdict.
     pub(super) fn cells(&self) -> Vec<String> {
         let (threshold, is_met) = match self.threshold {
             Threshold::AtLeast(min) => (format!("at least {min}"), self.measured.map(|figure| figure >= min)),

@@ -1,4 +1,4 @@
-//! Rows on stores with many keys, relative to an empty store.
+//! Selected rows on stores with many keys, relative to an empty store.
 
 use std::time::Instant;
 
@@ -16,15 +16,16 @@ use super::store::{Content, drain, fill, one_keyed};
 
 const MEASURED: [Row; 5] = [PLAIN, EVENT, DUPLICATE, CALLBACK, STORED];
 
+/// Numbers of keys, of which the first is the reference.
 fn sizes(plan: &Plan) -> [u64; 3] {
     if plan.quick { [0, 1_000, 10_000] } else { [0, 10_000, 1_000_000] }
 }
 
-/// A store with a number of keys, and its two Sluices.
-struct Grown {
-    /// Its engine is up.
+/// Two Sluices, each with a store of the same number of keys.
+struct FilledTargets {
+    /// The Sluice whose engine is up.
     engine_up: Target,
-    /// Its engine is down.
+    /// The Sluice whose engine is down.
     engine_down: Target,
     /// Milliseconds of a drain pass that lists all keys and finds nothing pending.
     scan: f64,
@@ -33,7 +34,7 @@ struct Grown {
 pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
     let template = one_keyed(lab)?;
     let sizes = sizes(plan);
-    let mut grown = Vec::new();
+    let mut filled = Vec::new();
     for count in sizes {
         println!("   creating stores of {count} keys");
         let create = |name: &str| fill(&template, &lab.directory.join(name), Content::Keyed, count);
@@ -42,7 +43,7 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
         create(&down)?;
         let engine_up = lab.start(Application::Sluice, &up, &[])?;
         let engine_down = lab.start(Application::Sluice, &down, &[ENGINE_DOWN])?;
-        // The drain records its scan, so no measured request triggers one.
+        // The drain records its scan of the keys, so no measured request triggers another one.
         let start = Instant::now();
         let drained = drain(&engine_up)?;
         let scan = start.elapsed().as_secs_f64() * 1e3;
@@ -50,33 +51,32 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
             bail!("a drain of {count} keys answered {drained:?}");
         }
         first_event(&engine_up)?;
-        grown.push(Grown { engine_up, engine_down, scan });
+        filled.push(FilledTargets { engine_up, engine_down, scan });
     }
 
     let mut section = Section::new("Growth");
     let mut scans = Table::new("Drain pass with nothing pending", &["Keys", "ms"]);
-    scans
-        .rows
-        .extend(sizes.iter().zip(&grown).map(|(count, grown)| vec![count.to_string(), format!("{:.0}", grown.scan)]));
+    scans.rows.extend(
+        sizes.iter().zip(&filled).map(|(count, targets)| vec![count.to_string(), format!("{:.0}", targets.scan)]),
+    );
     let mut worst: Option<(f64, String)> = None;
     for connections in CONNECTIONS {
-        let of = |row: &Row, grown: &Grown| {
-            row.load(
-                if row.to == Destination::EngineDown { &grown.engine_down } else { &grown.engine_up },
-                &lab.directory,
-            )
+        let load = |row: &Row, targets: &FilledTargets| {
+            let is_down = row.to == Destination::EngineDown;
+            row.load(if is_down { &targets.engine_down } else { &targets.engine_up }, &lab.directory)
         };
-        let loads: Vec<_> = MEASURED.iter().flat_map(|row| grown.iter().map(move |grown| of(row, grown))).collect();
+        let loads: Vec<_> =
+            MEASURED.iter().flat_map(|row| filled.iter().map(move |targets| load(row, targets))).collect();
         let samples = interleaved(&loads, connections, plan)?;
         let [none, some, many] = sizes;
-        let heads = [
+        let headers = [
             "Request".to_owned(),
             format!("requests/s, {none} keys"),
             format!("{some} keys, relative"),
             format!("{many} keys, relative"),
         ];
-        let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
-        let mut table = Table::new(connections_label(connections), &heads);
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let mut table = Table::new(connections_label(connections), &headers);
         for (row, samples) in MEASURED.iter().zip(samples.chunks(sizes.len())) {
             let rates: Vec<Vec<f64>> = samples.iter().map(|rounds| rounds.iter().map(Sample::rate).collect()).collect();
             let [none, some, many] = rates.as_slice() else { continue };

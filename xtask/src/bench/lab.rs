@@ -1,4 +1,4 @@
-//! The measured applications and their environment: an optimised host, an engine, and a process per target.
+//! The measured applications and their environment: an optimised host, an engine, and a process for each target.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,22 +13,23 @@ use super::rows::Body;
 use crate::component;
 use crate::shell::{apt_install, cargo, command, install, run, target};
 
+/// The programs of a run, each with the Debian package that contains it.
 const TOOLS: [(&str, &str); 3] = [("wrk", "wrk"), ("sqlite3", "sqlite3"), ("redis-server", "redis-server")];
 
 /// The manifest of `bench/limit`.
 const LIMIT: &str = "bench/limit/spin.toml";
 
-/// The variable for an engine that is down. Port 1 is privileged and unused.
+/// Sets `engine_url` to an engine that is down: port 1 is privileged and unused.
 pub(super) const ENGINE_DOWN: (&str, &str) = ("engine_url", "http://127.0.0.1:1");
 
 /// The operator's token.
 pub(super) const OPERATOR_TOKEN: &str = "benchmark";
-/// The secret for signed webhooks.
+/// GitHub's secret for signed webhooks.
 pub(super) const SECRET: &str = "It's a Secret to Everybody";
 
 /// The environment of a run.
 pub(super) struct Lab {
-    /// Directory of stores and logs, on a disk, since the cost of writes is measured.
+    /// Directory of stores and logs. It is on a disk, because the cost of writes is measured.
     pub(super) directory: PathBuf,
     host: PathBuf,
     engine: String,
@@ -40,15 +41,16 @@ pub(super) struct Target {
     pub(super) url: String,
     pub(super) state: PathBuf,
     pub(super) process: Process,
-    /// The Redis of its store, if it uses one.
+    /// The Redis server of its store, if it has one.
     _redis: Option<Process>,
 }
 
 /// A measured application.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Application {
+    /// The reference component, `bench/limit`.
     Limit,
-    /// The same, compiled and linked with the flags of Sluice.
+    /// The reference component, compiled and linked with Sluice's flags.
     LimitLinked,
     Sluice,
 }
@@ -88,7 +90,7 @@ impl Lab {
         Ok(Lab { directory, host, engine, _engine: process })
     }
 
-    /// Starts an application with variables in addition to the usual ones.
+    /// Starts an application whose store and log are named `name`, with more variables.
     pub(super) fn start(&self, application: Application, name: &str, variables: &[(&str, &str)]) -> Result<Target> {
         let state = self.directory.join(name);
         let (command, url) = self.command(application, &state, &self.engine, variables)?;
@@ -117,7 +119,7 @@ impl Lab {
         Ok(Target { url, state, process, _redis: Some(redis) })
     }
 
-    /// Starts a process and waits until it answers.
+    /// Starts the process of an application, and waits until it responds.
     fn start_process(&self, application: Application, name: &str, command: &Command, url: &str) -> Result<Process> {
         let mut process = Process::start(command, &self.directory.join(format!("{name}.log")))?;
         application.wait_until_ready(&mut process, url, Instant::now())?;
@@ -167,7 +169,7 @@ impl Lab {
 }
 
 impl Application {
-    /// Waits until it answers, and returns the time since `since`.
+    /// Waits until the application responds, and returns the time since `since`.
     pub(super) fn wait_until_ready(
         self,
         process: &mut Process,

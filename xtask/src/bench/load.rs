@@ -16,26 +16,27 @@ use crate::shell::{command, output};
 /// Pause between two measurements.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Maximum duration in seconds of one measurement of a slow target.
+/// Duration in seconds after which a measurement of a slow target isn't extended further.
 const MAX_SECONDS: u64 = 30;
 
-/// One kind of request to one target.
+/// One kind of request to one target, which wrk repeats.
 #[derive(Clone, Default)]
 pub(super) struct Load {
     pub(super) name: String,
     pub(super) url: String,
     pub(super) body: Option<PathBuf>,
     pub(super) headers: Vec<(&'static str, String)>,
-    /// The expected status, and outcome, of each response.
+    /// The expected status of each response.
     pub(super) status: &'static str,
+    /// The expected `sluice-outcome` of each response, if it is checked.
     pub(super) outcome: Option<&'static str>,
-    /// Whether the word UNIQUE is replaced by another value in each request.
+    /// Whether the word UNIQUE in URL and body is replaced with another value in each request.
     pub(super) unique: bool,
     /// Processes that must be idle before the next measurement.
     pub(super) programs: Vec<u32>,
 }
 
-/// The figures of one round.
+/// The figures of one load in one round.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct Sample {
     pub(super) requests: u64,
@@ -51,12 +52,14 @@ struct WrkReport {
     sample: Sample,
     /// Broken connections and timeouts.
     broken: u64,
-    /// Responses other than the expected one.
+    /// Unexpected responses.
     wrong: u64,
+    /// Status and outcome of an unexpected response.
     example: String,
 }
 
 impl Sample {
+    /// Requests per second.
     pub(super) fn rate(&self) -> f64 {
         self.requests as f64 / self.seconds
     }
@@ -78,7 +81,8 @@ pub(super) fn interleaved(loads: &[Load], connections: u32, plan: &Plan) -> Resu
 }
 
 impl Load {
-    /// Measures for the given time, doubled until each connection had two requests on average, since a disk may be slow.
+    /// Measures for the given time. Because a disk may be slow, the time is doubled until there are at least two
+    /// requests per connection.
     fn measure(&self, connections: u32, mut seconds: u64) -> Result<Sample> {
         loop {
             let sample = self.run(connections, seconds)?;
@@ -92,12 +96,12 @@ impl Load {
         }
     }
 
-    /// Runs wrk once. Any response other than the expected one is an error, since a benchmark of errors has no value.
+    /// Runs wrk once. Any unexpected response is an error, because a benchmark of errors has no value.
     fn run(&self, connections: u32, seconds: u64) -> Result<Sample> {
         let text = output(&mut self.command(connections, seconds))?;
         let line =
             text.lines().rev().find(|line| line.starts_with('{')).context("no report of load.lua in wrk's output")?;
-        // Requests that wrk cut off may still be processed.
+        // The target may still be processing requests that wrk has cut off.
         sleep(PAUSE);
         wait_until_idle(&self.programs)?;
         let WrkReport { sample, broken, wrong, example } = serde_json::from_str(line)?;

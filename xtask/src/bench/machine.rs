@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::shell::{command, output};
 
-/// Names and values of properties that figures depend on.
+/// The properties that the figures depend on, as pairs of name and value.
 pub(super) fn describe() -> Result<Vec<(&'static str, String)>> {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processor.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));

@@ -1,4 +1,14 @@
 //! Benchmarks of Sluice relative to the limit of the same host, written to docs/benchmarks.md.
+//!
+//! The limit is `bench/limit`, a component that does only the unavoidable work. A [`lab::Lab`] runs both in processes
+//! of their own. Each part of the benchmark sends its [`rows::Row`]s to them as [`load::Load`], and returns a
+//! [`report::Section`] of tables and goals:
+//!
+//! ```text
+//!  Row ──▶ Load ──wrk──▶ Target ──HTTP──▶ engine (nginx)
+//!            │
+//!            └──▶ Sample ──▶ Spread ──▶ Table, Goal ──▶ Section ──▶ Report
+//! ```
 
 mod drain;
 mod goal;
@@ -40,7 +50,7 @@ pub(crate) enum Part {
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Measurements of each figure
+    /// Number of measurements of each figure
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Seconds per measurement
@@ -60,7 +70,7 @@ pub(crate) struct Arguments {
     host: Option<std::path::PathBuf>,
 }
 
-/// The extent of a run.
+/// The extent of a run: its rounds, the seconds of each, and whether stores are small.
 pub(crate) struct Plan {
     rounds: usize,
     seconds: u64,

@@ -18,7 +18,7 @@ use super::stats::Spread;
 use crate::shell::{command, create_if_changed, install, target};
 
 pub(super) const TITLE: &str = "Peers";
-/// Goals at 32 connections.
+/// Goals at 32 connections, in the order of [`COMPARED`].
 pub(super) const GOALS: [(&str, f64); 4] = [
     ("signed webhook: requests/s relative to webhook", 1.0),
     ("keyed event, duplicate: requests/s relative to Restate's durable accept", 2.0),
@@ -32,7 +32,7 @@ const COMPARED: [(Row, usize); 4] = [(SIGNED, 0), (DUPLICATE, 1), (STORED, 1), (
 struct Peer {
     _processes: Vec<Process>,
     load: Load,
-    /// Log with errors of requests that were accepted before.
+    /// The log of errors, which may occur after a request was accepted.
     log: PathBuf,
 }
 
@@ -115,7 +115,7 @@ fn restate(lab: &Lab) -> Result<Peer> {
     let log = lab.directory.join("service.log");
     let handler = Process::start(&start, &log)?;
 
-    // The program itself: a kill of npm's wrapper script would leave it running.
+    // The program itself is started, because killing npm's wrapper script would leave it running.
     let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
     let program = format!("node_modules/@restatedev/restate-server-linux-{machine}/bin/restate-server");
     let mut start = command(modules.join(program), ["--base-dir"]);
@@ -135,7 +135,7 @@ fn restate(lab: &Lab) -> Result<Peer> {
         &Request { url: &url, headers: &headers, body: Some(deployment.as_bytes()) },
         Instant::now(),
     )?;
-    // The ingress learns of the deployment with a delay.
+    // The ingress learns of the deployment after a delay.
     let url = format!("http://127.0.0.1:{ingress}/benchmark/take/send");
     server.wait_until_ready(&Request { url: &url, headers: &headers, body: Some(b"{}") }, Instant::now())?;
     let load = Load {

@@ -1,4 +1,4 @@
-//! A child process that ends with its owner, and single requests to it.
+//! Child processes that end with this process, and single requests to them.
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
@@ -20,13 +20,13 @@ impl Process {
     pub(super) fn start(command: &Command, log: &Path) -> Result<Process> {
         let file = File::create(log).with_context(|| format!("can't write {}", log.display()))?;
         let program = command.get_program();
-        let mut bound = Command::new("setpriv");
-        bound.args(["--pdeathsig", "KILL"]).arg(program).args(command.get_args());
+        let mut wrapped = Command::new("setpriv");
+        wrapped.args(["--pdeathsig", "KILL"]).arg(program).args(command.get_args());
         for (name, value) in command.get_envs() {
-            bound.env(name, value.unwrap_or_default());
+            wrapped.env(name, value.unwrap_or_default());
         }
-        bound.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        let child = bound.spawn().with_context(|| format!("can't run {}", program.display()))?;
+        wrapped.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = wrapped.spawn().with_context(|| format!("can't run {}", program.display()))?;
         Ok(Process(child))
     }
 
@@ -40,7 +40,7 @@ impl Process {
         self.wait(is_ready, request.url, since)
     }
 
-    /// Waits until it accepts connections on a port.
+    /// Waits until the process accepts connections on a port.
     pub(super) fn wait_until_listening(&mut self, port: &str) -> Result<Duration> {
         let address = format!("127.0.0.1:{port}");
         self.wait(|| TcpStream::connect(&address).is_ok(), &address, Instant::now())
@@ -62,7 +62,7 @@ impl Process {
     }
 }
 
-/// Waits until programs are idle, since they may process requests long after the response.
+/// Waits until programs are idle, because they may process requests long after the response.
 pub(super) fn wait_until_idle(programs: &[u32]) -> Result<()> {
     /// Maximum share of a core that counts as idle.
     const IDLE: f64 = 0.05;
@@ -99,7 +99,7 @@ fn processor_seconds(programs: &[u32]) -> Result<f64> {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended before.
+        // The child may have ended before.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -121,6 +121,7 @@ pub(super) struct Request<'a> {
 /// The response to a [`Request`].
 pub(super) struct Response {
     pub(super) status: u16,
+    /// The header `sluice-outcome`.
     pub(super) outcome: Option<String>,
     pub(super) body: String,
 }

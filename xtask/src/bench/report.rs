@@ -14,14 +14,14 @@ use crate::shell::target;
 /// The page with placeholders in braces.
 const TEMPLATE: &str = include_str!("../../../bench/benchmarks.md");
 
-/// One table of a section.
+/// One table of a section; a title or header may be empty.
 pub(super) struct Table {
     title: String,
-    heads: Vec<String>,
+    headers: Vec<String>,
     pub(super) rows: Vec<Vec<String>>,
 }
 
-/// The figures of a part.
+/// The tables and goals of one part of the benchmark.
 pub(super) struct Section {
     title: &'static str,
     pub(super) tables: Vec<Table>,
@@ -30,15 +30,15 @@ pub(super) struct Section {
 
 /// The report of a run.
 pub(super) struct Report {
-    /// Table of the machine, the programs and the command.
+    /// The table of the machine, the programs and the command, as Markdown.
     machine: String,
     sections: Vec<Section>,
 }
 
 impl Table {
-    pub(super) fn new(title: impl Into<String>, heads: &[&str]) -> Table {
-        let heads = heads.iter().map(|head| (*head).to_owned()).collect();
-        Table { title: title.into(), heads, rows: Vec::new() }
+    pub(super) fn new(title: impl Into<String>, headers: &[&str]) -> Table {
+        let headers = headers.iter().map(|header| (*header).to_owned()).collect();
+        Table { title: title.into(), headers, rows: Vec::new() }
     }
 }
 
@@ -87,14 +87,14 @@ impl Report {
     }
 }
 
-/// As Markdown.
+/// Formats the table as Markdown.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.title.is_empty() {
             writeln!(f, "### {}\n", self.title)?;
         }
         let mut table = comfy_table::Table::new();
-        table.load_preset(ASCII_MARKDOWN).set_header(&self.heads).add_rows(&self.rows);
+        table.load_preset(ASCII_MARKDOWN).set_header(&self.headers).add_rows(&self.rows);
         writeln!(f, "{table}")
     }
 }

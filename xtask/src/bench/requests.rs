@@ -23,7 +23,7 @@ pub(super) fn connections_label(connections: u32) -> String {
     format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
 }
 
-/// Each row, the `bare` row that it is compared with, and the row with as many writes.
+/// Each row, with the `bare` row that it is compared with, and the reference row with as many writes, if any.
 const MEASURED: [(Row, Row, Option<Row>); 15] = [
     (HELLO, BARE[0], None),
     (BARE[0], BARE[0], None),
@@ -60,7 +60,7 @@ impl Targets {
                 Destination::Redis => "redis",
                 Destination::RedisEngineDown => "redis-engine-down",
             };
-            // The store of another part of the run.
+            // Another part of the run may have left a store.
             let state = lab.directory.join(name);
             if state.exists() {
                 fs::remove_dir_all(state)?;
@@ -82,6 +82,7 @@ impl Targets {
         Ok(Targets(destinations.iter().map(start).collect::<Result<_>>()?))
     }
 
+    /// The target of a row's requests.
     pub(super) fn of(&self, row: &Row) -> Result<&Target> {
         self.0.get(&row.to).ok_or_else(|| anyhow::anyhow!("no target was started for {}", row.name))
     }
@@ -117,16 +118,16 @@ fn share(samples: &Samples, row: &Row, of: &Row) -> Spread {
     Spread::ratio(rates(row), rates(of))
 }
 
-/// The difference of a row's time to another row's.
+/// The time that a row takes in addition to another row's.
 fn added(samples: &Samples, row: &Row, to: &Row, time: fn(&Sample) -> f64) -> Spread {
     let times = |row: &Row| samples.get(row.name).into_iter().flatten().map(time);
     Spread::of(times(row).zip(times(to)).map(|(row, to)| row - to))
 }
 
 fn table(connections: u32, samples: &Samples) -> Table {
-    let heads = ["Request", "Requests/s", "vs `bare`", "vs `hello`", "vs its writes"];
+    let headers = ["Request", "Requests/s", "vs `bare`", "vs `hello`", "vs its writes"];
     let times = ["p50 ms", "p99 ms", "added to p50", "added to p99"];
-    let mut table = Table::new(connections_label(connections), &[&heads[..], &times[..]].concat());
+    let mut table = Table::new(connections_label(connections), &[&headers[..], &times[..]].concat());
     for (row, bare, writes) in &MEASURED {
         let own = || samples.get(row.name).into_iter().flatten();
         let median = |time: fn(&Sample) -> f64| Spread::of(own().map(time)).median;

@@ -58,7 +58,7 @@ fn order(bytes: usize) -> String {
     text + "\"}"
 }
 
-/// Destination of requests.
+/// The destination of requests: an application with its variables and its store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Destination {
     Limit,
@@ -81,7 +81,9 @@ pub(super) struct Row {
     pub(super) to: Destination,
     path: &'static str,
     pub(super) body: Body,
+    /// The expected `sluice-outcome`; `None` for the reference component.
     outcome: Option<&'static str>,
+    /// Whether the word UNIQUE in path and body is replaced with another value in each request.
     unique: bool,
 }
 
@@ -95,7 +97,7 @@ pub(super) const BARE: [Row; 3] = [
     limit("bare, 64 KB", "/bare", Body::Webhook64),
     limit("bare, 512 KB", "/bare", Body::Webhook512),
 ];
-/// The bare component, compiled and linked with the flags of Sluice.
+/// The bare row of the reference component that is compiled and linked with Sluice's flags.
 pub(super) const LINKED: Row = Row { name: "bare, linked as Sluice", to: Destination::LimitLinked, ..BARE[0] };
 pub(super) const CALLS: Row = limit("3 writes and the call", "/calls/3", Body::Event);
 pub(super) const STORES: Row = limit("1 write, no call", "/stores/1", Body::Webhook1);
@@ -171,7 +173,7 @@ pub(super) fn signature(body: &[u8]) -> String {
     format!("sha256={}", hash.map(|hash| HEXLOWER.encode(&hash.into_bytes())).unwrap_or_default())
 }
 
-/// Sends the original of the duplicates, with the word UNIQUE as its id.
+/// Sends the event that [`DUPLICATE`] repeats. Its id is the word UNIQUE itself.
 pub(super) fn first_event(target: &Target) -> Result<()> {
     let content = Body::Event.content();
     let url = format!("{}{}", target.url, EVENT.path);

@@ -17,8 +17,10 @@ use super::rows::Body;
 use super::stats::Spread;
 
 /// Number of concurrent requests in the memory measurement.
-const HELD: usize = 64;
+const CONCURRENT: usize = 64;
+/// Number of measured starts, with and without compilation.
 const STARTS: usize = 5;
+/// The applications, each with its name in the table and its Wasm file.
 const WASM: [(Application, &str, &str); 2] = [
     (Application::Limit, "`bare`", "target/limit/wasm32-wasip1/release/limit.wasm"),
     (Application::Sluice, "Sluice", "target/wasm32-wasip1/release/sluice.wasm"),
@@ -26,9 +28,9 @@ const WASM: [(Application, &str, &str); 2] = [
 
 pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
     let mut section = Section::new("Size, memory, start");
-    let heads = ["", "wasm, KB (1000 bytes)", "memory per request, KB"];
+    let headers = ["", "wasm, KB (1000 bytes)", "memory per request, KB"];
     let starts = ["first response, ms", "the same with compilation, ms"];
-    let mut table = Table::new("", &[&heads[..], &starts[..]].concat());
+    let mut table = Table::new("", &[&headers[..], &starts[..]].concat());
     let rounds = if plan.quick { 2 } else { STARTS };
     let mut times = WASM.map(|_| (Vec::new(), Vec::new()));
     for _ in 0..rounds {
@@ -64,15 +66,15 @@ fn first_response(lab: &Lab, application: Application) -> Result<f64> {
     Ok(application.wait_until_ready(&mut process, &url, start)?.as_secs_f64() * 1e3)
 }
 
-/// Memory in KB of each of many requests that wait for a silent engine.
+/// Memory per request in KB, while many requests wait for a silent engine.
 fn memory(lab: &Lab, application: Application) -> Result<f64> {
     let (engine, url) = silent_engine()?;
-    let patient = ["engine_wait_ms", "engine_timeout_ms"].map(|name| (name, "600000"));
+    let long_waits = ["engine_wait_ms", "engine_timeout_ms"].map(|name| (name, "600000"));
     let mut variables = vec![("engine_url", url.as_str())];
     let path = match application {
         Application::Limit | Application::LimitLinked => "/bare",
         Application::Sluice => {
-            variables.extend(patient);
+            variables.extend(long_waits);
             "/api/v2/webhook?ref=w"
         }
     };
@@ -80,17 +82,18 @@ fn memory(lab: &Lab, application: Application) -> Result<f64> {
     let idle = resident(target.process.id())?;
     let body = Body::Webhook1.content();
     let host = target.url.trim_start_matches("http://");
-    let mut held = Vec::new();
-    for _ in 0..HELD {
+    // Dropping a connection would end its request.
+    let mut connections = Vec::new();
+    for _ in 0..CONCURRENT {
         let mut sender = TcpStream::connect(host)?;
         let length = body.len();
         write!(sender, "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n")?;
         write!(sender, "content-length: {length}\r\n\r\n{body}")?;
         // The engine's connection shows that the request is being processed.
-        held.push((sender, accept(&engine)?));
+        connections.push((sender, accept(&engine)?));
     }
     let busy = resident(target.process.id())?;
-    Ok((busy - idle) / HELD as f64 / 1e3)
+    Ok((busy - idle) / CONCURRENT as f64 / 1e3)
 }
 
 /// Accepts a connection; an error if there is none within ten seconds.

@@ -20,7 +20,7 @@ impl Spread {
         Spread { median, min: at(0), max: at(last) }
     }
 
-    /// The spread of ratios, taken round by round: a disturbance affects both figures of a round.
+    /// The spread of ratios, taken round by round because a disturbance affects both figures of a round.
     pub(super) fn ratio(of: impl IntoIterator<Item = f64>, to: impl IntoIterator<Item = f64>) -> Spread {
         Spread::of(of.into_iter().zip(to).map(|(of, to)| of / to))
     }

@@ -1,4 +1,4 @@
-//! Large stores: copies of one real record under other keys.
+//! Large stores, filled with copies of real records under other keys.
 
 use std::fs;
 use std::io::Write;
@@ -12,17 +12,19 @@ use super::process::Request;
 use super::rows::{PLAIN, first_event};
 use crate::shell::{command, output};
 
-/// The content of a large store, each made by a file in bench/store.
+/// The content of a large store. A script in bench/store creates each.
 #[derive(Clone, Copy)]
 pub(super) enum Content {
+    /// The keys of delivered events.
     Keyed,
+    /// Pending webhooks.
     Pending,
 }
 
-/// Spin's file name of a store.
+/// The name of a store's file, as in Spin.
 const FILE: &str = "sqlite_key_value.db";
 
-/// Creates the directory of a store with `count` copies of the record in a template, which a host has written.
+/// Creates the directory of a store with `count` keys, which are copies of those in a template that a host has written.
 pub(super) fn fill(template: &Path, directory: &Path, content: Content, count: u64) -> Result<()> {
     let script = match content {
         Content::Keyed => "bench/store/keyed.sql",
@@ -39,9 +41,9 @@ pub(super) fn fill(template: &Path, directory: &Path, content: Content, count: u
     let mut child = sqlite.arg(&file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     child.stdin.take().context("sqlite3 has no standard input")?.write_all(text.as_bytes())?;
     let output = child.wait_with_output()?;
-    let made = String::from_utf8_lossy(&output.stdout);
-    let is_filled = output.status.success() && made.trim().parse() == Ok(count);
-    ensure!(is_filled, "{script} made {} of {count}", made.trim());
+    let created = String::from_utf8_lossy(&output.stdout);
+    let is_filled = output.status.success() && created.trim().parse() == Ok(count);
+    ensure!(is_filled, "{script} created {} of {count}", created.trim());
     Ok(())
 }
 
@@ -67,7 +69,7 @@ pub(super) fn one_pending(lab: &Lab) -> Result<std::path::PathBuf> {
     let headers = [("content-type", "application/json")];
     let response = Request { url: &load.url, headers: &headers, body: Some(&body) }.send()?;
     ensure!(response.outcome.as_deref() == Some("pending"), "the webhook was not stored: {}", response.status);
-    // The response follows the write.
+    // The store has the webhook, because the response follows the write.
     Ok(target.state)
 }
 

@@ -10,7 +10,7 @@ use crate::shell::{command, has, output};
 /// Default address of the stand-in engine.
 const STAND_IN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7701);
 
-/// Checks that an address can be bound, and replaces port 0 by a free one.
+/// Checks that an address can be bound, and replaces port 0 with a free one.
 pub(super) fn bindable(wanted: SocketAddr) -> Result<SocketAddr> {
     match TcpListener::bind(wanted) {
         Ok(listener) => Ok(listener.local_addr()?),
@@ -23,13 +23,13 @@ pub(super) fn stand_in() -> Result<SocketAddr> {
     bindable(STAND_IN).or_else(|_| bindable(SocketAddr::new(STAND_IN.ip(), 0)))
 }
 
-/// A warning if the stand-in engine doesn't have its default port.
+/// A warning if the stand-in engine doesn't listen on its default port.
 pub(super) fn stand_in_warning(stand_in: SocketAddr) -> Option<String> {
     let (default, port) = (STAND_IN.port(), stand_in.port());
     (default != port).then(|| format!("port {default} is in use, so the stand-in engine listens on port {port}"))
 }
 
-/// The URL for clients on this machine of a server that listens on this address.
+/// The URL by which clients on this machine reach a server that listens on this address.
 pub(super) fn url(listen: SocketAddr) -> String {
     let host = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -39,7 +39,7 @@ pub(super) fn url(listen: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(host, listen.port()))
 }
 
-/// Why an address can't be bound, and the way out.
+/// A message that says why an address can't be bound, and how to fix it.
 fn explain(wanted: SocketAddr, kind: ErrorKind, listener: Option<&str>) -> String {
     let port = wanted.port();
     match kind {
@@ -53,7 +53,7 @@ fn explain(wanted: SocketAddr, kind: ErrorKind, listener: Option<&str>) -> Strin
     }
 }
 
-/// The flag for the next free port.
+/// The flag for the next free port, which the message suggests.
 fn alternative(taken: SocketAddr) -> String {
     let ports = taken.port().saturating_add(1)..=u16::MAX;
     let mut others = ports.map(|port| SocketAddr::new(taken.ip(), port)).take(100);

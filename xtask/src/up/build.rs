@@ -1,4 +1,4 @@
-//! Runs cargo and shows its progress; the compiler's messages are shown in full.
+//! Runs cargo, and shows its progress in one line and the compiler's messages in full.
 
 use std::io::stderr;
 use std::process::Command;
@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::children::{Children, Event, Interrupted, Source};
-use super::progress::{Piece, read};
+use super::progress::{CargoLine, parse};
 use super::style::{DIM, SUCCESS, paint};
 
 /// A spinner on standard error, hidden unless that is a terminal.
@@ -34,7 +34,7 @@ pub(super) fn build(children: &mut Children, bar: &ProgressBar, mut cargo: Comma
         eprintln!("  - {name:16} building");
     } else {
         bar.set_message("");
-        // Wide enough for any line: the progress bar truncates it.
+        // Cargo must not truncate its line, because the progress bar does so.
         cargo.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "200");
     }
     children.start("cargo", &mut cargo)?;
@@ -43,20 +43,20 @@ pub(super) fn build(children: &mut Children, bar: &ProgressBar, mut cargo: Comma
         match event {
             Event::Line { source: Source::Stdout, line } => bar.suspend(|| eprintln!("{line}")),
             Event::Line { source: Source::Stderr, line } => {
-                match read(&line) {
-                    Piece::Progress { done, total, current } => {
+                match parse(&line) {
+                    CargoLine::Progress { done, total, current } => {
                         bar.set_style(style("  {spinner:.cyan} {prefix:16} {bar:20.cyan/dim} {pos}/{len} {elapsed:.dim} {wide_msg:.dim}"));
                         bar.set_length(total);
                         bar.set_position(done);
                         bar.set_message(current);
                     }
-                    Piece::Status(status) => {
+                    CargoLine::Status(status) => {
                         compiled |= status.starts_with("Compiling");
                         if !status.is_empty() {
                             bar.set_message(status);
                         }
                     }
-                    Piece::Message => bar.suspend(|| eprintln!("{line}")),
+                    CargoLine::Message => bar.suspend(|| eprintln!("{line}")),
                 }
             }
             Event::Exited { status, .. } if status.success() => break,

@@ -1,7 +1,8 @@
-//! Child processes, and the signals that end them. None of them outlives this process, however it ends.
+//! Child processes, and the signals that end them. None of them outlives this process when it returns, panics, or gets
+//! SIGINT, SIGTERM or SIGHUP.
 //!
-//! Each child is the leader of a process group: `process_group(0)` at its start and one `kill_process_group` afterwards. A
-//! crate such as `process-wrap` would replace these two calls only, not the threads that read output and wait.
+//! Each child is the leader of a process group: it starts with `process_group(0)` and ends with `kill_process_group`. A
+//! crate such as `process-wrap` would replace only these two calls, not the threads that read output and wait.
 
 use std::io::{BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -15,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+/// The stream that a line was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Stdout,
@@ -26,9 +28,9 @@ pub(super) enum Source {
 pub(super) enum Event {
     /// A line of a child's output, ended by a line feed or a carriage return.
     Line { source: Source, line: String },
-    /// The end of a child. It follows the child's output.
+    /// The end of a child. It comes after all of the child's output.
     Exited { name: &'static str, status: ExitStatus },
-    /// Ctrl-C, or another signal to end.
+    /// SIGINT (Ctrl-C), SIGTERM or SIGHUP.
     Interrupt,
 }
 
@@ -37,6 +39,7 @@ pub(super) enum Event {
 #[error("interrupted")]
 pub(super) struct Interrupted;
 
+/// The running children, and a queue of their events.
 pub(super) struct Children {
     sender: Sender<Event>,
     events: Receiver<Event>,
@@ -44,7 +47,7 @@ pub(super) struct Children {
 }
 
 impl Children {
-    /// No children yet. From here on, signals to end are events.
+    /// Starts without children. From then on, SIGINT, SIGTERM and SIGHUP are events, and no longer end this process.
     pub(super) fn new() -> Result<Children> {
         let (sender, events) = channel();
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
@@ -53,8 +56,8 @@ impl Children {
         Ok(Children { sender, events, running: Vec::new() })
     }
 
-    /// Starts a child in its own process group. Ctrl-C then reaches only this process, and a signal to the group reaches the
-    /// child's own children.
+    /// Starts a child in its own process group. Ctrl-C then reaches only this process, and a signal to the group also
+    /// reaches the child's own children.
     pub(super) fn start(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().with_context(|| format!("can't run {name}"))?;
@@ -65,7 +68,7 @@ impl Children {
         let sender = self.sender.clone();
         spawn(move || {
             let status = child.wait();
-            // Its remaining children would hold the pipes open, and outlive it.
+            // The child's own children would keep the pipes open, and outlive it.
             let _ = kill_process_group(group, Signal::KILL);
             for pipe in [stdout, stderr].into_iter().flatten() {
                 let _ = pipe.join();
@@ -110,7 +113,7 @@ impl Children {
         event
     }
 
-    /// Sends SIGINT to each child, as Ctrl-C does.
+    /// Sends SIGINT to each child's group, as Ctrl-C in a terminal does.
     pub(super) fn interrupt(&self) {
         self.signal(Signal::INT);
     }
@@ -132,7 +135,7 @@ impl Children {
 
     fn signal(&self, signal: Signal) {
         for (_, group) in &self.running {
-            // It may have ended meanwhile.
+            // The child may have ended in the meantime.
             let _ = kill_process_group(*group, signal);
         }
     }
@@ -144,7 +147,7 @@ impl Drop for Children {
     }
 }
 
-/// An iterator over lines, which may end with a carriage return alone, as those of progress bars do.
+/// An iterator over lines. A line may end with only a carriage return, as a progress bar does.
 struct Lines<R>(R);
 
 impl<R: Read> Iterator for Lines<BufReader<R>> {
@@ -155,7 +158,7 @@ impl<R: Read> Iterator for Lines<BufReader<R>> {
         let mut line = Vec::new();
         for byte in self.0.by_ref().bytes() {
             match byte {
-                // A carriage return at the start of a line.
+                // A carriage return at the start of a line doesn't end one.
                 Ok(b'\r') if line.is_empty() => {}
                 Ok(b'\n' | b'\r') => return text(&line),
                 Ok(byte) => line.push(byte),
@@ -200,7 +203,7 @@ mod tests {
         children.end();
         let gone = || rustix::process::test_kill_process(Pid::from_raw(grandchild).unwrap()).is_err();
         let stat = || std::fs::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
-        // Without a process that reaps orphans it stays as a zombie.
+        // It stays a zombie if no process reaps orphans.
         assert!((0..100).any(|_| {
             std::thread::sleep(Duration::from_millis(50));
             gone() || stat().contains(") Z ")

@@ -1,4 +1,4 @@
-//! The engine given by the user: its URL is checked before anything is built, then whether it can be reached.
+//! Checks of the user's own engine: the form of its URL, and whether it can be reached.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -7,8 +7,8 @@ use ureq::http::Uri;
 
 /// Parses a base URL by the rules of `sluice::engine::EngineUrl`; a test compares the two.
 ///
-/// The library is a dependency of that test only. As a dependency of this program it would triple the time of the first
-/// `cargo xtask`, and each change of the component would recompile this program.
+/// Only that test depends on the library. If this program did, the first `cargo xtask` would take three times as long,
+/// and each change of the component would recompile this program.
 pub(super) fn parse_base_url(text: &str) -> Result<String, String> {
     let wanted = "must be scheme, host and port, such as http://127.0.0.1:7701";
     let url: Uri = text.parse().map_err(|_| wanted.to_owned())?;
@@ -25,7 +25,8 @@ pub(super) fn parse_base_url(text: &str) -> Result<String, String> {
     Ok(format!("{scheme}://{authority}"))
 }
 
-/// Why no connection can be made to the engine; `None` if one can.
+/// Connects to the engine, for at most two seconds per address. Returns the reason for the failure; `None` if it
+/// succeeds.
 pub(super) fn connection_error(engine: &str) -> Option<String> {
     let url: Uri = engine.parse().ok()?;
     let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn base_url_is_accepted_as_by_sluice() {
+    fn base_url_is_accepted_exactly_if_sluice_accepts_it() {
         for url in [
             "http://engine:8080/",
             "https://engine.example.com",
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn engine_that_is_not_reachable_is_reported() {
+    fn unreachable_engine_is_reported() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         assert_eq!(connection_error(&url), None);

@@ -1,4 +1,4 @@
-//! Builds and starts a [`Plan`], until Sluice answers.
+//! Builds and starts the programs of a [`Plan`], and waits until Sluice answers.
 
 use std::io::Result as IoResult;
 use std::path::PathBuf;
@@ -14,21 +14,22 @@ use super::children::{Children, Event, Interrupted, Source};
 use super::plan::{MANIFEST, Plan};
 use super::ready::{self, Health};
 use super::style::{DIM, WARNING, paint};
-use super::welcome::{self, Names};
+use super::welcome::{self, ExampleNames};
 use crate::component;
 use crate::shell::{cargo, command, target};
 
 /// Builds the component, and the native host or the stand-in engine.
 pub(super) fn build(plan: &Plan, children: &mut Children) -> Result<()> {
     let bar = spinner("component", "looking for a compiler");
-    // Both may install packages, and print the commands.
+    // `compiler` and `finish` print commands if they install packages.
     let compiler = bar.suspend(component::compiler).inspect_err(|_| bar.finish_and_clear())?;
     let duration = run_build(children, &bar, compiler.command)?;
     bar.set_message("shrinking");
     let size = bar.suspend(component::finish).inspect_err(|_| bar.finish_and_clear())?;
     done(&bar, duration, &format!(", {size}"));
     if !plan.on_spin {
-        // With the tests, cargo unifies the same features as for `cargo xtask test`, and compiles wasmtime only once.
+        // Together with the tests, cargo unifies the same features as in `cargo xtask test`, and compiles wasmtime only
+        // once.
         let host = ["build", "--workspace", "--locked", "--bin", "sluice-host", "--test", "e2e"];
         let bar = spinner("native host", "");
         done(&bar, run_build(children, &bar, cargo(host))?, "");
@@ -77,10 +78,10 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
     let bar = spinner("start", "waiting for /readyz");
     let sluice = address::url(plan.listen);
     let mut output = Vec::new();
-    // Set once, since each query starts a run.
+    // Set once, because each call of `example_names` starts a run.
     let mut known = None;
     let health = loop {
-        known = known.or_else(|| names(plan));
+        known = known.or_else(|| example_names(plan));
         if known.is_some()
             && let Some(health) = ready::query(&sluice)
         {
@@ -102,26 +103,27 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
         }
     };
     done(&bar, Some(start.elapsed()), "");
-    // A host's standard output has only its addresses, which are printed below.
+    // The host writes only its addresses to standard output, and these are printed below.
     for (_, line) in output.iter().filter(|(source, _)| *source == Source::Stderr) {
         eprintln!("{}", paint(DIM, line));
     }
-    eprintln!("\n{}", summary(plan, &sluice, &health, &known.unwrap_or_else(Names::placeholders)));
+    eprintln!("\n{}", summary(plan, &sluice, &health, &known.unwrap_or_else(ExampleNames::placeholders)));
     Ok(())
 }
 
 /// Names for the examples; `None` while the stand-in engine doesn't answer.
-fn names(plan: &Plan) -> Option<Names> {
+fn example_names(plan: &Plan) -> Option<ExampleNames> {
     match plan.stand_in {
-        Some(_) => ready::waiting_run(&plan.engine).map(Names::stand_in),
-        None => Some(Names::placeholders()),
+        Some(_) => ready::waiting_run(&plan.engine).map(ExampleNames::stand_in),
+        None => Some(ExampleNames::placeholders()),
     }
 }
 
-fn summary(plan: &Plan, sluice: &str, health: &Health, names: &Names) -> String {
+/// The text that is shown once Sluice answers: addresses, warnings, errors and examples.
+fn summary(plan: &Plan, sluice: &str, health: &Health, names: &ExampleNames) -> String {
     let warnings: String =
         plan.warnings.iter().map(|text| format!("{} {text}\n", paint(WARNING, "warning:"))).collect();
-    // The example event is a new one at each start.
+    // Each start has another example event, which is therefore no duplicate.
     let id = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let parts = [
         welcome::addresses(sluice, &plan.engine, plan.stand_in.is_some()),

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 
 use super::style::{ACCENT, DIM, ERROR, SUCCESS, WARNING, paint, plain};
 
-/// The table's head.
-pub(super) fn head() -> String {
-    let head =
+/// The table's header.
+pub(super) fn header() -> String {
+    let header =
         format!("{:8}  {:21}  {:9}  {:6}  {:26}  {:>6}", "UTC", "request", "outcome", "status", "delivery", "ms");
-    paint(DIM, head)
+    paint(DIM, header)
 }
 
 /// One line: a request, the outcome of a delivery after its response, or a drain that Sluice started itself.
@@ -134,7 +134,7 @@ mod tests {
         let expected = "02:03:09  POST webhook           delivered  200     01M85MNVRRNF3YKJSMZYXYD1X7      12";
         assert_eq!(rendered(line), expected);
         assert!(Entry::parse(line).unwrap().to_string().contains("\u{1b}[32mdelivered\u{1b}[0m"), "in green");
-        let columns = anstream::adapter::strip_str(&head()).to_string();
+        let columns = anstream::adapter::strip_str(&header()).to_string();
         assert_eq!(columns.find("delivery"), expected.find("01M85"), "columns are aligned");
         assert_eq!(columns.len(), expected.len());
     }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn work_after_a_response_has_its_line() {
+    fn work_after_a_response_is_one_line() {
         let line = r#"{"time":"2026-11-24T02:03:12Z","delivery":"01M8","outcome":"pending","failure":"the engine answered 503"}"#;
         assert!(rendered(line).starts_with("02:03:12  after response         pending"), "{}", rendered(line));
         assert!(rendered(line).ends_with("the engine answered 503"), "{}", rendered(line));

@@ -1,4 +1,9 @@
 //! `cargo xtask up`: runs Sluice with an engine. Only the log is written to standard output.
+//!
+//! ```text
+//!  Arguments ──▶ plan ──▶ launch::build ──▶ launch::start ──▶ launch::wait ──▶ follow
+//!               (checks)     (cargo)         (children)        (/readyz)       (log)
+//! ```
 
 mod address;
 mod build;
@@ -54,7 +59,7 @@ pub(crate) struct Arguments {
 pub(crate) fn start(arguments: &Arguments) -> Result<ExitCode> {
     match run(arguments) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        // As shells report Ctrl-C.
+        // The exit code with which shells report Ctrl-C.
         Err(error) if error.is::<Interrupted>() => Ok(ExitCode::from(130)),
         Err(error) => Err(error),
     }
@@ -74,11 +79,11 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn follow(children: &mut Children, raw: bool) -> Result<()> {
     let (mut out, mut err) = (anstream::stdout(), anstream::stderr());
     if !raw {
-        writeln!(out, "{}", log::head())?;
+        writeln!(out, "{}", log::header())?;
     }
     let (mut is_own_probe, mut is_ending, mut failure) = (true, false, None);
     while let Some(event) = children.next() {
-        // If standard output is closed, as by `up | head`, everything ends. Standard error may be closed.
+        // A closed standard output, as in `up | head`, ends everything. A closed standard error doesn't.
         let shown = match event {
             Event::Line { source, line } => match Entry::parse(&line) {
                 // The first probe is the one of `launch::wait`.

@@ -12,7 +12,9 @@ use crate::shell::{command, has, output};
 /// The manifest's path, relative to the root.
 pub(super) const MANIFEST: &str = "spin.toml";
 
+/// A start whose arguments have been checked.
 pub(super) struct Plan {
+    /// Whether Sluice runs on Spin, or else on the native host.
     pub(super) on_spin: bool,
     pub(super) listen: SocketAddr,
     /// Base URL of the engine.

@@ -1,4 +1,4 @@
-//! Sluice's readiness, queried from `/readyz` at the start.
+//! Requests to Sluice and the stand-in engine at the start: Sluice's readiness, and a run for the examples.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use super::variables::in_environment;
 #[derive(Debug, PartialEq)]
 pub(super) enum Health {
     Ready,
-    /// The engine rejects Sluice's requests, since the variables for it are wrong.
+    /// The engine rejects Sluice's requests, because `engine_url` or `engine_token` is wrong.
     Degraded(String),
-    /// Variables with invalid values, each with the problem.
+    /// Variables with invalid values, as pairs of name and problem.
     InvalidVariables(Vec<(String, String)>),
     /// Not ready for another reason.
     NotReady(String),

@@ -13,7 +13,7 @@ pub(super) fn parse(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// The names that a manifest declares.
+/// The names of the variables that a manifest declares.
 pub(super) fn declared(manifest: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(manifest).with_context(|| format!("can't read {}", manifest.display()))?;
     let manifest: toml::Table = text.parse().with_context(|| format!("in {}", manifest.display()))?;
@@ -34,8 +34,8 @@ pub(super) fn unused(environment: impl Iterator<Item = String>, declared: &[Stri
     let names = environment.filter_map(|name| Some(name.strip_prefix(ENVIRONMENT)?.to_lowercase()));
     let unused = names.filter(|name| !is_declared(name, declared));
     let warning = |name: String| {
-        let hint = suggestion(&name, declared);
-        format!("{} has no effect: spin.toml declares no such variable{hint}", in_environment(&name))
+        let suggestion = suggestion(&name, declared);
+        format!("{} has no effect: spin.toml declares no such variable{suggestion}", in_environment(&name))
     };
     unused.map(warning).collect()
 }
@@ -49,6 +49,7 @@ fn is_declared(name: &str, declared: &[String]) -> bool {
     declared.iter().any(|known| known == name)
 }
 
+/// ` (did you mean …?)` with the most similar name; empty if no name is similar.
 fn suggestion(name: &str, declared: &[String]) -> String {
     let similarity = |known: &&String| strsim::jaro_winkler(name, known);
     let nearest = declared.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
@@ -63,7 +64,7 @@ fn suggestion(name: &str, declared: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn of_sluice() -> Vec<String> {
+    fn declared_by_sluice() -> Vec<String> {
         declared(&crate::shell::root().join("spin.toml")).unwrap()
     }
 
@@ -75,8 +76,8 @@ mod tests {
 
     #[test]
     fn misspelled_name_is_reported_with_the_nearest_one() {
-        check(of_sluice().iter().map(String::as_str), &of_sluice()).unwrap();
-        let error = |name| check(["engine_url", name].into_iter(), &of_sluice()).unwrap_err().to_string();
+        check(declared_by_sluice().iter().map(String::as_str), &declared_by_sluice()).unwrap();
+        let error = |name| check(["engine_url", name].into_iter(), &declared_by_sluice()).unwrap_err().to_string();
         let nearest =
             [("engine_ulr", "engine_url"), ("secret_githb", "secret_github"), ("retenton_hours", "retention_hours")];
         for (name, meant) in nearest {
@@ -94,6 +95,6 @@ mod tests {
         let names = ["HOME", "SPIN_VARIABLE_ENGINE_URL", "SPIN_VARIABLE_ENGIN_URL"].map(str::to_owned);
         let expected =
             ["SPIN_VARIABLE_ENGIN_URL has no effect: spin.toml declares no such variable (did you mean engine_url?)"];
-        assert_eq!(unused(names.into_iter(), &of_sluice()), expected);
+        assert_eq!(unused(names.into_iter(), &declared_by_sluice()), expected);
     }
 }

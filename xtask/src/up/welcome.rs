@@ -3,21 +3,21 @@
 use super::style::{ACCENT, BOLD, DIM, paint};
 
 /// Names of workflows and a run, for the example requests.
-pub(super) struct Names {
+pub(super) struct ExampleNames {
     pub(super) webhook: &'static str,
     pub(super) event: &'static str,
     pub(super) run: String,
 }
 
-impl Names {
+impl ExampleNames {
     /// Placeholders, for the user's own engine.
-    pub(super) fn placeholders() -> Names {
-        Names { webhook: "WORKFLOW", event: "WORKFLOW", run: "RUN".to_owned() }
+    pub(super) fn placeholders() -> ExampleNames {
+        ExampleNames { webhook: "WORKFLOW", event: "WORKFLOW", run: "RUN".to_owned() }
     }
 
     /// Names for the stand-in engine, which accepts any workflow.
-    pub(super) fn stand_in(run: String) -> Names {
-        Names { webhook: "build", event: "nightly", run }
+    pub(super) fn stand_in(run: String) -> ExampleNames {
+        ExampleNames { webhook: "build", event: "nightly", run }
     }
 }
 
@@ -29,7 +29,7 @@ pub(super) fn addresses(sluice: &str, engine: &str, is_stand_in: bool) -> String
 }
 
 /// Three `curl` commands to run in the repository's root. `id` makes the event a new one.
-pub(super) fn examples(sluice: &str, Names { webhook, event, run }: &Names, id: u128) -> String {
+pub(super) fn examples(sluice: &str, ExampleNames { webhook, event, run }: &ExampleNames, id: u128) -> String {
     let push = format!(
         "curl -i -H 'content-type: application/json' --data-binary @tests/vectors/github-push.json '{sluice}/api/v2/webhook?ref={webhook}'"
     );
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn examples_are_three_commands() {
-        let names = Names::stand_in("6b04f05c3c2cc20000000001".to_owned());
+        let names = ExampleNames::stand_in("6b04f05c3c2cc20000000001".to_owned());
         let text = anstream::adapter::strip_str(&examples("http://127.0.0.1:3000", &names, 7)).to_string();
         let lines: Vec<_> = text.lines().filter(|line| line.starts_with("curl ")).collect();
         assert_eq!(lines.len(), 3);
@@ -70,8 +70,8 @@ mod tests {
     }
 
     #[test]
-    fn other_engine_gets_placeholders() {
-        let text = examples("http://127.0.0.1:3000", &Names::placeholders(), 7);
+    fn own_engine_gets_placeholders() {
+        let text = examples("http://127.0.0.1:3000", &ExampleNames::placeholders(), 7);
         assert!(text.contains("ref=WORKFLOW'") && text.contains("ref=RUN&") && text.contains("\"/WORKFLOW/tick\""));
         let addresses = addresses("http://a", "http://b", false);
         assert!(!addresses.contains("tand-in"), "{addresses}");
