@@ -1,7 +1,7 @@
-//! What an installation of Boomerang has: workflows, tasks, tokens and users, as data.
+//! The contents of a Boomerang installation, as data: workflows, tasks, tokens and users.
 //!
-//! Workflows and tasks have the form of the engine's own API, with every member optional that has a default. A catalogue
-//! is JSON:
+//! Workflows and tasks have the form of the engine's own API, with every member optional that has a default. A
+//! catalogue is JSON:
 //!
 //! ```json
 //! {
@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::json::{Json, Object};
 use crate::params::Param;
 
-/// Everything that is there before the first request.
+/// The contents of an installation before the first request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Catalogue {
@@ -52,8 +52,8 @@ impl Catalogue {
         serde_json::from_str(text)
     }
 
-    /// The catalogue of the recorded exchanges, `catalogue.json`: the workflows `waits`, `naplit`, `late`, `shell`, `image`
-    /// and `setter` of team `acme`, the stock tasks that they use, two tokens of the team, and a user.
+    /// The catalogue of the recorded exchanges, `catalogue.json`: the workflows `waits`, `naplit`, `late`, `shell`,
+    /// `image` and `setter` of team `acme`, the stock tasks that they use, two tokens of the team, and a user.
     #[must_use]
     pub fn recorded() -> Catalogue {
         // The file is part of the crate, and a test reads it.
@@ -81,7 +81,7 @@ pub struct Workflow {
     pub id: String,
     /// The name, unique in the team.
     pub name: String,
-    /// The name on pages; `name` if there is none.
+    /// The name on pages. By default, `name`.
     #[serde(default)]
     pub display_name: Option<String>,
     /// The team that owns the workflow. Flow finds no workflow that has none.
@@ -93,10 +93,10 @@ pub struct Workflow {
     /// The version.
     #[serde(default = "one")]
     pub version: i64,
-    /// The id of the version; `id` if there is none.
+    /// The id of the version. By default, `id`.
     #[serde(default)]
     pub revision: Option<String>,
-    /// When it was made, in the engine's format.
+    /// The time of its creation, in the engine's notation.
     #[serde(default = "beginning")]
     pub creation_date: String,
     /// The description.
@@ -108,7 +108,7 @@ pub struct Workflow {
     /// The time that a run may take, in minutes.
     #[serde(default)]
     pub timeout: Option<i64>,
-    /// How it may be started.
+    /// The triggers that may start it.
     #[serde(default)]
     pub triggers: Triggers,
     /// The params that it declares: `name`, `type` and `default` count.
@@ -142,7 +142,7 @@ pub enum Activity {
     Inactive,
 }
 
-/// Which triggers a workflow has enabled. Flow checks them, the engine doesn't.
+/// The triggers of a workflow. Flow checks them, the engine doesn't.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs, reason = "the engine's terms")]
@@ -161,7 +161,7 @@ impl Default for Triggers {
     }
 }
 
-/// One of them. Conditions aren't modelled.
+/// One trigger of a workflow. Conditions aren't modelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the engine's terms")]
@@ -169,7 +169,7 @@ pub struct Trigger {
     pub enabled: bool,
 }
 
-/// The types of tasks that the model can run.
+/// The types of tasks that the model knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the engine's terms")]
@@ -230,7 +230,7 @@ pub struct WorkflowTask {
     /// The id of its template; none for `start` and `end`.
     #[serde(default)]
     pub task_ref: Option<String>,
-    /// The tasks before it. If it isn't given, the task before it in the list.
+    /// The tasks before it. By default, the task before it in the list.
     #[serde(default)]
     pub dependencies: Option<Vec<Dependency>>,
     /// Its params.
@@ -239,10 +239,10 @@ pub struct WorkflowTask {
     /// The time that it may take, in minutes.
     #[serde(default)]
     pub timeout: Option<i64>,
-    /// How long it takes where an agent runs it, in milliseconds. The model's own member.
+    /// The time that an agent takes for it, in milliseconds. Not a member of the engine's API.
     #[serde(default)]
     pub duration_ms: u64,
-    /// How it ends where an agent runs it: as succeeded unless this says otherwise. The model's own member.
+    /// Whether it fails when an agent runs it. Not a member of the engine's API.
     #[serde(default)]
     pub fails: bool,
 }
@@ -253,12 +253,12 @@ pub struct WorkflowTask {
 pub struct Dependency {
     /// The name of the task before.
     pub task_ref: String,
-    /// How that task has to end.
+    /// The condition on how that task ends.
     #[serde(default)]
     pub execution_condition: Condition,
 }
 
-/// How a task has to end for the next one to run.
+/// The condition under which a task runs: how the task before it has to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the engine's terms")]
@@ -269,7 +269,7 @@ pub enum Condition {
     Failure,
 }
 
-/// A task template, in the form of `GET /api/v1/task/{ref}`. At least `id`, `name` and `type` are there.
+/// A task template, in the form of `GET /api/v1/task/{ref}`. `id`, `name` and `type` are required.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Object")]
 pub struct Task(Object);
@@ -320,7 +320,7 @@ impl Task {
         self.0.get("spec").and_then(|spec| spec.get(name)).cloned().unwrap_or_default()
     }
 
-    /// The task as the engine shows it.
+    /// The task as the API shows it.
     pub(crate) fn members(&self) -> &Object {
         &self.0
     }
@@ -328,13 +328,13 @@ impl Task {
 
 /// A token of Flow's API.
 ///
-/// Flow 4.0.0 looks its permissions up and then lets any token do anything, so they change nothing here either.
+/// Flow 4.0.0 checks permissions, logs what is missing, and goes on, so they have no effect here either.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
     /// `bf`, a letter, `_`, and the secret.
     pub token: String,
-    /// The team whose token it is; without one it is a global token.
+    /// The team that it belongs to. A token without a team is global.
     #[serde(default)]
     pub team: Option<String>,
     /// The permissions.

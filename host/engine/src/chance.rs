@@ -1,4 +1,4 @@
-//! Chance and ids, both from the seed.
+//! Random choices and ids, both from the seed.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,14 +27,14 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number of the span, both ends included.
+    /// A number from the span, both ends included.
     pub(crate) fn within(&mut self, span: Span) -> u64 {
         let Span(least, most) = span;
         let choices = most.saturating_sub(least).saturating_add(1);
         least.saturating_add(self.next().checked_rem(choices).unwrap_or_default())
     }
 
-    /// True so many times in a hundred.
+    /// True with this probability.
     pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.next() % 100 < percent
     }

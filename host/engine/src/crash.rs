@@ -1,13 +1,14 @@
-//! Deaths of the two processes.
+//! Crashes of the two processes.
 //!
-//! The engine writes a run in several steps, and resumes none of them after a crash: asynchronous work is only in memory.
-//! [`Model::die_at`] lets the model die right after one of these writes, which leaves the state that the real engine
-//! leaves; the request has no answer then. [`Model::kill`] kills a process between two requests.
+//! The engine writes a run in several steps, and resumes none of them after a crash: asynchronous work is only in
+//! memory. [`Model::die_at`] crashes a process right after one of these writes. The request has no response then, and
+//! the run is in the state in which the real engine leaves it. [`Model::kill`] crashes a process between two requests.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Model;
 use crate::fault::Fault;
+use crate::run::Phase;
 
 /// One of the two processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +21,9 @@ pub enum Process {
 /// A write after which a process can die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Step {
-    /// A submit or a retry: the run is saved, `notstarted` and without tasks. The engine never queues it.
+    /// The run of a submit or retry is saved, `notstarted` and without tasks. The engine never queues it.
     RunSaved,
-    /// So many tasks are saved too, but the run is still `notstarted`.
+    /// This number of tasks is saved too, but the run is still `notstarted`.
     TasksSaved(usize),
     /// The run is `ready`, but not started: an agent starts it, and without one it stays.
     RunQueued,
@@ -32,9 +33,9 @@ pub enum Step {
     TaskReady,
     /// A task is `running`. An agent ends it if it is for an agent, and no other task goes on.
     TaskRunning,
-    /// A task waits for its event, and goes on when it comes.
+    /// A task is `waiting`. An event still ends it.
     TaskWaiting,
-    /// An event for a task that doesn't wait yet is saved; only its answer is lost.
+    /// An event for a task that doesn't wait yet is saved. Only the response is lost.
     EventSaved,
     /// A task has ended, but the next one was not queued. The run runs until it is cancelled.
     TaskEnded,
@@ -42,9 +43,9 @@ pub enum Step {
     EndSaved,
     /// A run is `cancelled`, but its tasks are as they were.
     RunCancelled,
-    /// Flow has the engine's answer to a submit, but has not tied the run to the team. Flow dies, the engine doesn't.
+    /// Flow has the engine's response to a submit, but has not tied the run to the team. Flow dies, the engine doesn't.
     RunSubmitted,
-    /// Flow has tied the run to the team; only its answer is lost. Flow dies, the engine doesn't.
+    /// Flow has tied the run to the team. Only the response is lost. Flow dies, the engine doesn't.
     RunTied,
 }
 
@@ -59,18 +60,18 @@ impl Step {
     }
 }
 
-/// Why a request has no answer.
+/// The reason why a request has no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
     /// The process isn't running: the connection is refused.
     #[error("the process isn't running")]
     Refused,
-    /// The process died before it answered: the connection is cut.
-    #[error("the process died before it answered")]
+    /// The process died before it responded: the connection is cut.
+    #[error("the process died before it responded")]
     Cut,
 }
 
-/// What the model knows of deaths.
+/// The processes that are dead, and the next crash.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Deaths {
     next: Option<Step>,
@@ -79,12 +80,12 @@ pub(crate) struct Deaths {
 }
 
 impl Model {
-    /// Lets the process die the next time that it has done this write.
+    /// Crashes the process the next time that it has done this write.
     pub fn die_at(&mut self, step: Step) {
         self.deaths.next = Some(step);
     }
 
-    /// Kills a process now. Asynchronous work of the engine is lost.
+    /// Crashes a process now. Asynchronous work of the engine is lost.
     pub fn kill(&mut self, process: Process) {
         match process {
             Process::Engine => {
@@ -104,17 +105,22 @@ impl Model {
         }
     }
 
-    /// Starts the processes that are dead. Nothing that was in memory goes on, but an agent finds what is ready.
+    /// Starts the processes that are dead. Nothing that was in memory goes on, but an agent finds what is ready, and
+    /// the time-outs of runs are kept in the database.
     pub fn restart(&mut self) {
         let was_dead = self.deaths.engine;
         self.deaths.engine = false;
         self.deaths.flow = false;
         if was_dead {
+            let running = self.runs.values().map(|record| &record.run).filter(|run| run.phase == Phase::Running);
+            for run in running.cloned().collect::<Vec<_>>() {
+                self.schedule_run_timeout(&run);
+            }
             self.schedule_agent();
         }
     }
 
-    /// Reports a write, after which the process may die.
+    /// Marks a write as done: the place where the process dies if [`Model::die_at`] says so.
     pub(crate) fn reach(&mut self, step: Step) -> Result<(), Fault> {
         if self.deaths.next != Some(step) {
             return Ok(());

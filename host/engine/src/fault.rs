@@ -1,4 +1,4 @@
-//! Everything that a service answers instead of what was asked for.
+//! Errors, and their responses.
 
 use http::header::{ALLOW, HeaderValue};
 use http::{Response, StatusCode};
@@ -7,7 +7,7 @@ use crate::crash::Process;
 use crate::json::object;
 use crate::reply::{self, Reply, date};
 
-/// Why a request has no regular answer.
+/// The reason why a request has no regular response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The service's own error, a `BoomerangException`.
@@ -23,7 +23,7 @@ pub(crate) enum Fault {
     Empty(StatusCode),
     /// An exception that nothing catches, such as a null pointer.
     Crash,
-    /// The process died, so there is no answer at all.
+    /// The process died, so there is no response at all.
     Died(Process),
 }
 
@@ -75,7 +75,7 @@ impl Fault {
         Fault::problem(StatusCode::NOT_FOUND, detail)
     }
 
-    /// The error as Flow reports it if it comes from the engine: always 500, named by a class of Spring's client.
+    /// The engine's error as Flow reports it: always 500, with the name of a class of Spring's client.
     pub(crate) fn behind_flow(self) -> Fault {
         let class = match self {
             Fault::Died(Process::Flow) => return self,

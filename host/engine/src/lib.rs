@@ -1,10 +1,12 @@
 //! A model of the Boomerang services, as the recorded exchanges with the real ones show them.
 //!
-//! [`Model::handle`] answers HTTP requests as engine 1.0.0 and Flow 4.0.0 do, faults included: the same paths, statuses,
-//! bodies and errors, and the same states of runs afterwards. The exchanges in `vectors/` are replayed by its tests.
+//! [`Model::handle`] answers HTTP requests as engine 1.0.0 and Flow 4.0.0 do, faults included: the same paths,
+//! statuses, bodies and errors, and the same states of runs afterwards. The exchanges in `vectors/` are replayed by its
+//! tests.
 //!
-//! The model is a pure value. It has no clock, no thread and no randomness: the time is an argument, and chance comes from
-//! [`Settings::seed`]. Two models that get the same requests at the same times are equal, and a model can be serialised.
+//! The model is a value. It has no clock, no threads and no randomness of its own: the time is an argument, and random
+//! choices come from [`Settings::seed`]. Models that get the same requests at the same times stay equal, and a model
+//! can be serialised.
 //!
 //! ```
 //! use http::Request;
@@ -25,18 +27,20 @@
 //! # Ok::<(), http::Error>(())
 //! ```
 //!
-//! # What is modelled
+//! # Scope
 //!
 //! - At the engine: submit, start, retry, cancel, finalize, events, look-ups and looks, one workflow, one task.
-//! - At Flow, with the token of a team or a user's password: a team's submit, look-up, look, start, cancel and retry; one
-//!   workflow; callbacks; and the webhook, event and internal endpoints, which fail on a fresh installation.
+//! - At Flow, with a team's token or a user's password: submit, look-up, look, start, cancel and retry of a team's
+//!   runs, one workflow, and callbacks. Its webhook, event and internal endpoints fail, as they do on a fresh
+//!   installation.
 //! - Tasks of the types [`TaskType`], with the graph's conditions; params and references ([`Param`]).
-//! - What the engine's threads do to each other: [`Timing`] has the windows in which events are lost.
-//! - Deaths of either process after each of its writes: [`crash`].
+//! - Races between the engine's threads: [`Timing`] has the windows in which events are lost.
+//! - Crashes of either process after each of its writes: [`crash`].
+//! - Time-outs, and the retries that follow them.
 //! - An [`Agent`], if there is one.
 //!
-//! Time-outs and retries of runs, locks, schedules, quotas, conditions of triggers, and Flow's handling of Slack and
-//! GitHub are not modelled. An endpoint that the engine has and the model hasn't is answered 501.
+//! Locks, schedules, quotas, conditions of triggers, and Flow's handling of Slack and GitHub are not modelled. An
+//! endpoint that only the engine has is answered 501.
 
 pub mod catalogue;
 mod chance;

@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use crate::work::agenda::Agenda;
 use crate::{engine, flow};
 
-/// Which of the two services a model speaks. Behind Flow there is always the engine.
+/// The services that a model offers. Behind Flow there is always the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Services {
@@ -23,8 +23,8 @@ pub enum Services {
     Engine,
     /// Flow: `/api/v2` and `/internal`.
     Flow,
-    /// Both, each below a prefix of its own, such as `/engine` and `/flow`. If both are empty, `/api/v1` is the engine's
-    /// and the rest is Flow's.
+    /// Both, each below a prefix of its own, such as `/engine` and `/flow`. If both are empty, `/api/v1` is the
+    /// engine's and the rest is Flow's.
     Both {
         /// The prefix of the engine.
         engine: String,
@@ -54,9 +54,9 @@ impl Services {
     }
 }
 
-/// A Boomerang installation: its catalogue, its database, and what its threads are about to do.
+/// A Boomerang installation: its catalogue, its database, and the pending work of its threads.
 ///
-/// All of it can be serialised and goes on where it was. A clone is an independent installation.
+/// A model that was serialised goes on where it was. A clone is an independent installation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     pub(crate) services: Services,
@@ -87,8 +87,8 @@ impl Model {
 
     /// Answers a request that arrives at a time, in milliseconds since 1970.
     ///
-    /// Work that was due before is done first. A process that is dead, or dies, gives no answer of its own: this gives
-    /// the 502 of a proxy in front of it instead. [`Model::serve`] tells the two apart.
+    /// Work that is due by then is done first. For a process that is dead, or dies, this returns the 502 of a proxy in
+    /// front of it. [`Model::serve`] distinguishes the two.
     pub fn handle(&mut self, now_ms: u64, request: Request<Vec<u8>>) -> Response<Vec<u8>> {
         self.serve(now_ms, request).unwrap_or_else(|_| reply::empty(StatusCode::BAD_GATEWAY))
     }
@@ -97,7 +97,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// If the process isn't running, or dies before it answers; see [`crate::crash`].
+    /// If the process isn't running, or dies before it responds; see [`crate::crash`].
     pub fn serve(&mut self, now_ms: u64, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, NoAnswer> {
         self.advance(now_ms);
         let path = request.uri().path().to_owned();
@@ -115,7 +115,7 @@ impl Model {
         answer.or_else(|fault| fault.response(process, path, self.now).ok_or(NoAnswer::Cut))
     }
 
-    /// The time of the model: the latest that it was given.
+    /// The latest time that the model was given.
     #[must_use]
     pub fn now(&self) -> u64 {
         self.now
@@ -132,7 +132,8 @@ impl Model {
         self.runs.get(id)
     }
 
-    /// What the installation has. Workflows may be added and changed at any time; those with runs must not be removed.
+    /// The contents of the installation. Workflows may be added and changed at any time, but not removed once they have
+    /// runs.
     pub fn catalogue(&mut self) -> &mut Catalogue {
         &mut self.catalogue
     }

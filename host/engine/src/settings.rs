@@ -8,15 +8,15 @@ use crate::json::Json;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The source of all chance: ids, times and losses.
+    /// The source of all random choices: ids, times and losses.
     pub seed: u64,
-    /// How long the engine's steps take.
+    /// The times that the engine's steps take.
     pub timing: Timing,
-    /// Which database the engine has.
+    /// The engine's database.
     pub database: Database,
     /// The agent that starts runs and executes tasks, if there is one. The recorded installation had none.
     pub agent: Option<Agent>,
-    /// What Flow adds to a run.
+    /// The values that Flow adds to a run.
     pub flow: FlowSettings,
 }
 
@@ -32,18 +32,18 @@ impl Default for Settings {
     }
 }
 
-/// The least and the most milliseconds that something takes; the seed chooses between them.
+/// The least and the most milliseconds that something takes. The seed chooses between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span(pub u64, pub u64);
 
-/// How long the engine's steps take, in milliseconds.
+/// The times that the engine's steps take, in milliseconds.
 ///
-/// A *hand-over* begins when the engine reads the tasks of a run: at a start, and whenever a task has ended. It goes on
-/// until the next task is saved as `waiting` or `running`. In its first part, the *window*, the engine later writes its own
-/// copy of the task over an event that came in between: the event is answered 200 and lost.
+/// A *hand-over* begins when the engine reads the tasks of a run: at a start, and whenever a task has ended. It lasts
+/// until the next task waits or runs. Meanwhile the engine saves its own copy of that task three times. An event in the
+/// first part of the hand-over, the *window*, is overwritten by the copy: it is answered 200 and lost.
 ///
-/// With the defaults, events that are sent 0 to 500 ms after the answer to a start are lost in 20 to 40 % of the cases,
-/// all of them in the first 145 ms, as recorded.
+/// With the defaults, 20 to 40 % of the events that are sent 0 to 500 ms after the response to a start are lost. All of
+/// these are sent in the first 145 ms. The recordings have 17 and 20 of 60, in the first 141 ms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timing {
@@ -51,11 +51,12 @@ pub struct Timing {
     pub hand_over: Span,
     /// The window at the beginning of a hand-over.
     pub window: Span,
-    /// How many of a hundred events in a window are lost.
+    /// The share of events in a window that are lost, in per cent.
     pub lost_percent: u64,
-    /// How many of a hundred lost events also set the task back to the state in which they found it, where it stays.
+    /// The share of lost events that also set the task back to the state in which they found it, where it stays, in per
+    /// cent.
     pub reset_percent: u64,
-    /// From the answer to an event until the task is saved as ended. Two events within it both end the task.
+    /// From the response to an event until the task is saved as ended. Two events within this time both end the task.
     pub end: u64,
     /// From a task's end until the next hand-over, or the end of the run.
     pub next: u64,
@@ -75,7 +76,7 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// No windows, and as little time as possible: for tests of something else.
+    /// No windows, and no time at all, for tests in which time doesn't matter.
     #[must_use]
     pub fn quick() -> Timing {
         Timing { hand_over: Span(0, 0), window: Span(0, 0), lost_percent: 0, reset_percent: 0, end: 0, next: 0 }
@@ -86,7 +87,7 @@ impl Timing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Agent {
-    /// How long something is ready before the agent takes it, in milliseconds.
+    /// The time until the agent takes something that is ready, in milliseconds.
     pub poll_ms: u64,
 }
 
@@ -120,7 +121,7 @@ impl Database {
     }
 }
 
-/// What Flow adds to the runs of a team.
+/// The values that Flow adds to the runs of a team.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlowSettings {

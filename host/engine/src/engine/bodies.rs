@@ -1,4 +1,4 @@
-//! The bodies of requests, with the conversions that Jackson makes on the way into Java's types.
+//! Bodies of requests, with Jackson's conversions to Java's types.
 
 use indexmap::IndexMap;
 
@@ -12,8 +12,8 @@ pub(crate) type Labels = IndexMap<String, Option<String>>;
 
 const TRIGGERS: [&str; 7] = ["manual", "schedule", "webhook", "event", "github", "engine", "task"];
 
-/// `WorkflowSubmitRequest`, and `WorkflowRunRequest`, which has fewer members. A member that is `null` is `None`; one that
-/// is missing is empty.
+/// `WorkflowSubmitRequest`, and `WorkflowRunRequest`, which has fewer members. A member that is `null` is `None`; one
+/// that is missing is empty.
 #[derive(Clone, Debug)]
 pub(crate) struct Submission {
     pub(crate) trigger: Option<String>,

@@ -10,12 +10,11 @@ use crate::fault::Fault;
 use crate::json::Json;
 use crate::params;
 use crate::run::{Phase, Status};
-use crate::work::agenda::Job;
 
 impl Model {
-    /// Starts a run: what an agent does. The answer shows the run as it was, for the work begins later.
+    /// Starts a run, as an agent does. The response shows the run as it was, because the work begins later.
     ///
-    /// A run without tasks starts too, and then runs until it is cancelled.
+    /// A run without tasks starts too, and runs until it is cancelled.
     pub(crate) fn start(&mut self, id: &str, more: Option<&Submission>) -> Result<Json, Fault> {
         let mut run = self.record(id)?.run.clone();
         if let Some(more) = more {
@@ -28,8 +27,8 @@ impl Model {
         if !run.phase.is_startable() {
             let phase = run.phase.name();
             let message = format!(
-                "Invalid WorkflowRun request. WorkflowRun is not in the correct phase. Current: {phase}, Needed: pending or \
-                 queued."
+                "Invalid WorkflowRun request. WorkflowRun is not in the correct phase. Current: {phase}, Needed: \
+                 pending or queued."
             );
             return Err(Fault::refused(StatusCode::BAD_REQUEST, 1304, "WORKFLOWRUN_INVALID_PHASE", message));
         }
@@ -38,7 +37,7 @@ impl Model {
     }
 
     /// Makes a new run of an old one, with its labels and params. The old one stays as it is.
-    pub(crate) fn retry(&mut self, id: &str, start: bool) -> Result<Json, Fault> {
+    pub(crate) fn retry(&mut self, id: &str, start: bool, count: i64) -> Result<Json, Fault> {
         let mut run = self.record(id)?.run.clone();
         run.id = self.chance.id(self.now);
         run.creation_date = self.now;
@@ -47,7 +46,7 @@ impl Model {
         run.status = Status::NotStarted;
         run.phase = Phase::Pending;
         run.status_message = None;
-        run.annotations.insert("boomerang.io/retry-count".to_owned(), Json::Int(1));
+        run.annotations.insert("boomerang.io/retry-count".to_owned(), Json::Int(count));
         run.annotations.shift_remove("boomerang.io/timeout-cause");
         if !run.annotations.contains_key("boomerang.io/retry-of") {
             run.annotations.insert("boomerang.io/retry-of".to_owned(), id.into());
@@ -56,8 +55,8 @@ impl Model {
         self.create(run, start)
     }
 
-    /// Cancels a run, whatever its phase. Tasks that it doesn't have yet are created, to be skipped: where that fails, the
-    /// answer is 500 although the run is cancelled.
+    /// Cancels a run in any phase. Tasks that it doesn't have yet are created first, to be skipped. If that fails, the
+    /// response is 500 although the run is cancelled.
     pub(crate) fn cancel(&mut self, id: &str) -> Result<Json, Fault> {
         let now = self.now;
         let run = &mut self.record_mut(id)?.run;
@@ -67,14 +66,7 @@ impl Model {
         run.status_message = Some("The WorkflowRun was requested to be cancelled.".to_owned());
         let run = run.clone();
         self.reach(Step::RunCancelled)?;
-        self.create_tasks(&run)?;
-        let tasks = self.tasks(id).to_vec();
-        for task in tasks.iter().filter(|task| task.phase == Phase::Running) {
-            self.agenda.add(now + self.settings.timing.end, Job::End(Box::new(task.clone())));
-        }
-        for task in tasks.into_iter().filter(|task| task.phase == Phase::Pending) {
-            self.schedule_skip(task);
-        }
+        self.drop_tasks(&run)?;
         Ok(show::run(&run, None, None))
     }
 

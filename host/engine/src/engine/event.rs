@@ -11,18 +11,18 @@ use crate::json::Json;
 use crate::run::{RunResult, Status, TaskRun};
 use crate::work::agenda::Job;
 
-/// What becomes of an event for a task that doesn't wait.
+/// The fate of an event for a task that doesn't wait.
 enum Fate {
-    /// It counts when the task comes to wait, if it ever does.
+    /// It takes effect when the task comes to wait.
     Kept,
     /// The engine writes its own copy over it.
     Lost,
-    /// The engine writes its own copy over it, and is overwritten in turn: the task is back where it was.
+    /// The engine's copy and the event overwrite each other: the task is back in the state in which the event found it.
     Reset { at: u64 },
 }
 
 impl Model {
-    /// Gives an event to the tasks of a run that have its topic. If there is none, nothing happens.
+    /// Delivers an event to the tasks of a run that have its topic. Without such a task it has no effect.
     pub(crate) fn event(&mut self, id: &str, event: &Event) -> Result<(), Fault> {
         let waits = self.record(id)?.tasks.iter().filter(|task| task.kind == TaskType::EventWait);
         let waits: Vec<_> = waits.cloned().collect();
@@ -45,7 +45,7 @@ impl Model {
         Ok(())
     }
 
-    /// Notes the event at a task that doesn't wait, also at one that has ended.
+    /// Saves the event with a task that doesn't wait, which may have ended.
     fn approve_early(&mut self, task: TaskRun, event: &Event, results: &[RunResult]) -> Result<(), Fault> {
         let approve = |task: &mut TaskRun| {
             let status = Json::from(event.status.map(Status::name));
@@ -56,7 +56,7 @@ impl Model {
         let mut approved = task;
         approve(&mut approved);
         match self.fate(&approved.id) {
-            // The copy that is under way has it too: in time, the engine would have read it there.
+            // Such an event is slow enough for the engine's copy to have it too.
             Fate::Kept => self.agenda.flights(&approved.id).for_each(|flight| approve(&mut flight.task)),
             Fate::Lost => {}
             Fate::Reset { at } => self.agenda.add(at, Job::Restore(Box::new(approved.clone()))),
@@ -82,7 +82,7 @@ impl Model {
         }
     }
 
-    /// Ends a task that waits, after the answer. A second event in the meantime does the same with its own copy.
+    /// Ends a task that waits, after the response. A second event before that does the same with its own copy.
     fn schedule_end(&mut self, mut task: TaskRun, event: &Event, results: &[RunResult]) -> Result<(), Fault> {
         for result in results {
             match task.results.iter_mut().find(|known| known.name == result.name) {
@@ -98,7 +98,7 @@ impl Model {
                 return Err(Fault::refused(StatusCode::BAD_REQUEST, 1505, "TASKRUN_INVALID_END_STATUS", message));
             }
         };
-        self.agenda.add(self.now + self.settings.timing.end, Job::End(Box::new(task)));
+        self.schedule(self.settings.timing.end, Job::End(Box::new(task)));
         Ok(())
     }
 }

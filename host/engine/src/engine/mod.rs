@@ -18,6 +18,9 @@ use bodies::{Event, Submission};
 pub(crate) use query::Query;
 use show::TaskReference;
 
+/// Endpoints that the model doesn't have, at places where an id may stand too.
+const NOT_MODELLED: [&str; 3] = ["query", "count", "insight"];
+
 /// Answers a request.
 pub(crate) fn answer(model: &mut Model, request: &Incoming) -> Result<Reply, Fault> {
     let segments: Vec<_> = request.segments.iter().map(String::as_str).collect();
@@ -28,9 +31,11 @@ pub(crate) fn answer(model: &mut Model, request: &Incoming) -> Result<Reply, Fau
             let start = request.flag("start", false)?;
             model.submit(id, &Submission::read(&request.body()?)?, start)?
         }
-        (["workflow", id], "GET") if *id != "query" => model.show_workflow(id, request, TaskReference::Id)?,
+        (["workflow", id], "GET") if !NOT_MODELLED.contains(id) => {
+            model.show_workflow(id, request, TaskReference::Id)?
+        }
         (["workflowrun", "query"], "GET") => model.query(&Query::read(request)?)?,
-        (["workflowrun", id], "GET") => {
+        (["workflowrun", id], "GET") if !NOT_MODELLED.contains(id) => {
             let with_tasks = request.flag("withTasks", false)?;
             show::found(model.record(id)?, &model.catalogue, with_tasks)
         }
@@ -42,16 +47,16 @@ pub(crate) fn answer(model: &mut Model, request: &Incoming) -> Result<Reply, Fau
             let more = request.optional_body()?.map(|body| Submission::read(&body)).transpose()?;
             model.start(id, more.as_ref())?
         }
-        (["workflowrun", id, "retry"], "PUT") => model.retry(id, request.flag("start", false)?)?,
+        (["workflowrun", id, "retry"], "PUT") => model.retry(id, request.flag("start", false)?, 1)?,
         (["workflowrun", id, "cancel"], "DELETE") => model.cancel(id)?,
         (["workflowrun", id, "finalize"], "PUT") => model.finalize(id)?,
-        (["task", id], "GET") if *id != "query" => model.show_task(id, request)?,
+        (["task", id], "GET") if !NOT_MODELLED.contains(id) => model.show_task(id, request)?,
         _ => return Err(no_such(rest, request)),
     };
     Ok(reply::json(StatusCode::OK, &found))
 }
 
-/// A path with another method, a path that the engine has and the model doesn't, or no path at all.
+/// The error of a request that no endpoint takes.
 fn no_such(rest: &[&str], request: &Incoming) -> Fault {
     let is_delete = request.method == "DELETE";
     let allow = match rest {
@@ -59,7 +64,7 @@ fn no_such(rest: &[&str], request: &Incoming) -> Fault {
         ["workflowrun", _, "event" | "start" | "retry" | "finalize"] => "PUT",
         ["workflowrun", _, "cancel"] => "DELETE",
         ["workflowrun", "query"] if !is_delete => "GET,DELETE",
-        ["workflow" | "workflowrun", id] if !is_delete && !["query", "count", "insight"].contains(id) => "GET,DELETE",
+        ["workflow" | "workflowrun", id] if !is_delete && !NOT_MODELLED.contains(id) => "GET,DELETE",
         ["workflow" | "task"]
         | ["workflow" | "task" | "workflowrun", _]
         | ["workflow" | "task", _, "changelog"]

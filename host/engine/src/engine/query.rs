@@ -12,7 +12,7 @@ use crate::incoming::Incoming;
 use crate::json::{Json, object};
 use crate::run::{Phase, Record, Status};
 
-/// The filters and the page that a query asks for.
+/// The filters of a query, and the page that it asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Query {
     labels: Vec<String>,
@@ -121,7 +121,7 @@ impl Model {
         let sort = sort(limit.is_some());
         let size = limit.unwrap_or(here);
         let pageable = limit.map_or_else(|| Json::from("INSTANCE"), |size| pageable(number, size, sort.clone()));
-        // The engine counts what it has found for this page, so it never knows of a page that follows.
+        // The engine counts the runs of this page, so it never knows of a page that follows.
         let total = if number > 0 && here > 0 { size.saturating_mul(number) + here } else { here };
         let pages = if size == 0 { 1 } else { total.div_ceil(size) };
         Ok(object! {
@@ -139,7 +139,7 @@ impl Model {
         })
     }
 
-    /// The same page as Flow makes it anew: its sort is lost. An unlimited one that is empty is no page for Flow.
+    /// The page as Flow rebuilds it, without its sort. Flow fails on an empty page without a limit.
     pub(crate) fn query_behind_flow(&self, query: &Query) -> Result<Json, Fault> {
         let mut page = self.query(query)?;
         let number = |page: &Json, name| match page.get(name) {

@@ -1,4 +1,4 @@
-//! Runs, tasks and workflows as the engine's API shows them: the order of members, and what is left out where it is `null`.
+//! Runs, tasks and workflows as the engine's API shows them, with the engine's order of members.
 
 use crate::catalogue::{Catalogue, Dependency, Trigger, Workflow, WorkflowTask};
 use crate::engine::bodies::Labels;

@@ -1,7 +1,7 @@
-//! Submit: a run is saved, then its tasks, then it is queued, and started if that is asked for.
+//! Submits: the run is saved, then its tasks, then it is queued, and started on request.
 //!
-//! A failure in between leaves what was saved. That is how a task without an image leaves a run with its label that never
-//! runs, while the answer is 500.
+//! A failure in between leaves the parts that were saved. A task without an image is such a failure: the response is
+//! 500, and a run with the label is left that never runs.
 
 use http::StatusCode;
 
@@ -17,7 +17,7 @@ use crate::run::{Phase, Record, Run, RunResult, Status, TaskRun};
 use crate::work::graph;
 
 impl Model {
-    /// Submits a workflow, and returns the run as the answer shows it.
+    /// Submits a workflow, and returns the run as the response shows it.
     pub(crate) fn submit(&mut self, id: &str, request: &Submission, start: bool) -> Result<Json, Fault> {
         let workflow = self.catalogue.workflow(id).ok_or_else(Fault::unknown_workflow)?;
         if workflow.status == Activity::Inactive {
@@ -93,7 +93,7 @@ impl Model {
         Ok(())
     }
 
-    /// Fills a task with what its template and the run's annotations say.
+    /// Fills a task with the values of its template and of the run's annotations.
     fn fill(&self, task: &mut TaskRun, of: &WorkflowTask, run: &Run) -> Result<(), Fault> {
         let id = of.task_ref.as_deref().unwrap_or_default();
         let template = self.catalogue.task(id).ok_or_else(|| unknown_task(id, None))?;
@@ -127,7 +127,7 @@ impl Model {
         }
         let image = match template.spec("image") {
             Json::Text(image) if !image.is_empty() => Json::Text(image),
-            // The null pointer that most real workflows meet.
+            // A null pointer, as with most stock tasks.
             _ if of.kind.needs_image() => {
                 Json::Text(annotation("boomerang.io/task-default-image").ok_or(Fault::Crash)?)
             }
@@ -189,7 +189,7 @@ fn new_run(workflow: &Workflow, request: &Submission, start: bool, now: u64) -> 
     })
 }
 
-/// A task of a run, before its template has its say.
+/// A task of a run, without the values of its template.
 fn new_task(workflow: &Workflow, task: &WorkflowTask, before: Option<&WorkflowTask>, run: &Run, now: u64) -> TaskRun {
     let is_start = task.kind == TaskType::Start;
     let spec = object! {

@@ -1,4 +1,4 @@
-//! Who sends a request to Flow, and which teams that is good for.
+//! Authentication at Flow, and the teams that it opens.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

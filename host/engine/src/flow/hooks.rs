@@ -1,8 +1,8 @@
 //! Webhooks, events, callbacks and internal submits.
 //!
-//! On a fresh installation of Flow 4.0.0 no webhook and no event starts a run: Flow looks the team of the workflow up by
-//! its id, then hands that id to a look-up by name, and meets a null pointer. Senders that Flow knows by their headers,
-//! GitHub and Slack, aren't modelled.
+//! On a fresh installation of Flow 4.0.0 no webhook and no event starts a run. Flow finds the id of the workflow's
+//! team, passes that id to a look-up by name, and gets a null pointer. The special handling of GitHub and Slack isn't
+//! modelled.
 
 use http::StatusCode;
 
@@ -44,7 +44,7 @@ impl Model {
         Err(self.fail(identity, &id, "event"))
     }
 
-    /// How a submit by reference ends: a name is unknown, and an id leads to the null pointer.
+    /// The error of a submit by reference: a name is unknown, and an id leads to the null pointer.
     fn fail(&self, identity: &Identity, id: &str, trigger: &str) -> Fault {
         let team = self.catalogue.workflow(id).and_then(|workflow| workflow.team.as_deref());
         match team {
@@ -63,7 +63,8 @@ impl Model {
 
     /// `/api/v2/callback`: an event for the engine, for runs of any team or none.
     ///
-    /// A status that the engine doesn't know, be it by a capital letter, is no status, which is success.
+    /// Flow drops a status that it doesn't know, such as one with a capital letter. The engine takes no status as
+    /// success.
     pub(super) fn callback(&mut self, request: &Incoming) -> Result<Reply, Fault> {
         let run = request.required("ref")?.to_owned();
         let topic = request.required("topic")?.to_owned();

@@ -24,7 +24,7 @@ pub(crate) fn answer(model: &mut Model, request: &Incoming) -> Result<Reply, Fau
             _ => Err(Fault::unknown_path(&request.path)),
         };
     }
-    // The path is looked at after the token.
+    // Even an unknown path asks for a token.
     let identity = Identity::of(request, &model.catalogue).ok_or(Fault::Empty(StatusCode::UNAUTHORIZED))?;
     let method = request.method.as_str();
     match segments[..] {

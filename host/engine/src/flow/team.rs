@@ -50,7 +50,7 @@ impl Model {
             }
             (["workflowrun", id, "retry"], "PUT") => {
                 self.check_team(identity, team, id)?;
-                let run = self.retry(id, false).map_err(Fault::behind_flow)?;
+                let run = self.retry(id, false, 1).map_err(Fault::behind_flow)?;
                 self.tie(&run, team)?;
                 run
             }

@@ -1,7 +1,7 @@
 //! JSON as the Java services see it.
 //!
-//! [`serde_json::Value`] has neither what a payload loses in the engine nor what it keeps: the order of members, integers
-//! of any length, doubles that Java spells in its own way, and up to 1,000 levels of nesting. [`Json`] has all four.
+//! [`serde_json::Value`] can't show how a payload changes on its way through the engine. [`Json`] keeps the order of
+//! members and integers of any length, writes doubles as Java does, and takes up to 1,000 levels of nesting.
 
 mod java;
 mod parse;
@@ -101,7 +101,7 @@ impl Json {
         java::text(self)
     }
 
-    /// The value as a database gives it back: an integer that doesn't fit a `long` has become a string.
+    /// The value after it was stored: an integer that doesn't fit a `long` has become a string.
     #[must_use]
     pub(crate) fn stored(self) -> Json {
         match self {
@@ -114,7 +114,7 @@ impl Json {
         }
     }
 
-    /// The object without those of its own members that are `null`, which the services leave out.
+    /// The object without its own members that are `null`, which the services leave out.
     #[must_use]
     pub(crate) fn without_nulls(mut self) -> Json {
         if let Json::Object(members) = &mut self {

@@ -1,5 +1,5 @@
-//! [`Json`] in the model's state and in a catalogue. Integers beyond 64 bits and non-finite doubles don't survive, which
-//! no database keeps either.
+//! [`Json`] in the model's state and in a catalogue. Integers beyond 64 bits and non-finite doubles don't survive,
+//! which no database keeps either.
 
 use std::fmt::{self, Formatter};
 

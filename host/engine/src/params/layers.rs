@@ -9,7 +9,8 @@ use crate::run::{Run, TaskRun};
 
 const SCOPES: [&str; 4] = ["global", "team", "workflow", "context"];
 
-/// What a run, and a task of it, can refer to. Later layers hide earlier ones: global, team, workflow, task, context.
+/// The values that a run, or a task of it, can refer to. Later layers hide earlier ones: global, team, workflow, task,
+/// context.
 pub(crate) struct Layers<'a> {
     flat: BTreeMap<String, Json>,
     tasks: &'a [TaskRun],
@@ -100,7 +101,7 @@ fn named(params: &[Param]) -> impl Iterator<Item = (&str, &Json)> {
     params.iter().map(|param| (param.name.as_str(), &param.value))
 }
 
-/// The text behind so many dots.
+/// The text behind this number of dots.
 fn after(reference: &str, segments: usize) -> &str {
     reference.splitn(segments + 1, '.').last().unwrap_or_default()
 }

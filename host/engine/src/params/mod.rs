@@ -1,11 +1,11 @@
 //! Params of runs and tasks: how the engine resolves references such as `$(params.data.ref)` in them.
 //!
-//! This follows `ParameterManager` of the engine, whose effects are what senders notice:
+//! This follows the engine's `ParameterManager`, with all its effects on payloads:
 //!
 //! - A param of no declared type becomes Java's text of its value, `{ref=A-1, amount=12}`.
-//! - A reference that the engine knows is replaced in the JSON *text* of the param. A value that contains a quotation mark
-//!   cuts the param off there; one that contains a control character, or that refers to itself, makes it `null`.
-//! - A param that is declared as `json` keeps its structure, but a reference anywhere inside replaces all of it.
+//! - A reference that the engine knows is replaced in the JSON *text* of the param. A quotation mark in the value cuts
+//!   the param off. A control character in the value, or a reference to itself, makes the param `null`.
+//! - A param that is declared as `json` keeps its structure, but a reference anywhere inside replaces the whole param.
 
 mod layers;
 mod path;
@@ -85,7 +85,7 @@ pub(crate) fn merge(params: &mut Vec<Param>, more: impl IntoIterator<Item = Para
     }
 }
 
-/// Resolves the references in each of the params. All see the values from before.
+/// Resolves the references in each of the params, all with the values from before.
 pub(crate) fn resolve(params: &[Param], layers: &Layers<'_>) -> Result<Vec<Param>, Fault> {
     params.iter().map(|param| Ok(Param { value: resolve_one(param, layers)?, ..param.clone() })).collect()
 }
@@ -108,7 +108,7 @@ fn resolve_one(param: &Param, layers: &Layers<'_>) -> Result<Json, Fault> {
     }
 }
 
-/// Replaces the first reference that has a value, or rather everything.
+/// Replaces the whole value by that of the first reference that has one.
 fn resolve_object(value: &Json, layers: &Layers<'_>) -> Json {
     let text = value.to_java();
     references(&text).find_map(|reference| layers.find(reference, value)).unwrap_or_else(|| value.clone())
@@ -130,7 +130,7 @@ fn resolve_text(text: &str, layers: &Layers<'_>) -> Json {
     replaced.and_then(|text| Json::parse(text.as_bytes()).ok()).unwrap_or_default()
 }
 
-/// What stands between `$(` and the next `)`, at least one character of one line.
+/// The references of a text: at least one character of one line between `$(` and the next `)`.
 fn references(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -1,7 +1,7 @@
 //! Substitution of `$(name)` in a text, as Apache Commons Text does it in the engine's configuration.
 //!
-//! Values are substituted again, names may contain variables, `$(name:-default)` has a default, and `$$(name)` stands for
-//! `$(name)` itself. Unknown variables stay.
+//! Values are substituted again, names may contain variables, `$(name:-default)` has a default, and `$$(name)` stands
+//! for `$(name)` itself. Unknown variables stay.
 
 /// The longest text that substitution may produce: the engine's database takes no larger document.
 const MAX_LENGTH: usize = 16 << 20;

@@ -61,17 +61,17 @@ fn declared_array_is_resolved_by_element() {
 }
 
 #[test]
-fn flow_s_layers_are_seen() {
+fn layers_of_flow_are_seen() {
     let mut run = run(vec![Param::new(
         "data",
-        "$(global.params.g) $(team.params.t) $(params.t) $(context.params.workflow-name)",
+        "$(global.params.g) $(team.params.t)/$(params.t) $(context.params.workflow-name)",
     )]);
     let layer = |name: &str, value: &str| Object::from_iter([(name.to_owned(), Json::from(value))]);
     run.annotations.insert("boomerang.io/global-params".to_owned(), layer("g", "G").into());
     run.annotations.insert("boomerang.io/team-params".to_owned(), layer("t", "T").into());
     run.annotations.insert("boomerang.io/context-params".to_owned(), layer("workflow-name", "W").into());
     let params = resolve(&run.params, &Layers::new(&run, None, &[])).unwrap();
-    assert_eq!(params.first().unwrap().value, Json::from("G T T W"));
+    assert_eq!(params.first().unwrap().value, Json::from("G T/T W"));
 }
 
 #[test]

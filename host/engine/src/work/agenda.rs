@@ -1,4 +1,4 @@
-//! What the engine's threads will do, and when. All of it is in memory only.
+//! The pending work of the engine's threads, which is in memory only.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 use crate::run::TaskRun;
 
 /// A task on its way from one thread to the next. The engine read the copy when the hand-over began, and saves it three
-/// times: over whatever happened to the task in the meantime.
+/// times, over all changes to the task in the meantime.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Flight {
     pub(crate) task: TaskRun,
-    /// When the hand-over began.
+    /// The beginning of the hand-over.
     pub(crate) opened: u64,
-    /// Until when an event is overwritten.
+    /// The end of the window in which an event is overwritten.
     pub(crate) window_until: u64,
-    /// When the task waits or runs.
+    /// The time at which the task waits or runs.
     pub(crate) lands: u64,
 }
 
 impl Flight {
-    /// A time in between, as a part of a hundred.
+    /// A time in between, in per cent of the way.
     pub(crate) fn at(&self, percent: u64) -> u64 {
-        self.opened + self.lands.saturating_sub(self.opened) * percent / 100
+        self.opened.saturating_add(self.lands.saturating_sub(self.opened).saturating_mul(percent) / 100)
     }
 }
 
@@ -43,6 +43,10 @@ pub(crate) enum Job {
     End(Box<TaskRun>),
     /// The tasks after it are queued, or the run ends.
     Next(Box<TaskRun>),
+    /// The time of the task is over.
+    TimeOutTask { run: String, task: String },
+    /// The time of the run is over.
+    TimeOutRun(String),
     /// The agent takes the run.
     TakeRun(String),
     /// The agent takes the task.

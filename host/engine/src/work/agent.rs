@@ -24,7 +24,7 @@ impl Model {
     /// Lets the agent take a run, if it is ready by then.
     pub(crate) fn schedule_run(&mut self, run: &str) {
         if let Some(agent) = self.settings.agent {
-            self.agenda.add(self.now + agent.poll_ms, Job::TakeRun(run.to_owned()));
+            self.schedule(agent.poll_ms, Job::TakeRun(run.to_owned()));
         }
     }
 
@@ -32,7 +32,7 @@ impl Model {
     pub(crate) fn schedule_task(&mut self, task: &TaskRun) {
         if let Some(agent) = self.settings.agent.filter(|_| task.kind.needs_agent()) {
             let job = Job::TakeTask { run: task.workflow_run_ref.clone(), task: task.id.clone() };
-            self.agenda.add(self.now + agent.poll_ms, job);
+            self.schedule(agent.poll_ms, job);
         }
     }
 
@@ -58,6 +58,7 @@ impl Model {
         task.set(Status::Running, Phase::Running);
         self.save_task(task.clone())?;
         self.reach(Step::TaskRunning)?;
+        self.schedule_task_timeout(&task);
         self.schedule_finish(&task);
         Ok(())
     }
@@ -65,7 +66,7 @@ impl Model {
     fn schedule_finish(&mut self, task: &TaskRun) {
         let Some(duration) = self.template(task).map(|(duration, _)| duration) else { return };
         let job = Job::FinishTask { run: task.workflow_run_ref.clone(), task: task.id.clone() };
-        self.agenda.add(self.now.saturating_add(duration), job);
+        self.schedule(duration, job);
     }
 
     pub(crate) fn finish_task(&mut self, run: &str, task: &str) -> Result<(), Fault> {

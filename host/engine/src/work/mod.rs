@@ -1,9 +1,10 @@
-//! The engine's work on a run after it has answered: asynchronous, in memory, and with copies that overwrite each other.
+//! The engine's asynchronous work on a run, with copies of tasks that overwrite each other.
 
 pub(crate) mod agenda;
 mod agent;
 pub(crate) mod graph;
 mod tasks;
+mod timeouts;
 
 use agenda::{Flight, Job};
 
@@ -11,10 +12,10 @@ use crate::Model;
 use crate::catalogue::TaskType;
 use crate::crash::Step;
 use crate::fault::Fault;
-use crate::run::{Phase, Status, TaskRun};
+use crate::run::{Phase, Run, Status, TaskRun};
 
 impl Model {
-    /// Does what is due until `now`. Time never goes back: an earlier `now` changes nothing.
+    /// Does the work that is due by `now_ms`, in milliseconds since 1970. An earlier time than before changes nothing.
     pub fn advance(&mut self, now_ms: u64) {
         while let Some((at, job)) = self.agenda.take(now_ms.max(self.now)) {
             self.now = self.now.max(at);
@@ -24,7 +25,7 @@ impl Model {
         self.now = self.now.max(now_ms);
     }
 
-    /// When something happens next by itself.
+    /// The time at which the model will next change by itself.
     #[must_use]
     pub fn next_event_at(&self) -> Option<u64> {
         self.agenda.next_at()
@@ -39,13 +40,20 @@ impl Model {
             Job::Restore(task) => self.save_task(*task),
             Job::End(task) => self.end_task(*task),
             Job::Next(task) => self.next_tasks(&task),
+            Job::TimeOutTask { run, task } => self.time_out_task(&run, &task),
+            Job::TimeOutRun(run) => self.time_out_run(&run, None),
             Job::TakeRun(run) => self.take_run(&run),
             Job::TakeTask { run, task } => self.take_task(&run, &task),
             Job::FinishTask { run, task } => self.finish_task(&run, &task),
         }
     }
 
-    /// Begins the run in a while. The engine reads the tasks now, and doesn't look again.
+    /// Schedules a job, this many milliseconds from now.
+    pub(crate) fn schedule(&mut self, after: u64, job: Job) {
+        self.agenda.add(self.now.saturating_add(after), job);
+    }
+
+    /// Schedules the beginning of a run. The engine reads the tasks now, and not again.
     pub(crate) fn schedule_begin(&mut self, run: &str) {
         let tasks = self.tasks(run).to_vec();
         let start = tasks.iter().find(|task| task.kind == TaskType::Start).map(|start| start.name.as_str());
@@ -57,15 +65,27 @@ impl Model {
 
     /// A hand-over that begins now.
     fn flight(&mut self, task: TaskRun) -> Flight {
-        let lands = self.now + self.chance.within(self.settings.timing.hand_over);
-        let window_until = self.now + self.chance.within(self.settings.timing.window);
+        let lands = self.now.saturating_add(self.chance.within(self.settings.timing.hand_over));
+        let window_until = self.now.saturating_add(self.chance.within(self.settings.timing.window));
         Flight { task, opened: self.now, window_until: window_until.min(lands), lands }
     }
 
-    /// Queues a task of a run that is over, which skips it.
-    pub(crate) fn schedule_skip(&mut self, task: TaskRun) {
-        let flight = Flight { task, opened: self.now, window_until: self.now, lands: self.now };
-        self.agenda.add(self.now + self.settings.timing.end, Job::Queue(Box::new(flight)));
+    /// Ends the tasks of a run that is over. Tasks that it doesn't have yet are created first, to be skipped.
+    pub(crate) fn drop_tasks(&mut self, run: &Run) -> Result<(), Fault> {
+        self.create_tasks(run)?;
+        let now = self.now;
+        let after = self.settings.timing.end;
+        for task in self.tasks(&run.id).to_vec() {
+            match task.phase {
+                Phase::Running => self.schedule(after, Job::End(Box::new(task))),
+                Phase::Pending => {
+                    let flight = Flight { task, opened: now, window_until: now, lands: now };
+                    self.schedule(after, Job::Queue(Box::new(flight)));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn begin(&mut self, id: &str, flights: Vec<Flight>) -> Result<(), Fault> {
@@ -78,6 +98,8 @@ impl Model {
         record.run.start_time = Some(now);
         record.run.status = Status::Running;
         record.run.phase = Phase::Running;
+        let run = record.run.clone();
+        self.schedule_run_timeout(&run);
         self.reach(Step::RunStarted)?;
         for flight in flights.into_iter().filter(|flight| flight.task.kind != TaskType::End) {
             self.agenda.add(flight.at(40), Job::Queue(Box::new(flight)));

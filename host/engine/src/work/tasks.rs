@@ -48,7 +48,7 @@ impl Model {
         task.set(Status::Running, Phase::Running);
         self.save_task(task.clone())?;
         self.reach(Step::TaskRunning)?;
-        let ends_at = match task.kind {
+        let takes = match task.kind {
             TaskType::EventWait => {
                 self.agenda.add(flight.lands, Job::Wait(Box::new(flight)));
                 return Ok(());
@@ -57,19 +57,19 @@ impl Model {
             TaskType::Sleep => {
                 let duration = task.param("duration").map(Json::to_java).unwrap_or_default();
                 let duration: i64 = duration.parse().map_err(|_| Fault::Crash)?;
-                self.now.saturating_add(u64::try_from(duration).map_err(|_| Fault::Crash)?)
+                u64::try_from(duration).map_err(|_| Fault::Crash)?
             }
             TaskType::SetWfProperty => {
                 let result =
                     RunResult { name: text(task, "output")?, description: None, value: text(task, "value")?.into() };
                 self.record_mut(&flight.task.workflow_run_ref)?.run.results.push(result);
-                self.now
+                0
             }
             // An agent ends these.
             _ => return Ok(()),
         };
         flight.task.status = Status::Succeeded;
-        self.agenda.add(ends_at.saturating_add(self.settings.timing.end), Job::End(Box::new(flight.task)));
+        self.schedule(self.settings.timing.end.saturating_add(takes), Job::End(Box::new(flight.task)));
         Ok(())
     }
 
@@ -82,7 +82,9 @@ impl Model {
         if task.pre_approved {
             let status = task.annotations.get("boomerang.io/status").and_then(Json::as_text);
             task.status = status.and_then(Status::from_name).unwrap_or(Status::Succeeded);
-            self.agenda.add(self.now + self.settings.timing.end, Job::End(Box::new(task)));
+            self.schedule(self.settings.timing.end, Job::End(Box::new(task)));
+        } else {
+            self.schedule_task_timeout(&task);
         }
         Ok(())
     }
@@ -100,7 +102,10 @@ impl Model {
         task.phase = Phase::Completed;
         self.save_task(task.clone())?;
         self.reach(Step::TaskEnded)?;
-        self.agenda.add(self.now + self.settings.timing.next, Job::Next(Box::new(task)));
+        if self.is_timed_out(task.clone())? {
+            return Ok(());
+        }
+        self.schedule(self.settings.timing.next, Job::Next(Box::new(task)));
         Ok(())
     }
 

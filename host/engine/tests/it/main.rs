@@ -17,4 +17,5 @@ mod recordings;
 mod requests;
 mod state;
 mod support;
+mod timeouts;
 mod windows;

@@ -2,7 +2,8 @@
 
 use sluice_engine_model::{Catalogue, Json};
 
-/// Replaces what differs from one installation to the next: ids of runs and tasks, times, and durations but zero.
+/// Replaces the values that differ from one installation to the next: ids of runs and tasks, times, durations above
+/// zero.
 pub fn normalise(value: &Json, catalogue: &Catalogue) -> Json {
     match value {
         Json::Text(text) => Json::Text(normalise_text(text, catalogue)),
@@ -74,7 +75,7 @@ pub fn equals(recorded: &Json, value: &Json) -> bool {
     }
 }
 
-/// Whether what a look shows has all that is recorded of it. Tasks are found by name.
+/// Whether a look shows everything that is recorded of it. Tasks are found by name.
 pub fn shows(recorded: &Json, value: &Json) -> bool {
     match (recorded, value) {
         (Json::Object(recorded), value) => recorded.iter().all(|(name, one)| match (name.as_str(), value.get(name)) {

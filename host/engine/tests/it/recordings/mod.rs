@@ -1,8 +1,9 @@
 //! Every recorded exchange, replayed.
 //!
-//! [`situations`] says for each entry in which state the run was that its request names; [`replay`] brings the model there,
-//! sends the request, and compares status, content type and body. The look of `then` was taken at some later time, so the
-//! model has to come to the same state by itself. Ids and times are compared by their place, not by their value.
+//! [`situations`] says for each entry in which state the run was that its request names; [`replay`] brings the model
+//! there, sends the request, and compares status, content type and body. The look of `then` was taken at some later
+//! time, so the model has to come to the same state by itself. Ids and times are compared by their place, not by their
+//! value.
 
 mod compare;
 mod replay;

@@ -219,9 +219,8 @@ fn whole_body(text: &str, entry: &Json) -> String {
         "(1048682 characters)" => (format!(r#"{{"a":"{}"}}"#, "x".repeat(1 << 20)), "p12-1024k"),
         whole => return whole.to_owned(),
     };
-    let body = format!(
-        r#"{{"trigger":"webhook","params":[{{"name":"data","value":{value}}}],"labels":{{"sluice/delivery":"{label}"}}}}"#
-    );
+    let labels = format!(r#"{{"sluice/delivery":"{label}"}}"#);
+    let body = format!(r#"{{"trigger":"webhook","params":[{{"name":"data","value":{value}}}],"labels":{labels}}}"#);
     assert!(
         text.contains(&format!("({} characters)", body.len())),
         "{} of {}",

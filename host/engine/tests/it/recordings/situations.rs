@@ -7,7 +7,7 @@ use crate::support::{NAPLIT, SHELL, WAITS};
 
 const LATE: &str = "6b08ce3d2bb126dc8dc5a8ae";
 
-/// What happened before.
+/// The history of a run before a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Situation {
     /// The run waits for its event.
@@ -52,9 +52,8 @@ impl Situation {
         let data = recorded_data(entry).unwrap_or_else(|| Json::parse(br#"{"ref":"A-1","amount":12}"#).unwrap());
         let order = if matches!(self, Situation::SleepsLate) { r#",{"name":"order","value":77}"# } else { "" };
         let name = if matches!(self, Situation::Orphan) { "sluice.dev/delivery" } else { "sluice/delivery" };
-        let body = format!(
-            r#"{{"trigger":"webhook","params":[{{"name":"data","value":{data}}}{order}],"labels":{{"{name}":"{label}"}}}}"#
-        );
+        let params = format!(r#"[{{"name":"data","value":{data}}}{order}]"#);
+        let body = format!(r#"{{"trigger":"webhook","params":{params},"labels":{{"{name}":"{label}"}}}}"#);
         let submit = |id: &str, start| format!("/api/v1/workflow/{id}/submit?start={start}");
         let (uri, ms) = match self {
             Situation::Waits => (submit(WAITS, true), 2_000),
