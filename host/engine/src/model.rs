@@ -1,0 +1,168 @@
+//! The model itself.
+
+use http::{Request, Response, StatusCode};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::Catalogue;
+use crate::chance::Chance;
+use crate::crash::{Deaths, NoAnswer, Process};
+use crate::fault::Fault;
+use crate::incoming::Incoming;
+use crate::reply::{self, Reply};
+use crate::run::{Record, TaskRun};
+use crate::settings::Settings;
+use crate::work::agenda::Agenda;
+use crate::{engine, flow};
+
+/// The services that a model offers. Behind Flow there is always the engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Services {
+    /// The engine: `/api/v1`.
+    Engine,
+    /// Flow: `/api/v2` and `/internal`.
+    Flow,
+    /// Both, each below a prefix of its own, such as `/engine` and `/flow`. If both are empty, `/api/v1` is the
+    /// engine's and the rest is Flow's.
+    Both {
+        /// The prefix of the engine.
+        engine: String,
+        /// The prefix of Flow.
+        flow: String,
+    },
+}
+
+impl Services {
+    /// The service of a path, and the path below its prefix.
+    fn route<'p>(&self, path: &'p str) -> Option<(Process, &'p str)> {
+        let below = |prefix: &str| path.strip_prefix(prefix).filter(|rest| rest.starts_with('/'));
+        match self {
+            Services::Engine => Some((Process::Engine, path)),
+            Services::Flow => Some((Process::Flow, path)),
+            Services::Both { engine, flow } if engine.is_empty() && flow.is_empty() => {
+                let is_engine = path == "/api/v1" || path.starts_with("/api/v1/");
+                Some((if is_engine { Process::Engine } else { Process::Flow }, path))
+            }
+            Services::Both { engine, flow } => {
+                let engine = below(engine).map(|rest| (Process::Engine, rest));
+                let flow = below(flow).map(|rest| (Process::Flow, rest));
+                // The longer prefix counts, which leaves the shorter path.
+                [engine, flow].into_iter().flatten().min_by_key(|(_, rest)| rest.len())
+            }
+        }
+    }
+}
+
+/// A Boomerang installation: its catalogue, its database, and the pending work of its threads.
+///
+/// A model that was serialised goes on where it was. A clone is an independent installation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    pub(crate) services: Services,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) settings: Settings,
+    pub(crate) now: u64,
+    pub(crate) chance: Chance,
+    pub(crate) runs: IndexMap<String, Record>,
+    pub(crate) agenda: Agenda,
+    pub(crate) deaths: Deaths,
+}
+
+impl Model {
+    /// An installation in which nothing has run yet.
+    #[must_use]
+    pub fn new(services: Services, catalogue: Catalogue, settings: Settings) -> Model {
+        Model {
+            services,
+            catalogue,
+            chance: Chance::new(settings.seed),
+            settings,
+            now: 0,
+            runs: IndexMap::new(),
+            agenda: Agenda::default(),
+            deaths: Deaths::default(),
+        }
+    }
+
+    /// Answers a request that arrives at a time, in milliseconds since 1970.
+    ///
+    /// Work that is due by then is done first. For a process that is dead, or dies, this returns the 502 of a proxy in
+    /// front of it. [`Model::serve`] distinguishes the two.
+    pub fn handle(&mut self, now_ms: u64, request: Request<Vec<u8>>) -> Response<Vec<u8>> {
+        self.serve(now_ms, request).unwrap_or_else(|_| reply::empty(StatusCode::BAD_GATEWAY))
+    }
+
+    /// Answers a request that arrives at a time, in milliseconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// If the process isn't running, or dies before it responds; see [`crate::crash`].
+    pub fn serve(&mut self, now_ms: u64, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, NoAnswer> {
+        self.advance(now_ms);
+        let path = request.uri().path().to_owned();
+        let Some((process, path)) = self.services.route(&path) else {
+            return Ok(reply::empty(StatusCode::NOT_FOUND));
+        };
+        if self.is_dead(process) {
+            return Err(NoAnswer::Refused);
+        }
+        let request = Incoming::new(request, path);
+        let answer: Result<Reply, Fault> = match process {
+            Process::Engine => engine::answer(self, &request),
+            Process::Flow => flow::answer(self, &request),
+        };
+        answer.or_else(|fault| fault.response(process, path, self.now).ok_or(NoAnswer::Cut))
+    }
+
+    /// The latest time that the model was given.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// The runs, the oldest first.
+    pub fn runs(&self) -> impl DoubleEndedIterator<Item = &Record> {
+        self.runs.values()
+    }
+
+    /// A run by id.
+    #[must_use]
+    pub fn run(&self, id: &str) -> Option<&Record> {
+        self.runs.get(id)
+    }
+
+    /// The contents of the installation. Workflows may be added and changed at any time, but not removed once they have
+    /// runs.
+    pub fn catalogue(&mut self) -> &mut Catalogue {
+        &mut self.catalogue
+    }
+
+    /// The constants. All but the seed may be changed at any time.
+    pub fn settings(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// Deletes the oldest runs that are over until at most so many runs are left.
+    pub fn forget(&mut self, keep: usize) {
+        let mut surplus = self.runs.len().saturating_sub(keep);
+        self.runs.retain(|_, record| {
+            let goes = surplus > 0 && record.run.phase.is_over();
+            surplus -= usize::from(goes);
+            !goes
+        });
+    }
+
+    pub(crate) fn record(&self, id: &str) -> Result<&Record, Fault> {
+        self.runs.get(id).ok_or_else(Fault::unknown_run)
+    }
+
+    pub(crate) fn record_mut(&mut self, id: &str) -> Result<&mut Record, Fault> {
+        self.runs.get_mut(id).ok_or_else(Fault::unknown_run)
+    }
+
+    /// The tasks of a run; none if there is no such run.
+    pub(crate) fn tasks(&self, id: &str) -> &[TaskRun] {
+        self.runs.get(id).map_or(&[], |record| &record.tasks)
+    }
+}

@@ -1,0 +1,21 @@
+//! The model against the recordings, and against its own promises.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod agent;
+mod crashes;
+mod flow;
+mod graphs;
+mod properties;
+mod recordings;
+mod requests;
+mod state;
+mod support;
+mod timeouts;
+mod windows;
