@@ -64,7 +64,7 @@ impl Step {
             }
             Step::Deny => deny(),
             Step::Component => component::build(),
-            Step::Test => run_command(&mut cargo(["test", "--workspace", "--locked"]).env("INSTA_UPDATE", "no")),
+            Step::Test => run_command(cargo(["test", "--workspace", "--locked"]).env("INSTA_UPDATE", "no")),
             Step::Redis => redis(),
             Step::Interop => interop(),
         }
