@@ -16,6 +16,8 @@ use sluice::gateway::Gateway;
 use sluice::ports::{Clock, Http, KeyValue, Rng, SendError, StoreError, Timeouts, VariableError, Variables};
 use sluice::time::{ArrivalTime, Timestamp};
 
+use crate::fake::summary;
+
 /// The least duration of a sleep, in milliseconds.
 ///
 /// It is longer than any wait of a contender for another, so such a wait looks at the claim twice. This bounds the number
@@ -173,8 +175,7 @@ impl Shared {
     /// Acts on a request as the engine would, and returns the response.
     fn act(&self, request: Request<Vec<u8>>) -> String {
         let mut acted = self.acted.borrow_mut();
-        if let Some(query) = request.uri().query().filter(|query| query.starts_with("labels=")) {
-            let label = query.split("delivery%3D").nth(1).unwrap().split('&').next().unwrap();
+        if let Some(label) = summary(&request).strip_prefix("find ") {
             let found = acted.iter().find(|body| body.contains(label));
             let run = format!(r#"{{"id":"run","labels":{{"sluice.dev/delivery":"{label}"}}}}"#);
             return format!(r#"{{"content":[{}]}}"#, found.map_or("", |_| run.as_str()));
