@@ -57,7 +57,7 @@ async fn callbacks_resolve_waits_and_survive_a_restart() {
     assert_eq!((reply.status.as_u16(), reply.text()), (200, ""));
     let conflict = setup.post(&format!("/api/v2/callback?ref={by_post}&topic=approval"), "{\"by\":1e2}").await;
     conflict.assert_problem(409, "callback-conflict");
-    assert!(conflict.text().contains("ended as failed"), "{conflict}");
+    assert!(conflict.text().contains("with status failed"), "{conflict}");
     let reply = setup.get(&format!("/api/v2/callback?ref={by_get},topic=mail")).await;
     assert_eq!((reply.status.as_u16(), reply.text()), (200, ""));
     for run in setup.engine.runs() {
