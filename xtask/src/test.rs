@@ -60,7 +60,8 @@ impl Step {
                 run_command(limit.arg("--target-dir").arg(target().join("limit")).args(denied))
             }
             Step::Doc => {
-                run_command(cargo(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-Dwarnings"))
+                let mut doc = cargo(["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
+                run_command(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
             }
             Step::Deny => deny(),
             Step::Component => component::build(),
