@@ -15,7 +15,7 @@ use crate::sender::{self, Descriptor, Preset, SignedRequest, Verified};
 
 /// The authentication of a request before its body is read.
 pub(super) enum Authentication {
-    /// Complete: the token is valid, or none is required. Contains the preset of the sender, if it has one.
+    /// Complete: the token is valid, or none is required. Contains the sender's preset, if any.
     Complete(Option<&'static Preset>),
     /// Incomplete: the signature covers the body, so [`RequestContext::verify`] completes the authentication.
     Signature(Box<PendingSignature>),

@@ -202,7 +202,8 @@ pub(super) async fn confirm<'h, H: Host>(
 }
 
 impl<H: Host> RequestContext<'_, '_, H> {
-    /// Returns the scheme and host at which people reach Sluice: `public_url`, otherwise those of this request.
+    /// Returns the scheme and host at which people reach Sluice: from `public_url` if it is set, otherwise from the URL
+    /// of this request.
     fn origin(&self) -> Result<Option<String>, Problem> {
         if let Some(origin) = config::public_url(self.host)? {
             return Ok(Some(origin));

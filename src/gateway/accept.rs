@@ -258,7 +258,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         }
     }
 
-    /// Concludes an attempt of a stored delivery, and stores the outcome.
+    /// Concludes an attempt to deliver a stored delivery and stores the outcome.
     pub(super) async fn record_outcome(
         &self,
         delivery: &mut Delivery<'_>,

@@ -91,7 +91,7 @@ pub fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, serde_json:
 }
 
 /// A JSON object with a single member: `SingleMember("name", 1)` serializes as `{"name":1}`. With `#[serde(flatten)]`,
-/// the member becomes one of the surrounding object.
+/// the member is written directly into the surrounding object.
 #[derive(Debug)]
 pub struct SingleMember<'a, T>(pub &'a str, pub T);
 
@@ -108,7 +108,7 @@ pub fn value(bytes: &[u8]) -> Result<&RawValue, JsonError> {
     bounded(bytes, MAX_DEPTH)
 }
 
-/// Like [`value`], but allows one level less than [`MAX_DEPTH`]: for a value that becomes a member of an object.
+/// Like [`value`], but allows one level less than [`MAX_DEPTH`], for values that become members of an object.
 pub fn inner(bytes: &[u8]) -> Result<&RawValue, JsonError> {
     bounded(bytes, MAX_DEPTH.saturating_sub(1))
 }
@@ -164,8 +164,8 @@ pub fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// The value of the member with this name; of several, that of the last, as in most parsers. `None` if there is none,
-/// or for a value of another type.
+/// The value of the member with this name. If the name is repeated, the last one wins, as in most parsers. `None` if
+/// there is no such member, or if the value isn't an object.
 pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     let members = members(raw)?;
     members.into_iter().rev().find(|(member, _)| text(member).is_some_and(|member| member == name)).map(|(_, v)| v)

@@ -28,7 +28,7 @@ use crate::time::{ArrivalTime, Timestamp};
 /// - An error leaves the effect of a write unknown: it may still happen, even later. Callers have to be correct in
 ///   either case.
 ///
-/// Keys have at most 255 bytes. With the default of `max_body_bytes`, values have at most 1 MB.
+/// Keys have at most 255 bytes. With the default `max_body_bytes`, values are at most 1 MB.
 pub trait KeyValue {
     /// Returns the value of a key.
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;

@@ -256,7 +256,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     }
 
     /// Returns the callback that a winner left in the door of this contended callback's key, if the two differ. The
-    /// winner may have died after it sent its callback, which therefore has to be delivered before this one is.
+    /// winner may have died after sending its callback, so that callback has to be delivered before this one.
     pub async fn first_callback(&self, delivery: &Delivery<'_>) -> Result<Option<Delivery<'static>>, StoreError> {
         let (Work::Resolve(_), Some(KeyClaim { key, window, contended: true })) = (&delivery.work, &delivery.claim)
         else {

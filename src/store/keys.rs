@@ -61,7 +61,7 @@ impl Register {
     }
 }
 
-/// The prefix of the keys of all records of a run's callbacks in a window.
+/// The key prefix that all of a run's callback records share in a window.
 pub(super) fn callbacks_prefix(run: &RunRef, window: u64) -> String {
     format!("sluice/callback/{window}/{}/", run_hash(run))
 }
