@@ -39,7 +39,7 @@ fn unescape(step: &str) -> Option<String> {
     is_escaped.then(|| step.replace("~1", "/").replace("~0", "~"))
 }
 
-/// The array index for which a step stands: digits without a leading zero (section 4).
+/// The array index that a step stands for: digits without a leading zero (section 4).
 fn index(step: &str) -> Option<usize> {
     let is_index = step.bytes().all(|byte| byte.is_ascii_digit()) && (step == "0" || !step.starts_with('0'));
     is_index.then(|| step.parse().ok()).flatten()
