@@ -22,7 +22,7 @@ pub struct StoredError;
 /// The version of a record without the trigger and the params of a route.
 const VERSION: u32 = 1;
 
-/// The version of a record with such params, which a reader of the first version would silently drop.
+/// The version of a record with a route's trigger or params, which a reader of the first version would silently drop.
 const ROUTED_VERSION: u32 = 2;
 
 /// The headers of W3C Trace Context.
