@@ -37,13 +37,12 @@ enum AuthScheme {
 pub(super) struct VerifiedSender {
     pub(super) name: &'static str,
     pub(super) verified: Verified,
-    /// The secret that made the signature.
+    /// The secret that the sender signed with.
     pub(super) secret: Option<Secret>,
 }
 
 impl Authentication {
-    /// Returns the preset of the sender. Only a [`VerifiedSender`] is authenticated: any other client may claim to be
-    /// this sender.
+    /// Returns the sender's preset. Any client may claim to be this sender: only a [`VerifiedSender`] is authenticated.
     pub(super) fn preset(&self) -> Option<&'static Preset> {
         match self {
             Self::Complete(preset) => *preset,
@@ -62,7 +61,7 @@ impl Authentication {
         }
     }
 
-    /// Returns the type of the event, from the location in the sender's descriptor.
+    /// Returns the type of the event. The sender's descriptor says where to find it.
     pub(super) fn event_type(&self, headers: &HeaderMap, payload: &RawValue) -> Option<String> {
         match self {
             Self::Signature(pending) if let AuthScheme::Custom(descriptor) = &pending.scheme => {
@@ -137,7 +136,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
         let given = [super::bearer(self.headers), text("x-access-token").map(str::trim), query.one("access_token")?];
         let tokens = config::access_tokens(self.host)?;
-        // All pairs are compared, so the time does not depend on which of them match.
+        // All pairs are compared, so the time does not depend on which pairs match.
         let mut matches = false;
         for given in given.into_iter().flatten() {
             for token in &tokens {
@@ -162,8 +161,8 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         })
     }
 
-    /// Returns the URL that the host received, from Spin's `spin-full-url`. Spin appends this header: any before the
-    /// last one come from the client.
+    /// Returns the URL that the host received, from Spin's `spin-full-url` header. Spin appends this header, so all but
+    /// the last one come from the client.
     pub(super) fn received_url(&self) -> Option<&str> {
         self.headers.get_all("spin-full-url").iter().next_back().and_then(|value| value.to_str().ok())
     }

@@ -1,5 +1,5 @@
-//! Responses to requests with several deliveries: the events of a batch, or the workflows that one event or webhook
-//! starts.
+//! Responses to requests with several deliveries: a batch of events, or one event or webhook that starts several
+//! workflows.
 
 use http::header::HeaderValue;
 use http::{Response, StatusCode};
@@ -18,7 +18,7 @@ use crate::sender::SuccessCriterion;
 pub(super) struct Item<'a> {
     /// The id and source of the event, in a batch.
     pub(super) event: Option<(String, String)>,
-    /// The run to start, and the idempotency key. `None` if no route matches.
+    /// The run to start, and its idempotency key if there is one. `None` if no route matches.
     pub(super) start: Option<(Start<'a>, Option<Key>)>,
 }
 
@@ -112,7 +112,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         Ok(response)
     }
 
-    /// Starts the runs of one event or webhook: usually one; by routes, also several or none.
+    /// Starts the runs of one event or webhook. It usually starts one run, but routes may start several or none.
     pub(super) async fn start(
         &mut self,
         gateway: Gateway<'h, H>,
@@ -128,7 +128,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         }
     }
 
-    /// Returns the response to a delivery that no route matches, which is a success.
+    /// Returns the response to a delivery that no route matches. The response is a success.
     fn unmatched(&mut self) -> Response<Vec<u8>> {
         self.log.outcome("unmatched");
         let mut response = respond::empty(match self.response_policy.success {
@@ -140,8 +140,8 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
     }
 }
 
-/// Returns the rank of a problem. The highest one determines the status of the response: above all, a failure that a
-/// retry of the request may overcome; next, one after which a retry may act twice.
+/// Returns the rank of a problem. The problem with the highest rank determines the status of the response. Failures
+/// that a retry of the request may overcome rank first, and failures after which a retry may act twice rank second.
 fn severity(kind: Kind) -> u8 {
     match kind {
         Kind::StoreUnavailable => 2,
@@ -150,8 +150,8 @@ fn severity(kind: Kind) -> u8 {
     }
 }
 
-/// Returns the work that remains after the response, if a delivery is pending: the attempts that are still running,
-/// then a short drain for the deliveries that were stored without an attempt.
+/// Returns the work that remains after the response if a delivery is pending. It finishes the attempts that are still
+/// running, then runs a short drain for the deliveries that were stored without an attempt.
 fn work_after_response<'h, H: Host>(gateway: Gateway<'h, H>, receipts: &mut [Receipt<'h>]) -> Option<Background<'h>> {
     let pending = receipts.iter().any(|receipt| matches!(receipt.outcome, Outcome::Pending { .. }));
     let attempts: Vec<_> = receipts.iter_mut().filter_map(|receipt| receipt.background.take()).collect();

@@ -9,12 +9,13 @@ use crate::event::MediaType;
 use crate::json;
 use crate::ports::Body;
 
-/// Maximum bytes beyond the limit that are read and discarded: a sender that is still writing when the connection
-/// closes would see a connection reset instead of the 413.
+/// Maximum number of bytes beyond the limit that are read and discarded. Without this, a sender that is still writing
+/// when the connection closes would see a connection reset instead of the 413.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 
-/// Reads the whole body, of at most `max` bytes, which are counted as they arrive. `Content-Length` only bounds the
-/// allocation, and lets a body be rejected that the sender has not transmitted yet (`Expect`).
+/// Reads the whole body, which must not be longer than `max` bytes. The bytes are counted as they arrive.
+/// `Content-Length` is used only to bound the allocation, and to reject a body before the sender transmits it
+/// (`Expect`).
 pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) -> Result<Vec<u8>, Problem> {
     if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "the body is compressed: send it without `Content-Encoding`";
@@ -54,12 +55,13 @@ pub(super) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Returns the `Content-Type`. `None` if it is missing or not valid; the detail of [`unsupported`] says which.
+/// Returns the `Content-Type`. `None` if it is missing or not valid; the detail of [`unsupported`] says which of the
+/// two.
 pub(super) fn content_type(headers: &HeaderMap) -> Option<MediaType> {
     MediaType::parse(headers.get(CONTENT_TYPE)?.to_str().ok()?)
 }
 
-/// Returns the problem of a content type that the endpoint does not support. `accepted` lists those that it does.
+/// Returns the problem of an unsupported content type. `accepted` lists the content types that the endpoint supports.
 pub(super) fn unsupported(headers: &HeaderMap, accepted: &str) -> Problem {
     let sent = match headers.get(CONTENT_TYPE).map(|value| value.to_str()) {
         None => "the Content-Type is missing".to_owned(),

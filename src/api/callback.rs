@@ -1,4 +1,4 @@
-//! `POST` and `GET /api/v2/callback`: completes the tasks of a run that wait for a topic.
+//! `POST` and `GET /api/v2/callback`: completes a run's tasks that wait for a topic.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ use crate::sender;
 enum CallbackMode {
     /// POST with a payload, which completes the callback.
     Post,
-    /// GET without a payload, which completes the callback: a plain link.
+    /// A plain link: GET without a payload, which completes the callback.
     Get,
     /// HEAD of a plain link, which completes nothing.
     Head,
@@ -77,7 +77,7 @@ pub(super) async fn complete(
 }
 
 impl CallbackMode {
-    /// Determines the kind by method and content type, and by the variable `callback_get`.
+    /// Determines the kind from the method, the content type and the `callback_get` variable.
     fn of(context: &RequestContext<'_, '_, impl Host>) -> Result<Self, ConfigError> {
         let confirms = || config::callback_get(context.host).map(|get| get == CallbackGet::Confirm);
         let is_form = || body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
@@ -103,7 +103,7 @@ fn status(query: &Query) -> Result<Status, Problem> {
 }
 
 /// Returns whether a browser or mail program fetches a link in advance, before a person opens it. Such a request has
-/// `Sec-Purpose` (Fetch, section 2.2.7), or one of the headers of older programs.
+/// `Sec-Purpose` (Fetch, section 2.2.7), or a header that older programs send for this purpose.
 fn is_prefetch(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| {
         headers.get_all(*name).iter().any(|value| {

@@ -1,5 +1,5 @@
-//! HTML pages for people who open a callback link: the question, the result, or the problem. They have no scripts, work
-//! without their style sheet, and load no other resources. A GET of any page changes nothing.
+//! HTML pages for people who open a callback link: the question, the result, or the problem. The pages have no scripts,
+//! work without their style sheet, and load no other resources. A GET of a page changes nothing.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -27,7 +27,8 @@ dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}\
 button{padding:.7rem 2rem;border:2px solid;border-radius:.5rem;background:CanvasText;color:Canvas;font:inherit;font-weight:600;cursor:pointer}\
 button:focus-visible{outline:3px solid Highlight;outline-offset:3px}";
 
-/// Returns whether the client prefers HTML to JSON: its `Accept` contains `text/html`, or no JSON type.
+/// Returns whether the client prefers HTML to JSON. It does if its `Accept` contains `text/html`, or contains no JSON
+/// type.
 pub(super) fn prefers_html(headers: &HeaderMap) -> bool {
     let accept = headers.get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut json = false;
@@ -48,11 +49,11 @@ pub(super) struct Question<'a> {
     pub(super) button: &'a str,
     /// The callback that the button completes.
     pub(super) callback: &'a Callback<'a>,
-    /// The expiry of the link, if it has one.
+    /// When the link expires, if it does.
     pub(super) expires: Option<Timestamp>,
 }
 
-/// Returns the page with the question and the button, whose form posts to the URL of the page itself.
+/// Returns the page with the question and the button, whose form posts to the page's own URL.
 pub(super) fn question_page(question: &Question<'_>) -> Response<Vec<u8>> {
     let Question { text, button, callback, expires } = question;
     let heading = or_default(text, "A workflow is waiting for your answer");
@@ -93,7 +94,7 @@ pub(super) fn problem_page(problem: Problem) -> Response<Vec<u8>> {
     problem_page_with(problem, |status, title, detail| page(status, title, html! { p { (detail) } }))
 }
 
-/// Renders a problem with a function of its status, title and detail. The response keeps the headers of the problem.
+/// Renders a problem with `render`, which gets its status, title and detail. The response keeps the problem's headers.
 pub(super) fn problem_page_with(
     problem: Problem,
     render: impl FnOnce(StatusCode, &str, &str) -> Response<Vec<u8>>,
@@ -108,7 +109,7 @@ pub(super) fn problem_page_with(
     response
 }
 
-/// The run, topic and answer of a callback, and the expiry of its link.
+/// The run, topic and answer of a callback, and when its link expires.
 fn details(callback: &Callback<'_>, expires: Option<Timestamp>) -> Markup {
     html! {
         dl {
@@ -134,7 +135,7 @@ fn page(status: StatusCode, heading: &str, content: Markup) -> Response<Vec<u8>>
 /// The frame of an HTML document: everything but its body.
 pub(super) struct HtmlPage<'a> {
     pub(super) title: &'a str,
-    /// The style sheet. The document's `Content-Security-Policy` allows no other.
+    /// The style sheet: the only one that the document's `Content-Security-Policy` allows.
     pub(super) style: &'static str,
     /// `Referrer-Policy`.
     pub(super) referrer: &'static str,

@@ -18,7 +18,7 @@ macro_rules! endpoints {
         }
 
         impl Endpoint {
-            /// The path templates of all endpoints, with their methods in the form of `Allow`.
+            /// The path templates of all endpoints, with their methods in the format of the `Allow` header.
             pub const ALL: &[(&str, &str)] = &[$(($template, $methods),)*];
 
             /// Returns the endpoint at a path.
@@ -31,13 +31,13 @@ macro_rules! endpoints {
                 None
             }
 
-            /// Returns the path template, which the log contains instead of the path: it has the names of parameters,
-            /// not their values.
+            /// Returns the path template, which the log contains instead of the path. A template has the names of
+            /// parameters, but not their values.
             pub fn template(&self) -> &'static str {
                 match self { $(Self::$endpoint { .. } => $template,)* }
             }
 
-            /// Returns the methods in the form of `Allow`.
+            /// Returns the methods in the format of the `Allow` header.
             pub fn methods(&self) -> &'static str {
                 match self { $(Self::$endpoint { .. } => $methods,)* }
             }
@@ -53,7 +53,7 @@ endpoints! {
     CallbackLink "/api/v2/callback/link" "GET, HEAD, POST";
     Callbacks(run) "/api/v2/callbacks/{run}" "GET, HEAD";
     Deliveries "/api/v2/deliveries" "GET, HEAD";
-    // Before `Delivery`, whose template it matches as well.
+    // Must precede `Delivery`, whose template matches this path as well.
     Drain "/api/v2/deliveries/drain" "POST";
     Delivery(id) "/api/v2/deliveries/{id}" "DELETE, GET, HEAD";
     Redeliver(id) "/api/v2/deliveries/{id}/redeliver" "POST";
@@ -82,8 +82,8 @@ impl Endpoint {
     }
 }
 
-/// Matches a path against a template. Returns the segment for the parameter, which is never empty, or the empty string
-/// if the template has no parameter.
+/// Matches a path against a template. Returns the path segment of the parameter, which is never empty. Returns the
+/// empty string if the template has no parameter.
 fn matched<'p>(path: &'p str, template: &str) -> Option<&'p str> {
     let Some((before, rest)) = template.split_once('{') else { return (path == template).then_some("") };
     let (_, after) = rest.split_once('}')?;

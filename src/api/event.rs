@@ -17,13 +17,13 @@ use crate::ports::{Body, Host};
 use crate::reference::WorkflowRef;
 use crate::routing::{Input, Table};
 
-/// The content types in the 415 for any other.
+/// The supported content types, which the 415 for any other type lists.
 const ACCEPTED: &str = "application/cloudevents+json, application/cloudevents-batch+json, application/json";
 /// Maximum number of events in a batch.
 ///
-/// Akamai may cut off a large batch earlier: its store accepts 50 writes a second, and a request there may take 30 s,
-/// which is enough for 1,500 writes. A delivered event takes 3 writes, so the sender of more than 500 events may have
-/// to retry.
+/// On Akamai, a batch below this limit may be cut off: the store accepts 50 writes a second, and a request may take
+/// 30 s, so it can make 1,500 writes. A delivered event takes 3 writes, so a sender of more than 500 events may have to
+/// retry.
 const MAX_BATCH: usize = 1_000;
 /// Maximum number of invalid events that a problem lists.
 const MAX_LISTED: usize = 100;
@@ -157,7 +157,7 @@ struct Invalid {
     problem: Problem,
 }
 
-/// Returns the problem of a batch with invalid events. None of its events is accepted.
+/// Returns the problem of a batch with invalid events. No event of such a batch is accepted.
 fn invalid_events(invalid: impl ExactSizeIterator<Item = Invalid>) -> Problem {
     #[derive(Serialize)]
     struct View {

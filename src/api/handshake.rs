@@ -1,8 +1,8 @@
 //! The CloudEvents handshake: with `OPTIONS`, a sender asks whether its origin may deliver (HTTP 1.1 Web Hooks for
-//! Event Delivery 1.0.2, section 4). The header `WebHook-Allowed-Origin` grants permission; a 2xx alone does not.
+//! Event Delivery 1.0.2, section 4). The `WebHook-Allowed-Origin` header grants permission; a 2xx alone does not.
 //!
-//! `WebHook-Request-Callback` is ignored: it may be any URL, and Sluice calls nothing but its engine. A sender that was
-//! rejected gets permission with its next `OPTIONS`, once `allowed_origins` contains its origin.
+//! `WebHook-Request-Callback` is ignored: it may be any URL, and Sluice calls nothing but its engine. Once the origin
+//! of a rejected sender is added to `allowed_origins`, the sender's next `OPTIONS` is granted permission.
 
 use http::header::{ALLOW, HeaderValue};
 use http::{Response, StatusCode};
@@ -14,8 +14,8 @@ use crate::ports::Host;
 
 const ORIGIN: &str = "webhook-request-origin";
 
-/// `OPTIONS` of an endpoint for deliveries. Requires no token: the handshake is not an authorization (section 4), and a
-/// delivery still needs one.
+/// `OPTIONS` at an endpoint for deliveries. Requires no token, because the handshake is not an authorization (section
+/// 4): the deliveries themselves still need a token.
 pub(super) fn answer(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
     let origins = config::allowed_origins(context.host)?;
     if origins.is_empty() {
@@ -33,7 +33,7 @@ pub(super) fn answer(context: &mut RequestContext<'_, '_, impl Host>) -> Result<
     headers.insert(ALLOW, HeaderValue::from_static("OPTIONS, POST"));
     if let Some(origin) = allowed {
         headers.insert("webhook-allowed-origin", origin.clone());
-        // Any rate is accepted: deliveries above the engine's own limit are stored.
+        // Any rate is accepted: deliveries that exceed the engine's own limit are stored.
         headers.insert("webhook-allowed-rate", HeaderValue::from_static("*"));
         context.log.outcome("challenge");
     }

@@ -14,8 +14,8 @@ pub(super) fn alive() -> Response<Vec<u8>> {
     respond::json_bytes(StatusCode::OK, br#"{"status":"alive"}"#.to_vec())
 }
 
-/// `GET /readyz`: checks all variables and the store, and reports the configuration fault that an attempt has revealed,
-/// if there is one ([`EngineFault`]).
+/// `GET /readyz`: checks all variables and the store. Also reports a configuration fault if a delivery attempt has
+/// revealed one ([`EngineFault`]).
 pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
     let errors = config::check(context.host);
     if let Some(first) = errors.first() {
@@ -33,7 +33,7 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         return Ok(respond::json_bytes(StatusCode::OK, br#"{"status":"ready"}"#.to_vec()));
     };
 
-    // Still a 200: deliveries are stored meanwhile, and with a 503 a load balancer would reject them.
+    // The status is still 200: deliveries are stored in the meantime. With a 503, a load balancer would reject them.
     #[derive(Serialize)]
     struct Degraded<'a> {
         status: &'static str,

@@ -16,7 +16,7 @@ pub(super) struct Head {
     pub(super) query: Query,
     /// The workflow in `ref`.
     pub(super) workflow: Option<WorkflowRef>,
-    /// Whether duplicates are detected: `dedup`.
+    /// The `dedup` parameter: whether duplicates are detected.
     pub(super) dedup: bool,
     pub(super) authentication: Authentication,
 }
@@ -26,7 +26,7 @@ pub(super) struct Received<'h, H> {
     pub(super) gateway: Gateway<'h, H>,
     /// The body; empty for GET and HEAD.
     pub(super) bytes: Vec<u8>,
-    /// The sender, if it signed.
+    /// The sender, if it signed the request.
     pub(super) sender: Option<VerifiedSender>,
 }
 

@@ -1,5 +1,5 @@
-//! Limits on the URI and the headers of a request, checked before anything else. Hosts have limits of their own,
-//! which differ between platforms; these are the same everywhere.
+//! Limits on the URI and the headers of a request, checked before anything else. These limits are the same everywhere,
+//! while the hosts' own limits differ between platforms.
 
 use http::{HeaderMap, Uri};
 

@@ -23,7 +23,7 @@ pub(super) const PATH: &str = "/api/v2/callback/link";
 
 /// The heading of the page after an answer.
 const RECORDED: &str = "Your answer is recorded";
-/// The heading of the page for an answer that was recorded before.
+/// The heading of the page if an answer was already recorded.
 const ALREADY_ANSWERED: &str = "This has already been answered";
 
 /// The body of a request to create links.
@@ -64,7 +64,7 @@ pub(super) async fn create(
     })?;
     body::require_json(context.headers)?;
     let bytes = body::read(incoming, context.headers, config::max_body(context.host)?).await?;
-    // serde reads a struct from an array as well.
+    // serde would also accept an array, because it can read a struct from one.
     if json::member(body::object(&bytes)?, "buttons").is_some_and(|buttons| json::type_of(buttons) != JsonType::Object)
     {
         return Err(Problem::new(Kind::InvalidBody, "`buttons` must be an object").field("buttons"));
@@ -156,7 +156,7 @@ fn verify(context: &RequestContext<'_, '_, impl Host>, secrets: &[Secret]) -> Re
     })
 }
 
-/// Returns the page with the question, or with the answer that was accepted before. Changes nothing in the store.
+/// Returns the page with the question, or with the answer if one was already accepted. Changes nothing in the store.
 pub(super) async fn show<H: Host>(
     context: &mut RequestContext<'_, '_, H>,
     gateway: &Gateway<'_, H>,
@@ -174,7 +174,7 @@ pub(super) async fn show<H: Host>(
     }
 }
 
-/// Completes a callback for the button: delivers it to the engine, or stores it. Returns a page.
+/// Completes a callback when the button is pressed: delivers it to the engine, or stores it. Returns a page.
 pub(super) async fn confirm<'h, H: Host>(
     context: &mut RequestContext<'_, 'h, H>,
     gateway: Gateway<'h, H>,

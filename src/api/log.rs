@@ -1,5 +1,5 @@
-//! The log: one line of JSON for each request, and for each attempt or drain that ends after its response. A line never
-//! contains a payload, a query, a header or a secret.
+//! The log: one line of JSON for each request, and one for each attempt or drain that ends after the response. A line
+//! never contains a payload, a query, a header or a secret.
 
 use http::{Method, StatusCode};
 use serde::Serialize;
@@ -19,7 +19,7 @@ pub struct LogLine {
     route: &'static str,
     status: StatusCode,
     delivery: Option<String>,
-    /// The number of deliveries, where the request has several.
+    /// The number of deliveries, if the request has several.
     deliveries: Option<usize>,
     outcome: Option<&'static str>,
     engine_status: Option<u16>,
@@ -32,7 +32,7 @@ impl LogLine {
     pub(super) fn new(time: Timestamp, method: &Method, route: &'static str) -> Self {
         Self {
             time,
-            // An invented method is not logged: a client could write any text into the log with it.
+            // An unknown method is not logged, because a client could use it to write any text into the log.
             method: METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or("(other)"),
             route,
             status: StatusCode::OK,

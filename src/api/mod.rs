@@ -8,8 +8,9 @@
 //!                                  └─▶ health, openapi
 //! ```
 //!
-//! Generic over the host. May name every layer except the shell, but no engine and no key of the store: for these, it
-//! asks the [`gateway`](crate::gateway) and the engine's profile in the [settings](crate::config::Settings).
+//! This layer is generic over the host. It may use every layer except the shell. It must not name an engine or a key of
+//! the store: the [`gateway`](crate::gateway) and the engine's profile in the [settings](crate::config::Settings) hide
+//! them.
 
 pub mod endpoint;
 pub mod problem;
@@ -82,7 +83,7 @@ pub struct Handled<'a> {
 }
 
 /// Work that runs after the response, and returns log lines. It is lost if the instance ends, so everything that must
-/// last is stored before.
+/// persist is stored beforehand.
 pub type Background<'a> = Pin<Box<dyn Future<Output = Vec<String>> + 'a>>;
 
 /// Handles one request. An error becomes a problem in the response.
@@ -115,7 +116,7 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
     if method == Method::HEAD {
-        // No `Content-Length`: it would have to be that of the response to GET (RFC 9110, section 8.6).
+        // No `Content-Length`: it would have to state the length of the response to GET (RFC 9110, section 8.6).
         response.body_mut().clear();
     } else {
         let length = HeaderValue::from(response.body().len());
@@ -125,7 +126,7 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
     Handled { response, log, background }
 }
 
-/// Calls the endpoint, if there is one and it allows the method.
+/// Calls the endpoint if it exists and allows the method.
 async fn dispatch<H: Host>(
     context: &mut RequestContext<'_, '_, H>,
     endpoint: Option<Endpoint>,
@@ -178,8 +179,8 @@ struct RequestContext<'r, 'h, H> {
     headers: &'r HeaderMap,
     log: LogLine,
     background: Option<Background<'h>>,
-    /// Renders a problem for a client that [prefers HTML](confirm_page::prefers_html). JSON, unless an endpoint for
-    /// browsers replaces it.
+    /// Renders a problem for a client that [prefers HTML](confirm_page::prefers_html). Returns JSON, unless an endpoint
+    /// for browsers sets another function.
     problem_page: fn(Problem) -> Response<Vec<u8>>,
     /// The sender's requirements for the response: deadline and status.
     response_policy: ResponsePolicy,
@@ -191,7 +192,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         Ok(Gateway::new(self.host, config::settings(self.host)?))
     }
 
-    /// Returns the headers of the trace that the request belongs to (W3C Trace Context), for the call to the engine.
+    /// Returns the request's trace headers (W3C Trace Context), which are passed on to the engine.
     fn trace(&self) -> HeaderMap {
         let mut trace = HeaderMap::new();
         for name in ["traceparent", "tracestate"] {
@@ -209,7 +210,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         prefer.max_wait(self.response_policy.max_engine_wait().map_or(wait, |max| wait.min(max)))
     }
 
-    /// Returns the status that the sender takes for success, and whether the response has no body.
+    /// Returns the status that the sender regards as success, and whether the response has no body.
     fn success(&self, prefer: &Prefer, pending: bool) -> (StatusCode, bool) {
         let success = self.response_policy.success;
         let status = match (success, pending) {
@@ -270,8 +271,8 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
     }
 }
 
-/// Returns the work that remains after the response: an attempt that is still running, or a short drain after a sample
-/// of the deliveries that the engine accepted.
+/// Returns the work that remains after the response. It is the attempt, if that is still running. After a sample of the
+/// deliveries that the engine accepted, it is a short drain.
 fn work_after_response<'h, H: Host>(gateway: Gateway<'h, H>, receipt: &mut Receipt<'h>) -> Option<Background<'h>> {
     if let Some(attempt) = receipt.background.take() {
         return Some(Box::pin(async move { vec![log::report(&attempt.await)] }));

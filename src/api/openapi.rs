@@ -12,7 +12,7 @@ static COMPRESSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.jso
 /// Returns the document, or a 304 if the client already has it.
 pub(super) fn document(headers: &HeaderMap) -> Response<Vec<u8>> {
     let tag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(COMPRESSED)));
-    // RFC 9110, section 13.1.2: a list, or `*`, compared weakly.
+    // RFC 9110, section 13.1.2: the value is `*` or a list of tags, which are compared weakly.
     let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let is_known = lists
         .flat_map(|list| list.split(','))
@@ -27,7 +27,7 @@ pub(super) fn document(headers: &HeaderMap) -> Response<Vec<u8>> {
     }
     let headers = response.headers_mut();
     headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (ETAG, tag)));
-    // Another version of Sluice has another document, so a client has to revalidate.
+    // A different version of Sluice has a different document, so clients have to revalidate.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Viewers of OpenAPI documents run in a browser, on pages of other origins.
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

@@ -189,7 +189,7 @@ pub(super) async fn redeliver(
     Ok(respond::no_store(respond::json(status, &view)))
 }
 
-/// Returns the state of a delivery after a redelivery, and the reason why it is not delivered.
+/// Returns the state of a delivery after a redelivery, and the reason if it was not delivered.
 pub(super) fn redelivered(outcome: &Outcome) -> (&'static str, Option<String>) {
     let failure = outcome.failure().map(ToString::to_string);
     match outcome {
@@ -225,8 +225,8 @@ pub(super) async fn run_drain<'h, H: Host>(
     Ok(drained)
 }
 
-/// `GET /api/v2/callbacks/{run}`: returns the accepted callback of a `topic`; without `topic`, all accepted callbacks
-/// of the run.
+/// `GET /api/v2/callbacks/{run}`: returns the run's accepted callback for `topic`, or all of the run's accepted
+/// callbacks if `topic` is missing.
 pub(super) async fn callbacks(
     context: &mut RequestContext<'_, '_, impl Host>,
     run: &str,
@@ -282,8 +282,8 @@ impl<'a> CallbackView<'a> {
     }
 }
 
-/// Authorizes the operator by `operator_token` in `Authorization: Bearer` (RFC 6750). While that variable is not set,
-/// the problem is a 404.
+/// Authorizes the operator by `operator_token` in `Authorization: Bearer` (RFC 6750). Returns a 404 if that variable is
+/// not set.
 pub(super) fn authorize<'h, H: Host>(context: &RequestContext<'_, 'h, H>) -> Result<Gateway<'h, H>, Problem> {
     let token = operator_token(context)?;
     match super::bearer(context.headers) {
@@ -295,14 +295,14 @@ pub(super) fn authorize<'h, H: Host>(context: &RequestContext<'_, 'h, H>) -> Res
     }
 }
 
-/// Returns `operator_token`, or the 404 of all paths for operators while it is not set.
+/// Returns `operator_token`. If it is not set, returns the 404 that all operator paths respond with.
 pub(super) fn operator_token(context: &RequestContext<'_, '_, impl Host>) -> Result<Secret, Problem> {
     let missing =
         || Problem::new(Kind::NotFound, "this path is disabled: set the variable `operator_token` to enable it");
     config::operator_token(context.host)?.ok_or_else(missing)
 }
 
-/// Parses the id of a delivery. An invalid id is reported like one that is unknown.
+/// Parses the id of a delivery. An invalid id is reported in the same way as an unknown one.
 pub(super) fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
     let unknown = || Problem::new(Kind::NoDelivery, OperatorError::Unknown.to_string()).field("id");
     DeliveryId::parse(text).ok_or_else(unknown)

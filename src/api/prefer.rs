@@ -1,4 +1,4 @@
-//! The header `Prefer` (RFC 7240), and the implicit preferences of Knative brokers.
+//! The `Prefer` header (RFC 7240), and the implicit preferences of Knative brokers.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ pub(super) struct Prefer {
     respond_async: bool,
     /// `wait`: respond within this time, given in seconds.
     wait: Option<Duration>,
-    /// `return=minimal`: send no body with a success.
+    /// `return=minimal`: send no body with a successful response.
     minimal: bool,
     /// The sender is a Knative broker. It treats a response body that is not a CloudEvent as an error, and retries.
     broker: bool,
 }
 
 impl Prefer {
-    /// Reads the headers. Unknown and malformed preferences are ignored, as section 2 requires.
+    /// Reads the headers. Unknown and malformed preferences are ignored, as section 2 of the RFC requires.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut prefer = Self::default();
         for value in headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()) {
@@ -46,8 +46,8 @@ impl Prefer {
         prefer
     }
 
-    /// Returns how long a response may wait for the engine, at most `max`. If that is zero, the delivery is stored and
-    /// the response is sent before the engine is called.
+    /// Returns how long a response may wait for the engine, up to `max`. If the result is zero, the delivery is stored
+    /// and the response is sent before the engine is called.
     pub(super) fn max_wait(&self, max: Duration) -> Duration {
         match (self.respond_async, self.wait) {
             (true, None) => Duration::ZERO,
@@ -56,13 +56,13 @@ impl Prefer {
         }
     }
 
-    /// Returns whether a success has no body.
+    /// Returns whether a successful response has no body.
     pub(super) fn is_minimal(&self) -> bool {
         self.minimal || self.broker
     }
 
-    /// Returns the value of `Preference-Applied`, if a preference of the sender was applied. `pending` says whether the
-    /// delivery was stored.
+    /// Returns the value of `Preference-Applied`, if one of the sender's preferences was applied. `pending` says
+    /// whether the delivery was stored.
     pub(super) fn applied(&self, pending: bool) -> Option<HeaderValue> {
         let applied = [(self.respond_async && pending, "respond-async"), (self.minimal, "return=minimal")];
         let applied: Vec<_> = applied.into_iter().filter_map(|(is_applied, name)| is_applied.then_some(name)).collect();

@@ -77,7 +77,7 @@ macro_rules! kinds {
 kinds! {
     /// The path does not exist, or is disabled until a variable is set.
     NotFound "not-found" NOT_FOUND FixFirst "There is nothing at this path";
-    /// The path exists, but not with this method.
+    /// The path exists, but does not allow the method.
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED FixFirst "The method is not allowed at this path";
     /// The endpoint does not support the content type.
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE FixFirst "The content type is not supported";
@@ -202,22 +202,22 @@ impl Problem {
         ProblemSummary { r#type: format!("{TYPE_BASE}{slug}"), status, detail, field, retry }
     }
 
-    /// Sets `Allow`, the methods of the path.
+    /// Sets `Allow`, which lists the methods of the path.
     pub fn allow(self, methods: &str) -> Self {
         self.header(ALLOW, methods)
     }
 
-    /// Sets `Accept-Post`, the content types that the endpoint accepts.
+    /// Sets `Accept-Post`, which lists the content types that the endpoint accepts.
     pub fn accept_post(self, types: &str) -> Self {
         self.header(ACCEPT_POST, types)
     }
 
-    /// Sets `Accept-Encoding`, the content codings that the endpoint accepts (RFC 9110, section 15.5.16).
+    /// Sets `Accept-Encoding`, which lists the content codings that the endpoint accepts (RFC 9110, section 15.5.16).
     pub fn accept_encoding(self, codings: &str) -> Self {
         self.header(ACCEPT_ENCODING, codings)
     }
 
-    /// Sets `WWW-Authenticate`, the authentication that the endpoint requires (RFC 9110, section 11.6.1).
+    /// Sets `WWW-Authenticate`, which names the authentication that the endpoint requires (RFC 9110, section 11.6.1).
     pub fn challenge(self, challenge: &str) -> Self {
         self.header(WWW_AUTHENTICATE, challenge)
     }
@@ -227,13 +227,13 @@ impl Problem {
         self.header(CACHE_CONTROL, "no-store")
     }
 
-    /// Sets `sluice-delivery`, the id of the delivery.
+    /// Sets `sluice-delivery` to the id of the delivery.
     pub fn delivery(mut self, id: HeaderValue) -> Self {
         self.headers.push((super::SLUICE_DELIVERY, id));
         self
     }
 
-    /// Sets `Retry-After`: the given time, clamped to 1 s to 1 h, or 5 s for `None`.
+    /// Sets `Retry-After` to the given time, limited to between 1 s and 1 h. `None` sets 5 s.
     pub fn retry_after(self, after: Option<Duration>) -> Self {
         let wait = after.unwrap_or(RETRY_AFTER_DEFAULT).clamp(Duration::from_secs(1), RETRY_AFTER_MAX);
         self.header(RETRY_AFTER, &wait.as_secs().to_string())
@@ -283,8 +283,8 @@ impl Problem {
 }
 
 impl Problem {
-    /// Returns the problem of a delivery that was not accepted. `sluice-outcome` is `rejected` after a conflict, a
-    /// reused key, or a rejection by the engine.
+    /// Returns the problem of a delivery that was not accepted. `sluice-outcome` is `rejected` if there is a conflict,
+    /// a reused key, or a rejection by the engine.
     pub(super) fn of_outcome(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Conflict { status, received } => {

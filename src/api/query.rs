@@ -15,15 +15,15 @@ const CALLBACK_PARAMETERS: [&str; 4] = ["ref", "topic", "status", "access_token"
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Decodes `application/x-www-form-urlencoded` pairs (WHATWG URL, section 5.1), except that text that is not UTF-8
-    /// is an error.
+    /// Decodes `application/x-www-form-urlencoded` pairs (WHATWG URL, section 5.1). Unlike that standard, rejects text
+    /// that is not UTF-8.
     pub fn parse(query: Option<&str>) -> Result<Self, Problem> {
         pairs(query.unwrap_or_default().split('&'))
     }
 
-    /// Decodes the query of a callback. In addition to the usual form, accepts `ref=R,topic=T,status=S`, the spelling
-    /// in the contract's published reference, but only if the query has no `&` and would otherwise have no `topic`. A
-    /// comma separates two pairs only if a known name and `=` follow it, since a topic may contain commas.
+    /// Decodes the query of a callback. Also accepts the spelling in the contract's published reference,
+    /// `ref=R,topic=T,status=S`, but only if the query has no `&` and would otherwise have no `topic`. A comma
+    /// separates two pairs only if a known name and `=` follow it, since a topic may contain commas.
     pub fn parse_callback(query: Option<&str>) -> Result<Self, Problem> {
         let query = query.unwrap_or_default();
         let plain = pairs(query.split('&'))?;
@@ -43,7 +43,7 @@ impl Query {
         pairs(parts.iter().map(AsRef::as_ref))
     }
 
-    /// Returns the value of a parameter. If it is present more than once, that is an error.
+    /// Returns the value of a parameter. A parameter that is present more than once is an error.
     pub fn one(&self, name: &'static str) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str());
         let value = values.next();
@@ -72,7 +72,7 @@ impl Query {
         self.is_on("dedup", "to accept a duplicate again")
     }
 
-    /// Returns `subject`: whether the subject of an event may name its workflow.
+    /// Returns `subject`: whether an event's subject may name the workflow that it starts.
     pub(super) fn subject(&self) -> Result<bool, Problem> {
         self.is_on("subject", "to let the routes choose the workflow of an event")
     }
@@ -103,7 +103,7 @@ pub(super) fn carries_token(query: Option<&str>) -> bool {
     names.any(|name| decode(name).is_some_and(|name| name == "access_token"))
 }
 
-/// Returns the problem of a required parameter that is missing. `value` describes its value.
+/// Returns the problem of a missing parameter that is required. `value` describes what it should contain.
 pub(super) fn missing(name: &'static str, value: &str) -> Problem {
     Problem::new(Kind::MissingParameter, format!("`{name}` is missing: add `?{name}=` with {value}")).field(name)
 }

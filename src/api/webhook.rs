@@ -1,5 +1,5 @@
-//! `POST /api/v2/webhook`: starts a run whose param `data` is the JSON object in the body, or the form of a known
-//! sender as a JSON object.
+//! `POST /api/v2/webhook`: starts a run. Its param `data` is the JSON object in the body. A form from a known sender is
+//! converted to a JSON object.
 
 use std::borrow::Cow;
 
@@ -19,8 +19,8 @@ use crate::sender::{self, Challenge};
 /// Maximum bytes of an `Idempotency-Key`.
 const MAX_KEY: usize = 255;
 
-/// Starts the workflow that `ref` names, or those of the matching routes. If the request is a challenge, responds to it
-/// instead.
+/// Starts the workflow that `ref` names, or the workflows of the matching routes. If the request is a challenge,
+/// responds to it instead.
 pub(super) async fn post(
     context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,
@@ -73,7 +73,7 @@ pub(super) async fn post(
     context.start(gateway, starts?).await
 }
 
-/// Returns the response to the challenge of a sender. `None` if the request is not a challenge, or lacks a required
+/// Returns the response to a sender's challenge. `None` if the request is not a challenge, or lacks a required
 /// signature.
 fn answer_challenge(
     context: &mut RequestContext<'_, '_, impl Host>,

@@ -1,4 +1,5 @@
-//! Variables → checked settings. Each endpoint reads the variables that it needs; `/readyz` reads all ([`check`]).
+//! Reads variables into checked settings. Each endpoint reads only the variables that it needs; `/readyz` reads all of
+//! them ([`check`]).
 
 mod trust;
 
@@ -17,7 +18,7 @@ pub use trust::{
     requires_authentication, senders_with_secrets,
 };
 
-/// A variable whose value can't be used. Doesn't contain the value, which might be a secret.
+/// A variable whose value can't be used. The error doesn't contain the value, which might be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 #[error("variable `{variable}` {problem}")]
 pub struct ConfigError {
@@ -34,11 +35,11 @@ pub struct ConfigError {
 pub struct Settings {
     /// The engine: `engine_url`, `engine_token`, `engine_start`.
     pub engine: Engine,
-    /// Time limits of a call to the engine: `engine_connect_ms`, `engine_timeout_ms`.
+    /// Time limits for a call to the engine: `engine_connect_ms`, `engine_timeout_ms`.
     pub timeouts: Timeouts,
     /// `engine_wait_ms`: how long a sender waits for the engine before its delivery is stored.
     pub wait: Duration,
-    /// The limits of retries: `retry_max_hours`, `retry_max_attempts`, `callback_early_ms`.
+    /// The limits on retries: `retry_max_hours`, `retry_max_attempts`, `callback_early_ms`.
     pub limits: Limits,
     /// `retention_hours`: how long outcomes and callbacks are kept.
     pub retention: Retention,
@@ -83,7 +84,7 @@ fn engine_start(variables: &impl Variables) -> Result<bool, ConfigError> {
     parse(variables, "engine_start", |text| text.parse().map_err(|_| "must be `true` or `false`".to_owned()))
 }
 
-/// Reads `retry_max_hours`: up to [`Retention::MAX_HOURS`].
+/// Reads `retry_max_hours`, which is at most [`Retention::MAX_HOURS`].
 fn retry_max_age(variables: &impl Variables) -> Result<Duration, ConfigError> {
     let hours = |text: &str| number(text, 1_u64, u64::from(Retention::MAX_HOURS));
     parse(variables, "retry_max_hours", hours).map(|hours| Duration::from_secs(hours.saturating_mul(3_600)))
@@ -94,14 +95,14 @@ fn retry_max_attempts(variables: &impl Variables) -> Result<u32, ConfigError> {
     parse(variables, "retry_max_attempts", |text| number(text, 1, 1_000_000))
 }
 
-/// Reads `callback_early_ms`: up to a day.
+/// Reads `callback_early_ms`, which is at most one day.
 fn callback_early(variables: &impl Variables) -> Result<Duration, ConfigError> {
     parse(variables, "callback_early_ms", |text| number(text, 0_u64, 86_400_000)).map(Duration::from_millis)
 }
 
-/// Reads `max_body_bytes`: the largest body that is accepted.
+/// Reads `max_body_bytes`, the size of the largest body that is accepted.
 pub fn max_body(variables: &impl Variables) -> Result<usize, ConfigError> {
-    /// Akamai's limit for a request.
+    /// Akamai's limit on the size of a request.
     const MAX: usize = 10 * 1024 * 1024;
     parse(variables, "max_body_bytes", |text| number(text, 1, MAX))
 }
@@ -139,7 +140,7 @@ pub fn public_url(variables: &impl Variables) -> Result<Option<String>, ConfigEr
 pub enum CallbackGet {
     /// Completes the callback, as the contract says.
     Complete,
-    /// Shows a page with a button that completes it.
+    /// Shows a page with a button that completes the callback.
     Confirm,
 }
 
@@ -160,7 +161,7 @@ pub fn routes(variables: &impl Variables) -> Result<Option<Table>, ConfigError> 
     })
 }
 
-/// Returns all errors of the configuration. It is ready if there is none.
+/// Returns all errors in the configuration. `/readyz` succeeds only if there are none.
 pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
     let errors = [
         engine_url(variables).err(),
@@ -184,7 +185,7 @@ pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
     errors
 }
 
-/// Reads a variable, without the white space around it, and parses it.
+/// Reads a variable, trims the white space around its value, and parses it.
 fn parse<T>(
     variables: &impl Variables,
     variable: &'static str,
@@ -201,13 +202,13 @@ fn text<'v>(variables: &'v impl Variables, variable: &'static str) -> Result<Cow
         Ok(None) => {
             Err(ConfigError { variable, problem: "is not in the manifest: use spin.toml as it is shipped".to_owned() })
         }
-        // The provider's message may contain its address or a token.
+        // The provider's message may contain the provider's address or a token.
         Err(_) => Err(ConfigError { variable, problem: "can't be read: its provider did not answer".to_owned() }),
     }
 }
 
-/// Reads a token, which is sent in a header and so has to be visible ASCII (RFC 9110, section 5.5); `None` if it is
-/// empty.
+/// Reads a token; `None` if it is empty. A token is sent in a header, so it must be visible ASCII (RFC 9110, section
+/// 5.5).
 fn secret(variables: &impl Variables, variable: &'static str) -> Result<Option<Secret>, ConfigError> {
     parse(variables, variable, |text| match text {
         "" => Ok(None),

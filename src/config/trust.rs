@@ -10,8 +10,8 @@ pub fn access_tokens(variables: &impl Variables) -> Result<Vec<Secret>, ConfigEr
     parse(variables, "access_tokens", tokens)
 }
 
-/// The secrets of a preset: a signature by any one of them is valid. Empty if none is set, and for a sender that signs
-/// nothing.
+/// The secrets of a preset: a signature made with any of them is valid. Empty if none is set, or if the sender doesn't
+/// sign.
 pub fn preset_secrets(variables: &impl Variables, preset: &Preset) -> Result<Vec<Secret>, ConfigError> {
     let Some(variable) = preset.secret_variable else { return Ok(Vec::new()) };
     parse(variables, variable.name, |text| {
@@ -33,7 +33,8 @@ pub fn custom_descriptor(variables: &impl Variables) -> Result<Option<Descriptor
         }
         Descriptor::parse(text).map(Some).map_err(|error| match error {
             DescriptorError::Rule { .. } => format!("is not a valid descriptor: {error}"),
-            // Only the position is kept of the parser's message: the rest may repeat a secret in the wrong place.
+            // Only the position in the parser's message is kept: the rest may contain a secret that was set in the
+            // wrong place.
             DescriptorError::Json(message) => {
                 let location = message.rfind(" at line ").and_then(|at| message.get(at..)).unwrap_or_default();
                 format!("is not a valid descriptor: its JSON is malformed, or a member is unknown or invalid{location}")
@@ -52,11 +53,12 @@ pub fn custom_secrets(variables: &impl Variables, descriptor: Option<&Descriptor
     })
 }
 
-/// Returns whether every request must be authenticated: as soon as an access token, a sender's secret or
-/// `sender_custom` is set.
+/// Returns whether every request must be authenticated, which is the case as soon as an access token, a sender's secret
+/// or `sender_custom` is set.
 pub fn requires_authentication(variables: &impl Variables) -> Result<bool, ConfigError> {
     let custom = custom_descriptor(variables)?;
-    // `secret_custom` without `sender_custom` is an error: the gateway must not be open to everyone then.
+    // `secret_custom` without `sender_custom` is an error, because the gateway must not be open to everyone in that
+    // case.
     custom_secrets(variables, custom.as_ref())?;
     if !access_tokens(variables)?.is_empty() || custom.is_some() {
         return Ok(true);
@@ -69,8 +71,8 @@ pub fn requires_authentication(variables: &impl Variables) -> Result<bool, Confi
     Ok(false)
 }
 
-/// The senders that have secrets, with the number of their secrets. Omits variables with an error, which
-/// [`check`](super::check) reports.
+/// The senders that have secrets, and how many secrets each has. Variables with errors are omitted, since
+/// [`check`](super::check) reports them.
 pub fn senders_with_secrets(variables: &impl Variables) -> Vec<(&'static str, usize)> {
     let presets = PRESETS.iter().map(|preset| (preset.name, preset_secrets(variables, preset)));
     let custom = custom_descriptor(variables).ok();
@@ -79,7 +81,7 @@ pub fn senders_with_secrets(variables: &impl Variables) -> Vec<(&'static str, us
     counts.filter(|(_, count)| *count > 0).collect()
 }
 
-/// `link_secret`: the first secret signs callback links, and any of them verifies one.
+/// `link_secret`: the first secret signs callback links, and any of the secrets can verify a link.
 pub fn link_secrets(variables: &impl Variables) -> Result<Vec<Secret>, ConfigError> {
     parse(variables, "link_secret", tokens)
 }
@@ -89,7 +91,7 @@ pub fn link_secrets(variables: &impl Variables) -> Result<Vec<Secret>, ConfigErr
 pub struct Origins(Vec<String>);
 
 impl Origins {
-    /// Returns whether no origin is set. Deliveries are not restricted by origin then.
+    /// Returns whether no origin is set, in which case deliveries are not restricted by origin.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -126,7 +128,7 @@ pub(super) fn errors(variables: &impl Variables) -> Vec<ConfigError> {
     errors
 }
 
-/// The items of a list that is separated by commas. White space around an item and empty items are ignored.
+/// The items of a comma-separated list. White space around an item and empty items are ignored.
 fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }

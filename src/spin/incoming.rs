@@ -11,9 +11,9 @@ use spin_sdk::http::{IncomingRequest, OutgoingResponse, ResponseOutparam};
 use super::fields;
 use crate::ports::{Body, BodyError};
 
-/// Converts a request without reading its body. Headers that the host accepts and the `http` crate rejects are dropped.
+/// Converts a request without reading its body. Headers that the host accepts but the `http` crate rejects are dropped.
 pub(super) fn request(incoming: IncomingRequest) -> Request<Incoming> {
-    // An invalid method becomes one that has no effect: no endpoint allows TRACE.
+    // An invalid method becomes TRACE, which no endpoint allows.
     let method = Method::from_bytes(incoming.method().to_string().as_bytes()).unwrap_or(Method::TRACE);
     let uri: Uri = incoming.path_with_query().and_then(|path| path.parse().ok()).unwrap_or_default();
     let headers = incoming.headers().entries();

@@ -1,5 +1,5 @@
-//! The shell: the entry point of the component, and the implementation of [`ports`] in Spin and WASIp2. No other layer
-//! names these.
+//! The shell: the entry point of the component, and the implementation of [`ports`] with Spin and WASIp2. No other
+//! layer refers to Spin or WASIp2.
 
 #![allow(unsafe_code, reason = "the SDK's macro generates the entry point")]
 
@@ -52,21 +52,21 @@ async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
         eprintln!("the response was not sent: {error:#}");
     }
     let duration = Duration::from_nanos(monotonic_clock::now().saturating_sub(started));
-    // Rounded to microseconds: the clock is not more precise.
+    // Rounded to microseconds, because the clock is not more precise.
     log(handled.log.to_json((duration.as_secs_f64() * 1e6).round() / 1e3));
     if let Some(background) = handled.background {
         background.await.into_iter().for_each(log);
     }
 }
 
-/// Writes a line of the log. It avoids `println!`, which goes through the WASI preview 1 adapter: on its first call,
-/// that is once in every request, the adapter sets up a state of its own.
+/// Writes a line of the log. It avoids `println!`, which goes through the WASI preview 1 adapter. That adapter
+/// initializes its own state on its first call, which would happen in every request.
 fn log(mut line: String) {
     /// Maximum bytes of one `blocking-write-and-flush`.
     const MAX: usize = 4096;
     line.push('\n');
     let stdout = get_stdout();
-    // An error can't be reported: the log is the only place for it.
+    // An error here can't be reported, since the log is the only place to report it.
     let _: Result<(), StreamError> =
         line.as_bytes().chunks(MAX).try_for_each(|chunk| stdout.blocking_write_and_flush(chunk));
 }
@@ -82,7 +82,7 @@ struct Spin {
 const STORE: &str = "default";
 
 impl Spin {
-    /// Returns the store, which is opened once in each request.
+    /// Returns the store, which is opened once per request.
     fn store(&self) -> Result<&Store, StoreError> {
         if let Some(store) = self.store.get() {
             return Ok(store);

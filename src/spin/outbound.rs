@@ -1,5 +1,5 @@
-//! Outbound HTTP, for calls to the engine. It calls the outgoing handler directly, because the SDK's `send` has no
-//! timeouts.
+//! Outbound HTTP, for calls to the engine. This module calls the outgoing handler directly, because the SDK's `send`
+//! has no timeouts.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -28,12 +28,12 @@ async fn attempt(request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Respon
     let options = options(timeouts).ok_or(SendError::Denied("the host supports no timeouts"))?;
     let mut sink = Box::pin(outgoing.take_body());
     let response = outgoing_handler::handle(outgoing, Some(options)).map_err(send_error)?;
-    // The engine may respond and close the connection before it has read the whole request. Its response says more than
-    // the write error.
+    // The engine may respond and close the connection before it has read the whole request. In that case, its response
+    // says more than the write error.
     let _ = sink.send(body).await;
     drop(sink);
     let head = until(response, FutureIncomingResponse::get, FutureIncomingResponse::subscribe).await;
-    // The outer error means that the response was taken twice, which `until` never does.
+    // The outer error means that the response was taken twice, which never happens in `until`.
     let head = head.unwrap_or(Err(ErrorCode::InternalError(None)));
     whole(head.map_err(send_error)?).await
 }
@@ -83,8 +83,8 @@ async fn whole(incoming: IncomingResponse) -> Result<Response<Vec<u8>>, SendErro
     response.body(body).map_err(|_| SendError::NoResponse("its response can't be read"))
 }
 
-/// Classifies an error of the host. [`SendError::NotSent`] is only for errors before the first byte of the request was
-/// sent.
+/// Classifies an error from the host. [`SendError::NotSent`] is only for errors that occur before the first byte of the
+/// request is sent.
 fn send_error(error: ErrorCode) -> SendError {
     match error {
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {

@@ -1,5 +1,5 @@
 //! The application's variables. A request reads several dozen of them, and each read is a call to the host. The
-//! manifest therefore packs them into two more variables, `settings` and `secrets`, each of which is read once.
+//! manifest therefore packs them into two additional variables, `settings` and `secrets`, each of which is read once.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -38,7 +38,7 @@ impl Cache {
     }
 }
 
-/// Reads a packed variable. If that fails, the result is empty, and each variable is read on its own: its own error
+/// Reads a packed variable. If that fails, the result is empty. Each variable is then read on its own, and the error
 /// tells which one can't be read.
 fn read_packed(name: &str) -> Pairs {
     let Ok(text) = get(name) else { return Vec::new() };

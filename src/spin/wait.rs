@@ -12,7 +12,7 @@ use spin_executor::{CancelOnDropToken, push_waker_and_get_token};
 use wasi::clocks::monotonic_clock;
 use wasi::io::poll::Pollable;
 
-/// Waits for a future for at most `limit`, then drops it, which cancels it.
+/// Waits for a future for at most `limit`. After that, drops the future, which cancels it.
 pub(super) async fn at_most<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     match select(pin!(future), pin!(sleep(limit))).await {
         Either::Left((output, _)) => Some(output),
@@ -29,10 +29,11 @@ pub(super) async fn sleep(duration: Duration) {
     until(deadline, is_over, |deadline| monotonic_clock::subscribe_instant(*deadline)).await;
 }
 
-/// Waits until `ready` returns the output of a source. It is called only after the source's own pollable has woken the
-/// task, because each call is one to the host.
+/// Waits until `ready` returns the output of a source. `ready` is called again only after the source's own pollable has
+/// woken the task, because each call goes to the host.
 pub(super) async fn until<S, T>(source: S, ready: impl Fn(&S) -> Option<T>, subscribe: impl Fn(&S) -> Pollable) -> T {
-    // The fields are dropped in this order: the host traps if a resource is dropped before its pollable.
+    // The fields are dropped in the order of their declaration: the host traps if a resource is dropped before its
+    // pollable.
     struct Wait<S> {
         registered: Option<(Arc<PollableWaker>, CancelOnDropToken)>,
         source: S,
@@ -54,7 +55,8 @@ pub(super) async fn until<S, T>(source: S, ready: impl Fn(&S) -> Option<T>, subs
     .await
 }
 
-/// The waker of a pollable. It records that the executor has woken it and thereby released the pollable.
+/// The waker of a pollable. It records when the executor has woken it, which means that the executor has released the
+/// pollable.
 struct PollableWaker {
     is_woken: AtomicBool,
     waker: Waker,

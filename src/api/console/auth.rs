@@ -1,5 +1,5 @@
 //! Authentication of the operator by HTTP Basic (RFC 7617), and protection against cross-site forms: a browser sends
-//! the password with every request to the console, including those of forms on other sites.
+//! the password with every request to the console, including requests from forms on other sites.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -12,8 +12,7 @@ use crate::api::{RequestContext, credentials, operator};
 use crate::config;
 use crate::ports::Host;
 
-/// Checks the password, which is `operator_token`; the user name is ignored. While that variable is not set, the
-/// problem is a 404.
+/// Checks the password, which is `operator_token`; the user name is ignored. Returns a 404 if that variable is not set.
 pub(super) fn check_password(context: &mut RequestContext<'_, '_, impl Host>) -> Result<(), Problem> {
     let token = operator::operator_token(context)?;
     context.problem_page = layout::problem_page;

@@ -49,7 +49,7 @@ pub(in crate::api) async fn redeliver(
     delivery_page(context, &gateway, id, Some(result)).await
 }
 
-/// `GET`, `HEAD` and `POST /console/deliveries/{id}/delete`: asks for confirmation, or deletes.
+/// `GET`, `HEAD` and `POST /console/deliveries/{id}/delete`: asks for confirmation, or deletes the delivery.
 pub(in crate::api) async fn delete(
     context: &mut RequestContext<'_, '_, impl Host>,
     id: &str,

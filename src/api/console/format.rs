@@ -29,7 +29,7 @@ pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Formats a duration in the largest unit of which it has at least two: `119 s`, `2 min`. The minimum is `1 s`.
+/// Formats a duration in the largest unit in which it is at least 2: `119 s`, `2 min`. The minimum is `1 s`.
 fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (size, unit) = match seconds {

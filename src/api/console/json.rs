@@ -7,7 +7,7 @@ use std::fmt::Write;
 const MAX_INDENT: usize = 32;
 
 /// Formats valid JSON with line breaks and indentation. Truncates the text after about `max` bytes, and returns whether
-/// it did.
+/// it was truncated.
 pub(super) fn pretty(json: &str, max: usize) -> (String, bool) {
     let mut out = String::new();
     let mut depth = 0_usize;
@@ -67,7 +67,8 @@ fn break_line(out: &mut String, depth: usize) {
     }
 }
 
-/// Appends a character of a string. One that is invisible, or changes the direction of text, becomes a JSON escape.
+/// Appends a character of a string. A character that is invisible, or changes the direction of text, becomes a JSON
+/// escape.
 fn push_visible(out: &mut String, c: char) {
     let is_hidden = c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');

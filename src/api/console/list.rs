@@ -23,7 +23,7 @@ const PAGE_SIZE: usize = 50;
 /// The query of the page.
 struct ListQuery<'a> {
     state: DeliveryState,
-    /// The text to search for; empty without a search.
+    /// The text to search for; empty if there is no search.
     text: &'a str,
     /// The last delivery of the previous page.
     after: Option<DeliveryId>,
@@ -155,7 +155,7 @@ fn rows(found: &Found, state: DeliveryState, now: Timestamp) -> Markup {
     }
 }
 
-/// The name of a delivery, as a link to its page, with its kind, topic and id.
+/// The name of a delivery as a link to its page, followed by the delivery's kind, topic and id.
 fn name_cell(id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Markup {
     let topic = match delivery.map(|delivery| &delivery.work) {
         Some(Work::Resolve(callback)) => Some(callback.topic.as_str()),

@@ -1,5 +1,5 @@
-//! The overview: the engine, stored deliveries, the last drain, and the configuration. Shows which secrets are set,
-//! never their values.
+//! The overview: the engine, stored deliveries, the last drain, and the configuration. It shows which secrets are set,
+//! but never their values.
 
 use http::Response;
 use maud::{Markup, html};
