@@ -179,30 +179,42 @@ pub(super) async fn redeliver(
     #[derive(Serialize)]
     struct View {
         delivery: String,
-        state: &'static str,
+        state: RedeliveryState,
         #[serde(skip_serializing_if = "Option::is_none")]
         last_failure: Option<String>,
     }
     let (state, last_failure) = redelivered(&outcome);
-    let status = if state == "pending" { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let status = if state == RedeliveryState::Pending { StatusCode::ACCEPTED } else { StatusCode::OK };
     let view = View { delivery: id.to_string(), state, last_failure };
     Ok(respond::no_store(respond::json(status, &view)))
 }
 
+/// The state of a delivery after a redelivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RedeliveryState {
+    Delivered,
+    /// Removed, because another delivery with its key was delivered before.
+    Dropped,
+    Dead,
+    Pending,
+}
+
 /// Returns the state of a delivery after a redelivery, and the reason if it was not delivered.
-pub(super) fn redelivered(outcome: &Outcome) -> (&'static str, Option<String>) {
+pub(super) fn redelivered(outcome: &Outcome) -> (RedeliveryState, Option<String>) {
+    use RedeliveryState::{Dead, Delivered, Dropped, Pending};
     let failure = outcome.failure().map(ToString::to_string);
     match outcome {
-        Outcome::Delivered { .. } => ("delivered", None),
-        Outcome::Duplicate { .. } => ("dropped", None),
-        Outcome::Rejected { .. } => ("dead", failure),
-        Outcome::Dead { .. } => ("dead", failure.or_else(|| Some("it has expired".to_owned()))),
+        Outcome::Delivered { .. } => (Delivered, None),
+        Outcome::Duplicate { .. } => (Dropped, None),
+        Outcome::Rejected { .. } => (Dead, failure),
+        Outcome::Dead { .. } => (Dead, failure.or_else(|| Some("it has expired".to_owned()))),
         Outcome::Conflict { .. } | Outcome::KeyReused { .. } => {
-            ("dead", Some("another delivery with its key was accepted first".to_owned()))
+            (Dead, Some("another delivery with its key was accepted first".to_owned()))
         }
-        Outcome::Unreadable => ("pending", Some("the record of its key can't be read".to_owned())),
+        Outcome::Unreadable => (Pending, Some("the record of its key can't be read".to_owned())),
         Outcome::Pending { .. } | Outcome::NotStored { .. } => {
-            ("pending", failure.or_else(|| Some("a drain is running, and will attempt it".to_owned())))
+            (Pending, failure.or_else(|| Some("a drain is running, and will attempt it".to_owned())))
         }
     }
 }

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use super::format::{ago, time, until};
 use super::json::pretty;
 use super::layout::{Tab, Tone, chip, notice, page};
+use crate::api::operator::RedeliveryState;
 use crate::api::problem::Problem;
 use crate::api::{RequestContext, operator};
 use crate::config::Settings;
@@ -38,13 +39,15 @@ pub(in crate::api) async fn redeliver(
     let gateway = context.gateway()?;
     let outcome = gateway.redeliver(id).await.map_err(|error| operator::to_problem(context, error))?;
     let result = match operator::redelivered(&outcome) {
-        ("delivered", _) => return Ok(removed(id, "Delivered", "The engine has accepted the delivery.")),
-        ("dropped", _) => {
+        (RedeliveryState::Delivered, _) => {
+            return Ok(removed(id, "Delivered", "The engine has accepted the delivery."));
+        }
+        (RedeliveryState::Dropped, _) => {
             let text = "Another delivery with the same key was delivered before, so this one was removed.";
             return Ok(removed(id, "Dropped", text));
         }
-        ("dead", reason) => (Tone::Bad, "The delivery stays dead", reason),
-        (_, reason) => (Tone::Busy, "The delivery stays pending", reason),
+        (RedeliveryState::Dead, reason) => (Tone::Bad, "The delivery stays dead", reason),
+        (RedeliveryState::Pending, reason) => (Tone::Busy, "The delivery stays pending", reason),
     };
     delivery_page(context, &gateway, id, Some(result)).await
 }
