@@ -6,6 +6,7 @@ mod key;
 mod outcome;
 mod schedule;
 mod stored;
+mod view;
 
 use std::borrow::Cow;
 
@@ -23,6 +24,7 @@ pub use key::Key;
 pub use outcome::{Outcome, Verdict};
 pub use schedule::{BACKOFF_CAP, BACKOFF_FIRST, Limits, RETRY_AFTER_CAP};
 pub use stored::StoredError;
+pub use view::{FoundRun, RunState, RunView, Wait, WaitState, WaitTask};
 
 /// Maximum number of failed attempts in a delivery's history, which keeps the last ones.
 pub const MAX_HISTORY: usize = 10;

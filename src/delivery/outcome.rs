@@ -24,6 +24,20 @@ pub enum Verdict {
         /// The response for the sender: the run that was started; empty for a callback.
         body: Vec<u8>,
     },
+    /// The engine has acted on an earlier copy of this request.
+    Existing {
+        /// The response for the sender, if the engine tells what it did then.
+        body: Option<Vec<u8>>,
+    },
+    /// The run doesn't wait for the topic yet. Not a failure: the callback is kept until the run does.
+    NotWaiting,
+    /// The task that waited for the topic has ended, or the run has.
+    AlreadyResolved {
+        /// The status of the event that ended the task; `None` if it ended otherwise, or the run has ended without it.
+        status: Option<Status>,
+    },
+    /// No task of the run waits for the topic, now or later.
+    UnknownTopic,
     /// The engine will never act on this request: the request is at fault, not the engine.
     Rejected {
         /// The engine's status, which the sender gets too.
@@ -56,6 +70,9 @@ pub enum Verdict {
         reason: String,
         /// The engine's `Retry-After`.
         after: Option<Duration>,
+        /// Whether the engine itself answered, so that it no longer acts on this request. Without an answer, or with
+        /// that of a proxy, it may still be at work.
+        concluded: bool,
     },
     /// The engine or the host refuses Sluice itself: the engine's address, path or token is configured wrongly.
     Misconfigured {
@@ -80,6 +97,13 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accepted { .. } => f.write_str("the engine accepted it"),
+            Self::Existing { .. } => f.write_str("the engine has accepted it before"),
+            Self::NotWaiting => f.write_str("the run doesn't wait for the topic yet"),
+            Self::AlreadyResolved { status: Some(status) } => {
+                write!(f, "the task that waited for the topic has ended, with status {}", status.as_str())
+            }
+            Self::AlreadyResolved { status: None } => f.write_str("the run no longer waits for the topic"),
+            Self::UnknownTopic => f.write_str("no task of the run waits for the topic"),
             Self::Rejected { status, code } | Self::UnknownRun { status, code } => {
                 write!(f, "the engine answered {}", status.as_u16())?;
                 code.as_ref().map_or(Ok(()), |code| write!(f, ", {code}"))
