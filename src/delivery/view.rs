@@ -98,8 +98,8 @@ pub enum Wait {
 }
 
 impl RunView {
-    /// Whether the run waits for a topic. A task that waits comes before one that is ahead, and that before one that
-    /// has ended.
+    /// Whether the run waits for a topic. Of several tasks with the topic, one that waits counts, then one
+    /// that is ahead, then the last one that has ended.
     pub fn wait(&self, topic: &Topic) -> Wait {
         let mine = || self.waits.iter().filter(|task| task.topic.as_deref() == Some(topic.as_str()));
         if let Some(task) = mine().find(|task| task.state == WaitState::Waiting) {
@@ -112,13 +112,18 @@ impl RunView {
         if self.state.is_final() {
             return ended.unwrap_or(Wait::RunEnded);
         }
-        let may_wait = |task: &WaitTask| {
-            task.state == WaitState::Ahead && task.topic.as_deref().is_none_or(|own| own == topic.as_str())
+        let is_ahead = |topic: Option<&str>| {
+            self.waits.iter().any(|task| task.state == WaitState::Ahead && task.topic.as_deref() == topic)
         };
-        if !self.has_tasks || self.waits.iter().any(may_wait) {
+        if is_ahead(Some(topic.as_str())) {
             return Wait::Ahead;
         }
-        ended.unwrap_or(Wait::UnknownTopic)
+        match ended {
+            Some(ended) => ended,
+            // Tasks are created when the run is queued.
+            None if !self.has_tasks || is_ahead(None) => Wait::Ahead,
+            None => Wait::UnknownTopic,
+        }
     }
 
     /// The state of one of its tasks.
