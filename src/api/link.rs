@@ -10,8 +10,9 @@ use super::query::invalid_reference;
 use super::{RequestContext, SLUICE_OUTCOME, body, operator, respond};
 use crate::callback::{Callback, Link, LinkError, MAX_BUTTON, MAX_QUESTION, Status};
 use crate::config;
-use crate::delivery::{Key, Outcome, Work};
+use crate::delivery::{Key, Outcome, Verdict, Work};
 use crate::gateway::Gateway;
+use crate::gateway::operator::Answer;
 use crate::json::{self, JsonType};
 use crate::ports::{Body, Host};
 use crate::reference::{RunRef, Topic};
@@ -156,21 +157,26 @@ fn verify(context: &RequestContext<'_, '_, impl Host>, secrets: &[Secret]) -> Re
     })
 }
 
-/// Returns the page with the question, or with the answer if one was already accepted. Changes nothing in the store.
+/// Returns the page with the question, with the answer if one was already accepted, or a problem if another one was. Changes nothing in the store.
 pub(super) async fn show<H: Host>(
     context: &mut RequestContext<'_, '_, H>,
     gateway: &Gateway<'_, H>,
     question: &Question<'_>,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let callback = question.callback;
-    let first = gateway.callback(&callback.run, &callback.topic).await;
-    match first.map_err(|error| operator::to_problem(context, error))? {
-        None => Ok(confirm_page::question_page(question)),
-        Some(first) if first.digest == callback.digest() => {
+    let answer = gateway.answer(callback).await.map_err(|error| operator::to_problem(context, error))?;
+    let rejected = |verdict| Err(Problem::of_outcome(Outcome::Rejected { verdict }));
+    match answer {
+        Answer::Open => Ok(confirm_page::question_page(question)),
+        Answer::Recorded(first) if first.digest == callback.digest() => {
             let text = format!("This answer was recorded at {}. You can close this page.", first.received.rfc3339());
             Ok(confirm_page::result_page(StatusCode::OK, ALREADY_ANSWERED, &text, callback))
         }
-        Some(first) => Err(Problem::of_outcome(Outcome::Conflict { status: first.status, received: first.received })),
+        Answer::Recorded(first) => {
+            Err(Problem::of_outcome(Outcome::Conflict { status: first.status, received: first.received }))
+        }
+        Answer::Decided(status) => rejected(Verdict::AlreadyResolved { status }),
+        Answer::UnknownTopic => rejected(Verdict::UnknownTopic),
     }
 }
 
@@ -187,7 +193,7 @@ pub(super) async fn confirm<'h, H: Host>(
     let (heading, text) = if is_duplicate {
         (ALREADY_ANSWERED, "The same answer was recorded before. You can close this page.")
     } else if is_pending {
-        (RECORDED, "The workflow will receive it as soon as its engine can be reached. You can close this page.")
+        (RECORDED, "The workflow will receive it as soon as it waits for it and its engine can be reached. You can close this page.")
     } else {
         (RECORDED, "The workflow has received it. You can close this page.")
     };

@@ -272,12 +272,14 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
 }
 
 /// Returns the work that remains after the response. It is the attempt, if that is still running. After a sample of the
-/// deliveries that the engine accepted, it is a short drain.
+/// deliveries that the engine accepted, and after a callback whose sender doesn't wait, it is a short drain.
 fn work_after_response<'h, H: Host>(gateway: Gateway<'h, H>, receipt: &mut Receipt<'h>) -> Option<Background<'h>> {
     if let Some(attempt) = receipt.background.take() {
         return Some(Box::pin(async move { vec![log::report(&attempt.await)] }));
     }
-    if !matches!(receipt.outcome, Outcome::Delivered { .. }) || !receipt.id.is_sampled() {
+    let is_sampled = matches!(receipt.outcome, Outcome::Delivered { .. }) && receipt.id.is_sampled();
+    let is_stored = receipt.drains && matches!(receipt.outcome, Outcome::Pending { .. });
+    if !is_sampled && !is_stored {
         return None;
     }
     Some(Box::pin(async move {

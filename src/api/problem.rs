@@ -111,6 +111,10 @@ kinds! {
     NoCallback "no-callback" NOT_FOUND FixFirst "No such callback";
     /// Another callback for the run and topic was accepted first.
     CallbackConflict "callback-conflict" CONFLICT FixFirst "Another callback was accepted first";
+    /// The task that waited for the topic has ended, or the run has.
+    CallbackResolved "callback-resolved" CONFLICT FixFirst "This has been decided";
+    /// No task of the run waits for the topic, now or later.
+    UnknownTopic "unknown-topic" NOT_FOUND FixFirst "The run does not wait for this topic";
     /// The signature of a callback link does not match.
     LinkForged "link-forged" FORBIDDEN FixFirst "This link is not genuine";
     /// A callback link has expired.
@@ -319,7 +323,21 @@ impl Problem {
                 problem.status = if status == StatusCode::GONE { StatusCode::UNPROCESSABLE_ENTITY } else { status };
                 problem
             }
-            Outcome::NotStored { verdict: Some(Verdict::Unclear { reason, after }) } => Self::new(
+            Outcome::Rejected { verdict: Verdict::AlreadyResolved { status } } => {
+                let detail = match status {
+                    Some(status) => format!(
+                        "the task that waited for this topic has ended, with status {}: this callback was not delivered",
+                        status.as_str()
+                    ),
+                    None => "the run has ended, or no longer waits for this topic: this callback was not delivered".to_owned(),
+                };
+                Self::new(Kind::CallbackResolved, detail).header(super::SLUICE_OUTCOME, "rejected")
+            }
+            Outcome::Rejected { verdict: Verdict::UnknownTopic } => {
+                let detail = "no task of the run has this topic, nor one that is made of params: check `topic` against the workflow";
+                Self::new(Kind::UnknownTopic, detail).field("topic").header(super::SLUICE_OUTCOME, "rejected")
+            }
+            Outcome::NotStored { verdict: Some(Verdict::Unclear { reason, after, .. }) } => Self::new(
                 Kind::EngineUnclear,
                 format!(
                     "{reason}, and the delivery could not be stored: the engine may have acted, so check it before you send this again"
@@ -352,7 +370,11 @@ mod tests {
 
     #[test]
     fn retry_after_is_bounded_and_sent_with_502_and_503() {
-        let later = |seconds| Verdict::Unclear { reason: String::new(), after: Some(Duration::from_secs(seconds)) };
+        let later = |seconds| Verdict::Unclear {
+            reason: String::new(),
+            after: Some(Duration::from_secs(seconds)),
+            concluded: false,
+        };
         for (seconds, expected) in [(0, "1"), (120, "120"), (1_000_000, "3600")] {
             let response = Problem::of_outcome(Outcome::NotStored { verdict: Some(later(seconds)) }).into_response();
             assert_eq!(response.headers()[RETRY_AFTER], expected);

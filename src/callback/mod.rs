@@ -98,6 +98,15 @@ pub struct CallbackRecord {
     pub received: Timestamp,
     /// The delivery state.
     pub state: State,
+    /// The task run that it is for, once a look has named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// When it was last sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Timestamp>,
+    /// Whether it was sent without a look, because the engine did not show the run. Whether it had an effect is unknown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
 }
 
 /// The error of a stored callback that is damaged or of a later version, or that can't be encoded.
@@ -121,6 +130,9 @@ impl CallbackRecord {
             digest: callback.digest(),
             received,
             state: State::Pending,
+            task: None,
+            sent: None,
+            unseen: false,
         }
     }
 
@@ -147,13 +159,23 @@ impl CallbackRecord {
 
 /// The hash of a run, the common part of the store keys of all its callbacks.
 pub fn run_hash(run: &RunRef) -> String {
-    hash(run.as_str())
+    run_id_hash(run.as_str())
+}
+
+/// The hash of a run, by the engine's id of it.
+pub fn run_id_hash(run: &str) -> String {
+    hash(run)
 }
 
 /// The hashes of run and topic that identify a callback in the store, with a slash between them. Their length is fixed:
 /// a key that contains them is short enough for any run and topic.
 pub fn run_and_topic_hashes(run: &RunRef, topic: &Topic) -> String {
     format!("{}/{}", run_hash(run), hash(topic.as_str()))
+}
+
+/// The hashes of run, topic and task run, with slashes between them.
+pub fn task_hashes(run: &RunRef, topic: &Topic, task: &str) -> String {
+    format!("{}/{}", run_and_topic_hashes(run, topic), hash(task))
 }
 
 fn hash(text: &str) -> String {

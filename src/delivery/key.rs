@@ -5,7 +5,6 @@ use base32ct::{Base32UpperUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
 use crate::callback::{self, Callback};
-use crate::reference::{RunRef, Topic};
 use crate::sender::Identity;
 
 /// The idempotency key of a delivery: a hash that identifies it, and a digest of its content. Two deliveries with the
@@ -39,14 +38,16 @@ impl Key {
         Self { hash: hash(&["signed", sender, kind, value, workflow]), digest: String::new() }
     }
 
-    /// The key of a callback. Its hash is that of run and topic; its digest is [`Callback::digest`].
-    pub fn callback(callback: &Callback<'_>) -> Self {
-        Self { hash: callback::run_and_topic_hashes(&callback.run, &callback.topic), digest: callback.digest() }
+    /// The key of a callback for a task run that waits for its topic. A run can wait for one topic several times, each
+    /// time with another task run.
+    pub fn task(callback: &Callback<'_>, task: &str) -> Self {
+        Self { hash: callback::task_hashes(&callback.run, &callback.topic, task), digest: callback.digest() }
     }
 
-    /// The key that all callbacks for a run and topic share; its digest is empty.
-    pub fn of_callbacks(run: &RunRef, topic: &Topic) -> Self {
-        Self { hash: callback::run_and_topic_hashes(run, topic), digest: String::new() }
+    /// The key of a callback that is early: no look has named a task run that waits for its topic. Its hash is that of
+    /// run and topic; its digest is [`Callback::digest`].
+    pub fn callback(callback: &Callback<'_>) -> Self {
+        Self { hash: callback::run_and_topic_hashes(&callback.run, &callback.topic), digest: callback.digest() }
     }
 
     /// Restores a key from its stored hash and digest.
@@ -55,7 +56,7 @@ impl Key {
     }
 
     /// The hash: 52 letters and digits, which fit into the value of a label (at most 63 characters). For a callback,
-    /// two hashes of 64 hex digits, with a slash between them.
+    /// two or three hashes of 64 hex digits, with slashes between them.
     pub fn hash(&self) -> &str {
         &self.hash
     }
@@ -68,6 +69,11 @@ impl Key {
     /// Whether it is the key of a callback.
     pub fn is_callback(&self) -> bool {
         self.hash.contains('/')
+    }
+
+    /// Whether it is the key of a callback that is early.
+    pub fn is_early(&self) -> bool {
+        self.hash.matches('/').count() == 1
     }
 }
 

@@ -3,7 +3,9 @@
 //! ([`Delivery::to_bytes`]).
 
 mod key;
+mod orphan;
 mod outcome;
+mod resolve;
 mod schedule;
 mod stored;
 mod view;
@@ -21,7 +23,9 @@ use crate::time::Timestamp;
 
 pub use crate::reference::DeliveryId;
 pub use key::Key;
+pub use orphan::{Found, Orphan};
 pub use outcome::{Outcome, Verdict};
+pub use resolve::{MAX_SENDS, Step, TaskWait};
 pub use schedule::{BACKOFF_CAP, BACKOFF_FIRST, Limits, RETRY_AFTER_CAP};
 pub use stored::StoredError;
 pub use view::{FoundRun, RunState, RunView, Wait, WaitState, WaitTask};
@@ -53,8 +57,20 @@ pub struct Delivery<'a> {
     /// The earliest time of the next attempt.
     pub next_attempt: Timestamp,
     /// The latest time at which it may have been sent, while the effect of that attempt is unknown. If it is set, the
-    /// run of a start has to be looked up before the start is sent again.
+    /// run of a start has to be looked up before the start is sent again, and the run of a callback has to be looked at.
     pub sent: Option<Timestamp>,
+    /// Whether the engine itself has answered the attempt at `sent`, so that it no longer acts on it.
+    pub concluded: bool,
+    /// The runs of a start that were saved and not queued, and that are being cancelled or were.
+    pub orphans: Vec<Orphan>,
+    /// The task that a callback is for, once a look has named it.
+    pub wait: Option<TaskWait>,
+    /// The retention window of the claim of run and topic, which a callback has held since before its task was known.
+    pub early_window: Option<u64>,
+    /// Whether a callback was sent without a look, because the engine does not show its run.
+    pub unseen: bool,
+    /// Since when looks have shown that the run doesn't wait for a callback's topic yet.
+    pub early_since: Option<Timestamp>,
 }
 
 /// A failed attempt.
@@ -141,6 +157,12 @@ impl<'a> Delivery<'a> {
             history: Vec::new(),
             next_attempt: now,
             sent: None,
+            concluded: false,
+            orphans: Vec::new(),
+            wait: None,
+            early_window: None,
+            unseen: false,
+            early_since: None,
         }
     }
 
@@ -170,11 +192,14 @@ impl<'a> Delivery<'a> {
 
     /// Whether this delivery, or another one of its key, may have been sent with an unknown effect.
     pub fn is_ambiguous(&self) -> bool {
-        self.sent.is_some() || self.claim.as_ref().is_some_and(|claim| claim.contended)
+        self.sent.is_some() || !self.orphans.is_empty() || self.claim.as_ref().is_some_and(|claim| claim.contended)
     }
 
-    /// Why the last attempt failed.
+    /// Why it is still pending: why the last attempt failed, or that a callback's run doesn't wait for it yet.
     pub fn last_failure(&self) -> Option<&str> {
+        if self.early_since.is_some() {
+            return Some("the run doesn't wait for the topic yet");
+        }
         self.history.last().map(|attempt| attempt.failure.as_str())
     }
 }

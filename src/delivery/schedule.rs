@@ -23,6 +23,10 @@ pub const BACKOFF_CAP: Duration = Duration::from_secs(15 * 60);
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// The longest `Retry-After` of the engine that is honoured.
 pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(60 * 60);
+/// The shortest time after which a state that may still change is looked at again.
+const PATIENCE_MIN: Duration = Duration::from_millis(100);
+/// The longest one.
+const PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// Margin for the difference between Sluice's clock and the engine's when an attempt times out.
 const CLOCK_MARGIN: Duration = Duration::from_secs(1);
 
@@ -35,8 +39,12 @@ pub struct Limits {
     pub max_attempts: u32,
     /// `callback_early_ms`: how long a callback's run may be unknown to the engine.
     pub callback_early: Duration,
+    /// `callback_wait_hours`: how long a callback is kept for a run that doesn't wait for its topic yet.
+    pub callback_wait: Duration,
     /// `engine_timeout_ms`: how long after it is sent the engine may act on a request.
     pub engine_timeout: Duration,
+    /// `orphan_after_ms`: how long after it is sent the engine may queue the run of a submit that it did not answer.
+    pub orphan_after: Duration,
 }
 
 impl Limits {
@@ -51,12 +59,18 @@ impl Delivery<'_> {
     /// delivery has to wait until [`Limits::engine_deadline`], and then, for a start, to look up the run.
     pub fn begin_attempt(&mut self, now: Timestamp, limits: &Limits) {
         self.sent = Some(now);
+        self.concluded = false;
         self.next_attempt = limits.engine_deadline(now);
     }
 
     /// Concludes an attempt, and schedules the next one if it failed.
     pub fn conclude_attempt(&mut self, verdict: Verdict, now: Timestamp, limits: &Limits) -> Outcome {
-        let reason = verdict.to_string();
+        let reason = match &verdict {
+            Verdict::AlreadyResolved { status: Some(status) } if self.sent.is_some() => {
+                format!("overruled: it was sent, but the task ended with status {}", status.as_str())
+            }
+            verdict => verdict.to_string(),
+        };
         self.conclude(verdict, reason, now, limits)
     }
 
@@ -64,10 +78,10 @@ impl Delivery<'_> {
     ///
     /// The result is [`Outcome::Pending`] or [`Outcome::Dead`].
     pub fn conclude_lookup(&mut self, verdict: Verdict, now: Timestamp, limits: &Limits) -> Outcome {
-        let sent = self.sent;
+        let (sent, concluded, wait) = (self.sent, self.concluded, self.wait.clone());
         let reason = format!("the lookup of its run failed: {verdict}");
         self.conclude(verdict.clone(), reason, now, limits);
-        self.sent = sent;
+        (self.sent, self.concluded, self.wait) = (sent, concluded, wait);
         let last = Some(verdict);
         if self.is_exhausted(now, limits) { Outcome::Dead { last } } else { Outcome::Pending { last } }
     }
@@ -79,11 +93,17 @@ impl Delivery<'_> {
     }
 
     fn conclude(&mut self, verdict: Verdict, reason: String, now: Timestamp, limits: &Limits) -> Outcome {
-        if let Verdict::Accepted { body } = verdict {
-            return Outcome::Delivered { body };
+        match verdict {
+            Verdict::Accepted { body } => return Outcome::Delivered { body },
+            Verdict::Existing { body } => return Outcome::Delivered { body: body.unwrap_or_default() },
+            Verdict::NotWaiting => return self.conclude_early(now, limits),
+            _ => self.early_since = None,
         }
         self.record_failure(reason, now);
         if matches!(verdict, Verdict::Unreachable { .. }) {
+            if let Some(wait) = self.wait.as_mut().filter(|_| self.sent.is_some()) {
+                wait.sends = wait.sends.saturating_sub(1);
+            }
             // Due at once, to keep its turn: a pass of the drain ends at the first attempt that can't reach the engine.
             self.sent = None;
             self.next_attempt = now;
@@ -95,24 +115,54 @@ impl Delivery<'_> {
         let requested = |after: Option<Duration>| now.plus(after.unwrap_or_default().min(RETRY_AFTER_CAP));
         self.next_attempt = match &verdict {
             Verdict::Retry { after, .. } => backoff.max(requested(*after)),
-            Verdict::Unclear { after, .. } => {
-                let deadline = self.sent.map_or(now, |sent| limits.engine_deadline(sent));
+            Verdict::Unclear { after, concluded, .. } => {
+                self.concluded = *concluded;
+                let deadline = self.sent.filter(|_| !concluded).map_or(now, |sent| limits.engine_deadline(sent));
                 backoff.max(requested(*after)).max(deadline)
             }
             _ => backoff,
         };
+        let was_sent = self.sent.is_some();
         if !matches!(verdict, Verdict::Unclear { .. }) {
             self.sent = None;
+            if let Some(wait) = self.wait.as_mut().filter(|_| was_sent) {
+                wait.sends = wait.sends.saturating_sub(1);
+            }
         }
         let may_appear = matches!(self.work, Work::Resolve(_)) && now.since(self.since) < limits.callback_early;
         match verdict {
-            Verdict::Rejected { .. } => Outcome::Rejected { verdict },
+            Verdict::Rejected { .. } | Verdict::AlreadyResolved { .. } | Verdict::UnknownTopic => {
+                Outcome::Rejected { verdict }
+            }
             Verdict::UnknownRun { .. } if !may_appear => Outcome::Rejected { verdict },
             last if self.engine_attempts >= limits.max_attempts || self.is_expired(now, limits) => {
                 Outcome::Dead { last: Some(last) }
             }
             last => Outcome::Pending { last: Some(last) },
         }
+    }
+
+    /// Keeps a callback whose run doesn't wait for it yet. The engine is well, so this is no attempt, and the time that
+    /// `retry_max_hours` limits begins anew.
+    fn conclude_early(&mut self, now: Timestamp, limits: &Limits) -> Outcome {
+        let early = *self.early_since.get_or_insert(now);
+        self.since = now;
+        self.next_attempt = now.plus(patience(now, early));
+        if now.since(early) < limits.callback_wait {
+            return Outcome::Pending { last: Some(Verdict::NotWaiting) };
+        }
+        self.record_failure("the run did not wait for the topic within callback_wait_hours".to_owned(), now);
+        Outcome::Dead { last: Some(Verdict::NotWaiting) }
+    }
+
+    /// How long a callback whose run doesn't wait for it yet is left alone.
+    pub fn patience(&self, now: Timestamp) -> Duration {
+        patience(now, self.early_since.unwrap_or(self.received))
+    }
+
+    /// Keeps a delivery whose state at the engine is not known, until `at`. Not an attempt.
+    pub fn postpone(&mut self, at: Timestamp) {
+        self.next_attempt = at;
     }
 
     /// Adds a failed attempt to the history.
@@ -127,7 +177,7 @@ impl Delivery<'_> {
     /// Whether it was sent and the engine may still act on it. While it is in flight, only the instance that sent it
     /// may conclude it.
     pub fn is_in_flight(&self, now: Timestamp, limits: &Limits) -> bool {
-        self.sent.is_some_and(|sent| now < limits.engine_deadline(sent))
+        !self.concluded && self.sent.is_some_and(|sent| now < limits.engine_deadline(sent))
     }
 
     /// Whether it is too old to be attempted.
@@ -146,6 +196,10 @@ impl Delivery<'_> {
     pub fn renew(&mut self, now: Timestamp, limits: &Limits) {
         self.since = now;
         self.engine_attempts = 0;
+        self.early_since = None;
+        if let Some(wait) = &mut self.wait {
+            wait.sends = 0;
+        }
         self.next_attempt = self.sent.map_or(now, |sent| limits.engine_deadline(sent).max(now));
     }
 
@@ -158,6 +212,11 @@ impl Delivery<'_> {
         let jittered = self.id.jitter(self.engine_attempts).checked_rem(bound).unwrap_or_default();
         Duration::from_millis(jittered).max(BACKOFF_MIN)
     }
+}
+
+/// How long a state that may still change is left alone: a tenth of its age, from 100 ms to 60 s.
+pub(super) fn patience(now: Timestamp, since: Timestamp) -> Duration {
+    now.since(since).checked_div(10).unwrap_or_default().clamp(PATIENCE_MIN, PATIENCE_MAX)
 }
 
 #[cfg(test)]

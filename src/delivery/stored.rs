@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Delivery, DeliveryId, FailedAttempt, Key, KeyClaim, Payload, Start, Trigger, Work};
+use super::{Delivery, DeliveryId, FailedAttempt, Key, KeyClaim, Orphan, Payload, Start, TaskWait, Trigger, Work};
 use crate::callback::{Callback, Status};
 use crate::event;
 use crate::json;
@@ -24,6 +24,9 @@ const VERSION: u32 = 1;
 
 /// The version of a record with a route's trigger or params, which a reader of the first version would silently drop.
 const ROUTED_VERSION: u32 = 2;
+
+/// The version of a record with the state of a run at the engine, which a reader of an earlier version would drop.
+const ENGINE_STATE_VERSION: u32 = 3;
 
 /// The headers of W3C Trace Context.
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
@@ -55,6 +58,18 @@ struct Stored<'a> {
     history: Vec<(Timestamp, Cow<'a, str>)>,
     next: Timestamp,
     sent: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    concluded: bool,
+    #[serde(default, skip_serializing_if = "Cow::is_empty")]
+    orphans: Cow<'a, [Orphan]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wait: Option<Cow<'a, TaskWait>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    early_window: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    early_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unseen: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trigger: Option<Trigger>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -107,6 +122,12 @@ impl Delivery<'_> {
             history: self.history.iter().map(|attempt| (attempt.at, attempt.failure.as_str().into())).collect(),
             next: self.next_attempt,
             sent: self.sent,
+            concluded: self.concluded,
+            orphans: Cow::Borrowed(&self.orphans),
+            wait: self.wait.as_ref().map(Cow::Borrowed),
+            early_window: self.early_window,
+            early_since: self.early_since,
+            unseen: self.unseen,
             trigger: None,
             params: Vec::new(),
             payload: None,
@@ -133,13 +154,22 @@ impl Delivery<'_> {
                 stored.payload = payload.as_ref().map(|payload| Cow::Borrowed(&**payload));
             }
         }
+        let has_engine_state = self.concluded
+            || !self.orphans.is_empty()
+            || self.wait.is_some()
+            || self.early_window.is_some()
+            || self.early_since.is_some()
+            || self.unseen;
+        if has_engine_state {
+            stored.v = ENGINE_STATE_VERSION;
+        }
         serde_json::to_vec(&stored).map_err(|_| StoredError)
     }
 
     /// Decodes the stored form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Delivery<'static>, StoredError> {
         let stored: Stored<'_> = json::read(bytes).map_err(|_| StoredError)?;
-        if stored.v != VERSION && stored.v != ROUTED_VERSION {
+        if ![VERSION, ROUTED_VERSION, ENGINE_STATE_VERSION].contains(&stored.v) {
             return Err(StoredError);
         }
         let payload = stored.payload.map(|payload| Cow::Owned(payload.into_owned()));
@@ -201,6 +231,12 @@ impl Delivery<'_> {
                 .collect(),
             next_attempt: stored.next,
             sent: stored.sent,
+            concluded: stored.concluded,
+            orphans: stored.orphans.into_owned(),
+            wait: stored.wait.map(Cow::into_owned),
+            early_window: stored.early_window,
+            early_since: stored.early_since,
+            unseen: stored.unseen,
         })
     }
 }

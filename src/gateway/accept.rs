@@ -15,7 +15,7 @@ use crate::store::{Claim, DeliveryState, SEND_WITHIN, Won};
 
 /// How much longer a loser of a claim waits than a winner: it sees the record that a winner stores at the end of its
 /// own wait.
-const LOSER_GRACE: Duration = Duration::from_millis(250);
+pub(super) const LOSER_GRACE: Duration = Duration::from_millis(250);
 
 impl<'a, H: Host> Gateway<'a, H> {
     /// Accepts a delivery. The sender waits at most `wait` for the engine; if that is zero, the delivery is stored
@@ -34,6 +34,10 @@ impl<'a, H: Host> Gateway<'a, H> {
         trace: HeaderMap,
         wait: Duration,
     ) -> Receipt<'a> {
+        let work = match work {
+            Work::Resolve(callback) => return self.accept_callback(callback, trace, wait).await,
+            start @ Work::Start(_) => start,
+        };
         let mut delivery = match self.admit(work, key, trace, wait).await {
             Ok(delivery) => delivery,
             Err(receipt) => return receipt,
@@ -225,8 +229,10 @@ impl<'a, H: Host> Gateway<'a, H> {
     /// Records a delivery that the engine has accepted.
     async fn delivered(&self, delivery: &Delivery<'_>, body: Vec<u8>) -> Receipt<'a> {
         let recorded = self.claims().record_delivered(delivery, &body).await;
+        let scoped = self.record_scope(delivery, &body).await;
         let mut receipt = Receipt::new(delivery.id, Outcome::Delivered { body });
         receipt.warn(recorded);
+        receipt.warn(scoped);
         receipt
     }
 
@@ -256,29 +262,5 @@ impl<'a, H: Host> Gateway<'a, H> {
             }
             _ => self.abandon(delivery, error).await,
         }
-    }
-
-    /// Concludes an attempt to deliver a stored delivery and stores the outcome.
-    pub(super) async fn record_outcome(
-        &self,
-        delivery: &mut Delivery<'_>,
-        verdict: Verdict,
-    ) -> Result<Outcome, StoreError> {
-        let outbox = self.outbox();
-        let outcome = delivery.conclude_attempt(verdict, self.now(), &self.settings.limits);
-        match &outcome {
-            Outcome::Delivered { body } => {
-                // In this order: a drain that finds the delivery still pending finds the record as well.
-                self.claims().record_delivered(delivery, body).await?;
-                outbox.remove(DeliveryState::Pending, delivery.id).await?;
-            }
-            Outcome::Rejected { .. } => {
-                outbox.dead_letter(delivery).await?;
-                self.claims().forget_key(delivery).await?;
-            }
-            Outcome::Dead { .. } => outbox.dead_letter(delivery).await?,
-            _ => outbox.put(delivery).await?,
-        }
-        Ok(outcome)
     }
 }

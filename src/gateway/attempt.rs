@@ -1,36 +1,123 @@
 //! Attempts a stored delivery. Only the holder of the lease may do so.
 
 use super::Gateway;
-use crate::delivery::{Delivery, Outcome, Verdict, Work};
+use super::look::Looks;
+use crate::delivery::{Delivery, Found, FoundRun, Outcome, Verdict, Work};
 use crate::ports::{Host, StoreError};
-use crate::store::DeliveryState;
+use crate::store::{DeliveryState, RunRecord};
+
+/// Maximum number of lookups of a start's runs in one attempt: one, and one after a cancellation.
+const MAX_LOOKUPS: usize = 3;
 
 impl<H: Host> Gateway<'_, H> {
-    /// Attempts a delivery that is due.
+    /// Attempts a delivery that is due. `looks` are the looks of this pass.
     ///
     /// [`Outcome::Pending`] includes the verdict of the attempt, or of the lookup of its run. If another delivery has
     /// settled the key, the delivery isn't sent: a duplicate is removed ([`Outcome::Duplicate`]), and one with other
     /// content is moved to the dead letters ([`Outcome::Conflict`], [`Outcome::KeyReused`]).
-    pub(super) async fn attempt(&self, mut delivery: Delivery<'static>) -> Result<Outcome, StoreError> {
+    pub(super) async fn attempt(&self, mut delivery: Delivery<'static>, looks: &Looks) -> Result<Outcome, StoreError> {
         if let Some(outcome) = self.superseded(&mut delivery).await? {
             return Ok(outcome);
         }
-        if matches!(delivery.work, Work::Start(_)) && delivery.is_ambiguous() {
-            match self.find_run(&delivery).await {
-                Ok(Some(run)) => return self.record_outcome(&mut delivery, Verdict::Accepted { body: run }).await,
-                Ok(None) => {}
-                Err(verdict) => return self.postpone(&mut delivery, verdict).await,
+        match delivery.work {
+            Work::Start(_) => self.attempt_start(delivery).await,
+            Work::Resolve(_) if delivery.is_exhausted(self.now(), &self.settings.limits) => {
+                self.store_outcome(&delivery, Outcome::Dead { last: None }).await
             }
+            Work::Resolve(_) => self.attempt_callback(delivery, looks).await,
+        }
+    }
+
+    async fn attempt_start(&self, mut delivery: Delivery<'static>) -> Result<Outcome, StoreError> {
+        if delivery.is_ambiguous()
+            && let Some(outcome) = self.find_outcome(&mut delivery).await?
+        {
+            return Ok(outcome);
         }
         if delivery.is_exhausted(self.now(), &self.settings.limits) {
-            self.outbox().dead_letter(&delivery).await?;
-            return Ok(Outcome::Dead { last: None });
+            return self.store_outcome(&delivery, Outcome::Dead { last: None }).await;
         }
         // Stored before it is sent: if this instance dies meanwhile, the next drain looks up the run first.
         delivery.begin_attempt(self.now(), &self.settings.limits);
         self.outbox().put(&delivery).await?;
         let sent = self.send(&delivery).await;
+        if matches!(sent.verdict, Verdict::Accepted { .. }) && !delivery.orphans.is_empty() {
+            self.check_replaced(&delivery).await?;
+        }
         self.record_outcome(&mut delivery, sent.verdict).await
+    }
+
+    /// Looks up the runs of a start that may have been sent. Returns an outcome unless it has to be sent now.
+    async fn find_outcome(&self, delivery: &mut Delivery<'static>) -> Result<Option<Outcome>, StoreError> {
+        for _ in 0..MAX_LOOKUPS {
+            let runs = match self.find_runs(delivery).await {
+                Ok(runs) => runs,
+                Err(verdict) => return self.postpone(delivery, verdict).await.map(Some),
+            };
+            match delivery.judge(&runs, self.now(), &self.settings.limits) {
+                Found::Nothing => return Ok(None),
+                Found::Run { body, besides } => {
+                    if let (false, Some(run)) = (besides.is_empty(), self.run_id(&body)) {
+                        self.outbox().record_twice(delivery.id, [vec![run], besides].concat()).await?;
+                    }
+                    self.record_found(delivery, &body).await?;
+                    return self.record_outcome(delivery, Verdict::Accepted { body }).await.map(Some);
+                }
+                Found::Doubt => break,
+                Found::Cancel { run } => {
+                    // Stored before it is requested: a cancelled run of somebody else settles the delivery.
+                    self.outbox().put(delivery).await?;
+                    self.cancel(delivery, &run).await;
+                }
+                Found::Hopeless { reason } => {
+                    delivery.close(&reason, self.now());
+                    let last = Some(Verdict::Unclear { reason, after: None, concluded: true });
+                    return self.store_outcome(delivery, Outcome::Dead { last }).await.map(Some);
+                }
+            }
+        }
+        self.outbox().put(delivery).await?;
+        Ok(Some(Outcome::Pending { last: None }))
+    }
+
+    /// Checks once more, after a new submit, that the runs that it replaces don't run after all.
+    async fn check_replaced(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+        // If this lookup fails, nothing more can be said.
+        let Ok(runs) = self.find_runs(delivery).await else { return Ok(()) };
+        let started: Vec<&FoundRun> = runs.iter().filter(|run| run.state.is_started()).collect();
+        let is_replaced = |run: &&FoundRun| delivery.orphans.iter().any(|orphan| orphan.run == run.id);
+        if started.iter().any(|run| is_replaced(run)) {
+            let runs = started.iter().map(|run| run.id.clone()).collect();
+            self.outbox().record_twice(delivery.id, runs).await?;
+        }
+        Ok(())
+    }
+
+    /// Records the scope of a run that was started, if it isn't the default one.
+    pub(super) async fn record_scope(&self, delivery: &Delivery<'_>, run: &[u8]) -> Result<(), StoreError> {
+        let Some((run, scope)) = self.other_scope(delivery, run) else { return Ok(()) };
+        self.claims().record_run(&run, &RunRecord::new(Some(scope), false)).await
+    }
+
+    /// Records how a run that a lookup has found is looked at: its scope, and whether the engine shows it at all.
+    async fn record_found(&self, delivery: &Delivery<'_>, body: &[u8]) -> Result<(), StoreError> {
+        let engine = &self.settings.engine;
+        let Some(run) = self.run_id(body).filter(|_| !engine.scopes().is_empty()) else { return Ok(()) };
+        let scope = self.scope_of(delivery);
+        let is_unseen = matches!(
+            self.look_at(&run, scope.as_deref(), &delivery.trace).await,
+            Err(Verdict::UnknownRun { .. })
+        );
+        if is_unseen {
+            return self.claims().record_run(&run, &RunRecord::new(scope, true)).await;
+        }
+        self.record_scope(delivery, body).await
+    }
+
+    fn other_scope(&self, delivery: &Delivery<'_>, run: &[u8]) -> Option<(String, String)> {
+        let scope = self.scope_of(delivery)?;
+        let is_default = self.settings.engine.scopes().first() == Some(&scope);
+        if is_default { None } else { Some((self.run_id(run)?, scope)) }
     }
 
     /// Checks the key of a delivery. Returns an outcome if the delivery must not be sent now, because another delivery
@@ -38,54 +125,82 @@ impl<H: Host> Gateway<'_, H> {
     async fn superseded(&self, delivery: &mut Delivery<'static>) -> Result<Option<Outcome>, StoreError> {
         let Some(claim) = &delivery.claim else { return Ok(None) };
         let settled = match self.claims().settled(delivery).await? {
-            None => return self.finish_first_callback(delivery).await,
+            None => return Ok(None),
             Some(Err(_)) => return Ok(Some(Outcome::Unreadable)),
             Some(Ok(settled)) if settled.is_pending(delivery) => return Ok(None),
             Some(Ok(settled)) => settled,
         };
-        match settled.outcome(claim.key.digest()) {
-            duplicate @ Outcome::Duplicate { .. } => {
-                self.outbox().remove(DeliveryState::Pending, delivery.id).await?;
-                Ok(Some(duplicate))
-            }
-            conflict => self.contradicted(delivery, conflict).await.map(Some),
-        }
+        let outcome = settled.outcome(claim.key.digest());
+        self.settle_superseded(delivery, outcome).await.map(Some)
     }
 
-    /// Delivers the callback of a winner that may have died after it sent that callback, if it differs from this
-    /// contended one. It was first, so this one is closed once the first is delivered, perhaps for the second time.
-    async fn finish_first_callback(&self, delivery: &mut Delivery<'static>) -> Result<Option<Outcome>, StoreError> {
-        let Some(first) = self.claims().first_callback(delivery).await? else { return Ok(None) };
-        let Work::Resolve(callback) = &first.work else { return Ok(None) };
-        match self.send(&first).await.verdict {
-            Verdict::Accepted { body } => {
-                self.claims().record_delivered(&first, &body).await?;
-                let conflict = Outcome::Conflict { status: callback.status, received: first.received };
-                self.contradicted(delivery, conflict).await.map(Some)
-            }
-            Verdict::Rejected { .. } => Ok(None),
-            verdict => self.postpone(delivery, verdict).await.map(Some),
+    /// Settles a delivery whose key another delivery has settled: removes a duplicate, and moves one with other content
+    /// to the dead letters, because its sender got a 202.
+    pub(super) async fn settle_superseded(
+        &self,
+        delivery: &mut Delivery<'static>,
+        outcome: Outcome,
+    ) -> Result<Outcome, StoreError> {
+        if matches!(outcome, Outcome::Duplicate { .. }) {
+            self.outbox().remove(DeliveryState::Pending, delivery.id).await?;
+        } else {
+            let reason = match &delivery.work {
+                Work::Resolve(_) => "another callback for this run and topic was accepted first",
+                Work::Start(_) => "the idempotency key was used with another payload first",
+            };
+            delivery.close(reason, self.now());
+            self.outbox().dead_letter(delivery).await?;
         }
-    }
-
-    /// Closes a delivery whose content differs from the one that settled its key. It becomes a dead letter instead of
-    /// being removed, because its sender got a 202.
-    async fn contradicted(&self, delivery: &mut Delivery<'static>, outcome: Outcome) -> Result<Outcome, StoreError> {
-        let reason = match &delivery.work {
-            Work::Resolve(_) => "another callback for this run and topic was accepted first",
-            Work::Start(_) => "the idempotency key was used with another payload first",
-        };
-        delivery.close(reason, self.now());
-        self.outbox().dead_letter(delivery).await?;
+        self.claims().release_early(delivery).await?;
         Ok(outcome)
     }
 
     /// Concludes a lookup that failed, and stores the outcome.
     async fn postpone(&self, delivery: &mut Delivery<'static>, verdict: Verdict) -> Result<Outcome, StoreError> {
         let outcome = delivery.conclude_lookup(verdict, self.now(), &self.settings.limits);
+        self.store_outcome(delivery, outcome).await
+    }
+
+    /// Concludes an attempt to deliver a stored delivery and stores the outcome.
+    pub(super) async fn record_outcome(
+        &self,
+        delivery: &mut Delivery<'_>,
+        verdict: Verdict,
+    ) -> Result<Outcome, StoreError> {
+        let outcome = delivery.conclude_attempt(verdict, self.now(), &self.settings.limits);
+        self.store_outcome(delivery, outcome).await
+    }
+
+    /// Stores the outcome of a stored delivery.
+    pub(super) async fn store_outcome(
+        &self,
+        delivery: &Delivery<'_>,
+        outcome: Outcome,
+    ) -> Result<Outcome, StoreError> {
+        let (claims, outbox) = (self.claims(), self.outbox());
+        let is_callback = matches!(delivery.work, Work::Resolve(_));
         match &outcome {
-            Outcome::Dead { .. } => self.outbox().dead_letter(delivery).await?,
-            _ => self.outbox().put(delivery).await?,
+            Outcome::Delivered { body } => {
+                // In this order: a drain that finds the delivery still pending finds the record as well.
+                claims.record_delivered(delivery, body).await?;
+                self.record_scope(delivery, body).await?;
+                claims.release_early(delivery).await?;
+                outbox.remove(DeliveryState::Pending, delivery.id).await?;
+            }
+            Outcome::Rejected { .. } => {
+                outbox.dead_letter(delivery).await?;
+                claims.forget_key(delivery).await?;
+                claims.release_early(delivery).await?;
+            }
+            Outcome::Dead { .. } => {
+                outbox.dead_letter(delivery).await?;
+                // The same callback is accepted again as if it were new: it may come in time.
+                if is_callback {
+                    claims.forget_key(delivery).await?;
+                    claims.release_early(delivery).await?;
+                }
+            }
+            _ => outbox.put(delivery).await?,
         }
         Ok(outcome)
     }

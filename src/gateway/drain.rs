@@ -12,6 +12,7 @@ use futures_util::future::select_all;
 use serde::{Deserialize, Serialize};
 
 use super::Gateway;
+use super::look::Looks;
 use crate::delivery::{DeliveryId, Outcome, Verdict};
 use crate::ports::{Host, StoreError};
 use crate::store::{DeliveryState, Scan};
@@ -144,6 +145,7 @@ impl<H: Host> Gateway<'_, H> {
     }
 
     async fn attempt_all(&self, ids: &[DeliveryId], end: Timestamp, pass: &mut Pass) -> Result<(), StoreError> {
+        let looks = Looks::default();
         let mut in_flight: Vec<InFlight<'_>> = Vec::new();
         let mut failed = None;
         for id in ids {
@@ -185,7 +187,7 @@ impl<H: Host> Gateway<'_, H> {
                 pass.summary.stopped.get_or_insert(Stopped::Budget);
             }
             if failed.is_none() && pass.summary.stopped.is_none() {
-                in_flight.push(InFlight { id: *id, reference, attempt: Box::pin(self.attempt(delivery)) });
+                in_flight.push(InFlight { id: *id, reference, attempt: Box::pin(self.attempt(delivery, &looks)) });
             }
         }
         while !in_flight.is_empty() {
@@ -238,6 +240,9 @@ impl Pass {
             }
         };
         *count = count.saturating_add(1);
+        if let Outcome::Dead { last: Some(verdict) } = &outcome {
+            self.summary.warnings.push(format!("delivery {id} became a dead letter: {verdict}"));
+        }
         match &outcome {
             Outcome::Delivered { .. }
             | Outcome::Rejected { .. }
@@ -255,7 +260,7 @@ impl Pass {
     fn count_failure(&mut self, verdict: &Verdict) {
         match verdict {
             Verdict::Unreachable { .. } => self.summary.stopped = Some(Stopped::Unreachable),
-            Verdict::UnknownRun { .. } => (self.reached, self.failures) = (true, 0),
+            Verdict::UnknownRun { .. } | Verdict::NotWaiting => (self.reached, self.failures) = (true, 0),
             _ => {
                 (self.reached, self.failures) = (true, self.failures.saturating_add(1));
                 if self.failures >= MAX_FAILURES {

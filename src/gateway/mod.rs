@@ -13,8 +13,10 @@ mod accept;
 mod attempt;
 mod batch;
 mod drain;
+mod look;
 pub mod operator;
 mod overview;
+mod resolve;
 mod search;
 mod send;
 
@@ -69,7 +71,7 @@ impl<'a, H> Gateway<'a, H> {
     }
 
     fn claims(&self) -> Claims<'a, H> {
-        Claims::new(self.host, self.settings.retention)
+        Claims::new(self.host, self.settings.retention).with_callback_retention(self.settings.callback_retention())
     }
 
     fn outbox(&self) -> Outbox<'a, H> {
@@ -96,11 +98,13 @@ pub struct Receipt<'a> {
     pub warnings: Vec<String>,
     /// The work that remains once the sender has its response.
     pub background: Option<Background<'a>>,
+    /// Whether a drain has to follow the response, for a callback whose sender doesn't wait.
+    pub drains: bool,
 }
 
 impl Receipt<'_> {
     fn new(id: DeliveryId, outcome: Outcome) -> Self {
-        Self { id, engine_status: None, outcome, warnings: Vec::new(), background: None }
+        Self { id, engine_status: None, outcome, warnings: Vec::new(), background: None, drains: false }
     }
 
     /// The receipt of a delivery that can't be accepted because the store failed.

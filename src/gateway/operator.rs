@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use super::Gateway;
-use crate::callback::CallbackRecord;
-use crate::delivery::{Delivery, DeliveryId, Outcome, StoredError};
+use super::look::Looks;
+use crate::callback::{Callback, CallbackRecord, Status};
+use crate::delivery::{Delivery, DeliveryId, Key, Outcome, StoredError, Wait, Work};
 use crate::ports::{Host, StoreError};
 use crate::reference::{RunRef, Topic};
-use crate::store::DeliveryState;
+use crate::store::{DeliveryState, Settled};
 
 /// A page of deliveries.
 #[derive(Debug)]
@@ -34,6 +35,19 @@ pub enum OperatorError {
     /// The delivery is in flight.
     #[error("the delivery is being sent to the engine, and its outcome is not known yet")]
     InFlight,
+}
+
+/// Whether a callback is still open.
+#[derive(Debug)]
+pub enum Answer {
+    /// The run waits for it, or may.
+    Open,
+    /// A callback was accepted for it.
+    Recorded(CallbackRecord),
+    /// The task that waited for it has ended, with the status of an event or otherwise, or the run has.
+    Decided(Option<Status>),
+    /// No task of the run has its topic.
+    UnknownTopic,
 }
 
 impl From<StoredError> for OperatorError {
@@ -97,7 +111,7 @@ impl<H: Host> Gateway<'_, H> {
         let Some(lease) = self.outbox().acquire_lease(self.lease_length(Duration::ZERO)).await? else {
             return Ok(Outcome::Pending { last: None });
         };
-        let outcome = self.attempt(delivery).await;
+        let outcome = self.attempt(delivery, &Looks::default()).await;
         self.outbox().release_lease(lease).await?;
         Ok(outcome?)
     }
@@ -130,9 +144,40 @@ impl<H: Host> Gateway<'_, H> {
         Ok(())
     }
 
-    /// Returns the callback that was accepted for a run and topic.
+    /// Returns the last callback that was accepted for a run and topic.
     pub async fn callback(&self, run: &RunRef, topic: &Topic) -> Result<Option<CallbackRecord>, OperatorError> {
-        Ok(self.claims().callback(run, topic).await?.transpose()?)
+        Ok(self.callbacks(run).await?.into_iter().rfind(|record| record.topic == *topic))
+    }
+
+    /// Returns whether a callback is still open: the engine is asked whether its run waits for it.
+    pub async fn answer(&self, callback: &Callback<'_>) -> Result<Answer, OperatorError> {
+        let work = Work::Resolve(callback.clone());
+        let early = Key::callback(callback);
+        let wait = self.wait(&callback.run, &callback.topic).await;
+        let wait_is_unknown = wait.is_none();
+        let (task, ended) = match wait {
+            Some(Wait::UnknownTopic) => return Ok(Answer::UnknownTopic),
+            Some(Wait::RunEnded) => return Ok(Answer::Decided(None)),
+            Some(Wait::Waiting { task }) => (Some(task), None),
+            Some(Wait::Ended { task, status }) => (Some(task), Some(status)),
+            Some(Wait::Ahead) | None => (None, None),
+        };
+        if let Some(task) = task
+            && let Some(Settled::Callback(record)) = self.claims().record_of(&work, &Key::task(callback, &task)).await?
+        {
+            return Ok(Answer::Recorded(record));
+        }
+        if ended.is_none()
+            && let Some(Settled::Callback(record)) = self.claims().record_of(&work, &early).await?
+        {
+            return Ok(Answer::Recorded(record));
+        }
+        if let Some(Settled::Callback(record)) = self.claims().delivered_early(&work, &early).await?
+            && (ended.is_some() || wait_is_unknown)
+        {
+            return Ok(Answer::Recorded(record));
+        }
+        Ok(ended.map_or(Answer::Open, Answer::Decided))
     }
 
     /// Returns all accepted callbacks of a run, in order of arrival.

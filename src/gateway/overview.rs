@@ -2,8 +2,8 @@
 
 use super::DrainSummary;
 use crate::delivery::DeliveryId;
-use crate::ports::{KeyValue, StoreError};
-use crate::store::{DeliveryState, EngineFault, Outbox, Scan};
+use crate::ports::{Clock, KeyValue, StoreError};
+use crate::store::{DeliveryState, EngineFault, Outbox, Scan, Twice};
 use crate::time::Timestamp;
 
 /// The state of the gateway.
@@ -19,13 +19,15 @@ pub struct Overview {
     pub failure: Option<String>,
     /// A configuration fault that an operator has to fix before the engine accepts anything.
     pub fault: Option<EngineFault>,
+    /// The last delivery that has two runs.
+    pub twice: Option<Twice>,
     /// The end of the last complete pass of the drain, and its summary if that can be decoded.
     pub drained: Option<(Timestamp, Option<DrainSummary>)>,
 }
 
 /// Reads the state from the store: one list of the keys, and 2 or 3 reads. Needs no settings: it is shown even if those
 /// are wrong.
-pub async fn overview(host: &impl KeyValue) -> Result<Overview, StoreError> {
+pub async fn overview(host: &(impl KeyValue + Clock)) -> Result<Overview, StoreError> {
     let outbox = Outbox::new(host);
     let list = outbox.list().await?;
     let pending = list.pending();
@@ -40,8 +42,9 @@ pub async fn overview(host: &impl KeyValue) -> Result<Overview, StoreError> {
         pending: pending.len(),
         dead: list.dead().len(),
         oldest,
-        failure: failure.and_then(|delivery| delivery.last_failure().map(str::to_owned)),
+        failure: failure.filter(|delivery| delivery.early_since.is_none()).and_then(|delivery| delivery.last_failure().map(str::to_owned)),
         fault: EngineFault::read(host).await?,
+        twice: Twice::read(host).await?,
         drained: (scan.at > Timestamp(0)).then_some((scan.at, summary)),
     })
 }

@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::Gateway;
-use crate::delivery::{Delivery, Verdict};
+use crate::delivery::{Delivery, FoundRun, RunView, Verdict, Work};
 use crate::engine::{Operation, RequestError};
 use crate::ports::{Host, SendError};
 
@@ -40,11 +40,40 @@ impl<'a, H: Host> Gateway<'a, H> {
         })
     }
 
-    /// Looks up the run of a delivery at the engine. Returns `None` if there is none, and a verdict if that is unknown.
-    pub(super) async fn find_run(&self, delivery: &Delivery<'_>) -> Result<Option<Vec<u8>>, Verdict> {
+    /// Looks up the runs of a start at the engine, oldest first. Returns a verdict if they are unknown.
+    pub(super) async fn find_runs(&self, delivery: &Delivery<'_>) -> Result<Vec<FoundRun>, Verdict> {
         let engine = &self.settings.engine;
         let response = self.host.send(engine.find(delivery)?, self.settings.timeouts).await?;
-        engine.profile.read_found(&delivery.label(), response, self.host.now())
+        engine.read_found(delivery, response, self.host.now())
+    }
+
+    /// Looks at a run.
+    pub(super) async fn look_at(
+        &self,
+        run: &str,
+        scope: Option<&str>,
+        trace: &HeaderMap,
+    ) -> Result<RunView, Verdict> {
+        let engine = &self.settings.engine;
+        let response = self.host.send(engine.look(run, scope, trace)?, self.settings.timeouts).await?;
+        engine.read_look(response, self.host.now())
+    }
+
+    /// Requests that a run of a start is cancelled. Only a lookup shows whether it was: the engine can answer 500 and
+    /// cancel the run all the same.
+    pub(super) async fn cancel(&self, delivery: &Delivery<'_>, run: &str) {
+        let engine = &self.settings.engine;
+        if let Ok(request) = engine.cancel(run, self.scope_of(delivery).as_deref(), &delivery.trace) {
+            let _: Result<_, SendError> = self.host.send(request, self.settings.timeouts).await;
+        }
+    }
+
+    /// Returns the scope of a start's workflow, such as a team.
+    pub(super) fn scope_of(&self, delivery: &Delivery<'_>) -> Option<String> {
+        match &delivery.work {
+            Work::Start(start) => self.settings.engine.scope_of(&start.workflow),
+            Work::Resolve(_) => None,
+        }
     }
 }
 
@@ -53,7 +82,7 @@ impl From<SendError> for Verdict {
         let reason = error.to_string();
         match error {
             SendError::NotSent(_) => Self::Unreachable { reason },
-            SendError::NoResponse(_) => Self::Unclear { reason, after: None },
+            SendError::NoResponse(_) => Self::Unclear { reason, after: None, concluded: false },
             SendError::Denied(_) => Self::Misconfigured { reason },
         }
     }

@@ -19,11 +19,11 @@ use super::codec_error;
 use super::keys::{self, Register};
 use super::record::{OutcomeRecord, Settled};
 use super::splitter::{Entered, Splitter};
-use crate::callback::{CallbackRecord, State};
+use crate::callback::{Callback, CallbackRecord, State};
 use crate::delivery::{Delivery, Key, KeyClaim, StoredError, Work};
 use crate::json;
 use crate::ports::{Clock, KeyValue, StoreError};
-use crate::reference::{RunRef, Topic};
+use crate::reference::RunRef;
 use crate::time::{Retention, Timestamp};
 
 /// The time within which a winner has to begin to send. Later, it counts as a loser: it may have been suspended for
@@ -43,12 +43,23 @@ const POLL_PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_mil
 pub struct Claims<'a, H> {
     pub(super) host: &'a H,
     pub(super) retention: Retention,
+    pub(super) callback_retention: Retention,
 }
 
 impl<'a, H> Claims<'a, H> {
     /// The claims in a host's store, which keeps records for `retention`.
     pub fn new(host: &'a H, retention: Retention) -> Self {
-        Self { host, retention }
+        Self { host, retention, callback_retention: retention }
+    }
+
+    /// Keeps the records of callbacks for another time.
+    pub fn with_callback_retention(self, callback_retention: Retention) -> Self {
+        Self { callback_retention, ..self }
+    }
+
+    /// The retention of a key's record.
+    fn retention_of(&self, key: &Key) -> Retention {
+        if key.is_callback() { self.callback_retention } else { self.retention }
     }
 }
 
@@ -124,8 +135,9 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         let started = self.host.now();
         let mut round = 0_u32;
         loop {
-            // The splitter needs a name that was never used before.
-            let name = format!("{}/{round}", delivery.id);
+            // The splitter needs a name that was never used before, also not by this delivery in an earlier attempt.
+            let begun = self.host.arrival_time();
+            let name = format!("{}/{}.{:06}/{round}", delivery.id, begun.at.0, begun.nanoseconds);
             let window = match self.contend(delivery, key, name).await? {
                 Claim::Contended { window } => window,
                 claim => return Ok(claim),
@@ -140,7 +152,8 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
 
     async fn contend(&self, delivery: &Delivery<'_>, key: &Key, name: String) -> Result<Claim, StoreError> {
         let now = self.host.now();
-        let [present, previous] = self.retention.lookup(now);
+        let retention = self.retention_of(key);
+        let [present, previous] = retention.lookup(now);
         let race = Register::Race.of(key, present);
         // Read right before it is written, to notice a contender whose name would be overwritten.
         if let Some(last) = self.host.get(&race).await? {
@@ -157,7 +170,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         let name = contender.to_bytes()?;
         contender.callback = match &delivery.work {
             Work::Start(_) => None,
-            Work::Resolve(callback) => Some(CallbackRecord::pending(delivery.id, callback, delivery.received)),
+            Work::Resolve(callback) => Some(callback_record(delivery, callback)),
         };
         let splitter = Splitter {
             race: &race,
@@ -175,7 +188,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
             Entered::Won => {
                 // Near the boundary of two windows, another contender may have entered in the other window. Each checks
                 // the other's door after it has closed its own, so at least one of the two finds the other.
-                if let Some(neighbour) = self.retention.neighbour(now)
+                if let Some(neighbour) = retention.neighbour(now)
                     && self.host.exists(&Register::Door.of(key, neighbour)).await?
                 {
                     return Ok(Claim::Contended { window: neighbour.min(present) });
@@ -228,17 +241,56 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     /// whether the key may be claimed.
     async fn read_record(&self, work: &Work<'_>, key: &Key, window: u64) -> Result<Option<Settled>, StoreError> {
         let bytes = self.host.get(&Register::Record.of(key, window)).await?;
-        bytes.map(|bytes| Settled::from_bytes(work, &bytes).map_err(codec_error)).transpose()
+        let settled = bytes.map(|bytes| Settled::from_bytes(work, &bytes).map_err(codec_error)).transpose()?;
+        // Once an early callback is delivered, the run may wait for the topic again. Earlier releases kept its record.
+        Ok(settled.filter(|settled| !key.is_early() || !settled.is_delivered()))
+    }
+
+    /// Reads the record of a key in the current and the previous window.
+    pub async fn record_of(&self, work: &Work<'_>, key: &Key) -> Result<Option<Settled>, StoreError> {
+        for window in self.retention_of(key).lookup(self.host.now()) {
+            if let Some(settled) = self.read_record(work, key, window).await? {
+                return Ok(Some(settled));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the record of a delivered callback without a task, which only earlier releases have written.
+    pub async fn delivered_early(&self, work: &Work<'_>, key: &Key) -> Result<Option<Settled>, StoreError> {
+        for window in self.retention_of(key).lookup(self.host.now()) {
+            let bytes = self.host.get(&Register::Record.of(key, window)).await?;
+            let settled = bytes.map(|bytes| Settled::from_bytes(work, &bytes).map_err(codec_error)).transpose()?;
+            if let Some(settled) = settled.filter(Settled::is_delivered) {
+                return Ok(Some(settled));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the callback of the contender that holds a key, which may be sending it or have died.
+    pub async fn holder(&self, key: &Key) -> Result<Option<CallbackRecord>, StoreError> {
+        for window in self.retention_of(key).lookup(self.host.now()) {
+            let door = self.host.get(&Register::Door.of(key, window)).await?;
+            if let Some(record) = door.as_deref().and_then(Contender::from_bytes).and_then(|holder| holder.callback) {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
     }
 
     /// Looks up the record of a stored delivery's key: in the window of its claim, then in the current and the previous
     /// window. The inner error is a record that can't be decoded.
     pub async fn settled(&self, delivery: &Delivery<'_>) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(None) };
-        let others = self.retention.lookup(self.host.now()).into_iter().filter(|other| other != window);
+        let others = self.retention_of(key).lookup(self.host.now()).into_iter().filter(|other| other != window);
         for window in std::iter::once(*window).chain(others) {
             if let Some(bytes) = self.host.get(&Register::Record.of(key, window)).await? {
-                return Ok(Some(Settled::from_bytes(&delivery.work, &bytes)));
+                let settled = Settled::from_bytes(&delivery.work, &bytes);
+                // A delivered callback without a task is that of an earlier wait; see `read_record`.
+                if !key.is_early() || !settled.as_ref().is_ok_and(Settled::is_delivered) {
+                    return Ok(Some(settled));
+                }
             }
         }
         Ok(None)
@@ -255,30 +307,11 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         Ok(bytes.map(|bytes| Settled::from_bytes(&delivery.work, &bytes)))
     }
 
-    /// Returns the callback that a winner left in the door of this contended callback's key, if the two differ. The
-    /// winner may have died after sending its callback, so that callback has to be delivered before this one.
-    pub async fn first_callback(&self, delivery: &Delivery<'_>) -> Result<Option<Delivery<'static>>, StoreError> {
-        let (Work::Resolve(_), Some(KeyClaim { key, window, contended: true })) = (&delivery.work, &delivery.claim)
-        else {
-            return Ok(None);
-        };
-        let door = self.host.get(&Register::Door.of(key, *window)).await?;
-        let record = door.as_deref().and_then(Contender::from_bytes).and_then(|winner| winner.callback);
-        let Some(record) = record.filter(|record| record.digest != key.digest()) else { return Ok(None) };
-        let callback = record.callback();
-        let key = Key::callback(&callback);
-        let mut first = Delivery::new(record.id, Work::Resolve(callback), delivery.trace.clone(), record.received);
-        first.claim = Some(KeyClaim { key, window: *window, contended: true });
-        Ok(Some(first))
-    }
-
     /// Records that a delivery is pending, to answer duplicates.
     pub async fn record_pending(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         self.record(delivery, |key| match &delivery.work {
             Work::Start(_) => OutcomeRecord::pending(delivery.id, key.digest(), self.host.now()).to_bytes(),
-            Work::Resolve(callback) => {
-                CallbackRecord::pending(delivery.id, callback, delivery.received).to_bytes().map_err(|_| StoredError)
-            }
+            Work::Resolve(callback) => callback_record(delivery, callback).to_bytes().map_err(|_| StoredError),
         })
         .await
     }
@@ -288,7 +321,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         self.record(delivery, |key| match &delivery.work {
             Work::Start(_) => OutcomeRecord::delivered(delivery.id, key.digest(), body, self.host.now()).to_bytes(),
             Work::Resolve(callback) => {
-                let mut record = CallbackRecord::pending(delivery.id, callback, delivery.received);
+                let mut record = callback_record(delivery, callback);
                 record.state = State::Delivered;
                 record.to_bytes().map_err(|_| StoredError)
             }
@@ -313,6 +346,20 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         self.host.delete(&Register::Door.of(key, *window)).await
     }
 
+    /// Releases the claim of run and topic that a callback has held since before its task was known. Does nothing if it
+    /// holds none, or if another callback holds it by now.
+    pub async fn release_early(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+        let (Some(window), Work::Resolve(callback)) = (delivery.early_window, &delivery.work) else { return Ok(()) };
+        let key = Key::callback(callback);
+        let record = self.host.get(&Register::Record.of(&key, window)).await?;
+        let record = record.and_then(|bytes| CallbackRecord::from_bytes(&bytes).ok());
+        if record.is_some_and(|record| record.id != delivery.id) {
+            return Ok(());
+        }
+        self.host.delete(&Register::Record.of(&key, window)).await?;
+        self.host.delete(&Register::Door.of(&key, window)).await
+    }
+
     /// Deletes the record of a delivery's key and releases the key: the same delivery is accepted again as if it were
     /// new.
     pub async fn forget_key(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
@@ -321,34 +368,12 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         self.release(delivery).await
     }
 
-    /// Returns the callback that was accepted for a run and topic, or is being sent now. The inner error is a record
-    /// that can't be decoded.
-    pub async fn callback(
-        &self,
-        run: &RunRef,
-        topic: &Topic,
-    ) -> Result<Option<Result<CallbackRecord, StoredError>>, StoreError> {
-        let key = Key::of_callbacks(run, topic);
-        for window in self.retention.lookup(self.host.now()) {
-            if let Some(bytes) = self.host.get(&Register::Record.of(&key, window)).await? {
-                return Ok(Some(CallbackRecord::from_bytes(&bytes).map_err(|_| StoredError)));
-            }
-            // Without a record, it is being sent right now, or its winner has died.
-            if let Some(door) = self.host.get(&Register::Door.of(&key, window)).await?
-                && let Some(record) = Contender::from_bytes(&door).and_then(|winner| winner.callback)
-            {
-                return Ok(Some(Ok(record)));
-            }
-        }
-        Ok(None)
-    }
-
     /// Returns all callbacks of a run that have a record, in order of arrival. Lists all keys of the store. The inner
     /// error is a record that can't be decoded.
     pub async fn callbacks(&self, run: &RunRef) -> Result<Result<Vec<CallbackRecord>, StoredError>, StoreError> {
         let all = self.host.keys().await?;
         let mut records = Vec::new();
-        for window in self.retention.lookup(self.host.now()) {
+        for window in self.callback_retention.lookup(self.host.now()) {
             let prefix = keys::callbacks_prefix(run, window);
             for key in all.iter().filter(|key| key.starts_with(&prefix)) {
                 match self.host.get(key).await?.map(|bytes| CallbackRecord::from_bytes(&bytes)) {
@@ -358,7 +383,17 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
                 }
             }
         }
-        records.sort_by_key(|record| (record.received, record.id));
+        // A callback that was early has a second record, for its task. That one tells more.
+        records.sort_by_key(|record| (record.received, record.id, record.task.is_none()));
+        records.dedup_by_key(|record| record.id);
         Ok(Ok(records))
     }
+}
+
+/// The record of a callback with the task that it is for and when it was sent.
+fn callback_record(delivery: &Delivery<'_>, callback: &Callback<'_>) -> CallbackRecord {
+    let mut record = CallbackRecord::pending(delivery.id, callback, delivery.received);
+    record.task = delivery.wait.as_ref().map(|wait| wait.task.clone());
+    (record.sent, record.unseen) = (delivery.sent, delivery.unseen);
+    record
 }

@@ -1,9 +1,12 @@
-//! The configuration fault: why no attempt succeeds until an operator corrects the configuration.
+//! Faults that an operator has to see: a configuration fault, and a delivery that has two runs.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::outbox::Outbox;
 use super::{codec_error, keys};
+use crate::delivery::DeliveryId;
 use crate::json;
 use crate::ports::{Clock, KeyValue, StoreError};
 use crate::time::Timestamp;
@@ -25,6 +28,29 @@ impl EngineFault {
     }
 }
 
+/// A delivery that has two runs: one that was cancelled because the engine had not started it, and started all the same,
+/// and the one that replaced it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Twice {
+    /// When that was found.
+    pub at: Timestamp,
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The engine's ids of the runs.
+    pub runs: Vec<String>,
+}
+
+impl Twice {
+    /// How long it is shown.
+    const SHOWN: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// Reads the last one, if it is not older than 24 hours.
+    pub async fn read(host: &(impl KeyValue + Clock)) -> Result<Option<Self>, StoreError> {
+        let twice: Option<Self> = host.get(keys::TWICE).await?.and_then(|bytes| json::read(&bytes).ok());
+        Ok(twice.filter(|twice| host.now().since(twice.at) < Self::SHOWN))
+    }
+}
+
 impl<H: KeyValue + Clock> Outbox<'_, H> {
     /// Records a fault. If one is recorded already, its time is kept.
     pub async fn record_fault(&self, reason: &str) -> Result<(), StoreError> {
@@ -37,6 +63,12 @@ impl<H: KeyValue + Clock> Outbox<'_, H> {
         }
         let bytes = serde_json::to_vec(&fault).map_err(codec_error)?;
         self.host.set(keys::FAULT, &bytes).await
+    }
+
+    /// Records that a delivery has two runs.
+    pub async fn record_twice(&self, delivery: DeliveryId, runs: Vec<String>) -> Result<(), StoreError> {
+        let twice = Twice { at: self.host.now(), delivery, runs };
+        self.host.set(keys::TWICE, &serde_json::to_vec(&twice).map_err(codec_error)?).await
     }
 
     /// Removes the fault, once the engine accepts deliveries again or none is pending.

@@ -5,11 +5,14 @@
 //! | `sluice/pending/{id}` | a delivery that will be attempted |
 //! | `sluice/dead/{id}` | a dead letter |
 //! | `sluice/done/{window}/{hash}` | the outcome of a start with an idempotency key |
-//! | `sluice/callback/{window}/{run}/{topic}` | the callback that was accepted for a run and topic |
+//! | `sluice/callback/{window}/{run}/{topic}` | the callback that is kept until the run waits for the topic |
+//! | `sluice/callback/{window}/{run}/{topic}/{task}` | the callback that was accepted for a task run |
+//! | `sluice/run/{window}/{run}` | how a run is looked at, if its scope isn't the default one or the engine does not show it |
 //! | `sluice/door/{window}/{hash}`, `sluice/flag/{window}/{hash}` | the splitter of a claim: `race` and `door` |
 //! | `sluice/lease-door`, `sluice/lease` | the splitter of the drain's lease: `race` and `door` |
 //! | `sluice/hint` | the drain notification |
 //! | `sluice/fault` | the configuration fault that an operator has to fix |
+//! | `sluice/twice` | the last delivery that has two runs |
 //!
 //! All keys begin with `sluice/`, because on some stores the label is not a namespace, and have at most 255 bytes.
 //! `{window}` is the number of a retention window: the sweep recognizes an expired key by its name.
@@ -18,7 +21,7 @@
 //! as `flag`; in the lease, as `lease-door` and `lease`. They don't change, because instances of two versions share a
 //! store during an upgrade.
 
-use crate::callback::run_hash;
+use crate::callback::{run_hash, run_id_hash};
 use crate::delivery::{DeliveryId, Key};
 use crate::reference::RunRef;
 
@@ -29,13 +32,15 @@ const DEAD: &str = "sluice/dead/";
 pub(super) const NOTIFICATION: &str = "sluice/hint";
 /// The configuration fault.
 pub(super) const FAULT: &str = "sluice/fault";
+/// The delivery that has two runs.
+pub(super) const TWICE: &str = "sluice/twice";
 /// The door of the lease's splitter, which holds the lease.
 pub(super) const LEASE: &str = "sluice/lease";
 /// The race of the lease's splitter.
 pub(super) const LEASE_RACE: &str = "sluice/lease-door";
 
 /// The segment after `sluice/` in the keys that belong to a retention window.
-const WINDOWED: [&str; 4] = ["done", "callback", "flag", "door"];
+const WINDOWED: [&str; 5] = ["done", "callback", "flag", "door", "run"];
 
 /// A register of an idempotency key. Each retention window has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +69,11 @@ impl Register {
 /// The key prefix that all of a run's callback records share in a window.
 pub(super) fn callbacks_prefix(run: &RunRef, window: u64) -> String {
     format!("sluice/callback/{window}/{}/", run_hash(run))
+}
+
+/// The key of the record of a run.
+pub(super) fn run(run: &str, window: u64) -> String {
+    format!("sluice/run/{window}/{}", run_id_hash(run))
 }
 
 pub(super) fn pending(id: DeliveryId) -> String {
@@ -104,15 +114,27 @@ impl KeyList {
     }
 }
 
+/// The current retention windows, by which the sweep recognizes expired keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Present {
+    /// The window of the keys of starts.
+    pub(super) starts: u64,
+    /// The window of the keys of callbacks and runs.
+    pub(super) callbacks: u64,
+}
+
 /// Whether a key belongs to a window that no lookup reads, not even by a clock that is slightly ahead. A window far in
 /// the future was numbered under a shorter retention.
-pub(super) fn is_expired(key: &str, present: u64) -> bool {
+pub(super) fn is_expired(key: &str, present: Present) -> bool {
     let window = key.strip_prefix("sluice/").and_then(|rest| {
         let (kind, rest) = rest.split_once('/')?;
-        let (window, _) = rest.split_once('/')?;
-        WINDOWED.contains(&kind).then(|| window.parse::<u64>().ok())?
+        let (window, name) = rest.split_once('/')?;
+        let present = if kind == "run" || name.contains('/') { present.callbacks } else { present.starts };
+        WINDOWED.contains(&kind).then(|| Some((window.parse::<u64>().ok()?, present)))?
     });
-    window.is_some_and(|window| window.saturating_add(1) < present || window > present.saturating_add(1))
+    window.is_some_and(|(window, present)| {
+        window.saturating_add(1) < present || window > present.saturating_add(1)
+    })
 }
 
 #[cfg(test)]
@@ -123,12 +145,14 @@ mod tests {
     use crate::callback::{Callback, Status};
     use crate::reference::Topic;
 
+    const PRESENT: Present = Present { starts: 10, callbacks: 10 };
+
     #[test]
     fn only_keys_of_old_windows_are_expired() {
         for kind in WINDOWED {
             for (window, expired) in [(0, true), (7, true), (8, true), (9, false), (10, false), (11, false), (12, true)]
             {
-                assert_eq!(is_expired(&format!("sluice/{kind}/{window}/ABC"), 10), expired, "{kind} {window}");
+                assert_eq!(is_expired(&format!("sluice/{kind}/{window}/ABC"), PRESENT), expired, "{kind} {window}");
             }
         }
         for key in [
@@ -139,7 +163,22 @@ mod tests {
             "sluice/done/x/y",
             "sluice/done/1",
         ] {
-            assert!(!is_expired(key, 10), "{key}");
+            assert!(!is_expired(key, PRESENT), "{key}");
+        }
+    }
+
+    #[test]
+    fn keys_of_callbacks_have_windows_of_their_own() {
+        let present = Present { starts: 30, callbacks: 10 };
+        for (key, expired) in [
+            ("sluice/done/10/A", true),
+            ("sluice/flag/30/A", false),
+            ("sluice/flag/10/run/topic", false),
+            ("sluice/callback/30/run/topic", true),
+            ("sluice/callback/10/run/topic/task", false),
+            ("sluice/run/10/A", false),
+        ] {
+            assert_eq!(is_expired(key, present), expired, "{key}");
         }
     }
 
@@ -152,12 +191,14 @@ mod tests {
         ) {
             if let (Ok(run), Ok(topic)) = (RunRef::parse(&run), Topic::parse(&topic)) {
                 let prefix = callbacks_prefix(&run, window);
-                let key = Key::callback(&Callback { run, topic, status: Status::Failed, payload: None });
-                for register in [Register::Race, Register::Door, Register::Record] {
-                    let name = register.of(&key, window);
-                    prop_assert!(name.len() <= 255 && name.starts_with("sluice/") && name.is_ascii());
+                let callback = Callback { run, topic, status: Status::Failed, payload: None };
+                for key in [Key::callback(&callback), Key::task(&callback, "6b08d2747a45f52ffbc67b6c")] {
+                    for register in [Register::Race, Register::Door, Register::Record] {
+                        let name = register.of(&key, window);
+                        prop_assert!(name.len() <= 255 && name.starts_with("sluice/") && name.is_ascii());
+                    }
+                    prop_assert!(Register::Record.of(&key, window).starts_with(&prefix));
                 }
-                prop_assert!(Register::Record.of(&key, window).starts_with(&prefix));
             }
         }
     }

@@ -14,6 +14,7 @@ mod lease;
 mod notification;
 mod outbox;
 mod record;
+mod run;
 mod splitter;
 mod sweep;
 
@@ -22,11 +23,12 @@ use std::fmt;
 use crate::ports::StoreError;
 
 pub use claims::{Claim, Claims, SEND_WITHIN, Won};
-pub use fault::EngineFault;
+pub use fault::{EngineFault, Twice};
 pub use keys::KeyList;
 pub use lease::{Lease, Scan};
 pub use outbox::{DeliveryState, Outbox};
 pub use record::{OutcomeRecord, Settled};
+pub use run::RunRecord;
 
 /// Reports a value that can't be encoded or decoded as a failure of the store.
 fn codec_error(error: impl fmt::Display) -> StoreError {

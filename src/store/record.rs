@@ -103,6 +103,14 @@ impl Settled {
         }
     }
 
+    /// The digest of the content of that delivery.
+    pub fn digest(&self) -> &str {
+        match self {
+            Self::Start(record) => &record.digest,
+            Self::Callback(record) => &record.digest,
+        }
+    }
+
     /// Whether the engine has accepted that delivery.
     pub fn is_delivered(&self) -> bool {
         match self {

@@ -68,7 +68,10 @@ fn status(state: &Overview, now: Timestamp) -> Markup {
         div.tiles {
             section.card.pad {
                 h2 { "Engine" }
-                @if let Some(fault) = &state.fault {
+                @if let Some(twice) = &state.twice {
+                    p.big.bad { "Ran a delivery twice" }
+                    p { "Delivery " (twice.delivery) " has the runs " (twice.runs.join(", ")) ", found " (time(twice.at)) }
+                } @else if let Some(fault) = &state.fault {
                     p.big.bad { "Rejects Sluice" }
                     p { (fault.reason) ", since " (time(fault.at)) ". Check engine_url and engine_token" }
                 } @else if unreachable {

@@ -1,0 +1,67 @@
+//! Looks at runs.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use http::HeaderMap;
+
+use super::Gateway;
+use crate::callback::{Callback, Status};
+use crate::delivery::{Delivery, DeliveryId, RunView, Verdict, Wait, Work};
+use crate::ports::Host;
+use crate::reference::{RunRef, Topic};
+
+/// The looks of one pass of the drain, by run: many callbacks may be kept for one run.
+#[derive(Debug, Default)]
+pub(super) struct Looks(RefCell<BTreeMap<String, RunView>>);
+
+impl Looks {
+    /// Returns the last look at a run.
+    pub(super) fn last(&self, run: &RunRef) -> Option<RunView> {
+        self.0.borrow().get(run.as_str()).cloned()
+    }
+
+    /// Keeps a look at a run.
+    pub(super) fn keep(&self, run: &RunRef, view: &RunView) {
+        self.0.borrow_mut().insert(run.as_str().to_owned(), view.clone());
+    }
+}
+
+impl<H: Host> Gateway<'_, H> {
+    /// Looks at the run of a callback. Returns a verdict if the engine does not show it.
+    pub(super) async fn look(&self, delivery: &Delivery<'_>) -> Result<RunView, Verdict> {
+        let Work::Resolve(Callback { run, .. }) = &delivery.work else { return Err(Verdict::UnknownTopic) };
+        let engine = &self.settings.engine;
+        let scopes = engine.scopes();
+        let Some((first, others)) = scopes.split_first() else {
+            return self.look_at(run.as_str(), None, &delivery.trace).await;
+        };
+        let unknown = match self.look_at(run.as_str(), Some(first), &delivery.trace).await {
+            Err(unknown @ Verdict::UnknownRun { .. }) => unknown,
+            seen => return seen,
+        };
+        // The store failing here costs a look at the run's own scope, and no more.
+        let record = self.claims().run(run.as_str()).await.ok().flatten();
+        let own = record.and_then(|record| record.scope).filter(|own| own != first);
+        for scope in own.iter().chain(others.iter().filter(|other| Some(*other) != own.as_ref())) {
+            match self.look_at(run.as_str(), Some(scope), &delivery.trace).await {
+                Err(Verdict::UnknownRun { .. }) => {}
+                seen => return seen,
+            }
+        }
+        Err(unknown)
+    }
+
+    /// Asks the engine whether a run waits for a topic; `None` if it does not tell.
+    pub async fn wait(&self, run: &RunRef, topic: &Topic) -> Option<Wait> {
+        let work = Work::Resolve(Callback {
+            run: run.clone(),
+            topic: topic.clone(),
+            status: Status::Succeeded,
+            payload: None,
+        });
+        let id = DeliveryId::new(self.host.arrival_time(), self.host.random());
+        let delivery = Delivery::new(id, work, HeaderMap::new(), self.now());
+        Some(self.look(&delivery).await.ok()?.wait(topic))
+    }
+}
