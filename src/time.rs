@@ -80,6 +80,12 @@ impl Retention {
         (1..=Self::MAX_HOURS).contains(&hours).then_some(Self { hours })
     }
 
+    /// This retention, or one that is at least as long as `duration`, up to [`MAX_HOURS`](Self::MAX_HOURS).
+    pub fn at_least(self, duration: Duration) -> Self {
+        let hours = u32::try_from(duration.as_secs().div_ceil(3_600)).unwrap_or(u32::MAX);
+        Self { hours: self.hours.max(hours.min(Self::MAX_HOURS)) }
+    }
+
     /// The length of a window.
     pub fn length(self) -> Duration {
         Duration::from_secs(u64::from(self.hours).saturating_mul(3_600))

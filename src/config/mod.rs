@@ -45,6 +45,13 @@ pub struct Settings {
     pub retention: Retention,
 }
 
+impl Settings {
+    /// How long the records of callbacks are kept: at least as long as a callback waits for its run.
+    pub fn callback_retention(&self) -> Retention {
+        self.retention.at_least(self.limits.callback_wait)
+    }
+}
+
 /// Reads the settings of the gateway. Returns the first error.
 pub fn settings(variables: &impl Variables) -> Result<Settings, ConfigError> {
     let timeouts = Timeouts {
@@ -64,6 +71,8 @@ pub fn settings(variables: &impl Variables) -> Result<Settings, ConfigError> {
             max_age: retry_max_age(variables)?,
             max_attempts: retry_max_attempts(variables)?,
             callback_early: callback_early(variables)?,
+            callback_wait: Duration::from_secs(168*3600),
+            orphan_after: Duration::from_secs(300),
             engine_timeout: timeouts.total,
         },
         retention: retention(variables)?,

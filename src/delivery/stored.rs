@@ -60,8 +60,8 @@ struct Stored<'a> {
     sent: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     concluded: bool,
-    #[serde(default, skip_serializing_if = "Cow::is_empty")]
-    orphans: Cow<'a, [Orphan]>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    orphans: Vec<Orphan>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wait: Option<Cow<'a, TaskWait>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,7 +123,7 @@ impl Delivery<'_> {
             next: self.next_attempt,
             sent: self.sent,
             concluded: self.concluded,
-            orphans: Cow::Borrowed(&self.orphans),
+            orphans: self.orphans.clone(),
             wait: self.wait.as_ref().map(Cow::Borrowed),
             early_window: self.early_window,
             early_since: self.early_since,
@@ -232,7 +232,7 @@ impl Delivery<'_> {
             next_attempt: stored.next,
             sent: stored.sent,
             concluded: stored.concluded,
-            orphans: stored.orphans.into_owned(),
+            orphans: stored.orphans,
             wait: stored.wait.map(Cow::into_owned),
             early_window: stored.early_window,
             early_since: stored.early_since,

@@ -104,6 +104,41 @@ impl Engine {
         self.profile.find(self, &delivery.label()).map(|request| self.with_headers(request, &delivery.trace))
     }
 
+    pub fn read(&self, operation: Operation, response: Response<Vec<u8>>, now: Timestamp) -> Verdict { self.profile.read(operation, response, now) }
+    pub fn read_found(&self, d: &Delivery<'_>, r: Response<Vec<u8>>, now: Timestamp) -> Result<Vec<crate::delivery::FoundRun>, Verdict> {
+        use crate::delivery::*;
+        let body: serde_json::Value = serde_json::from_slice(r.body()).unwrap_or_default();
+        let raw = self.profile.read_found(&d.label(), r, now)?;
+        let Some(_) = raw else { return Ok(vec![]) };
+        Ok(body["content"].as_array().unwrap().iter().filter(|r| r["trigger"] != "task").map(|r| FoundRun { id: r["id"].as_str().unwrap().into(), state: state(r["status"].as_str().unwrap_or("ready")), body: serde_json::to_vec(r).unwrap() }).collect())
+    }
+    pub fn look(&self, run: &str, _scope: Option<&str>, t: &HeaderMap) -> Result<Request<Vec<u8>>, RequestError> {
+        let uri = self.url.join(&format!("/api/v1/workflowrun/{run}?withTasks=true")).ok_or(RequestError)?;
+        Ok(self.with_headers(Request::get(uri).body(vec![]).map_err(|_| RequestError)?, t))
+    }
+    pub fn read_look(&self, r: Response<Vec<u8>>, now: Timestamp) -> Result<crate::delivery::RunView, Verdict> {
+        use crate::delivery::*;
+        let body: serde_json::Value = serde_json::from_slice(r.body()).unwrap_or_default();
+        match self.profile.read(Operation::Resolve, r, now) {
+            Verdict::Accepted { .. } if body.is_object() => {}
+            Verdict::Accepted { .. } => return Err(Verdict::Unclear { reason: "the engine answered 200, but not with a run".into(), after: None, concluded: true }),
+            other => return Err(other),
+        }
+        let tasks = body["tasks"].as_array().cloned().unwrap_or_default();
+        let waits = tasks.iter().filter(|t| t["type"] == "eventwait").map(|t| WaitTask {
+            id: t["id"].as_str().unwrap().into(),
+            topic: t["params"].as_array().unwrap().iter().find(|p| p["name"] == "topic").and_then(|p| p["value"].as_str()).filter(|t| !t.contains("$(")).map(Into::into),
+            state: match t["status"].as_str().unwrap() { "waiting" => WaitState::Waiting, "succeeded" => WaitState::Ended(Some(crate::callback::Status::Succeeded)), "failed" => WaitState::Ended(Some(crate::callback::Status::Failed)), "skipped" | "cancelled" | "timedout" | "invalid" => WaitState::Ended(None), _ => WaitState::Ahead },
+        }).collect();
+        Ok(RunView { state: state(body["status"].as_str().unwrap_or("ready")), has_tasks: !tasks.is_empty(), waits })
+    }
+    pub fn cancel(&self, run: &str, _scope: Option<&str>, t: &HeaderMap) -> Result<Request<Vec<u8>>, RequestError> {
+        let uri = self.url.join(&format!("/api/v1/workflowrun/{run}/cancel")).ok_or(RequestError)?;
+        Ok(self.with_headers(Request::delete(uri).body(vec![]).map_err(|_| RequestError)?, t))
+    }
+    pub fn scopes(&self) -> Vec<String> { vec![] }
+    pub fn scope_of(&self, _w: &crate::reference::WorkflowRef) -> Option<String> { None }
+
     /// Adds the sender's trace context and the engine's token.
     fn with_headers(&self, mut request: Request<Vec<u8>>, trace: &HeaderMap) -> Request<Vec<u8>> {
         request.headers_mut().extend(trace.clone());
@@ -130,4 +165,9 @@ impl fmt::Debug for Engine {
             .field("start", start)
             .finish()
     }
+}
+
+fn state(s: &str) -> crate::delivery::RunState {
+    use crate::delivery::RunState::*;
+    match s { "notstarted" => NotStarted, "ready" | "queued" | "running" | "waiting" => Active, "cancelled" => Cancelled, "invalid" => Invalid, _ => Ended }
 }

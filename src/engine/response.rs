@@ -26,12 +26,12 @@ pub(super) fn classify(response: Response<Vec<u8>>, now: Timestamp, rules: &Body
     let reason = format!("the engine answered {}", status.as_u16());
     match status.as_u16() {
         200..=299 if (rules.is_proof)(&body) => Verdict::Accepted { body },
-        200..=299 => Verdict::Unclear { reason: format!("{reason}, but not with the expected body"), after },
+        200..=299 => Verdict::Unclear { reason: format!("{reason}, but not with the expected body"), after, concluded: false },
         400 | 409 | 410 | 413 | 422 => Verdict::Rejected { status, code: (rules.error_code)(&body) },
         404 if !(rules.is_unknown_path)(&body) => Verdict::Rejected { status, code: (rules.error_code)(&body) },
         // 423 is an inactive team, which an operator can activate again.
         408 | 423 | 425 | 429 | 503 => Verdict::Retry { reason, after },
-        500..=599 => Verdict::Unclear { reason, after },
+        500..=599 => Verdict::Unclear { reason, after, concluded: false },
         _ => Verdict::Misconfigured { reason },
     }
 }

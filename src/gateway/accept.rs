@@ -11,7 +11,7 @@ use super::send::{Sending, Sent};
 use super::{Gateway, Receipt, Report};
 use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, Outcome, Verdict, Work};
 use crate::ports::{Host, StoreError};
-use crate::store::{Claim, DeliveryState, SEND_WITHIN, Won};
+use crate::store::{Claim, SEND_WITHIN, Won};
 
 /// How much longer a loser of a claim waits than a winner: it sees the record that a winner stores at the end of its
 /// own wait.

@@ -57,6 +57,12 @@ fn provoke(kind: Kind) -> Reply {
             world.post_json(CALLBACK_URI, r#"{"n":1}"#);
             world.post_json(CALLBACK_URI, r#"{"n":2}"#)
         }
+        Kind::CallbackResolved => {
+            let world = world.healthy();
+            world.engine.ended.borrow_mut().push(("r".into(), "t".into(), "failed".into()));
+            world.post_json(CALLBACK_URI, "{}")
+        }
+        Kind::UnknownTopic => world.post_json("/api/v2/callback?ref=r&topic=nobody-waits", "{}"),
         Kind::LinkForged => {
             let link = "/api/v2/callback/link?ref=r&topic=t";
             world.with("link_secret", "s3cret").send(request("GET", link, &[ACCEPT_JSON], ""))

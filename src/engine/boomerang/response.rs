@@ -36,7 +36,7 @@ pub(super) fn read_found(label: &str, response: Response<Vec<u8>>, now: Timestam
         Some(Some(run)) if label_of(run).is_some_and(|found| found == label) => Ok(Some(run.get().as_bytes().to_vec())),
         _ => {
             let reason = format!("the engine answered {}, but not with the run that was looked up", status.as_u16());
-            Err(Verdict::Unclear { reason, after: None })
+            Err(Verdict::Unclear { reason, after: None, concluded: false })
         }
     }
 }

@@ -12,6 +12,7 @@ use super::World;
 
 pub type EngineResult = Result<Response<Vec<u8>>, SendError>;
 
+
 #[derive(Default)]
 pub struct FakeEngine {
     /// Requests since the last [`FakeEngine::take_calls`], oldest first.
@@ -25,7 +26,18 @@ pub struct FakeEngine {
     /// Runs that were started and events that were accepted beyond the script, oldest first: the request's body with
     /// `id` and `target`, which is the workflow or the run.
     pub effects: RefCell<Vec<Value>>,
+    /// The topics that a task of every run waits for, besides [`TOPICS`].
+    pub topics: RefCell<Vec<String>>,
+    /// The tasks that have ended: run, topic, and the status of the event.
+    pub ended: RefCell<Vec<(String, String, String)>>,
+    /// The response to every look, in place of a run with a task for each topic.
+    pub look: RefCell<Option<EngineResult>>,
+    /// The runs that were looked at since the last [`FakeEngine::take_looks`].
+    pub looks: RefCell<Vec<String>>,
 }
+
+/// The topics that a task of every run waits for.
+const TOPICS: [&str; 8] = ["t", "u", "ok", "other", "a/b", "a b", "s3cret", "sign & ship"];
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Behaviour {
@@ -156,6 +168,40 @@ impl FakeEngine {
         self.effects.borrow().iter().map(|effect| effect["target"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Takes the runs that were looked at since the last call.
+    pub fn take_looks(&self) -> Vec<String> {
+        self.looks.borrow_mut().drain(..).collect()
+    }
+
+    /// A run whose tasks wait for the topics, until an event ends them.
+    fn show(&self, run: &str) -> Vec<u8> {
+        let topics = self.topics.borrow();
+        let ended = self.ended.borrow();
+        let topics = TOPICS.into_iter().chain(topics.iter().map(String::as_str));
+        let task = |topic: &str| {
+            let end = ended.iter().find(|(of, ended, _)| of == run && ended == topic);
+            let status = end.map_or("waiting", |(_, _, status)| status);
+            let params = json!([{ "name": "topic", "value": topic }]);
+            json!({ "id": format!("task-{topic}"), "type": "eventwait", "status": status, "params": params })
+        };
+        let tasks: Vec<_> = topics.map(task).collect();
+        serde_json::to_vec(&json!({ "id": run, "status": "running", "phase": "running", "tasks": tasks })).unwrap()
+    }
+
+    /// Ends the tasks of a run that wait for the topic of an event.
+    fn end_tasks(&self, request: &Request<Vec<u8>>) {
+        if let ["", "api", "v1", "workflowrun", run, "event"] =
+            request.uri().path().split('/').collect::<Vec<_>>().as_slice()
+        {
+            let event: Value = serde_json::from_slice(request.body()).unwrap();
+            let text = |name: &str| event[name].as_str().unwrap().to_owned();
+            let mut ended = self.ended.borrow_mut();
+            if !ended.iter().any(|(of, topic, _)| of == run && *topic == text("topic")) {
+                ended.push(((*run).to_owned(), text("topic"), text("status")));
+            }
+        }
+    }
+
     fn act(&self, request: &Request<Vec<u8>>) -> Vec<u8> {
         let mut effects = self.effects.borrow_mut();
         let call = summary(request);
@@ -164,7 +210,10 @@ impl FakeEngine {
             let found: Vec<_> = effects.iter().filter(|effect| label(effect) == target).collect();
             return serde_json::to_vec(&json!({ "content": found })).unwrap();
         }
+        self.end_tasks(request);
         let mut effect: Value = serde_json::from_slice(request.body()).unwrap();
+        effect["status"] = effect.get("status").cloned().unwrap_or("ready".into());
+        effect["phase"] = "pending".into();
         effect["id"] = format!("run-{}", effects.len()).into();
         effect["target"] = target.into();
         effects.push(effect.clone());
@@ -175,6 +224,15 @@ impl FakeEngine {
 /// The label by which the engine finds a run; empty for callbacks.
 pub fn label(run: &Value) -> &str {
     run["labels"]["sluice.dev/delivery"].as_str().unwrap_or_default()
+}
+
+/// The run that a request looks at, if it is a look.
+fn looked_at(request: &Request<Vec<u8>>) -> Option<&str> {
+    let segments: Vec<_> = request.uri().path().split('/').collect();
+    match (request.method().as_str(), segments.as_slice()) {
+        ("GET", ["", "api", "v1", "workflowrun", run]) if *run != "query" => Some(run),
+        _ => None,
+    }
 }
 
 /// A request in short: `submit WORKFLOW`, `event RUN` or `find LABEL`.
@@ -195,6 +253,16 @@ pub fn summary(request: &Request<Vec<u8>>) -> String {
 impl Http for World {
     async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> EngineResult {
         let engine = &self.engine;
+        if let Some(run) = looked_at(&request) {
+            engine.looks.borrow_mut().push(run.to_owned());
+            return match engine.look.borrow().clone() {
+                Some(look) => look,
+                None if engine.behaviour.get() == Behaviour::Unreachable && engine.script.borrow().is_empty() => {
+                    Err(SendError::NotSent("the connection was refused"))
+                }
+                None => Ok(Response::new(engine.show(run))),
+            };
+        }
         let index = engine.received.borrow().len();
         engine.received.borrow_mut().push(Received {
             request: request.clone(),
@@ -207,6 +275,9 @@ impl Http for World {
         let result = match (scripted, engine.behaviour.get()) {
             (Some((delay, result)), _) => {
                 self.sleep(Duration::from_millis(delay)).await;
+                if result.as_ref().is_ok_and(|response| response.status().is_success()) {
+                    engine.end_tasks(&request);
+                }
                 result
             }
             (None, Behaviour::Scripted) => panic!("no response is scripted for {}", summary(&request)),
