@@ -113,7 +113,7 @@ impl Engine {
         Ok(body["content"].as_array().unwrap().iter().filter(|r| r["trigger"] != "task").map(|r| FoundRun { id: r["id"].as_str().unwrap().into(), state: state(r["status"].as_str().unwrap_or("ready")), body: serde_json::to_vec(r).unwrap() }).collect())
     }
     pub fn look(&self, run: &str, _scope: Option<&str>, t: &HeaderMap) -> Result<Request<Vec<u8>>, RequestError> {
-        let uri = self.url.join(&format!("/api/v1/workflowrun/{run}?withTasks=true")).ok_or(RequestError)?;
+        let uri = self.url.join(&format!("/api/v1/workflowrun/{}?withTasks=true", percent_encoding::utf8_percent_encode(run, percent_encoding::NON_ALPHANUMERIC))).ok_or(RequestError)?;
         Ok(self.with_headers(Request::get(uri).body(vec![]).map_err(|_| RequestError)?, t))
     }
     pub fn read_look(&self, r: Response<Vec<u8>>, now: Timestamp) -> Result<crate::delivery::RunView, Verdict> {

@@ -16,14 +16,14 @@ use crate::reference::{RunRef, Topic};
 pub(super) struct Looks(RefCell<BTreeMap<String, RunView>>);
 
 impl Looks {
-    /// Returns the last look at a run.
-    pub(super) fn last(&self, run: &RunRef) -> Option<RunView> {
-        self.0.borrow().get(run.as_str()).cloned()
+    /// Returns the last look at the run of a callback.
+    pub(super) fn last(&self, delivery: &Delivery<'_>) -> Option<RunView> {
+        self.0.borrow().get(delivery.work.reference()).cloned()
     }
 
-    /// Keeps a look at a run.
-    pub(super) fn keep(&self, run: &RunRef, view: &RunView) {
-        self.0.borrow_mut().insert(run.as_str().to_owned(), view.clone());
+    /// Keeps a look at the run of a callback.
+    pub(super) fn keep(&self, delivery: &Delivery<'_>, view: &RunView) {
+        self.0.borrow_mut().insert(delivery.work.reference().to_owned(), view.clone());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Resolves the task that a callback is for: looks at the run, claims the task, sends the callback, and looks until the
 //! task has ended. The decisions are in `delivery/resolve.rs`.
 
+use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use http::{HeaderMap, StatusCode};
 
 use super::accept::LOSER_GRACE;
 use super::look::Looks;
+use super::send::Sending;
 use super::{Background, Gateway, Receipt, Report};
 use crate::callback::{Callback, Status};
-use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, Limits, Outcome, RunView, Step, TaskWait, Verdict, Work};
+use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, Limits, Outcome, Step, TaskWait, Verdict, Work};
 use crate::ports::{Host, StoreError};
 use crate::store::{Claim, SEND_WITHIN, Settled, Won};
 use crate::time::Timestamp;
@@ -24,7 +26,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 
 /// How far a callback got.
-enum Progress {
+enum Progress<'a> {
     /// Its task has ended with its status.
     Delivered,
     /// Another callback has the task, or comes first.
@@ -37,15 +39,17 @@ enum Progress {
     Kept,
     /// It was sent as often as permitted.
     GivenUp,
+    /// The time is over, perhaps while it is being sent.
+    Late(Option<Sending<'a>>),
 }
 
-/// Until when a callback is pursued.
+/// Who pursues a callback.
 #[derive(Clone, Copy)]
-struct Until {
-    /// While its run doesn't wait for the topic.
-    early: Timestamp,
-    /// While the effect of an attempt isn't known.
-    sent: Timestamp,
+enum Pursuer<'l> {
+    /// Its sender, who waits until this time. It is not stored.
+    Sender(Timestamp),
+    /// The drain, whose pass has these looks. It is stored, and each attempt is stored before it begins.
+    Drain(&'l Looks),
 }
 
 impl<'a, H: Host> Gateway<'a, H> {
@@ -56,46 +60,45 @@ impl<'a, H: Host> Gateway<'a, H> {
         let id = DeliveryId::new(arrival, self.host.random());
         let mut delivery = Delivery::new(id, Work::Resolve(callback), trace, arrival.at);
         let mut engine_status = None;
-        let until = arrival.at.plus(wait);
-        let result = if wait.is_zero() {
-            Ok(None)
+        let progress = if wait.is_zero() {
+            Ok(Progress::Late(None))
         } else {
-            let until = Until { early: until, sent: until };
-            let progress = pin!(self.progress(&mut delivery, until, None, &mut engine_status));
-            match select(progress, pin!(self.host.sleep(wait))).await {
-                Either::Left((progress, _)) => progress.map(Some),
-                // An attempt that is interrupted here may have had an effect, as one whose answer was lost.
-                Either::Right(_) => Ok(None),
-            }
+            self.progress(&mut delivery, Pursuer::Sender(arrival.at.plus(wait)), &mut engine_status).await
         };
-        let mut receipt = match result {
+        let mut sending = None;
+        let mut receipt = match progress {
+            Ok(Progress::Late(late)) => {
+                sending = late;
+                self.conclude_callback(&mut delivery, Progress::Kept).await
+            }
             Ok(progress) => self.conclude_callback(&mut delivery, progress).await,
             Err(error) => self.callback_not_stored(&delivery, None, &error).await,
         };
         receipt.engine_status = engine_status;
         receipt.drains = wait.is_zero();
-        if matches!(receipt.outcome, Outcome::Pending { .. }) && delivery.sent.is_some() {
-            receipt.background = Some(self.confirm_in_background(delivery.into_owned()));
+        let is_contended = delivery.claim.as_ref().is_some_and(|claim| claim.contended);
+        if matches!(receipt.outcome, Outcome::Pending { .. }) && delivery.sent.is_some() && !is_contended {
+            receipt.background = Some(self.confirm_in_background(delivery.into_owned(), sending));
         }
         receipt
     }
 
     /// Concludes a callback while its sender waits.
-    async fn conclude_callback(&self, delivery: &mut Delivery<'_>, progress: Option<Progress>) -> Receipt<'a> {
+    async fn conclude_callback(&self, delivery: &mut Delivery<'_>, progress: Progress<'a>) -> Receipt<'a> {
         let limits = self.settings.limits;
         let last = match progress {
-            Some(Progress::Delivered) => {
+            Progress::Delivered => {
                 let mut receipt = Receipt::new(delivery.id, Outcome::Delivered { body: Vec::new() });
                 receipt.warn(self.claims().record_delivered(delivery, &[]).await);
                 receipt.warn(self.claims().release_early(delivery).await);
                 return receipt;
             }
-            Some(Progress::Settled(settled)) => {
+            Progress::Settled(settled) => {
                 let mut receipt = Receipt::new(settled.id(), settled.outcome(&digest(delivery)));
                 receipt.warn(self.claims().release_early(delivery).await);
                 return receipt;
             }
-            Some(progress @ (Progress::Failed(_) | Progress::NotSeen(_))) => {
+            progress @ (Progress::Failed(_) | Progress::NotSeen(_)) => {
                 match progress.conclude(delivery, self.now(), &limits) {
                     rejected @ Outcome::Rejected { .. } => return self.callback_rejected(delivery, rejected).await,
                     // A callback that has used up its attempts is stored as pending too: the drain moves it to the
@@ -103,7 +106,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                     outcome => outcome.failure().cloned(),
                 }
             }
-            Some(Progress::Kept | Progress::GivenUp) | None => None,
+            Progress::Kept | Progress::GivenUp | Progress::Late(_) => None,
         };
         if delivery.claim.is_none() {
             match self.claim_early(delivery, LOSER_GRACE).await {
@@ -146,36 +149,52 @@ impl<'a, H: Host> Gateway<'a, H> {
         receipt
     }
 
-    /// Looks for the effect of a callback that was sent and stored, once its sender has a response. A drain leaves the
-    /// callback alone meanwhile.
-    fn confirm_in_background(&self, delivery: Delivery<'static>) -> Background<'a> {
+    /// Completes an attempt and looks for its effect, once the sender has a response. The callback is stored, and a
+    /// drain leaves it alone meanwhile.
+    fn confirm_in_background(&self, delivery: Delivery<'static>, sending: Option<Sending<'a>>) -> Background<'a> {
         let (gateway, mut delivery) = (self.clone(), delivery);
         Box::pin(async move {
-            let limits = gateway.settings.limits;
-            let mut pause = FIRST_PAUSE;
-            let mut warnings = Vec::new();
-            let mut outcome = Outcome::Pending { last: None };
-            while delivery.is_in_flight(gateway.now().plus(pause), &limits) {
-                gateway.host.sleep(pause).await;
-                pause = pause.saturating_mul(2).min(gateway.settings.timeouts.total);
-                let Ok(view) = gateway.look(&delivery).await else { continue };
-                if !delivery.is_in_flight(gateway.now(), &limits) {
-                    break;
-                }
-                let progress = match delivery.clone().after_look(&view, gateway.now(), &limits) {
-                    Some(Step::Delivered) => Verdict::Accepted { body: Vec::new() },
-                    Some(Step::Close(verdict)) => verdict,
-                    _ => continue,
-                };
-                match gateway.record_outcome(&mut delivery, progress).await {
-                    Ok(recorded) => outcome = recorded,
+            let verdict = match sending {
+                Some(sending) => sending.await.verdict,
+                None => Verdict::Accepted { body: Vec::new() },
+            };
+            let found = match verdict {
+                Verdict::Accepted { .. } | Verdict::Existing { .. } => gateway.await_effect(&delivery).await,
+                verdict => Some(verdict),
+            };
+            let mut report = Report {
+                at: gateway.now(),
+                id: delivery.id,
+                outcome: Outcome::Pending { last: None },
+                warnings: Vec::new(),
+            };
+            // If this instance was suspended for too long, a drain may have attempted the callback since.
+            if let Some(verdict) = found.filter(|_| delivery.is_in_flight(gateway.now(), &gateway.settings.limits)) {
+                match gateway.record_outcome(&mut delivery, verdict).await {
+                    Ok(outcome) => report.outcome = outcome,
                     // The callback stays as it was stored: the drain looks at its run.
-                    Err(error) => warnings.push(error.to_string()),
+                    Err(error) => report.warnings.push(error.to_string()),
                 }
-                break;
             }
-            Report { at: gateway.now(), id: delivery.id, outcome, warnings }
+            report
         })
+    }
+
+    /// Looks until a callback that was sent has had an effect, or the engine can't act on it any more.
+    async fn await_effect(&self, delivery: &Delivery<'_>) -> Option<Verdict> {
+        let limits = self.settings.limits;
+        let mut pause = FIRST_PAUSE;
+        while delivery.is_in_flight(self.now().plus(pause), &limits) {
+            self.host.sleep(pause).await;
+            pause = pause.saturating_mul(2);
+            let Ok(view) = self.look(delivery).await else { continue };
+            match delivery.clone().after_look(&view, self.now(), &limits) {
+                Some(Step::Delivered) => return Some(Verdict::Accepted { body: Vec::new() }),
+                Some(Step::Close(verdict)) => return Some(verdict),
+                _ => {}
+            }
+        }
+        None
     }
 
     /// Attempts a stored callback that is due. Only the holder of the lease may do so.
@@ -184,9 +203,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         mut delivery: Delivery<'static>,
         looks: &Looks,
     ) -> Result<Outcome, StoreError> {
-        let now = self.now();
-        let until = Until { early: now, sent: now.plus(DRAIN_CONFIRMS) };
-        let progress = self.progress(&mut delivery, until, Some(looks), &mut None).await?;
+        let progress = self.progress(&mut delivery, Pursuer::Drain(looks), &mut None).await?;
         let limits = self.settings.limits;
         match progress {
             Progress::Delivered => self.record_outcome(&mut delivery, Verdict::Accepted { body: Vec::new() }).await,
@@ -201,7 +218,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                 let outcome = progress.conclude(&mut delivery, self.now(), &limits);
                 self.store_outcome(&delivery, outcome).await
             }
-            Progress::Kept => {
+            Progress::Kept | Progress::Late(_) => {
                 self.outbox().put(&delivery).await?;
                 Ok(Outcome::Pending { last: None })
             }
@@ -234,46 +251,59 @@ impl<'a, H: Host> Gateway<'a, H> {
         self.record_outcome(delivery, verdict).await
     }
 
-    /// Pursues a callback until its effect is known, or the time is over. With `looks`, it is stored: each attempt is
-    /// stored before it begins.
+    /// Pursues a callback until its effect is known, or the pursuer has no more time.
     async fn progress(
         &self,
         delivery: &mut Delivery<'_>,
-        until: Until,
-        looks: Option<&Looks>,
+        pursuer: Pursuer<'_>,
         engine_status: &mut Option<StatusCode>,
-    ) -> Result<Progress, StoreError> {
+    ) -> Result<Progress<'a>, StoreError> {
         let limits = self.settings.limits;
-        let mut shared = looks;
+        let (until, looks) = match pursuer {
+            Pursuer::Sender(until) => (until, None),
+            Pursuer::Drain(looks) => (self.now().plus(DRAIN_CONFIRMS), Some(looks)),
+        };
+        let mut shared = looks.and_then(|looks| looks.last(delivery));
         let mut pause = FIRST_PAUSE;
+        let mut failed = None;
         loop {
-            let view = match self.look_once(delivery, shared.take(), looks).await {
-                Ok(view) => view,
-                Err(verdict) => return Ok(Progress::NotSeen(verdict)),
+            let view = match shared.take() {
+                Some(view) => view,
+                None => match self.in_time(pursuer, Box::pin(self.look(delivery))).await {
+                    Ok(Ok(view)) => view,
+                    Ok(Err(verdict)) => {
+                        return Ok(failed.map_or(Progress::NotSeen(verdict), Progress::Failed));
+                    }
+                    Err(_) => return Ok(failed.map_or(Progress::Late(None), Progress::Failed)),
+                },
             };
+            if let Some(looks) = looks {
+                looks.keep(delivery, &view);
+            }
             let now = self.now();
             let Some(step) = delivery.after_look(&view, now, &limits) else { return Ok(Progress::Kept) };
-            match step {
-                Step::Delivered => return Ok(Progress::Delivered),
-                Step::Close(verdict) => return Ok(Progress::Failed(verdict)),
-                Step::GiveUp => return Ok(Progress::GivenUp),
-                Step::Ended { task, status } => return self.after_end(delivery, &task, status).await,
-                Step::NotWaiting => {
+            match (step, failed.take()) {
+                (Step::Delivered, _) => return Ok(Progress::Delivered),
+                (Step::Close(verdict), _) => return Ok(Progress::Failed(verdict)),
+                (_, Some(verdict)) => return Ok(Progress::Failed(verdict)),
+                (Step::GiveUp, _) => return Ok(Progress::GivenUp),
+                (Step::Ended { task, status }, _) => return self.after_end(delivery, &task, status).await,
+                (Step::NotWaiting, _) => {
                     if delivery.claim.is_none()
-                        && let Some(settled) = self.claim_early(delivery, until.early.since(now)).await?
+                        && let Some(settled) = self.claim_early(delivery, until.since(now)).await?
                     {
                         return Ok(Progress::Settled(settled));
                     }
                     let again = delivery.patience(self.now());
-                    if self.now().plus(again) >= until.early {
+                    if looks.is_some() || self.now().plus(again) >= until {
                         return Ok(Progress::Failed(Verdict::NotWaiting));
                     }
                     self.host.sleep(again).await;
                     continue;
                 }
-                Step::LookAgain { at } => {
-                    let next = if looks.is_some() { at } else { at.min(now.plus(pause)) };
-                    if next >= until.sent {
+                (Step::LookAgain { at }, _) => {
+                    let next = at.min(now.plus(pause));
+                    if next >= until {
                         delivery.postpone(at);
                         return Ok(Progress::Kept);
                     }
@@ -281,45 +311,42 @@ impl<'a, H: Host> Gateway<'a, H> {
                     pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
                     continue;
                 }
-                Step::Claim { task } => {
-                    if let Some(settled) = self.claim_task(delivery, task, until.sent.since(now)).await? {
+                (Step::Claim { task }, _) => {
+                    if let Some(settled) = self.claim_task(delivery, task, until.since(now)).await? {
                         return Ok(Progress::Settled(settled));
                     }
                     if delivery.sent.is_some() {
                         return Ok(Progress::Kept);
                     }
                 }
-                Step::Send => {}
+                (Step::Send, _) => {}
             }
             delivery.begin_send(self.now(), &limits);
             if looks.is_some() {
                 self.outbox().put(delivery).await?;
                 self.claims().record_pending(delivery).await?;
             }
-            let sent = self.send(delivery).await;
+            let sent = match self.in_time(pursuer, self.send(delivery)).await {
+                Ok(sent) => sent,
+                Err(sending) => return Ok(Progress::Late(Some(sending))),
+            };
             *engine_status = sent.engine_status;
-            if !matches!(sent.verdict, Verdict::Accepted { .. } | Verdict::Existing { .. }) {
-                return Ok(Progress::Failed(sent.verdict));
+            match sent.verdict {
+                Verdict::Accepted { .. } | Verdict::Existing { .. } => {}
+                // It may have had an effect, which a look shows.
+                verdict @ Verdict::Unclear { .. } => failed = Some(verdict),
+                verdict => return Ok(Progress::Failed(verdict)),
             }
         }
     }
 
-    /// Looks at a callback's run, or takes the pass's last look at it from `shared`. Keeps the look in `looks`.
-    async fn look_once(
-        &self,
-        delivery: &Delivery<'_>,
-        shared: Option<&Looks>,
-        looks: Option<&Looks>,
-    ) -> Result<RunView, Verdict> {
-        let Work::Resolve(Callback { run, .. }) = &delivery.work else { return Err(Verdict::UnknownTopic) };
-        if let Some(view) = shared.and_then(|looks| looks.last(run)) {
-            return Ok(view);
+    /// Completes a future, or returns it once the sender has waited long enough.
+    async fn in_time<F: Future + Unpin>(&self, pursuer: Pursuer<'_>, future: F) -> Result<F::Output, F> {
+        let Pursuer::Sender(until) = pursuer else { return Ok(future.await) };
+        match select(future, pin!(self.host.sleep(until.since(self.now())))).await {
+            Either::Left((output, _)) => Ok(output),
+            Either::Right(((), future)) => Err(future),
         }
-        let view = self.look(delivery).await?;
-        if let Some(looks) = looks {
-            looks.keep(run, &view);
-        }
-        Ok(view)
     }
 
     /// Claims run and topic for a callback whose task isn't known yet. Returns the callback that was there first.
@@ -379,7 +406,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         delivery: &mut Delivery<'_>,
         task: &str,
         status: Option<Status>,
-    ) -> Result<Progress, StoreError> {
+    ) -> Result<Progress<'a>, StoreError> {
         let Work::Resolve(callback) = &delivery.work else { return Ok(Progress::Kept) };
         let (digest, own_status) = (callback.digest(), callback.status);
         let (key, early) = (Key::task(callback, task), Key::callback(callback));
@@ -405,14 +432,14 @@ impl<'a, H: Host> Gateway<'a, H> {
     }
 }
 
-impl Progress {
+impl Progress<'_> {
     /// Concludes a failed look or attempt. A failed look changes nothing about an earlier attempt whose effect isn't
     /// known.
     fn conclude(self, delivery: &mut Delivery<'_>, now: Timestamp, limits: &Limits) -> Outcome {
         match self {
             Self::NotSeen(verdict) if delivery.sent.is_some() => delivery.conclude_lookup(verdict, now, limits),
             Self::NotSeen(verdict) | Self::Failed(verdict) => delivery.conclude_attempt(verdict, now, limits),
-            Self::Delivered | Self::Settled(_) | Self::Kept | Self::GivenUp => Outcome::Pending { last: None },
+            Self::Delivered | Self::Settled(_) | Self::Kept | Self::GivenUp | Self::Late(_) => Outcome::Pending { last: None },
         }
     }
 }

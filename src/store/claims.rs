@@ -368,25 +368,33 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         self.release(delivery).await
     }
 
-    /// Returns all callbacks of a run that have a record, in order of arrival. Lists all keys of the store. The inner
+    /// Returns all callbacks of a run that were accepted or are being sent, in order of arrival. Lists all keys of the
+    /// store. The inner
     /// error is a record that can't be decoded.
     pub async fn callbacks(&self, run: &RunRef) -> Result<Result<Vec<CallbackRecord>, StoredError>, StoreError> {
         let all = self.host.keys().await?;
         let mut records = Vec::new();
         for window in self.callback_retention.lookup(self.host.now()) {
-            let prefix = keys::callbacks_prefix(run, window);
-            for key in all.iter().filter(|key| key.starts_with(&prefix)) {
+            let records_of_run = keys::callbacks_prefix(run, window);
+            for key in all.iter().filter(|key| key.starts_with(&records_of_run)) {
                 match self.host.get(key).await?.map(|bytes| CallbackRecord::from_bytes(&bytes)) {
-                    Some(Ok(record)) => records.push(record),
+                    Some(Ok(record)) => records.push((0, record)),
                     Some(Err(_)) => return Ok(Err(StoredError)),
                     None => {}
                 }
             }
+            // Without a record, a callback is being sent right now, or its instance has died.
+            let doors_of_run = keys::callback_doors_prefix(run, window);
+            for key in all.iter().filter(|key| key.starts_with(&doors_of_run)) {
+                let door = self.host.get(key).await?;
+                let holder = door.as_deref().and_then(Contender::from_bytes).and_then(|holder| holder.callback);
+                records.extend(holder.map(|record| (1, record)));
+            }
         }
         // A callback that was early has a second record, for its task. That one tells more.
-        records.sort_by_key(|record| (record.received, record.id, record.task.is_none()));
-        records.dedup_by_key(|record| record.id);
-        Ok(Ok(records))
+        records.sort_by_key(|(door, record)| (record.received, record.id, *door, record.task.is_none()));
+        records.dedup_by_key(|(_, record)| record.id);
+        Ok(Ok(records.into_iter().map(|(_, record)| record).collect()))
     }
 }
 

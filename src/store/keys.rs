@@ -71,6 +71,11 @@ pub(super) fn callbacks_prefix(run: &RunRef, window: u64) -> String {
     format!("sluice/callback/{window}/{}/", run_hash(run))
 }
 
+/// The key prefix of the doors that the claims of a run's callbacks have closed in a window.
+pub(super) fn callback_doors_prefix(run: &RunRef, window: u64) -> String {
+    format!("sluice/flag/{window}/{}/", run_hash(run))
+}
+
 /// The key of the record of a run.
 pub(super) fn run(run: &str, window: u64) -> String {
     format!("sluice/run/{window}/{}", run_id_hash(run))
