@@ -37,7 +37,7 @@ pub struct FakeEngine {
 }
 
 /// The topics that a task of every run waits for.
-const TOPICS: [&str; 8] = ["t", "u", "ok", "other", "a/b", "a b", "s3cret", "sign & ship"];
+const TOPICS: [&str; 10] = ["a", "b", "t", "u", "ok", "other", "a/b", "a b", "s3cret", "sign & ship"];
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Behaviour {
