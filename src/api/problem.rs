@@ -319,7 +319,7 @@ impl Problem {
                 problem.status = if status == StatusCode::GONE { StatusCode::UNPROCESSABLE_ENTITY } else { status };
                 problem
             }
-            Outcome::NotStored { verdict: Some(Verdict::Unclear { reason, after }) } => Self::new(
+            Outcome::NotStored { verdict: Some(Verdict::Unclear { reason, after, .. }) } => Self::new(
                 Kind::EngineUnclear,
                 format!(
                     "{reason}, and the delivery could not be stored: the engine may have acted, so check it before you send this again"
@@ -352,7 +352,11 @@ mod tests {
 
     #[test]
     fn retry_after_is_bounded_and_sent_with_502_and_503() {
-        let later = |seconds| Verdict::Unclear { reason: String::new(), after: Some(Duration::from_secs(seconds)) };
+        let later = |seconds| Verdict::Unclear {
+            reason: String::new(),
+            after: Some(Duration::from_secs(seconds)),
+            concluded: false,
+        };
         for (seconds, expected) in [(0, "1"), (120, "120"), (1_000_000, "3600")] {
             let response = Problem::of_outcome(Outcome::NotStored { verdict: Some(later(seconds)) }).into_response();
             assert_eq!(response.headers()[RETRY_AFTER], expected);

@@ -35,8 +35,12 @@ pub struct Limits {
     pub max_attempts: u32,
     /// `callback_early_ms`: how long a callback's run may be unknown to the engine.
     pub callback_early: Duration,
+    /// `callback_wait_hours`: how long a callback is kept for a run that doesn't wait for its topic yet.
+    pub callback_wait: Duration,
     /// `engine_timeout_ms`: how long after it is sent the engine may act on a request.
     pub engine_timeout: Duration,
+    /// `orphan_after_ms`: how long after it is sent the engine may queue the run of a submit that it did not answer.
+    pub orphan_after: Duration,
 }
 
 impl Limits {
@@ -79,8 +83,10 @@ impl Delivery<'_> {
     }
 
     fn conclude(&mut self, verdict: Verdict, reason: String, now: Timestamp, limits: &Limits) -> Outcome {
-        if let Verdict::Accepted { body } = verdict {
-            return Outcome::Delivered { body };
+        match verdict {
+            Verdict::Accepted { body } => return Outcome::Delivered { body },
+            Verdict::Existing { body } => return Outcome::Delivered { body: body.unwrap_or_default() },
+            _ => {}
         }
         self.record_failure(reason, now);
         if matches!(verdict, Verdict::Unreachable { .. }) {

@@ -23,7 +23,7 @@ pub(super) type Sending<'a> = Pin<Box<dyn Future<Output = Sent> + 'a>>;
 impl<'a, H: Host> Gateway<'a, H> {
     /// Sends a delivery. Nothing is sent before the future is polled.
     pub(super) fn send(&self, delivery: &Delivery<'_>) -> Sending<'a> {
-        let (host, timeouts, profile) = (self.host, self.settings.timeouts, self.settings.engine.profile);
+        let (host, timeouts, engine) = (self.host, self.settings.timeouts, self.settings.engine.clone());
         let (request, operation) = (self.settings.engine.request(delivery), Operation::of(&delivery.work));
         Box::pin(async move {
             let request = match request {
@@ -34,7 +34,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                 Err(error) => Sent { engine_status: None, verdict: error.into() },
                 Ok(response) => Sent {
                     engine_status: Some(response.status()),
-                    verdict: profile.read(operation, response, host.now()),
+                    verdict: engine.read(operation, response, host.now()),
                 },
             }
         })
@@ -44,7 +44,8 @@ impl<'a, H: Host> Gateway<'a, H> {
     pub(super) async fn find_run(&self, delivery: &Delivery<'_>) -> Result<Option<Vec<u8>>, Verdict> {
         let engine = &self.settings.engine;
         let response = self.host.send(engine.find(delivery)?, self.settings.timeouts).await?;
-        engine.profile.read_found(&delivery.label(), response, self.host.now())
+        let runs = engine.read_found(delivery, response, self.host.now())?;
+        Ok(runs.into_iter().find(|run| run.state.is_started()).map(|run| run.body))
     }
 }
 
@@ -53,7 +54,7 @@ impl From<SendError> for Verdict {
         let reason = error.to_string();
         match error {
             SendError::NotSent(_) => Self::Unreachable { reason },
-            SendError::NoResponse(_) => Self::Unclear { reason, after: None },
+            SendError::NoResponse(_) => Self::Unclear { reason, after: None, concluded: false },
             SendError::Denied(_) => Self::Misconfigured { reason },
         }
     }

@@ -25,7 +25,7 @@ pub use requests::{Chunks, Reply, request};
 pub use store::{Cost, FakeStore, StoreFault};
 
 /// A run as the engine returns it.
-pub const RUN: &str = r#"{"id":"5f1c9c8e2f8b9a0001a1b2c3","status":"notstarted","phase":"pending"}"#;
+pub const RUN: &str = r#"{"id":"5f1c9c8e2f8b9a0001a1b2c3","status":"ready","phase":"pending"}"#;
 /// The smallest valid CloudEvent.
 pub const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
 pub const JSON: (&str, &str) = ("content-type", "application/json");
