@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::value::RawValue;
 use sluice::callback::{Callback, CallbackRecord, Status};
 use sluice::delivery::{Delivery, DeliveryId, FailedAttempt, Key, KeyClaim, Payload, Start, Trigger, Work};
-use sluice::engine::{DEFAULT_PROFILE, Engine, EngineUrl, profile};
+use sluice::engine::{Constants, DEFAULT_PROFILE, Engine, EngineUrl, Profile};
 use sluice::event;
 use sluice::json;
 use sluice::reference::{RunRef, Topic, WorkflowRef};
@@ -55,7 +55,8 @@ fn assert_round_trip(delivery: &Delivery<'_>) {
     assert_eq!(format!("{read:?}"), format!("{delivery:?}"));
     assert_eq!(read.to_bytes().as_ref(), Ok(&bytes));
     let url = EngineUrl::parse("http://engine:8080").expect("a URL");
-    let engine = Engine { profile: profile(DEFAULT_PROFILE).expect("a profile"), url, token: None, start: true };
+    let profile = Profile::built_in(DEFAULT_PROFILE).expect("a profile");
+    let engine = Engine { profile, url, token: None, start: true, constants: Constants::default() };
     let request = |delivery: &Delivery<'_>| engine.request(delivery).expect("a request");
     let (request, again) = (request(delivery), request(&read));
     assert_eq!((request.method(), request.uri()), (again.method(), again.uri()));

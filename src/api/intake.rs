@@ -4,7 +4,7 @@ use http::Method;
 
 use super::auth::{Authentication, VerifiedSender};
 use super::problem::Problem;
-use super::query::Query;
+use super::query::{Query, invalid_reference};
 use super::{RequestContext, body};
 use crate::config;
 use crate::gateway::Gateway;
@@ -37,6 +37,11 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         let query = Query::parse(self.query)?;
         let (workflow, dedup) = (query.workflow()?, query.dedup()?);
         let authentication = self.authenticate(&query)?;
+        // The settings are read early only for a reference that the engine might not accept.
+        if let Some(workflow) = workflow.as_ref().filter(|workflow| workflow.scope().is_some()) {
+            let accepted = self.gateway()?.settings().engine.accepts(workflow);
+            accepted.map_err(|error| invalid_reference("ref", error))?;
+        }
         Ok(Head { query, workflow, dedup, authentication })
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::problem::{Kind, Problem};
-use crate::reference::{ReferenceError, RunRef, Topic, WorkflowRef};
+use crate::reference::{RunRef, Topic, WorkflowRef};
 
 /// Names of the parameters of a callback. Parameters with other names are ignored.
 const CALLBACK_PARAMETERS: [&str; 4] = ["ref", "topic", "status", "access_token"];
@@ -109,7 +109,7 @@ pub(super) fn missing(name: &'static str, value: &str) -> Problem {
 }
 
 /// Returns the problem of a parameter that is not a valid reference or topic.
-pub(super) fn invalid_reference(name: &'static str, error: ReferenceError) -> Problem {
+pub(super) fn invalid_reference(name: &'static str, error: impl std::fmt::Display) -> Problem {
     Problem::new(Kind::InvalidParameter, format!("`{name}` {error}")).field(name)
 }
 

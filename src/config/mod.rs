@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::delivery::Limits;
-use crate::engine::{DEFAULT_PROFILE, Engine, EngineUrl, EngineUrlError, Profile, profile};
+use crate::engine::{Constants, DEFAULT_PROFILE, Engine, EngineUrl, EngineUrlError, Profile};
 use crate::ports::{Timeouts, Variables};
 use crate::routing::Table;
 use crate::secret::Secret;
@@ -33,13 +33,14 @@ pub struct ConfigError {
 /// The settings of the gateway.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The engine: `engine_url`, `engine_token`, `engine_start`.
+    /// The engine: `engine`, `engine_settings`, `engine_url`, `engine_token`, `engine_start`.
     pub engine: Engine,
     /// Time limits for a call to the engine: `engine_connect_ms`, `engine_timeout_ms`.
     pub timeouts: Timeouts,
     /// `engine_wait_ms`: how long a sender waits for the engine before its delivery is stored.
     pub wait: Duration,
-    /// The limits on retries: `retry_max_hours`, `retry_max_attempts`, `callback_early_ms`.
+    /// The limits on retries: `retry_max_hours`, `retry_max_attempts`, `callback_early_ms`, `callback_wait_hours`,
+    /// `orphan_after_ms`.
     pub limits: Limits,
     /// `retention_hours`: how long outcomes and callbacks are kept.
     pub retention: Retention,
@@ -59,30 +60,43 @@ pub fn settings(variables: &impl Variables) -> Result<Settings, ConfigError> {
         total: milliseconds(variables, "engine_timeout_ms")?,
     };
     Ok(Settings {
-        engine: Engine {
-            profile: engine_profile()?,
-            url: engine_url(variables)?,
-            token: secret(variables, "engine_token")?,
-            start: engine_start(variables)?,
-        },
+        engine: engine(variables)?,
         timeouts,
         wait: milliseconds(variables, "engine_wait_ms")?,
         limits: Limits {
             max_age: retry_max_age(variables)?,
             max_attempts: retry_max_attempts(variables)?,
             callback_early: callback_early(variables)?,
-            callback_wait: Duration::from_secs(168*3600),
-            orphan_after: Duration::from_secs(300),
+            callback_wait: callback_wait(variables)?,
             engine_timeout: timeouts.total,
+            orphan_after: orphan_after(variables)?,
         },
         retention: retention(variables)?,
     })
 }
 
-/// Returns the engine's profile. There is no variable for it yet.
-fn engine_profile() -> Result<&'static dyn Profile, ConfigError> {
-    let unknown = || ConfigError { variable: "engine", problem: "must name a profile".to_owned() };
-    profile(DEFAULT_PROFILE).ok_or_else(unknown)
+fn engine(variables: &impl Variables) -> Result<Engine, ConfigError> {
+    let profile = engine_profile(variables)?;
+    Ok(Engine {
+        constants: engine_constants(variables, &profile)?,
+        profile,
+        url: engine_url(variables)?,
+        token: secret(variables, "engine_token")?,
+        start: engine_start(variables)?,
+    })
+}
+
+/// Reads `engine`, the name of a profile. The default profile is used if it is empty.
+fn engine_profile(variables: &impl Variables) -> Result<Profile, ConfigError> {
+    parse(variables, "engine", |text| {
+        let names = || format!("must be one of {}", Profile::names().collect::<Vec<_>>().join(", "));
+        Profile::built_in(if text.is_empty() { DEFAULT_PROFILE } else { text }).ok_or_else(names)
+    })
+}
+
+/// Reads `engine_settings`, the constants for a profile.
+fn engine_constants(variables: &impl Variables, profile: &Profile) -> Result<Constants, ConfigError> {
+    parse(variables, "engine_settings", |text| Constants::parse(text, profile).map_err(|error| error.to_string()))
 }
 
 fn engine_url(variables: &impl Variables) -> Result<EngineUrl, ConfigError> {
@@ -90,7 +104,7 @@ fn engine_url(variables: &impl Variables) -> Result<EngineUrl, ConfigError> {
 }
 
 fn engine_start(variables: &impl Variables) -> Result<bool, ConfigError> {
-    parse(variables, "engine_start", |text| text.parse().map_err(|_| "must be `true` or `false`".to_owned()))
+    boolean(variables, "engine_start")
 }
 
 /// Reads `retry_max_hours`, which is at most [`Retention::MAX_HOURS`].
@@ -109,11 +123,46 @@ fn callback_early(variables: &impl Variables) -> Result<Duration, ConfigError> {
     parse(variables, "callback_early_ms", |text| number(text, 0_u64, 86_400_000)).map(Duration::from_millis)
 }
 
+/// Reads `callback_wait_hours`, which is at most [`Retention::MAX_HOURS`].
+fn callback_wait(variables: &impl Variables) -> Result<Duration, ConfigError> {
+    let hours = |text: &str| number(text, 1_u64, u64::from(Retention::MAX_HOURS));
+    parse(variables, "callback_wait_hours", hours).map(|hours| Duration::from_secs(hours.saturating_mul(3_600)))
+}
+
+/// Reads `orphan_after_ms`, which is at most one day and at least ten times `engine_timeout_ms`: a slow engine may still
+/// queue a run long after Sluice has given up its request.
+fn orphan_after(variables: &impl Variables) -> Result<Duration, ConfigError> {
+    let after = parse(variables, "orphan_after_ms", |text| number(text, 1_u64, 86_400_000))?;
+    let min = milliseconds(variables, "engine_timeout_ms")?.saturating_mul(10).as_millis();
+    if u128::from(after) < min {
+        let problem = format!("must be at least ten times engine_timeout_ms, which is {min} ms");
+        return Err(ConfigError { variable: "orphan_after_ms", problem });
+    }
+    Ok(Duration::from_millis(after))
+}
+
+/// Reads `webhook_any_json`: whether a webhook may be any JSON value instead of an object.
+pub fn webhook_any_json(variables: &impl Variables) -> Result<bool, ConfigError> {
+    boolean(variables, "webhook_any_json")
+}
+
 /// Reads `max_body_bytes`, the size of the largest body that is accepted.
 pub fn max_body(variables: &impl Variables) -> Result<usize, ConfigError> {
     /// Akamai's limit on the size of a request.
     const MAX: usize = 10 * 1024 * 1024;
     parse(variables, "max_body_bytes", |text| number(text, 1, MAX))
+}
+
+/// Checks that the engine takes each body that `max_body_bytes` accepts.
+fn body_limit(variables: &impl Variables, profile: &Profile) -> Result<(), ConfigError> {
+    let error = |problem| ConfigError { variable: "max_body_bytes", problem };
+    let (max, limit) = (max_body(variables)?, profile.max_body_bytes().map_err(|e| error(e.to_string()))?);
+    match limit {
+        Some(limit) if max > limit => {
+            Err(error(format!("must be at most {limit}: the engine takes no larger payload")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads `retention_hours`.
@@ -162,28 +211,52 @@ pub fn callback_get(variables: &impl Variables) -> Result<CallbackGet, ConfigErr
     })
 }
 
-/// Reads `routes`; `None` if it is empty.
+/// Reads `routes`; `None` if it is empty. The table has to fit the configured engine, as far as that is valid itself.
 pub fn routes(variables: &impl Variables) -> Result<Option<Table>, ConfigError> {
-    parse(variables, "routes", |text| match text {
+    let table = parse(variables, "routes", |text| match text {
         "" => Ok(None),
         json => Table::parse(json).map(Some).map_err(|error| format!("is no table of routes: {error}")),
-    })
+    })?;
+    if let (Some(table), Ok(engine)) = (&table, engine(variables)) {
+        check_routes(table, &engine).map_err(|problem| ConfigError { variable: "routes", problem })?;
+    }
+    Ok(table)
+}
+
+/// Checks what depends on the engine: the scopes of workflows, and the names of params that it reserves.
+fn check_routes(table: &Table, engine: &Engine) -> Result<(), String> {
+    let reserved = engine.profile.reserved_params().map_err(|error| error.to_string())?;
+    for (at, route) in table.iter().enumerate() {
+        let at = |place: &str| format!("is no table of routes: /{at}/{place}");
+        engine.accepts(route.workflow()).map_err(|error| format!("{} {error}", at("workflow")))?;
+        if let Some(name) = route.param_names().find(|name| reserved.contains(name)) {
+            return Err(format!("{} is reserved: use another name", at(&format!("params/{name}"))));
+        }
+    }
+    Ok(())
 }
 
 /// Returns all errors in the configuration. `/readyz` succeeds only if there are none.
 pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
+    let profile = engine_profile(variables);
+    let constants = profile.as_ref().map(|profile| engine_constants(variables, profile));
     let errors = [
+        constants.ok().and_then(Result::err),
+        profile.as_ref().ok().and_then(|profile| body_limit(variables, profile).err()),
+        profile.err(),
         engine_url(variables).err(),
         secret(variables, "engine_token").err(),
         engine_start(variables).err(),
         milliseconds(variables, "engine_connect_ms").err(),
         milliseconds(variables, "engine_timeout_ms").err(),
         milliseconds(variables, "engine_wait_ms").err(),
-        max_body(variables).err(),
         retention(variables).err(),
         retry_max_age(variables).err(),
         retry_max_attempts(variables).err(),
         callback_early(variables).err(),
+        callback_wait(variables).err(),
+        orphan_after(variables).err(),
+        webhook_any_json(variables).err(),
         operator_token(variables).err(),
         public_url(variables).err(),
         callback_get(variables).err(),
@@ -224,6 +297,11 @@ fn secret(variables: &impl Variables, variable: &'static str) -> Result<Option<S
         text if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(Secret::new(text))),
         _ => Err("must be visible ASCII without blanks".to_owned()),
     })
+}
+
+/// Reads `true` or `false`.
+fn boolean(variables: &impl Variables, variable: &'static str) -> Result<bool, ConfigError> {
+    parse(variables, variable, |text| text.parse().map_err(|_| "must be `true` or `false`".to_owned()))
 }
 
 /// Reads a duration of 1 to 600,000 ms.

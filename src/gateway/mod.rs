@@ -67,7 +67,7 @@ impl<'a, H> Gateway<'a, H> {
 
     /// Returns the id of the run in a response body of the engine.
     pub fn run_id(&self, body: &[u8]) -> Option<String> {
-        self.settings.engine.profile.run_id(body)
+        self.settings.engine.run_id(body)
     }
 
     fn claims(&self) -> Claims<'a, H> {

@@ -74,7 +74,13 @@ impl<'a, H: Host> Gateway<'a, H> {
             Ok(progress) => self.conclude_callback(&mut delivery, progress).await,
             Err(error) => self.callback_not_stored(&delivery, None, &error).await,
         };
-        receipt.engine_status = engine_status;
+        if let Outcome::NotStored { .. } = receipt.outcome
+            && let Some(sending) = sending.take()
+        {
+            // Without the store nothing can be promised, so the sender has to wait for the engine.
+            receipt = self.deliver_without_store(&mut delivery, sending, receipt).await;
+        }
+        receipt.engine_status = engine_status.or(receipt.engine_status);
         receipt.drains = wait.is_zero();
         let is_contended = delivery.claim.as_ref().is_some_and(|claim| claim.contended);
         if matches!(receipt.outcome, Outcome::Pending { .. }) && delivery.sent.is_some() && !is_contended {
@@ -146,6 +152,29 @@ impl<'a, H: Host> Gateway<'a, H> {
             receipt.warn(self.claims().release(delivery).await);
         }
         receipt.warn(self.claims().release_early(delivery).await);
+        receipt
+    }
+
+    /// Completes an attempt of a callback that can't be stored, and looks for its effect.
+    async fn deliver_without_store(
+        &self,
+        delivery: &mut Delivery<'_>,
+        sending: Sending<'a>,
+        failed: Receipt<'a>,
+    ) -> Receipt<'a> {
+        let sent = sending.await;
+        let verdict = match sent.verdict {
+            Verdict::Accepted { .. } | Verdict::Existing { .. } => self.await_effect(delivery).await,
+            verdict => Some(verdict),
+        };
+        let progress = match verdict {
+            Some(Verdict::Accepted { .. }) => Progress::Delivered,
+            Some(verdict @ (Verdict::Rejected { .. } | Verdict::AlreadyResolved { .. })) => Progress::Failed(verdict),
+            _ => return failed,
+        };
+        let mut receipt = self.conclude_callback(delivery, progress).await;
+        receipt.engine_status = sent.engine_status;
+        receipt.warnings.extend(failed.warnings);
         receipt
     }
 

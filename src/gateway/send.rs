@@ -23,7 +23,7 @@ pub(super) type Sending<'a> = Pin<Box<dyn Future<Output = Sent> + 'a>>;
 impl<'a, H: Host> Gateway<'a, H> {
     /// Sends a delivery. Nothing is sent before the future is polled.
     pub(super) fn send(&self, delivery: &Delivery<'_>) -> Sending<'a> {
-        let (host, timeouts, profile) = (self.host, self.settings.timeouts, self.settings.engine.profile);
+        let (host, timeouts, engine) = (self.host, self.settings.timeouts, self.settings.engine.clone());
         let (request, operation) = (self.settings.engine.request(delivery), Operation::of(&delivery.work));
         Box::pin(async move {
             let request = match request {
@@ -34,7 +34,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                 Err(error) => Sent { engine_status: None, verdict: error.into() },
                 Ok(response) => Sent {
                     engine_status: Some(response.status()),
-                    verdict: profile.read(operation, response, host.now()),
+                    verdict: engine.read(operation, response, host.now()),
                 },
             }
         })

@@ -20,15 +20,28 @@ impl Pointer {
     /// Finds a value in nested objects and arrays. Returns its text as it was received. If an object has several
     /// members with the same name, the last one counts, as in most parsers.
     pub fn find<'a>(&self, value: &'a RawValue) -> Option<&'a RawValue> {
-        self.0.iter().try_fold(value, |value, step| match super::elements(value) {
-            Some(elements) => elements.get(index(step)?).copied(),
-            None => super::member(value, step),
-        })
+        self.0.iter().try_fold(value, enter)
+    }
+
+    /// Like [`find`](Self::find), in an object whose members are already known.
+    pub fn find_in_members<'a>(&self, members: &[(&'a RawValue, &'a RawValue)]) -> Option<&'a RawValue> {
+        let (first, rest) = self.0.split_first()?;
+        let is_first = |name: &RawValue| super::text(name).is_some_and(|name| name == *first);
+        let (_, value) = members.iter().rev().find(|(name, _)| is_first(name))?;
+        rest.iter().try_fold(*value, enter)
     }
 
     /// Like [`find`](Self::find), but never enters an array: a step such as `0` is always a member's name.
     pub fn find_in_objects<'a>(&self, value: &'a RawValue) -> Option<&'a RawValue> {
         self.0.iter().try_fold(value, |value, step| super::member(value, step))
+    }
+}
+
+/// The member or element of a value that one step names.
+fn enter<'a>(value: &'a RawValue, step: &String) -> Option<&'a RawValue> {
+    match super::elements(value) {
+        Some(elements) => elements.get(index(step)?).copied(),
+        None => super::member(value, step),
     }
 }
 
@@ -83,8 +96,10 @@ mod tests {
             ("/foo/0/x", None),
             ("/m~01n", None),
         ] {
-            let found = Pointer::parse(pointer).unwrap().find(document).map(RawValue::get);
-            assert_eq!(found, expected, "{pointer}");
+            let parsed = Pointer::parse(pointer).unwrap();
+            assert_eq!(parsed.find(document).map(RawValue::get), expected, "{pointer}");
+            let members = crate::json::members(document).unwrap();
+            assert_eq!(parsed.find_in_members(&members).map(RawValue::get), expected, "{pointer}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Validated names: references to workflows and runs, topics, and delivery ids.
 //!
-//! A reference becomes a path segment of a URL of the engine. Text that could be read as more than one segment is
-//! rejected, and the rest is percent-encoded.
+//! Each name in a reference becomes a path segment of a URL of the engine ([`path_segment`]). Text that could be read as
+//! more than one segment is rejected, and the rest is percent-encoded.
 
 mod delivery_id;
 
@@ -70,8 +70,9 @@ macro_rules! name {
 }
 
 name! {
-    /// The name or id of a workflow that a webhook or an event starts.
-    WorkflowRef, checked by check_reference
+    /// The workflow that a webhook or an event starts: its name or id, such as `deploy`, or with the scope that it
+    /// belongs to, such as `team/deploy`. The engine's profile decides whether there are scopes.
+    WorkflowRef, checked by check_workflow
 }
 name! {
     /// The id of a workflow run that a callback resumes.
@@ -84,21 +85,33 @@ name! {
 }
 
 impl WorkflowRef {
-    /// The reference as one percent-encoded path segment of a URL.
-    pub fn to_segment(&self) -> String {
-        to_segment(&self.0)
+    /// The name or id of the workflow.
+    pub fn workflow(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(_, workflow)| workflow)
+    }
+
+    /// The scope that the workflow belongs to, if the reference names one.
+    pub fn scope(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(scope, _)| scope)
     }
 }
 
-impl RunRef {
-    /// The reference as one percent-encoded path segment of a URL.
-    pub fn to_segment(&self) -> String {
-        to_segment(&self.0)
-    }
+/// Encodes a name as exactly one path segment of a URL. Returns an error for text that a proxy or a server could read
+/// as more than one segment; see [`ReferenceError`].
+pub fn path_segment(name: &str) -> Result<String, ReferenceError> {
+    check_reference(name)?;
+    Ok(utf8_percent_encode(name, SEGMENT).to_string())
 }
 
-fn to_segment(text: &str) -> String {
-    utf8_percent_encode(text, SEGMENT).to_string()
+fn check_workflow(text: &str) -> Result<(), ReferenceError> {
+    check_length(text, MAX_REFERENCE)?;
+    match text.split_once('/') {
+        Some((scope, workflow)) if scope.is_empty() || workflow.is_empty() || workflow.contains('/') => {
+            Err(ReferenceError::Character('/'))
+        }
+        Some((scope, workflow)) => check_reference(scope).and_then(|()| check_reference(workflow)),
+        None => check_reference(text),
+    }
 }
 
 fn check_reference(text: &str) -> Result<(), ReferenceError> {
@@ -145,12 +158,38 @@ mod tests {
             (".", ReferenceError::DotSegment),
             ("..", ReferenceError::DotSegment),
         ] {
-            assert_eq!(WorkflowRef::parse(text).unwrap_err(), error, "{text:?}");
             assert_eq!(RunRef::parse(text).unwrap_err(), error, "{text:?}");
+            assert_eq!(path_segment(text).unwrap_err(), error, "{text:?}");
+            if text != "a/b?x#y" {
+                assert_eq!(WorkflowRef::parse(text).unwrap_err(), error, "{text:?}");
+            }
         }
         let long = "a".repeat(MAX_REFERENCE + 1);
         assert_eq!(RunRef::parse(&long).unwrap_err(), ReferenceError::TooLong { max: MAX_REFERENCE });
         assert!(RunRef::parse(&"a".repeat(MAX_REFERENCE)).is_ok());
+    }
+
+    #[test]
+    fn workflow_may_have_a_scope() {
+        let parts = |text| {
+            let reference = WorkflowRef::parse(text).unwrap();
+            (reference.scope().map(str::to_owned), reference.workflow().to_owned())
+        };
+        assert_eq!(parts("deploy"), (None, "deploy".to_owned()));
+        assert_eq!(parts("a team/deploy"), (Some("a team".to_owned()), "deploy".to_owned()));
+        for (text, error) in [
+            ("/a", ReferenceError::Character('/')),
+            ("a/", ReferenceError::Character('/')),
+            ("/", ReferenceError::Character('/')),
+            ("a//b", ReferenceError::Character('/')),
+            ("a/b/c", ReferenceError::Character('/')),
+            ("../a", ReferenceError::DotSegment),
+            ("a/..", ReferenceError::DotSegment),
+            ("a/b?c", ReferenceError::Character('?')),
+            ("a%2fb/c", ReferenceError::Character('%')),
+        ] {
+            assert_eq!(WorkflowRef::parse(text).unwrap_err(), error, "{text:?}");
+        }
     }
 
     #[test]
@@ -171,12 +210,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn accepted_reference_round_trips_as_one_segment(text in "\\PC{1,80}") {
+        fn accepted_reference_round_trips_as_one_segment_per_name(text in "[./%\\\\?#;a-zé ]{1,8}|\\PC{1,80}") {
             if let Ok(reference) = WorkflowRef::parse(&text) {
-                let segment = reference.to_segment();
-                prop_assert!(segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)));
-                prop_assert!(segment != "." && segment != "..");
-                let back = percent_encoding::percent_decode_str(&segment).decode_utf8().unwrap();
+                let names = reference.scope().into_iter().chain([reference.workflow()]);
+                let segments: Vec<_> = names.map(|name| path_segment(name).unwrap()).collect();
+                for segment in &segments {
+                    prop_assert!(segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)));
+                    prop_assert!(!segment.is_empty() && segment != "." && segment != "..");
+                }
+                let path = segments.join("/");
+                let back = percent_encoding::percent_decode_str(&path).decode_utf8().unwrap();
                 prop_assert_eq!(back, text);
             }
         }

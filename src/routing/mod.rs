@@ -52,9 +52,6 @@ pub const MAX_PARAM_NAME: usize = 128;
 /// size, they fit into one value of the store, which may have 1 MB.
 pub const MAX_PARAM_BYTES: usize = 262_144;
 
-/// The contract's own params, which no route may set.
-const RESERVED_PARAMS: [&str; 2] = ["event", "data"];
-
 /// The routes, in order.
 #[derive(Clone, Debug)]
 pub struct Table(Vec<Route>);
@@ -198,9 +195,6 @@ fn parse_params(raw: &RawValue, reader: &TableReader) -> Result<Vec<(String, Par
         return Err(reader.error(format!("must have at most {MAX_PARAMS} params")));
     }
     let params = members.into_iter().zip(1_usize..).map(|((name, raw), n)| {
-        if RESERVED_PARAMS.contains(&name.as_str()) {
-            return Err(reader.at(name).error("is reserved: use another name"));
-        }
         if name.is_empty() || name.len() > MAX_PARAM_NAME {
             return Err(reader.error(format!("must have names of 1 to {MAX_PARAM_NAME} bytes: see member {n}")));
         }

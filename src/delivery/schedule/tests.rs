@@ -16,7 +16,9 @@ const LIMITS: Limits = Limits {
     max_age: Duration::from_secs(24 * 3_600),
     max_attempts: 100,
     callback_early: Duration::from_secs(600),
+    callback_wait: Duration::from_secs(168 * 3_600),
     engine_timeout: Duration::from_secs(10),
+    orphan_after: Duration::from_secs(300),
 };
 
 fn delivery(is_callback: bool, random: u64, now: Timestamp) -> Delivery<'static> {
@@ -37,7 +39,7 @@ fn failure() -> impl Strategy<Value = Verdict> {
     prop_oneof![
         Just(Verdict::Unreachable { reason: "why".into() }),
         after.clone().prop_map(|after| Verdict::Retry { reason: "why".into(), after }),
-        after.prop_map(|after| Verdict::Unclear { reason: "why".into(), after }),
+        after.prop_map(|after| Verdict::Unclear { reason: "why".into(), after, concluded: false }),
         Just(Verdict::Misconfigured { reason: "why".into() }),
         Just(Verdict::UnknownRun { status, code: code.clone() }),
         Just(Verdict::Rejected { status, code }),
@@ -159,7 +161,11 @@ fn unreachable_engine_uses_up_no_attempt() {
 fn renewed_delivery_is_due_once_nothing_is_ambiguous() {
     let mut delivery = delivery(false, 1, Timestamp(0));
     delivery.begin_attempt(Timestamp(0), &LIMITS);
-    delivery.conclude_attempt(Verdict::Unclear { reason: "cut".into(), after: None }, Timestamp(1), &LIMITS);
+    delivery.conclude_attempt(
+        Verdict::Unclear { reason: "cut".into(), after: None, concluded: false },
+        Timestamp(1),
+        &LIMITS,
+    );
     delivery.renew(Timestamp(2), &LIMITS);
     assert_eq!(
         (delivery.since, delivery.engine_attempts, delivery.next_attempt),
