@@ -193,7 +193,10 @@ pub(super) async fn confirm<'h, H: Host>(
     let (heading, text) = if is_duplicate {
         (ALREADY_ANSWERED, "The same answer was recorded before. You can close this page.")
     } else if is_pending {
-        (RECORDED, "The workflow will receive it as soon as it waits for it and its engine can be reached. You can close this page.")
+        (
+            RECORDED,
+            "The workflow will receive it as soon as it waits for it and its engine can be reached. You can close this page.",
+        )
     } else {
         (RECORDED, "The workflow has received it. You can close this page.")
     };

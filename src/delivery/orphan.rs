@@ -182,3 +182,6 @@ impl Delivery<'_> {
 fn not_started(runs: &str) -> String {
     format!("the engine saved the runs {runs} and started none of them")
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,15 +102,15 @@ impl RunView {
     /// that is ahead, then the last one that has ended.
     pub fn wait(&self, topic: &Topic) -> Wait {
         let mine = || self.waits.iter().filter(|task| task.topic.as_deref() == Some(topic.as_str()));
-        if let Some(task) = mine().find(|task| task.state == WaitState::Waiting) {
-            return Wait::Waiting { task: task.id.clone() };
-        }
         let ended = mine().rev().find_map(|task| match task.state {
             WaitState::Ended(status) => Some(Wait::Ended { task: task.id.clone(), status }),
             _ => None,
         });
         if self.state.is_final() {
             return ended.unwrap_or(Wait::RunEnded);
+        }
+        if let Some(task) = mine().find(|task| task.state == WaitState::Waiting) {
+            return Wait::Waiting { task: task.id.clone() };
         }
         let is_ahead = |topic: Option<&str>| {
             self.waits.iter().any(|task| task.state == WaitState::Ahead && task.topic.as_deref() == topic)
@@ -131,3 +131,6 @@ impl RunView {
         self.waits.iter().find(|task| task.id == id).map(|task| task.state)
     }
 }
+
+#[cfg(test)]
+mod tests;

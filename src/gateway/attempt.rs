@@ -104,10 +104,8 @@ impl<H: Host> Gateway<'_, H> {
         let engine = &self.settings.engine;
         let Some(run) = self.run_id(body).filter(|_| !engine.scopes().is_empty()) else { return Ok(()) };
         let scope = self.scope_of(delivery);
-        let is_unseen = matches!(
-            self.look_at(&run, scope.as_deref(), &delivery.trace).await,
-            Err(Verdict::UnknownRun { .. })
-        );
+        let is_unseen =
+            matches!(self.look_at(&run, scope.as_deref(), &delivery.trace).await, Err(Verdict::UnknownRun { .. }));
         if is_unseen {
             return self.claims().record_run(&run, &RunRecord::new(scope, true)).await;
         }
@@ -172,11 +170,7 @@ impl<H: Host> Gateway<'_, H> {
     }
 
     /// Stores the outcome of a stored delivery.
-    pub(super) async fn store_outcome(
-        &self,
-        delivery: &Delivery<'_>,
-        outcome: Outcome,
-    ) -> Result<Outcome, StoreError> {
+    pub(super) async fn store_outcome(&self, delivery: &Delivery<'_>, outcome: Outcome) -> Result<Outcome, StoreError> {
         let (claims, outbox) = (self.claims(), self.outbox());
         let is_callback = matches!(delivery.work, Work::Resolve(_));
         match &outcome {

@@ -42,7 +42,9 @@ pub async fn overview(host: &(impl KeyValue + Clock)) -> Result<Overview, StoreE
         pending: pending.len(),
         dead: list.dead().len(),
         oldest,
-        failure: failure.filter(|delivery| delivery.early_since.is_none()).and_then(|delivery| delivery.last_failure().map(str::to_owned)),
+        failure: failure
+            .filter(|delivery| delivery.early_since.is_none())
+            .and_then(|delivery| delivery.last_failure().map(str::to_owned)),
         fault: EngineFault::read(host).await?,
         twice: Twice::read(host).await?,
         drained: (scan.at > Timestamp(0)).then_some((scan.at, summary)),

@@ -55,7 +55,12 @@ enum Pursuer<'l> {
 impl<'a, H: Host> Gateway<'a, H> {
     /// Accepts a callback. The sender waits at most `wait` for the engine; if that is zero, the callback is stored for
     /// the drain.
-    pub(super) async fn accept_callback(&self, callback: Callback<'_>, trace: HeaderMap, wait: Duration) -> Receipt<'a> {
+    pub(super) async fn accept_callback(
+        &self,
+        callback: Callback<'_>,
+        trace: HeaderMap,
+        wait: Duration,
+    ) -> Receipt<'a> {
         let arrival = self.host.arrival_time();
         let id = DeliveryId::new(arrival, self.host.random());
         let mut delivery = Delivery::new(id, Work::Resolve(callback), trace, arrival.at);
@@ -468,7 +473,9 @@ impl Progress<'_> {
         match self {
             Self::NotSeen(verdict) if delivery.sent.is_some() => delivery.conclude_lookup(verdict, now, limits),
             Self::NotSeen(verdict) | Self::Failed(verdict) => delivery.conclude_attempt(verdict, now, limits),
-            Self::Delivered | Self::Settled(_) | Self::Kept | Self::GivenUp | Self::Late(_) => Outcome::Pending { last: None },
+            Self::Delivered | Self::Settled(_) | Self::Kept | Self::GivenUp | Self::Late(_) => {
+                Outcome::Pending { last: None }
+            }
         }
     }
 }

@@ -48,12 +48,7 @@ impl<'a, H: Host> Gateway<'a, H> {
     }
 
     /// Looks at a run.
-    pub(super) async fn look_at(
-        &self,
-        run: &str,
-        scope: Option<&str>,
-        trace: &HeaderMap,
-    ) -> Result<RunView, Verdict> {
+    pub(super) async fn look_at(&self, run: &str, scope: Option<&str>, trace: &HeaderMap) -> Result<RunView, Verdict> {
         let engine = &self.settings.engine;
         let response = self.host.send(engine.look(run, scope, trace)?, self.settings.timeouts).await?;
         engine.read_look(response, self.host.now())

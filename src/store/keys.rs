@@ -137,9 +137,7 @@ pub(super) fn is_expired(key: &str, present: Present) -> bool {
         let present = if kind == "run" || name.contains('/') { present.callbacks } else { present.starts };
         WINDOWED.contains(&kind).then(|| Some((window.parse::<u64>().ok()?, present)))?
     });
-    window.is_some_and(|(window, present)| {
-        window.saturating_add(1) < present || window > present.saturating_add(1)
-    })
+    window.is_some_and(|(window, present)| window.saturating_add(1) < present || window > present.saturating_add(1))
 }
 
 #[cfg(test)]

@@ -24,6 +24,21 @@ fn sample(work: Work<'_>, keyed: bool, n: u64) -> Delivery<'_> {
         history: vec![FailedAttempt { at: Timestamp(n), failure: "the connection was \"refused\"".to_owned() }],
         next_attempt: Timestamp(n / 3),
         sent: n.is_multiple_of(3).then_some(Timestamp(n)),
+        concluded: n.is_multiple_of(5),
+        orphans: vec![
+            Orphan {
+                run: "run \"1\"".to_owned(),
+                at: Timestamp(n),
+                cancels: 2,
+                cancelled: n.is_multiple_of(2).then_some(Timestamp(n)),
+                replaced: n.is_multiple_of(7),
+            };
+            usize::try_from(n % 3).unwrap()
+        ],
+        wait: n.is_multiple_of(11).then(|| TaskWait { still: Some(Timestamp(n)), ..TaskWait::new("task".to_owned()) }),
+        early_window: n.is_multiple_of(13).then_some(n),
+        unseen: n.is_multiple_of(17),
+        early_since: n.is_multiple_of(19).then_some(Timestamp(n)),
     }
 }
 
@@ -83,7 +98,7 @@ fn damaged_or_later_record_is_an_error() {
         sample(Work::Start(Start::new(WorkflowRef::parse("w").unwrap(), Payload::Webhook(raw(ODD)))), true, 6);
     let text = String::from_utf8(delivery.to_bytes().unwrap()).unwrap();
     for (good, bad) in [
-        (r#""v":1"#, r#""v":3"#),
+        (r#""v":1"#, r#""v":4"#),
         (r#""workflow":"w""#, r#""workflow":"../w""#),
         (r#""kind":"webhook""#, r#""kind":"other""#),
         (r#","payload":"#, r#","other":"#),

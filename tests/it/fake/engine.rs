@@ -12,7 +12,6 @@ use super::World;
 
 pub type EngineResult = Result<Response<Vec<u8>>, SendError>;
 
-
 #[derive(Default)]
 pub struct FakeEngine {
     /// Requests since the last [`FakeEngine::take_calls`], oldest first.
