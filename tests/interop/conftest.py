@@ -5,6 +5,7 @@
 
 import base64
 import contextlib
+import http.server
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 
 import pytest
@@ -107,6 +109,52 @@ def host(state, secrets: dict, log=None, runtime_config=None, **variables):
         process.wait(timeout=30)
 
 
+class Backend(http.server.ThreadingHTTPServer):
+    """Records each request: its first line, headers and body, as bytes."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.received, self.failing = [], False
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def record(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.server.received.append((self.raw_requestline, dict(self.headers.items()), body))
+        if self.server.failing:
+            self.close_connection = True
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    # Any method: what nginx lets through is for the test to judge.
+    def __getattr__(self, name):
+        if name.startswith("do_"):
+            return self.record
+        raise AttributeError(name)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def run_backend():
+    with Backend() as backend:
+        threading.Thread(target=backend.serve_forever, daemon=True).start()
+        yield backend
+        backend.shutdown()
+
+
 NGINX = """
 {user}
 daemon off;
@@ -152,8 +200,8 @@ def nginx(directory, file: str, replacements: list, port: int):
 
 
 def issue_certificate(directory, name: str) -> ssl.SSLContext:
-    """Writes a certificate for `name` and its key to the directory, and its authority to `ca.pem`. Returns a context that
-    trusts it."""
+    """Writes a certificate for `name` and its key to the directory, and its authority to `ca.pem`. Returns a context
+    that trusts it."""
     authority, context = trustme.CA(), ssl.create_default_context()
     authority.configure_trust(context)
     authority.cert_pem.write_to_path(str(directory / "ca.pem"))

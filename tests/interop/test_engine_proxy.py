@@ -2,19 +2,17 @@
 
 import contextlib
 import http.client
-import http.server
 import itertools
 import json
 import re
 import socket
 import ssl
 import string
-import threading
 import time
 
 import pytest
 import requests
-from conftest import ROOT, free_port, host, issue_certificate, nginx
+from conftest import ROOT, free_port, host, issue_certificate, nginx, run_backend
 
 NAME = "engine.example.com"
 TOKEN = "3f9c0b6e5d8a47219e1c4b7f60d2a835c1e94f7b2a6d8053e7c19f4ab06d258e"
@@ -23,44 +21,6 @@ AUTHORIZED = f"Authorization: Bearer {TOKEN}"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 ID, RUN = "6b08ce3a2bb126dc8dc5a8a8", "6b08d0a57a45f52ffbc67957"
 LABEL = "sluice%2Edev%2Fdelivery%3D01M88S9QRK4VG9PYJF33B0NHSW"
-
-
-class Backend(http.server.ThreadingHTTPServer):
-    """Records each request: its first line, headers and body, as bytes."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.received, self.failing = [], False
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server_port}"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def record(self):
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.server.received.append((self.raw_requestline, dict(self.headers.items()), body))
-        if self.server.failing:
-            self.close_connection = True
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    # Any method: what nginx lets through is for the test to judge.
-    def __getattr__(self, name):
-        if name.startswith("do_"):
-            return self.record
-        raise AttributeError(name)
-
-    def log_message(self, *_):
-        pass
 
 
 class Proxy:
@@ -109,10 +69,8 @@ def engine_proxy(directory, upstream: str, tokens=(TOKEN, NEXT_TOKEN), plain=Non
 
 @pytest.fixture(scope="module")
 def recording():
-    with Backend() as backend:
-        threading.Thread(target=backend.serve_forever, daemon=True).start()
+    with run_backend() as backend:
         yield backend
-        backend.shutdown()
 
 
 @pytest.fixture
@@ -148,7 +106,7 @@ ALLOWED = [
     ("GET", f"/api/v1/workflowrun/query?labels={LABEL}&limit=1"),
     ("GET", f"/api/v1/workflowrun/query?labels={LABEL}&limit=20"),
     ("GET", f"/api/v1/workflowrun/query?labels={LABEL.replace('%', '%25')}&limit=5"),
-    ("GET", f"/api/v1/workflowrun/query?labels=sluice.dev%2Fdelivery%3D{'0123456789ABCDEFGHIJKLMNOPQRSTUV' + 'A' * 20}&limit=1"),
+    ("GET", f"/api/v1/workflowrun/query?labels=sluice.dev/delivery={'0123456789ABCDEFGHIJKLMNOPQRSTUV' + 'A' * 20}&limit=1"),
     ("GET", f"/api/v1/workflowrun/{RUN}"),
     ("GET", f"/api/v1/workflowrun/{RUN}?withTasks=true"),
     ("GET", f"/api/v1/workflowrun/{SPECIAL}?withTasks=true"),
@@ -168,7 +126,8 @@ def test_allowed_request_passes_unchanged(proxy, backend, method, target):
     assert proxy.status(method, target, *headers, body=body) == 200
     ((line, received, content),) = backend.received
     assert (line, content) == (f"{method} {target} HTTP/1.1\r\n".encode(), body)
-    expected = {"Host": "boomerang_engine", "Content-Type": "application/json", "traceparent": TRACE, "tracestate": "a=b"}
+    trace = {"traceparent": TRACE, "tracestate": "a=b"}
+    expected = {"Host": "boomerang_engine", "Content-Type": "application/json"} | trace
     assert received == expected | ({"Content-Length": str(len(body))} if body else {})
 
 
@@ -322,7 +281,7 @@ def test_request_without_the_token_does_not_reach_the_engine(proxy, backend, aut
 
 
 def test_refusal_without_the_token_does_not_tell_which_requests_exist(proxy, backend):
-    for method, target in [ALLOWED[0], ("DELETE", f"/api/v1/workflow/{ID}"), ("GET", "/"), ("GET", "/api/v1/workflow/query")]:
+    for method, target in [ALLOWED[0], ("DELETE", f"/api/v1/workflow/{ID}"), ("GET", "/api/v1/workflow/query")]:
         assert proxy.status(method, target, authorization=None) == 401
     assert backend.received == []
 
@@ -350,7 +309,7 @@ def test_host_of_the_request_changes_nothing(proxy, backend):
     with pytest.raises((http.client.HTTPException, OSError)):
         proxy.status("GET", target)
     assert backend.received == []
-    forwarded = ["X-Forwarded-Host: other", "X-Original-URL: /api/v1/workflow", "X-HTTP-Method-Override: DELETE", "Forwarded: host=x"]
+    forwarded = ["X-Forwarded-Host: other", "X-Original-URL: /api/v1/workflow", "X-HTTP-Method-Override: DELETE"]
     assert proxy.status("GET", f"https://{NAME}/api/v1/workflow/{ID}", *forwarded) == 200
     ((line, headers, _),) = backend.received
     assert (line, headers) == (f"GET /api/v1/workflow/{ID} HTTP/1.1\r\n".encode(), {"Host": "boomerang_engine"})
@@ -378,20 +337,26 @@ def test_body_of_four_megabytes_passes_and_a_larger_one_does_not(proxy, backend)
     assert len(backend.received) == 1
 
 
-@pytest.mark.parametrize("number", [0, 11, 15, 17])
-def test_unanswered_request_is_not_repeated(proxy, backend, number):
-    """nginx would send a GET, PUT or DELETE again by default."""
-    method, target = ALLOWED[number]
+@pytest.mark.parametrize(("method", "target"), [
+    ("POST", f"/api/v1/workflow/{ID}/submit?start=true"),
+    ("GET", f"/api/v1/workflowrun/{RUN}?withTasks=true"),
+    ("PUT", f"/api/v1/workflowrun/{RUN}/event"),
+    ("DELETE", f"/api/v1/workflowrun/{RUN}/cancel"),
+])
+def test_unanswered_request_is_not_repeated(proxy, backend, method, target):
+    """On a connection that it has used before, nginx would send a GET, PUT or DELETE again by default."""
+    assert proxy.status("GET", f"/api/v1/workflow/{ID}") == 200
     backend.failing = True
     assert proxy.status(method, target) == 502
-    assert len(backend.received) == 1
+    assert len(backend.received) == 2
 
 
 def test_logs_contain_neither_query_nor_token(proxy, backend):
-    proxy.status("GET", f"/api/v1/workflowrun/query?labels={LABEL}&limit=1")
-    proxy.status("GET", f"/api/v1/workflowrun/query?labels={LABEL}&limit=1", authorization="Authorization: Bearer wr0ng")
+    target = f"/api/v1/workflowrun/query?labels={LABEL}&limit=1"
+    proxy.status("GET", target)
+    proxy.status("GET", target, authorization="Authorization: Bearer wr0ng")
     backend.failing = True
-    proxy.status("GET", f"/api/v1/workflowrun/query?labels={LABEL}&limit=7")
+    proxy.status("GET", target)
     # nginx writes the line after the response.
     for _ in range(200):
         logs = "".join(file.read_text() for file in proxy.directory.glob("*.log"))
@@ -405,7 +370,7 @@ def test_logs_contain_neither_query_nor_token(proxy, backend):
 
 
 def test_sluice_reaches_its_engine_through_the_proxy(data, tmp_path):
-    """Submit, look-up after an unclear outcome, and callback; a reference with characters to encode; the largest event."""
+    """Sluice submits, sends a callback, looks a run up after an unclear outcome, and sends the largest event."""
     port = free_port()
     variables = {"engine_url": f"http://127.0.0.1:{port}", "engine_token": TOKEN, "engine_start": "true"}
     with data() as state, host(state, {}, **variables) as sluice:
