@@ -5,17 +5,21 @@
 
 import base64
 import contextlib
+import http.server
 import json
 import os
 import pathlib
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
+import threading
 import time
 
 import pytest
 import requests
+import trustme
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
@@ -103,6 +107,109 @@ def host(state, secrets: dict, log=None, runtime_config=None, **variables):
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
+
+
+class Backend(http.server.ThreadingHTTPServer):
+    """Records each request: its first line, headers and body, as bytes."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.received, self.failing = [], False
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def record(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.server.received.append((self.raw_requestline, dict(self.headers.items()), body))
+        if self.server.failing:
+            self.close_connection = True
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    # Any method: what nginx lets through is for the test to judge.
+    def __getattr__(self, name):
+        if name.startswith("do_"):
+            return self.record
+        raise AttributeError(name)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def run_backend():
+    with Backend() as backend:
+        threading.Thread(target=backend.serve_forever, daemon=True).start()
+        yield backend
+        backend.shutdown()
+
+
+NGINX = """
+{user}
+daemon off;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+events {{}}
+http {{
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    include {directory}/tested.conf;
+}}
+"""
+
+
+@contextlib.contextmanager
+def nginx(directory, file: str, replacements: list, port: int):
+    """Runs an nginx with a file of deploy/, which differs in `replacements` (pairs of texts) only, until it listens on
+    `port`."""
+    text = (ROOT / "deploy" / file).read_text()
+    for original, replacement in replacements:
+        assert original in text, original
+        text = text.replace(original, replacement)
+    (directory / "tested.conf").write_text(text)
+    # As root, nginx would switch to a user that can't read the test's directory.
+    user = "user root;" if os.geteuid() == 0 else ""
+    (directory / "nginx.conf").write_text(NGINX.format(directory=directory, user=user))
+    process = subprocess.Popen(["nginx", "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")])
+    try:
+        for _ in range(200):
+            assert process.poll() is None, "nginx exited"
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("nginx didn't listen in time")
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def issue_certificate(directory, name: str) -> ssl.SSLContext:
+    """Writes a certificate for `name` and its key to the directory, and its authority to `ca.pem`. Returns a context
+    that trusts it."""
+    authority, context = trustme.CA(), ssl.create_default_context()
+    authority.configure_trust(context)
+    authority.cert_pem.write_to_path(str(directory / "ca.pem"))
+    certificate = authority.issue_cert(name)
+    for index, blob in enumerate(certificate.cert_chain_pems):
+        blob.write_to_path(str(directory / "fullchain.pem"), append=index > 0)
+    certificate.private_key_pem.write_to_path(str(directory / "privkey.pem"))
+    return context
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ def validate(document: dict):
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
 
 
-KINDS = ["CronJob", "Secret", "Service", "SpinApp", "StatefulSet"]
+KINDS = ["CronJob", "Ingress", "Secret", "Service", "SpinApp", "StatefulSet"]
 
 
 def test_manifests_have_the_expected_kinds():

@@ -3,64 +3,25 @@
 import contextlib
 import hashlib
 import hmac
-import os
 import socket
-import ssl
 import subprocess
 import threading
-import time
 
 import httpx
 import pytest
 import requests
-import trustme
-from conftest import ROOT, free_port
+from conftest import free_port, issue_certificate, nginx
 
 NAME = "hooks.example.com"
-MAIN = """
-{user}
-daemon off;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log;
-events {{}}
-http {{
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    include {directory}/sluice.conf;
-}}
-"""
 
 
 class Proxy:
     """An nginx whose configuration differs from deploy/nginx/sluice.conf in paths and ports only."""
 
-    def __init__(self, directory, upstream: str):
+    def __init__(self, directory):
         self.directory = directory
         self.port, self.plain = free_port(), free_port()
-        authority, self.tls = trustme.CA(), ssl.create_default_context()
-        authority.configure_trust(self.tls)
-        authority.cert_pem.write_to_path(str(directory / "ca.pem"))
-        certificate = authority.issue_cert(NAME)
-        for index, blob in enumerate(certificate.cert_chain_pems):
-            blob.write_to_path(str(directory / "fullchain.pem"), append=index > 0)
-        certificate.private_key_pem.write_to_path(str(directory / "privkey.pem"))
-        text = (ROOT / "deploy/nginx/sluice.conf").read_text()
-        for original, replacement in [
-            ("/etc/letsencrypt/live/hooks.example.com", str(directory)),
-            ("/var/log/nginx", str(directory)),
-            ("listen 443", f"listen 127.0.0.1:{self.port}"),
-            ("listen 80", f"listen 127.0.0.1:{self.plain}"),
-            ("127.0.0.1:3000", upstream),
-        ]:
-            assert original in text, original
-            text = text.replace(original, replacement)
-        (directory / "sluice.conf").write_text(text)
-        # As root, nginx would switch to a user that can't read the test's directory.
-        user = "user root;" if os.geteuid() == 0 else ""
-        (directory / "nginx.conf").write_text(MAIN.format(directory=directory, user=user))
+        self.tls = issue_certificate(directory, NAME)
 
     def client(self, http2=True, address=None) -> httpx.Client:
         transport = httpx.HTTPTransport(verify=self.tls, http2=http2, local_address=address, trust_env=False)
@@ -75,25 +36,23 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def nginx(directory, upstream: str):
-    proxy = Proxy(directory, upstream)
-    process = subprocess.Popen(["nginx", "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")])
-    try:
-        for _ in range(200):
-            assert process.poll() is None, "nginx exited"
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", proxy.port)):
-                break
-            time.sleep(0.05)
+def sluice_proxy(directory, upstream: str):
+    proxy = Proxy(directory)
+    replacements = [
+        ("/etc/letsencrypt/live/hooks.example.com", str(directory)),
+        ("/var/log/nginx", str(directory)),
+        ("listen 443", f"listen 127.0.0.1:{proxy.port}"),
+        ("listen 80", f"listen 127.0.0.1:{proxy.plain}"),
+        ("127.0.0.1:3000", upstream),
+    ]
+    with nginx(directory, "nginx/sluice.conf", replacements, proxy.port):
         yield proxy
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
 @pytest.fixture(scope="module")
 def proxy(running_with_secrets, tmp_path_factory):
     upstream = running_with_secrets.url.removeprefix("http://")
-    with nginx(tmp_path_factory.mktemp("nginx"), upstream) as proxy:
+    with sluice_proxy(tmp_path_factory.mktemp("nginx"), upstream) as proxy:
         yield proxy
 
 
@@ -192,7 +151,7 @@ def test_unanswered_request_is_not_repeated(tmp_path):
                     connection.close()
 
         threading.Thread(target=accept, daemon=True).start()
-        with nginx(tmp_path, f"127.0.0.1:{listener.getsockname()[1]}") as proxy, proxy.client() as client:
+        with sluice_proxy(tmp_path, f"127.0.0.1:{listener.getsockname()[1]}") as proxy, proxy.client() as client:
             response = proxy.send(client, "POST", "/api/v2/webhook?ref=w&access_token=s3cret", body=b"{}")
             assert response.status_code == 502
             assert len(received) == 1 and received[0].startswith(b"POST /api/v2/webhook?ref=w"), received
