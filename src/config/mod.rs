@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::delivery::Limits;
 use crate::engine::{Constants, DEFAULT_PROFILE, Engine, EngineUrl, EngineUrlError, Profile};
+use crate::json::Pointer;
 use crate::ports::{Timeouts, Variables};
 use crate::routing::Table;
 use crate::secret::Secret;
@@ -227,10 +228,12 @@ pub fn routes(variables: &impl Variables) -> Result<Option<Table>, ConfigError> 
 fn check_routes(table: &Table, engine: &Engine) -> Result<(), String> {
     let reserved = engine.profile.reserved_params().map_err(|error| error.to_string())?;
     for (at, route) in table.iter().enumerate() {
-        let at = |place: &str| format!("is no table of routes: /{at}/{place}");
-        engine.accepts(route.workflow()).map_err(|error| format!("{} {error}", at("workflow")))?;
+        let error = |place: &str, flaw: &str| Err(format!("is no table of routes: `/{at}/{place}` {flaw}"));
+        if let Err(scope) = engine.accepts(route.workflow()) {
+            return error("workflow", &scope.to_string());
+        }
         if let Some(name) = route.param_names().find(|name| reserved.contains(name)) {
-            return Err(format!("{} is reserved: use another name", at(&format!("params/{name}"))));
+            return error(&format!("params/{}", Pointer::escape(name)), "is reserved: use another name");
         }
     }
     Ok(())

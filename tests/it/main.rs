@@ -34,6 +34,7 @@ mod openapi;
 mod operator;
 mod preferences;
 mod properties;
+mod recorded;
 mod refusals;
 mod routed;
 mod routes;
