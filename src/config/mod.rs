@@ -131,15 +131,16 @@ fn callback_wait(variables: &impl Variables) -> Result<Duration, ConfigError> {
 }
 
 /// Reads `orphan_after_ms`, which is at most one day and at least ten times `engine_timeout_ms`: a slow engine may still
-/// queue a run long after Sluice has given up its request.
+/// queue a run long after Sluice has given up its request. An invalid `engine_timeout_ms` is an error of its own.
 fn orphan_after(variables: &impl Variables) -> Result<Duration, ConfigError> {
-    let after = parse(variables, "orphan_after_ms", |text| number(text, 1_u64, 86_400_000))?;
-    let min = milliseconds(variables, "engine_timeout_ms")?.saturating_mul(10).as_millis();
-    if u128::from(after) < min {
-        let problem = format!("must be at least ten times engine_timeout_ms, which is {min} ms");
-        return Err(ConfigError { variable: "orphan_after_ms", problem });
-    }
-    Ok(Duration::from_millis(after))
+    let min = milliseconds(variables, "engine_timeout_ms").unwrap_or_default().saturating_mul(10);
+    parse(variables, "orphan_after_ms", |text| {
+        let after = number(text, 1_u64, 86_400_000).map(Duration::from_millis)?;
+        if after < min {
+            return Err(format!("must be at least {}, which is ten times engine_timeout_ms", min.as_millis()));
+        }
+        Ok(after)
+    })
 }
 
 /// Reads `webhook_any_json`: whether a webhook may be any JSON value instead of an object.
@@ -154,7 +155,7 @@ pub fn max_body(variables: &impl Variables) -> Result<usize, ConfigError> {
     parse(variables, "max_body_bytes", |text| number(text, 1, MAX))
 }
 
-/// Checks that the engine takes each body that `max_body_bytes` accepts.
+/// Checks that the engine takes each payload that `max_body_bytes` accepts.
 fn body_limit(variables: &impl Variables, profile: &Profile) -> Result<(), ConfigError> {
     let error = |problem| ConfigError { variable: "max_body_bytes", problem };
     let (max, limit) = (max_body(variables)?, profile.max_body_bytes().map_err(|e| error(e.to_string()))?);
@@ -253,6 +254,7 @@ pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
         milliseconds(variables, "engine_connect_ms").err(),
         milliseconds(variables, "engine_timeout_ms").err(),
         milliseconds(variables, "engine_wait_ms").err(),
+        max_body(variables).err(),
         retention(variables).err(),
         retry_max_age(variables).err(),
         retry_max_attempts(variables).err(),

@@ -23,6 +23,7 @@ mod drain_scheduling;
 mod drains;
 mod duplicates;
 mod engine_answers;
+mod engine_settings;
 mod fake;
 mod fuzz_properties;
 mod handshake;

@@ -73,14 +73,15 @@ struct Event {
 
 #[test]
 fn exchanges_with_the_real_services_are_understood() {
-    let mut left: BTreeMap<_, _> = EXCHANGES.iter().map(|(file, name, expected)| ((*file, *name), expected)).collect();
+    let key = |file: &str, name: &str| format!("{file}: {name}");
+    let mut left: BTreeMap<_, _> = EXCHANGES.iter().map(|(file, name, expected)| (key(file, name), expected)).collect();
     assert_eq!(left.len(), EXCHANGES.len(), "the table has an exchange twice");
     for file in ["submit", "event", "query", "flow-api", "payload", "orphan"] {
         let path = format!("{}/host/engine/vectors/{file}.json", env!("CARGO_MANIFEST_DIR"));
         let exchanges: Vec<Exchange> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
         for exchange in &exchanges {
-            let _row = row(format!("{file}: {}", exchange.name));
-            let expected = left.remove(&(file, exchange.name.as_str())).expect("the table has each exchange once");
+            let _row = row(key(file, &exchange.name));
+            let expected = left.remove(&key(file, &exchange.name)).expect("the table has each exchange once");
             check(exchange, expected);
         }
     }
