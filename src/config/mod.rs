@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::delivery::Limits;
 use crate::engine::{Constants, DEFAULT_PROFILE, Engine, EngineUrl, EngineUrlError, Profile};
+use crate::json::Pointer;
 use crate::ports::{Timeouts, Variables};
 use crate::routing::Table;
 use crate::secret::Secret;
@@ -130,15 +131,16 @@ fn callback_wait(variables: &impl Variables) -> Result<Duration, ConfigError> {
 }
 
 /// Reads `orphan_after_ms`, which is at most one day and at least ten times `engine_timeout_ms`: a slow engine may still
-/// queue a run long after Sluice has given up its request.
+/// queue a run long after Sluice has given up its request. An invalid `engine_timeout_ms` is an error of its own.
 fn orphan_after(variables: &impl Variables) -> Result<Duration, ConfigError> {
-    let after = parse(variables, "orphan_after_ms", |text| number(text, 1_u64, 86_400_000))?;
-    let min = milliseconds(variables, "engine_timeout_ms")?.saturating_mul(10).as_millis();
-    if u128::from(after) < min {
-        let problem = format!("must be at least ten times engine_timeout_ms, which is {min} ms");
-        return Err(ConfigError { variable: "orphan_after_ms", problem });
-    }
-    Ok(Duration::from_millis(after))
+    let min = milliseconds(variables, "engine_timeout_ms").unwrap_or_default().saturating_mul(10);
+    parse(variables, "orphan_after_ms", |text| {
+        let after = number(text, 1_u64, 86_400_000).map(Duration::from_millis)?;
+        if after < min {
+            return Err(format!("must be at least {}, which is ten times engine_timeout_ms", min.as_millis()));
+        }
+        Ok(after)
+    })
 }
 
 /// Reads `webhook_any_json`: whether a webhook may be any JSON value instead of an object.
@@ -153,7 +155,7 @@ pub fn max_body(variables: &impl Variables) -> Result<usize, ConfigError> {
     parse(variables, "max_body_bytes", |text| number(text, 1, MAX))
 }
 
-/// Checks that the engine takes each body that `max_body_bytes` accepts.
+/// Checks that the engine takes each payload that `max_body_bytes` accepts.
 fn body_limit(variables: &impl Variables, profile: &Profile) -> Result<(), ConfigError> {
     let error = |problem| ConfigError { variable: "max_body_bytes", problem };
     let (max, limit) = (max_body(variables)?, profile.max_body_bytes().map_err(|e| error(e.to_string()))?);
@@ -227,10 +229,12 @@ pub fn routes(variables: &impl Variables) -> Result<Option<Table>, ConfigError> 
 fn check_routes(table: &Table, engine: &Engine) -> Result<(), String> {
     let reserved = engine.profile.reserved_params().map_err(|error| error.to_string())?;
     for (at, route) in table.iter().enumerate() {
-        let at = |place: &str| format!("is no table of routes: /{at}/{place}");
-        engine.accepts(route.workflow()).map_err(|error| format!("{} {error}", at("workflow")))?;
+        let error = |place: &str, flaw: &str| Err(format!("is no table of routes: `/{at}/{place}` {flaw}"));
+        if let Err(scope) = engine.accepts(route.workflow()) {
+            return error("workflow", &scope.to_string());
+        }
         if let Some(name) = route.param_names().find(|name| reserved.contains(name)) {
-            return Err(format!("{} is reserved: use another name", at(&format!("params/{name}"))));
+            return error(&format!("params/{}", Pointer::escape(name)), "is reserved: use another name");
         }
     }
     Ok(())
@@ -250,6 +254,7 @@ pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
         milliseconds(variables, "engine_connect_ms").err(),
         milliseconds(variables, "engine_timeout_ms").err(),
         milliseconds(variables, "engine_wait_ms").err(),
+        max_body(variables).err(),
         retention(variables).err(),
         retry_max_age(variables).err(),
         retry_max_attempts(variables).err(),

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::callback::{Callback, Status};
-use crate::delivery::{DeliveryId, Payload, Start, Trigger};
+use crate::delivery::{DeliveryId, Payload, RunState, Start, Trigger, WaitState, WaitTask};
 use crate::reference::{RunRef, Topic, WorkflowRef};
 
 fn raw(json: &str) -> Cow<'_, RawValue> {
@@ -157,14 +157,37 @@ fn flow_is_called_by_its_team_api() {
     assert_eq!(body, "");
 }
 
-/// Flow answers a callback for an unknown run by 500 (`flow-api.json`, "callback POST, unknown run").
+/// Flow answers 500 to a callback for an unknown run (`flow-api.json`, "callback POST, unknown run"), and whenever its
+/// own call to the engine fails.
 #[test]
-fn unknown_run_of_flow_is_recognised() {
+fn failed_callback_of_flow_is_unclear() {
     let body = r#"{"code":500,"reason":"BadRequest","message":"Exception in communicating with internal services."}"#;
-    let verdict = |operation| flow().read(operation, answer(500, body), Timestamp(0));
-    assert!(matches!(verdict(Operation::Resume), Verdict::UnknownRun { .. }));
-    assert!(matches!(verdict(Operation::Start), Verdict::Unclear { .. }));
-    assert!(matches!(read(Operation::Resume, answer(500, body), 0), Verdict::Unclear { .. }), "only Flow's");
+    let reason = "the engine answered 500, as it does if the run is unknown, or if its own call failed".to_owned();
+    let verdict = flow().read(Operation::Resume, answer(500, body), Timestamp(0));
+    assert_eq!(verdict, Verdict::Unclear { reason, after: None, concluded: false });
+}
+
+/// The engine's own 500 says that it no longer acts on the request; that of a proxy, or of Flow, doesn't.
+#[test]
+fn only_the_engine_itself_concludes_a_request() {
+    let concludes =
+        |engine: &Engine, status, body: &str| match engine.read(Operation::Start, answer(status, body), Timestamp(0)) {
+            Verdict::Unclear { concluded, .. } => concluded,
+            other => panic!("{other:?}"),
+        };
+    let spring =
+        r#"{"timestamp":"2026-11-27T00:35:49.143+00:00","status":500,"error":"Internal Server Error","path":"/x"}"#;
+    let own = r#"{"timestamp":"2026-11-27T00:35:49.143+00:00","code":1,"reason":"WORKFLOW_RUNTIME_EXCEPTION"}"#;
+    let gateway =
+        r#"{"timestamp":"2026-11-27","status":500,"error":"Internal Server Error","path":"/x","requestId":"1"}"#;
+    for body in [spring, own] {
+        assert!(concludes(&boomerang(), 500, body), "{body}");
+        assert!(!concludes(&flow(), 500, body), "{body}");
+        assert!(!concludes(&boomerang(), 502, body), "{body}");
+    }
+    for body in [gateway, "", "<html>", r#"{"status":500}"#, "[]"] {
+        assert!(!concludes(&boomerang(), 500, body), "{body}");
+    }
 }
 
 fn answer(status: u16, body: &str) -> Response<Vec<u8>> {
@@ -185,6 +208,7 @@ fn every_status_has_one_verdict() {
             Verdict::Unreachable { .. } => "unreachable",
             Verdict::Unclear { .. } => "unclear",
             Verdict::Misconfigured { .. } => "misconfigured",
+            other => panic!("{other:?}"),
         };
         let expected = match status {
             400 | 404 | 409 | 410 | 413 | 422 => "rejected",
@@ -199,7 +223,7 @@ fn every_status_has_one_verdict() {
 
 #[test]
 fn success_counts_only_with_its_proof() {
-    let run = r#"{"id":"5f1c9c8e2f8b9a0001a1b2c3","status":"notstarted"}"#;
+    let run = r#"{"id":"5f1c9c8e2f8b9a0001a1b2c3","status":"ready","phase":"pending"}"#;
     assert_eq!(read(Operation::Start, answer(200, run), 0), Verdict::Accepted { body: run.as_bytes().to_vec() });
     for body in ["", "<html>", "[]", "{}", r#"{"id":""}"#, r#"{"id":7}"#, r#"{"id":"5f"#] {
         assert!(matches!(read(Operation::Start, answer(200, body), 0), Verdict::Unclear { .. }), "{body}");
@@ -254,48 +278,239 @@ fn unknown_run_is_told_from_other_rejections() {
 }
 
 #[test]
-fn found_run_has_to_carry_the_label() {
-    let run = r#"{"id":"5f1","labels":{"sluice.dev/delivery":"M","a":"b"}}"#;
-    let found = |status, body: &str| boomerang().read_found("M", answer(status, body), Timestamp(0));
-    assert_eq!(found(200, &format!(r#"{{"content":[{run}],"last":true}}"#)), Ok(Some(run.as_bytes().to_vec())));
-    assert_eq!(found(200, r#"{"content":[],"empty":true}"#), Ok(None));
-    for body in [
-        r#"{"content":[{"id":"5f1","labels":{"sluice.dev/delivery":"N"}}]}"#,
-        r#"{"content":[{"id":"5f1","labels":{}}]}"#,
-        r#"{"content":[{"id":"5f1"}]}"#,
-        r#"{"content":null}"#,
-        "{}",
-        "[]",
-        "<html>",
-        "",
+fn start_counts_by_the_status_of_the_run() {
+    let read_run = |status: &str, phase: &str| {
+        let body = format!(r#"{{"id":"5f1","status":"{status}","phase":"{phase}"}}"#);
+        read(Operation::Start, answer(200, &body), 0)
+    };
+    for (status, phase) in [
+        ("ready", "pending"),
+        ("ready", "queued"),
+        ("running", "running"),
+        ("waiting", "running"),
+        ("succeeded", "completed"),
+        ("failed", "finalized"),
+        ("timedout", "completed"),
+        ("cancelled", "completed"),
     ] {
-        assert!(matches!(found(200, body), Err(Verdict::Unclear { .. })), "{body}");
+        assert!(matches!(read_run(status, phase), Verdict::Accepted { .. }), "{status} {phase}");
     }
-    assert!(matches!(found(503, ""), Err(Verdict::Retry { .. })));
-    assert!(matches!(found(401, ""), Err(Verdict::Misconfigured { .. })));
+    let unclear = |reason: &str, concluded| Verdict::Unclear { reason: reason.to_owned(), after: None, concluded };
+    let orphan = unclear("the engine answered 200, and has saved the run 5f1 without queuing it", true);
+    assert_eq!(read_run("notstarted", "pending"), orphan);
+    assert_eq!(
+        read_run("invalid", "completed"),
+        unclear("the engine answered 200, and has saved the run 5f1 as invalid", true)
+    );
+    // No proof of a start, and none that there was no start.
+    for (status, phase) in [("notstarted", "running"), ("invalid", "running"), ("cancelled", "running"), ("paused", "")]
+    {
+        let unknown = unclear("the engine answered 200, and the run 5f1 has no status that is known", false);
+        assert_eq!(read_run(status, phase), unknown, "{status} {phase}");
+    }
 }
 
 #[test]
-fn found_run_counts_only_if_the_engine_runs_it() {
-    let run = |id: &str, status: &str, trigger: &str| {
-        format!(r#"{{"id":"{id}","status":"{status}","trigger":"{trigger}","labels":{{"sluice.dev/delivery":"M"}}}}"#)
-    };
-    let found = |runs: &[String]| {
-        let body = format!(r#"{{"content":[{}]}}"#, runs.join(","));
-        boomerang().read_found("M", answer(200, &body), Timestamp(0))
-    };
-    for status in ["ready", "running", "waiting", "succeeded", "failed", "cancelled"] {
-        let started = run("2", status, "webhook");
-        let orphan = run("1", "notstarted", "webhook");
-        assert_eq!(found(&[orphan, started.clone()]), Ok(Some(started.into_bytes())), "{status}");
+fn id_that_is_no_id_is_not_shown() {
+    let body = r#"{"id":"<b>5f1","status":"notstarted","phase":"pending"}"#;
+    let Verdict::Unclear { reason, .. } = read(Operation::Start, answer(200, body), 0) else { panic!() };
+    assert_eq!(reason, "the engine answered 200, and has saved a run without queuing it");
+}
+
+const LABEL: &str = "01M85MNVRRNF3YKJSMZYXYD1X7";
+
+/// The runs that a lookup for a webhook to `workflow` finds, by id and state.
+fn found(workflow: &str, status: u16, body: &str) -> Result<Vec<(String, RunState)>, Verdict> {
+    let start = Start::new(WorkflowRef::parse(workflow).unwrap(), Payload::Webhook(raw("{}")));
+    let runs = boomerang().read_found(&delivery(Work::Start(start)), answer(status, body), Timestamp(0))?;
+    Ok(runs.into_iter().map(|run| (run.id, run.state)).collect())
+}
+
+fn run(id: &str, status: &str, trigger: &str, workflow: &str) -> String {
+    let phase = if matches!(status, "notstarted" | "ready") { "pending" } else { "completed" };
+    format!(
+        r#"{{"id":"{id}","status":"{status}","phase":"{phase}","trigger":"{trigger}","workflowRef":"{workflow}","labels":{{"sluice.dev/delivery":"{LABEL}"}}}}"#
+    )
+}
+
+fn page(runs: &[String]) -> String {
+    format!(r#"{{"content":[{}],"last":true}}"#, runs.join(","))
+}
+
+#[test]
+fn found_run_has_to_carry_the_label() {
+    let mine = run("5f1", "ready", "webhook", "w");
+    assert_eq!(found("w", 200, &page(std::slice::from_ref(&mine))), Ok(vec![("5f1".to_owned(), RunState::Active)]));
+    assert_eq!(found("w", 200, &page(&[])), Ok(vec![]));
+    for body in [
+        page(&[mine.replace(LABEL, "N")]),
+        page(&[mine.clone(), mine.replace(LABEL, "N")]),
+        page(&[r#"{"id":"5f1","status":"ready","labels":{}}"#.to_owned()]),
+        page(&[mine.replace("5f1", "")]),
+        page(&[mine.replace("ready", "paused")]),
+        page(&["7".to_owned()]),
+        r#"{"content":null}"#.to_owned(),
+        "{}".to_owned(),
+        "[]".to_owned(),
+        "<html>".to_owned(),
+        String::new(),
+    ] {
+        assert!(matches!(found("w", 200, &body), Err(Verdict::Unclear { concluded: false, .. })), "{body}");
     }
-    let reason = "the engine answered 200, and has saved the run 1 without starting it".to_owned();
-    let orphan = Err(Verdict::Unclear { reason, after: None });
-    assert_eq!(found(&[run("1", "notstarted", "webhook")]), orphan);
+    assert!(matches!(found("w", 503, ""), Err(Verdict::Retry { .. })));
+    assert!(matches!(found("w", 401, ""), Err(Verdict::Misconfigured { .. })));
+}
+
+#[test]
+fn found_runs_keep_their_order_and_state() {
+    let all = ["notstarted", "ready", "succeeded", "failed", "cancelled", "invalid"];
+    let runs: Vec<_> = all.iter().map(|status| run(status, status, "webhook", "w")).collect();
+    let states: Vec<_> = found("w", 200, &page(&runs)).unwrap().into_iter().map(|(_, state)| state).collect();
+    use RunState::{Active, Cancelled, Ended, Invalid, NotStarted};
+    assert_eq!(states, [NotStarted, Active, Ended, Ended, Cancelled, Invalid]);
+}
+
+#[test]
+fn runs_of_others_do_not_count() {
+    let (id, other) = ("6b08ce3a2bb126dc8dc5a8a6", "6b08ce3a2bb126dc8dc5a8a8");
+    let (mine, child) = (run("1", "ready", "webhook", id), run("2", "succeeded", "task", other));
+    let of_another = run("3", "ready", "webhook", other);
+    let ids = |workflow: &str, runs: &[String]| {
+        found(workflow, 200, &page(runs)).map(|runs| runs.into_iter().map(|(id, _)| id).collect::<Vec<_>>())
+    };
+    assert_eq!(ids(id, &[mine.clone(), child.clone(), of_another.clone()]).unwrap(), ["1"]);
+    assert_eq!(ids(&id.to_uppercase(), std::slice::from_ref(&mine)).unwrap(), ["1"]);
+    // A name says nothing about the workflow's id, so a run with the label counts.
+    assert_eq!(ids("deploy", &[mine, of_another.clone()]).unwrap(), ["1", "3"]);
+    // There was a run that these belong to: it is missing, not absent.
+    for runs in [vec![child.clone()], vec![of_another], vec![child]] {
+        assert!(matches!(ids(id, &runs), Err(Verdict::Unclear { .. })));
+    }
+}
+
+/// A run with one task of each state, as the engine shows it.
+fn look(tasks: &str) -> Result<RunView, Verdict> {
+    let body = format!(r#"{{"id":"5f1","status":"running","phase":"running"{tasks}}}"#);
+    boomerang().read_look(answer(200, &body), Timestamp(0))
+}
+
+fn wait_task(id: &str, status: &str, topic: &str) -> String {
+    format!(
+        r#"{{"id":"{id}","type":"eventwait","status":"{status}","params":[{{"name":"a","value":"b"}},{{"name":"topic","value":{topic}}}]}}"#
+    )
+}
+
+#[test]
+fn look_shows_the_tasks_that_wait_for_a_topic() {
+    let states = [
+        ("waiting", WaitState::Waiting),
+        ("notstarted", WaitState::Ahead),
+        ("ready", WaitState::Ahead),
+        ("running", WaitState::Ahead),
+        ("succeeded", WaitState::Ended(Some(Status::Succeeded))),
+        ("failed", WaitState::Ended(Some(Status::Failed))),
+        ("skipped", WaitState::Ended(None)),
+        ("cancelled", WaitState::Ended(None)),
+        ("timedout", WaitState::Ended(None)),
+        ("invalid", WaitState::Ended(None)),
+    ];
+    let tasks: Vec<_> = states.iter().map(|(status, _)| wait_task(status, status, "\"ok\"")).collect();
+    let view = look(&format!(r#","tasks":[{{"id":"s","type":"start","status":"odd"}},{}]"#, tasks.join(","))).unwrap();
+    assert_eq!((view.state, view.has_tasks), (RunState::Active, true));
+    let expected = states.map(|(id, state)| WaitTask { id: id.to_owned(), topic: Some("ok".to_owned()), state });
+    assert_eq!(view.waits, expected);
+}
+
+#[test]
+fn topic_made_of_params_is_unknown_until_its_task_waits() {
+    let topic = |status: &str, topic: &str| {
+        let view = look(&format!(r#","tasks":[{}]"#, wait_task("t", status, topic))).unwrap();
+        view.waits[0].topic.clone()
+    };
+    assert_eq!(topic("notstarted", r#""a-$(params.order)""#), None);
+    assert_eq!(topic("ready", r#""a-$(params.order)""#), None);
+    assert_eq!(topic("waiting", r#""a-$(params.order)""#).as_deref(), Some("a-$(params.order)"));
+    assert_eq!(topic("succeeded", r#""a-77""#).as_deref(), Some("a-77"));
+    assert_eq!(topic("notstarted", "77").as_deref(), Some("77"));
+    let view = look(r#","tasks":[{"id":"t","type":"eventwait","status":"notstarted"}]"#).unwrap();
+    assert_eq!(view.waits[0].topic.as_deref(), Some(""), "no topic is none that a callback has");
+}
+
+#[test]
+fn look_that_shows_no_state_is_unclear() {
+    for tasks in ["", r#","tasks":null"#, r#","tasks":[]"#] {
+        let view = look(tasks).unwrap();
+        assert_eq!((view.has_tasks, view.waits.len()), (false, 0), "{tasks}");
+    }
+    for tasks in [
+        format!(r#","tasks":[{}]"#, wait_task("t", "paused", "\"ok\"")),
+        format!(r#","tasks":[{}]"#, wait_task("", "waiting", "\"ok\"")),
+        r#","tasks":[7]"#.to_owned(),
+        r#","tasks":{}"#.to_owned(),
+    ] {
+        assert!(matches!(look(&tasks), Err(Verdict::Unclear { concluded: false, .. })), "{tasks}");
+    }
+    for body in ["", "<html>", "[]", "{}", r#"{"id":"5f1","status":"odd"}"#] {
+        let view = boomerang().read_look(answer(200, body), Timestamp(0));
+        assert!(matches!(view, Err(Verdict::Unclear { .. })), "{body}");
+    }
+    let unknown = r#"{"code":1301,"reason":"WORKFLOWRUN_INVALID_REFERENCE"}"#;
+    for (status, body) in [(400, unknown), (404, "")] {
+        let view = boomerang().read_look(answer(status, body), Timestamp(0));
+        assert!(matches!(view, Err(Verdict::UnknownRun { .. })), "{status}");
+    }
+}
+
+#[test]
+fn scope_is_part_of_each_path() {
+    let engine = engine("flow", r#"{"team":"acme","teams":["ops","acme"]}"#);
+    let path = |request: Result<Request<Vec<u8>>, RequestError>| request.unwrap().uri().path().to_owned();
+    let start = |reference: &str| {
+        let start = Start::new(WorkflowRef::parse(reference).unwrap(), Payload::Webhook(raw("{}")));
+        delivery(Work::Start(start))
+    };
+    assert_eq!(path(engine.request(&start("wf"))), "/api/v2/team/acme/workflow/wf/submit");
+    assert_eq!(path(engine.request(&start("ops/wf"))), "/api/v2/team/ops/workflow/wf/submit");
+    assert_eq!(path(engine.find(&start("ops/wf"))), "/api/v2/team/ops/workflowrun/query");
+    let trace = HeaderMap::new();
+    assert_eq!(path(engine.look("5f1", None, &trace)), "/api/v2/team/acme/workflowrun/5f1");
+    assert_eq!(path(engine.look("5f1", Some("ops"), &trace)), "/api/v2/team/ops/workflowrun/5f1");
+    assert_eq!(path(engine.cancel("5f1", Some("ops"), &trace)), "/api/v2/team/ops/workflowrun/5f1/cancel");
+    assert_eq!(path(engine.describe(&WorkflowRef::parse("ops/wf").unwrap())), "/api/v2/team/ops/workflow/wf");
+    assert_eq!(path(engine.describe_task("execute-shell", None)), "/api/v2/team/acme/task/execute-shell");
+    assert_eq!(engine.scopes(), ["acme", "ops"]);
+    let scope_of = |reference| engine.scope_of(&WorkflowRef::parse(reference).unwrap());
+    assert_eq!((scope_of("wf").as_deref(), scope_of("ops/wf").as_deref()), (Some("acme"), Some("ops")));
+
+    assert!(boomerang().scopes().is_empty() && boomerang().scope_of(&WorkflowRef::parse("wf").unwrap()).is_none());
+    assert_eq!(boomerang().request(&start("ops/wf")).unwrap_err(), RequestError);
+}
+
+#[test]
+fn reference_may_name_only_a_configured_scope() {
+    let accepts = |engine: &Engine, reference| {
+        engine.accepts(&WorkflowRef::parse(reference).unwrap()).map_err(|error| error.to_string())
+    };
+    let flow = engine("flow", r#"{"team":"acme","teams":["ops"]}"#);
+    for reference in ["wf", "acme/wf", "ops/wf"] {
+        assert_eq!(accepts(&flow, reference), Ok(()), "{reference}");
+    }
+    assert_eq!(accepts(&flow, "x/wf").unwrap_err(), "names a team that engine_settings doesn't list");
+    assert_eq!(accepts(&boomerang(), "wf"), Ok(()));
     assert_eq!(
-        found(&[run("1", "notstarted", "webhook"), run("2", "running", "task")]),
-        orphan,
-        "children don't count"
+        accepts(&boomerang(), "acme/wf").unwrap_err(),
+        "must not contain '/': the workflows of this engine have no team"
     );
-    assert!(matches!(found(&[run("2", "running", "task")]), Err(Verdict::Unclear { .. })));
+}
+
+#[test]
+fn id_of_the_engine_cannot_leave_its_path_segment() {
+    let trace = HeaderMap::new();
+    for id in ["", ".", "..", "a/b", "a?b", "a%2fb", "a#b"] {
+        assert_eq!(boomerang().look(id, None, &trace).unwrap_err(), RequestError, "{id}");
+        assert_eq!(boomerang().cancel(id, None, &trace).unwrap_err(), RequestError, "{id}");
+        assert_eq!(boomerang().describe_task(id, None).unwrap_err(), RequestError, "{id}");
+    }
+    let look = boomerang().look("a b", None, &trace).unwrap();
+    assert_eq!(look.uri(), "http://engine:8080/api/v1/workflowrun/a%20b?withTasks=true");
 }

@@ -270,7 +270,8 @@ fn engine_is_queried_after_a_winner_stopped() {
             world.engine.recover();
             if has_acted {
                 let labels = world.engine.only_request().json()["labels"].clone();
-                world.engine.effects.borrow_mut().push(json!({ "id": "1", "target": "w", "labels": labels }));
+                let run = json!({ "id": "1", "target": "w", "labels": labels, "status": "ready", "phase": "pending" });
+                world.engine.effects.borrow_mut().push(run);
             }
             world.engine.take_calls();
             let contended = world.run(join_all((0..2).map(|_| world.handle(keyed.request()))));

@@ -190,7 +190,7 @@ fn success_status_without_a_run_is_no_success() {
 
 #[test]
 fn run_is_returned_to_the_sender_and_never_logged() {
-    let run = r#"{"id":"5f1","message":"s3cret"}"#;
+    let run = r#"{"id":"5f1","status":"ready","message":"s3cret"}"#;
     let world = World::new().respond(200, run);
     let reply = world.post_json(WEBHOOK_URI, "{}");
     assert_eq!(reply.text(), run);

@@ -22,7 +22,7 @@ fn error_names_its_place() {
         ("[1]".to_owned(), "`/0` must be an object, but is a number"),
         (r#"[{"workflow":"hunter2"}]"#.to_owned(), "`/0` must have `workflow` and `from`"),
         (r#"[{"workflow":"w","from":"hunter2"}]"#.to_owned(), "`/0/from` must be `event` or `webhook`"),
-        (r#"[{"workflow":"../w","from":"event"}]"#.to_owned(), "`/0/workflow` must not contain '/'"),
+        (r#"[{"workflow":"../w","from":"event"}]"#.to_owned(), "`/0/workflow` must not be a dot segment"),
         (r#"[{"workflow":7,"from":"event"}]"#.to_owned(), "`/0/workflow` must be a string, but is a number"),
         (
             r#"[{"workflow":"w","from":"event","sender":"github"}]"#.to_owned(),
@@ -79,8 +79,6 @@ fn error_names_its_place() {
         ),
         (too_deep, &deepest),
         (params("[]"), "`/1/params` must be an object, but is an array"),
-        (params(r#"{"data":1}"#), "`/1/params/data` is reserved: use another name"),
-        (params(r#"{"event":1}"#), "`/1/params/event` is reserved: use another name"),
         (params(r#"{"":1}"#), "`/1/params` must have names of 1 to 128 bytes: see member 1"),
         (params(&format!("{{{}}}", many.join(","))), "`/1/params` must have at most 32 params"),
         (

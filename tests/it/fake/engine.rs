@@ -215,6 +215,9 @@ impl FakeEngine {
         effect["phase"] = "pending".into();
         effect["id"] = format!("run-{}", effects.len()).into();
         effect["target"] = target.into();
+        if verb == "submit" {
+            (effect["status"], effect["phase"]) = ("ready".into(), "pending".into());
+        }
         effects.push(effect.clone());
         if verb == "event" { Vec::new() } else { serde_json::to_vec(&effect).unwrap() }
     }

@@ -177,11 +177,11 @@ impl Shared {
         let mut acted = self.acted.borrow_mut();
         if let Some(label) = summary(&request).strip_prefix("find ") {
             let found = acted.iter().find(|body| body.contains(label));
-            let run = format!(r#"{{"id":"run","labels":{{"sluice.dev/delivery":"{label}"}}}}"#);
+            let run = format!(r#"{{"id":"run","status":"ready","labels":{{"sluice.dev/delivery":"{label}"}}}}"#);
             return format!(r#"{{"content":[{}]}}"#, found.map_or("", |_| run.as_str()));
         }
         acted.push(String::from_utf8(request.into_body()).unwrap());
-        r#"{"id":"run"}"#.to_owned()
+        r#"{"id":"run","status":"ready"}"#.to_owned()
     }
 }
 
