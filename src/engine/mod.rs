@@ -212,8 +212,8 @@ impl Engine {
     }
 
     /// Reads the response to a look. Returns [`Verdict::UnknownRun`] if the engine doesn't know the run.
-    pub fn read_look(&self, response: Response<Vec<u8>>, now: Timestamp) -> Result<RunView, Verdict> {
-        run::read_look(&self.profile.document().map_err(malformed)?, response, now)
+    pub fn read_look(&self, run: &str, response: Response<Vec<u8>>, now: Timestamp) -> Result<RunView, Verdict> {
+        run::read_look(&self.profile.document().map_err(malformed)?, run, response, now)
     }
 
     /// Builds the request that cancels a run, in a scope or in the default one. Its response proves nothing: only looks

@@ -149,16 +149,19 @@ fn is_of_another_workflow(members: &Members<'_>, form: &RunForm<'_>, delivery: &
             .is_some_and(|other| is_id(&other) && !other.eq_ignore_ascii_case(reference))
 }
 
-/// Reads the response to a look at a run.
+/// Reads the response to a look at a run. Another run in the response proves nothing: a reference such as `query` can be
+/// a route of the engine.
 pub(super) fn read_look(
     document: &Document<'_>,
+    reference: &str,
     response: Response<Vec<u8>>,
     now: Timestamp,
 ) -> Result<RunView, Verdict> {
     let success = success(document, Operation::Look, response, now)?;
     let (form, tasks_form) = (document.run().map_err(malformed)?, document.tasks().map_err(malformed)?);
     let members = Members::of_body(&success.body).ok_or_else(|| success.unexpected())?;
-    let Run { id, state } = Run::read(&members, &form).ok_or_else(|| success.unexpected())?;
+    let run = Run::read(&members, &form).filter(|run| run.id == reference);
+    let Run { id, state } = run.ok_or_else(|| success.unexpected())?;
     let Some(state) = state else {
         return Err(success.unclear(&format!("and {} has no status that is known", named(&id)), false));
     };

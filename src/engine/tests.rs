@@ -391,7 +391,7 @@ fn runs_of_others_do_not_count() {
 /// A run with one task of each state, as the engine shows it.
 fn look(tasks: &str) -> Result<RunView, Verdict> {
     let body = format!(r#"{{"id":"5f1","status":"running","phase":"running"{tasks}}}"#);
-    boomerang().read_look(answer(200, &body), Timestamp(0))
+    boomerang().read_look("5f1", answer(200, &body), Timestamp(0))
 }
 
 fn wait_task(id: &str, status: &str, topic: &str) -> String {
@@ -450,13 +450,14 @@ fn look_that_shows_no_state_is_unclear() {
     ] {
         assert!(matches!(look(&tasks), Err(Verdict::Unclear { concluded: false, .. })), "{tasks}");
     }
-    for body in ["", "<html>", "[]", "{}", r#"{"id":"5f1","status":"odd"}"#] {
-        let view = boomerang().read_look(answer(200, body), Timestamp(0));
+    let other_run = r#"{"id":"5f2","status":"running","phase":"running"}"#;
+    for body in ["", "<html>", "[]", "{}", r#"{"id":"5f1","status":"odd"}"#, other_run] {
+        let view = boomerang().read_look("5f1", answer(200, body), Timestamp(0));
         assert!(matches!(view, Err(Verdict::Unclear { .. })), "{body}");
     }
     let unknown = r#"{"code":1301,"reason":"WORKFLOWRUN_INVALID_REFERENCE"}"#;
     for (status, body) in [(400, unknown), (404, "")] {
-        let view = boomerang().read_look(answer(status, body), Timestamp(0));
+        let view = boomerang().read_look("5f1", answer(status, body), Timestamp(0));
         assert!(matches!(view, Err(Verdict::UnknownRun { .. })), "{status}");
     }
 }

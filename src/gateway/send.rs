@@ -51,7 +51,7 @@ impl<'a, H: Host> Gateway<'a, H> {
     pub(super) async fn look_at(&self, run: &str, scope: Option<&str>, trace: &HeaderMap) -> Result<RunView, Verdict> {
         let engine = &self.settings.engine;
         let response = self.host.send(engine.look(run, scope, trace)?, self.settings.timeouts).await?;
-        engine.read_look(response, self.host.now())
+        engine.read_look(run, response, self.host.now())
     }
 
     /// Requests that a run of a start is cancelled. Only a lookup shows whether it was: the engine can answer 500 and

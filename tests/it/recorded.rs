@@ -263,19 +263,21 @@ fn read(service: &str, operation: Operation, answer: &Answer) -> String {
                 Err(verdict) => summary(&verdict),
             }
         }
-        Operation::Look => match engine.read_look(response, Timestamp(0)) {
-            Ok(view) => {
-                let wait = |task: &sluice::delivery::WaitTask| {
-                    let state = match task.state {
-                        WaitState::Ended(status) => format!("ended {}", status.map_or("otherwise", Status::as_str)),
-                        state => format!("{state:?}").to_lowercase(),
+        Operation::Look => {
+            match engine.read_look(answer.body["id"].as_str().unwrap_or("5f1"), response, Timestamp(0)) {
+                Ok(view) => {
+                    let wait = |task: &sluice::delivery::WaitTask| {
+                        let state = match task.state {
+                            WaitState::Ended(status) => format!("ended {}", status.map_or("otherwise", Status::as_str)),
+                            state => format!("{state:?}").to_lowercase(),
+                        };
+                        format!("{} {state}", task.topic.as_deref().unwrap_or("?"))
                     };
-                    format!("{} {state}", task.topic.as_deref().unwrap_or("?"))
-                };
-                format!("run {:?} {:?}", view.state, view.waits.iter().map(wait).collect::<Vec<_>>())
+                    format!("run {:?} {:?}", view.state, view.waits.iter().map(wait).collect::<Vec<_>>())
+                }
+                Err(verdict) => summary(&verdict),
             }
-            Err(verdict) => summary(&verdict),
-        },
+        }
         Operation::Describe => match engine.read_description(response, Timestamp(0)) {
             Ok(_) => "described".to_owned(),
             Err(verdict) => summary(&verdict),
