@@ -1,11 +1,15 @@
 //! The values of a callback are read from either form of its query, and any values that are read are within the limits.
+//! A query that says `failed` in the place of a status never succeeds.
 
 use sluice::api::query::Query;
+use sluice::callback::Status;
 use sluice::reference::{MAX_REFERENCE, MAX_TOPIC, RunRef, Topic};
 
 use super::support::lines;
 
 const NAMES: [&str; 3] = ["ref", "topic", "status"];
+/// The other names of parameters. `failed` may be the value of one of these.
+const OTHERS: [&str; 5] = ["ref", "workflowrun", "topic", "access_token", "sender"];
 
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -25,6 +29,12 @@ fn arbitrary(text: &str) {
     if let Ok(topic) = query.topic() {
         assert!((1..=MAX_TOPIC).contains(&topic.as_str().len()));
         assert!(!topic.as_str().contains(char::is_control));
+    }
+    if matches!(query.status(), Ok(Status::Succeeded)) {
+        assert!(!text.to_ascii_lowercase().contains("status=failed"), "{text}");
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            assert!(OTHERS.contains(&&*name) || !value.eq_ignore_ascii_case("failed"), "{text}");
+        }
     }
     for name in NAMES {
         let all: Vec<_> = form_urlencoded::parse(text.as_bytes()).filter(|(read, _)| read == name).collect();
@@ -55,5 +65,8 @@ fn round_trip(values: [&str; 3]) {
         }
         assert_eq!(read.run().ok(), RunRef::parse(values[0]).ok(), "{query}");
         assert_eq!(read.topic().ok(), Topic::parse(values[1]).ok(), "{query}");
+        if let Ok(status) = read.status() {
+            assert_eq!(Some(status), Status::parse(values[2]), "{query}");
+        }
     }
 }

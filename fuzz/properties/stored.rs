@@ -97,7 +97,7 @@ fn delivery_of<'a>(numbers: &[u8], [reference, topic, trace]: [&[u8]; 3], payloa
     } else {
         let payload = match numbers.starts_with(b"e") {
             true => event::read_structured(payload).ok()?.into(),
-            false => Payload::Webhook(Cow::Borrowed(json::object(payload).ok()?)),
+            false => Payload::Webhook(Cow::Borrowed(json::value(payload).ok()?)),
         };
         // Trigger and params as set by a route.
         let (trigger, params) = match number % 4 {

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::problem::{Kind, Problem};
 use crate::event::MediaType;
-use crate::json;
+use crate::json::{self, JsonError};
 use crate::ports::Body;
 
 /// Maximum number of bytes beyond the limit that are read and discarded. Without this, a sender that is still writing
@@ -83,7 +83,15 @@ pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Parses a payload, which must be a JSON object.
 pub(super) fn object(bytes: &[u8]) -> Result<&RawValue, Problem> {
-    json::object(bytes).map_err(|error| {
-        Problem::new(Kind::InvalidBody, format!("the body must be a JSON object, but {error}")).field("body")
-    })
+    json::object(bytes).map_err(|error| not_an_object(&error))
+}
+
+/// Returns the problem of a body that is no JSON object.
+pub(super) fn not_an_object(error: &JsonError) -> Problem {
+    invalid(format!("the body must be a JSON object, but {error}"))
+}
+
+/// Returns the problem of an invalid body.
+pub(super) fn invalid(detail: String) -> Problem {
+    Problem::new(Kind::InvalidBody, detail).field("body")
 }

@@ -11,7 +11,7 @@ use super::problem::{Kind, Problem};
 use super::query::Query;
 use super::respond::{self, no_store};
 use super::{RequestContext, body, link};
-use crate::callback::{Callback, Status};
+use crate::callback::Callback;
 use crate::config::{self, CallbackGet, ConfigError};
 use crate::delivery::{Key, Work};
 use crate::ports::{Body, Host};
@@ -39,7 +39,7 @@ pub(super) async fn complete(
 ) -> Result<Response<Vec<u8>>, Problem> {
     let query = Query::parse_callback(context.query)?;
     let (run, topic) = (query.run()?, query.topic()?);
-    let status = status(&query)?;
+    let status = query.status()?;
     let mode = CallbackMode::of(context)?;
     if matches!(mode, CallbackMode::ConfirmPage | CallbackMode::Confirm) {
         context.problem_page = confirm_page::problem_page;
@@ -88,17 +88,6 @@ impl CallbackMode {
             Method::HEAD => Self::Head,
             _ => Self::Get,
         })
-    }
-}
-
-/// Reads `status`, which is `Succeeded` by default.
-fn status(query: &Query) -> Result<Status, Problem> {
-    match query.one("status")? {
-        None => Ok(Status::Succeeded),
-        Some(text) => Status::parse(text).ok_or_else(|| {
-            let detail = "`status` must be `Succeeded`, the default, or `Failed`";
-            Problem::new(Kind::InvalidParameter, detail).field("status")
-        }),
     }
 }
 

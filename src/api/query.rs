@@ -1,5 +1,7 @@
 //! Query parameters. Parsing is strict: a malformed or repeated parameter is an error.
 
+mod status;
+
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
@@ -8,17 +10,22 @@ use super::problem::{Kind, Problem};
 use crate::reference::{RunRef, Topic, WorkflowRef};
 
 /// Names of the parameters of a callback. Parameters with other names are ignored.
-const CALLBACK_PARAMETERS: [&str; 4] = ["ref", "topic", "status", "access_token"];
+const CALLBACK_PARAMETERS: [&str; 5] = ["ref", "workflowrun", "topic", "status", "access_token"];
 
 /// A decoded query.
 #[derive(Debug)]
-pub struct Query(Vec<(String, String)>);
+pub struct Query {
+    pairs: Vec<(String, String)>,
+    /// Whether the query as it was sent ends with `&`.
+    ends_with_ampersand: bool,
+}
 
 impl Query {
     /// Decodes `application/x-www-form-urlencoded` pairs (WHATWG URL, section 5.1). Unlike that standard, rejects text
     /// that is not UTF-8.
     pub fn parse(query: Option<&str>) -> Result<Self, Problem> {
-        pairs(query.unwrap_or_default().split('&'))
+        let query = query.unwrap_or_default();
+        pairs(query, query.split('&'))
     }
 
     /// Decodes the query of a callback. Also accepts the spelling in the contract's published reference,
@@ -26,8 +33,8 @@ impl Query {
     /// separates two pairs only if a known name and `=` follow it, since a topic may contain commas.
     pub fn parse_callback(query: Option<&str>) -> Result<Self, Problem> {
         let query = query.unwrap_or_default();
-        let plain = pairs(query.split('&'))?;
-        if query.contains('&') || plain.0.iter().any(|(name, _)| name == "topic") {
+        let plain = pairs(query, query.split('&'))?;
+        if query.contains('&') || plain.pairs.iter().any(|(name, _)| name == "topic") {
             return Ok(plain);
         }
         let mut parts: Vec<Cow<'_, str>> = Vec::new();
@@ -40,12 +47,12 @@ impl Query {
                 _ => parts.push(Cow::Borrowed(part)),
             }
         }
-        pairs(parts.iter().map(AsRef::as_ref))
+        pairs(query, parts.iter().map(AsRef::as_ref))
     }
 
     /// Returns the value of a parameter. A parameter that is present more than once is an error.
     pub fn one(&self, name: &'static str) -> Result<Option<&str>, Problem> {
-        let mut values = self.0.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str());
+        let mut values = self.pairs.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str());
         let value = values.next();
         match values.next() {
             None => Ok(value),
@@ -56,15 +63,30 @@ impl Query {
         }
     }
 
-    /// Returns `ref` as a workflow.
-    pub(super) fn workflow(&self) -> Result<Option<WorkflowRef>, Problem> {
-        self.one("ref")?.map(|text| WorkflowRef::parse(text).map_err(|e| invalid_reference("ref", e))).transpose()
+    /// Returns the value of a parameter with two names, and the name that was used. Both may be present if their values
+    /// are equal; `name` is then the one that counts.
+    fn either(&self, name: &'static str, other: &'static str) -> Result<Option<(&'static str, &str)>, Problem> {
+        match (self.one(name)?, self.one(other)?) {
+            (Some(value), Some(second)) if value != second => {
+                let detail = format!("`{name}` and `{other}` mean the same, but have different values: send only one");
+                Err(Problem::new(Kind::InvalidParameter, detail).field(other))
+            }
+            (Some(value), _) => Ok(Some((name, value))),
+            (None, value) => Ok(value.map(|value| (other, value))),
+        }
     }
 
-    /// Returns `ref` as a run.
+    /// Returns `ref` as a workflow. Flow's pages call it `workflow`.
+    pub(super) fn workflow(&self) -> Result<Option<WorkflowRef>, Problem> {
+        let given = self.either("ref", "workflow")?;
+        given.map(|(name, text)| WorkflowRef::parse(text).map_err(|e| invalid_reference(name, e))).transpose()
+    }
+
+    /// Returns `ref` as a run. The betas of Flow called it `workflowrun`.
     pub fn run(&self) -> Result<RunRef, Problem> {
-        let text = self.one("ref")?.ok_or_else(|| missing("ref", "the id of the WorkflowRun"))?;
-        RunRef::parse(text).map_err(|e| invalid_reference("ref", e))
+        let given = self.either("ref", "workflowrun")?;
+        let (name, text) = given.ok_or_else(|| missing("ref", "the id of the WorkflowRun"))?;
+        RunRef::parse(text).map_err(|e| invalid_reference(name, e))
     }
 
     /// Returns `dedup`: whether duplicates are detected by the sender's key.
@@ -118,8 +140,8 @@ pub(super) fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// Decodes pairs such as `name=value`. Empty parts are ignored.
-fn pairs<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Query, Problem> {
+/// Decodes pairs such as `name=value`, the parts of a query. Empty parts are ignored.
+fn pairs<'a>(query: &str, parts: impl Iterator<Item = &'a str>) -> Result<Query, Problem> {
     let mut pairs = Vec::new();
     for part in parts.filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -130,7 +152,7 @@ fn pairs<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Query, Problem> {
         };
         pairs.push((name, value));
     }
-    Ok(Query(pairs))
+    Ok(Query { pairs, ends_with_ampersand: query.ends_with('&') })
 }
 
 #[cfg(test)]
@@ -152,6 +174,22 @@ mod tests {
         assert_eq!(callback("ref=R,topic=a,b,status=S"), parsed("R", "a,b", Some("S")));
         assert_eq!(callback("ref=R,x&topic=T"), parsed("R,x", "T", None));
         assert_eq!(callback("ref=a+b%20c&topic=%E2%82%AC"), parsed("a b c", "€", None));
+    }
+
+    #[test]
+    fn workflow_and_run_have_two_names() {
+        let workflow = |query| Query::parse(Some(query)).unwrap().workflow();
+        let run = |query| Query::parse_callback(Some(query)).unwrap().run();
+        for query in ["ref=a", "workflow=a", "ref=a&workflow=a", "workflow=a&workflowrun=b"] {
+            assert_eq!(workflow(query).unwrap().unwrap().as_str(), "a", "{query}");
+        }
+        for query in ["ref=a&topic=t", "workflowrun=a&topic=t", "workflowrun=a,topic=t", "ref=a,topic=t,workflowrun=a"]
+        {
+            assert_eq!(run(query).unwrap().as_str(), "a", "{query}");
+        }
+        assert!(workflow("workflowrun=a").unwrap().is_none() && run("workflow=a").is_err());
+        assert!(workflow("workflow=a&workflow=a").is_err() && workflow("ref=a&workflow=b").is_err());
+        assert!(run("workflowrun=a&workflowrun=a").is_err() && run("ref=a,topic=t,workflowrun=b").is_err());
     }
 
     #[test]

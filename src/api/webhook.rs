@@ -1,10 +1,11 @@
-//! `POST /api/v2/webhook`: starts a run. Its param `data` is the JSON object in the body. A form from a known sender is
-//! converted to a JSON object.
+//! `POST /api/v2/webhook`: starts a run. Its param `data` is the JSON object in the body, or any JSON value if
+//! `webhook_any_json` is on. A form from a known sender is converted to a JSON object.
 
 use std::borrow::Cow;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response};
+use serde_json::value::RawValue;
 
 use super::auth::{Authentication, VerifiedSender};
 use super::intake::Received;
@@ -12,6 +13,7 @@ use super::problem::{Kind, Problem};
 use super::{RequestContext, body, query};
 use crate::config;
 use crate::delivery::{Key, Payload, Start, Work};
+use crate::json::{self, JsonType};
 use crate::ports::{Body, Host};
 use crate::routing::Input;
 use crate::sender::{self, Challenge};
@@ -49,7 +51,7 @@ pub(super) async fn post(
             .map_err(|error| Problem::new(Kind::InvalidBody, error.to_string()).field("body"))?;
         &*form
     } else {
-        body::object(&bytes)?
+        payload(context.host, &bytes)?
     };
     let key = |workflow: &str| match (&sender, key) {
         _ if !head.dedup => None,
@@ -71,6 +73,21 @@ pub(super) async fn post(
         .map(|route| Ok((route.start(&input, Payload::Webhook(Cow::Borrowed(payload)))?, key(&route.name()))))
         .collect();
     context.start(gateway, starts?).await
+}
+
+/// Parses a payload: a JSON object, or any JSON value if `webhook_any_json` is on.
+fn payload<'b>(host: &impl Host, bytes: &'b [u8]) -> Result<&'b RawValue, Problem> {
+    match json::value(bytes) {
+        Ok(object) if json::type_of(object) == JsonType::Object => Ok(object),
+        any if config::webhook_any_json(host)? => {
+            any.map_err(|error| body::invalid(format!("the body must be JSON, but {error}")))
+        }
+        Ok(other) => Err(body::invalid(format!(
+            "the body must be a JSON object, but it is {}: send an object, or set the variable `webhook_any_json` to `true`",
+            json::type_of(other)
+        ))),
+        Err(error) => Err(body::not_an_object(&error)),
+    }
 }
 
 /// Returns the response to a sender's challenge. `None` if the request is not a challenge, or lacks a required

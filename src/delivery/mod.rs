@@ -119,7 +119,7 @@ pub struct Start<'a> {
 /// The payload of a run.
 #[derive(Clone, Debug)]
 pub enum Payload<'a> {
-    /// A webhook's JSON object.
+    /// A webhook's JSON: an object, or any value if `webhook_any_json` is on.
     Webhook(Cow<'a, RawValue>),
     /// A CloudEvent.
     Event {

@@ -4,13 +4,13 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderValue};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Delivery, DeliveryId, FailedAttempt, Key, KeyClaim, Orphan, Payload, Start, TaskWait, Trigger, Work};
 use crate::callback::{Callback, Status};
 use crate::event;
-use crate::json;
+use crate::json::{self, JsonType};
 use crate::reference::{RunRef, Topic, WorkflowRef};
 use crate::time::Timestamp;
 
@@ -75,8 +75,13 @@ struct Stored<'a> {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     params: Vec<(Cow<'a, str>, Cow<'a, RawValue>)>,
     /// Absent for a callback by GET. The last member, so a truncated record still shows all others.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     payload: Option<Cow<'a, RawValue>>,
+}
+
+/// Reads a member that is present. By default, serde would read a `null` as an absent one.
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Cow<'static, RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(value).map(|value| Some(Cow::Owned(value)))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -178,7 +183,8 @@ impl Delivery<'_> {
                 run: RunRef::parse(&stored.run.ok_or(StoredError)?).map_err(|_| StoredError)?,
                 topic: Topic::parse(&stored.topic.ok_or(StoredError)?).map_err(|_| StoredError)?,
                 status: stored.status.ok_or(StoredError)?,
-                payload,
+                // The payload of a callback is an object.
+                payload: payload.filter(|payload| json::type_of(payload) != JsonType::Null),
             }),
             kind => {
                 let whole: Cow<'_, RawValue> = payload.ok_or(StoredError)?;

@@ -26,6 +26,7 @@ def complete(data):
     routes = '[{"workflow":"any","from":"event"},{"workflow":"any","from":"webhook"}]'
     variables = {
         "link_secret": os.urandom(16).hex(), "retention_hours": "8784", "allowed_origins": "*", "routes": routes,
+        "webhook_any_json": "true",
     }
     with data() as state, host(state, {}, **variables) as running:
         yield running

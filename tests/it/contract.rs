@@ -1,6 +1,6 @@
 //! The four endpoints of the contract, and the request that the engine gets for each.
 
-use crate::fake::{CALLBACK_URI, EVENT_URI, RUN, Received, WEBHOOK_URI, World, label, row};
+use crate::fake::{CALLBACK_URI, EVENT_URI, HOUR, JSON, RUN, Received, WEBHOOK_URI, World, label, row};
 
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"/wf/topic","data":{"a":1}}"#;
 
@@ -50,6 +50,50 @@ fn payloads_pass_through_byte_for_byte() {
     let world = World::new().respond(200, "");
     world.post_json(CALLBACK_URI, ODD);
     assert!(world.engine.only_request().body.contains(&format!(r#"[{{"name":"data","value":{ODD}}}]"#)));
+}
+
+#[test]
+fn workflow_and_run_are_also_known_by_the_names_of_flow() {
+    for uri in [WEBHOOK_URI, EVENT_URI] {
+        for names in ["workflow=wf", "workflow=wf&ref=wf"] {
+            let world = World::new().healthy();
+            let uri = uri.replace("ref=w", names);
+            assert_eq!(world.post_json(&uri, EVENT).status(), 200, "{uri}");
+            assert_eq!(world.engine.targets(), ["wf"], "{uri}");
+        }
+    }
+    for query in ["workflowrun=run1&topic=t", "ref=run1&workflowrun=run1&topic=t", "workflowrun=run1,topic=t"] {
+        let world = World::new().healthy();
+        assert_eq!(world.get(&format!("/api/v2/callback?{query}")).status(), 200, "{query}");
+        assert_eq!(world.engine.targets(), ["run1"], "{query}");
+    }
+}
+
+#[test]
+fn webhook_takes_any_json_if_a_setting_asks_for_it() {
+    for json in
+        [r#"[ {"email":"a@b","n":12345678901234567890}, {} ]"#, "null", "false", "-1E400", r#""\ud83d\ude00""#, ODD]
+    {
+        let _row = row(json);
+        let world = delivered().with("webhook_any_json", "true");
+        assert_eq!(world.post_json(WEBHOOK_URI, format!(" {json}\n")).status(), 200);
+        let body = world.engine.only_request().body;
+        assert!(body.contains(&format!(r#"[{{"name":"data","value":{json}}}]"#)), "{body}");
+        // The same after a stay in the store.
+        let world = World::with_operator().with("webhook_any_json", "true").respond(503, "").respond(200, RUN);
+        assert_eq!(world.post_json(WEBHOOK_URI, json).status(), 202);
+        world.advance(HOUR);
+        assert_eq!(world.drain()["delivered"], 1);
+        let received = world.engine.received.borrow();
+        let bodies: Vec<_> = received.iter().map(|received| received.request.body().clone()).collect();
+        assert_eq!(bodies.len(), 2);
+        assert_eq!(bodies[0], bodies[1]);
+    }
+    let world = World::new().healthy().with("webhook_any_json", "true");
+    let send = |body: &str| world.post(WEBHOOK_URI, &[JSON, ("idempotency-key", "k")], body);
+    assert_eq!(send("[1]").outcome(), (200, Some("delivered")));
+    assert_eq!(send("[1]").outcome(), (200, Some("duplicate")));
+    send("[2]").problem(422, "idempotency-key-reused");
 }
 
 #[test]

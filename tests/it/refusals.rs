@@ -221,6 +221,8 @@ fn repeated_parameter_is_refused() {
         ("/api/v2/callback?ref=a&topic=t&topic=u", "topic"),
         ("/api/v2/callback?ref=a&topic=t&status=failed&status=succeeded", "status"),
         ("/api/v2/callback?ref=a,topic=t,ref=b", "ref"),
+        ("/api/v2/webhook?workflow=a&workflow=a", "workflow"),
+        ("/api/v2/callback?workflowrun=a&topic=t&workflowrun=b", "workflowrun"),
         ("/api/v2/webhook?ref=a&dedup=off&dedup=off", "dedup"),
         ("/api/v2/event?ref=a&dedup=on&dedup=off", "dedup"),
     ] {
@@ -228,6 +230,29 @@ fn repeated_parameter_is_refused() {
         let world = World::new();
         assert_eq!(world.post_json(uri, EVENT).problem(400, "invalid-parameter")["field"], field);
         world.assert_untouched();
+    }
+}
+
+#[test]
+fn two_names_with_different_values_are_refused() {
+    for (uri, field) in [
+        ("/api/v2/webhook?ref=a&workflow=b", "workflow"),
+        ("/api/v2/event?workflow=b&ref=a", "workflow"),
+        ("/api/v2/callback?ref=a&workflowrun=b&topic=t", "workflowrun"),
+        ("/api/v2/callback?workflowrun=b,topic=t,ref=a", "workflowrun"),
+    ] {
+        let _row = row(uri);
+        let world = World::new();
+        let problem = world.post_json(uri, EVENT).problem(400, "invalid-parameter");
+        assert_eq!(problem["field"], field);
+        assert!(problem["detail"].as_str().unwrap().contains("`ref` and `workflow"), "{problem}");
+        world.assert_untouched();
+    }
+    // The name that was sent is the field.
+    for (uri, field) in
+        [("/api/v2/webhook?workflow=a/b", "workflow"), ("/api/v2/callback?workflowrun=&topic=t", "workflowrun")]
+    {
+        assert_eq!(World::new().post_json(uri, "{}").problem(400, "invalid-parameter")["field"], field);
     }
 }
 
@@ -261,6 +286,65 @@ fn unknown_status_is_refused() {
             assert_eq!(reply.log["problem"], "invalid-parameter");
             world.assert_untouched();
         }
+    }
+}
+
+#[test]
+fn damaged_status_completes_nothing() {
+    for (query, field) in [
+        ("ref=r&topic=t&amp;status=failed", "amp;status"),
+        ("ref=r&topic=t&Status=Failed", "Status"),
+        ("ref=r&topic=t&state=failed", "state"),
+        ("ref=r&topic=t?status=failed", "topic"),
+        ("ref=r,topic=t, status=failed", "topic"),
+        ("status=succeeded&ref=r&topic=t&result=failed", "result"),
+        ("ref=r&topic=t&", "query"),
+    ] {
+        for method in ["POST", "GET", "HEAD"] {
+            for get in ["complete", "confirm"] {
+                let _row = row(format!("{method} with {query}, callback_get={get}"));
+                let world = World::new().with("callback_get", get);
+                let headers = [JSON, ("accept", "application/json")];
+                let uri = format!("/api/v2/callback?{}", query.replace(' ', "%20"));
+                let reply = world.send(request(method, &uri, &headers, "{}"));
+                assert_eq!(reply.status(), 400);
+                assert_eq!(reply.log["problem"], "invalid-parameter");
+                if method != "HEAD" {
+                    assert_eq!(reply.problem(400, "invalid-parameter")["field"], field);
+                }
+                world.assert_untouched();
+            }
+        }
+    }
+}
+
+#[test]
+fn body_of_a_webhook_that_is_no_object_names_the_setting() {
+    for (body, detail) in [("[1]", "an array"), ("null", "null"), ("7", "a number")] {
+        let world = World::new();
+        let problem = world.post_json(WEBHOOK_URI, body).problem(400, "invalid-body");
+        let text = problem["detail"].as_str().unwrap();
+        assert!(text.contains(detail) && text.contains("`webhook_any_json`"), "{problem}");
+        world.assert_untouched();
+    }
+    let world = World::new().with("webhook_any_json", "yes");
+    assert_eq!(world.post_json(WEBHOOK_URI, "[]").problem(503, "configuration")["field"], "webhook_any_json");
+    // Any JSON value is not any text, and no other endpoint takes it.
+    let on = || World::new().with("webhook_any_json", "true");
+    let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
+    for (uri, body, detail) in [
+        (WEBHOOK_URI, "", "must be JSON, but it is empty"),
+        (WEBHOOK_URI, "[1", "EOF"),
+        (WEBHOOK_URI, "1 2", "trailing"),
+        (WEBHOOK_URI, &*deep, "deeper than 128"),
+        (EVENT_URI, "[1]", "an array"),
+        (CALLBACK_URI, "[1]", "an array"),
+    ] {
+        let _row = row(format!("{body} at {uri}"));
+        let world = on();
+        let problem = world.post_json(uri, body).problem(400, "invalid-body");
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
+        world.assert_untouched();
     }
 }
 

@@ -140,6 +140,30 @@ fn event_is_routed_by_attributes_and_data() {
 }
 
 #[test]
+fn routes_find_no_members_in_a_webhook_that_is_no_object() {
+    let routes = r#"[
+        {"workflow":"member","from":"webhook","filter":{"exact":{"/event":"open"}}},
+        {"workflow":"element","from":"webhook","filter":{"exact":{"/0/event":"open"}},"params":{"all":"$[*].event"}},
+        {"workflow":"any","from":"webhook","params":{"kind":"$.event","all":"$..event"}}]"#;
+    for (body, expected) in [
+        (r#"[{"event":"open"},{"event":"click"}]"#, &["element", "any"][..]),
+        (r#"{"event":"open"}"#, &["member", "any"]),
+        (r#""event""#, &["any"]),
+        ("null", &["any"]),
+        ("0", &["any"]),
+    ] {
+        let _row = row(body);
+        let world = World::new().healthy().with("routes", routes).with("webhook_any_json", "true");
+        assert_eq!(world.post_json("/api/v2/webhook", body).status(), 200);
+        assert_eq!(world.engine.targets(), expected);
+        let received = world.engine.received.borrow();
+        let last = String::from_utf8(received.last().unwrap().request.body().clone()).unwrap();
+        let member = last.contains(r#"{"name":"kind","#);
+        assert_eq!(member, body.starts_with('{'), "{last}");
+    }
+}
+
+#[test]
 fn unmatched_delivery_is_no_error() {
     for (uri, body) in [("/api/v2/event", EVENT), ("/api/v2/webhook", "{}")] {
         let _row = row(uri);

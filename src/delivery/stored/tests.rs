@@ -122,6 +122,18 @@ fn record_of_the_first_version_is_read_and_written_unchanged() {
 }
 
 #[test]
+fn webhook_of_any_json_value_is_read_unchanged() {
+    for json in ["null", "true", "-1E400", r#""a\u0000""#, "[ ]", r#"[{"a":1,"a":2}, null]"#, "{}"] {
+        let start = Start::new(WorkflowRef::parse("w").unwrap(), Payload::Webhook(raw(json)));
+        let stored = sample(Work::Start(start), true, 6).to_bytes().unwrap();
+        let read = Delivery::from_bytes(&stored).unwrap();
+        let Work::Start(Start { payload: Payload::Webhook(payload), .. }) = &read.work else { panic!("{read:?}") };
+        assert_eq!(payload.get(), json);
+        assert_eq!(read.to_bytes().unwrap(), stored, "{json}");
+    }
+}
+
+#[test]
 fn trigger_or_params_of_a_route_have_their_own_version() {
     let start = Start::new(WorkflowRef::parse("w").unwrap(), Payload::Webhook(raw("{}")));
     let github = Start { trigger: Trigger::Github, ..start.clone() };
