@@ -171,6 +171,11 @@ impl Model {
         &mut self.settings
     }
 
+    /// Chooses other random values from now on: those of the nth start with the same seed.
+    pub fn reseed(&mut self, start: u64) {
+        self.chance = Chance::new(self.settings.seed.wrapping_add(start.wrapping_mul(0x9E37_79B9)));
+    }
+
     /// Deletes the oldest runs that are over until at most so many runs are left.
     pub fn forget(&mut self, keep: usize) {
         let mut surplus = self.runs.len().saturating_sub(keep);
