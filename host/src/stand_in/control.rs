@@ -23,7 +23,9 @@ pub(super) fn respond(state: &State, request: &RecordedRequest) -> Option<FullRe
         "/stand-in/requests" => "GET, DELETE",
         "/stand-in/waits" | "/stand-in/die" | "/stand-in/restart" => "POST",
         "/stand-in/script" => "POST, DELETE",
-        _ if path.starts_with("/stand-in/") => return Some(text(StatusCode::NOT_FOUND, "the stand-in has no such path")),
+        _ if path.starts_with("/stand-in/") => {
+            return Some(text(StatusCode::NOT_FOUND, "the stand-in has no such path"));
+        }
         _ => return None,
     };
     let done = empty(StatusCode::NO_CONTENT);
@@ -70,10 +72,7 @@ fn wants_json(request: &RecordedRequest) -> bool {
 }
 
 /// Reads the body, regardless of its declared type.
-fn with_request<T: DeserializeOwned>(
-    request: &RecordedRequest,
-    act: impl FnOnce(T) -> FullResponse,
-) -> FullResponse {
+fn with_request<T: DeserializeOwned>(request: &RecordedRequest, act: impl FnOnce(T) -> FullResponse) -> FullResponse {
     match serde_json::from_slice(&request.body) {
         Ok(request) => act(request),
         Err(error) => text(StatusCode::BAD_REQUEST, &error.to_string()),

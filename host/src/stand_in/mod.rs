@@ -80,7 +80,7 @@ pub struct StandIn {
     server: Server,
     state: Arc<State>,
     /// Does the model's work when it is due.
-    _worker: JoinSet<()>,
+    worker: JoinSet<()>,
 }
 
 /// Configures and starts a [`StandIn`].
@@ -176,7 +176,7 @@ impl Builder {
         let server = Server::start(self.addr, move |request, _| handler::handle(shared.clone(), request)).await?;
         let mut worker = JoinSet::new();
         worker.spawn(state::work(state.clone()));
-        Ok(StandIn { server, state, _worker: worker })
+        Ok(StandIn { server, state, worker })
     }
 }
 
@@ -260,9 +260,11 @@ impl StandIn {
         self.state.wake();
     }
 
-    /// Stops the stand-in and frees its port.
-    pub async fn stop(self) {
+    /// Stops the stand-in, and frees its port and its file.
+    pub async fn stop(mut self) {
         self.server.stop(GRACE).await;
+        self.worker.shutdown().await;
+        self.state.lock().site.close();
     }
 }
 

@@ -97,7 +97,8 @@ fn services(text: &str) -> Result<Services, String> {
         prefixes => {
             let is_prefix = |prefix: &str| prefix.is_empty() || (prefix.starts_with('/') && !prefix.ends_with('/'));
             let prefixes = prefixes.split_once(',').filter(|(engine, flow)| is_prefix(engine) && is_prefix(flow));
-            let (engine, flow) = prefixes.ok_or("expected engine, flow, both, or two prefixes such as /engine,/flow")?;
+            let (engine, flow) =
+                prefixes.ok_or("expected engine, flow, both, or two prefixes such as /engine,/flow")?;
             Ok(Services::Both { engine: engine.to_owned(), flow: flow.to_owned() })
         }
     }

@@ -93,6 +93,11 @@ impl Site {
         Ok(())
     }
 
+    /// Closes the file. A request that is still being delayed is no longer saved.
+    pub(super) fn close(&mut self) {
+        self.journal = None;
+    }
+
     fn set_workflow(&mut self, workflow: super::model::Workflow) {
         let workflows = &mut self.model.catalogue().workflows;
         match workflows.iter_mut().find(|known| known.id == workflow.id) {

@@ -64,7 +64,13 @@ impl Model {
     }
 
     /// Checks the trigger, adds what the engine needs, submits, and ties the run to the team.
-    pub(crate) fn team_submit(&mut self, team: &str, id: &str, mut request: Submission, start: bool) -> Result<Json, Fault> {
+    pub(crate) fn team_submit(
+        &mut self,
+        team: &str,
+        id: &str,
+        mut request: Submission,
+        start: bool,
+    ) -> Result<Json, Fault> {
         self.check_trigger(id, request.trigger.as_deref())?;
         let flow = &self.settings.flow;
         let max = flow.max_duration;
