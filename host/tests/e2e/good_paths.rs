@@ -1,6 +1,8 @@
 //! The success path of each route, and the data that survives a restart.
 
 use serde_json::json;
+use sluice_host::stand_in::Behaviour;
+use sluice_host::stand_in::model::Status;
 
 use crate::setup::{EVENT, JSON, Setup, eventually, root, wait_task};
 
@@ -77,7 +79,7 @@ async fn callbacks_resolve_waits_and_survive_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callback_is_recorded_before_the_engine_is_called() {
     let setup = Setup::new().await;
-    setup.engine.script().next(sluice_host::stand_in::Behaviour::Delay { ms: 1_000 });
+    setup.engine.script().next(Behaviour::Delay { ms: 1_000 });
     let run = setup.engine.wait("release", "t").unwrap();
     let path = format!("/api/v2/callback?ref={run}&topic=t");
     let (reply, state) = tokio::join!(setup.post(&path, "{}"), async {
