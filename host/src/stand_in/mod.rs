@@ -53,6 +53,7 @@ mod state;
 mod tests;
 mod workflows;
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -117,7 +118,8 @@ impl Builder {
         self
     }
 
-    /// Sets the model's constants. By default its work takes no time, as with [`Timing::quick`].
+    /// Sets the model's constants. By default its work takes no time, as with [`Timing::quick`], and the seed is random:
+    /// two stand-ins with one seed may give two runs the same id.
     pub fn settings(mut self, settings: Settings) -> Builder {
         self.settings = settings;
         self
@@ -189,7 +191,7 @@ impl StandIn {
             capacity: MAX_ITEMS,
             services: Services::Both { engine: String::new(), flow: String::new() },
             catalogue: Catalogue::recorded(),
-            settings: Settings { timing: Timing::quick(), ..Settings::default() },
+            settings: Settings { seed: random_seed(), timing: Timing::quick(), ..Settings::default() },
             any_workflow: false,
             file: None,
             die_at: None,
@@ -266,6 +268,11 @@ impl StandIn {
         self.worker.shutdown().await;
         self.state.lock().site.close();
     }
+}
+
+/// Another seed each time.
+fn random_seed() -> u64 {
+    RandomState::new().hash_one(0)
 }
 
 /// The reason why no run came to wait for a topic.

@@ -24,9 +24,9 @@ pub struct Options {
     /// Another token that Flow takes, for all teams: bfg_ and a secret
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     token: Option<String>,
-    /// Source of the random choices: ids, times, lost events
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Source of the random choices, which are ids, times and lost events [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
     /// Times of the engine's steps
     #[arg(long, value_enum, default_value_t = Pace::Fast)]
     timing: Pace,
@@ -74,7 +74,8 @@ impl Options {
             Pace::None => Timing::quick(),
         };
         let agent = self.agent.then_some(Agent { poll_ms: 100 });
-        let settings = Settings { seed: self.seed, timing, agent, ..Settings::default() };
+        let seed = self.seed.unwrap_or_else(super::random_seed);
+        let settings = Settings { seed, timing, agent, ..Settings::default() };
         let mut builder = builder.services(self.services).catalogue(catalogue).settings(settings);
         if self.any_workflow {
             builder = builder.any_workflow();

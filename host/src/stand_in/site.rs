@@ -51,7 +51,7 @@ pub(super) struct Site {
     aborts: bool,
     /// How many runs are kept; all if there is no number.
     pub(super) capacity: Option<usize>,
-    /// The sizes of the latest submits.
+    /// The sizes of the requests for the latest runs.
     sizes: VecDeque<usize>,
     /// Their sum.
     bytes: usize,
@@ -170,7 +170,7 @@ impl Site {
         Ok(())
     }
 
-    /// Deletes runs that are over, so that there is room for one more.
+    /// Deletes runs that are over if another one, whose request has this size, makes too many.
     fn make_room(&mut self, size: usize) {
         let Some(capacity) = self.capacity else { return };
         self.sizes.push_back(size);
@@ -193,6 +193,7 @@ impl Site {
         if let (Some(workflow), Some(journal)) = (changed, &mut self.journal) {
             journal.write(&EntryRef::Workflow(&workflow)).map_err(|_| NoWait::NotReached)?;
         }
+        self.make_room(0);
         self.model.advance(now);
         let timing = std::mem::replace(&mut self.model.settings().timing, Timing::quick());
         let run = self.model.start_by_hand(now, &workflow);

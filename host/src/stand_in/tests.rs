@@ -241,6 +241,14 @@ async fn old_runs_that_are_over_are_deleted() {
     assert!((8..=10).contains(&runs.len()), "{}", runs.len());
     assert_eq!(runs[0].run.id, waiting);
     assert_eq!(engine.counts().runs, 21);
+
+    // None is deleted before that.
+    let engine = StandIn::builder().any_workflow().capacity(30).start().await.unwrap();
+    for _ in 0..10 {
+        engine.wait("release", "t").unwrap();
+        submit(&engine).await.unwrap();
+    }
+    assert_eq!(engine.runs().len(), 20);
 }
 
 #[tokio::test]
