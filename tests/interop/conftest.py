@@ -47,7 +47,7 @@ class Sluice:
         return requests.get(f"{self.engine}/stand-in/requests", timeout=10).json()["requests"]
 
     def clear(self):
-        """Removes the engine's recorded requests and runs."""
+        """Makes the engine forget its requests, but not its runs."""
         requests.delete(f"{self.engine}/stand-in/requests", timeout=10).raise_for_status()
 
     def engine_request(self) -> dict:
@@ -89,7 +89,7 @@ def host(state, secrets: dict, log=None, runtime_config=None, **variables):
             "--state-dir", str(state),
             *(f"--variable={name}={value}" for name, value in variables.items()),
             *(["--runtime-config-file", str(runtime_config)] if runtime_config else []),
-            f"--stand-in=127.0.0.1:{engine_port}",
+            f"--stand-in=127.0.0.1:{engine_port}", "--any-workflow", "--timing", "none",
         ],
         stdout=log,
     )

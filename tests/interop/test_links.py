@@ -36,8 +36,9 @@ def callback(sluice, run: str):
 def wait_status(sluice, run: str) -> str:
     """The status of the run's waiting task in the engine."""
     runs = requests.get(f"{sluice.engine}/stand-in/runs", timeout=30).json()["runs"]
-    [wait] = next(listed for listed in runs if listed["id"] == run)["waits"]
-    return wait["status"]
+    tasks = next(listed for listed in runs if listed["id"] == run)["tasks"]
+    [status] = [task["status"] for task in tasks if task["type"] == "eventwait"]
+    return status
 
 
 def test_button_sends_the_answer(page, linked):

@@ -122,6 +122,7 @@ impl Model {
 
     /// Marks a write as done: the place where the process dies if [`Model::die_at`] says so.
     pub(crate) fn reach(&mut self, step: Step) -> Result<(), Fault> {
+        self.end_write();
         if self.deaths.next != Some(step) {
             return Ok(());
         }

@@ -50,6 +50,7 @@ mod fault;
 mod flow;
 mod incoming;
 pub mod json;
+mod log;
 mod model;
 mod params;
 mod reply;

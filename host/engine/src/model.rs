@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::catalogue::Catalogue;
 use crate::chance::Chance;
 use crate::crash::{Deaths, NoAnswer, Process};
+use crate::engine::bodies::Submission;
+use crate::engine::show;
 use crate::fault::Fault;
 use crate::incoming::Incoming;
+use crate::json::{Json, object};
+use crate::log::Log;
 use crate::reply::{self, Reply};
 use crate::run::{Record, TaskRun};
 use crate::settings::Settings;
@@ -67,6 +71,8 @@ pub struct Model {
     pub(crate) runs: IndexMap<String, Record>,
     pub(crate) agenda: Agenda,
     pub(crate) deaths: Deaths,
+    #[serde(skip)]
+    pub(crate) log: Log,
 }
 
 impl Model {
@@ -82,6 +88,7 @@ impl Model {
             runs: IndexMap::new(),
             agenda: Agenda::default(),
             deaths: Deaths::default(),
+            log: Log::default(),
         }
     }
 
@@ -112,6 +119,7 @@ impl Model {
             Process::Engine => engine::answer(self, &request),
             Process::Flow => flow::answer(self, &request),
         };
+        self.end_write();
         answer.or_else(|fault| fault.response(process, path, self.now).ok_or(NoAnswer::Cut))
     }
 
@@ -132,6 +140,26 @@ impl Model {
         self.runs.get(id)
     }
 
+    /// A run with its tasks, as the engine's `GET /api/v1/workflowrun/{id}?withTasks=true` shows it.
+    #[must_use]
+    pub fn look(&self, id: &str) -> Option<Json> {
+        self.runs.get(id).map(|record| show::found(record, &self.catalogue, true))
+    }
+
+    /// Starts a run by hand, as on Flow's pages: it belongs to the workflow's team, if the workflow has one. Returns its
+    /// id, or `None` if there is no such workflow or the run can't start.
+    pub fn start_by_hand(&mut self, now_ms: u64, workflow: &str) -> Option<String> {
+        self.advance(now_ms);
+        let team = self.catalogue.workflow(workflow)?.team.clone();
+        let manual = Submission::read(&object! { "trigger": "manual" }).ok()?;
+        let run = match team {
+            Some(team) => self.team_submit(&team, workflow, manual, true),
+            None => self.check_engine().and_then(|()| self.submit(workflow, &manual, true)),
+        };
+        self.end_write();
+        run.ok()?.get("id").and_then(Json::as_text).map(str::to_owned)
+    }
+
     /// The contents of the installation. Workflows may be added and changed at any time, but not removed once they have
     /// runs.
     pub fn catalogue(&mut self) -> &mut Catalogue {
@@ -141,6 +169,11 @@ impl Model {
     /// The constants. All but the seed may be changed at any time.
     pub fn settings(&mut self) -> &mut Settings {
         &mut self.settings
+    }
+
+    /// Chooses other random values from now on: those of the nth start with the same seed.
+    pub fn reseed(&mut self, start: u64) {
+        self.chance = Chance::new(self.settings.seed.wrapping_add(start.wrapping_mul(0x9E37_79B9)));
     }
 
     /// Deletes the oldest runs that are over until at most so many runs are left.
@@ -157,7 +190,9 @@ impl Model {
         self.runs.get(id).ok_or_else(Fault::unknown_run)
     }
 
+    /// A run that is about to be written.
     pub(crate) fn record_mut(&mut self, id: &str) -> Result<&mut Record, Fault> {
+        self.begin_write(id);
         self.runs.get_mut(id).ok_or_else(Fault::unknown_run)
     }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use sluice_host::Host;
-use sluice_host::stand_in::StandIn;
+use sluice_host::stand_in::{Options, StandIn};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a Spin application until Ctrl-C.
@@ -37,6 +37,8 @@ struct Arguments {
         default_missing_value = "127.0.0.1:7701"
     )]
     stand_in: Option<SocketAddr>,
+    #[command(flatten)]
+    options: Options,
 }
 
 /// Parses `NAME=VALUE`.
@@ -81,9 +83,13 @@ async fn run(arguments: Arguments) -> Result<()> {
         () = stop() => return Ok(()),
     };
     let stand_in = match arguments.stand_in {
-        Some(addr) => Some(StandIn::builder().listen(addr).start().await.with_context(|| {
-            format!("the stand-in engine can't listen on {addr}: choose another address with --stand-in=ADDR")
-        })?),
+        Some(addr) => {
+            let builder = arguments.options.apply(StandIn::builder().listen(addr))?;
+            let stand_in = builder.start().await;
+            Some(stand_in.with_context(|| {
+                format!("can't start the stand-in engine on {addr}; --stand-in=ADDR chooses another address")
+            })?)
+        }
         None => None,
     };
     println!("Serving {}", host.url());

@@ -3,44 +3,63 @@
 use std::collections::BTreeMap;
 
 use hyper::StatusCode;
-use hyper::header::ACCEPT;
+use hyper::header::{ACCEPT, ALLOW, HeaderValue};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::model::{Json, Process, Step};
 use super::page;
-use super::response::{FullResponse, empty, json, method_not_allowed, unknown_path, unknown_reference, with_body};
-use super::runs::{Run, Wait, timestamp};
+use super::response::{FullResponse, empty, json, text, timestamp, with_body, with_header};
 use super::script::{Rules, ScriptRequest};
 use super::state::{RecordedRequest, State};
 
-/// Handles a request to the stand-in itself; `None` if the request is for the engine.
+/// Handles a request to the stand-in itself; `None` if the request is for a service.
 pub(super) fn respond(state: &State, request: &RecordedRequest) -> Option<FullResponse> {
     let method = request.method.as_str();
     let path = request.path.as_str();
     let allow = match path {
         "/" | "/stand-in/runs" => "GET",
         "/stand-in/requests" => "GET, DELETE",
-        "/stand-in/waits" => "POST",
+        "/stand-in/waits" | "/stand-in/die" | "/stand-in/restart" => "POST",
         "/stand-in/script" => "POST, DELETE",
-        _ if path.starts_with("/stand-in/") => return Some(unknown_path(path)),
+        _ if path.starts_with("/stand-in/") => {
+            return Some(text(StatusCode::NOT_FOUND, "the stand-in has no such path"));
+        }
         _ => return None,
     };
+    let done = empty(StatusCode::NO_CONTENT);
     Some(match (method, path) {
         ("GET", "/") if wants_json(request) => runs(state, true),
-        ("GET", "/") => with_body(StatusCode::OK, "text/html;charset=utf-8", page::render(&state.lock()).into_string()),
+        ("GET", "/") => {
+            let page = page::render(&mut state.lock().site);
+            with_body(StatusCode::OK, "text/html;charset=utf-8", page.into_string())
+        }
         ("GET", "/stand-in/runs") => runs(state, false),
         ("GET", "/stand-in/requests") => requests(state),
         ("DELETE", "/stand-in/requests") => {
-            state.lock().clear();
-            empty(StatusCode::NO_CONTENT)
+            state.lock().requests.clear();
+            done
         }
-        ("POST", "/stand-in/waits") => wait(state, request),
-        ("POST", "/stand-in/script") => script(state, request),
+        ("POST", "/stand-in/waits") => with_request(request, |request| wait(state, &request)),
+        ("POST", "/stand-in/script") => with_request(request, |script: ScriptRequest| {
+            state.lock().rules.add(script);
+            done
+        }),
         ("DELETE", "/stand-in/script") => {
             state.lock().rules = Rules::default();
-            empty(StatusCode::NO_CONTENT)
+            done
         }
-        _ => method_not_allowed(method, allow, path),
+        ("POST", "/stand-in/die") => with_request(request, |request| die(state, request)),
+        ("POST", "/stand-in/restart") => {
+            state.lock().site.restart();
+            state.wake();
+            done
+        }
+        _ => {
+            let response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("the path takes {allow}"));
+            with_header(response, ALLOW, HeaderValue::from_static(allow))
+        }
     })
 }
 
@@ -52,27 +71,27 @@ fn wants_json(request: &RecordedRequest) -> bool {
         .is_some_and(|accept| accept.contains("application/json"))
 }
 
-/// A run in the engine's format, with its waits.
-#[derive(Serialize)]
-struct RunEntry<'a> {
-    #[serde(flatten)]
-    run: &'a Run,
-    waits: &'a [Wait],
-}
-
-#[derive(Serialize)]
-struct Runs<'a> {
-    total: u64,
-    runs: Vec<RunEntry<'a>>,
+/// Reads the body, regardless of its declared type.
+fn with_request<T: DeserializeOwned>(request: &RecordedRequest, act: impl FnOnce(T) -> FullResponse) -> FullResponse {
+    match serde_json::from_slice(&request.body) {
+        Ok(request) => act(request),
+        Err(error) => text(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
 }
 
 fn runs(state: &State, newest_first: bool) -> FullResponse {
-    let state = state.lock();
-    let mut runs: Vec<_> = state.runs.iter().map(|run| RunEntry { run, waits: &run.waits }).collect();
+    #[derive(Serialize)]
+    struct Runs {
+        total: u64,
+        runs: Vec<Json>,
+    }
+    let site = &mut state.lock().site;
+    let ids: Vec<_> = site.runs().map(|record| record.run.id.clone()).collect();
+    let mut runs: Vec<_> = ids.iter().filter_map(|id| site.look(id)).collect();
     if newest_first {
         runs.reverse();
     }
-    json(StatusCode::OK, &Runs { total: state.runs.total, runs })
+    json(StatusCode::OK, &Runs { total: site.total(), runs })
 }
 
 /// A recorded request, in JSON.
@@ -119,44 +138,37 @@ fn request_entry(request: &RecordedRequest) -> RequestEntry<'_> {
     }
 }
 
-/// The body of `POST /stand-in/waits`. Exactly one of `workflow` and `run` is required.
+/// The body of `POST /stand-in/waits`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WaitRequest {
+    workflow: String,
     topic: String,
-    /// Starts a run of this workflow.
-    workflow: Option<String>,
-    /// Adds the wait to this run.
-    run: Option<String>,
 }
 
-fn wait(state: &State, request: &RecordedRequest) -> FullResponse {
-    let WaitRequest { topic, workflow, run } = match serde_json::from_slice(&request.body) {
-        Ok(wait) => wait,
-        Err(error) => return bad_request(&error.to_string()),
-    };
-    let mut state = state.lock();
-    let run = match (workflow, run) {
-        (Some(workflow), None) => state.wait(workflow, topic),
-        (None, Some(run)) => match state.wait_on(&run, topic) {
-            Ok(()) => run,
-            Err(unknown) => return unknown_reference(unknown),
-        },
-        _ => return bad_request("expected either `workflow` or `run`"),
-    };
-    json(StatusCode::OK, &json!({ "run": run }))
-}
-
-fn script(state: &State, request: &RecordedRequest) -> FullResponse {
-    match serde_json::from_slice::<ScriptRequest>(&request.body) {
-        Ok(script) => {
-            state.lock().rules.add(script);
-            empty(StatusCode::NO_CONTENT)
-        }
-        Err(error) => bad_request(&error.to_string()),
+fn wait(state: &State, WaitRequest { workflow, topic }: &WaitRequest) -> FullResponse {
+    match state.lock().wait(workflow, topic) {
+        Ok(run) => json(StatusCode::OK, &json!({ "run": run })),
+        Err(error) => text(StatusCode::CONFLICT, &error.to_string()),
     }
 }
 
-fn bad_request(reason: &str) -> FullResponse {
-    with_body(StatusCode::BAD_REQUEST, "text/plain;charset=utf-8", format!("{reason}\n"))
+/// The body of `POST /stand-in/die`. Exactly one of `at` and `process` is required.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DieRequest {
+    at: Option<Step>,
+    process: Option<Process>,
+    #[serde(default)]
+    abort: bool,
+}
+
+fn die(state: &State, request: DieRequest) -> FullResponse {
+    let site = &mut state.lock().site;
+    match request {
+        DieRequest { at: Some(step), process: None, abort } => site.die_at(step, abort),
+        DieRequest { at: None, process: Some(process), abort } => site.kill(process, abort),
+        _ => return text(StatusCode::BAD_REQUEST, "expected either `at` or `process`"),
+    }
+    empty(StatusCode::NO_CONTENT)
 }

@@ -1,4 +1,4 @@
-//! Handles requests: the stand-in's own paths first, then scripted behaviour, then the engine.
+//! Handles requests: the stand-in's own paths first, then scripted behaviour, then the services.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Request, Response, StatusCode};
 
-use super::response::{FullResponse, Payload, empty, with_body, with_header};
-use super::script::Behaviour;
+use super::control;
+use super::response::{FullResponse, Payload, empty, text, with_body, with_header};
+use super::script::{Behaviour, RequestKind};
 use super::state::{RecordedRequest, State};
-use super::{control, engine};
 use crate::serve::BoxError;
 
 /// Maximum size of a request body in bytes: more than Sluice ever sends.
@@ -21,49 +21,47 @@ const MAX_BODY: usize = 16 << 20;
 
 pub(super) async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Payload>, BoxError> {
     let (head, body) = request.into_parts();
-    let request = RecordedRequest {
+    let body = Limited::new(body, MAX_BODY).collect().await?.to_bytes();
+    let recorded = RecordedRequest {
         at: Utc::now(),
-        method: head.method,
+        method: head.method.clone(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().map(str::to_owned),
-        headers: head.headers,
-        body: Limited::new(body, MAX_BODY).collect().await?.to_bytes(),
+        headers: head.headers.clone(),
+        body,
     };
-    match control::respond(&state, &request) {
-        Some(response) => Ok(response.map(Payload::whole)),
-        None => handle_engine_request(state, request).await,
+    if let Some(response) = control::respond(&state, &recorded) {
+        return Ok(response.map(Payload::whole));
     }
-}
-
-async fn handle_engine_request(state: Arc<State>, request: RecordedRequest) -> Result<Response<Payload>, BoxError> {
+    let request = Request::from_parts(head, recorded.body.to_vec());
     let behaviour = {
         let mut state = state.lock();
-        state.record(request.clone());
-        state.rules.next_for(engine::kind(&request.method, &request.path))
+        let kind = RequestKind::of(&recorded.method, &recorded.path);
+        state.record(recorded);
+        state.rules.next_for(kind)
     };
     let response = match behaviour {
-        None => engine::process(&state, &request),
+        None => serve(&state, request)?,
         Some(Behaviour::Status { code, body, retry_after, headers }) => {
-            scripted_response(code, body, retry_after, headers).unwrap_or_else(|error| {
-                with_body(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("script: {error}"))
-            })
+            scripted_response(code, body, retry_after, headers)
+                .unwrap_or_else(|error| text(StatusCode::INTERNAL_SERVER_ERROR, &format!("script: {error}")))
         }
         Some(Behaviour::Delay { ms }) => {
-            // In a separate task, because the engine processes a request even if the client disconnects.
+            // In a separate task, because a service processes a request even if the client disconnects.
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
-                engine::process(&state, &request)
+                serve(&state, request)
             })
-            .await?
+            .await??
         }
         Some(Behaviour::Hang) => std::future::pending().await,
         Some(Behaviour::CutBefore) => return Err("cut by the script".into()),
         Some(Behaviour::CutAfterActing) => {
-            engine::process(&state, &request);
+            serve(&state, request)?;
             return Err("cut by the script".into());
         }
-        Some(Behaviour::CutAfterHead) => return Ok(engine::process(&state, &request).map(Payload::none)),
-        Some(Behaviour::CutMidBody) => return Ok(engine::process(&state, &request).map(Payload::half)),
+        Some(Behaviour::CutAfterHead) => return Ok(serve(&state, request)?.map(Payload::none)),
+        Some(Behaviour::CutMidBody) => return Ok(serve(&state, request)?.map(Payload::half)),
         Some(Behaviour::Garbage) => with_body(StatusCode::OK, "application/json", &b"\x00\xff{{garbage"[..]),
         Some(Behaviour::Html) => with_body(StatusCode::OK, "text/html;charset=utf-8", LOGIN_PAGE),
         Some(Behaviour::Redirect) => {
@@ -71,6 +69,16 @@ async fn handle_engine_request(state: Arc<State>, request: RecordedRequest) -> R
         }
     };
     Ok(response.map(Payload::whole))
+}
+
+/// Lets the services answer. An error closes the connection without a response: the service is dead, or dies.
+fn serve(state: &State, request: Request<Vec<u8>>) -> Result<FullResponse, BoxError> {
+    let mut locked = state.lock();
+    let inner = &mut *locked;
+    let response = inner.site.serve(request, &inner.rules.unknown_workflows)?;
+    drop(locked);
+    state.wake();
+    Ok(response?.map(Bytes::from))
 }
 
 const LOGIN_PAGE: &str = "<!doctype html><title>Log in</title><form><input name=user><button>Log in</button></form>";

@@ -1,9 +1,11 @@
 //! The HTML page that lists the runs.
 
+use chrono::DateTime;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::runs::{Run, Status, Wait, timestamp};
-use super::state::Inner;
+use super::model::{Json, Record, TaskRun, TaskType};
+use super::response::timestamp;
+use super::site::Site;
 
 /// Maximum number of runs on the page; `/stand-in/runs` lists all of them.
 const MAX_SHOWN: usize = 200;
@@ -17,8 +19,8 @@ pre { background: #8882; padding: .5rem; margin: .25rem 0; overflow: auto; max-h
 ";
 
 /// Renders the page with the latest runs, newest first.
-pub(super) fn render(state: &Inner) -> Markup {
-    let total = state.runs.total;
+pub(super) fn render(site: &mut Site) -> Markup {
+    let total = site.total();
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -36,50 +38,56 @@ pub(super) fn render(state: &Inner) -> Markup {
                 } @else {
                     p { "Runs so far: " (total) ". Newest first." }
                 }
-                @for run in state.runs.iter().rev().take(MAX_SHOWN) { (article(run)) }
+                @for run in site.runs().rev().take(MAX_SHOWN) { (article(run)) }
             }
         }
     }
 }
 
-fn article(run: &Run) -> Markup {
+fn article(Record { run, tasks, .. }: &Record) -> Markup {
     html! {
         article {
-            h2 { (run.workflow_ref) " " code { (run.id) } ": " (name(run.status)) }
+            h2 { (run.workflow_ref) " " code { (run.id) } ": " (run.status.name()) }
             p {
-                (timestamp(run.creation_date)) ", by " (run.trigger)
-                @if let Some(delivery) = run.labels.get("sluice.dev/delivery") { ", delivery " code { (delivery) } }
-            }
-            @for param in &run.params { (value(&param.name, param.value.get())) }
-            @for Wait { topic, status, early, results } in &run.waits {
-                p {
-                    @if *status == Status::Waiting {
-                        "Waits for " b { (topic) } "."
-                    } @else {
-                        "Waited for " b { (topic) } @if *early { ", which arrived early" } ": " (name(*status)) "."
-                    }
+                (time(run.creation_date)) ", by " (run.trigger)
+                @if let Some(Some(delivery)) = run.labels.get("sluice.dev/delivery") {
+                    ", delivery " code { (delivery) }
                 }
-                @for result in results { (value(&result.name, result.value.get())) }
             }
-            @for (topic, (status, _)) in &run.early { p { b { (topic) } " arrived: " (name(*status)) "." } }
+            @if let Some(message) = &run.status_message { p { (message) } }
+            @for param in &run.params { (value(&param.name, &param.value)) }
+            @for task in tasks.iter().filter(|task| !matches!(task.kind, TaskType::Start | TaskType::End)) {
+                (task_run(task))
+            }
+        }
+    }
+}
+
+fn task_run(task: &TaskRun) -> Markup {
+    let topic = task.param("topic").and_then(Json::as_text).filter(|_| task.kind == TaskType::EventWait);
+    html! {
+        p {
+            "Task " b { (task.name) } " of type " (task.kind.name())
+            @if let Some(topic) = topic { ", topic " b { (topic) } }
+            ": " (task.status.name())
+            @if task.pre_approved { ", event arrived early" }
+            "."
+        }
+        @for result in task.results.iter().filter(|result| !result.value.is_null()) {
+            (value(result.name.as_deref().unwrap_or_default(), &result.value))
         }
     }
 }
 
 /// A name and the JSON of its value.
-fn value(name: &str, json: &str) -> Markup {
+fn value(name: &str, json: &Json) -> Markup {
     html! {
         p { (name) ":" }
         pre { (json) }
     }
 }
 
-fn name(status: Status) -> &'static str {
-    match status {
-        Status::Ready => "ready",
-        Status::Running => "running",
-        Status::Waiting => "waiting",
-        Status::Succeeded => "succeeded",
-        Status::Failed => "failed",
-    }
+fn time(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
+    timestamp(time)
 }

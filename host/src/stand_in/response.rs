@@ -1,19 +1,15 @@
-//! The engine's responses. The engine is a Spring application with three formats of errors: its own, problem details
-//! for errors of the framework, and the framework's default 500 for uncaught exceptions.
+//! Responses, and bodies that are cut short.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{DateTime, SecondsFormat, Utc};
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
-use serde_json::json;
 
-use super::runs::timestamp;
-use super::state::UnknownReference;
 use crate::serve::BoxError;
 
 /// A response with a complete body.
@@ -29,10 +25,15 @@ pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: im
     with_header(empty(status), CONTENT_TYPE, HeaderValue::from_static(content_type)).map(|_| body.into())
 }
 
+/// A response in plain text, for clients of the stand-in's own paths.
+pub(super) fn text(status: StatusCode, text: &str) -> FullResponse {
+    with_body(status, "text/plain;charset=utf-8", format!("{text}\n"))
+}
+
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> FullResponse {
     match serde_json::to_vec(body) {
         Ok(body) => with_body(status, "application/json", body),
-        Err(error) => with_body(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
@@ -41,54 +42,9 @@ pub(super) fn with_header(mut response: FullResponse, name: HeaderName, value: H
     response
 }
 
-/// An error of the framework, as problem details.
-pub(super) fn problem(status: StatusCode, detail: &str, path: &str) -> FullResponse {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body =
-        json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "instance": path});
-    with_header(json(status, &body), CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))
-}
-
-pub(super) fn unknown_path(path: &str) -> FullResponse {
-    let detail = format!("No static resource {}.", path.trim_start_matches('/'));
-    problem(StatusCode::NOT_FOUND, &detail, path)
-}
-
-pub(super) fn method_not_allowed(method: &str, allow: &'static str, path: &str) -> FullResponse {
-    let response = problem(StatusCode::METHOD_NOT_ALLOWED, &format!("Method '{method}' is not supported."), path);
-    with_header(response, ALLOW, HeaderValue::from_static(allow))
-}
-
-/// An uncaught exception.
-pub(super) fn crash(path: &str) -> FullResponse {
-    let body = json!({
-        "timestamp": timestamp(Utc::now()), "status": 500, "error": "Internal Server Error", "path": path,
-    });
-    json(StatusCode::INTERNAL_SERVER_ERROR, &body)
-}
-
-/// The engine's own error for an unknown workflow or run.
-pub(super) fn unknown_reference(reference: UnknownReference) -> FullResponse {
-    #[derive(Serialize)]
-    struct Body {
-        timestamp: String,
-        code: u16,
-        reason: &'static str,
-        message: &'static str,
-        status: &'static str,
-        cause: Option<String>,
-    }
-    let (code, reason, message) = match reference {
-        UnknownReference::Workflow => {
-            (1201, "WORKFLOW_INVALID_REFERENCE", "Invalid Workflow reference has been provided.")
-        }
-        UnknownReference::Run => {
-            (1301, "WORKFLOWRUN_INVALID_REFERENCE", "Invalid WorkflowRun reference has been provided.")
-        }
-    };
-    let timestamp = timestamp(Utc::now());
-    let body = Body { timestamp, code, reason, message, status: "400 BAD_REQUEST", cause: None };
-    json(StatusCode::BAD_REQUEST, &body)
+/// A time like those of the engine.
+pub(super) fn timestamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, false)
 }
 
 /// A response body that is sent completely, or cut before it reaches its announced length.

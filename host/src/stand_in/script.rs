@@ -1,22 +1,45 @@
-//! Scripted behaviour of the engine, for the next requests or for all of them.
+//! Scripted behaviour of the services, for the next requests or for all of them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use hyper::Method;
 use serde::Deserialize;
 
 use super::state::State;
 
-/// The kind of an engine request.
+/// The kind of a request, at the engine or at Flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RequestKind {
-    /// `POST /api/v1/workflow/{ref}/submit`
+    /// `POST …/workflow/{ref}/submit`
     Submit,
-    /// `PUT /api/v1/workflowrun/{ref}/event`
+    /// `PUT …/workflowrun/{ref}/event` at the engine, `…/callback` at Flow
     Event,
-    /// `GET /api/v1/workflowrun/query`
+    /// `GET …/workflowrun/query`
     Query,
+    /// `GET …/workflowrun/{ref}`
+    Look,
+    /// `DELETE …/workflowrun/{ref}/cancel`
+    Cancel,
+    /// `GET …/workflow/{ref}` and `GET …/task/{ref}`
+    Describe,
+}
+
+impl RequestKind {
+    /// The kind of a request; `None` for any other path or method.
+    pub(super) fn of(method: &Method, path: &str) -> Option<RequestKind> {
+        let segments: Vec<_> = path.split('/').collect();
+        match (method.as_str(), &segments[..]) {
+            ("POST", [.., "workflow", _, "submit"]) => Some(RequestKind::Submit),
+            ("PUT", [.., "workflowrun", _, "event"]) | ("GET" | "POST", [.., "callback"]) => Some(RequestKind::Event),
+            ("GET", [.., "workflowrun", "query"]) => Some(RequestKind::Query),
+            ("GET", [.., "workflowrun", _]) => Some(RequestKind::Look),
+            ("DELETE", [.., "workflowrun", _, "cancel"]) => Some(RequestKind::Cancel),
+            ("GET", [.., "workflow" | "task", _]) => Some(RequestKind::Describe),
+            _ => None,
+        }
+    }
 }
 
 /// The behaviour that replaces or modifies the normal response. In JSON: `{"do":"status","code":503}`.
@@ -89,7 +112,7 @@ impl Rule {
 }
 
 /// The rules of a script.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
     /// A queue of rules that apply once.
     next: VecDeque<Rule>,
@@ -163,7 +186,7 @@ impl Script {
         self
     }
 
-    /// Makes a workflow unknown to the engine.
+    /// Makes a workflow unknown, even if the catalogue has it.
     pub fn unknown_workflow(&self, workflow: impl Into<String>) -> &Script {
         self.0.lock().rules.unknown_workflows.insert(workflow.into());
         self

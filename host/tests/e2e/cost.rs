@@ -85,7 +85,7 @@ impl Template {
 async fn paths_cost_what_the_documented_table_says() {
     for case in CASES {
         let setup = Setup::new().await;
-        let run = setup.engine.wait("release", "t");
+        let run = setup.engine.wait("release", "t").unwrap();
         // After a drain, the keys aren't listed again for 15 minutes unless there is a drain notification.
         setup.drain().await;
         if let Some(before) = case.before {

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sluice_host::stand_in::Status;
+use sluice_host::stand_in::model::Status;
 use tokio::task::JoinSet;
 
-use crate::setup::{HttpClient, JSON, Reply, Setup};
+use crate::setup::{HttpClient, JSON, Reply, Setup, data_of, wait_task};
 
 const ROUNDS: usize = 200;
 const SENDERS: usize = 8;
@@ -108,7 +108,7 @@ async fn run_case(case: Case) {
 }
 
 async fn run_round(setup: &Setup, client: &HttpClient, case: &Case, n: usize) -> Round {
-    let run = setup.engine.wait("release", "t");
+    let run = setup.engine.wait("release", "t").unwrap();
     let path = case.path.replace("RUN", &run).replace('N', &n.to_string());
     let url = format!("{}{path}", setup.host.url());
     let mut senders = JoinSet::new();
@@ -177,8 +177,8 @@ impl Round {
         let mut calls = BTreeMap::new();
         if self.path.contains("callback") {
             let runs = setup.engine.runs();
-            let waits = &runs.iter().find(|run| run.id == self.run).unwrap().waits;
-            assert_eq!(waits[0].status, Status::Succeeded, "{self:?}");
+            let record = runs.iter().find(|record| record.run.id == self.run).unwrap();
+            assert_eq!(wait_task(record).unwrap().status, Status::Succeeded, "{self:?}");
             let path = format!("/api/v1/workflowrun/{}/event", self.run);
             for request in setup.engine.requests().iter().filter(|request| request.path == path) {
                 let body: Value = serde_json::from_slice(&request.body).unwrap();
@@ -187,10 +187,9 @@ impl Round {
             }
         } else {
             let workflow = self.path.split_once("ref=").unwrap().1;
-            for run in setup.engine.runs().iter().filter(|run| run.workflow_ref == workflow) {
-                let payload = run.params.iter().find(|param| param.name == "data").unwrap().value.get().to_owned();
-                let id = Some(run.id.clone().into());
-                assert!(calls.insert(payload, id).is_none(), "the engine was called twice: {self:?}");
+            for record in setup.engine.runs().iter().filter(|record| record.run.workflow_ref == workflow) {
+                let id = Some(record.run.id.clone().into());
+                assert!(calls.insert(data_of(record), id).is_none(), "the engine was called twice: {self:?}");
             }
         }
         calls

@@ -5,10 +5,11 @@
 
 use futures_util::future::join_all;
 use http::StatusCode;
-use serde_json::json;
-use sluice_host::stand_in::{Behaviour, Run, Status};
+use serde_json::{Value, json};
+use sluice_host::stand_in::Behaviour;
+use sluice_host::stand_in::model::{Record, Status};
 
-use crate::setup::{DrainTotals, JSON, Reply, ReservedPort, Setup, eventually};
+use crate::setup::{DrainTotals, JSON, Reply, ReservedPort, Setup, eventually, wait_task};
 
 /// A kind of delivery. In `path`, `RUN` stands for a run that waits for the column's topic.
 struct Column {
@@ -171,7 +172,7 @@ struct Cell<'a> {
 async fn run_row(row: Row) {
     let (wait, timeout) = row.times;
     let mut setup = Setup::with_variables(&[("engine_wait_ms", wait), ("engine_timeout_ms", timeout)]).await;
-    let run = setup.engine.wait("release", "callback");
+    let run = setup.engine.wait("release", "callback").unwrap();
     let healthy = setup.engine.url();
     match &row.fault {
         Fault::Url(url) => setup = setup.restart_with(&[("engine_url", url)]).await,
@@ -202,7 +203,7 @@ async fn run_row(row: Row) {
     for (cell, id) in cells.iter().zip(&ids) {
         cell.assert_state_after_recovery(&setup, id, row.submits).await;
     }
-    assert_eq!(setup.deliveries("dead").await, Vec::<serde_json::Value>::new(), "{}", row.name);
+    assert_eq!(setup.deliveries("dead").await, Vec::<Value>::new(), "{}", row.name);
     assert_eq!(setup.get("/readyz").await.json(), json!({"status": "ready"}), "{}", row.name);
 }
 
@@ -282,7 +283,7 @@ impl Cell<'_> {
             let duplicate = self.send(setup).await;
             duplicate.assert_ok("duplicate");
             assert_eq!(duplicate.delivery(), id, "{name}");
-            assert!(!self.column.is_start || duplicate.json()["id"] == self.runs(setup)[0].id.as_str(), "{name}");
+            assert!(!self.column.is_start || duplicate.json()["id"] == self.runs(setup)[0].run.id.as_str(), "{name}");
         }
 
         if self.column.is_start {
@@ -291,15 +292,16 @@ impl Cell<'_> {
             assert_eq!(self.submits(setup), expected, "{name}: submits that reached the engine");
         } else {
             let runs = setup.engine.runs();
-            let waits = &runs.iter().find(|run| run.id == self.run).unwrap().waits;
-            assert_eq!((waits.len(), waits[0].status), (1, Status::Succeeded), "{name}");
-            assert_eq!(waits[0].results[0].value.get(), self.column.body, "{name}");
+            let task = wait_task(runs.iter().find(|record| record.run.id == self.run).unwrap()).unwrap();
+            assert_eq!(task.status, Status::Succeeded, "{name}");
+            let result: Value = serde_json::from_str(&task.results[0].value.to_string()).unwrap();
+            assert_eq!(result, serde_json::from_str::<Value>(self.column.body).unwrap(), "{name}");
             assert_eq!(setup.callback(self.run, "callback").await.json()["state"], "delivered", "{name}");
         }
     }
 
-    fn runs(&self, setup: &Setup) -> Vec<Run> {
-        setup.engine.runs().into_iter().filter(|run| run.workflow_ref == self.column.name).collect()
+    fn runs(&self, setup: &Setup) -> Vec<Record> {
+        setup.engine.runs().into_iter().filter(|record| record.run.workflow_ref == self.column.name).collect()
     }
 
     fn submits(&self, setup: &Setup) -> usize {

@@ -1,8 +1,10 @@
 //! The success path of each route, and the data that survives a restart.
 
 use serde_json::json;
+use sluice_host::stand_in::Behaviour;
+use sluice_host::stand_in::model::Status;
 
-use crate::setup::{EVENT, JSON, Setup, eventually, root};
+use crate::setup::{EVENT, JSON, Setup, eventually, root, wait_task};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webhook_starts_a_run_with_its_exact_bytes() {
@@ -51,7 +53,8 @@ async fn event_starts_a_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callbacks_resolve_waits_and_survive_a_restart() {
     let setup = Setup::new().await;
-    let (by_post, by_get) = (setup.engine.wait("release", "approval"), setup.engine.wait("release", "mail"));
+    let (by_post, by_get) =
+        (setup.engine.wait("release", "approval").unwrap(), setup.engine.wait("release", "mail").unwrap());
     let reply =
         setup.post(&format!("/api/v2/callback?ref={by_post}&topic=approval&status=Failed"), "{\"by\":1e2}").await;
     assert_eq!((reply.status.as_u16(), reply.text()), (200, ""));
@@ -60,8 +63,8 @@ async fn callbacks_resolve_waits_and_survive_a_restart() {
     assert!(conflict.text().contains("with status failed"), "{conflict}");
     let reply = setup.get(&format!("/api/v2/callback?ref={by_get},topic=mail")).await;
     assert_eq!((reply.status.as_u16(), reply.text()), (200, ""));
-    for run in setup.engine.runs() {
-        assert!(run.waits.iter().all(|wait| wait.status != sluice_host::stand_in::Status::Waiting), "{run:?}");
+    for record in setup.engine.runs() {
+        assert_ne!(wait_task(&record).unwrap().status, Status::Waiting, "{record:?}");
     }
 
     let setup = setup.restart().await;
@@ -76,8 +79,8 @@ async fn callbacks_resolve_waits_and_survive_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callback_is_recorded_before_the_engine_is_called() {
     let setup = Setup::new().await;
-    setup.engine.script().next(sluice_host::stand_in::Behaviour::Delay { ms: 1_000 });
-    let run = setup.engine.wait("release", "t");
+    setup.engine.script().next(Behaviour::Delay { ms: 1_000 });
+    let run = setup.engine.wait("release", "t").unwrap();
     let path = format!("/api/v2/callback?ref={run}&topic=t");
     let (reply, state) = tokio::join!(setup.post(&path, "{}"), async {
         while setup.engine.requests().is_empty() {
@@ -99,7 +102,7 @@ async fn health_and_readiness_report_store_and_configuration() {
     setup.host.key_value().inject_faults(|_| Some("disk full".to_owned()));
     setup.get("/readyz").await.assert_problem(503, "store-unavailable");
     assert_eq!(setup.get("/healthz").await.status, 200);
-    let run = setup.engine.wait("release", "t");
+    let run = setup.engine.wait("release", "t").unwrap();
     setup.post(&format!("/api/v2/callback?ref={run}&topic=t"), "{}").await.assert_problem(503, "store-unavailable");
     assert_eq!(setup.host.outbound().calls(), 0, "a callback that can't be stored must not be sent");
     setup.host.key_value().clear_faults();

@@ -43,7 +43,7 @@ async fn hostile_requests_get_a_precise_problem() {
 #[tokio::test(flavor = "multi_thread")]
 async fn head_and_prefetch_complete_nothing() {
     let setup = Setup::new().await;
-    let run = setup.engine.wait("release", "t");
+    let run = setup.engine.wait("release", "t").unwrap();
     let path = format!("/api/v2/callback?ref={run}&topic=t");
     let head = setup.send("HEAD", &path, &[], "").await;
     assert_eq!((head.status.as_u16(), head.text()), (200, ""));

@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
-use sluice_host::stand_in::{Behaviour, StandIn, Status};
+use sluice_host::stand_in::model::Status;
+use sluice_host::stand_in::{Behaviour, StandIn};
 use tokio::task::JoinSet;
 
 use crate::data::Data;
-use crate::setup::{DrainTotals, HttpClient, JSON, OPERATOR, TIMEOUT, eventually, root};
+use crate::setup::{DrainTotals, HttpClient, JSON, OPERATOR, TIMEOUT, data_of, eventually, root, wait_task};
 
 const KILLS: usize = 30;
 /// Time between a start and the next kill, in milliseconds.
@@ -97,7 +98,7 @@ async fn acknowledged_deliveries_are_done_once_despite_kills() {
     let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos().into();
     println!("seed {seed}");
     let mut random = Random(seed);
-    let engine = StandIn::builder().capacity(100_000).start().await.unwrap();
+    let engine = StandIn::builder().any_workflow().capacity(100_000).start().await.unwrap();
     // The delay lets a kill hit calls in flight. The engine processes a call even if its caller was killed.
     engine.script().always(Behaviour::Delay { ms: 10 });
     let mut data = Data::new();
@@ -169,7 +170,7 @@ async fn send_deliveries(kind: Kind, shared: Arc<Shared>) -> Vec<Acknowledged> {
     let mut acknowledged = Vec::new();
     while !shared.is_over.load(Ordering::Relaxed) {
         let n = shared.next.fetch_add(1, Ordering::Relaxed);
-        let run = (kind == Kind::Callback).then(|| shared.engine.wait("release", "t"));
+        let run = (kind == Kind::Callback).then(|| shared.engine.wait("release", "t").unwrap());
         let key = format!("k{n}");
         let (path, header, body) = match kind {
             Kind::Event => (
@@ -227,15 +228,12 @@ async fn drain_periodically(shared: Arc<Shared>) {
 fn assert_done_once(shared: &Shared, acknowledged: &[Acknowledged]) {
     let mut started = BTreeMap::<u64, u32>::new();
     let mut resolved = BTreeMap::<String, u64>::new();
-    for run in shared.engine.runs() {
+    for record in shared.engine.runs() {
         let number = |data: &str| serde_json::from_str::<Value>(data).unwrap()["n"].as_u64().unwrap();
-        match run.waits.first() {
-            None => {
-                let data = run.params.iter().find(|param| param.name == "data").unwrap();
-                *started.entry(number(data.value.get())).or_default() += 1;
-            }
+        match wait_task(&record) {
+            None => *started.entry(number(&data_of(&record))).or_default() += 1,
             Some(wait) if wait.status == Status::Succeeded => {
-                resolved.insert(run.id, number(wait.results[0].value.get()));
+                resolved.insert(record.run.id.clone(), number(&wait.results[0].value.to_string()));
             }
             Some(_) => {}
         }

@@ -10,7 +10,7 @@ use sluice_host::spin::key_value::{Counts, KeyValue};
 use sluice_host::stand_in::StandIn;
 use tokio::task::JoinSet;
 
-use crate::setup::{DrainTotals, HttpClient, JSON, OPERATOR, ReservedPort, Setup};
+use crate::setup::{DrainTotals, HttpClient, JSON, OPERATOR, ReservedPort, Setup, data_of};
 
 const SENDERS: u64 = 16;
 const PER_SENDER: u64 = 1_250;
@@ -47,7 +47,13 @@ async fn deliveries_stored_in_an_outage_arrive_once_in_order_and_at_constant_cos
     assert_eq!(setup.host.outbound().calls(), TOTAL, "each delivery is attempted once before it is stored");
     assert_eq!(setup.drain().await["pending"], TOTAL);
 
-    setup.engine = StandIn::builder().listen(engine_port.addr()).capacity(2 * TOTAL as usize).start().await.unwrap();
+    setup.engine = StandIn::builder()
+        .any_workflow()
+        .listen(engine_port.addr())
+        .capacity(2 * TOTAL as usize)
+        .start()
+        .await
+        .unwrap();
     let engine = Arc::new(setup.engine);
     let samples = sample(&store, {
         let engine = engine.clone();
@@ -68,8 +74,8 @@ async fn deliveries_stored_in_an_outage_arrive_once_in_order_and_at_constant_cos
     assert_eq!(totals, DrainTotals { delivered: TOTAL, ..DrainTotals::default() });
 
     let mut next = [0; SENDERS as usize];
-    for run in engine.runs() {
-        let data: Value = serde_json::from_str(run.params[0].value.get()).unwrap();
+    for record in engine.runs() {
+        let data: Value = serde_json::from_str(&data_of(&record)).unwrap();
         let (sender, n) = (data["sender"].as_u64().unwrap(), data["n"].as_u64().unwrap());
         let expected = &mut next[sender as usize];
         assert_eq!(n, *expected, "sender {sender}: a delivery is missing, repeated or out of order");

@@ -15,6 +15,7 @@ use serde_json::Value;
 use sluice_host::Host;
 use sluice_host::spin::logs::Logs;
 use sluice_host::stand_in::StandIn;
+use sluice_host::stand_in::model::{Record, TaskRun, TaskType};
 use tokio::net::TcpSocket;
 
 use crate::data::Data;
@@ -50,7 +51,7 @@ impl Setup {
 
     /// Like [`Setup::with_variables`], with this data.
     pub async fn with_data(data: Data, variables: &[(&str, &str)]) -> Self {
-        let engine = StandIn::builder().start().await.unwrap();
+        let engine = StandIn::builder().any_workflow().start().await.unwrap();
         let mut all =
             vec![("engine_url".to_owned(), engine.url()), ("operator_token".to_owned(), "op3rator".to_owned())];
         override_with(&mut all, variables);
@@ -155,6 +156,16 @@ impl DrainTotals {
         self.dead += count("dead");
         self.dropped += count("dropped");
     }
+}
+
+/// The task of a run that waits or waited for a topic.
+pub fn wait_task(record: &Record) -> Option<&TaskRun> {
+    record.tasks.iter().find(|task| task.kind == TaskType::EventWait)
+}
+
+/// The param `data` of a run, in JSON.
+pub fn data_of(record: &Record) -> String {
+    record.run.params.iter().find(|param| param.name == "data").unwrap().value.to_string()
 }
 
 /// Polls until the closure returns a value. `condition` is for the panic message.

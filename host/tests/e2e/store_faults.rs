@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use sluice_host::spin::key_value::{Operation, OperationKind};
 use sluice_host::spin::outbound::{ErrorCode, Fault};
-use sluice_host::stand_in::{Behaviour, Status};
+use sluice_host::stand_in::Behaviour;
+use sluice_host::stand_in::model::Status;
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::setup::{JSON, Reply, Setup};
+use crate::setup::{JSON, Reply, Setup, wait_task};
 
 /// An injected fault: operations of a kind fail on keys with a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,7 +178,7 @@ async fn run_template(template: &Template, engine: Option<Behaviour>, occurred: 
     }
     let (mut sent, mut failed) = (Vec::new(), 0);
     for (n, fault) in faults().into_iter().enumerate() {
-        let run = setup.engine.wait("release", "t");
+        let run = setup.engine.wait("release", "t").unwrap();
         let path = template.path.replace("RUN", &run).replace('N', &n.to_string());
         let case = format!("{fault:?} {engine:?}");
         let headers = [JSON, template.header];
@@ -210,10 +211,10 @@ async fn run_template(template: &Template, engine: Option<Behaviour>, occurred: 
     for (n, (run, is_ambiguous, case)) in sent.iter().enumerate() {
         let workflow = format!("w{n}");
         if template.path.contains("callback") {
-            let waits = &runs.iter().find(|other| other.id == *run).unwrap().waits;
-            assert_eq!(waits[0].status, Status::Succeeded, "{case}");
+            let record = runs.iter().find(|record| record.run.id == *run).unwrap();
+            assert_eq!(wait_task(record).unwrap().status, Status::Succeeded, "{case}");
         } else {
-            let started = runs.iter().filter(|run| run.workflow_ref == workflow).count();
+            let started = runs.iter().filter(|record| record.run.workflow_ref == workflow).count();
             // After an ambiguous outcome, the retry of a delivery without a key may start a second run.
             let most = if *is_ambiguous && !template.is_keyed { 2 } else { 1 };
             assert!((1..=most).contains(&started), "{case}: {started} runs");
@@ -257,7 +258,7 @@ fn assert_acknowledged_or_problem(reply: &Reply) -> bool {
 /// the callback, and the ids of the three deliveries.
 async fn store(setup: &Setup, n: usize) -> (String, String, Vec<String>) {
     setup.host.outbound().inject_faults(|_| Some(Fault::BeforeSend(ErrorCode::ConnectionRefused)));
-    let (workflow, run) = (format!("w{n}"), setup.engine.wait("release", "t"));
+    let (workflow, run) = (format!("w{n}"), setup.engine.wait("release", "t").unwrap());
     let mut ids = Vec::new();
     for path in ["webhook?ref=wN", "event?ref=wN", "callback?ref=RUN&topic=t"] {
         let path = path.replace("RUN", &run).replace('N', &n.to_string());
@@ -270,11 +271,13 @@ async fn store(setup: &Setup, n: usize) -> (String, String, Vec<String>) {
 }
 
 fn started(setup: &Setup, workflow: &str) -> usize {
-    setup.engine.runs().iter().filter(|run| run.workflow_ref == workflow).count()
+    setup.engine.runs().iter().filter(|record| record.run.workflow_ref == workflow).count()
 }
 
 fn is_resolved(setup: &Setup, run: &str) -> bool {
-    setup.engine.runs().iter().any(|other| other.id == run && other.waits[0].status == Status::Succeeded)
+    let runs = setup.engine.runs();
+    let record = runs.iter().find(|record| record.run.id == run);
+    record.and_then(wait_task).is_some_and(|task| task.status == Status::Succeeded)
 }
 
 #[tokio::test(flavor = "multi_thread")]

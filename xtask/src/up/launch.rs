@@ -59,9 +59,10 @@ pub(super) fn start(plan: &Plan, children: &mut Children) -> Result<()> {
     match plan.stand_in {
         Some(addr) if plan.on_spin => {
             let mut stand_in = Command::new(built("stand-in")?);
-            children.start("the stand-in engine", stand_in.arg("--listen").arg(addr.to_string()))?;
+            stand_in.arg("--listen").arg(addr.to_string()).args(&plan.stand_in_options);
+            children.start("the stand-in engine", &mut stand_in)?;
         }
-        Some(addr) => drop(sluice.arg(format!("--stand-in={addr}"))),
+        Some(addr) => drop(sluice.arg(format!("--stand-in={addr}")).args(&plan.stand_in_options)),
         None => {}
     }
     children.start(name, &mut sluice)
@@ -114,7 +115,10 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
 /// Names for the examples; `None` while the stand-in engine doesn't answer.
 fn example_names(plan: &Plan) -> Option<ExampleNames> {
     match plan.stand_in {
-        Some(_) => ready::waiting_run(&plan.engine).map(ExampleNames::stand_in),
+        Some(_) => {
+            let run = ready::waiting_run(&plan.engine)?;
+            Some(run.map_or_else(ExampleNames::placeholders, ExampleNames::stand_in))
+        }
         None => Some(ExampleNames::placeholders()),
     }
 }

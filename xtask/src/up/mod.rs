@@ -54,6 +54,9 @@ pub(crate) struct Arguments {
     /// Shows the component's log unchanged, in JSON
     #[arg(long, visible_alias = "json")]
     raw: bool,
+    /// Options of the stand-in engine, after `--`; see `stand-in --help` [default: --any-workflow]
+    #[arg(last = true, value_name = "STAND-IN OPTIONS", conflicts_with = "engine")]
+    stand_in: Vec<String>,
 }
 
 pub(crate) fn start(arguments: &Arguments) -> Result<ExitCode> {

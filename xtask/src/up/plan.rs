@@ -21,6 +21,8 @@ pub(super) struct Plan {
     pub(super) engine: String,
     /// Address of the stand-in engine, if it is used.
     pub(super) stand_in: Option<SocketAddr>,
+    /// More options of the stand-in engine.
+    pub(super) stand_in_options: Vec<String>,
     /// Variables other than `engine_url`.
     pub(super) variables: Vec<(String, String)>,
     pub(super) state_dir: Option<PathBuf>,
@@ -30,7 +32,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(arguments: &Arguments) -> Result<Plan> {
-        let Arguments { host, port, listen, engine, variables, state_dir, .. } = arguments.clone();
+        let Arguments { host, port, listen, engine, variables, state_dir, stand_in: options, .. } = arguments.clone();
         let declared = variables::declared(Path::new(MANIFEST))?;
         variables::check(variables.iter().map(|(name, _)| name.as_str()), &declared)?;
         let environment = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -58,7 +60,8 @@ impl Plan {
             }
         };
         let on_spin = !host && has("spin");
-        Ok(Plan { on_spin, listen, engine, stand_in, variables, state_dir, warnings })
+        let stand_in_options = if options.is_empty() { vec!["--any-workflow".to_owned()] } else { options };
+        Ok(Plan { on_spin, listen, engine, stand_in, stand_in_options, variables, state_dir, warnings })
     }
 
     /// The first line of the output: Sluice's version and its host.

@@ -28,12 +28,13 @@ pub(super) fn query(sluice: &str) -> Option<Health> {
     Some(parse(response.status().as_u16(), &body))
 }
 
-/// Starts a run of the stand-in engine that waits for a callback, and returns its id.
-pub(super) fn waiting_run(stand_in: &str) -> Option<String> {
+/// Starts a run of the stand-in engine that waits for a callback, and returns its id: `None` while the stand-in doesn't
+/// answer, `Some(None)` if it has no such workflow.
+pub(super) fn waiting_run(stand_in: &str) -> Option<Option<String>> {
     let wait = json!({ "workflow": "release", "topic": "approval" });
     let mut response = agent().post(format!("{stand_in}/stand-in/waits")).send_json(wait).ok()?;
-    let body: Value = response.body_mut().read_json().ok()?;
-    body.get("run")?.as_str().map(str::to_owned)
+    let body: Value = response.body_mut().read_json().unwrap_or_default();
+    Some(body.get("run").and_then(Value::as_str).map(str::to_owned))
 }
 
 /// A client for servers on this machine: without a proxy, and with a short timeout.

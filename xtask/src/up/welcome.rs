@@ -15,7 +15,7 @@ impl ExampleNames {
         ExampleNames { webhook: "WORKFLOW", event: "WORKFLOW", run: "RUN".to_owned() }
     }
 
-    /// Names for the stand-in engine, which accepts any workflow.
+    /// Names for a stand-in engine that accepts any workflow.
     pub(super) fn stand_in(run: String) -> ExampleNames {
         ExampleNames { webhook: "build", event: "nightly", run }
     }

@@ -110,6 +110,12 @@ impl Task {
         self.text("name")
     }
 
+    /// The type, in the engine's notation.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.text("type")
+    }
+
     pub(crate) fn is_inactive(&self) -> bool {
         self.text("status") == "inactive"
     }

@@ -80,7 +80,7 @@ impl Query {
         };
         let created = i64::try_from(run.creation_date).unwrap_or(i64::MAX);
         let has = |(name, value): &(String, String)| {
-            run.labels.iter().any(|(known, label)| label.as_ref() == Some(value) && known.replace('.', "#") == *name)
+            run.labels.iter().any(|(known, label)| label.as_ref() == Some(value) && is_stored_as(known, name))
         };
         is_in(&self.status, run.status.name())
             && is_in(&self.phase, run.phase.name())
@@ -103,6 +103,11 @@ impl Query {
         }
         Ok(())
     }
+}
+
+/// Whether the database has a label under this name. It has no dots in names.
+fn is_stored_as(label: &str, name: &str) -> bool {
+    label.len() == name.len() && label.bytes().map(|byte| if byte == b'.' { b'#' } else { byte }).eq(name.bytes())
 }
 
 /// Java's decoder takes no `%` without two digits.

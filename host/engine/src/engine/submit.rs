@@ -150,6 +150,7 @@ impl Model {
         for param in &mut run.params {
             param.value = std::mem::take(&mut param.value).stored();
         }
+        self.begin_write(&run.id);
         match self.runs.get_mut(&run.id) {
             Some(record) => record.run = run,
             None => {

@@ -64,7 +64,13 @@ impl Model {
     }
 
     /// Checks the trigger, adds what the engine needs, submits, and ties the run to the team.
-    fn team_submit(&mut self, team: &str, id: &str, mut request: Submission, start: bool) -> Result<Json, Fault> {
+    pub(crate) fn team_submit(
+        &mut self,
+        team: &str,
+        id: &str,
+        mut request: Submission,
+        start: bool,
+    ) -> Result<Json, Fault> {
         self.check_trigger(id, request.trigger.as_deref())?;
         let flow = &self.settings.flow;
         let max = flow.max_duration;
@@ -131,9 +137,7 @@ impl Model {
 
     fn tie(&mut self, run: &Json, team: &str) -> Result<(), Fault> {
         let id = run.get("id").and_then(Json::as_text).unwrap_or_default();
-        if let Some(record) = self.runs.get_mut(id) {
-            record.team = Some(team.to_owned());
-        }
+        self.record_mut(id)?.team = Some(team.to_owned());
         self.reach(Step::RunTied)
     }
 

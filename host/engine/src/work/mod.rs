@@ -21,6 +21,7 @@ impl Model {
             self.now = self.now.max(at);
             // An engine that has died has no jobs left. Any other fault ends the thread, as in the engine.
             let _ = self.work(job);
+            self.end_write();
         }
         self.now = self.now.max(now_ms);
     }

@@ -19,3 +19,4 @@ mod state;
 mod support;
 mod timeouts;
 mod windows;
+mod writes;

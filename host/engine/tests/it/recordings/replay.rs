@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use http::Request;
 use sluice_engine_model::{Json, Settings};
 
+use super::super::support::{Answer, Site};
 use super::NOT_REPRODUCED;
 use super::compare::{equals, normalise, normalise_text, shows};
 use super::situations::Situation;
-use crate::support::{Answer, Site};
 
 pub struct Replay {
     pub site: Site,

@@ -2,8 +2,8 @@
 
 use sluice_engine_model::{Json, Step};
 
+use super::super::support::{NAPLIT, SHELL, WAITS};
 use super::replay::Replay;
-use crate::support::{NAPLIT, SHELL, WAITS};
 
 const LATE: &str = "6b08ce3d2bb126dc8dc5a8ae";
 
@@ -68,7 +68,7 @@ impl Situation {
             }
             Situation::Imageless => (submit(SHELL, false), 0),
         };
-        let answer = replay.site.try_send(crate::support::request("POST", &uri, Some(&body)));
+        let answer = replay.site.try_send(super::super::support::request("POST", &uri, Some(&body)));
         let is_ok = answer.is_ok_and(|answer| answer.status() == 200);
         assert_eq!(is_ok, !matches!(self, Situation::Orphan | Situation::Imageless), "{self:?}");
         replay.site.model.restart();
