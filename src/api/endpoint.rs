@@ -57,6 +57,7 @@ endpoints! {
     Drain "/api/v2/deliveries/drain" "POST";
     Delivery(id) "/api/v2/deliveries/{id}" "DELETE, GET, HEAD";
     Redeliver(id) "/api/v2/deliveries/{id}/redeliver" "POST";
+    Preflight "/api/v2/preflight" "GET, HEAD";
     Console "/console" "GET, HEAD";
     ConsoleDrain "/console/drain" "POST";
     ConsoleDeliveries "/console/deliveries" "GET, HEAD";
@@ -64,6 +65,7 @@ endpoints! {
     ConsoleRedeliver(id) "/console/deliveries/{id}/redeliver" "POST";
     ConsoleDelete(id) "/console/deliveries/{id}/delete" "GET, HEAD, POST";
     ConsoleCallbacks "/console/callbacks" "GET, HEAD";
+    ConsolePreflight "/console/preflight" "GET, HEAD";
     OpenApi "/openapi.json" "GET, HEAD";
     Health "/healthz" "GET, HEAD";
     Ready "/readyz" "GET, HEAD";

@@ -32,6 +32,7 @@ mod log;
 mod openapi;
 mod operator;
 mod prefer;
+mod preflight;
 mod respond;
 mod webhook;
 
@@ -156,6 +157,7 @@ async fn dispatch<H: Host>(
         Endpoint::Delivery { id } => operator::delivery(context, &id).await,
         Endpoint::Redeliver { id } => operator::redeliver(context, &id).await,
         Endpoint::Drain => operator::drain(context).await,
+        Endpoint::Preflight => preflight::show(context).await,
         Endpoint::OpenApi => Ok(openapi::document(context.headers)),
         Endpoint::Console => console::overview::show(context).await,
         Endpoint::ConsoleDrain => console::overview::drain(context).await,
@@ -164,6 +166,7 @@ async fn dispatch<H: Host>(
         Endpoint::ConsoleRedeliver { id } => console::delivery::redeliver(context, &id).await,
         Endpoint::ConsoleDelete { id } => console::delivery::delete(context, &id).await,
         Endpoint::ConsoleCallbacks => console::callbacks::show(context).await,
+        Endpoint::ConsolePreflight => console::preflight::show(context).await,
         Endpoint::Health => Ok(health::alive()),
         Endpoint::Ready => health::ready(context).await,
     }

@@ -337,6 +337,7 @@ pub(super) fn to_problem(context: &mut RequestContext<'_, '_, impl Host>, error:
     }
 }
 
-fn json(view: &impl Serialize) -> Response<Vec<u8>> {
+/// Returns a view as JSON that is not cached.
+pub(super) fn json(view: &impl Serialize) -> Response<Vec<u8>> {
     respond::no_store(respond::json(StatusCode::OK, view))
 }

@@ -8,6 +8,8 @@
 //! Delivery ──▶ template, holes ──▶ request ──▶ engine ──▶ response ──▶ proof, rules ──▶ Verdict
 //! ```
 
+pub mod preflight;
+
 mod constants;
 mod profile;
 mod request;
@@ -231,12 +233,21 @@ impl Engine {
         self.build_simple(&document.describe()?.workflow, &holes, &HeaderMap::new())
     }
 
-    /// Builds the request for the definition of a task, in a scope or in the default one.
-    pub fn describe_task(&self, task: &str, scope: Option<&str>) -> Result<Request<Vec<u8>>, RequestError> {
+    /// Builds the request for the definition of a task in a version or in its latest one, in a scope or in the default
+    /// one.
+    pub fn describe_task(
+        &self,
+        task: &str,
+        version: Option<u64>,
+        scope: Option<&str>,
+    ) -> Result<Request<Vec<u8>>, RequestError> {
         let document = self.profile.document()?;
-        let default = self.default_scope(&document)?;
-        let holes = [("task", Some(task)), ("scope", scope.or(default.as_deref()))];
-        self.build_simple(&document.describe()?.task, &holes, &HeaderMap::new())
+        let (default, version) = (self.default_scope(&document)?, version.map(|version| version.to_string()));
+        let mut template = document.describe()?.task;
+        // The query is no more than the version.
+        template.query = template.query.filter(|_| version.is_some());
+        let holes = [("task", Some(task)), ("version", version.as_deref()), ("scope", scope.or(default.as_deref()))];
+        self.build_simple(&template, &holes, &HeaderMap::new())
     }
 
     /// Reads the response to [`describe`](Self::describe) or [`describe_task`](Self::describe_task): a JSON object.

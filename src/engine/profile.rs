@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Operation;
+use super::preflight::PreflightForm;
 
 /// The name of the profile that is used if none is set.
 pub const DEFAULT_PROFILE: &str = "boomerang";
@@ -260,7 +261,7 @@ pub(super) enum ResumeProof {
     JsonOrEmpty,
 }
 
-/// The requests for the definitions of a workflow and of a task.
+/// The requests for the definitions of a workflow and of a task, and what a preflight reads in the responses.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DescribeForm<'a> {
@@ -268,6 +269,15 @@ pub(super) struct DescribeForm<'a> {
     pub(super) workflow: Template<'a>,
     #[serde(borrow)]
     pub(super) task: Template<'a>,
+    /// `None` if it isn't known how the engine treats a workflow.
+    #[serde(borrow, default)]
+    preflight: Option<&'a RawValue>,
+}
+
+impl<'a> DescribeForm<'a> {
+    pub(super) fn preflight(&self) -> Result<Option<PreflightForm<'a>>, ProfileError> {
+        self.preflight.map(read).transpose()
+    }
 }
 
 /// A request with holes.

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `workflow`, `trigger`, `params`, `start` | of a start: the workflow's name or id, its trigger, the list of params, `true` or `false` |
 //! | `run`, `topic`, `status`, `results`, `payload` | of a callback: the run, its topic, `succeeded` or `failed`, the payload as the result `data`, the payload itself |
-//! | `task` | the reference of a task that is described |
+//! | `task`, `version` | the reference of a task that is described, and its version |
 //! | `label` | the label by which the run is looked up |
 //! | `scope` | the scope of the workflow or run, such as a team |
 //! | any other | the operator's constant of this name |

@@ -478,7 +478,7 @@ fn scope_is_part_of_each_path() {
     assert_eq!(path(engine.look("5f1", Some("ops"), &trace)), "/api/v2/team/ops/workflowrun/5f1");
     assert_eq!(path(engine.cancel("5f1", Some("ops"), &trace)), "/api/v2/team/ops/workflowrun/5f1/cancel");
     assert_eq!(path(engine.describe(&WorkflowRef::parse("ops/wf").unwrap())), "/api/v2/team/ops/workflow/wf");
-    assert_eq!(path(engine.describe_task("execute-shell", None)), "/api/v2/team/acme/task/execute-shell");
+    assert_eq!(path(engine.describe_task("execute-shell", None, None)), "/api/v2/team/acme/task/execute-shell");
     assert_eq!(engine.scopes(), ["acme", "ops"]);
     let scope_of = |reference| engine.scope_of(&WorkflowRef::parse(reference).unwrap());
     assert_eq!((scope_of("wf").as_deref(), scope_of("ops/wf").as_deref()), (Some("acme"), Some("ops")));
@@ -510,7 +510,7 @@ fn id_of_the_engine_cannot_leave_its_path_segment() {
     for id in ["", ".", "..", "a/b", "a?b", "a%2fb", "a#b"] {
         assert_eq!(boomerang().look(id, None, &trace).unwrap_err(), RequestError, "{id}");
         assert_eq!(boomerang().cancel(id, None, &trace).unwrap_err(), RequestError, "{id}");
-        assert_eq!(boomerang().describe_task(id, None).unwrap_err(), RequestError, "{id}");
+        assert_eq!(boomerang().describe_task(id, None, None).unwrap_err(), RequestError, "{id}");
     }
     let look = boomerang().look("a b", None, &trace).unwrap();
     assert_eq!(look.uri(), "http://engine:8080/api/v1/workflowrun/a%20b?withTasks=true");

@@ -16,6 +16,7 @@ mod drain;
 mod look;
 pub mod operator;
 mod overview;
+mod preflight;
 mod resolve;
 mod search;
 mod send;
@@ -34,6 +35,7 @@ use crate::time::Timestamp;
 
 pub use drain::{DrainSummary, Stopped};
 pub use overview::{Overview, overview};
+pub use preflight::MAX_TEMPLATES;
 pub use search::{Found, MAX_SCANNED};
 
 /// Delivers to the engine, through the outbox where needed.

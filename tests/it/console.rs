@@ -7,6 +7,8 @@ use crate::fake::{
     BROWSER, CALLBACK_URI, Cost, EVENT, EVENT_URI, Reply, StoreFault, UNKNOWN_ID, WEBHOOK_URI, World, request, row,
 };
 
+use crate::preflight::with_shell;
+
 const LIST: &str = "/console/deliveries";
 
 const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
@@ -81,7 +83,7 @@ pub fn dead_letter() -> (World, String) {
 }
 
 /// Method and URI of each route.
-fn routes() -> [(&'static str, String); 8] {
+fn routes() -> [(&'static str, String); 9] {
     let one = format!("{LIST}/{UNKNOWN_ID}");
     [
         ("GET", "/console".to_owned()),
@@ -92,6 +94,7 @@ fn routes() -> [(&'static str, String); 8] {
         ("GET", format!("{one}/delete")),
         ("POST", format!("{one}/delete")),
         ("GET", "/console/callbacks".to_owned()),
+        ("GET", "/console/preflight".to_owned()),
     ]
 }
 
@@ -392,6 +395,7 @@ fn sender_input_is_escaped() {
         format!("{LIST}/{hook}"),
         format!("{LIST}/{hook}/delete"),
         "/console/callbacks?run=r%3Cb%3E".to_owned(),
+        "/console/preflight?ref=%3Cb%3E%22x".to_owned(),
     ] {
         let _row = row(&uri);
         let page = open(&world, &uri);
@@ -503,13 +507,61 @@ fn callbacks_of_a_run_are_shown() {
 }
 
 #[test]
+fn preflight_shows_findings_with_their_remedies() {
+    let world = with_shell(World::with_operator());
+    assert_has(&open(&world, "/console/preflight"), &["No workflow selected"]);
+    let page = open(&world, "/console/preflight?ref=+6b08ce3a2bb126dc8dc5a8a8+");
+    assert_has(
+        &page,
+        &[
+            r#"value="6b08ce3a2bb126dc8dc5a8a8""#,
+            r#"<span class="chip good">OK</span>"#,
+            r#"<span class="chip busy">Warning</span>"#,
+            r#"<span class="chip bad">Error</span>"#,
+            "The task `sh` has no image",
+            "Set `default_image` in `engine_settings`",
+        ],
+    );
+    assert_eq!(world.engine.take_calls().len(), 2);
+    for query in ["ref=a?b", "ref=team/shell", "ref=a&ref=b"] {
+        let _row = row(query);
+        assert_page(&as_operator(&world, "GET", &format!("/console/preflight?{query}"), &[]), 400);
+    }
+
+    // The engine's texts are escaped.
+    let evil = r#"{"tasks":[{"name":"<b>x</b>","type":"eventwait","params":[{"name":"topic","value":"</main>"}]}]}"#;
+    let world = World::with_operator().respond(200, evil);
+    let page = open(&world, "/console/preflight?ref=w");
+    assert_has(&page, &["The task `&lt;b&gt;x&lt;/b&gt;` waits for the topic `&lt;/main&gt;`."]);
+    assert!(!page.contains("<b>") && page.matches("</main>").count() == 1, "{page}");
+}
+
+#[test]
+fn workflows_of_routes_and_deliveries_lead_to_a_preflight() {
+    let routes = r#"[{"workflow":"triage","from":"webhook"},{"workflow":"audit","from":"event"},
+        {"workflow":"triage","from":"event"}]"#;
+    let world = World::with_operator().with("routes", routes).unreachable();
+    let form = r#"<form class="row above" action="/console/preflight">"#;
+    for uri in ["/console", "/console/preflight"] {
+        let page = open(&world, uri);
+        assert_has(&page, &[form, r#"<option value="audit"></option><option value="triage"></option></datalist>"#]);
+    }
+    let page = open(&World::with_operator(), "/console");
+    assert!(page.contains(form) && !page.contains("<datalist"), "{page}");
+    let hook = store(&world, "/api/v2/webhook?ref=my%20flow", "{}");
+    assert_has(&open(&world, &format!("{LIST}/{hook}")), &[r#"href="/console/preflight?ref=my+flow""#]);
+    let callback = store(&world, CALLBACK_URI, "{}");
+    assert!(!open(&world, &format!("{LIST}/{callback}")).contains("/console/preflight"));
+}
+
+#[test]
 fn store_failure_is_reported_without_details() {
     for (method, uri) in routes() {
         let _row = row(format!("{method} {uri}"));
         let world = World::with_operator();
         world.store.fail(StoreFault::Once(0));
         let reply = as_operator(&world, method, &uri, &[SAME_ORIGIN]);
-        if uri == "/console/callbacks" {
+        if matches!(&*uri, "/console/callbacks" | "/console/preflight") {
             assert_page(&reply, 200);
             continue;
         }
@@ -525,7 +577,7 @@ proptest! {
     fn every_request_gets_a_page(
         method in prop::sample::select(vec!["GET", "GET", "HEAD", "POST"]),
         path in prop_oneof![prop::sample::select(routes().map(|(_, path)| path).to_vec()), "/console(/[a-z%0-9A-F]{0,9}){0,3}"],
-        query in "(state=(dead|pending)|q=[!-~]{0,12}|after=[0-9A-Z]{24,26}|run=[!-~]{0,12}|[!-~]{0,5})(&(q|run|state)=[a-z%]{0,6}){0,2}",
+        query in "(state=(dead|pending)|q=[!-~]{0,12}|ref=[!-~]{0,12}|after=[0-9A-Z]{24,26}|run=[!-~]{0,12}|[!-~]{0,5})(&(q|run|state)=[a-z%]{0,6}){0,2}",
         site in prop::sample::select(vec!["same-origin", "cross-site"]),
     ) {
         let query: String = query.chars().filter(|c| !"\"<>`{}|\\^#".contains(*c)).collect();

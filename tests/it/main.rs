@@ -34,6 +34,7 @@ mod links;
 mod openapi;
 mod operator;
 mod preferences;
+mod preflight;
 mod properties;
 mod recorded;
 mod refusals;

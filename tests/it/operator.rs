@@ -41,6 +41,7 @@ fn routes_require_the_operator_token() {
         ("POST", &redeliver),
         ("POST", DRAIN_URI),
         ("GET", "/api/v2/callbacks/r"),
+        ("GET", "/api/v2/preflight?ref=w"),
     ] {
         let _row = row(format!("{method} {uri}"));
         let world = World::new();

@@ -204,7 +204,7 @@ fn built(service: &str, operation: Operation, recorded: &Recorded, uri: &Uri) ->
             engine(service, "").request(&delivery(Work::Resolve(Callback { run, topic, status, payload })))
         }
         Operation::Describe if uri.path().contains("/task/") => {
-            engine(service, "").describe_task(after(uri, "task"), scope)
+            engine(service, "").describe_task(after(uri, "task"), None, scope)
         }
         Operation::Describe => engine(service, "").describe(&reference(after(uri, "workflow"))),
     };

@@ -13,6 +13,7 @@ use crate::fake::{
     UNKNOWN_ID, WEBHOOK_URI, World, answer, request, row,
 };
 use crate::links::links;
+use crate::preflight::with_shell;
 
 /// Pages respond with JSON if it is accepted.
 const ACCEPT_JSON: (&str, &str) = ("accept", "application/json");
@@ -178,6 +179,11 @@ fn console_pages_match_the_snapshot() {
         ("unreadable delivery", contents(&busy, "GET", &format!("{LIST}/{UNKNOWN_ID}"))),
         ("callbacks, no run given", contents(&busy, "GET", "/console/callbacks")),
         ("callbacks of a run", contents(&busy, "GET", "/console/callbacks?run=r")),
+        ("preflight, no workflow given", contents(&busy, "GET", "/console/preflight")),
+        (
+            "preflight",
+            contents(&with_shell(World::with_operator()), "GET", "/console/preflight?ref=6b08ce3a2bb126dc8dc5a8a8"),
+        ),
         ("drained", contents(&busy, "POST", "/console/drain")),
         ("deletion to be confirmed", contents(&busy, "GET", &format!("{LIST}/{pending}/delete"))),
         ("deleted", contents(&busy, "POST", &format!("{LIST}/{pending}/delete"))),

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use super::format::{ago, time, until};
 use super::json::pretty;
 use super::layout::{Tab, Tone, chip, notice, page};
+use super::preflight;
 use crate::api::operator::RedeliveryState;
 use crate::api::problem::Problem;
 use crate::api::{RequestContext, operator};
@@ -163,6 +164,7 @@ impl View {
                     }
                     (delete_link(delivery.id))
                 }
+                @if let Work::Start(start) = &delivery.work { (preflight::link(&start.workflow)) }
             }
             div.card.pad {
                 (details(delivery))

@@ -5,6 +5,7 @@ pub(super) mod callbacks;
 pub(super) mod delivery;
 pub(super) mod list;
 pub(super) mod overview;
+pub(super) mod preflight;
 
 mod auth;
 mod format;

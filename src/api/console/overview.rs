@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::format::{ago, count, time};
 use super::layout::{Tab, Tone, chip, notice, page};
+use super::preflight;
 use crate::api::problem::Problem;
 use crate::api::{RequestContext, operator};
 use crate::config;
@@ -44,6 +45,9 @@ async fn overview_page(
         @if let Some(drained) = drained { (drain_notice(drained)) }
         (status(&state, context.host.now()))
         div.card.pad { (configuration) }
+        h2 { "Preflight" }
+        p.mute { "Asks the engine whether a workflow can be used as its senders use it" }
+        (preflight::form(context.host, ""))
         h2 { "Senders with secrets" }
         div.card.pad { (senders_list(&senders)) }
         h2 { "Routes" }

@@ -237,7 +237,7 @@ fn looked_at(request: &Request<Vec<u8>>) -> Option<&str> {
     }
 }
 
-/// A request in short: `submit WORKFLOW`, `event RUN` or `find LABEL`.
+/// A request in short: `submit WORKFLOW`, `event RUN`, `find LABEL`, `describe WORKFLOW` or `template REF?VERSION`.
 pub fn summary(request: &Request<Vec<u8>>) -> String {
     let uri = request.uri().to_string();
     let segments: Vec<_> = request.uri().path().split('/').collect();
@@ -248,6 +248,8 @@ pub fn summary(request: &Request<Vec<u8>>) -> String {
             let label = uri.split("delivery%3D").nth(1).unwrap().split('&').next().unwrap();
             format!("find {label}")
         }
+        ("GET", ["", "api", "v1", "workflow", workflow]) => format!("describe {workflow}"),
+        ("GET", ["", "api", "v1", "task", _]) => format!("template {}", uri.split("/task/").nth(1).unwrap()),
         _ => panic!("the engine has no such route: {uri}"),
     }
 }
