@@ -20,7 +20,7 @@ impl Pointer {
     /// Finds a value in nested objects and arrays. Returns its text as it was received. If an object has several
     /// members with the same name, the last one counts, as in most parsers.
     pub fn find<'a>(&self, value: &'a RawValue) -> Option<&'a RawValue> {
-        self.0.iter().try_fold(value, enter)
+        self.0.iter().try_fold(value, |value, step| enter(value, step))
     }
 
     /// Like [`find`](Self::find), in an object whose members are already known.
@@ -28,7 +28,7 @@ impl Pointer {
         let (first, rest) = self.0.split_first()?;
         let is_first = |name: &RawValue| super::text(name).is_some_and(|name| name == *first);
         let (_, value) = members.iter().rev().find(|(name, _)| is_first(name))?;
-        rest.iter().try_fold(*value, enter)
+        rest.iter().try_fold(*value, |value, step| enter(value, step))
     }
 
     /// Like [`find`](Self::find), but never enters an array: a step such as `0` is always a member's name.
@@ -38,7 +38,7 @@ impl Pointer {
 }
 
 /// The member or element of a value that one step names.
-fn enter<'a>(value: &'a RawValue, step: &String) -> Option<&'a RawValue> {
+fn enter<'a>(value: &'a RawValue, step: &str) -> Option<&'a RawValue> {
     match super::elements(value) {
         Some(elements) => elements.get(index(step)?).copied(),
         None => super::member(value, step),
