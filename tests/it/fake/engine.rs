@@ -228,6 +228,12 @@ pub fn label(run: &Value) -> &str {
     run["labels"]["sluice.dev/delivery"].as_str().unwrap_or_default()
 }
 
+/// Whether a scripted response is one of the engine itself, which has acted: a 2xx with an empty or a JSON body.
+fn acts(response: &Response<Vec<u8>>) -> bool {
+    let body = response.body();
+    response.status().is_success() && (body.is_empty() || serde_json::from_slice::<Value>(body).is_ok())
+}
+
 /// The run that a request looks at, if it is a look.
 fn looked_at(request: &Request<Vec<u8>>) -> Option<&str> {
     let segments: Vec<_> = request.uri().path().split('/').collect();
@@ -279,7 +285,7 @@ impl Http for World {
         let result = match (scripted, engine.behaviour.get()) {
             (Some((delay, result)), _) => {
                 self.sleep(Duration::from_millis(delay)).await;
-                if result.as_ref().is_ok_and(|response| response.status().is_success()) {
+                if result.as_ref().is_ok_and(acts) {
                     engine.end_tasks(&request);
                 }
                 result
