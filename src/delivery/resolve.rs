@@ -92,9 +92,10 @@ impl Delivery<'_> {
         };
         let is_final = view.state.is_final();
         Some(match (state, self.sent) {
+            // It was not this callback that has ended the task, even if that has the same status.
+            (WaitState::Ended(status), _) if !self.was_sent() => Step::Ended { task: wait.task.clone(), status },
             (WaitState::Ended(Some(ended)), Some(_)) if ended == status => Step::Delivered,
-            (WaitState::Ended(ended), Some(_)) => Step::Close(Verdict::AlreadyResolved { status: ended }),
-            (WaitState::Ended(status), None) => Step::Ended { task: wait.task.clone(), status },
+            (WaitState::Ended(ended), _) => Step::Close(Verdict::AlreadyResolved { status: ended }),
             _ if is_final => Step::Close(Verdict::AlreadyResolved { status: None }),
             // A task that an event came too early for can be set back for good. The run's end decides then.
             (WaitState::Ahead, _) => Step::NotWaiting,

@@ -66,12 +66,18 @@ impl Delivery<'_> {
     /// Concludes an attempt, and schedules the next one if it failed.
     pub fn conclude_attempt(&mut self, verdict: Verdict, now: Timestamp, limits: &Limits) -> Outcome {
         let reason = match &verdict {
-            Verdict::AlreadyResolved { status: Some(status) } if self.sent.is_some() => {
+            Verdict::AlreadyResolved { status: Some(status) } if self.was_sent() => {
                 format!("overruled: it was sent, but the task ended with status {}", status.as_str())
             }
             verdict => verdict.to_string(),
         };
         self.conclude(verdict, reason, now, limits)
+    }
+
+    /// Whether this delivery itself may have been sent. Until a contender of a claim is sent, only another one may have
+    /// been.
+    pub(super) fn was_sent(&self) -> bool {
+        self.sent.is_some() && self.wait.as_ref().is_none_or(|wait| wait.sends > 0)
     }
 
     /// Concludes a lookup of the delivery's run that failed: whether the run exists stays unknown.
@@ -198,7 +204,8 @@ impl Delivery<'_> {
         self.engine_attempts = 0;
         self.early_since = None;
         if let Some(wait) = &mut self.wait {
-            wait.sends = 0;
+            // A send whose effect is unknown still counts.
+            wait.sends = if self.sent.is_some() { wait.sends.min(1) } else { 0 };
         }
         self.next_attempt = self.sent.map_or(now, |sent| limits.engine_deadline(sent).max(now));
     }

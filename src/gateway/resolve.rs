@@ -445,8 +445,13 @@ impl<'a, H: Host> Gateway<'a, H> {
         let (digest, own_status) = (callback.digest(), callback.status);
         let (key, early) = (Key::task(callback, task), Key::callback(callback));
         if let Some(settled) = self.claims().record_of(&delivery.work, &key).await? {
-            let is_own = settled.id() == delivery.id;
-            return Ok(if is_own { Progress::Delivered } else { Progress::Settled(settled) });
+            if settled.id() != delivery.id {
+                return Ok(Progress::Settled(settled));
+            }
+            // Its own claim doesn't tell who has ended the task.
+            let is_done = status == Some(own_status);
+            let failed = Progress::Failed(Verdict::AlreadyResolved { status });
+            return Ok(if is_done { Progress::Delivered } else { failed });
         }
         // A record of an earlier release, which did not know the task.
         if let Some(settled) = self.claims().delivered_early(&delivery.work, &early).await?

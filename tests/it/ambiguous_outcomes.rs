@@ -179,16 +179,19 @@ fn settled_delivery_is_not_sent_again() {
     }
 }
 
-/// Two contended callbacks for one wait, whose claim was left by a claimant that stopped with the payload `claimed`.
+/// Two contended callbacks for one task, whose claim was left by a claimant that stopped with the payload `claimed`
+/// before it sent it.
 fn contended(bodies: [&str; 2], claimed: &str) -> World {
     let world = World::with_operator().healthy();
     world.post_json(CALLBACK_URI, claimed);
     world.store.keep_claims();
     world.engine.effects.borrow_mut().clear();
+    world.engine.ended.borrow_mut().clear();
     world.engine.take_calls();
     world.advance(1_000);
     for body in bodies {
-        let (reply, _) = world.run(world.handle(request("POST", CALLBACK_URI, &[JSON, ASYNC], body)));
+        let (reply, rest) = world.run(world.handle(request("POST", CALLBACK_URI, &[JSON], body)));
+        assert!(rest.is_none(), "the drain decides which is sent");
         assert_eq!(reply.outcome(), (202, Some("pending")));
         world.advance(1);
     }
@@ -205,18 +208,18 @@ fn payloads(world: &World) -> Vec<Value> {
 #[test]
 fn one_of_the_contended_callbacks_is_sent() {
     let [one, two] = [r#"{"n":1}"#, r#"{"n":2}"#];
-    // The stopped claimant may have sent its callback. That one is the first, and others conflict with it.
-    for (bodies, delivered, rejected, dropped) in
-        [([one, one], 1, 0, 1), ([one, two], 1, 1, 0), ([two, two], 0, 2, 0), ([two, one], 0, 1, 1)]
+    // Looks show that the stopped claimant's callback has had no effect, so the first of the others is sent.
+    for (bodies, sent, rejected, dropped) in
+        [([one, one], 1, 0, 1), ([one, two], 1, 1, 0), ([two, two], 2, 0, 1), ([two, one], 2, 1, 0)]
     {
         let _row = row(format!("{bodies:?}"));
         let world = contended(bodies, one);
         let drained = world.drain();
         let counts = ["delivered", "rejected", "dropped"].map(|name| drained[name].as_u64().unwrap());
-        assert_eq!(counts, [delivered, rejected, dropped], "{drained}");
-        assert_eq!(payloads(&world), [json!({"n": 1})]);
+        assert_eq!(counts, [1, rejected, dropped], "{drained}");
+        assert_eq!(payloads(&world), [json!({"n": sent})]);
         let record = world.as_operator("GET", "/api/v2/callbacks/r?topic=t").json();
-        assert_eq!((&record["payload"], &record["state"]), (&json!({"n": 1}), &json!("delivered")));
+        assert_eq!((&record["payload"], &record["state"]), (&json!({"n": sent}), &json!("delivered")));
         let list = world.as_operator("GET", "/api/v2/deliveries?state=dead").json();
         let dead = list["deliveries"].as_array().unwrap();
         for dead in dead {
@@ -226,24 +229,52 @@ fn one_of_the_contended_callbacks_is_sent() {
     }
 }
 
+/// The stopped claimant has sent its callback: what ended the task is its payload, whatever the status of the others.
 #[test]
-fn rejected_first_callback_does_not_count() {
-    let world = contended([r#"{"n":2}"#, r#"{"n":2}"#], r#"{"n":1}"#);
-    world.engine.script(answer(422, ""));
-    let drained = world.drain();
-    assert_eq!((&drained["delivered"], &drained["dropped"]), (&json!(1), &json!(1)), "{drained}");
-    assert_eq!(payloads(&world), [json!({"n": 2})]);
+fn contended_callback_is_delivered_only_if_it_equals_the_one_that_was_sent() {
+    let [one, two] = [r#"{"n":1}"#, r#"{"n":2}"#];
+    for (body, delivered) in [(one, 1), (two, 0)] {
+        let _row = row(body);
+        let world = contended([body, body], one);
+        let end = ("r".to_owned(), "t".to_owned(), "succeeded".to_owned());
+        world.engine.ended.borrow_mut().push(end);
+        let drained = world.drain();
+        let counts = ["delivered", "rejected", "dropped"].map(|name| drained[name].as_u64().unwrap());
+        let expected = if delivered == 1 { [1, 0, 1] } else { [0, 2, 0] };
+        assert_eq!(counts, expected, "{drained}");
+        assert!(world.engine.take_calls().is_empty(), "sent to a task that has ended");
+        let list = world.as_operator("GET", "/api/v2/deliveries?state=dead").json();
+        for dead in list["deliveries"].as_array().unwrap() {
+            let ended = "the task that waited for the topic has ended, with status succeeded";
+            assert_eq!(dead["last_failure"], ended);
+        }
+    }
 }
 
 #[test]
-fn undeliverable_first_callback_keeps_others_waiting() {
-    let world = contended([r#"{"n":2}"#, r#"{"n":2}"#], r#"{"n":1}"#);
-    world.engine.script(answer(503, ""));
-    world.engine.script(answer(503, ""));
-    assert_eq!(world.drain()["pending"], 2);
-    world.advance(60_000);
-    assert_eq!(world.drain()["rejected"], 2);
-    assert_eq!(payloads(&world), [json!({"n": 1})]);
+fn rejected_first_callback_does_not_count() {
+    let world = contended([r#"{"n":2}"#, r#"{"n":3}"#], r#"{"n":1}"#);
+    world.engine.script(answer(422, ""));
+    let drained = world.drain();
+    assert_eq!((&drained["delivered"], &drained["rejected"]), (&json!(1), &json!(1)), "{drained}");
+    assert_eq!(payloads(&world), [json!({"n": 3})]);
+    let dead = world.as_operator("GET", "/api/v2/deliveries?state=dead").json();
+    assert_eq!(dead["deliveries"][0]["last_failure"], "the engine answered 422");
+}
+
+#[test]
+fn undeliverable_first_callback_keeps_its_claim() {
+    for (second, rejected, dropped) in [(r#"{"n":2}"#, 0, 1), (r#"{"n":3}"#, 1, 0)] {
+        let _row = row(second);
+        let world = contended([r#"{"n":2}"#, second], r#"{"n":1}"#);
+        world.engine.script(answer(503, ""));
+        let drained = world.drain();
+        let counts = ["pending", "rejected", "dropped"].map(|name| drained[name].as_u64().unwrap());
+        assert_eq!(counts, [1, rejected, dropped], "{drained}");
+        world.advance(60_000);
+        assert_eq!(world.drain()["delivered"], 1);
+        assert_eq!(payloads(&world), [json!({"n": 2})]);
+    }
 }
 
 #[test]

@@ -26,14 +26,17 @@ fn callback_is_stored_before_the_engine_is_called() {
     let stored = &received[0].store;
     let flags: Vec<_> = stored.iter().filter(|(key, _)| key.starts_with("sluice/flag/")).collect();
     let [(key, flag)] = flags[..] else { panic!("{:?}", stored.keys()) };
-    assert!(key.starts_with(&format!("sluice/flag/{}/", NOW / (72 * HOUR))), "{key}");
+    assert!(key.starts_with(&format!("sluice/flag/{}/", NOW / (168 * HOUR))), "{key}");
+    assert_eq!(key.matches('/').count(), 5, "run, topic and task: {key}");
     let record = &serde_json::from_slice::<Value>(flag).unwrap()["callback"];
     assert_eq!((&record["v"], &record["run"], &record["state"]), (&json!(1), &json!("run1"), &json!("pending")));
     assert!(std::str::from_utf8(flag).unwrap().contains(r#""payload":{"n":1e2}"#));
     let record = world.store.only_record("sluice/callback/");
     assert_eq!((&record["run"], &record["state"]), (&json!("run1"), &json!("delivered")));
+    assert_eq!((&record["task"], &record["sent"]), (&json!("task-t"), &json!(NOW)));
     let operations: Vec<_> = world.store.operations.borrow().iter().map(|op| op[..3].to_owned()).collect();
-    assert_eq!(operations, ["get", "set", "get", "exi", "set", "get", "set"]);
+    // First the check that no early callback holds run and topic, in two windows.
+    assert_eq!(operations, ["get", "get", "get", "set", "get", "exi", "set", "get", "set"]);
 }
 
 #[test]
@@ -200,11 +203,16 @@ fn callback_early_ms_bounds_how_long_a_run_may_be_unknown() {
 
 #[test]
 fn callback_is_found_for_the_whole_retention() {
-    let world = world().respond(200, "");
-    world.post_json(CALLBACK_URI, "{}");
-    for (age, status) in [(71 * HOUR, 200), (72 * HOUR, 200), (145 * HOUR, 404)] {
-        world.clock.set(NOW + age);
-        assert_eq!(world.as_operator("GET", LOOKUP_URI).status(), status, "after {} h", age / HOUR);
+    // `NOW` is 128.5 h into a window of 168 h, and 48.5 h into one of 200 h.
+    for (retention_hours, wait_hours, last) in [("72", "168", 207), ("200", "168", 247), ("1", "200", 247)] {
+        let _row = row(format!("retention_hours {retention_hours}, callback_wait_hours {wait_hours}"));
+        let world = world().with("retention_hours", retention_hours).with("callback_wait_hours", wait_hours);
+        let world = world.respond(200, "");
+        world.post_json(CALLBACK_URI, "{}");
+        for (age, status) in [(71, 200), (168, 200), (last, 200), (last + 1, 404)] {
+            world.clock.set(NOW + age * HOUR);
+            assert_eq!(world.as_operator("GET", LOOKUP_URI).status(), status, "after {age} h");
+        }
     }
 }
 

@@ -11,24 +11,28 @@ pub const KEYED: &str = "event or webhook with a key, first time, engine answers
 pub const REPEATED: &str = "repeated";
 pub const REPEATED_FROM_PREVIOUS_WINDOW: &str = "repeated, first one in the previous window";
 pub const CALLBACK: &str = "callback, first time, engine answers in time";
+pub const CALLBACK_REPEATED: &str = "callback, repeated";
 pub const LINK_OPENED: &str = "callback link opened: unanswered, answered";
 pub const STORED: &str = "stored without a key";
 pub const STORED_KEYED: &str = "stored with a key";
 pub const FIRST_STORED: &str = "the first one stored since the last drain";
 pub const DRAINED: &str = "drain, for each delivery without a key";
 pub const DRAINED_KEYED: &str = "drain, for each delivery with a key";
-const ROWS: [&str; 11] = [
+pub const DRAINED_CALLBACK: &str = "drain, for each callback that was early";
+const ROWS: [&str; 13] = [
     WEBHOOK,
     KEYED,
     REPEATED,
     REPEATED_FROM_PREVIOUS_WINDOW,
     CALLBACK,
+    CALLBACK_REPEATED,
     LINK_OPENED,
     STORED,
     STORED_KEYED,
     FIRST_STORED,
     DRAINED,
     DRAINED_KEYED,
+    DRAINED_CALLBACK,
 ];
 
 /// The cost of a pass of the drain without its deliveries, if nothing stays pending.
@@ -107,12 +111,13 @@ fn delivery_in_time_costs_what_the_table_states() {
     let [keyed] = documented(KEYED);
     let [callback] = documented(CALLBACK);
     let [repeated] = documented(REPEATED);
+    let [callback_repeated] = documented(CALLBACK_REPEATED);
     for (name, uri, headers, body, first, again) in [
         ("webhook", WEBHOOK_URI, &[JSON][..], "{}", webhook, webhook),
         ("webhook with a key", WEBHOOK_URI, &[JSON, ("idempotency-key", "k")], "{}", keyed, repeated),
         ("event", EVENT_URI, &[JSON], EVENT, keyed, repeated),
         ("event without deduplication", "/api/v2/event?ref=w&dedup=off", &[JSON], EVENT, webhook, webhook),
-        ("callback", CALLBACK_URI, &[JSON], "{}", callback, repeated),
+        ("callback", CALLBACK_URI, &[JSON], "{}", callback, callback_repeated),
     ] {
         let _row = row(name);
         let world = World::new().healthy();
@@ -125,7 +130,7 @@ fn delivery_in_time_costs_what_the_table_states() {
     world.post_json(CALLBACK_URI, "{}");
     world.store.take_cost();
     world.post_json(CALLBACK_URI, r#"{"n":1}"#).problem(409, "callback-conflict");
-    assert_eq!(world.store.take_cost(), repeated, "conflicting callback");
+    assert_eq!(world.store.take_cost(), callback_repeated, "conflicting callback");
 }
 
 #[test]
@@ -157,11 +162,11 @@ fn rejected_delivery_costs_a_released_claim() {
 fn stored_delivery_costs_what_the_table_states() {
     let ([stored], [drained]) = (documented(STORED), documented(DRAINED));
     let ([stored_keyed], [drained_keyed]) = (documented(STORED_KEYED), documented(DRAINED_KEYED));
-    let [repeated] = documented(REPEATED);
+    let ([repeated], [drained_callback]) = (documented(REPEATED), documented(DRAINED_CALLBACK));
     for (uri, body, stored, again, drained) in [
         (WEBHOOK_URI, "{}", stored, None, drained),
         (EVENT_URI, EVENT, stored_keyed, Some(repeated), drained_keyed),
-        (CALLBACK_URI, "{}", stored_keyed, Some(repeated), drained_keyed),
+        (CALLBACK_URI, "{}", stored_keyed, Some(repeated), drained_callback),
     ] {
         let _row = row(uri);
         let world = World::with_operator().unreachable();
@@ -202,6 +207,27 @@ fn drain_notification_is_written_once() {
     assert_eq!([store(), store(), store()], [sum(&[first, read, write]), sum(&[stored, read]), sum(&[stored, read])]);
 }
 
+#[test]
+fn early_callback_costs_two_reads_and_a_write_in_each_pass() {
+    let [stored_keyed] = documented(STORED_KEYED);
+    let [drained] = documented(DRAINED_CALLBACK);
+    let world = World::with_operator().healthy();
+    world.engine.ahead.borrow_mut().push("t".to_owned());
+    assert_eq!(world.post_json(CALLBACK_URI, "{}").outcome(), (202, Some("pending")));
+    assert_eq!(world.store.take_cost(), sum(&[stored_keyed, notification()]));
+    for _ in 0..3 {
+        world.advance(60_000);
+        assert_eq!(world.drain()["pending"], 1);
+        // The notification is put back.
+        assert_eq!(world.store.take_cost(), sum(&[PASS, cost(2, 1), cost(0, 1)]));
+    }
+    world.engine.ahead.borrow_mut().clear();
+    world.advance(60_000);
+    assert_eq!(world.drain()["delivered"], 1);
+    assert_eq!(world.store.take_cost(), sum(&[PASS, drained]));
+    assert!(page().contains("2 reads and 1 write"), "docs/reliability.md lacks the cost of a pass");
+}
+
 /// Work after the response costs as much as a drain writes: the record is marked as sent, and deleted.
 #[test]
 fn response_before_the_engine_also_costs_the_record() {
@@ -210,7 +236,6 @@ fn response_before_the_engine_also_costs_the_record() {
     for (uri, body, stored, drained) in [
         (WEBHOOK_URI, "{}", stored, drained),
         (EVENT_URI, EVENT, stored_keyed, drained_keyed),
-        (CALLBACK_URI, "{}", stored_keyed, drained_keyed),
     ] {
         // The record is stored as sent at once, so marking it saves a write.
         let expected = cost(stored.reads, stored.writes + notification().writes + drained.writes - 1);
@@ -222,6 +247,19 @@ fn response_before_the_engine_also_costs_the_record() {
             assert_eq!(world.post(uri, headers, body).status(), 202);
             assert_eq!(world.store.take_cost(), expected);
         }
+    }
+    // A slow callback was claimed as one in time; one with `respond-async` is delivered by a drain.
+    let ([callback], [drained]) = (documented(CALLBACK), documented(DRAINED_CALLBACK));
+    let slow = cost(callback.reads + stored.reads, stored_keyed.writes + notification().writes + 2);
+    let drained = sum(&[stored_keyed, notification(), PASS, drained]);
+    for (name, world, headers, expected) in [
+        ("respond-async", World::new().healthy(), &[JSON, ASYNC][..], drained),
+        ("slow engine", World::new().slow(3_000), &[JSON], slow),
+    ] {
+        let _row = row(format!("callback, {name}"));
+        assert_eq!(world.post(CALLBACK_URI, headers, "{}").status(), 202);
+        assert_eq!(world.store.take_cost(), expected);
+        assert_eq!(world.engine.targets(), ["r"]);
     }
 }
 

@@ -153,8 +153,9 @@ fn keys_are_listed_before_any_attempt() {
 
 #[test]
 fn sweep_deletes_only_expired_windows() {
-    let world = world().with("retention_hours", "1");
+    let world = world().with("retention_hours", "1").with("callback_wait_hours", "1");
     for hour in 0..4 {
+        world.engine.topics.borrow_mut().push(hour.to_string());
         world.clock.set(NOW / HOUR * HOUR + hour * HOUR + 10 * MINUTE);
         let event = EVENT.replace("\"1\"", &format!("\"{hour}\""));
         assert_eq!(world.post_json(EVENT_URI, event).status(), 200);

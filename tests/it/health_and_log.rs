@@ -19,7 +19,7 @@ fn healthz_calls_neither_store_nor_engine() {
 fn readyz_checks_store_and_configuration() {
     let world = World::new();
     assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
-    assert_eq!(world.store.operations.borrow().len(), 1);
+    assert_eq!(*world.store.operations.borrow(), ["get sluice/fault", "get sluice/twice"]);
     assert!(world.engine.received.borrow().is_empty(), "the engine was called");
 
     let world = World::new();

@@ -203,7 +203,7 @@ fn page_reports_a_failed_attempt() {
     let [succeeded, _] = links(&world, REQUEST);
     let reply = confirm(&world, &succeeded);
     assert_page(&reply, 202, "Your answer is recorded");
-    assert!(reply.text().contains("as soon as its engine can be reached"), "{}", reply.text());
+    assert!(reply.text().contains("as soon as it waits for it and its engine can be reached"), "{}", reply.text());
     assert_eq!(reply.outcome(), (202, Some("pending")));
     assert_page(&open(&world, &succeeded), 200, "This has already been answered");
     let [other, _] = links(&world, r#"{"ref":"r2","topic":"t"}"#);
@@ -296,6 +296,7 @@ fn first_answer_is_known_while_links_are_valid() {
             let _row = row(format!("retention of {hours} h, created {start} ms into a window"));
             world.clock.set(NOW / life * life + life + start);
             world.store.entries.borrow_mut().clear();
+            world.engine.ended.borrow_mut().clear();
             let [succeeded, failed] = links(&world, REQUEST);
             assert_eq!(confirm(&world, &succeeded).status(), 200);
             world.advance(life - 1_000);

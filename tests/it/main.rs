@@ -46,3 +46,4 @@ mod snapshots;
 mod store_faults;
 mod trust;
 mod vectors;
+mod waits;

@@ -27,6 +27,12 @@ pub struct FakeEngine {
     pub effects: RefCell<Vec<Value>>,
     /// The topics that a task of every run waits for, besides [`TOPICS`].
     pub topics: RefCell<Vec<String>>,
+    /// The topics whose task a run has not reached yet.
+    pub ahead: RefCell<Vec<String>>,
+    /// The topics that a run waits for again each time that the task ends.
+    pub loops: RefCell<Vec<String>>,
+    /// Whether events are accepted and have no effect, as while the engine is busy with their task.
+    pub loses_events: Cell<bool>,
     /// The tasks that have ended: run, topic, and the status of the event.
     pub ended: RefCell<Vec<(String, String, String)>>,
     /// The response to every look, in place of a run with a task for each topic.
@@ -174,29 +180,38 @@ impl FakeEngine {
 
     /// A run whose tasks wait for the topics, until an event ends them.
     fn show(&self, run: &str) -> Vec<u8> {
-        let topics = self.topics.borrow();
-        let ended = self.ended.borrow();
-        let topics = TOPICS.into_iter().chain(topics.iter().map(String::as_str));
-        let task = |topic: &str| {
-            let end = ended.iter().find(|(of, ended, _)| of == run && ended == topic);
-            let status = end.map_or("waiting", |(_, _, status)| status);
-            let params = json!([{ "name": "topic", "value": topic }]);
-            json!({ "id": format!("task-{topic}"), "type": "eventwait", "status": status, "params": params })
-        };
-        let tasks: Vec<_> = topics.map(task).collect();
+        let added = self.topics.borrow();
+        let topics = TOPICS.into_iter().chain(added.iter().map(String::as_str));
+        let tasks: Vec<_> = topics.flat_map(|topic| self.tasks(run, topic)).collect();
         serde_json::to_vec(&json!({ "id": run, "status": "running", "phase": "running", "tasks": tasks })).unwrap()
+    }
+
+    /// The tasks of a run with this topic, which have the ids `task-TOPIC`, `task-TOPIC-2` and so on.
+    fn tasks(&self, run: &str, topic: &str) -> Vec<Value> {
+        let ended = self.ended.borrow();
+        let ended = ended.iter().filter(|(of, ended, _)| of == run && ended == topic);
+        let mut states: Vec<_> = ended.map(|(_, _, status)| status.as_str()).collect();
+        let has = |list: &RefCell<Vec<String>>| list.borrow().iter().any(|listed| listed == topic);
+        if states.is_empty() || has(&self.loops) {
+            states.push(if has(&self.ahead) { "notstarted" } else { "waiting" });
+        }
+        let params = json!([{ "name": "topic", "value": topic }]);
+        let id = |nth: usize| if nth == 0 { format!("task-{topic}") } else { format!("task-{topic}-{}", nth + 1) };
+        let task = |(nth, status)| json!({ "id": id(nth), "type": "eventwait", "status": status, "params": params });
+        states.into_iter().enumerate().map(task).collect()
     }
 
     /// Ends the tasks of a run that wait for the topic of an event.
     fn end_tasks(&self, request: &Request<Vec<u8>>) {
         if let ["", "api", "v1", "workflowrun", run, "event"] =
             request.uri().path().split('/').collect::<Vec<_>>().as_slice()
+            && !self.loses_events.get()
         {
             let event: Value = serde_json::from_slice(request.body()).unwrap();
             let text = |name: &str| event[name].as_str().unwrap().to_owned();
-            let mut ended = self.ended.borrow_mut();
-            if !ended.iter().any(|(of, topic, _)| of == run && *topic == text("topic")) {
-                ended.push(((*run).to_owned(), text("topic"), text("status")));
+            let is_waiting = self.tasks(run, &text("topic")).iter().any(|task| task["status"] == "waiting");
+            if is_waiting {
+                self.ended.borrow_mut().push(((*run).to_owned(), text("topic"), text("status")));
             }
         }
     }
@@ -226,6 +241,12 @@ impl FakeEngine {
 /// The label by which the engine finds a run; empty for callbacks.
 pub fn label(run: &Value) -> &str {
     run["labels"]["sluice.dev/delivery"].as_str().unwrap_or_default()
+}
+
+/// Whether a scripted response is one of the engine itself, which has acted: a 2xx with an empty or a JSON body.
+fn acts(response: &Response<Vec<u8>>) -> bool {
+    let body = response.body();
+    response.status().is_success() && (body.is_empty() || serde_json::from_slice::<Value>(body).is_ok())
 }
 
 /// The run that a request looks at, if it is a look.
@@ -279,7 +300,7 @@ impl Http for World {
         let result = match (scripted, engine.behaviour.get()) {
             (Some((delay, result)), _) => {
                 self.sleep(Duration::from_millis(delay)).await;
-                if result.as_ref().is_ok_and(|response| response.status().is_success()) {
+                if result.as_ref().is_ok_and(acts) {
                     engine.end_tasks(&request);
                 }
                 result
