@@ -130,17 +130,13 @@ fn callback_wait(variables: &impl Variables) -> Result<Duration, ConfigError> {
     parse(variables, "callback_wait_hours", hours).map(|hours| Duration::from_secs(hours.saturating_mul(3_600)))
 }
 
-/// Reads `orphan_after_ms`, which is at most one day and at least ten times `engine_timeout_ms`: a slow engine may still
-/// queue a run long after Sluice has given up its request. An invalid `engine_timeout_ms` is an error of its own.
+/// Reads `orphan_after_ms`, which is at most one day. Never less than ten times `engine_timeout_ms`: a slow engine may
+/// still queue a run long after Sluice has given up its request.
 fn orphan_after(variables: &impl Variables) -> Result<Duration, ConfigError> {
+    let after = parse(variables, "orphan_after_ms", |text| number(text, 1_u64, 86_400_000))?;
+    // An invalid `engine_timeout_ms` is an error of its own.
     let min = milliseconds(variables, "engine_timeout_ms").unwrap_or_default().saturating_mul(10);
-    parse(variables, "orphan_after_ms", |text| {
-        let after = number(text, 1_u64, 86_400_000).map(Duration::from_millis)?;
-        if after < min {
-            return Err(format!("must be at least {}, which is ten times engine_timeout_ms", min.as_millis()));
-        }
-        Ok(after)
-    })
+    Ok(Duration::from_millis(after).max(min))
 }
 
 /// Reads `webhook_any_json`: whether a webhook may be any JSON value instead of an object.

@@ -233,10 +233,9 @@ fn early_callback_costs_two_reads_and_a_write_in_each_pass() {
 fn response_before_the_engine_also_costs_the_record() {
     let ([stored], [drained]) = (documented(STORED), documented(DRAINED));
     let ([stored_keyed], [drained_keyed]) = (documented(STORED_KEYED), documented(DRAINED_KEYED));
-    for (uri, body, stored, drained) in [
-        (WEBHOOK_URI, "{}", stored, drained),
-        (EVENT_URI, EVENT, stored_keyed, drained_keyed),
-    ] {
+    for (uri, body, stored, drained) in
+        [(WEBHOOK_URI, "{}", stored, drained), (EVENT_URI, EVENT, stored_keyed, drained_keyed)]
+    {
         // The record is stored as sent at once, so marking it saves a write.
         let expected = cost(stored.reads, stored.writes + notification().writes + drained.writes - 1);
         for (name, world, headers) in [

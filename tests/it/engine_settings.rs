@@ -1,5 +1,7 @@
 //! The variables `engine` and `engine_settings`, and what depends on the engine's profile.
 
+use std::time::Duration;
+
 use crate::fake::{RUN, World, answer, row};
 
 const FLOW: &str = r#"{"team":"acme","teams":["ops"]}"#;
@@ -65,13 +67,13 @@ fn constants_are_checked_with_the_profile() {
 
 #[test]
 fn orphan_after_ms_is_at_least_ten_times_the_timeout() {
-    let world = |after: &str| World::new().with("engine_timeout_ms", "40000").with("orphan_after_ms", after);
-    assert_eq!(world("400000").get("/readyz").status(), 200);
-    let (field, detail) = error(&world("399999"));
-    assert_eq!(
-        (field.as_str(), detail.as_str()),
-        ("orphan_after_ms", "must be at least 400000, which is ten times engine_timeout_ms")
-    );
+    for (timeout, after, effective) in
+        [("10000", "300000", 300_000), ("10000", "1", 100_000), ("40000", "300000", 400_000)]
+    {
+        let world = World::new().with("engine_timeout_ms", timeout).with("orphan_after_ms", after);
+        let limits = sluice::config::settings(&world).unwrap().limits;
+        assert_eq!(limits.orphan_after, Duration::from_millis(effective), "{timeout} {after}");
+    }
 }
 
 #[test]

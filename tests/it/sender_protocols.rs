@@ -196,7 +196,7 @@ fn response_status_follows_the_policy_of_the_sender() {
         let ResponsePolicy { deadline, success } = preset.response_policy;
         let wait = deadline.map_or(20_000, |seconds| u64::from(seconds) * 1_000 - 1_000);
         let uri = format!("{WEBHOOK_URI}&sender={}", preset.name);
-        let settings = [("engine_wait_ms", "20000"), ("engine_timeout_ms", "60000"), ("orphan_after_ms", "600000")];
+        let settings = [("engine_wait_ms", "20000"), ("engine_timeout_ms", "60000")];
         let world = || settings.iter().fold(World::new(), |world, (name, value)| world.with(name, value));
         let delivered = world().respond(200, RUN).post_json(&uri, "{}");
         let slow = world().respond(200, RUN).after(30_000);

@@ -75,11 +75,10 @@ fn early_callback_is_delivered_once_the_task_waits() {
 #[test]
 fn callback_is_delivered_in_time_if_the_task_waits_within_engine_wait_ms() {
     let world = ahead();
-    let ((reply, rest), ()) =
-        world.run(join(world.handle(request("POST", CALLBACK_URI, &[JSON], "{}")), async {
-            world.sleep(Duration::from_millis(2_000)).await;
-            reach(&world);
-        }));
+    let ((reply, rest), ()) = world.run(join(world.handle(request("POST", CALLBACK_URI, &[JSON], "{}")), async {
+        world.sleep(Duration::from_millis(2_000)).await;
+        reach(&world);
+    }));
     assert_eq!(reply.outcome(), (200, Some("delivered")));
     assert!(rest.is_none() && (NOW + 2_000..NOW + 2_500).contains(&world.now()), "{}", world.now() - NOW);
     // The claim that it had while it was early is released.

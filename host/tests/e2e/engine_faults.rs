@@ -72,12 +72,7 @@ async fn retry_waits_as_long_as_the_engine_asks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_engine_does_not_delay_senders() {
-    let setup = Setup::with_variables(&[
-        ("engine_wait_ms", "100"),
-        ("engine_timeout_ms", "60000"),
-        ("orphan_after_ms", "600000"),
-    ])
-    .await;
+    let setup = Setup::with_variables(&[("engine_wait_ms", "100"), ("engine_timeout_ms", "60000")]).await;
     let start = Instant::now();
     for (behaviour, event) in [(Behaviour::Hang, "pending"), (Behaviour::Delay { ms: 60_000 }, "duplicate")] {
         send_each(&setup, Some(behaviour), |reply, path| match path {
