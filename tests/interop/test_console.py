@@ -162,6 +162,16 @@ def test_links_lead_to_every_page(signed_in, console):
     click(page, "Show delivery")
     wait_for_heading(page, "Resolve run-1")
 
+    click(page, "Overview")
+    wait_for_heading(page, "Overview")
+    page.find_element(By.NAME, "ref").send_keys("nightly-build" + Keys.ENTER)
+    wait_for_heading(page, "Preflight")
+    assert page.find_elements(By.CSS_SELECTOR, ".findings .chip") != []
+    page.get(console.at(f"/console/deliveries/{ids['pending']}"))
+    click(page, "Check the workflow")
+    wait_for_heading(page, "Preflight")
+    assert page.find_element(By.NAME, "ref").get_attribute("value") == "nightly-build"
+
 
 def test_search_finds_by_topic_and_by_id(signed_in, console):
     page, ids = signed_in, fill(console)
@@ -276,7 +286,10 @@ def test_axe_finds_no_serious_violation(browser, console, size, scheme):
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     axe = (NODE_MODULES / "axe-core/axe.min.js").read_text()
     browser.get(console.at("/console", "me:op3rator@"))
-    empty = ["/console", "/console/deliveries", "/console/deliveries?q=x", "/console/callbacks", "/console/deliveries/x"]
+    empty = [
+        "/console", "/console/deliveries", "/console/deliveries?q=x", "/console/callbacks", "/console/preflight",
+        "/console/deliveries/x",
+    ]
     backgrounds = set()
     for make_paths in (lambda: empty, lambda: filled_pages(fill(console))):
         for path in make_paths():
@@ -304,6 +317,7 @@ def filled_pages(ids: dict) -> list:
     return [
         "/console", "/console/deliveries", "/console/deliveries?state=dead", f"/console/deliveries/{ids['pending']}",
         f"/console/deliveries/{ids['dead']}", f"/console/deliveries/{ids['dead']}/delete", "/console/callbacks?run=run-1",
+        "/console/preflight?ref=nightly-build",
     ]
 
 
