@@ -218,8 +218,9 @@ fn early_callback_costs_two_reads_and_a_write_in_each_pass() {
     for _ in 0..3 {
         world.advance(60_000);
         assert_eq!(world.drain()["pending"], 1);
-        // The notification is put back.
-        assert_eq!(world.store.take_cost(), sum(&[PASS, cost(2, 1), cost(0, 1)]));
+        // The notification is put back. A configuration fault is only looked for once something is delivered.
+        let pass = Cost { reads: PASS.reads - 1, writes: PASS.writes + 1, scans: 1 };
+        assert_eq!(world.store.take_cost(), sum(&[pass, cost(2, 1)]));
     }
     world.engine.ahead.borrow_mut().clear();
     world.advance(60_000);
@@ -233,10 +234,9 @@ fn early_callback_costs_two_reads_and_a_write_in_each_pass() {
 fn response_before_the_engine_also_costs_the_record() {
     let ([stored], [drained]) = (documented(STORED), documented(DRAINED));
     let ([stored_keyed], [drained_keyed]) = (documented(STORED_KEYED), documented(DRAINED_KEYED));
-    for (uri, body, stored, drained) in [
-        (WEBHOOK_URI, "{}", stored, drained),
-        (EVENT_URI, EVENT, stored_keyed, drained_keyed),
-    ] {
+    for (uri, body, stored, drained) in
+        [(WEBHOOK_URI, "{}", stored, drained), (EVENT_URI, EVENT, stored_keyed, drained_keyed)]
+    {
         // The record is stored as sent at once, so marking it saves a write.
         let expected = cost(stored.reads, stored.writes + notification().writes + drained.writes - 1);
         for (name, world, headers) in [
