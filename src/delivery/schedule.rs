@@ -157,6 +157,7 @@ impl Delivery<'_> {
         if now.since(early) < limits.callback_wait {
             return Outcome::Pending { last: Some(Verdict::NotWaiting) };
         }
+        self.early_since = None;
         self.record_failure("the run did not wait for the topic within callback_wait_hours".to_owned(), now);
         Outcome::Dead { last: Some(Verdict::NotWaiting) }
     }

@@ -218,8 +218,9 @@ fn early_callback_costs_two_reads_and_a_write_in_each_pass() {
     for _ in 0..3 {
         world.advance(60_000);
         assert_eq!(world.drain()["pending"], 1);
-        // The notification is put back.
-        assert_eq!(world.store.take_cost(), sum(&[PASS, cost(2, 1), cost(0, 1)]));
+        // The notification is put back. A configuration fault is only looked for once something is delivered.
+        let pass = Cost { reads: PASS.reads - 1, writes: PASS.writes + 1, scans: 1 };
+        assert_eq!(world.store.take_cost(), sum(&[pass, cost(2, 1)]));
     }
     world.engine.ahead.borrow_mut().clear();
     world.advance(60_000);

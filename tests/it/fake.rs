@@ -20,7 +20,7 @@ use sluice::api::{self, Handled};
 use sluice::ports::{Body, Rng, VariableError, Variables};
 
 pub use clock::{FakeClock, HOUR, MINUTE, NOW};
-pub use engine::{Behaviour, EngineResult, FakeEngine, Received, answer, label, summary};
+pub use engine::{Behaviour, EngineResult, FakeEngine, Received, answer, label, looked_at, summary};
 pub use requests::{Chunks, Reply, request};
 pub use store::{Cost, FakeStore, StoreFault};
 

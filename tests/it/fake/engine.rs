@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use http::{Request, Response};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use sluice::ports::{Clock, Http, SendError, Timeouts};
 
@@ -207,11 +208,12 @@ impl FakeEngine {
             request.uri().path().split('/').collect::<Vec<_>>().as_slice()
             && !self.loses_events.get()
         {
+            let run = &decoded(run);
             let event: Value = serde_json::from_slice(request.body()).unwrap();
             let text = |name: &str| event[name].as_str().unwrap().to_owned();
             let is_waiting = self.tasks(run, &text("topic")).iter().any(|task| task["status"] == "waiting");
             if is_waiting {
-                self.ended.borrow_mut().push(((*run).to_owned(), text("topic"), text("status")));
+                self.ended.borrow_mut().push((run.clone(), text("topic"), text("status")));
             }
         }
     }
@@ -250,12 +252,16 @@ fn acts(response: &Response<Vec<u8>>) -> bool {
 }
 
 /// The run that a request looks at, if it is a look.
-fn looked_at(request: &Request<Vec<u8>>) -> Option<&str> {
+pub fn looked_at(request: &Request<Vec<u8>>) -> Option<String> {
     let segments: Vec<_> = request.uri().path().split('/').collect();
     match (request.method().as_str(), segments.as_slice()) {
-        ("GET", ["", "api", "v1", "workflowrun", run]) if *run != "query" => Some(run),
+        ("GET", ["", "api", "v1", "workflowrun", run]) if *run != "query" => Some(decoded(run)),
         _ => None,
     }
+}
+
+fn decoded(segment: &str) -> String {
+    percent_decode_str(segment).decode_utf8().unwrap().into_owned()
 }
 
 /// A request in short: `submit WORKFLOW`, `event RUN`, `find LABEL`, `describe WORKFLOW` or `template REF?VERSION`.
@@ -279,13 +285,13 @@ impl Http for World {
     async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> EngineResult {
         let engine = &self.engine;
         if let Some(run) = looked_at(&request) {
-            engine.looks.borrow_mut().push(run.to_owned());
+            engine.looks.borrow_mut().push(run.clone());
             return match engine.look.borrow().clone() {
                 Some(look) => look,
                 None if engine.behaviour.get() == Behaviour::Unreachable && engine.script.borrow().is_empty() => {
                     Err(SendError::NotSent("the connection was refused"))
                 }
-                None => Ok(Response::new(engine.show(run))),
+                None => Ok(Response::new(engine.show(&run))),
             };
         }
         let index = engine.received.borrow().len();

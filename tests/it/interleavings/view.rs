@@ -9,14 +9,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice::config;
 use sluice::delivery::DeliveryId;
 use sluice::gateway::Gateway;
 use sluice::ports::{Clock, Http, KeyValue, Rng, SendError, StoreError, Timeouts, VariableError, Variables};
 use sluice::time::{ArrivalTime, Timestamp};
 
-use crate::fake::summary;
+use crate::fake::{looked_at, summary};
 
 /// The least duration of a sleep, in milliseconds.
 ///
@@ -35,6 +35,8 @@ pub enum Step {
     Act,
     /// The engine's response arrives.
     Answer,
+    /// The engine shows a run. It reads nothing that a step on the store changes, so its two halves are one step.
+    Look,
     Sleep,
 }
 
@@ -44,6 +46,10 @@ pub struct Shared {
     pub store: RefCell<BTreeMap<String, Vec<u8>>>,
     /// The body of each request that the engine acted on.
     pub acted: RefCell<Vec<String>>,
+    /// How the task ended that the callbacks are for: the status, and the number in the payload.
+    pub ended: RefCell<Option<(String, u64)>>,
+    /// The number of events that were received and not answered.
+    pub open: Cell<usize>,
     /// Milliseconds since the contenders started, while the schedule is over.
     pub later: Cell<u64>,
     pub variables: BTreeMap<String, String>,
@@ -66,7 +72,7 @@ pub struct View<'s> {
     /// The time of arrival.
     start: u64,
     /// The id of the contender's delivery.
-    name: String,
+    pub name: String,
     /// Some contender drains, so pending records and the notification can be observed.
     pub observes_drain: bool,
     /// The engine can't be reached.
@@ -164,9 +170,17 @@ impl Http for View<'_> {
         if self.unreachable {
             return Err(SendError::NotSent("refused"));
         }
+        if looked_at(&request).is_some() {
+            self.step(Step::Look).await;
+            return Ok(Response::new(self.observe(self.shared.show()).into_bytes()));
+        }
         self.step(Step::Act).await;
+        let is_event = request.method() == "PUT";
         let answer = self.shared.act(request);
         self.step(Step::Answer).await;
+        if is_event {
+            self.shared.open.set(self.shared.open.get().saturating_sub(1));
+        }
         Ok(Response::new(self.observe(answer).into_bytes()))
     }
 }
@@ -180,8 +194,30 @@ impl Shared {
             let run = format!(r#"{{"id":"run","status":"ready","labels":{{"sluice.dev/delivery":"{label}"}}}}"#);
             return format!(r#"{{"content":[{}]}}"#, found.map_or("", |_| run.as_str()));
         }
-        acted.push(String::from_utf8(request.into_body()).unwrap());
+        let body = String::from_utf8(request.into_body()).unwrap();
+        let event: Value = serde_json::from_str(&body).unwrap();
+        acted.push(body);
+        if let (Some(status), Some(n)) = (event["status"].as_str(), event["results"][0]["value"]["n"].as_u64()) {
+            // Of two events at once the engine accepts both, and the last one stays.
+            let is_open = self.open.replace(self.open.get() + 1) > 0;
+            let mut ended = self.ended.borrow_mut();
+            if ended.is_none() || is_open {
+                *ended = Some((status.to_owned(), n));
+            }
+            return String::new();
+        }
         r#"{"id":"run","status":"ready"}"#.to_owned()
+    }
+}
+
+impl Shared {
+    /// The run that the callbacks are for, with the task that waits for their topic.
+    fn show(&self) -> String {
+        let ended = self.ended.borrow();
+        let status = ended.as_ref().map_or("waiting", |(status, _)| status);
+        let params = json!([{ "name": "topic", "value": "t" }]);
+        let task = json!({ "id": "task", "type": "eventwait", "status": status, "params": params });
+        json!({ "id": "r", "status": "running", "phase": "running", "tasks": [task] }).to_string()
     }
 }
 
