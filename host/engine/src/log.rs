@@ -21,8 +21,8 @@ impl Model {
 
     /// The writes since the last call, in their order. Each is a run as it was after the write.
     ///
-    /// Whoever saves them one by one may be killed at any time: what is saved then is what the real engine's database
-    /// would have. The deletions of [`Model::forget`] aren't logged.
+    /// A process that saves them one by one may be killed at any time: the saved writes are those that the real engine's
+    /// database would have. The deletions of [`Model::forget`] aren't logged.
     pub fn take_writes(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.log.made)
     }

@@ -256,7 +256,7 @@ impl StandIn {
         self.state.lock().site.kill(process, false);
     }
 
-    /// Starts the services that have died. What they had in memory is lost.
+    /// Starts the services that have died. Their work in memory is lost.
     pub fn restart(&self) {
         self.state.lock().site.restart();
         self.state.wake();
