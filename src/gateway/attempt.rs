@@ -86,7 +86,7 @@ impl<H: Host> Gateway<'_, H> {
         let Ok(runs) = self.find_runs(delivery).await else { return Ok(()) };
         let started: Vec<&FoundRun> = runs.iter().filter(|run| run.state.is_started()).collect();
         let is_replaced = |run: &&FoundRun| delivery.orphans.iter().any(|orphan| orphan.run == run.id);
-        if started.iter().any(|run| is_replaced(run)) {
+        if started.iter().any(is_replaced) {
             let runs = started.iter().map(|run| run.id.clone()).collect();
             self.outbox().record_twice(delivery.id, runs).await?;
         }

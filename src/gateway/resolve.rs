@@ -12,7 +12,7 @@ use super::accept::LOSER_GRACE;
 use super::look::Looks;
 use super::send::Sending;
 use super::{Background, Gateway, Receipt, Report};
-use crate::callback::{Callback, Status};
+use crate::callback::{Callback, CallbackRecord, State, Status};
 use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, Limits, Outcome, Step, TaskWait, Verdict, Work};
 use crate::ports::{Host, StoreError};
 use crate::store::{Claim, SEND_WITHIN, Settled, Won};
@@ -459,13 +459,10 @@ impl<'a, H: Host> Gateway<'a, H> {
         {
             return Ok(Progress::Settled(settled));
         }
-        // The contender that holds the task may have died after it sent its callback.
+        // The contender that holds the task has not recorded its outcome yet, or has died.
         let holder = self.claims().holder(&key).await?;
-        if status == Some(own_status) && holder.is_some_and(|holder| holder.digest == digest) {
-            let window = self.settings.callback_retention().window(self.now());
-            delivery.claim = Some(KeyClaim { key, window, contended: true });
-            delivery.wait = Some(TaskWait::new(task.to_owned()));
-            return Ok(Progress::Delivered);
+        if let Some(holder) = holder.filter(|holder| status == Some(own_status) && holder.digest == digest) {
+            return Ok(Progress::Settled(Settled::Callback(CallbackRecord { state: State::Delivered, ..holder })));
         }
         Ok(Progress::Failed(Verdict::AlreadyResolved { status }))
     }
