@@ -12,7 +12,7 @@ use super::accept::LOSER_GRACE;
 use super::look::Looks;
 use super::send::Sending;
 use super::{Background, Gateway, Receipt, Report};
-use crate::callback::{Callback, CallbackRecord, State, Status};
+use crate::callback::{Callback, Status};
 use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, Limits, Outcome, Step, TaskWait, Verdict, Work};
 use crate::ports::{Host, StoreError};
 use crate::store::{Claim, SEND_WITHIN, Settled, Won};
@@ -459,10 +459,10 @@ impl<'a, H: Host> Gateway<'a, H> {
         {
             return Ok(Progress::Settled(settled));
         }
-        // The contender that holds the task has not recorded its outcome yet, or has died.
-        let holder = self.claims().holder(&key).await?;
-        if let Some(holder) = holder.filter(|holder| status == Some(own_status) && holder.digest == digest) {
-            return Ok(Progress::Settled(Settled::Callback(CallbackRecord { state: State::Delivered, ..holder })));
+        if status == Some(own_status)
+            && let Some(settled) = self.claims().settle_holder(&key, |holder| holder.digest == digest).await?
+        {
+            return Ok(Progress::Settled(settled));
         }
         Ok(Progress::Failed(Verdict::AlreadyResolved { status }))
     }

@@ -268,12 +268,21 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         Ok(None)
     }
 
-    /// Reads the callback of the contender that holds a key, which may be sending it or have died.
-    pub async fn holder(&self, key: &Key) -> Result<Option<CallbackRecord>, StoreError> {
+    /// Returns the callback of the contender that holds a key, after recording that it was delivered. For a task that has
+    /// ended with its status: the contender is about to record the same, or has died.
+    pub async fn settle_holder(
+        &self,
+        key: &Key,
+        is_delivered: impl Fn(&CallbackRecord) -> bool,
+    ) -> Result<Option<Settled>, StoreError> {
         for window in self.retention_of(key).lookup(self.host.now()) {
             let door = self.host.get(&Register::Door.of(key, window)).await?;
-            if let Some(record) = door.as_deref().and_then(Contender::from_bytes).and_then(|holder| holder.callback) {
-                return Ok(Some(record));
+            let holder = door.as_deref().and_then(Contender::from_bytes).and_then(|holder| holder.callback);
+            if let Some(mut record) = holder.filter(&is_delivered) {
+                record.state = State::Delivered;
+                let bytes = record.to_bytes().map_err(codec_error)?;
+                self.host.set(&Register::Record.of(key, window), &bytes).await?;
+                return Ok(Some(Settled::Callback(record)));
             }
         }
         Ok(None)
