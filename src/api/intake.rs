@@ -40,7 +40,8 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         // The settings are read early only for a reference that the engine might not accept.
         if let Some(workflow) = workflow.as_ref().filter(|workflow| workflow.scope().is_some()) {
             let accepted = self.gateway()?.settings().engine.accepts(workflow);
-            accepted.map_err(|error| invalid_reference("ref", error))?;
+            let name = if query.one("ref")?.is_some() { "ref" } else { "workflow" };
+            accepted.map_err(|error| invalid_reference(name, error))?;
         }
         Ok(Head { query, workflow, dedup, authentication })
     }
