@@ -37,6 +37,7 @@ mod preferences;
 mod preflight;
 mod properties;
 mod recorded;
+mod real_flow;
 mod refusals;
 mod routed;
 mod routes;
