@@ -3,6 +3,7 @@
 mod clock;
 mod engine;
 mod model;
+mod plan;
 mod requests;
 mod store;
 
@@ -23,6 +24,7 @@ use sluice::ports::{Body, Rng, VariableError, Variables};
 pub use clock::{FakeClock, HOUR, MINUTE, NOW};
 pub use engine::{Behaviour, EngineResult, FakeEngine, Received, answer, label, looked_at, summary};
 pub use model::{Profile, RealEngine, Workflow};
+pub use plan::{Action, Operation, Plan};
 pub use requests::{Chunks, Reply, request};
 pub use store::{Cost, FakeStore, Lag, StoreFault};
 
@@ -65,6 +67,8 @@ pub struct World {
     pub engine: FakeEngine,
     /// The model of the engine, which takes the place of [`World::engine`] if there is one.
     pub real: Option<RealEngine>,
+    /// What happens after one of the gateway's operations.
+    pub plan: Plan,
     pub variables: RefCell<BTreeMap<String, String>>,
     /// The next value of [`Rng::random`].
     pub random: Cell<u64>,
@@ -80,6 +84,7 @@ impl World {
             store: FakeStore::default(),
             engine: FakeEngine::default(),
             real: None,
+            plan: Plan::default(),
             variables: RefCell::new(DEFAULTS.clone()),
             random: Cell::new(7),
             log: RefCell::default(),
@@ -108,10 +113,18 @@ impl World {
 
     /// Runs a future in simulated time: whenever it can't progress, the clock jumps to the next timer.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.run_or_crash(future).expect("no crash is planned")
+    }
+
+    /// Runs a future in simulated time; `None` if the gateway crashes meanwhile.
+    pub fn run_or_crash<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                return output;
+                return Some(output);
+            }
+            if self.plan.has_crashed() {
+                return None;
             }
             let next = self.next_event().expect("a pending future has a timer");
             self.clock.reach(next);

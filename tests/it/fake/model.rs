@@ -5,20 +5,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::task::Poll;
+use std::sync::LazyLock;
+use std::task::{Poll, Waker};
 
-use http::Request;
-use serde_json::json;
+use http::{Request, Response};
 use sluice::ports::{SendError, Timeouts};
-use sluice_engine_model::{Catalogue, Model, NoAnswer, Process, Record, Services, Settings};
+use sluice_engine_model::{Catalogue, Model, NoAnswer, Process, Record, Services, Settings, Ticket};
 
-use super::{EngineResult, World};
+use super::clock::FakeClock;
+use super::{EngineResult, Operation, World};
+
+static RECORDED: LazyLock<Catalogue> = LazyLock::new(Catalogue::recorded);
 
 /// The time between the death of a process and its next start, in milliseconds.
 const DOWNTIME: u64 = 2_000;
 
 /// The engine as the gateway's settings name it.
-#[allow(dead_code, reason = "the profile `flow` comes with the variable `engine`")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     Boomerang,
@@ -26,18 +28,15 @@ pub enum Profile {
 }
 
 impl Profile {
+    pub const ALL: [Self; 2] = [Self::Boomerang, Self::Flow];
+
     /// The variables that choose the profile.
-    fn variables(self) -> [(&'static str, String); 4] {
+    fn variables(self) -> [(&'static str, &'static str); 4] {
         let (name, token, settings) = match self {
-            Self::Boomerang => ("boomerang", "", json!({})),
-            Self::Flow => ("flow", "bft_ACME", json!({"team": "acme"})),
+            Self::Boomerang => ("boomerang", "", ""),
+            Self::Flow => ("flow", "bft_ACME", r#"{"team":"acme"}"#),
         };
-        [
-            ("engine", name.to_owned()),
-            ("engine_token", token.to_owned()),
-            ("engine_settings", settings.to_string()),
-            ("engine_start", "true".to_owned()),
-        ]
+        [("engine", name), ("engine_token", token), ("engine_settings", settings), ("engine_start", "true")]
     }
 }
 
@@ -70,8 +69,16 @@ pub struct RealEngine {
     wire: RefCell<BTreeMap<(u64, u64), Request<Vec<u8>>>>,
     /// The results that the senders have not seen, by the number of the request, each with its time.
     answers: RefCell<BTreeMap<u64, (u64, EngineResult)>>,
+    /// The senders that wait for a result.
+    waiting: RefCell<BTreeMap<u64, Waker>>,
+    /// The requests that stall at the engine.
+    stalled: RefCell<Vec<(Ticket, u64)>>,
     sent: Cell<u64>,
     restart_at: Cell<Option<u64>>,
+    /// How often a process has died.
+    pub deaths: Cell<u64>,
+    /// Until then, neither process does anything: requests wait.
+    frozen_until: Cell<u64>,
 }
 
 impl World {
@@ -81,15 +88,19 @@ impl World {
         let services = Services::Both { engine: String::new(), flow: String::new() };
         let mut world = Self::with_operator();
         for (variable, value) in profile.variables() {
-            world = world.with(variable, &value);
+            world = world.with(variable, value);
         }
         world.real = Some(RealEngine {
-            model: RefCell::new(Model::new(services, Catalogue::recorded(), settings)),
+            model: RefCell::new(Model::new(services, RECORDED.clone(), settings)),
             latency: Cell::new(2),
             wire: RefCell::default(),
             answers: RefCell::default(),
+            waiting: RefCell::default(),
+            stalled: RefCell::default(),
             sent: Cell::new(0),
             restart_at: Cell::new(None),
+            deaths: Cell::new(0),
+            frozen_until: Cell::new(0),
         });
         world
     }
@@ -109,7 +120,7 @@ impl World {
     /// Lets the engine do what is due.
     pub(super) fn work_of_engine(&self) {
         if let Some(real) = &self.real {
-            real.work(self.now());
+            real.work(&self.clock);
         }
     }
 }
@@ -118,10 +129,15 @@ impl RealEngine {
     fn next_event(&self) -> Option<u64> {
         let arrival = self.wire.borrow().first_key_value().map(|((at, _), _)| *at);
         let job = self.model.borrow().next_event_at();
-        arrival.into_iter().chain(job).chain(self.restart_at.get()).min()
+        let next = arrival.into_iter().chain(job).chain(self.restart_at.get()).min();
+        next.map(|next| next.max(self.frozen_until.get()))
     }
 
-    fn work(&self, now: u64) {
+    fn work(&self, clock: &FakeClock) {
+        let now = clock.now();
+        if now < self.frozen_until.get() {
+            return;
+        }
         let mut model = self.model.borrow_mut();
         if self.restart_at.get().is_some_and(|at| at <= now) {
             self.restart_at.set(None);
@@ -132,22 +148,43 @@ impl RealEngine {
         let mut wire = self.wire.borrow_mut();
         while let Some(entry) = wire.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((_, number), request) = entry.remove_entry();
-            let result = model.serve(now, request).map_err(|error| match error {
-                NoAnswer::Refused => SendError::NotSent("the connection was refused"),
-                NoAnswer::Cut => SendError::NoResponse("the connection was cut"),
-            });
-            self.answers.borrow_mut().insert(number, (now + self.latency.get(), result));
+            match model.serve(now, request) {
+                Err(NoAnswer::Stalled(ticket)) => self.stalled.borrow_mut().push((ticket, number)),
+                result => self.answer(number, result, clock),
+            }
         }
+        self.stalled.borrow_mut().retain(|(ticket, number)| match model.late(*ticket) {
+            None => true,
+            Some(result) => {
+                self.answer(*number, result, clock);
+                false
+            }
+        });
         if self.restart_at.get().is_none() && (model.is_dead(Process::Engine) || model.is_dead(Process::Flow)) {
             self.restart_at.set(Some(now + DOWNTIME));
+            self.deaths.set(self.deaths.get() + 1);
+        }
+    }
+
+    fn answer(&self, number: u64, result: Result<Response<Vec<u8>>, NoAnswer>, clock: &FakeClock) {
+        let result = result.map_err(|error| match error {
+            NoAnswer::Refused => SendError::NotSent("the connection was refused"),
+            NoAnswer::Cut | NoAnswer::Stalled(_) => SendError::NoResponse("the connection was cut"),
+        });
+        let at = clock.now() + self.latency.get();
+        self.answers.borrow_mut().insert(number, (at, result));
+        if let Some(waker) = self.waiting.borrow_mut().remove(&number) {
+            clock.wake_at(at, &waker);
         }
     }
 
     pub(super) async fn send(&self, world: &World, request: Request<Vec<u8>>, timeouts: Timeouts) -> EngineResult {
         let number = self.sent.replace(self.sent.get() + 1);
-        let arrival = world.now() + self.latency.get();
         let deadline = world.now() + u64::try_from(timeouts.total.as_millis()).unwrap();
+        let operation = Operation::of_request(&request);
+        let arrival = world.now() + self.latency.get() + world.plan.delay();
         self.wire.borrow_mut().insert((arrival, number), request);
+        world.has_done(operation).await;
         std::future::poll_fn(|context| {
             let mut answers = self.answers.borrow_mut();
             let answered_at = answers.get(&number).map(|(at, _)| *at);
@@ -157,11 +194,16 @@ impl RealEngine {
             if world.now() >= deadline {
                 return Poll::Ready(Err(SendError::NoResponse("no answer in time")));
             }
-            let next = answered_at.unwrap_or(arrival).max(world.now() + 1).min(deadline);
-            world.clock.wake_at(next, context.waker());
+            self.waiting.borrow_mut().insert(number, context.waker().clone());
+            world.clock.wake_at(answered_at.unwrap_or(deadline).min(deadline), context.waker());
             Poll::Pending
         })
         .await
+    }
+
+    /// Stops both processes for a while, in the middle of everything.
+    pub fn freeze(&self, now: u64, ms: u64) {
+        self.frozen_until.set(now + ms);
     }
 
     /// The runs whose param `data` is an object with this `n` alone, the oldest first.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sluice::ports::{Clock, KeyValue, StoreError};
 
-use super::World;
+use super::{Operation, World};
 
 #[derive(Default)]
 pub struct FakeStore {
@@ -182,6 +182,7 @@ impl KeyValue for World {
         self.store_works().await;
         self.store.record("set", key)?;
         self.store.write(key, Some(value), self.now());
+        self.has_done(Operation::Write).await;
         self.store_works().await;
         Ok(())
     }
@@ -190,6 +191,7 @@ impl KeyValue for World {
         self.store_works().await;
         self.store.record("delete", key)?;
         self.store.write(key, None, self.now());
+        self.has_done(Operation::Write).await;
         self.store_works().await;
         Ok(())
     }
