@@ -180,7 +180,10 @@ impl Delivery<'_> {
 }
 
 fn not_started(runs: &str) -> String {
-    format!("the engine saved the runs {runs} and started none of them")
+    format!(
+        "the engine saved the runs {runs} and started none of them: often a task has no image. Check the workflow, cancel \
+         the runs at the engine, then redeliver this delivery"
+    )
 }
 
 #[cfg(test)]

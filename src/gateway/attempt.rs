@@ -65,7 +65,9 @@ impl<H: Host> Gateway<'_, H> {
                 }
                 Found::Doubt => break,
                 Found::Cancel { run } => {
-                    // Stored before it is requested: a cancelled run of somebody else settles the delivery.
+                    // Both are stored before it is requested. A cancelled run of somebody else settles the delivery,
+                    // and to another pending delivery of the same key this run would be one: only the first goes on.
+                    self.claims().record_pending(delivery).await?;
                     self.outbox().put(delivery).await?;
                     self.cancel(delivery, &run).await;
                 }

@@ -2,6 +2,8 @@
 
 mod clock;
 mod engine;
+mod model;
+mod plan;
 mod requests;
 mod store;
 
@@ -21,8 +23,10 @@ use sluice::ports::{Body, Rng, VariableError, Variables};
 
 pub use clock::{FakeClock, HOUR, MINUTE, NOW};
 pub use engine::{Behaviour, EngineResult, FakeEngine, Received, answer, label, looked_at, summary};
+pub use model::{Profile, RealEngine, Workflow};
+pub use plan::{Action, Operation, Plan};
 pub use requests::{Chunks, Reply, request};
-pub use store::{Cost, FakeStore, StoreFault};
+pub use store::{Cost, FakeStore, Lag, StoreFault};
 
 /// A run as the engine returns it.
 pub const RUN: &str = r#"{"id":"5f1c9c8e2f8b9a0001a1b2c3","status":"ready","phase":"pending"}"#;
@@ -61,6 +65,10 @@ pub struct World {
     pub clock: FakeClock,
     pub store: FakeStore,
     pub engine: FakeEngine,
+    /// The model of the engine, which takes the place of [`World::engine`] if there is one.
+    pub real: Option<RealEngine>,
+    /// What happens after one of the gateway's operations.
+    pub plan: Plan,
     pub variables: RefCell<BTreeMap<String, String>>,
     /// The next value of [`Rng::random`].
     pub random: Cell<u64>,
@@ -75,6 +83,8 @@ impl World {
             clock: FakeClock::new(),
             store: FakeStore::default(),
             engine: FakeEngine::default(),
+            real: None,
+            plan: Plan::default(),
             variables: RefCell::new(DEFAULTS.clone()),
             random: Cell::new(7),
             log: RefCell::default(),
@@ -103,13 +113,22 @@ impl World {
 
     /// Runs a future in simulated time: whenever it can't progress, the clock jumps to the next timer.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.run_or_crash(future).expect("no crash is planned")
+    }
+
+    /// Runs a future in simulated time; `None` if the gateway crashes meanwhile.
+    pub fn run_or_crash<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                self.clock.clear_timers();
-                return output;
+                return Some(output);
             }
-            self.clock.advance_to_next_timer();
+            if self.plan.has_crashed() {
+                return None;
+            }
+            let next = self.next_event().expect("a pending future has a timer");
+            self.clock.reach(next);
+            self.work_of_engine();
         }
     }
 

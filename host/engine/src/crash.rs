@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Model;
 use crate::fault::Fault;
 use crate::run::Phase;
+use crate::stall::Ticket;
 
 /// One of the two processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +70,9 @@ pub enum NoAnswer {
     /// The process died before it responded: the connection is cut.
     #[error("the process died before it responded")]
     Cut,
+    /// The request stalls; see [`Model::stall_at`]. [`Model::late`] has its response later.
+    #[error("the request stalls")]
+    Stalled(Ticket),
 }
 
 /// The processes that are dead, and the next crash.
@@ -91,6 +95,7 @@ impl Model {
             Process::Engine => {
                 self.deaths.engine = true;
                 self.agenda.clear();
+                self.stalls.cut();
             }
             Process::Flow => self.deaths.flow = true,
         }
@@ -123,6 +128,9 @@ impl Model {
     /// Marks a write as done: the place where the process dies if [`Model::die_at`] says so.
     pub(crate) fn reach(&mut self, step: Step) -> Result<(), Fault> {
         self.end_write();
+        if let Some(ticket) = self.stalls.at(step) {
+            return Err(Fault::Stalled(ticket));
+        }
         if self.deaths.next != Some(step) {
             return Ok(());
         }

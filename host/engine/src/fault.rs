@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 use crate::crash::Process;
 use crate::json::object;
 use crate::reply::{self, Reply, date};
+use crate::stall::Ticket;
 
 /// The reason why a request has no regular response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) enum Fault {
     Crash,
     /// The process died, so there is no response at all.
     Died(Process),
+    /// The request goes on later.
+    Stalled(Ticket),
 }
 
 /// An error with a code and a reason.
@@ -78,7 +81,7 @@ impl Fault {
     /// The engine's error as Flow reports it: always 500, with the name of a class of Spring's client.
     pub(crate) fn behind_flow(self) -> Fault {
         let class = match self {
-            Fault::Died(Process::Flow) => return self,
+            Fault::Died(Process::Flow) | Fault::Stalled(_) => return self,
             Fault::Died(Process::Engine) => "ResourceAccessException",
             Fault::Refused(Refusal { status, .. }) | Fault::Problem { status, .. } | Fault::Empty(status) => {
                 match status {
@@ -94,10 +97,10 @@ impl Fault {
         Fault::refused(StatusCode::INTERNAL_SERVER_ERROR, 500, class, message)
     }
 
-    /// The response of a process, at a path and a time; none if it died.
+    /// The response of a process, at a path and a time; none if it died or stalls.
     pub(crate) fn response(self, process: Process, path: &str, now: u64) -> Option<Reply> {
         Some(match self {
-            Fault::Died(_) => return None,
+            Fault::Died(_) | Fault::Stalled(_) => return None,
             Fault::Empty(status) => reply::empty(status),
             Fault::Crash if process == Process::Flow => reply::empty(StatusCode::INTERNAL_SERVER_ERROR),
             Fault::Crash => {

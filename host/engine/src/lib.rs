@@ -35,7 +35,8 @@
 //!   installation.
 //! - Tasks of the types [`TaskType`], with the graph's conditions; params and references ([`Param`]).
 //! - Races between the engine's threads: [`Timing`] has the windows in which events are lost.
-//! - Crashes of either process after each of its writes: [`crash`].
+//! - Crashes of either process after each of its writes: [`crash`]. Stalls at the writes of a submit or cancel:
+//!   [`Model::stall_at`].
 //! - Time-outs, and the retries that follow them.
 //! - An [`Agent`], if there is one.
 //!
@@ -56,6 +57,7 @@ mod params;
 mod reply;
 pub mod run;
 mod settings;
+mod stall;
 mod work;
 
 pub use catalogue::{Catalogue, Task, TaskType, Workflow};
@@ -65,3 +67,4 @@ pub use model::{Model, Services};
 pub use params::{Kind, Param};
 pub use run::{Phase, Record, Run, RunResult, Status, TaskRun};
 pub use settings::{Agent, Database, FlowSettings, Settings, Span, Timing};
+pub use stall::Ticket;

@@ -16,6 +16,7 @@ use crate::log::Log;
 use crate::reply::{self, Reply};
 use crate::run::{Record, TaskRun};
 use crate::settings::Settings;
+use crate::stall::Stalls;
 use crate::work::agenda::Agenda;
 use crate::{engine, flow};
 
@@ -73,6 +74,8 @@ pub struct Model {
     pub(crate) deaths: Deaths,
     #[serde(skip)]
     pub(crate) log: Log,
+    #[serde(skip)]
+    pub(crate) stalls: Stalls,
 }
 
 impl Model {
@@ -89,6 +92,7 @@ impl Model {
             agenda: Agenda::default(),
             deaths: Deaths::default(),
             log: Log::default(),
+            stalls: Stalls::default(),
         }
     }
 
@@ -120,7 +124,13 @@ impl Model {
             Process::Flow => flow::answer(self, &request),
         };
         self.end_write();
-        answer.or_else(|fault| fault.response(process, path, self.now).ok_or(NoAnswer::Cut))
+        answer.or_else(|fault| match fault {
+            Fault::Stalled(ticket) => {
+                self.stalls.wait(ticket, process, path);
+                Err(NoAnswer::Stalled(ticket))
+            }
+            fault => fault.response(process, path, self.now).ok_or(NoAnswer::Cut),
+        })
     }
 
     /// The latest time that the model was given.

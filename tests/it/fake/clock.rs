@@ -1,8 +1,8 @@
 //! A clock that moves only when a test advances it, or while nothing else can progress.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
-use std::task::Poll;
+use std::collections::BTreeMap;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use sluice::ports::Clock;
@@ -18,13 +18,14 @@ pub const HOUR: u64 = 60 * MINUTE;
 /// All times are milliseconds since the Unix epoch.
 pub struct FakeClock {
     now: Cell<u64>,
-    /// Wake-up times of pending sleeps.
-    timers: RefCell<BTreeSet<u64>>,
+    /// The pending sleeps by wake-up time, those of one time in the order in which they began.
+    timers: RefCell<BTreeMap<(u64, u64), Waker>>,
+    registered: Cell<u64>,
 }
 
 impl FakeClock {
     pub(super) fn new() -> Self {
-        Self { now: Cell::new(NOW), timers: RefCell::default() }
+        Self { now: Cell::new(NOW), timers: RefCell::default(), registered: Cell::new(0) }
     }
 
     pub fn now(&self) -> u64 {
@@ -35,13 +36,25 @@ impl FakeClock {
         self.now.set(now);
     }
 
-    pub(super) fn clear_timers(&self) {
-        self.timers.borrow_mut().clear();
+    /// The time of the next timer.
+    pub(super) fn next_timer(&self) -> Option<u64> {
+        self.timers.borrow().first_key_value().map(|((at, _), _)| *at)
     }
 
-    pub(super) fn advance_to_next_timer(&self) {
-        let next = self.timers.borrow_mut().pop_first().expect("a pending future has a timer");
-        self.set(self.now().max(next));
+    /// Moves the clock to a time, unless it is past, and wakes all whose timers are due.
+    pub(super) fn reach(&self, time: u64) {
+        self.set(self.now().max(time));
+        let mut timers = self.timers.borrow_mut();
+        let later = timers.split_off(&(self.now() + 1, 0));
+        let due = std::mem::replace(&mut *timers, later);
+        drop(timers);
+        due.into_values().for_each(Waker::wake);
+    }
+
+    /// Wakes a task at a time.
+    pub(super) fn wake_at(&self, time: u64, waker: &Waker) {
+        self.registered.set(self.registered.get() + 1);
+        self.timers.borrow_mut().insert((time, self.registered.get()), waker.clone());
     }
 }
 
@@ -52,11 +65,15 @@ impl Clock for World {
 
     async fn sleep(&self, duration: Duration) {
         let until = self.now() + u64::try_from(duration.as_millis()).unwrap();
-        std::future::poll_fn(|_| {
+        let mut registered: Option<Waker> = None;
+        std::future::poll_fn(|context| {
             if self.now() >= until {
                 return Poll::Ready(());
             }
-            self.clock.timers.borrow_mut().insert(until);
+            if !registered.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                self.clock.wake_at(until, context.waker());
+                registered = Some(context.waker().clone());
+            }
             Poll::Pending
         })
         .await;

@@ -1,12 +1,14 @@
-//! An in-memory store that counts its operations and fails on request.
+//! An in-memory store that counts its operations, and fails, takes its time or returns what is no longer there on
+//! request.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
-use sluice::ports::{KeyValue, StoreError};
+use sluice::ports::{Clock, KeyValue, StoreError};
 
-use super::World;
+use super::{Operation, World};
 
 #[derive(Default)]
 pub struct FakeStore {
@@ -14,6 +16,20 @@ pub struct FakeStore {
     /// Operations since the last [`FakeStore::take_cost`] or [`FakeStore::fail`], such as `get sluice/lease`.
     pub operations: RefCell<Vec<String>>,
     fault: Cell<StoreFault>,
+    /// If set, operations take time, and reads may be stale.
+    pub lag: Cell<Option<Lag>>,
+    /// All values that the keys had, with the times at which they were written. Only kept if reads may be stale.
+    history: RefCell<BTreeMap<String, Vec<(u64, Option<Vec<u8>>)>>>,
+    chance: Cell<u64>,
+}
+
+/// The store's times, in milliseconds. Each is drawn from zero to the value, both included.
+#[derive(Clone, Copy, Debug)]
+pub struct Lag {
+    /// The time before an operation takes effect, and again until it returns.
+    pub operation: u64,
+    /// How far back a read may see. Each read goes to another replica, not even one's own writes are certain.
+    pub stale: u64,
 }
 
 /// The operations that fail, numbered from 0 since [`FakeStore::fail`].
@@ -90,6 +106,35 @@ impl FakeStore {
         cost
     }
 
+    /// A number from 0 to `most`, by a fixed seed (SplitMix64).
+    fn draw(&self, most: u64) -> u64 {
+        self.chance.set(self.chance.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
+        let mixed = (self.chance.get() ^ (self.chance.get() >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % (most + 1)
+    }
+
+    fn write(&self, key: &str, value: Option<&[u8]>, now: u64) {
+        if self.lag.get().is_some_and(|lag| lag.stale > 0) {
+            let mut history = self.history.borrow_mut();
+            history.entry(key.to_owned()).or_default().push((now, value.map(<[u8]>::to_vec)));
+        }
+        match value {
+            Some(value) => self.put(key, value),
+            None => _ = self.entries.borrow_mut().remove(key),
+        }
+    }
+
+    fn read(&self, key: &str, now: u64) -> Option<Vec<u8>> {
+        let stale = self.lag.get().map_or(0, |lag| lag.stale);
+        if stale == 0 {
+            return self.entries.borrow().get(key).cloned();
+        }
+        let seen = now - self.draw(stale);
+        let history = self.history.borrow();
+        history.get(key)?.iter().rev().find(|(at, _)| *at <= seen)?.1.clone()
+    }
+
     fn record(&self, operation: &str, key: &str) -> Result<(), StoreError> {
         assert!((key.starts_with("sluice/") && key.len() <= 255) || operation == "keys", "invalid key {key}");
         let mut operations = self.operations.borrow_mut();
@@ -112,32 +157,59 @@ pub struct Cost {
     pub scans: usize,
 }
 
+impl World {
+    /// Half of the time that an operation of the store takes.
+    async fn store_works(&self) {
+        if let Some(lag) = self.store.lag.get() {
+            let ms = self.store.draw(lag.operation);
+            if ms > 0 {
+                self.sleep(Duration::from_millis(ms)).await;
+            }
+        }
+    }
+}
+
 impl KeyValue for World {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store_works().await;
         self.store.record("get", key)?;
-        Ok(self.store.entries.borrow().get(key).cloned())
+        let value = self.store.read(key, self.now());
+        self.store_works().await;
+        Ok(value)
     }
 
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.store_works().await;
         self.store.record("set", key)?;
-        self.store.put(key, value);
+        self.store.write(key, Some(value), self.now());
+        self.has_done(Operation::Write).await;
+        self.store_works().await;
         Ok(())
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.store_works().await;
         self.store.record("delete", key)?;
-        self.store.entries.borrow_mut().remove(key);
+        self.store.write(key, None, self.now());
+        self.has_done(Operation::Write).await;
+        self.store_works().await;
         Ok(())
     }
 
     async fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        self.store_works().await;
         self.store.record("exists", key)?;
-        Ok(self.store.entries.borrow().contains_key(key))
+        let there = self.store.read(key, self.now()).is_some();
+        self.store_works().await;
+        Ok(there)
     }
 
     async fn keys(&self) -> Result<Vec<String>, StoreError> {
+        self.store_works().await;
         self.store.record("keys", "")?;
         // Reversed: callers may not rely on any order.
-        Ok(self.store.entries.borrow().keys().rev().cloned().collect())
+        let keys: Vec<_> = self.store.entries.borrow().keys().rev().cloned().collect();
+        self.store_works().await;
+        Ok(keys)
     }
 }

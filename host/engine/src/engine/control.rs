@@ -9,7 +9,8 @@ use crate::crash::Step;
 use crate::fault::Fault;
 use crate::json::Json;
 use crate::params;
-use crate::run::{Phase, Status};
+use crate::run::{Phase, Run, Status};
+use crate::stall::Rest;
 
 impl Model {
     /// Starts a run, as an agent does. The response shows the run as it was, because the work begins later.
@@ -65,8 +66,15 @@ impl Model {
         run.phase = Phase::Completed;
         run.status_message = Some("The WorkflowRun was requested to be cancelled.".to_owned());
         let run = run.clone();
-        self.reach(Step::RunCancelled)?;
-        self.drop_tasks(&run)?;
+        let cancelled = self.reach(Step::RunCancelled);
+        self.or_stall(cancelled, || Rest::Drop(Box::new(run.clone())))?;
+        self.drop_all(run)
+    }
+
+    /// The end of a cancel.
+    pub(crate) fn drop_all(&mut self, run: Run) -> Result<Json, Fault> {
+        let dropped = self.drop_tasks(&run);
+        self.or_stall(dropped, || Rest::Drop(Box::new(run.clone())))?;
         Ok(show::run(&run, None, None))
     }
 

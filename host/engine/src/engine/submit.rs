@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::json::{Json, Object, object};
 use crate::params::{self, Kind, Layers, Param};
 use crate::run::{Phase, Record, Run, RunResult, Status, TaskRun};
+use crate::stall::Rest;
 use crate::work::graph;
 
 impl Model {
@@ -33,14 +34,27 @@ impl Model {
     }
 
     /// Saves, queues and starts a run that is new.
-    pub(crate) fn create(&mut self, mut run: Run, start: bool) -> Result<Json, Fault> {
+    pub(crate) fn create(&mut self, run: Run, start: bool) -> Result<Json, Fault> {
         self.save_run(&run)?;
-        self.reach(Step::RunSaved)?;
-        self.queue_run(&mut run)?;
-        if start {
-            return self.start(&run.id, None);
-        }
-        Ok(show::run(&run, None, None))
+        let saved = self.reach(Step::RunSaved);
+        self.or_stall(saved, || Rest::Queue { run: Box::new(run.clone()), start })?;
+        self.queue(run, start)
+    }
+
+    /// Queues and starts a run that is saved, from the engine's own copy of it.
+    pub(crate) fn queue(&mut self, mut run: Run, start: bool) -> Result<Json, Fault> {
+        let queued = self.queue_run(&mut run);
+        let rest = || match run.status {
+            Status::Ready => Rest::Start { run: Box::new(run.clone()), start },
+            _ => Rest::Queue { run: Box::new(run.clone()), start },
+        };
+        self.or_stall(queued, rest)?;
+        self.start_if(&run, start)
+    }
+
+    /// The end of a submit.
+    pub(crate) fn start_if(&mut self, run: &Run, start: bool) -> Result<Json, Fault> {
+        if start { self.start(&run.id, None) } else { Ok(show::run(run, None, None)) }
     }
 
     /// Resolves params, creates the tasks, and makes the run ready. Until the end, only tasks are saved.
@@ -69,9 +83,8 @@ impl Model {
         run.status = Status::Ready;
         run.phase = Phase::Pending;
         self.save_run(run)?;
-        self.reach(Step::RunQueued)?;
         self.schedule_run(&run.id);
-        Ok(())
+        self.reach(Step::RunQueued)
     }
 
     /// Creates those tasks of a run that it doesn't have yet.

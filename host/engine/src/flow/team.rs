@@ -90,7 +90,13 @@ impl Model {
         ] {
             annotations.insert(format!("boomerang.io/{name}"), value);
         }
-        let run = self.submit(id, &request, start).map_err(Fault::behind_flow)?;
+        let run = self.submit(id, &request, start).map_err(Fault::behind_flow);
+        self.stalls.tie(run.as_ref().err(), team);
+        self.end_submit(team, run?)
+    }
+
+    /// Flow's part of a submit once it has the engine's response.
+    pub(crate) fn end_submit(&mut self, team: &str, run: Json) -> Result<Json, Fault> {
         self.reach(Step::RunSubmitted)?;
         self.tie(&run, team)?;
         Ok(run)

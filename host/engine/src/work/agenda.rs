@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::run::TaskRun;
+use crate::stall::{Rest, Ticket};
 
 /// A task on its way from one thread to the next. The engine read the copy when the hand-over began, and saves it three
 /// times, over all changes to the task in the meantime.
@@ -53,6 +54,8 @@ pub(crate) enum Job {
     TakeTask { run: String, task: String },
     /// The agent ends the task.
     FinishTask { run: String, task: String },
+    /// A request goes on.
+    GoOn(Ticket, Rest),
 }
 
 /// Jobs in the order of their times; those of one time in the order in which they were added.

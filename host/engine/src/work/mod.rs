@@ -46,6 +46,10 @@ impl Model {
             Job::TakeRun(run) => self.take_run(&run),
             Job::TakeTask { run, task } => self.take_task(&run, &task),
             Job::FinishTask { run, task } => self.finish_task(&run, &task),
+            Job::GoOn(ticket, rest) => {
+                self.go_on(ticket, rest);
+                Ok(())
+            }
         }
     }
 

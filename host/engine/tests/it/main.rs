@@ -15,6 +15,7 @@ mod graphs;
 mod properties;
 mod recordings;
 mod requests;
+mod stalls;
 mod state;
 mod support;
 mod timeouts;
