@@ -95,7 +95,6 @@ impl Delivery<'_> {
         let replaced = self.orphans.iter().filter(|orphan| orphan.replaced && orphan.at >= since).count();
         let known = self.orphans.iter_mut().find(|orphan| orphan.run == run.id);
         match (run.state, known) {
-            // Also if it is shown as not started for a moment: the decision to replace it was made.
             (RunState::Invalid | RunState::Cancelled, Some(Orphan { replaced: true, .. })) => Found::Nothing,
             (RunState::Cancelled, Some(orphan)) => {
                 let first = *orphan.cancelled.get_or_insert(now);
@@ -108,9 +107,7 @@ impl Delivery<'_> {
                 Found::Nothing
             }
             (RunState::Invalid, known) => {
-                if replaced >= MAX_REPLACED {
-                    return self.hopeless();
-                }
+                let is_hopeless = replaced >= MAX_REPLACED;
                 match known {
                     Some(orphan) => orphan.replaced = true,
                     None => self.orphans.push(Orphan {
@@ -121,7 +118,7 @@ impl Delivery<'_> {
                         replaced: true,
                     }),
                 }
-                Found::Nothing
+                if is_hopeless { self.hopeless() } else { Found::Nothing }
             }
             (RunState::NotStarted, None) => {
                 let until = self.doubt_until(limits);
@@ -129,16 +126,12 @@ impl Delivery<'_> {
                     self.next_attempt = until.min(now.plus(patience(now, self.sent.unwrap_or(self.received))));
                     return Found::Doubt;
                 }
+                let cancels = u32::from(replaced < MAX_REPLACED);
+                let orphan = Orphan { run: run.id.clone(), at: now, cancels, cancelled: None, replaced: false };
+                self.orphans.push(orphan);
                 if replaced >= MAX_REPLACED {
-                    return self.hopeless_with(&run.id);
+                    return self.hopeless();
                 }
-                self.orphans.push(Orphan {
-                    run: run.id.clone(),
-                    at: now,
-                    cancels: 1,
-                    cancelled: None,
-                    replaced: false,
-                });
                 self.next_attempt = now;
                 Found::Cancel { run: run.id.clone() }
             }
@@ -167,22 +160,17 @@ impl Delivery<'_> {
         sent.plus(if self.concluded { CONCLUDED_GRACE } else { limits.orphan_after })
     }
 
+    /// The engine can't start the workflow: it has started neither the first run nor the one that replaced it.
     fn hopeless(&self) -> Found {
         let runs: Vec<&str> = self.orphans.iter().map(|orphan| orphan.run.as_str()).collect();
-        Found::Hopeless { reason: not_started(&runs.join(", ")) }
-    }
-
-    fn hopeless_with(&self, run: &str) -> Found {
-        let mut runs: Vec<&str> = self.orphans.iter().map(|orphan| orphan.run.as_str()).collect();
-        runs.push(run);
         Found::Hopeless { reason: not_started(&runs.join(", ")) }
     }
 }
 
 fn not_started(runs: &str) -> String {
     format!(
-        "the engine saved the runs {runs} and started none of them: often a task has no image. Check the workflow, cancel \
-         the runs at the engine, then redeliver this delivery"
+        "the engine saved the runs {runs} and started none of them: often a task has no image. Check the workflow, then \
+         redeliver this delivery"
     )
 }
 

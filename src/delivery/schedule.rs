@@ -208,6 +208,9 @@ impl Delivery<'_> {
             // A send whose effect is unknown still counts.
             wait.sends = if self.sent.is_some() { wait.sends.min(1) } else { 0 };
         }
+        for orphan in &mut self.orphans {
+            orphan.cancels = 0;
+        }
         self.next_attempt = self.sent.map_or(now, |sent| limits.engine_deadline(sent).max(now));
     }
 

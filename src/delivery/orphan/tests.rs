@@ -112,6 +112,8 @@ fn run_that_cannot_be_cancelled_makes_a_dead_letter_that_names_it() {
         panic!("still cancelled")
     };
     assert!(reason.contains("run-1") && reason.contains("redeliver"), "{reason}");
+    delivery.renew(at(60_000), &LIMITS);
+    assert_eq!(delivery.judge(&[run("run-1", RunState::NotStarted)], at(60_000), &LIMITS), cancel("run-1"));
 }
 
 /// A delivery whose run `1` was replaced, and whose new submit at 20 s has failed.
@@ -135,9 +137,14 @@ fn second_run_that_is_not_started_makes_a_dead_letter_that_names_both() {
     let Found::Hopeless { reason } = delivery.judge(&runs, at(25_000), &LIMITS) else { panic!("submitted again") };
     assert!(reason.contains("run-1") && reason.contains("run-2"), "{reason}");
     // An operator's redelivery replaces the second run too.
+    delivery.close("", at(25_000));
     delivery.renew(at(60_000), &LIMITS);
     assert!(delivery.is_ambiguous());
-    assert_eq!(delivery.judge(&runs, at(60_000), &LIMITS), cancel("run-2"));
+    assert_eq!(delivery.clone().judge(&runs, at(60_000), &LIMITS), cancel("run-2"));
+    // So does one after the operator has cancelled that run.
+    let runs = [run("run-1", RunState::Cancelled), run("run-2", RunState::Cancelled)];
+    assert_eq!(delivery.judge(&runs, at(60_000), &LIMITS), Found::Doubt);
+    assert_eq!(delivery.judge(&runs, at(70_000), &LIMITS), Found::Nothing);
 }
 
 #[test]
