@@ -2,6 +2,8 @@
 //! ([`DeliveryId`], [`Key`]), a retry schedule ([`Limits`]), an outcome ([`Outcome`]) and a stored form
 //! ([`Delivery::to_bytes`]).
 
+#[cfg(test)]
+mod fixtures;
 mod key;
 mod orphan;
 mod outcome;

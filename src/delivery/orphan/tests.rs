@@ -1,29 +1,14 @@
 #![allow(clippy::arithmetic_side_effects, reason = "a test reports an error by failing")]
 
-use std::borrow::Cow;
-
-use http::HeaderMap;
-use serde_json::value::RawValue;
-
 use super::*;
-use crate::delivery::{DeliveryId, Payload, Start, Verdict, Work};
-use crate::reference::WorkflowRef;
+use crate::delivery::Verdict;
+use crate::delivery::fixtures::{self, LIMITS};
 
-const LIMITS: Limits = Limits {
-    max_age: Duration::from_secs(24 * 3_600),
-    max_attempts: 100,
-    callback_early: Duration::from_secs(600),
-    callback_wait: Duration::from_secs(168 * 3_600),
-    engine_timeout: Duration::from_secs(10),
-    orphan_after: Duration::from_secs(300),
-};
 const SENT: Timestamp = Timestamp(1_795_509_000_000);
 
 /// A start whose attempt at [`SENT`] has failed; `concluded` if the engine itself has answered it.
 fn start(concluded: bool) -> Delivery<'static> {
-    let payload = Payload::Webhook(Cow::Borrowed(RawValue::NULL));
-    let work = Work::Start(Start::new(WorkflowRef::parse("w").unwrap(), payload));
-    let mut delivery = Delivery::new(DeliveryId::new(SENT.into(), 7), work, HeaderMap::new(), SENT);
+    let mut delivery = fixtures::start(7, SENT);
     delivery.begin_attempt(SENT, &LIMITS);
     delivery.conclude_attempt(Verdict::Unclear { reason: String::new(), after: None, concluded }, SENT, &LIMITS);
     delivery

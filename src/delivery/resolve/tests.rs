@@ -2,28 +2,16 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-
 use super::*;
-use crate::delivery::{DeliveryId, RunState, WaitTask};
-use crate::reference::{RunRef, Topic};
+use crate::delivery::fixtures::{self, LIMITS};
+use crate::delivery::{RunState, WaitTask};
 
-const LIMITS: Limits = Limits {
-    max_age: Duration::from_secs(24 * 3_600),
-    max_attempts: 100,
-    callback_early: Duration::from_secs(600),
-    callback_wait: Duration::from_secs(168 * 3_600),
-    engine_timeout: Duration::from_secs(10),
-    orphan_after: Duration::from_secs(300),
-};
 const NOW: Timestamp = Timestamp(1_795_509_000_000);
 /// From this long after a send, the engine no longer acts on it.
 const DEADLINE: u64 = 11_000;
 
 fn callback() -> Delivery<'static> {
-    let (run, topic) = (RunRef::parse("r").unwrap(), Topic::parse("t").unwrap());
-    let work = Work::Resolve(Callback { run, topic, status: Status::Succeeded, payload: None });
-    Delivery::new(DeliveryId::new(NOW.into(), 7), work, HeaderMap::new(), NOW)
+    fixtures::callback(7, NOW)
 }
 
 fn view(state: WaitState) -> RunView {

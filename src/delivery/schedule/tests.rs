@@ -1,35 +1,14 @@
 //! Properties of the retry schedule, for any history.
 #![allow(clippy::arithmetic_side_effects, reason = "a test reports an error by failing")]
 
-use std::borrow::Cow;
-
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use proptest::prelude::*;
-use serde_json::value::RawValue;
 
 use super::*;
-use crate::callback::{Callback, Status};
-use crate::delivery::{DeliveryId, Payload, Start};
-use crate::reference::{RunRef, Topic, WorkflowRef};
-
-const LIMITS: Limits = Limits {
-    max_age: Duration::from_secs(24 * 3_600),
-    max_attempts: 100,
-    callback_early: Duration::from_secs(600),
-    callback_wait: Duration::from_secs(168 * 3_600),
-    engine_timeout: Duration::from_secs(10),
-    orphan_after: Duration::from_secs(300),
-};
+use crate::delivery::fixtures::{self, LIMITS};
 
 fn delivery(is_callback: bool, random: u64, now: Timestamp) -> Delivery<'static> {
-    let work = if is_callback {
-        let (run, topic) = (RunRef::parse("r").unwrap(), Topic::parse("t").unwrap());
-        Work::Resolve(Callback { run, topic, status: Status::Succeeded, payload: None })
-    } else {
-        let payload = Payload::Webhook(Cow::Borrowed(RawValue::NULL));
-        Work::Start(Start::new(WorkflowRef::parse("w").unwrap(), payload))
-    };
-    Delivery::new(DeliveryId::new(now.into(), random), work, HeaderMap::new(), now)
+    if is_callback { fixtures::callback(random, now) } else { fixtures::start(random, now) }
 }
 
 /// Any verdict of a failed attempt.
