@@ -151,8 +151,8 @@ impl Fates {
             let task = record.task("approve").unwrap();
             let is_right = task.status.name() == sent.status && data(&record) == [Some(sent.n)];
             let count = match sent.answer {
-                200 if !record.run.phase.is_ended() => &mut fates.hangs_after_200,
-                202 if !record.run.phase.is_ended() => &mut fates.hangs_after_202,
+                200 if !is_over(record.run.phase) => &mut fates.hangs_after_200,
+                202 if !is_over(record.run.phase) => &mut fates.hangs_after_202,
                 200 | 202 if is_right => &mut fates.right,
                 200 | 202 => &mut fates.differs,
                 _ => &mut fates.refused,
@@ -166,14 +166,8 @@ impl Fates {
     }
 }
 
-trait Ended {
-    fn is_ended(self) -> bool;
-}
-
-impl Ended for Phase {
-    fn is_ended(self) -> bool {
-        matches!(self, Self::Completed | Self::Finalized)
-    }
+fn is_over(phase: Phase) -> bool {
+    matches!(phase, Phase::Completed | Phase::Finalized)
 }
 
 /// The `n` of each result `data` of the task that waits.
@@ -434,7 +428,7 @@ fn pairs_at_once(world: &World) -> Pairs {
     for pair in &pairs {
         let record = world.engine_model().run(&pair[0].run);
         let task = record.task("approve").unwrap();
-        counts.open += usize::from(!record.run.phase.is_ended());
+        counts.open += usize::from(!is_over(record.run.phase));
         counts.results += usize::from(data(&record).len() != 1);
         for sent in pair {
             let is_right = task.status.name() == sent.status && data(&record) == [Some(sent.n)];

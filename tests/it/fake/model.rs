@@ -61,12 +61,15 @@ impl Workflow {
     }
 }
 
+/// Requests by the time at which they arrive, and their number.
+type Wire = BTreeMap<(u64, u64), Request<Vec<u8>>>;
+
 pub struct RealEngine {
     pub model: RefCell<Model>,
     /// Milliseconds that a request takes to arrive, and a response after it.
     pub latency: Cell<u64>,
     /// The requests that have not arrived, by the time at which they do and their number.
-    wire: RefCell<BTreeMap<(u64, u64), Request<Vec<u8>>>>,
+    wire: RefCell<Wire>,
     /// The results that the senders have not seen, by the number of the request, each with its time.
     answers: RefCell<BTreeMap<u64, (u64, EngineResult)>>,
     /// The senders that wait for a result.

@@ -19,9 +19,12 @@ pub struct FakeStore {
     /// If set, operations take time, and reads may be stale.
     pub lag: Cell<Option<Lag>>,
     /// All values that the keys had, with the times at which they were written. Only kept if reads may be stale.
-    history: RefCell<BTreeMap<String, Vec<(u64, Option<Vec<u8>>)>>>,
+    history: RefCell<BTreeMap<String, Versions>>,
     chance: Cell<u64>,
 }
+
+/// The values of a key, each with the time at which it was written; `None` if it was deleted.
+type Versions = Vec<(u64, Option<Vec<u8>>)>;
 
 /// The store's times, in milliseconds. Each is drawn from zero to the value, both included.
 #[derive(Clone, Copy, Debug)]
