@@ -1,7 +1,7 @@
 //! Attempts a stored delivery. Only the holder of the lease may do so.
 
 use super::Gateway;
-use super::look::Looks;
+use super::look::PassNotes;
 use crate::delivery::{Delivery, Found, FoundRun, Outcome, Verdict, Work};
 use crate::ports::{Host, StoreError};
 use crate::store::{DeliveryState, RunRecord};
@@ -10,27 +10,31 @@ use crate::store::{DeliveryState, RunRecord};
 const MAX_LOOKUPS: usize = 3;
 
 impl<H: Host> Gateway<'_, H> {
-    /// Attempts a delivery that is due. `looks` are the looks of this pass.
+    /// Attempts a delivery that is due, in a pass with these notes.
     ///
     /// [`Outcome::Pending`] includes the verdict of the attempt, or of the lookup of its run. If another delivery has
     /// settled the key, the delivery isn't sent: a duplicate is removed ([`Outcome::Duplicate`]), and one with other
     /// content is moved to the dead letters ([`Outcome::Conflict`], [`Outcome::KeyReused`]).
-    pub(super) async fn attempt(&self, mut delivery: Delivery<'static>, looks: &Looks) -> Result<Outcome, StoreError> {
+    pub(super) async fn attempt(
+        &self,
+        mut delivery: Delivery<'static>,
+        notes: &PassNotes,
+    ) -> Result<Outcome, StoreError> {
         if let Some(outcome) = self.superseded(&mut delivery).await? {
             return Ok(outcome);
         }
         match delivery.work {
-            Work::Start(_) => self.attempt_start(delivery).await,
+            Work::Start(_) => self.attempt_start(delivery, notes).await,
             Work::Resolve(_) if delivery.is_exhausted(self.now(), &self.settings.limits) => {
                 self.store_outcome(&delivery, Outcome::Dead { last: None }).await
             }
-            Work::Resolve(_) => self.attempt_callback(delivery, looks).await,
+            Work::Resolve(_) => self.attempt_callback(delivery, notes).await,
         }
     }
 
-    async fn attempt_start(&self, mut delivery: Delivery<'static>) -> Result<Outcome, StoreError> {
+    async fn attempt_start(&self, mut delivery: Delivery<'static>, notes: &PassNotes) -> Result<Outcome, StoreError> {
         if delivery.is_ambiguous()
-            && let Some(outcome) = self.find_outcome(&mut delivery).await?
+            && let Some(outcome) = self.find_outcome(&mut delivery, notes).await?
         {
             return Ok(outcome);
         }
@@ -42,13 +46,17 @@ impl<H: Host> Gateway<'_, H> {
         self.outbox().put(&delivery).await?;
         let sent = self.send(&delivery).await;
         if matches!(sent.verdict, Verdict::Accepted { .. }) && !delivery.orphans.is_empty() {
-            self.check_replaced(&delivery).await?;
+            self.check_replaced(&delivery, notes).await?;
         }
         self.record_outcome(&mut delivery, sent.verdict).await
     }
 
     /// Looks up the runs of a start that may have been sent. Returns an outcome unless it has to be sent now.
-    async fn find_outcome(&self, delivery: &mut Delivery<'static>) -> Result<Option<Outcome>, StoreError> {
+    async fn find_outcome(
+        &self,
+        delivery: &mut Delivery<'static>,
+        notes: &PassNotes,
+    ) -> Result<Option<Outcome>, StoreError> {
         for _ in 0..MAX_LOOKUPS {
             let runs = match self.find_runs(delivery).await {
                 Ok(runs) => runs,
@@ -58,7 +66,7 @@ impl<H: Host> Gateway<'_, H> {
                 Found::Nothing => return Ok(None),
                 Found::Run { body, besides } => {
                     if let (false, Some(run)) = (besides.is_empty(), self.run_id(&body)) {
-                        self.outbox().record_twice(delivery.id, [vec![run], besides].concat()).await?;
+                        self.record_twice(delivery, [vec![run], besides].concat(), notes).await?;
                     }
                     self.record_found(delivery, &body).await?;
                     return self.record_outcome(delivery, Verdict::Accepted { body }).await.map(Some);
@@ -83,16 +91,27 @@ impl<H: Host> Gateway<'_, H> {
     }
 
     /// Checks once more, after a new submit, that the runs that it replaces don't run after all.
-    async fn check_replaced(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+    async fn check_replaced(&self, delivery: &Delivery<'_>, notes: &PassNotes) -> Result<(), StoreError> {
         // If this lookup fails, nothing more can be said.
         let Ok(runs) = self.find_runs(delivery).await else { return Ok(()) };
         let started: Vec<&FoundRun> = runs.iter().filter(|run| run.state.is_started()).collect();
         let is_replaced = |run: &&FoundRun| delivery.orphans.iter().any(|orphan| orphan.run == run.id);
         if started.iter().any(is_replaced) {
             let runs = started.iter().map(|run| run.id.clone()).collect();
-            self.outbox().record_twice(delivery.id, runs).await?;
+            self.record_twice(delivery, runs, notes).await?;
         }
         Ok(())
+    }
+
+    /// Records that a delivery has two runs, and warns of it.
+    async fn record_twice(
+        &self,
+        delivery: &Delivery<'_>,
+        runs: Vec<String>,
+        notes: &PassNotes,
+    ) -> Result<(), StoreError> {
+        notes.warn(format!("delivery {} has the runs {}: the engine has started both", delivery.id, runs.join(", ")));
+        self.outbox().record_twice(delivery.id, runs).await
     }
 
     /// Records the scope of a run that was started, if it isn't the default one.

@@ -12,7 +12,7 @@ use futures_util::future::select_all;
 use serde::{Deserialize, Serialize};
 
 use super::Gateway;
-use super::look::Looks;
+use super::look::PassNotes;
 use crate::delivery::{DeliveryId, Outcome, Verdict};
 use crate::ports::{Host, StoreError};
 use crate::store::{DeliveryState, Scan};
@@ -145,7 +145,7 @@ impl<H: Host> Gateway<'_, H> {
     }
 
     async fn attempt_all(&self, ids: &[DeliveryId], end: Timestamp, pass: &mut Pass) -> Result<(), StoreError> {
-        let looks = Looks::default();
+        let notes = PassNotes::default();
         let mut in_flight: Vec<InFlight<'_>> = Vec::new();
         let mut failed = None;
         for id in ids {
@@ -187,7 +187,7 @@ impl<H: Host> Gateway<'_, H> {
                 pass.summary.stopped.get_or_insert(Stopped::Budget);
             }
             if failed.is_none() && pass.summary.stopped.is_none() {
-                in_flight.push(InFlight { id: *id, reference, attempt: Box::pin(self.attempt(delivery, &looks)) });
+                in_flight.push(InFlight { id: *id, reference, attempt: Box::pin(self.attempt(delivery, &notes)) });
             }
         }
         while !in_flight.is_empty() {
@@ -195,6 +195,8 @@ impl<H: Host> Gateway<'_, H> {
                 failed.get_or_insert(error);
             }
         }
+        drop(in_flight);
+        pass.summary.warnings.extend(notes.into_warnings());
         failed.map_or(Ok(()), Err)
     }
 }

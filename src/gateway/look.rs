@@ -11,19 +11,34 @@ use crate::delivery::{Delivery, DeliveryId, RunView, Verdict, Wait, Work};
 use crate::ports::Host;
 use crate::reference::{RunRef, Topic};
 
-/// The looks of one pass of the drain, by run: many callbacks may be kept for one run.
+/// What the attempts of one pass of the drain share.
 #[derive(Debug, Default)]
-pub(super) struct Looks(RefCell<BTreeMap<String, RunView>>);
+pub(super) struct PassNotes {
+    /// The last look at each run: many callbacks may be kept for one run.
+    looks: RefCell<BTreeMap<String, RunView>>,
+    /// What an operator has to know, for the log.
+    warnings: RefCell<Vec<String>>,
+}
 
-impl Looks {
+impl PassNotes {
     /// Returns the last look at the run of a callback.
-    pub(super) fn last(&self, delivery: &Delivery<'_>) -> Option<RunView> {
-        self.0.borrow().get(delivery.work.reference()).cloned()
+    pub(super) fn last_look(&self, delivery: &Delivery<'_>) -> Option<RunView> {
+        self.looks.borrow().get(delivery.work.reference()).cloned()
     }
 
     /// Keeps a look at the run of a callback.
-    pub(super) fn keep(&self, delivery: &Delivery<'_>, view: &RunView) {
-        self.0.borrow_mut().insert(delivery.work.reference().to_owned(), view.clone());
+    pub(super) fn keep_look(&self, delivery: &Delivery<'_>, view: &RunView) {
+        self.looks.borrow_mut().insert(delivery.work.reference().to_owned(), view.clone());
+    }
+
+    /// Adds a warning.
+    pub(super) fn warn(&self, warning: String) {
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// Returns the warnings.
+    pub(super) fn into_warnings(self) -> Vec<String> {
+        self.warnings.into_inner()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Gateway;
-use super::look::Looks;
+use super::look::PassNotes;
 use crate::callback::{Callback, CallbackRecord, Status};
 use crate::delivery::{Delivery, DeliveryId, Key, Outcome, StoredError, Wait, Work};
 use crate::ports::{Host, StoreError};
@@ -111,7 +111,7 @@ impl<H: Host> Gateway<'_, H> {
         let Some(lease) = self.outbox().acquire_lease(self.lease_length(Duration::ZERO)).await? else {
             return Ok(Outcome::Pending { last: None });
         };
-        let outcome = self.attempt(delivery, &Looks::default()).await;
+        let outcome = self.attempt(delivery, &PassNotes::default()).await;
         self.outbox().release_lease(lease).await?;
         Ok(outcome?)
     }

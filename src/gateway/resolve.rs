@@ -9,7 +9,7 @@ use futures_util::future::{Either, select};
 use http::{HeaderMap, StatusCode};
 
 use super::accept::LOSER_GRACE;
-use super::look::Looks;
+use super::look::PassNotes;
 use super::send::Sending;
 use super::{Background, Gateway, Receipt, Report};
 use crate::callback::{Callback, Status};
@@ -45,11 +45,11 @@ enum Progress<'a> {
 
 /// Who pursues a callback.
 #[derive(Clone, Copy)]
-enum Pursuer<'l> {
+enum Pursuer<'p> {
     /// Its sender, who waits until this time. It is not stored.
     Sender(Timestamp),
-    /// The drain, whose pass has these looks. It is stored, and each attempt is stored before it begins.
-    Drain(&'l Looks),
+    /// The drain, whose pass has these notes. It is stored, and each attempt is stored before it begins.
+    Drain(&'p PassNotes),
 }
 
 impl<'a, H: Host> Gateway<'a, H> {
@@ -235,9 +235,9 @@ impl<'a, H: Host> Gateway<'a, H> {
     pub(super) async fn attempt_callback(
         &self,
         mut delivery: Delivery<'static>,
-        looks: &Looks,
+        notes: &PassNotes,
     ) -> Result<Outcome, StoreError> {
-        let progress = self.progress(&mut delivery, Pursuer::Drain(looks), &mut None).await?;
+        let progress = self.progress(&mut delivery, Pursuer::Drain(notes), &mut None).await?;
         let limits = self.settings.limits;
         match progress {
             Progress::Delivered => self.record_outcome(&mut delivery, Verdict::Accepted { body: Vec::new() }).await,
@@ -293,11 +293,11 @@ impl<'a, H: Host> Gateway<'a, H> {
         engine_status: &mut Option<StatusCode>,
     ) -> Result<Progress<'a>, StoreError> {
         let limits = self.settings.limits;
-        let (until, looks) = match pursuer {
+        let (until, notes) = match pursuer {
             Pursuer::Sender(until) => (until, None),
-            Pursuer::Drain(looks) => (self.now().plus(DRAIN_CONFIRMS), Some(looks)),
+            Pursuer::Drain(notes) => (self.now().plus(DRAIN_CONFIRMS), Some(notes)),
         };
-        let mut shared = looks.and_then(|looks| looks.last(delivery));
+        let mut shared = notes.and_then(|notes| notes.last_look(delivery));
         let mut pause = FIRST_PAUSE;
         let mut failed = None;
         loop {
@@ -311,8 +311,8 @@ impl<'a, H: Host> Gateway<'a, H> {
                     Err(_) => return Ok(failed.map_or(Progress::Late(None), Progress::Failed)),
                 },
             };
-            if let Some(looks) = looks {
-                looks.keep(delivery, &view);
+            if let Some(notes) = notes {
+                notes.keep_look(delivery, &view);
             }
             let now = self.now();
             let Some(step) = delivery.after_look(&view, now, &limits) else { return Ok(Progress::Kept) };
@@ -329,7 +329,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                         return Ok(Progress::Settled(settled));
                     }
                     let again = delivery.patience(self.now());
-                    if looks.is_some() || self.now().plus(again) >= until {
+                    if notes.is_some() || self.now().plus(again) >= until {
                         return Ok(Progress::Failed(Verdict::NotWaiting));
                     }
                     self.host.sleep(again).await;
@@ -356,7 +356,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                 (Step::Send, _) => {}
             }
             delivery.begin_send(self.now(), &limits);
-            if looks.is_some() {
+            if notes.is_some() {
                 self.outbox().put(delivery).await?;
                 self.claims().record_pending(delivery).await?;
             }
