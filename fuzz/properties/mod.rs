@@ -8,6 +8,7 @@ pub mod binary;
 pub mod callback_query;
 pub mod challenge;
 pub mod descriptor;
+pub mod engine_answer;
 pub mod form;
 pub mod links;
 pub mod signature_ed25519;

@@ -133,10 +133,12 @@ impl<H: Host> Gateway<'_, H> {
         self.record_scope(delivery, body).await
     }
 
+    /// Returns the run and the scope that a start's reference names, unless that is the default one.
     fn other_scope(&self, delivery: &Delivery<'_>, run: &[u8]) -> Option<(String, String)> {
-        let scope = self.scope_of(delivery)?;
-        let is_default = self.settings.engine.scopes().first() == Some(&scope);
-        if is_default { None } else { Some((self.run_id(run)?, scope)) }
+        let Work::Start(start) = &delivery.work else { return None };
+        let scope = start.workflow.scope()?;
+        let is_default = self.settings.engine.scopes().first().is_some_and(|default| default == scope);
+        if is_default { None } else { Some((self.run_id(run)?, scope.to_owned())) }
     }
 
     /// Checks the key of a delivery. Returns an outcome if the delivery must not be sent now, because another delivery
