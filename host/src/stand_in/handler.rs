@@ -12,7 +12,7 @@ use hyper::{Request, Response, StatusCode};
 
 use super::control;
 use super::response::{FullResponse, Payload, empty, text, with_body, with_header};
-use super::script::{Behaviour, RequestKind};
+use super::script::Behaviour;
 use super::state::{RecordedRequest, State};
 use crate::serve::BoxError;
 
@@ -36,7 +36,7 @@ pub(super) async fn handle(state: Arc<State>, request: Request<Incoming>) -> Res
     let request = Request::from_parts(head, recorded.body.to_vec());
     let behaviour = {
         let mut state = state.lock();
-        let kind = RequestKind::of(&recorded.method, &recorded.path);
+        let kind = recorded.kind();
         state.record(recorded);
         state.rules.next_for(kind)
     };

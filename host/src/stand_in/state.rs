@@ -11,7 +11,7 @@ use hyper::{HeaderMap, Method};
 use tokio::sync::Notify;
 
 use super::NoWait;
-use super::script::Rules;
+use super::script::{RequestKind, Rules};
 use super::site::Site;
 
 /// A request to the services.
@@ -25,6 +25,13 @@ pub struct RecordedRequest {
     pub query: Option<String>,
     pub headers: HeaderMap,
     pub body: Bytes,
+}
+
+impl RecordedRequest {
+    /// The kind of the request; `None` for any other path or method.
+    pub fn kind(&self) -> Option<RequestKind> {
+        RequestKind::of(&self.method, &self.path)
+    }
 }
 
 /// Totals, including requests and runs that are no longer kept.

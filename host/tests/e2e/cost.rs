@@ -9,7 +9,8 @@ use crate::setup::{JSON, Setup};
 /// Number of requests per case, each with a different key.
 const REQUESTS: usize = 12;
 
-/// A request. In its texts, `RUN` stands for a run that waits, and `N` for the number of the request.
+/// A request. In its texts, `N` stands for the number of the request, and `RUN` for a run that waits, another one for
+/// each number.
 #[derive(Clone, Copy)]
 struct Template {
     path: &'static str,
@@ -28,7 +29,7 @@ const EVENT: Template = Template {
     body: r#"{"specversion":"1.0","id":"N","source":"/s","type":"t"}"#,
 };
 const UNKEYED: Template = Template { path: "/api/v2/event?ref=w&dedup=off", ..EVENT };
-const CALLBACK: Template = Template { path: "/api/v2/callback?ref=RUN&topic=tN", header: NO_HEADER, body: "{}" };
+const CALLBACK: Template = Template { path: "/api/v2/callback?ref=RUN&topic=t", header: NO_HEADER, body: "{}" };
 const OTHER_CALLBACK: Template = Template { body: r#"{"other":true}"#, ..CALLBACK };
 
 struct Case {
@@ -92,12 +93,12 @@ impl Template {
 async fn paths_cost_what_the_documented_table_says() {
     for case in CASES {
         let setup = Setup::new().await;
-        let run = setup.engine.wait("release", "t").unwrap();
+        let runs = [(); REQUESTS].map(|()| setup.engine.wait("release", "t").unwrap());
         // After a drain, the keys aren't listed again for 15 minutes unless there is a drain notification.
         setup.drain().await;
         if let Some(before) = case.before {
-            for n in 0..REQUESTS {
-                before.send(&setup, &run, n).await.in_case(case.name).assert_status(200);
+            for (n, run) in runs.iter().enumerate() {
+                before.send(&setup, run, n).await.in_case(case.name).assert_status(200);
             }
         }
         let setup = setup.restart().await;
@@ -105,8 +106,8 @@ async fn paths_cost_what_the_documented_table_says() {
             setup.engine.script().always(Behaviour::status(status));
         }
         let mut sampled = 0;
-        for n in 0..REQUESTS {
-            let reply = case.counted.send(&setup, &run, n).await.in_case(case.name);
+        for (n, run) in runs.iter().enumerate() {
+            let reply = case.counted.send(&setup, run, n).await.in_case(case.name);
             reply.assert_status(case.status);
             sampled += u64::from(reply.is_sampled());
         }

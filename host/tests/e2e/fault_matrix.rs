@@ -1,17 +1,19 @@
 //! A matrix of engine faults and kinds of delivery.
 //!
+//! A callback has two columns: in one, the fault hits its look too, so that it isn't sent; in the other, only its event.
+//!
 //! Each cell asserts the sender's response and the stored state. It then asserts that the recovered engine processes
 //! the delivery exactly once, or that a rejected delivery has left nothing behind.
 
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
-use sluice_host::stand_in::Behaviour;
 use sluice_host::stand_in::model::{Record, Status};
+use sluice_host::stand_in::{Behaviour, RequestKind};
 
 use crate::setup::{DrainTotals, JSON, Reply, ReservedPort, Setup, eventually, wait_task};
 
-/// A kind of delivery. In `path`, `RUN` stands for a run that waits for the column's topic.
+/// A kind of delivery. In `path`, `RUN` stands for a run that waits for the column's name.
 struct Column {
     /// Also the name of its workflow or topic.
     name: &'static str,
@@ -20,6 +22,8 @@ struct Column {
     path: &'static str,
     header: (&'static str, &'static str),
     body: &'static str,
+    /// The kind of request that the fault hits; `None` if it hits all requests.
+    faulty: Option<RequestKind>,
 }
 
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"a":1}}"#;
@@ -31,9 +35,10 @@ const WEBHOOK: Column = Column {
     path: "/api/v2/webhook?ref=webhook",
     header: ("x-none", ""),
     body: r#"{"n":1}"#,
+    faulty: None,
 };
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 6] = [
     WEBHOOK,
     Column {
         name: "idempotent",
@@ -51,6 +56,14 @@ const COLUMNS: [Column; 5] = [
         path: "/api/v2/callback?ref=RUN&topic=callback",
         ..WEBHOOK
     },
+    Column {
+        name: "sent",
+        is_start: false,
+        is_keyed: true,
+        path: "/api/v2/callback?ref=RUN&topic=sent",
+        faulty: Some(RequestKind::Event),
+        ..WEBHOOK
+    },
 ];
 
 #[derive(Clone)]
@@ -62,22 +75,29 @@ enum Fault {
 
 #[derive(Clone, Copy)]
 enum Expected {
+    /// A 200: a look shows that the event had its effect.
+    Delivered,
     /// A 202; the delivery is pending with this `last_failure`.
     Stored(&'static str),
+    /// A 202; the callback is pending, and its first attempt is left to the drain.
+    Unsent,
     /// A 202; the delivery is completed without a drain.
     DeliveredLate,
     /// The engine's status; nothing is stored.
     Rejected(u16),
 }
-use Expected::{DeliveredLate, Rejected, Stored};
+use Expected::{Delivered, DeliveredLate, Rejected, Stored, Unsent};
 
 /// A fault, with the expected outcome for each kind of delivery.
 struct Row {
     name: &'static str,
     fault: Fault,
     start: Expected,
-    resolve: Expected,
-    /// How often the engine receives a start, including the successful attempt.
+    /// A callback's, if the fault hits its look.
+    look: Expected,
+    /// A callback's, if the fault hits its event only.
+    event: Expected,
+    /// How often the engine receives a start or event that the fault hits, including the successful attempt.
     submits: usize,
     /// The values of `engine_wait_ms` and `engine_timeout_ms`.
     times: (&'static str, &'static str),
@@ -100,7 +120,8 @@ fn rows(refusing_engine: &ReservedPort) -> Vec<Row> {
         name,
         fault: Fault::Behaviour(behaviour),
         start: expected,
-        resolve: expected,
+        look: expected,
+        event: expected,
         submits: 2,
         times: GENEROUS,
     };
@@ -108,7 +129,8 @@ fn rows(refusing_engine: &ReservedPort) -> Vec<Row> {
         name,
         fault: Fault::Url(url),
         start: Stored(failure),
-        resolve: Stored(failure),
+        look: Stored(failure),
+        event: Stored(failure),
         submits: 1,
         times: GENEROUS,
     };
@@ -127,14 +149,33 @@ fn rows(refusing_engine: &ReservedPort) -> Vec<Row> {
             "http://engine.invalid:7701".to_owned(),
             "the engine can't be reached: its name can't be resolved",
         ),
-        Row { submits: 1, times: ("100", "5000"), ..row("slower than the wait", slow.clone(), DeliveredLate) },
-        Row { submits: 1, times: WAIT_ENDS_FIRST, ..row("slower than wait and timeout", slow.clone(), TIMED_OUT) },
-        Row { submits: 1, times: TIMEOUT_FIRST, ..row("slower than the timeout", slow, TIMED_OUT) },
-        Row { times: WAIT_ENDS_FIRST, ..row("hanging", Behaviour::Hang, TIMED_OUT) },
+        Row {
+            look: Unsent,
+            submits: 1,
+            times: ("100", "5000"),
+            ..row("slower than the wait", slow.clone(), DeliveredLate)
+        },
+        Row {
+            look: Unsent,
+            submits: 1,
+            times: WAIT_ENDS_FIRST,
+            ..row("slower than wait and timeout", slow.clone(), TIMED_OUT)
+        },
+        Row {
+            event: DeliveredLate,
+            submits: 1,
+            times: TIMEOUT_FIRST,
+            ..row("slower than the timeout", slow, TIMED_OUT)
+        },
+        Row { look: Unsent, times: WAIT_ENDS_FIRST, ..row("hanging", Behaviour::Hang, TIMED_OUT) },
         row("cut before processing", Behaviour::CutBefore, CONNECTION_BROKE),
-        Row { submits: 1, ..row("cut after processing", Behaviour::CutAfterActing, CONNECTION_BROKE) },
-        Row { submits: 1, ..row("cut after the head", Behaviour::CutAfterHead, INCOMPLETE) },
-        Row { submits: 1, ..row("cut within the body", Behaviour::CutMidBody, INCOMPLETE) },
+        Row {
+            event: Delivered,
+            submits: 1,
+            ..row("cut after processing", Behaviour::CutAfterActing, CONNECTION_BROKE)
+        },
+        Row { event: Delivered, submits: 1, ..row("cut after the head", Behaviour::CutAfterHead, INCOMPLETE) },
+        Row { event: Delivered, submits: 1, ..row("cut within the body", Behaviour::CutMidBody, INCOMPLETE) },
         row("400", status(400), Rejected(400)),
         row("401", status(401), Stored("the engine answered 401")),
         row("403", status(403), Stored("the engine answered 403")),
@@ -166,31 +207,39 @@ struct Cell<'a> {
     name: String,
     column: &'a Column,
     expected: Expected,
-    run: &'a str,
+    run: String,
 }
 
 async fn run_row(row: Row) {
     let (wait, timeout) = row.times;
     let mut setup = Setup::with_variables(&[("engine_wait_ms", wait), ("engine_timeout_ms", timeout)]).await;
-    let run = setup.engine.wait("release", "callback").unwrap();
     let healthy = setup.engine.url();
-    match &row.fault {
-        Fault::Url(url) => setup = setup.restart_with(&[("engine_url", url)]).await,
-        Fault::Behaviour(behaviour) => drop(setup.engine.script().always(behaviour.clone())),
-    }
     let mut ids = Vec::new();
     let cells = COLUMNS.each_ref().map(|column| Cell {
         name: format!("{} × {}", row.name, column.name),
         column,
-        expected: if column.is_start { row.start } else { row.resolve },
-        run: &run,
+        expected: match column.faulty {
+            None if column.is_start => row.start,
+            None => row.look,
+            Some(_) => row.event,
+        },
+        run: setup.engine.wait("release", column.name).unwrap(),
     });
-    for cell in &cells {
-        let reply = cell.send(&setup).await;
-        ids.push(cell.assert_reply(&reply));
+    if let Fault::Url(url) = &row.fault {
+        setup = setup.restart_with(&[("engine_url", url)]).await;
     }
-    for (cell, id) in cells.iter().zip(&ids) {
-        cell.assert_state_during_fault(&setup, id).await;
+    for cell in &cells {
+        if let Fault::Behaviour(behaviour) = &row.fault {
+            setup.engine.script().clear();
+            match cell.column.faulty {
+                None => setup.engine.script().always(behaviour.clone()),
+                Some(kind) => setup.engine.script().always_on(kind, behaviour.clone()),
+            };
+        }
+        let reply = cell.send(&setup).await;
+        let id = cell.assert_reply(&reply);
+        cell.assert_state_during_fault(&setup, &id).await;
+        ids.push(id);
     }
 
     match &row.fault {
@@ -198,7 +247,7 @@ async fn run_row(row: Row) {
         Fault::Behaviour(_) => setup.engine.script().clear(),
     }
     let totals = setup.drain_all().await;
-    let stored = cells.iter().filter(|cell| matches!(cell.expected, Stored(_))).count() as u64;
+    let stored = cells.iter().filter(|cell| matches!(cell.expected, Stored(_) | Unsent)).count() as u64;
     assert_eq!(totals, DrainTotals { delivered: stored, ..DrainTotals::default() }, "{}", row.name);
     for (cell, id) in cells.iter().zip(&ids) {
         cell.assert_state_after_recovery(&setup, id, row.submits).await;
@@ -210,13 +259,14 @@ async fn run_row(row: Row) {
 impl Cell<'_> {
     async fn send(&self, setup: &Setup) -> Reply {
         let Column { path, header, body, .. } = *self.column;
-        setup.send("POST", &path.replace("RUN", self.run), &[JSON, header], body).await.in_case(&self.name)
+        setup.send("POST", &path.replace("RUN", &self.run), &[JSON, header], body).await.in_case(&self.name)
     }
 
     /// Asserts the sender's response and returns the id of the delivery.
     fn assert_reply(&self, reply: &Reply) -> String {
         match self.expected {
-            Stored(_) | DeliveredLate => reply.assert_stored("pending", self.column.is_start),
+            Delivered => reply.assert_ok("delivered"),
+            Stored(_) | Unsent | DeliveredLate => reply.assert_stored("pending", self.column.is_start),
             Rejected(status) => {
                 reply.assert_problem(status, "rejected");
                 assert_eq!(reply.header("sluice-outcome"), Some("rejected"), "{reply}");
@@ -231,25 +281,35 @@ impl Cell<'_> {
         let name = &self.name;
         let path = format!("/api/v2/deliveries/{id}");
         match self.expected {
-            Stored(failure) => {
+            Stored(_) | Unsent => {
+                let (attempts, failure) = match self.expected {
+                    Stored(failure) => (1, json!(failure)),
+                    _ => (0, Value::Null),
+                };
                 let stored = eventually(&format!("{name}: the first attempt has ended"), async || {
                     let stored = setup.operator("GET", &path).await.in_case(name);
                     stored.assert_status(200);
-                    (stored.json()["attempts"] == 1).then(|| stored.json())
+                    (stored.json()["attempts"] == attempts).then(|| stored.json())
                 })
                 .await;
-                assert_eq!((&stored["state"], &stored["last_failure"]), (&json!("pending"), &json!(failure)), "{name}");
+                assert_eq!((&stored["state"], &stored["last_failure"]), (&json!("pending"), &failure), "{name}");
                 let (kind, target) =
-                    if self.column.is_start { ("start", self.column.name) } else { ("resolve", self.run) };
+                    if self.column.is_start { ("start", self.column.name) } else { ("resolve", self.run.as_str()) };
                 assert_eq!((&stored["kind"], &stored["ref"]), (&json!(kind), &json!(target)), "{name}");
                 assert!(setup.deliveries("pending").await.iter().any(|listed| listed["id"] == id), "{name}");
                 if self.column.is_keyed {
-                    let calls = setup.host.outbound().calls();
+                    // A repeated callback looks, too.
+                    let calls = |setup: &Setup| match self.column.is_start {
+                        true => setup.host.outbound().calls(),
+                        false => self.requests(setup) as u64,
+                    };
+                    let before = calls(setup);
                     let duplicate = self.send(setup).await;
                     duplicate.assert_stored("duplicate", self.column.is_start);
-                    assert_eq!((duplicate.delivery(), setup.host.outbound().calls()), (id, calls), "{name}");
+                    assert_eq!((duplicate.delivery(), calls(setup)), (id, before), "{name}");
                 }
             }
+            Delivered => setup.operator("GET", &path).await.in_case(name).assert_status(404),
             DeliveredLate => {
                 eventually(&format!("{name}: the delivery is completed without a drain"), async || {
                     (setup.operator("GET", &path).await.status == StatusCode::NOT_FOUND).then_some(())
@@ -286,17 +346,22 @@ impl Cell<'_> {
             assert!(!self.column.is_start || duplicate.json()["id"] == self.runs(setup)[0].run.id.as_str(), "{name}");
         }
 
+        let expected = match self.column.faulty {
+            // It is sent only once its look is answered.
+            None if !self.column.is_start => 1,
+            _ if was_rejected => 2,
+            _ => submits,
+        };
+        assert_eq!(self.requests(setup), expected, "{name}: submits or events that reached the engine");
         if self.column.is_start {
             assert_eq!(self.runs(setup).len(), 1, "{name}");
-            let expected = if was_rejected { 2 } else { submits };
-            assert_eq!(self.submits(setup), expected, "{name}: submits that reached the engine");
         } else {
             let runs = setup.engine.runs();
             let task = wait_task(runs.iter().find(|record| record.run.id == self.run).unwrap()).unwrap();
             assert_eq!(task.status, Status::Succeeded, "{name}");
             let result: Value = serde_json::from_str(&task.results[0].value.to_string()).unwrap();
             assert_eq!(result, serde_json::from_str::<Value>(self.column.body).unwrap(), "{name}");
-            assert_eq!(setup.callback(self.run, "callback").await.json()["state"], "delivered", "{name}");
+            assert_eq!(setup.callback(&self.run, self.column.name).await.json()["state"], "delivered", "{name}");
         }
     }
 
@@ -304,8 +369,12 @@ impl Cell<'_> {
         setup.engine.runs().into_iter().filter(|record| record.run.workflow_ref == self.column.name).collect()
     }
 
-    fn submits(&self, setup: &Setup) -> usize {
-        let path = format!("/api/v1/workflow/{}/submit", self.column.name);
+    /// The number of submits or events that reached the engine.
+    fn requests(&self, setup: &Setup) -> usize {
+        let path = match self.column.is_start {
+            true => format!("/api/v1/workflow/{}/submit", self.column.name),
+            false => format!("/api/v1/workflowrun/{}/event", self.run),
+        };
         setup.engine.requests().iter().filter(|request| request.path == path).count()
     }
 }

@@ -1,8 +1,8 @@
 //! The success path of each route, and the data that survives a restart.
 
 use serde_json::json;
-use sluice_host::stand_in::Behaviour;
 use sluice_host::stand_in::model::Status;
+use sluice_host::stand_in::{Behaviour, RecordedRequest, RequestKind};
 
 use crate::setup::{EVENT, JSON, Setup, eventually, root, wait_task};
 
@@ -77,15 +77,17 @@ async fn callbacks_resolve_waits_and_survive_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callback_is_recorded_before_the_engine_is_called() {
+async fn callback_is_recorded_after_a_look_and_before_its_event_is_sent() {
     let setup = Setup::new().await;
-    setup.engine.script().next(Behaviour::Delay { ms: 1_000 });
+    setup.engine.script().next_on(RequestKind::Event, Behaviour::Delay { ms: 1_000 });
     let run = setup.engine.wait("release", "t").unwrap();
     let path = format!("/api/v2/callback?ref={run}&topic=t");
     let (reply, state) = tokio::join!(setup.post(&path, "{}"), async {
-        while setup.engine.requests().is_empty() {
+        while setup.requests(RequestKind::Event) == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
+        let kinds: Vec<_> = setup.engine.requests().iter().filter_map(RecordedRequest::kind).collect();
+        assert_eq!(kinds, [RequestKind::Look, RequestKind::Event]);
         setup.callback(&run, "t").await.json()["state"].clone()
     });
     assert_eq!((reply.status.as_u16(), state), (200, json!("pending")));
@@ -104,7 +106,7 @@ async fn health_and_readiness_report_store_and_configuration() {
     assert_eq!(setup.get("/healthz").await.status, 200);
     let run = setup.engine.wait("release", "t").unwrap();
     setup.post(&format!("/api/v2/callback?ref={run}&topic=t"), "{}").await.assert_problem(503, "store-unavailable");
-    assert_eq!(setup.host.outbound().calls(), 0, "a callback that can't be stored must not be sent");
+    assert_eq!(setup.requests(RequestKind::Event), 0, "a callback that can't be stored must not be sent");
     setup.host.key_value().clear_faults();
     setup.post(&format!("/api/v2/callback?ref={run}&topic=t"), "{}").await.assert_status(200);
 

@@ -1,6 +1,8 @@
 //! Hostile requests, HEAD and prefetch requests never reach the engine, and don't affect the next request. Hostile ones
 //! get a precise problem.
 
+use sluice_host::stand_in::RequestKind;
+
 use crate::setup::{EVENT, JSON, Setup};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,7 +52,7 @@ async fn head_and_prefetch_complete_nothing() {
     setup.send("GET", &path, &[("sec-purpose", "prefetch")], "").await.assert_problem(503, "prefetch");
     assert_eq!(setup.host.outbound().calls(), 0);
     assert_eq!(setup.get(&path).await.status, 200);
-    assert_eq!(setup.host.outbound().calls(), 1);
+    assert_eq!(setup.requests(RequestKind::Event), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

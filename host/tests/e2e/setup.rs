@@ -14,8 +14,8 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use sluice_host::Host;
 use sluice_host::spin::logs::Logs;
-use sluice_host::stand_in::StandIn;
 use sluice_host::stand_in::model::{Record, TaskRun, TaskType};
+use sluice_host::stand_in::{RequestKind, StandIn};
 use tokio::net::TcpSocket;
 
 use crate::data::Data;
@@ -124,6 +124,11 @@ impl Setup {
         })
         .await;
         totals
+    }
+
+    /// The number of requests of this kind that the engine has received, of the latest 10,000.
+    pub fn requests(&self, kind: RequestKind) -> usize {
+        self.engine.requests().iter().filter(|request| request.kind() == Some(kind)).count()
     }
 
     /// Asserts that a webhook still starts a run.
