@@ -193,9 +193,10 @@ impl Delivery<'_> {
     }
 
     /// Whether it has reached one of its limits, and becomes a dead letter. Never while it is in flight, because the
-    /// engine may still accept it.
+    /// engine may still accept it, and never by age while it is early, which `callback_wait_hours` limits.
     pub fn is_exhausted(&self, now: Timestamp, limits: &Limits) -> bool {
-        !self.is_in_flight(now, limits) && (self.is_expired(now, limits) || self.engine_attempts >= limits.max_attempts)
+        let is_expired = self.early_since.is_none() && self.is_expired(now, limits);
+        !self.is_in_flight(now, limits) && (is_expired || self.engine_attempts >= limits.max_attempts)
     }
 
     /// Resets its age and `engine_attempts`, because an operator redelivers it. An attempt whose effect is unknown

@@ -25,7 +25,8 @@ impl<H: Host> Gateway<'_, H> {
         }
         match delivery.work {
             Work::Start(_) => self.attempt_start(delivery, notes).await,
-            Work::Resolve(_) if delivery.is_exhausted(self.now(), &self.settings.limits) => {
+            // One that was sent is looked at first: it may have had its effect.
+            Work::Resolve(_) if delivery.sent.is_none() && delivery.is_exhausted(self.now(), &self.settings.limits) => {
                 self.store_outcome(&delivery, Outcome::Dead { last: None }).await
             }
             Work::Resolve(_) => self.attempt_callback(delivery, notes).await,

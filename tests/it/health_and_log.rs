@@ -1,6 +1,6 @@
 //! Health and readiness routes, invalid configuration, and the log.
 
-use crate::fake::{PROVIDER_FAILS, RUN, StoreFault, WEBHOOK_URI, World, request, row};
+use crate::fake::{BROWSER, HOUR, NOW, PROVIDER_FAILS, RUN, StoreFault, UNKNOWN_ID, WEBHOOK_URI, World, request, row};
 
 #[test]
 fn healthz_calls_neither_store_nor_engine() {
@@ -27,6 +27,23 @@ fn readyz_checks_store_and_configuration() {
     let reply = world.get("/readyz");
     reply.problem(503, "store-unavailable");
     assert!(!reply.text().contains("disk full") && reply.warning().contains("disk full"));
+}
+
+#[test]
+fn delivery_with_two_runs_is_shown_for_a_day() {
+    let world = World::with_operator();
+    let twice = format!(r#"{{"at":{NOW},"delivery":"{UNKNOWN_ID}","runs":["5f1c","5f1d"]}}"#);
+    world.store.put("sluice/twice", twice.as_bytes());
+    let expected = format!(
+        r#"{{"status":"degraded","twice":{{"delivery":"{UNKNOWN_ID}","runs":["5f1c","5f1d"],"at":"2026-11-24T08:30:00.000Z"}}}}"#
+    );
+    for (at, body) in [(0, &*expected), (24 * HOUR - 1, &expected), (24 * HOUR, r#"{"status":"ready"}"#)] {
+        world.clock.set(NOW + at);
+        let reply = world.get("/readyz");
+        assert_eq!((reply.status(), reply.text()), (200, body), "after {at} ms");
+        let page = world.send(request("GET", "/console", &[("authorization", "Basic bWU6b3AzcmF0b3I="), BROWSER], ""));
+        assert_eq!(page.text().contains("5f1c, 5f1d"), at < 24 * HOUR, "after {at} ms");
+    }
 }
 
 #[test]

@@ -327,6 +327,27 @@ fn overruled_callback_becomes_dead_letter() {
 }
 
 #[test]
+fn old_callback_is_looked_at_before_it_becomes_dead_letter() {
+    // No drain ran for longer than `retry_max_hours`.
+    let world = World::with_operator().healthy();
+    world.engine.loses_events.set(true);
+    let (_, rest) = world.run(world.handle(request("POST", CALLBACK_URI, &[JSON], "{}")));
+    drop(rest);
+    world.engine.ended.borrow_mut().push(("r".to_owned(), "t".to_owned(), "succeeded".to_owned()));
+    world.advance(30 * HOUR);
+    assert_eq!(world.drain()["delivered"], 1);
+    assert_eq!(world.engine.targets().len(), 1);
+
+    let world = ahead();
+    world.post_json(CALLBACK_URI, "{}");
+    world.advance(30 * HOUR);
+    assert_eq!(world.drain()["pending"], 1);
+    reach(&world);
+    world.advance(30 * HOUR);
+    assert_eq!(world.drain()["delivered"], 1);
+}
+
+#[test]
 fn callback_that_was_never_sent_does_not_count_by_its_claim() {
     let world = World::with_operator().respond(503, "");
     assert_eq!(world.post_json(CALLBACK_URI, "{}").outcome(), (202, Some("pending")));
