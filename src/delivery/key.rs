@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 use crate::callback::{self, Callback};
 use crate::sender::Identity;
 
+/// Stands for the task run in the key of a callback that is early.
+const EARLY: &str = "early";
+
 /// The idempotency key of a delivery: a hash that identifies it, and a digest of its content. Two deliveries with the
 /// same hash are the same delivery; if their digests differ, the later one is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +47,13 @@ impl Key {
         Self { hash: callback::task_hashes(&callback.run, &callback.topic, task), digest: callback.digest() }
     }
 
-    /// The key of a callback that is early: no look has named a task run that waits for its topic. Its hash is that of
-    /// run and topic; its digest is [`Callback::digest`].
+    /// The key of a callback that is early: no look has named a task run that waits for its topic.
+    pub fn early(callback: &Callback<'_>) -> Self {
+        let run_and_topic = callback::run_and_topic_hashes(&callback.run, &callback.topic);
+        Self { hash: format!("{run_and_topic}/{EARLY}"), digest: callback.digest() }
+    }
+
+    /// The key of a callback in release 0.1, which did not know the task.
     pub fn callback(callback: &Callback<'_>) -> Self {
         Self { hash: callback::run_and_topic_hashes(&callback.run, &callback.topic), digest: callback.digest() }
     }
@@ -55,8 +63,9 @@ impl Key {
         Self { hash, digest }
     }
 
-    /// The hash: 52 letters and digits, which fit into the value of a label (at most 63 characters). For a callback,
-    /// two or three hashes of 64 hex digits, with slashes between them.
+    /// The hash: 52 letters and digits, which fit into the value of a label (at most 63 characters). For a callback, the
+    /// hashes of run, topic and task run, of 64 hex digits each and with slashes between them; `early` instead of the
+    /// last one while no task run is known.
     pub fn hash(&self) -> &str {
         &self.hash
     }
@@ -71,8 +80,8 @@ impl Key {
         self.hash.contains('/')
     }
 
-    /// Whether it is the key of a callback that is early.
-    pub fn is_early(&self) -> bool {
+    /// Whether it is the key of a callback of release 0.1.
+    pub fn is_of_first_release(&self) -> bool {
         self.hash.matches('/').count() == 1
     }
 }

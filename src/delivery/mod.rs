@@ -71,7 +71,7 @@ pub struct Delivery<'a> {
     pub early_window: Option<u64>,
     /// Whether a callback was sent without a look, because the engine does not show its run.
     pub unseen: bool,
-    /// Since when looks have shown that the run doesn't wait for a callback's topic yet.
+    /// When a look has first shown that the run doesn't wait for a callback's topic yet.
     pub early_since: Option<Timestamp>,
 }
 
@@ -199,7 +199,7 @@ impl<'a> Delivery<'a> {
 
     /// Why it is still pending: why the last attempt failed, or that a callback's run doesn't wait for it yet.
     pub fn last_failure(&self) -> Option<&str> {
-        if self.early_since.is_some() {
+        if self.is_early() {
             return Some("the run doesn't wait for the topic yet");
         }
         self.history.last().map(|attempt| attempt.failure.as_str())

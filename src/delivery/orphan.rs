@@ -1,7 +1,7 @@
 //! Runs that the engine has saved and may never queue.
 //!
 //! A submit saves the run before it queues it. If the engine fails or dies between the two, the run stays
-//! [`NotStarted`](RunState::NotStarted) for ever, and its workflow is not run. A new submit is safe only once the old run
+//! [`NotStarted`](RunState::NotStarted), and its workflow is never run. A new submit is safe only once the old run
 //! can't be queued any more:
 //!
 //! ```text

@@ -103,7 +103,7 @@ impl Delivery<'_> {
             Verdict::Accepted { body } => return Outcome::Delivered { body },
             Verdict::Existing { body } => return Outcome::Delivered { body: body.unwrap_or_default() },
             Verdict::NotWaiting => return self.conclude_early(now, limits),
-            _ => self.early_since = None,
+            _ => {}
         }
         self.record_failure(reason, now);
         if matches!(verdict, Verdict::Unreachable { .. }) {
@@ -193,10 +193,17 @@ impl Delivery<'_> {
     }
 
     /// Whether it has reached one of its limits, and becomes a dead letter. Never while it is in flight, because the
-    /// engine may still accept it, and never by age while it is early, which `callback_wait_hours` limits.
+    /// engine may still accept it. One that is early expires only once `callback_wait_hours` are over as well.
     pub fn is_exhausted(&self, now: Timestamp, limits: &Limits) -> bool {
-        let is_expired = self.early_since.is_none() && self.is_expired(now, limits);
+        let is_kept = self.early_since.is_some_and(|early| now.since(early) < limits.callback_wait);
+        let is_expired = self.is_expired(now, limits) && !is_kept;
         !self.is_in_flight(now, limits) && (is_expired || self.engine_attempts >= limits.max_attempts)
+    }
+
+    /// Whether the last look has shown that its run doesn't wait for it yet.
+    pub fn is_early(&self) -> bool {
+        // A look that shows this sets both to its time.
+        self.early_since.is_some() && self.history.last().is_none_or(|failed| failed.at < self.since)
     }
 
     /// Resets its age and `engine_attempts`, because an operator redelivers it. An attempt whose effect is unknown

@@ -196,7 +196,7 @@ impl<H: Host> Gateway<'_, H> {
     /// Stores the outcome of a stored delivery.
     pub(super) async fn store_outcome(&self, delivery: &Delivery<'_>, outcome: Outcome) -> Result<Outcome, StoreError> {
         let (claims, outbox) = (self.claims(), self.outbox());
-        let is_callback = matches!(delivery.work, Work::Resolve(_));
+        let is_rejected = matches!(outcome, Outcome::Rejected { .. });
         match &outcome {
             Outcome::Delivered { body } => {
                 // In this order: a drain that finds the delivery still pending finds the record as well.
@@ -205,18 +205,15 @@ impl<H: Host> Gateway<'_, H> {
                 claims.release_early(delivery).await?;
                 outbox.remove(DeliveryState::Pending, delivery.id).await?;
             }
-            Outcome::Rejected { .. } => {
+            Outcome::Rejected { .. } | Outcome::Dead { .. } => {
                 outbox.dead_letter(delivery).await?;
-                claims.forget_key(delivery).await?;
-                claims.release_early(delivery).await?;
-            }
-            Outcome::Dead { .. } => {
-                outbox.dead_letter(delivery).await?;
-                // The same callback is accepted again as if it were new: it may come in time.
-                if is_callback {
-                    claims.forget_key(delivery).await?;
-                    claims.release_early(delivery).await?;
+                match &delivery.work {
+                    // The same callback is accepted again as if it were new: it may come in time.
+                    Work::Resolve(_) => claims.forget_callback(delivery).await?,
+                    Work::Start(_) if is_rejected => claims.forget_key(delivery).await?,
+                    Work::Start(_) => {}
                 }
+                claims.release_early(delivery).await?;
             }
             _ => outbox.put(delivery).await?,
         }

@@ -10,25 +10,26 @@ use crate::callback::{Callback, Status};
 use crate::delivery::{Delivery, DeliveryId, RunView, Verdict, Wait, Work};
 use crate::ports::Host;
 use crate::reference::{RunRef, Topic};
+use crate::time::Timestamp;
 
 /// What the attempts of one pass of the drain share.
 #[derive(Debug, Default)]
 pub(super) struct PassNotes {
     /// The last look at each run: many callbacks may be kept for one run.
-    looks: RefCell<BTreeMap<String, RunView>>,
+    looks: RefCell<BTreeMap<String, (Timestamp, RunView)>>,
     /// What an operator has to know, for the log.
     warnings: RefCell<Vec<String>>,
 }
 
 impl PassNotes {
-    /// Returns the last look at the run of a callback.
-    pub(super) fn last_look(&self, delivery: &Delivery<'_>) -> Option<RunView> {
+    /// Returns the last look at the run of a callback, and its time.
+    pub(super) fn last_look(&self, delivery: &Delivery<'_>) -> Option<(Timestamp, RunView)> {
         self.looks.borrow().get(delivery.work.reference()).cloned()
     }
 
     /// Keeps a look at the run of a callback.
-    pub(super) fn keep_look(&self, delivery: &Delivery<'_>, view: &RunView) {
-        self.looks.borrow_mut().insert(delivery.work.reference().to_owned(), view.clone());
+    pub(super) fn keep_look(&self, delivery: &Delivery<'_>, at: Timestamp, view: &RunView) {
+        self.looks.borrow_mut().insert(delivery.work.reference().to_owned(), (at, view.clone()));
     }
 
     /// Adds a warning.

@@ -152,7 +152,7 @@ impl<H: Host> Gateway<'_, H> {
     /// Returns whether a callback is still open: the engine is asked whether its run waits for it.
     pub async fn answer(&self, callback: &Callback<'_>) -> Result<Answer, OperatorError> {
         let work = Work::Resolve(callback.clone());
-        let early = Key::callback(callback);
+        let (early, first_release) = (Key::early(callback), Key::callback(callback));
         let wait = self.wait(&callback.run, &callback.topic).await;
         let wait_is_unknown = wait.is_none();
         let (task, ended) = match wait {
@@ -172,7 +172,7 @@ impl<H: Host> Gateway<'_, H> {
         {
             return Ok(Answer::Recorded(record));
         }
-        if let Some(Settled::Callback(record)) = self.claims().delivered_early(&work, &early).await?
+        if let Some(Settled::Callback(record)) = self.claims().delivered_in_first_release(&work, &first_release).await?
             && (ended.is_some() || wait_is_unknown)
         {
             return Ok(Answer::Recorded(record));

@@ -20,6 +20,8 @@ use crate::time::Timestamp;
 
 /// How long a drain looks for the effect of a callback that it has sent, before it leaves that to the next pass.
 const DRAIN_CONFIRMS: Duration = Duration::from_secs(1);
+/// The age from which a look that other callbacks of the pass have made is too old to send on.
+const LOOK_IS_OLD: Duration = Duration::from_secs(1);
 /// The first pause between two looks for the effect of a callback.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause between two looks for the effect of a callback.
@@ -43,7 +45,7 @@ enum Progress<'a> {
     Late(Option<Sending<'a>>),
 }
 
-/// Who pursues a callback.
+/// The pursuer of a callback.
 #[derive(Clone, Copy)]
 enum Pursuer<'p> {
     /// Its sender, who waits until this time. It is not stored.
@@ -301,10 +303,11 @@ impl<'a, H: Host> Gateway<'a, H> {
         let mut pause = FIRST_PAUSE;
         let mut failed = None;
         loop {
-            let view = match shared.take() {
-                Some(view) => view,
+            let seen = self.now();
+            let (seen, view) = match shared.take() {
+                Some(shared) => shared,
                 None => match self.in_time(pursuer, Box::pin(self.look(delivery))).await {
-                    Ok(Ok(view)) => view,
+                    Ok(Ok(view)) => (seen, view),
                     Ok(Err(verdict)) => {
                         return Ok(failed.map_or(Progress::NotSeen(verdict), Progress::Failed));
                     }
@@ -312,10 +315,13 @@ impl<'a, H: Host> Gateway<'a, H> {
                 },
             };
             if let Some(notes) = notes {
-                notes.keep_look(delivery, &view);
+                notes.keep_look(delivery, seen, &view);
             }
             let now = self.now();
-            let Some(step) = delivery.after_look(&view, now, &limits) else { return Ok(Progress::Kept) };
+            let Some(step) = delivery.after_look(&view, seen, &limits) else { return Ok(Progress::Kept) };
+            if matches!(step, Step::Claim { .. } | Step::Send) && now.since(seen) >= LOOK_IS_OLD {
+                continue;
+            }
             match (step, failed.take()) {
                 (Step::Delivered, _) => return Ok(Progress::Delivered),
                 (Step::Close(verdict), _) => return Ok(Progress::Failed(verdict)),
@@ -390,7 +396,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         patience: Duration,
     ) -> Result<Option<Settled>, StoreError> {
         let Work::Resolve(callback) = &delivery.work else { return Ok(None) };
-        let key = Key::callback(callback);
+        let key = Key::early(callback);
         let (window, contended) = match self.claims().claim(delivery, &key, patience.max(LOSER_GRACE)).await? {
             Claim::Settled(settled) => return Ok(Some(settled)),
             Claim::Won(Won { window, .. }) => (window, false),
@@ -410,7 +416,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         patience: Duration,
     ) -> Result<Option<Settled>, StoreError> {
         let Work::Resolve(callback) = &delivery.work else { return Ok(None) };
-        let (key, early) = (Key::task(callback, &task), Key::callback(callback));
+        let (key, early) = (Key::task(callback, &task), Key::early(callback));
         if delivery.early_window.is_none()
             && let Some(first) = self.claims().record_of(&delivery.work, &early).await?
             && first.id() != delivery.id
@@ -443,7 +449,7 @@ impl<'a, H: Host> Gateway<'a, H> {
     ) -> Result<Progress<'a>, StoreError> {
         let Work::Resolve(callback) = &delivery.work else { return Ok(Progress::Kept) };
         let (digest, own_status) = (callback.digest(), callback.status);
-        let (key, early) = (Key::task(callback, task), Key::callback(callback));
+        let (key, first_release) = (Key::task(callback, task), Key::callback(callback));
         if let Some(settled) = self.claims().record_of(&delivery.work, &key).await? {
             if settled.id() != delivery.id {
                 return Ok(Progress::Settled(settled));
@@ -453,8 +459,8 @@ impl<'a, H: Host> Gateway<'a, H> {
             let failed = Progress::Failed(Verdict::AlreadyResolved { status });
             return Ok(if is_done { Progress::Delivered } else { failed });
         }
-        // A record of an earlier release, which did not know the task.
-        if let Some(settled) = self.claims().delivered_early(&delivery.work, &early).await?
+        // A record of release 0.1, which did not know the task.
+        if let Some(settled) = self.claims().delivered_in_first_release(&delivery.work, &first_release).await?
             && settled.digest() == digest
         {
             return Ok(Progress::Settled(settled));

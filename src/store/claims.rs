@@ -59,7 +59,8 @@ impl<'a, H> Claims<'a, H> {
 
     /// The retention of a key's record.
     fn retention_of(&self, key: &Key) -> Retention {
-        if key.is_callback() { self.callback_retention } else { self.retention }
+        let is_of_callback = key.is_callback() && !key.is_of_first_release();
+        if is_of_callback { self.callback_retention } else { self.retention }
     }
 }
 
@@ -242,8 +243,8 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     async fn read_record(&self, work: &Work<'_>, key: &Key, window: u64) -> Result<Option<Settled>, StoreError> {
         let bytes = self.host.get(&Register::Record.of(key, window)).await?;
         let settled = bytes.map(|bytes| Settled::from_bytes(work, &bytes).map_err(codec_error)).transpose()?;
-        // Once an early callback is delivered, the run may wait for the topic again. Earlier releases kept its record.
-        Ok(settled.filter(|settled| !key.is_early() || !settled.is_delivered()))
+        // Release 0.1 did not know the task: once its callback is delivered, the run may wait for the topic again.
+        Ok(settled.filter(|settled| !key.is_of_first_release() || !settled.is_delivered()))
     }
 
     /// Reads the record of a key in the current and the previous window.
@@ -256,8 +257,8 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         Ok(None)
     }
 
-    /// Reads the record of a delivered callback without a task, which only earlier releases have written.
-    pub async fn delivered_early(&self, work: &Work<'_>, key: &Key) -> Result<Option<Settled>, StoreError> {
+    /// Reads the record of a callback that release 0.1 has delivered.
+    pub async fn delivered_in_first_release(&self, work: &Work<'_>, key: &Key) -> Result<Option<Settled>, StoreError> {
         for window in self.retention_of(key).lookup(self.host.now()) {
             let bytes = self.host.get(&Register::Record.of(key, window)).await?;
             let settled = bytes.map(|bytes| Settled::from_bytes(work, &bytes).map_err(codec_error)).transpose()?;
@@ -297,7 +298,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
             if let Some(bytes) = self.host.get(&Register::Record.of(key, window)).await? {
                 let settled = Settled::from_bytes(&delivery.work, &bytes);
                 // A delivered callback without a task is that of an earlier wait; see `read_record`.
-                if !key.is_early() || !settled.as_ref().is_ok_and(Settled::is_delivered) {
+                if !key.is_of_first_release() || !settled.as_ref().is_ok_and(Settled::is_delivered) {
                     return Ok(Some(settled));
                 }
             }
@@ -359,7 +360,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     /// holds none, or if another callback holds it by now.
     pub async fn release_early(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let (Some(window), Work::Resolve(callback)) = (delivery.early_window, &delivery.work) else { return Ok(()) };
-        let key = Key::callback(callback);
+        let key = Key::early(callback);
         let record = self.host.get(&Register::Record.of(&key, window)).await?;
         let record = record.and_then(|bytes| CallbackRecord::from_bytes(&bytes).ok());
         if record.is_some_and(|record| record.id != delivery.id) {
@@ -377,13 +378,28 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         self.release(delivery).await
     }
 
+    /// Deletes a callback's own record, and releases its claim if it has won that.
+    pub async fn forget_callback(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+        let Some(KeyClaim { key, window, contended }) = &delivery.claim else { return Ok(()) };
+        if let Some(Ok(settled)) = self.own_record(delivery).await?
+            && settled.id() == delivery.id
+        {
+            self.host.delete(&Register::Record.of(key, *window)).await?;
+        }
+        if *contended { Ok(()) } else { self.release(delivery).await }
+    }
+
     /// Returns all callbacks of a run that were accepted or are being sent, in order of arrival. Lists all keys of the
     /// store. The inner
     /// error is a record that can't be decoded.
     pub async fn callbacks(&self, run: &RunRef) -> Result<Result<Vec<CallbackRecord>, StoredError>, StoreError> {
         let all = self.host.keys().await?;
         let mut records = Vec::new();
-        for window in self.callback_retention.lookup(self.host.now()) {
+        let now = self.host.now();
+        let mut windows = [self.callback_retention.lookup(now), self.retention.lookup(now)].concat();
+        windows.sort_unstable();
+        windows.dedup();
+        for window in windows {
             let records_of_run = keys::callbacks_prefix(run, window);
             for key in all.iter().filter(|key| key.starts_with(&records_of_run)) {
                 match self.host.get(key).await?.map(|bytes| CallbackRecord::from_bytes(&bytes)) {

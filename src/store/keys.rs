@@ -5,8 +5,9 @@
 //! | `sluice/pending/{id}` | a delivery that will be attempted |
 //! | `sluice/dead/{id}` | a dead letter |
 //! | `sluice/done/{window}/{hash}` | the outcome of a start with an idempotency key |
-//! | `sluice/callback/{window}/{run}/{topic}` | the callback that is kept until the run waits for the topic |
+//! | `sluice/callback/{window}/{run}/{topic}/early` | the callback that is kept until the run waits for the topic |
 //! | `sluice/callback/{window}/{run}/{topic}/{task}` | the callback that was accepted for a task run |
+//! | `sluice/callback/{window}/{run}/{topic}` | the callback that release 0.1 accepted for a run and topic |
 //! | `sluice/run/{window}/{run}` | how a run is looked at, if its scope isn't the default one or the engine does not show it |
 //! | `sluice/door/{window}/{hash}`, `sluice/flag/{window}/{hash}` | the splitter of a claim: `race` and `door` |
 //! | `sluice/lease-door`, `sluice/lease` | the splitter of the drain's lease: `race` and `door` |
@@ -122,7 +123,7 @@ impl KeyList {
 /// The current retention windows, by which the sweep recognizes expired keys.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Present {
-    /// The window of the keys of starts.
+    /// The window of the keys of starts, and of the callbacks of release 0.1.
     pub(super) starts: u64,
     /// The window of the keys of callbacks and runs.
     pub(super) callbacks: u64,
@@ -134,7 +135,8 @@ pub(super) fn is_expired(key: &str, present: Present) -> bool {
     let window = key.strip_prefix("sluice/").and_then(|rest| {
         let (kind, rest) = rest.split_once('/')?;
         let (window, name) = rest.split_once('/')?;
-        let present = if kind == "run" || name.contains('/') { present.callbacks } else { present.starts };
+        let is_of_callback = kind == "run" || name.matches('/').count() > 1;
+        let present = if is_of_callback { present.callbacks } else { present.starts };
         WINDOWED.contains(&kind).then(|| Some((window.parse::<u64>().ok()?, present)))?
     });
     window.is_some_and(|(window, present)| window.saturating_add(1) < present || window > present.saturating_add(1))
@@ -176,9 +178,11 @@ mod tests {
         for (key, expired) in [
             ("sluice/done/10/A", true),
             ("sluice/flag/30/A", false),
-            ("sluice/flag/10/run/topic", false),
-            ("sluice/callback/30/run/topic", true),
+            ("sluice/flag/10/run/topic/early", false),
+            ("sluice/callback/30/run/topic/task", true),
             ("sluice/callback/10/run/topic/task", false),
+            ("sluice/callback/30/run/topic", false),
+            ("sluice/callback/10/run/topic", true),
             ("sluice/run/10/A", false),
         ] {
             assert_eq!(is_expired(key, present), expired, "{key}");
@@ -195,7 +199,7 @@ mod tests {
             if let (Ok(run), Ok(topic)) = (RunRef::parse(&run), Topic::parse(&topic)) {
                 let prefix = callbacks_prefix(&run, window);
                 let callback = Callback { run, topic, status: Status::Failed, payload: None };
-                for key in [Key::callback(&callback), Key::task(&callback, "6b08d2747a45f52ffbc67b6c")] {
+                for key in [Key::early(&callback), Key::callback(&callback), Key::task(&callback, "6b08d2747a45f52ffbc67b6c")] {
                     for register in [Register::Race, Register::Door, Register::Record] {
                         let name = register.of(&key, window);
                         prop_assert!(name.len() <= 255 && name.starts_with("sluice/") && name.is_ascii());

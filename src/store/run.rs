@@ -1,4 +1,4 @@
-//! What is known of a run that is not looked at like others.
+//! Records of runs that are not looked at like others.
 
 use serde::{Deserialize, Serialize};
 

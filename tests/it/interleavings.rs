@@ -341,8 +341,8 @@ fn assert_one_winner(responses: &[Option<Response>]) {
     assert!(winners <= 1, "two winners: {responses:?}");
 }
 
-/// What is answered 200 has ended the task, what is answered 202 does so or becomes a dead letter that says why not, and
-/// only what differs is refused.
+/// A callback that was answered 200 has ended the task. One that was answered 202 does so too, or becomes a dead letter
+/// that says why not. Only a callback that differs is refused.
 fn check_callback(case: &Case, shared: &Shared, responses: &[Option<Response>], all_finished: bool) {
     let senders = || responses.iter().enumerate().filter_map(|(nth, response)| Some((nth, (*response)?)));
     let ended = || shared.ended.borrow().clone();

@@ -1,12 +1,17 @@
 //! Callbacks and the tasks that they are for: early ones are kept, late ones refused, lost ones sent again.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::future::join;
 use serde_json::{Value, json};
+use sluice::callback::{Callback, CallbackRecord, State, Status};
+use sluice::delivery::{DeliveryId, Key};
 use sluice::ports::{Clock, SendError};
+use sluice::reference::{RunRef, Topic};
+use sluice::time::Timestamp;
 
-use crate::fake::{CALLBACK_URI, HOUR, JSON, MINUTE, NOW, WEBHOOK_URI, World, answer, request, row};
+use crate::fake::{CALLBACK_URI, HOUR, JSON, MINUTE, NOW, UNKNOWN_ID, WEBHOOK_URI, World, answer, request, row};
 
 /// A world whose runs have not reached the task with topic `t`.
 fn ahead() -> World {
@@ -371,4 +376,24 @@ fn callbacks_are_claimed_while_the_engine_is_unreachable() {
     world.engine.recover();
     assert_eq!(world.post_json(CALLBACK_URI, r#"{"n":1}"#).outcome(), (200, Some("delivered")));
     assert_eq!(world.engine.targets(), ["r"]);
+}
+
+/// Release 0.1 recorded a callback for its run and topic, in the windows of `retention_hours`.
+#[test]
+fn callback_that_release_0_1_has_delivered_is_still_known() {
+    let world = World::with_operator().healthy();
+    let (run, topic) = (RunRef::parse("r").unwrap(), Topic::parse("t").unwrap());
+    let payload = Some(Cow::Borrowed(serde_json::from_str("{}").unwrap()));
+    let callback = Callback { run, topic, status: Status::Succeeded, payload };
+    let mut record = CallbackRecord::pending(DeliveryId::parse(UNKNOWN_ID).unwrap(), &callback, Timestamp(NOW));
+    record.state = State::Delivered;
+    let name = format!("sluice/callback/{}/{}", NOW / (72 * HOUR), Key::callback(&callback).hash());
+    world.store.put(name, &record.to_bytes().unwrap());
+    world.engine.ended.borrow_mut().push(("r".to_owned(), "t".to_owned(), "succeeded".to_owned()));
+
+    world.drain();
+    let repeat = world.post_json(CALLBACK_URI, "{}");
+    assert_eq!((repeat.outcome(), repeat.delivery().as_str()), ((200, Some("duplicate")), UNKNOWN_ID));
+    assert_eq!(world.post_json(CALLBACK_URI, r#"{"n":1}"#).status(), 409);
+    assert_eq!(world.as_operator("GET", "/api/v2/callbacks/r?topic=t").json()["state"], "delivered");
 }

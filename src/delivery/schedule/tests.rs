@@ -154,3 +154,23 @@ fn renewed_delivery_is_due_once_nothing_is_ambiguous() {
     delivery.renew(Timestamp(3), &LIMITS);
     assert_eq!(delivery.next_attempt, Timestamp(3));
 }
+
+/// A failed look in between doesn't begin the wait anew, and an early callback outlives `retry_max_hours`.
+#[test]
+fn early_callback_waits_for_callback_wait_hours_in_all() {
+    let received = Timestamp(1_795_509_000_000);
+    let hours = |hours: u64| received.plus(Duration::from_secs(hours * 3_600));
+    let mut delivery = fixtures::callback(7, received);
+    delivery.conclude_attempt(Verdict::NotWaiting, received, &LIMITS);
+    assert!(delivery.is_early() && !delivery.is_exhausted(hours(100), &LIMITS));
+    let failed = Verdict::Retry { reason: "the engine answered 503".to_owned(), after: None };
+    delivery.conclude_attempt(failed, hours(100), &LIMITS);
+    assert!(!delivery.is_early() && !delivery.is_exhausted(hours(167), &LIMITS));
+    assert!(delivery.is_exhausted(hours(168), &LIMITS), "the engine has shown nothing for 168 hours");
+    assert_eq!(delivery.last_failure(), Some("the engine answered 503"));
+
+    let outcome = delivery.conclude_attempt(Verdict::NotWaiting, hours(167), &LIMITS);
+    assert!(matches!(outcome, Outcome::Pending { .. }) && delivery.is_early());
+    let outcome = delivery.conclude_attempt(Verdict::NotWaiting, hours(168), &LIMITS);
+    assert!(matches!(outcome, Outcome::Dead { .. }), "{outcome:?}");
+}

@@ -152,7 +152,7 @@ pub(super) const EXCHANGES: &[(&str, &str, Expected)] = &[
     ("payload", "120 levels deep", Read { why: "its body is cut in the recording", verdict: "accepted" }),
     ("payload", "1024 KB", Foreign("cut in the recording")),
     ("orphan", "cancel", Sent("accepted")),
-    ("orphan", "start", Foreign("Sluice never starts a run that the engine has saved: it would run for ever")),
+    ("orphan", "start", Foreign("Sluice never starts a run that the engine has saved: it would never end")),
     ("orphan", "retry", Foreign("Sluice submits again")),
     ("orphan", "cancel, imageless", Sent("unclear, concluded: the engine answered 500")),
 ];

@@ -24,8 +24,9 @@ fn play(site: &mut Site) -> Vec<Record> {
 
 /// `status phase`, then the status of each task.
 fn state(record: &Record) -> String {
-    let tasks = record.tasks.iter().map(|task| format!(" {}", task.status.name()));
-    format!("{} {}:{}", record.run.status.name(), record.run.phase.name(), tasks.collect::<String>())
+    let tasks = record.tasks.iter().map(|task| task.status.name());
+    let tasks = tasks.collect::<Vec<_>>().join(", ");
+    format!("{} {}: {tasks}", record.run.status.name(), record.run.phase.name())
 }
 
 #[test]
@@ -35,18 +36,18 @@ fn each_write_is_logged() {
     assert_eq!(
         states,
         [
-            "notstarted pending:",
+            "notstarted pending: ",
             "notstarted pending: succeeded",
-            "notstarted pending: succeeded notstarted",
-            "notstarted pending: succeeded notstarted notstarted",
-            "ready pending: succeeded notstarted notstarted",
-            "running running: succeeded notstarted notstarted",
-            "running running: succeeded ready notstarted",
-            "running running: succeeded running notstarted",
-            "running running: succeeded waiting notstarted",
-            "running running: succeeded succeeded notstarted",
-            "running running: succeeded succeeded succeeded",
-            "succeeded completed: succeeded succeeded succeeded",
+            "notstarted pending: succeeded, notstarted",
+            "notstarted pending: succeeded, notstarted, notstarted",
+            "ready pending: succeeded, notstarted, notstarted",
+            "running running: succeeded, notstarted, notstarted",
+            "running running: succeeded, ready, notstarted",
+            "running running: succeeded, running, notstarted",
+            "running running: succeeded, waiting, notstarted",
+            "running running: succeeded, succeeded, notstarted",
+            "running running: succeeded, succeeded, succeeded",
+            "succeeded completed: succeeded, succeeded, succeeded",
         ]
     );
     assert!(site.model.take_writes().is_empty());
