@@ -180,7 +180,10 @@ impl Delivery<'_> {
 }
 
 fn not_started(runs: &str) -> String {
-    format!("the engine saved the runs {runs} and started none of them")
+    format!(
+        "the engine saved the runs {runs} and started none of them: check that each task of the workflow has an image, \
+         then redeliver this delivery"
+    )
 }
 
 #[cfg(test)]
