@@ -169,8 +169,8 @@ impl Delivery<'_> {
 
 fn not_started(runs: &str) -> String {
     format!(
-        "the engine saved the runs {runs} and started none of them: often a task has no image. Check the workflow, then \
-         redeliver this delivery"
+        "the engine saved the runs {runs} and started none of them: check that each task of the workflow has an image, \
+         then redeliver this delivery"
     )
 }
 

@@ -76,7 +76,8 @@ impl Step {
 const REDIS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("redis-cli", "redis-tools")];
 
 /// End-to-end tests whose result depends on the store.
-const STORE_TESTS: [&str; 6] = ["double_click::", "fault_matrix::", "good_paths::", "kill::", "outage::", "redis::"];
+const STORE_TESTS: [&str; 8] =
+    ["callbacks::", "double_click::", "fault_matrix::", "good_paths::", "kill::", "orphans::", "outage::", "redis::"];
 
 /// Runs [`STORE_TESTS`] again over a real Redis, and the tests that need one (`--include-ignored`). The other
 /// end-to-end tests don't use the store, or use the host's counters and fault injection, which are the same for every

@@ -219,6 +219,11 @@ impl StandIn {
         self.state.lock().site.runs().cloned().collect()
     }
 
+    /// A run by id.
+    pub fn run(&self, id: &str) -> Option<Record> {
+        self.state.lock().site.run(id).cloned()
+    }
+
     /// The number of requests and runs so far, including those that are no longer kept.
     pub fn counts(&self) -> Counts {
         let state = self.state.lock();

@@ -231,6 +231,13 @@ impl Site {
         self.model.runs()
     }
 
+    /// A run by id, after the work that is due.
+    pub(super) fn run(&mut self, id: &str) -> Option<&Record> {
+        // The next request reports an error of the file.
+        let _ = self.work();
+        self.model.run(id)
+    }
+
     /// A run as the engine shows it.
     pub(super) fn look(&self, id: &str) -> Option<Json> {
         self.model.look(id)

@@ -10,6 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod callbacks;
 mod cloudevents_sdk;
 mod cost;
 mod data;
@@ -20,6 +21,7 @@ mod fault_matrix;
 mod good_paths;
 mod hostile;
 mod kill;
+mod orphans;
 mod outage;
 mod redis;
 mod setup;

@@ -52,6 +52,11 @@ impl Setup {
     /// Like [`Setup::with_variables`], with this data.
     pub async fn with_data(data: Data, variables: &[(&str, &str)]) -> Self {
         let engine = StandIn::builder().any_workflow().start().await.unwrap();
+        Self::with_engine(data, engine, variables).await
+    }
+
+    /// Like [`Setup::with_data`], with this engine.
+    pub async fn with_engine(data: Data, engine: StandIn, variables: &[(&str, &str)]) -> Self {
         let mut all =
             vec![("engine_url".to_owned(), engine.url()), ("operator_token".to_owned(), "op3rator".to_owned())];
         override_with(&mut all, variables);
