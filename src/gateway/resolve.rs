@@ -303,7 +303,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         let mut pause = FIRST_PAUSE;
         let mut failed = None;
         loop {
-            let seen = self.now();
+            let (is_shared, seen) = (shared.is_some(), self.now());
             let (seen, view) = match shared.take() {
                 Some(shared) => shared,
                 None => match self.in_time(pursuer, Box::pin(self.look(delivery))).await {
@@ -319,7 +319,7 @@ impl<'a, H: Host> Gateway<'a, H> {
             }
             let now = self.now();
             let Some(step) = delivery.after_look(&view, seen, &limits) else { return Ok(Progress::Kept) };
-            if matches!(step, Step::Claim { .. } | Step::Send) && now.since(seen) >= LOOK_IS_OLD {
+            if is_shared && matches!(step, Step::Claim { .. } | Step::Send) && now.since(seen) >= LOOK_IS_OLD {
                 continue;
             }
             match (step, failed.take()) {

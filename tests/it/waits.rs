@@ -397,3 +397,19 @@ fn callback_that_release_0_1_has_delivered_is_still_known() {
     assert_eq!(world.post_json(CALLBACK_URI, r#"{"n":1}"#).status(), 409);
     assert_eq!(world.as_operator("GET", "/api/v2/callbacks/r?topic=t").json()["state"], "delivered");
 }
+
+#[test]
+fn slow_looks_delay_a_callback_but_do_not_stop_it() {
+    for (ms, accepted) in [(1_000, 200), (2_000, 202), (9_000, 202)] {
+        let _row = row(format!("{ms} ms for a look"));
+        let world = World::with_operator().healthy();
+        world.engine.look_latency.set(ms);
+        assert_eq!(world.post_json(CALLBACK_URI, "{}").status(), accepted);
+        for _ in 0..3 {
+            world.advance(12_000);
+            world.drain();
+        }
+        assert!(world.store.keys("sluice/pending/").is_empty() && dead(&world).is_empty());
+        assert_eq!(world.engine.targets(), ["r"]);
+    }
+}

@@ -23,6 +23,8 @@ pub struct FakeEngine {
     pub behaviour: Cell<Behaviour>,
     /// Milliseconds until an engine without a script acts and responds.
     pub latency: Cell<u64>,
+    /// Milliseconds until an engine answers a look.
+    pub look_latency: Cell<u64>,
     /// Runs that were started and events that were accepted beyond the script, oldest first: the request's body with
     /// `id` and `target`, which is the workflow or the run.
     pub effects: RefCell<Vec<Value>>,
@@ -289,6 +291,7 @@ impl Http for World {
         let engine = &self.engine;
         if let Some(run) = looked_at(&request) {
             engine.looks.borrow_mut().push(run.clone());
+            self.sleep(Duration::from_millis(engine.look_latency.get())).await;
             return match engine.look.borrow().clone() {
                 Some(look) => look,
                 None if engine.behaviour.get() == Behaviour::Unreachable && engine.script.borrow().is_empty() => {
