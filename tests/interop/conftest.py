@@ -46,6 +46,10 @@ class Sluice:
         """The requests that the engine has received, oldest first."""
         return requests.get(f"{self.engine}/stand-in/requests", timeout=10).json()["requests"]
 
+    def engine_changes(self) -> list:
+        """The requests that can change something at the engine, oldest first: no looks and no look-ups."""
+        return [request for request in self.engine_requests() if request["method"] != "GET"]
+
     def clear(self):
         """Makes the engine forget its requests, but not its runs."""
         requests.delete(f"{self.engine}/stand-in/requests", timeout=10).raise_for_status()

@@ -370,7 +370,7 @@ def test_logs_contain_neither_query_nor_token(proxy, backend):
 
 
 def test_sluice_reaches_its_engine_through_the_proxy(data, tmp_path):
-    """Sluice submits, sends a callback, looks a run up after an unclear outcome, and sends the largest event."""
+    """Sluice submits, looks at a run, sends a callback, looks a run up after an unclear outcome, and sends the largest event."""
     port = free_port()
     variables = {"engine_url": f"http://127.0.0.1:{port}", "engine_token": TOKEN, "engine_start": "true"}
     with data() as state, host(state, {}, **variables) as sluice:
@@ -380,11 +380,19 @@ def test_sluice_reaches_its_engine_through_the_proxy(data, tmp_path):
                 assert (response.status_code, response.headers.get("sluice-outcome")) == expected, response.text
                 return response
 
-            run = post("/api/v2/webhook?ref=a%20b:c%C3%A9", {"a": 1}, (200, "delivered"), traceparent=TRACE).json()
+            post("/api/v2/webhook?ref=a%20b:c%C3%A9", {"a": 1}, (200, "delivered"), traceparent=TRACE)
             (sent,) = sluice.engine_requests()
             assert sent["path"] == "/api/v1/workflow/a%20b%3Ac%C3%A9/submit"
             assert sent["headers"]["traceparent"] == [TRACE] and "authorization" not in sent["headers"]
-            post(f"/api/v2/callback?ref={run['id']}&topic=t&status=Succeeded", {"b": 2}, (200, "delivered"))
+
+            sluice.clear()
+            wait = {"workflow": "release", "topic": "t"}
+            waits = requests.post(f"{sluice.engine}/stand-in/waits", json=wait, timeout=10).json()["run"]
+            post(f"/api/v2/callback?ref={waits}&topic=t&status=Failed", {"b": 2}, (200, "delivered"))
+            look = ("GET", f"/api/v1/workflowrun/{waits}", "withTasks=true")
+            sent = [(request["method"], request["path"], request["query"]) for request in sluice.engine_requests()]
+            # It looks until the task has ended.
+            assert sent[:2] == [look, ("PUT", f"{look[1]}/event", None)] and set(sent[2:]) == {look}
 
             # The engine starts the run, but the connection breaks: nginx answers 502, and Sluice looks the run up.
             sluice.clear()

@@ -50,12 +50,13 @@ def test_button_sends_the_answer(page, linked):
     assert button.text == "Approve"
     # The Content Security Policy allows the page's style.
     assert button.value_of_css_property("font-weight") == "600"
-    assert linked.engine_requests() == [] and callback(linked, links["run"]) is None
+    assert linked.engine_changes() == [] and callback(linked, links["run"]) is None
     assert wait_status(linked, links["run"]) == "waiting"
 
     button.click()
     wait_for_heading(page, "Your answer is recorded")
-    assert linked.engine_request()["path"] == f"/api/v1/workflowrun/{links['run']}/event"
+    [sent] = linked.engine_changes()
+    assert sent["path"] == f"/api/v1/workflowrun/{links['run']}/event"
     answer = callback(linked, links["run"])
     assert (answer["status"], answer["state"]) == ("succeeded", "delivered")
     assert wait_status(linked, links["run"]) == "succeeded"
@@ -67,7 +68,7 @@ def test_button_sends_the_answer(page, linked):
     wait_for_heading(page, "Another callback was accepted first")
     assert "succeeded" in page.find_element(By.TAG_NAME, "main").text
     assert page.find_elements(By.TAG_NAME, "button") == []
-    assert len(linked.engine_requests()) == 1
+    assert len(linked.engine_changes()) == 1
     violations = [entry for entry in page.get_log("browser") if "Content Security Policy" in entry["message"]]
     assert violations == []
 
@@ -96,7 +97,7 @@ def test_first_of_two_tabs_wins(page, linked):
     wait_for_heading(page, "Another callback was accepted first")
     assert "with status failed was accepted" in page.find_element(By.TAG_NAME, "main").text
     assert callback(linked, links["run"])["status"] == "failed"
-    assert len(linked.engine_requests()) == 1
+    assert len(linked.engine_changes()) == 1
 
 
 @pytest.mark.parametrize(("method", "headers"), INSPECTIONS)
@@ -107,16 +108,19 @@ def test_opening_a_link_changes_nothing(linked, method, headers):
         assert response.status_code == 200, link
         assert response.headers["cache-control"] == "no-store", link
         assert response.headers["referrer-policy"] == "no-referrer", link
-    assert linked.engine_requests() == [] and callback(linked, links["run"]) is None
+    assert linked.engine_changes() == [] and callback(linked, links["run"]) is None
 
 
 def test_forged_and_expired_links_have_different_pages(page, linked):
     links = create_links(linked, expires_in=1)
     page.get(links["succeeded"].replace("status=succeeded", "status=failed"))
     wait_for_heading(page, "This link is not genuine")
+    # Not even a look.
+    assert linked.engine_requests() == []
     while requests.get(links["failed"], timeout=30).status_code == 200:
         pass
     page.get(links["failed"])
     wait_for_heading(page, "This link has expired")
+    linked.clear()
     assert requests.post(links["failed"], timeout=30).status_code == 410
     assert linked.engine_requests() == []

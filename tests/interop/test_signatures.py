@@ -324,4 +324,4 @@ def test_events_and_callbacks_are_verified_too(guarded, path):
     valid = replace(message, body=body.encode(), headers={**message.headers, "webhook-signature": signature})
     response = valid.send()
     assert (response.status_code, response.headers["sluice-outcome"]) == (200, "delivered"), response.text
-    assert len(guarded.engine_requests()) == 1
+    assert len(guarded.engine_changes()) == 1

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use serde_json::Value;
 use sluice_host::stand_in::model::{Record, Settings, Status, Timing};
 use sluice_host::stand_in::{RequestKind, StandIn};
@@ -144,17 +144,20 @@ async fn of_two_callbacks_at_once_no_accepted_one_is_overruled() {
     for profile in PROFILES {
         let setup = profile.setup().await;
         let client = HttpClient::new();
-        let mut pairs = Vec::new();
-        for _ in 0..PAIRS {
+        let pairs = (0..PAIRS).map(|_| {
             let run = setup.engine.wait("waits", "approval").unwrap();
             let send = |status: &'static str| {
                 let url = format!("{}/api/v2/callback?ref={run}&topic=approval&status={status}", setup.host.url());
                 let client = client.clone();
                 async move { client.send("POST", &url, &[JSON], "{}").await.unwrap() }
             };
-            let (yes, no) = join(send("Succeeded"), send("Failed")).await;
-            pairs.push((run, [(Status::Succeeded, yes), (Status::Failed, no)]));
-        }
+            let both = join(send("Succeeded"), send("Failed"));
+            async move {
+                let (yes, no) = both.await;
+                (run, [(Status::Succeeded, yes), (Status::Failed, no)])
+            }
+        });
+        let pairs = join_all(pairs).await;
         setup.drain_all().await;
 
         let dead = setup.deliveries("dead").await;

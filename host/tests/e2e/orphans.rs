@@ -130,8 +130,11 @@ async fn killed_engine_leaves_one_run_for_each_event() {
 
     let mut runs = BTreeMap::<u64, Vec<String>>::new();
     for run in engine.runs().await {
-        let n = run["params"].as_array().unwrap().iter().find(|param| param["name"] == "n").unwrap();
-        runs.entry(n["value"].as_u64().unwrap()).or_default().push(run["status"].as_str().unwrap().to_owned());
+        let params = run["params"].as_array().unwrap();
+        let Some(n) = params.iter().find(|param| param["name"] == "n") else { panic!("{run}") };
+        // A param that the workflow doesn't declare becomes a text when the run is queued.
+        let n = n["value"].to_string().trim_matches('"').parse().unwrap();
+        runs.entry(n).or_default().push(run["status"].as_str().unwrap().to_owned());
     }
     let mut statuses = BTreeMap::<&str, u32>::new();
     for n in &accepted {
@@ -142,6 +145,7 @@ async fn killed_engine_leaves_one_run_for_each_event() {
         assert_eq!(count, 1, "runs of event {n}: {of_event:?}");
     }
     assert_eq!(runs.len(), accepted.len(), "runs of events that were not accepted");
+    assert!(accepted.len() > 4 * KILLS, "the load was too low: {} events", accepted.len());
     assert!(statuses.contains_key("cancelled"), "no kill has left an orphan behind");
     println!(
         "{KILLS} kills, {} events in {:.1} s, drained after {:.1} s; runs: {statuses:?}",
@@ -187,7 +191,7 @@ async fn imageless_workflow_is_a_dead_letter_that_names_its_runs() {
     let runs = setup.engine.runs();
     assert_eq!(runs.len(), 2, "it is submitted again once: {runs:?}");
     assert!(runs.iter().all(|record| failure.contains(&record.run.id)), "{failure}");
-    assert!(failure.contains("has an image"), "{failure}");
+    assert!(failure.contains("a task has no image"), "{failure}");
     let states: Vec<_> = runs.iter().map(|record| record.run.status).collect();
     assert_eq!(states[0], Status::Cancelled, "{states:?}");
     assert!(states.iter().all(|state| [Status::Cancelled, Status::NotStarted].contains(state)), "{states:?}");

@@ -11,6 +11,8 @@ mod layers;
 mod path;
 mod substitute;
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 pub(crate) use layers::{Layers, context};
@@ -77,10 +79,18 @@ impl Param {
 
 /// Sets the values of params that exist, which keep their kinds, and appends the others.
 pub(crate) fn merge(params: &mut Vec<Param>, more: impl IntoIterator<Item = Param>) {
+    // A large event has tens of thousands of params.
+    let mut places = HashMap::new();
+    for (place, param) in params.iter().enumerate() {
+        places.entry(param.name.clone()).or_insert(place);
+    }
     for param in more {
-        match params.iter_mut().find(|known| known.name == param.name) {
+        match places.get(&param.name).and_then(|place| params.get_mut(*place)) {
             Some(known) => known.value = param.value,
-            None => params.push(param),
+            None => {
+                places.insert(param.name.clone(), params.len());
+                params.push(param);
+            }
         }
     }
 }
