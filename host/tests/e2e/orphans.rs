@@ -191,7 +191,7 @@ async fn imageless_workflow_is_a_dead_letter_that_names_its_runs() {
     let runs = setup.engine.runs();
     assert_eq!(runs.len(), 2, "it is submitted again once: {runs:?}");
     assert!(runs.iter().all(|record| failure.contains(&record.run.id)), "{failure}");
-    assert!(failure.contains("a task has no image"), "{failure}");
+    assert!(failure.contains("image"), "{failure}");
     let states: Vec<_> = runs.iter().map(|record| record.run.status).collect();
     assert_eq!(states[0], Status::Cancelled, "{states:?}");
     assert!(states.iter().all(|state| [Status::Cancelled, Status::NotStarted].contains(state)), "{states:?}");
