@@ -327,7 +327,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                 (Step::Close(verdict), _) => return Ok(Progress::Failed(verdict)),
                 (_, Some(verdict)) => return Ok(Progress::Failed(verdict)),
                 (Step::GiveUp, _) => return Ok(Progress::GivenUp),
-                (Step::Ended { task, status }, _) => return self.after_end(delivery, &task, status).await,
+                (Step::Ended { task, status }, _) => return self.after_end(delivery, &task, status, until).await,
                 (Step::NotWaiting, _) => {
                     if delivery.claim.is_none()
                         && let Some(settled) = self.claim_early(delivery, until.since(now)).await?
@@ -446,31 +446,42 @@ impl<'a, H: Host> Gateway<'a, H> {
         delivery: &mut Delivery<'_>,
         task: &str,
         status: Option<Status>,
+        until: Timestamp,
     ) -> Result<Progress<'a>, StoreError> {
         let Work::Resolve(callback) = &delivery.work else { return Ok(Progress::Kept) };
         let (digest, own_status) = (callback.digest(), callback.status);
         let (key, first_release) = (Key::task(callback, task), Key::callback(callback));
-        if let Some(settled) = self.claims().record_of(&delivery.work, &key).await? {
-            if settled.id() != delivery.id {
+        let too_late = Progress::Failed(Verdict::AlreadyResolved { status });
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if let Some(settled) = self.claims().record_of(&delivery.work, &key).await? {
+                if settled.id() != delivery.id {
+                    return Ok(Progress::Settled(settled));
+                }
+                // Its own claim doesn't tell who has ended the task.
+                return Ok(if status == Some(own_status) { Progress::Delivered } else { too_late });
+            }
+            // A record of release 0.1, which did not know the task.
+            if let Some(settled) = self.claims().delivered_in_first_release(&delivery.work, &first_release).await?
+                && settled.digest() == digest
+            {
                 return Ok(Progress::Settled(settled));
             }
-            // Its own claim doesn't tell who has ended the task.
-            let is_done = status == Some(own_status);
-            let failed = Progress::Failed(Verdict::AlreadyResolved { status });
-            return Ok(if is_done { Progress::Delivered } else { failed });
+            let holder = self.claims().holder(&key).await?;
+            let Some(holder) = holder.filter(|it| status == Some(own_status) && it.record.digest == digest) else {
+                return Ok(too_late);
+            };
+            // By then, a contender that is alive has recorded its outcome, or that its callback is pending.
+            let longest_wait = self.settings.wait.saturating_add(SEND_WITHIN);
+            if self.now().since(holder.at) > longest_wait {
+                return self.claims().settle_holder(&key, holder).await.map(Progress::Settled);
+            }
+            if self.now().plus(pause) >= until {
+                return Ok(Progress::Settled(Settled::Callback(holder.delivered())));
+            }
+            self.host.sleep(pause).await;
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
-        // A record of release 0.1, which did not know the task.
-        if let Some(settled) = self.claims().delivered_in_first_release(&delivery.work, &first_release).await?
-            && settled.digest() == digest
-        {
-            return Ok(Progress::Settled(settled));
-        }
-        if status == Some(own_status)
-            && let Some(settled) = self.claims().settle_holder(&key, |holder| holder.digest == digest).await?
-        {
-            return Ok(Progress::Settled(settled));
-        }
-        Ok(Progress::Failed(Verdict::AlreadyResolved { status }))
     }
 }
 

@@ -88,6 +88,24 @@ pub struct Won {
     pub until: Timestamp,
 }
 
+/// The contender that holds a callback's key. Of several that have entered at once, it may be one that has lost.
+#[derive(Debug)]
+pub struct Holder {
+    /// When it claimed the key.
+    pub at: Timestamp,
+    /// The retention window of its claim.
+    pub window: u64,
+    /// Its callback.
+    pub record: CallbackRecord,
+}
+
+impl Holder {
+    /// Its callback, as delivered.
+    pub fn delivered(&self) -> CallbackRecord {
+        CallbackRecord { state: State::Delivered, ..self.record.clone() }
+    }
+}
+
 /// The value of `race` and of a closed `door`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Contender {
@@ -269,24 +287,24 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         Ok(None)
     }
 
-    /// Returns the callback of the contender that holds a key, after recording that it was delivered. For a task that has
-    /// ended with its status: the contender is about to record the same, or has died.
-    pub async fn settle_holder(
-        &self,
-        key: &Key,
-        is_delivered: impl Fn(&CallbackRecord) -> bool,
-    ) -> Result<Option<Settled>, StoreError> {
+    /// Returns the callback of the contender that holds a key.
+    pub async fn holder(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
         for window in self.retention_of(key).lookup(self.host.now()) {
             let door = self.host.get(&Register::Door.of(key, window)).await?;
-            let holder = door.as_deref().and_then(Contender::from_bytes).and_then(|holder| holder.callback);
-            if let Some(mut record) = holder.filter(&is_delivered) {
-                record.state = State::Delivered;
-                let bytes = record.to_bytes().map_err(codec_error)?;
-                self.host.set(&Register::Record.of(key, window), &bytes).await?;
-                return Ok(Some(Settled::Callback(record)));
+            if let Some(Contender { at, callback: Some(record), .. }) = door.as_deref().and_then(Contender::from_bytes)
+            {
+                return Ok(Some(Holder { at, window, record }));
             }
         }
         Ok(None)
+    }
+
+    /// Records that the callback of a key's holder was delivered.
+    pub async fn settle_holder(&self, key: &Key, holder: Holder) -> Result<Settled, StoreError> {
+        let settled = holder.delivered();
+        let bytes = settled.to_bytes().map_err(codec_error)?;
+        self.host.set(&Register::Record.of(key, holder.window), &bytes).await?;
+        Ok(Settled::Callback(settled))
     }
 
     /// Looks up the record of a stored delivery's key: in the window of its claim, then in the current and the previous

@@ -22,7 +22,7 @@ use std::fmt;
 
 use crate::ports::StoreError;
 
-pub use claims::{Claim, Claims, SEND_WITHIN, Won};
+pub use claims::{Claim, Claims, Holder, SEND_WITHIN, Won};
 pub use fault::{EngineFault, Twice};
 pub use keys::KeyList;
 pub use lease::{Lease, Scan};
