@@ -279,6 +279,9 @@ struct CallbackView<'a> {
     payload: Option<&'a RawValue>,
     received: String,
     state: State,
+    /// Whether it was sent without a look.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unseen: bool,
 }
 
 impl<'a> CallbackView<'a> {
@@ -290,6 +293,7 @@ impl<'a> CallbackView<'a> {
             payload: record.payload.as_deref(),
             received: record.received.rfc3339(),
             state: record.state,
+            unseen: record.unseen,
         }
     }
 }

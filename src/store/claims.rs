@@ -375,9 +375,11 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     }
 
     /// Releases the claim of run and topic that a callback has held since before its task was known. Does nothing if it
-    /// holds none, or if another callback holds it by now.
+    /// holds none, or if another callback holds it by now. One that was sent without a look keeps its claim: no task has
+    /// its record.
     pub async fn release_early(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
-        let (Some(window), Work::Resolve(callback)) = (delivery.early_window, &delivery.work) else { return Ok(()) };
+        let early = delivery.early_window.filter(|_| !delivery.unseen);
+        let (Some(window), Work::Resolve(callback)) = (early, &delivery.work) else { return Ok(()) };
         let key = Key::early(callback);
         let record = self.host.get(&Register::Record.of(&key, window)).await?;
         let record = record.and_then(|bytes| CallbackRecord::from_bytes(&bytes).ok());

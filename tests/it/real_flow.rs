@@ -388,6 +388,35 @@ fn flow_that_dies_under_load_starts_each_event_once() {
     deaths_under_load(Profile::Flow);
 }
 
+/// Flow dies after the engine has started a run and before Flow ties it to the team. A lookup finds this run, but Flow
+/// does not show it.
+#[test]
+fn callback_of_a_run_that_flow_does_not_show_is_sent_once_without_a_look() {
+    let world = world(Profile::Flow, EXACT, settings(100));
+    world.engine_model().model.borrow_mut().die_at(Step::RunSubmitted);
+    let submit = format!("/api/v2/webhook?ref={}", Workflow::Waits.id());
+    assert_eq!(world.post_json(&submit, r#"{"n":1}"#).status(), 202);
+    settle(&world);
+    let runs = world.engine_model().runs_with(1);
+    let [record] = runs.as_slice() else { panic!("{} runs", runs.len()) };
+    assert!(record.team.is_none() && record.run.status == Status::Running);
+
+    let run = &record.run.id;
+    let callback = format!("/api/v2/callback?ref={run}&topic=approval&status=failed");
+    assert_eq!(world.post_json(&callback, r#"{"n":1}"#).outcome(), (202, Some("pending")));
+    let status = || world.engine_model().run(run).task("approve").unwrap().status;
+    pass(&world, 9 * 60_000);
+    assert_eq!((world.drain()["pending"].as_u64(), status()), (Some(1), Status::Waiting));
+    pass(&world, 20 * 60_000);
+    assert_eq!(world.drain()["delivered"], 1);
+    pass(&world, 1_000);
+    assert_eq!(status(), Status::Failed);
+    let record = world.as_operator("GET", &format!("/api/v2/callbacks/{run}?topic=approval")).json();
+    assert_eq!((&record["state"], &record["unseen"]), (&json!("delivered"), &json!(true)));
+    assert_eq!(world.post_json(&callback, r#"{"n":1}"#).outcome(), (200, Some("duplicate")));
+    assert_eq!(world.post_json(&callback, r#"{"n":2}"#).status(), 409);
+}
+
 /// What became of pairs of callbacks at one moment, of which one says yes and one says no.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Pairs {

@@ -70,6 +70,7 @@ fn callback_card(record: &CallbackRecord, now: Timestamp) -> Markup {
                     (chip(status, record.status.as_str()))
                     @match record.state {
                         State::Pending => (chip(Tone::Busy, "pending")),
+                        State::Delivered if record.unseen => (chip(Tone::Busy, "sent, effect unknown")),
                         State::Delivered => (chip(Tone::Plain, "delivered")),
                     }
                 }
