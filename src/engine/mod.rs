@@ -131,7 +131,7 @@ impl Engine {
         match &delivery.work {
             Work::Start(start) => {
                 let form = document.start()?;
-                let scope = self.scope_in(&document, &start.workflow)?;
+                let scope = self.scope_in(document, &start.workflow)?;
                 let params = request::params(start);
                 let holes = |name: &str| match name {
                     "workflow" => text(start.workflow.workflow()),
@@ -172,9 +172,9 @@ impl Engine {
 
     fn read_body(&self, operation: Operation, response: Response<Vec<u8>>, now: Timestamp) -> Result<Vec<u8>, Verdict> {
         let document = self.profile.document().map_err(malformed)?;
-        let success = response::success(&document, operation, response, now)?;
+        let success = response::success(document, operation, response, now)?;
         let is_proof = match operation {
-            Operation::Start => return run::read_started(&document, success),
+            Operation::Start => return run::read_started(document, success),
             Operation::Resume => {
                 let ResumeProof::JsonOrEmpty = document.resume().map_err(malformed)?.proof;
                 success.body.trim_ascii().is_empty() || json::value(&success.body).is_ok()
@@ -188,8 +188,8 @@ impl Engine {
     pub fn find(&self, delivery: &Delivery<'_>) -> Result<Request<Vec<u8>>, RequestError> {
         let document = self.profile.document()?;
         let scope = match &delivery.work {
-            Work::Start(start) => self.scope_in(&document, &start.workflow)?,
-            Work::Resolve(_) => self.default_scope(&document)?,
+            Work::Start(start) => self.scope_in(document, &start.workflow)?,
+            Work::Resolve(_) => self.default_scope(document)?,
         };
         let label = delivery.label();
         let holes = [("label", Some(label.as_str())), ("scope", scope.as_deref())];
@@ -204,31 +204,31 @@ impl Engine {
         response: Response<Vec<u8>>,
         now: Timestamp,
     ) -> Result<Vec<FoundRun>, Verdict> {
-        run::read_found(&self.profile.document().map_err(malformed)?, delivery, response, now)
+        run::read_found(self.profile.document().map_err(malformed)?, delivery, response, now)
     }
 
     /// Builds the request for one run with its tasks, in a scope or in the default one.
     pub fn look(&self, run: &str, scope: Option<&str>, trace: &HeaderMap) -> Result<Request<Vec<u8>>, RequestError> {
         let document = self.profile.document()?;
-        self.of_run(&document, &document.look()?.request, run, scope, trace)
+        self.of_run(document, &document.look()?.request, run, scope, trace)
     }
 
     /// Reads the response to a look. Returns [`Verdict::UnknownRun`] if the engine doesn't know the run.
     pub fn read_look(&self, run: &str, response: Response<Vec<u8>>, now: Timestamp) -> Result<RunView, Verdict> {
-        run::read_look(&self.profile.document().map_err(malformed)?, run, response, now)
+        run::read_look(self.profile.document().map_err(malformed)?, run, response, now)
     }
 
     /// Builds the request that cancels a run, in a scope or in the default one. Its response proves nothing: only looks
     /// show whether the run is cancelled.
     pub fn cancel(&self, run: &str, scope: Option<&str>, trace: &HeaderMap) -> Result<Request<Vec<u8>>, RequestError> {
         let document = self.profile.document()?;
-        self.of_run(&document, &document.cancel()?.request, run, scope, trace)
+        self.of_run(document, &document.cancel()?.request, run, scope, trace)
     }
 
     /// Builds the request for the definition of a workflow.
     pub fn describe(&self, workflow: &WorkflowRef) -> Result<Request<Vec<u8>>, RequestError> {
         let document = self.profile.document()?;
-        let scope = self.scope_in(&document, workflow)?;
+        let scope = self.scope_in(document, workflow)?;
         let holes = [("workflow", Some(workflow.workflow())), ("scope", scope.as_deref())];
         self.build_simple(&document.describe()?.workflow, &holes, &HeaderMap::new())
     }
@@ -242,7 +242,7 @@ impl Engine {
         scope: Option<&str>,
     ) -> Result<Request<Vec<u8>>, RequestError> {
         let document = self.profile.document()?;
-        let (default, version) = (self.default_scope(&document)?, version.map(|version| version.to_string()));
+        let (default, version) = (self.default_scope(document)?, version.map(|version| version.to_string()));
         let mut template = document.describe()?.task;
         // The query is no more than the version.
         template.query = template.query.filter(|_| version.is_some());
@@ -253,7 +253,7 @@ impl Engine {
     /// Reads the response to [`describe`](Self::describe) or [`describe_task`](Self::describe_task): a JSON object.
     pub fn read_description(&self, response: Response<Vec<u8>>, now: Timestamp) -> Result<Vec<u8>, Verdict> {
         let document = self.profile.document().map_err(malformed)?;
-        let success = response::success(&document, Operation::Describe, response, now)?;
+        let success = response::success(document, Operation::Describe, response, now)?;
         if json::object(&success.body).is_err() {
             return Err(success.unexpected());
         }
@@ -290,7 +290,7 @@ impl Engine {
     /// Returns the scope of a workflow: the one that its reference names, or the default one. `None` if the profile has
     /// no scopes.
     pub fn scope_of(&self, workflow: &WorkflowRef) -> Option<String> {
-        self.scope_in(&self.profile.document().ok()?, workflow).ok()?
+        self.scope_in(self.profile.document().ok()?, workflow).ok()?
     }
 
     fn scope_in(&self, document: &Document<'_>, workflow: &WorkflowRef) -> Result<Option<String>, RequestError> {

@@ -6,8 +6,9 @@
 //! Reading one costs little: a document is split into its members, which stay text, and an operation parses only the
 //! members that it needs. Places in a response are JSON Pointers; requests are templates (see [`super::request`]).
 
-use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -31,8 +32,13 @@ const BUILT_IN: [(&str, &str); 3] = [
 pub struct ProfileError(#[from] serde_json::Error);
 
 /// The API of one engine, as data.
+///
+/// Its document is split once; a clone shares that.
 #[derive(Clone, Debug)]
-pub struct Profile(Cow<'static, str>);
+pub struct Profile {
+    text: &'static str,
+    document: Rc<OnceCell<Document<'static>>>,
+}
 
 impl Profile {
     /// The names of the built-in profiles.
@@ -42,7 +48,7 @@ impl Profile {
 
     /// Returns the built-in profile of this name.
     pub fn built_in(name: &str) -> Option<Self> {
-        BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| Self(Cow::Borrowed(text)))
+        BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| Self::new(text))
     }
 
     /// Returns the size in bytes of the largest payload that the engine takes, if it has such a limit.
@@ -55,9 +61,17 @@ impl Profile {
         self.document()?.reserved_params()
     }
 
-    /// Splits the document into its members.
-    pub(super) fn document(&self) -> Result<Document<'_>, ProfileError> {
-        Ok(serde_json::from_str(&self.0)?)
+    fn new(text: &'static str) -> Self {
+        Self { text, document: Rc::default() }
+    }
+
+    /// Returns the document, split into its members.
+    pub(super) fn document(&self) -> Result<&Document<'static>, ProfileError> {
+        if let Some(document) = self.document.get() {
+            return Ok(document);
+        }
+        let document = serde_json::from_str(self.text)?;
+        Ok(self.document.get_or_init(|| document))
     }
 }
 
@@ -500,7 +514,7 @@ mod tests {
         let (_, text) = BUILT_IN[0];
         let profile = |from: &str, to: &str| {
             assert!(text.contains(from), "{from}");
-            Profile(Cow::Owned(text.replacen(from, to, 1)))
+            Profile::new(String::leak(text.replacen(from, to, 1)))
         };
         let unknown = profile("\"doubt\"", "\"dout\": 1, \"doubt\"");
         assert!(unknown.document().unwrap_err().to_string().contains("unknown field `dout`"));
