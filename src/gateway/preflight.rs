@@ -20,7 +20,7 @@ const MAX_CONCURRENT: usize = 4;
 /// Time after which a preflight begins no further request. Some platforms end a request after 30 s.
 const BUDGET: Duration = Duration::from_secs(15);
 
-/// The failure of a request: what is known of the engine, and its status if it answered.
+/// A failed request: the verdict, and the engine's status if it answered.
 type Failure = (Verdict, Option<StatusCode>);
 
 impl<H: Host> Gateway<'_, H> {

@@ -76,7 +76,7 @@ impl State {
     }
 }
 
-/// Does the work of the services whenever it is due. A request does what is due by then, too.
+/// The loop that advances the services to their next event. A request advances them to its own time as well.
 pub(super) async fn work(state: Arc<State>) {
     /// Without work, until the next notification.
     const LONG: Duration = Duration::from_secs(3600);

@@ -49,7 +49,7 @@ pub struct Finding {
     /// The name of that trigger, param or task, or the topic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What was found: one or two sentences.
+    /// The finding, in one or two sentences.
     pub text: String,
     /// What to change: one or two sentences. `None` if nothing has to be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ impl Finding {
     }
 }
 
-/// What is known of a task's template.
+/// A task's template, as far as the engine shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplateState {
     /// The engine described it.
