@@ -1,10 +1,13 @@
 //! The engine's view of a run: its state, and its tasks that wait for a topic.
 
+use serde::Deserialize;
+
 use crate::callback::Status;
 use crate::reference::Topic;
 
-/// The state of a run at the engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The state of a run at the engine. A profile names it in kebab case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RunState {
     /// It is saved and not queued. The engine may still queue it, or never will: only time tells.
     NotStarted,

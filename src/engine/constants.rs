@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::profile::{Profile, ProfileError, SettingForm};
+use super::form::SettingForm;
+use super::profile::{Profile, ProfileError};
 use crate::json;
 use crate::reference::path_segment;
 
@@ -53,10 +54,14 @@ impl Constants {
     /// Parses the variable's text. An empty text sets nothing.
     pub fn parse(text: &str, profile: &Profile) -> Result<Self, ConstantsError> {
         let document = profile.document()?;
-        let (settings, profile) = (document.settings()?, || document.name.to_owned());
-        let members = match text {
-            "" => Vec::new(),
-            text => json::object(text.as_bytes()).ok().and_then(json::members).ok_or(ConstantsError::NotObject)?,
+        let profile = || document.name.to_owned();
+        // Nothing is set in most configurations, and this is read for each request.
+        let (settings, members) = match text {
+            "" => Default::default(),
+            text => {
+                let members = json::object(text.as_bytes()).ok().and_then(json::members);
+                (document.settings()?, members.ok_or(ConstantsError::NotObject)?)
+            }
         };
         let mut constants = BTreeMap::new();
         for (name, value) in members {

@@ -11,6 +11,7 @@
 pub mod preflight;
 
 mod constants;
+mod form;
 mod profile;
 mod request;
 mod response;
@@ -31,7 +32,8 @@ use crate::json;
 use crate::reference::WorkflowRef;
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use profile::{Document, ResumeProof, Template};
+use form::{ResumeProof, Template};
+use profile::Document;
 use request::Hole;
 
 pub use constants::{Constants, ConstantsError};

@@ -23,7 +23,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::profile::Template;
+use super::form::Template;
 use super::{EngineUrl, RequestError};
 use crate::callback::Callback;
 use crate::delivery::{Payload, Start, Trigger};

@@ -10,7 +10,8 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::value::RawValue;
 
-use super::profile::{Document, Rule, RuleVerdict};
+use super::form::{Rule, RuleVerdict};
+use super::profile::Document;
 use super::{Operation, malformed};
 use crate::delivery::Verdict;
 use crate::json::{self, Pointer};

@@ -3,7 +3,8 @@
 use http::Response;
 use serde_json::value::RawValue;
 
-use super::profile::{Document, RunForm, RunStateName, StartProof, StateRule, TasksForm, TopicForm, WaitStateName};
+use super::form::{RunForm, StartProof, StateRule, TasksForm, TopicForm, WaitStateName};
+use super::profile::Document;
 use super::response::{Members, Success, success};
 use super::{Operation, malformed};
 use crate::callback::Status;
@@ -24,9 +25,9 @@ struct Run {
 impl Run {
     fn read(members: &Members<'_>, form: &RunForm<'_>) -> Option<Self> {
         let id = id_at(members, form.id)?;
-        let state = members.text_at(form.status).and_then(|status| {
-            state(&form.states, &status, members.text_at(form.phase).as_deref()).map(RunState::from)
-        });
+        let state = members
+            .text_at(form.status)
+            .and_then(|status| state(&form.states, &status, members.text_at(form.phase).as_deref()));
         Some(Self { id, state })
     }
 }
@@ -38,18 +39,6 @@ fn state<S: Copy>(rules: &[StateRule<'_, S>], status: &str, phase: Option<&str>)
             && (rule.phase.is_empty() || phase.is_some_and(|phase| rule.phase.contains(&phase)))
     });
     rule.map(|rule| rule.state)
-}
-
-impl From<RunStateName> for RunState {
-    fn from(name: RunStateName) -> Self {
-        match name {
-            RunStateName::NotStarted => Self::NotStarted,
-            RunStateName::Active => Self::Active,
-            RunStateName::Ended => Self::Ended,
-            RunStateName::Cancelled => Self::Cancelled,
-            RunStateName::Invalid => Self::Invalid,
-        }
-    }
 }
 
 impl From<WaitStateName> for WaitState {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Flag, PreflightForm};
 use crate::delivery::Trigger;
-use crate::engine::profile::TasksForm;
+use crate::engine::form::TasksForm;
 use crate::json;
 
 /// A workflow, as the engine describes it. A list is empty if the engine's answer lacks it.

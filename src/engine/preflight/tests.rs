@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::finding::Level::{Error, Ok as Fine, Warning};
 use super::*;
-use crate::engine::profile::TasksForm;
+use crate::engine::form::TasksForm;
 use crate::engine::{Constants, EngineUrl, Profile};
 
 const QUERY: &str = include_str!("../../../host/engine/vectors/query.json");
