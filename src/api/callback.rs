@@ -13,7 +13,7 @@ use super::respond::{self, no_store};
 use super::{RequestContext, body, link};
 use crate::callback::Callback;
 use crate::config::{self, CallbackGet, ConfigError};
-use crate::delivery::{Key, Work};
+use crate::delivery::Work;
 use crate::ports::{Body, Host};
 use crate::sender;
 
@@ -70,8 +70,7 @@ pub(super) async fn complete(
             let has_payload = mode == CallbackMode::Post;
             let payload = has_payload.then(|| body::object(&bytes)).transpose()?.map(Cow::Borrowed);
             let callback = Callback { payload, ..callback };
-            let key = Key::callback(&callback);
-            context.deliver(gateway, Work::Resolve(callback), Some(key)).await.map(no_store)
+            context.deliver(gateway, Work::Resolve(callback), None).await.map(no_store)
         }
     }
 }

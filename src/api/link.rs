@@ -10,7 +10,7 @@ use super::query::invalid_reference;
 use super::{RequestContext, SLUICE_OUTCOME, body, operator, respond};
 use crate::callback::{Callback, Link, LinkError, MAX_BUTTON, MAX_QUESTION, Status};
 use crate::config;
-use crate::delivery::{Key, Outcome, Verdict, Work};
+use crate::delivery::{Outcome, Verdict, Work};
 use crate::gateway::Gateway;
 use crate::gateway::operator::Answer;
 use crate::json::{self, JsonType};
@@ -186,8 +186,7 @@ pub(super) async fn confirm<'h, H: Host>(
     gateway: Gateway<'h, H>,
     callback: Callback<'_>,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    let key = Key::callback(&callback);
-    let response = context.deliver(gateway, Work::Resolve(callback.clone()), Some(key)).await?;
+    let response = context.deliver(gateway, Work::Resolve(callback.clone()), None).await?;
     let is_duplicate = response.headers().get(SLUICE_OUTCOME) == Some(&HeaderValue::from_static("duplicate"));
     let is_pending = response.status() == StatusCode::ACCEPTED;
     let (heading, text) = if is_duplicate {

@@ -42,6 +42,13 @@ pub struct Orphan {
     pub replaced: bool,
 }
 
+impl Orphan {
+    /// A run whose cancellation was not requested yet.
+    fn new(run: &FoundRun, now: Timestamp) -> Self {
+        Self { run: run.id.clone(), at: now, cancels: 0, cancelled: None, replaced: false }
+    }
+}
+
 /// The meaning of the runs that a lookup has found for a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -110,13 +117,7 @@ impl Delivery<'_> {
                 let is_hopeless = replaced >= MAX_REPLACED;
                 match known {
                     Some(orphan) => orphan.replaced = true,
-                    None => self.orphans.push(Orphan {
-                        run: run.id.clone(),
-                        at: now,
-                        cancels: 0,
-                        cancelled: None,
-                        replaced: true,
-                    }),
+                    None => self.orphans.push(Orphan { replaced: true, ..Orphan::new(run, now) }),
                 }
                 if is_hopeless { self.hopeless() } else { Found::Nothing }
             }
@@ -127,8 +128,7 @@ impl Delivery<'_> {
                     return Found::Doubt;
                 }
                 let cancels = u32::from(replaced < MAX_REPLACED);
-                let orphan = Orphan { run: run.id.clone(), at: now, cancels, cancelled: None, replaced: false };
-                self.orphans.push(orphan);
+                self.orphans.push(Orphan { cancels, ..Orphan::new(run, now) });
                 if replaced >= MAX_REPLACED {
                     return self.hopeless();
                 }

@@ -167,11 +167,6 @@ impl Delivery<'_> {
         patience(now, self.early_since.unwrap_or(self.received))
     }
 
-    /// Keeps a delivery whose state at the engine is not known, until `at`. Not an attempt.
-    pub fn postpone(&mut self, at: Timestamp) {
-        self.next_attempt = at;
-    }
-
     /// Adds a failed attempt to the history.
     fn record_failure(&mut self, failure: String, now: Timestamp) {
         self.attempts = self.attempts.saturating_add(1);

@@ -127,7 +127,7 @@ impl<H: Host> Gateway<'_, H> {
         let Some(run) = self.run_id(body).filter(|_| !engine.scopes().is_empty()) else { return Ok(()) };
         let scope = self.scope_of(delivery);
         let is_unseen =
-            matches!(self.look_at(&run, scope.as_deref(), &delivery.trace).await, Err(Verdict::UnknownRun { .. }));
+            matches!(self.look_in(&run, scope.as_deref(), &delivery.trace).await, Err(Verdict::UnknownRun { .. }));
         if is_unseen {
             return self.claims().record_run(&run, &RunRecord::new(scope, true)).await;
         }

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use http::HeaderMap;
 
 use super::Gateway;
-use crate::callback::{Callback, Status};
-use crate::delivery::{Delivery, DeliveryId, RunView, Verdict, Wait, Work};
+use crate::delivery::{Delivery, RunView, Verdict, Wait};
 use crate::ports::Host;
 use crate::reference::{RunRef, Topic};
 use crate::time::Timestamp;
@@ -44,23 +43,21 @@ impl PassNotes {
 }
 
 impl<H: Host> Gateway<'_, H> {
-    /// Looks at the run of a callback. Returns a verdict if the engine does not show it.
-    pub(super) async fn look(&self, delivery: &Delivery<'_>) -> Result<RunView, Verdict> {
-        let Work::Resolve(Callback { run, .. }) = &delivery.work else { return Err(Verdict::UnknownTopic) };
-        let engine = &self.settings.engine;
-        let scopes = engine.scopes();
+    /// Looks at a run, in each configured scope if it has to. Returns a verdict if the engine does not show it.
+    pub(super) async fn look(&self, run: &str, trace: &HeaderMap) -> Result<RunView, Verdict> {
+        let scopes = self.settings.engine.scopes();
         let Some((first, others)) = scopes.split_first() else {
-            return self.look_at(run.as_str(), None, &delivery.trace).await;
+            return self.look_in(run, None, trace).await;
         };
-        let unknown = match self.look_at(run.as_str(), Some(first), &delivery.trace).await {
+        let unknown = match self.look_in(run, Some(first), trace).await {
             Err(unknown @ Verdict::UnknownRun { .. }) => unknown,
             seen => return seen,
         };
         // The store failing here costs a look at the run's own scope, and no more.
-        let record = self.claims().run(run.as_str()).await.ok().flatten();
+        let record = self.claims().run(run).await.ok().flatten();
         let own = record.and_then(|record| record.scope).filter(|own| own != first);
         for scope in own.iter().chain(others.iter().filter(|other| Some(*other) != own.as_ref())) {
-            match self.look_at(run.as_str(), Some(scope), &delivery.trace).await {
+            match self.look_in(run, Some(scope), trace).await {
                 Err(Verdict::UnknownRun { .. }) => {}
                 seen => return seen,
             }
@@ -70,14 +67,6 @@ impl<H: Host> Gateway<'_, H> {
 
     /// Asks the engine whether a run waits for a topic; `None` if it does not tell.
     pub async fn wait(&self, run: &RunRef, topic: &Topic) -> Option<Wait> {
-        let work = Work::Resolve(Callback {
-            run: run.clone(),
-            topic: topic.clone(),
-            status: Status::Succeeded,
-            payload: None,
-        });
-        let id = DeliveryId::new(self.host.arrival_time(), self.host.random());
-        let delivery = Delivery::new(id, work, HeaderMap::new(), self.now());
-        Some(self.look(&delivery).await.ok()?.wait(topic))
+        Some(self.look(run.as_str(), &HeaderMap::new()).await.ok()?.wait(topic))
     }
 }

@@ -12,6 +12,7 @@
 mod accept;
 mod attempt;
 mod batch;
+mod callback;
 mod drain;
 mod look;
 pub mod operator;
@@ -20,6 +21,7 @@ mod preflight;
 mod resolve;
 mod search;
 mod send;
+mod task_claim;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Gateway;
 use super::look::PassNotes;
-use crate::callback::{Callback, CallbackRecord, Status};
+use crate::callback::{Callback, CallbackRecord, State, Status};
 use crate::delivery::{Delivery, DeliveryId, Key, Outcome, StoredError, Wait, Work};
 use crate::ports::{Host, StoreError};
 use crate::reference::{RunRef, Topic};
@@ -172,8 +172,9 @@ impl<H: Host> Gateway<'_, H> {
         {
             return Ok(Answer::Recorded(record));
         }
-        if let Some(Settled::Callback(record)) = self.claims().delivered_in_first_release(&work, &first_release).await?
-            && (ended.is_some() || wait_is_unknown)
+        if (ended.is_some() || wait_is_unknown)
+            && let Some(Settled::Callback(record)) = self.claims().record_of(&work, &first_release).await?
+            && record.state == State::Delivered
         {
             return Ok(Answer::Recorded(record));
         }

@@ -47,8 +47,8 @@ impl<'a, H: Host> Gateway<'a, H> {
         engine.read_found(delivery, response, self.host.now())
     }
 
-    /// Looks at a run.
-    pub(super) async fn look_at(&self, run: &str, scope: Option<&str>, trace: &HeaderMap) -> Result<RunView, Verdict> {
+    /// Looks at a run in one scope.
+    pub(super) async fn look_in(&self, run: &str, scope: Option<&str>, trace: &HeaderMap) -> Result<RunView, Verdict> {
         let engine = &self.settings.engine;
         let response = self.host.send(engine.look(run, scope, trace)?, self.settings.timeouts).await?;
         engine.read_look(run, response, self.host.now())

@@ -260,27 +260,13 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     /// whether the key may be claimed.
     async fn read_record(&self, work: &Work<'_>, key: &Key, window: u64) -> Result<Option<Settled>, StoreError> {
         let bytes = self.host.get(&Register::Record.of(key, window)).await?;
-        let settled = bytes.map(|bytes| Settled::from_bytes(work, &bytes).map_err(codec_error)).transpose()?;
-        // Release 0.1 did not know the task: once its callback is delivered, the run may wait for the topic again.
-        Ok(settled.filter(|settled| !key.is_of_first_release() || !settled.is_delivered()))
+        bytes.map(|bytes| Settled::from_bytes(work, &bytes).map_err(codec_error)).transpose()
     }
 
     /// Reads the record of a key in the current and the previous window.
     pub async fn record_of(&self, work: &Work<'_>, key: &Key) -> Result<Option<Settled>, StoreError> {
         for window in self.retention_of(key).lookup(self.host.now()) {
             if let Some(settled) = self.read_record(work, key, window).await? {
-                return Ok(Some(settled));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Reads the record of a callback that release 0.1 has delivered.
-    pub async fn delivered_in_first_release(&self, work: &Work<'_>, key: &Key) -> Result<Option<Settled>, StoreError> {
-        for window in self.retention_of(key).lookup(self.host.now()) {
-            let bytes = self.host.get(&Register::Record.of(key, window)).await?;
-            let settled = bytes.map(|bytes| Settled::from_bytes(work, &bytes).map_err(codec_error)).transpose()?;
-            if let Some(settled) = settled.filter(Settled::is_delivered) {
                 return Ok(Some(settled));
             }
         }
@@ -315,7 +301,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         for window in std::iter::once(*window).chain(others) {
             if let Some(bytes) = self.host.get(&Register::Record.of(key, window)).await? {
                 let settled = Settled::from_bytes(&delivery.work, &bytes);
-                // A delivered callback without a task is that of an earlier wait; see `read_record`.
+                // Release 0.1 did not know the task: once its callback is delivered, the run may wait for the topic again.
                 if !key.is_of_first_release() || !settled.as_ref().is_ok_and(Settled::is_delivered) {
                     return Ok(Some(settled));
                 }
@@ -410,8 +396,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     }
 
     /// Returns all callbacks of a run that were accepted or are being sent, in order of arrival. Lists all keys of the
-    /// store. The inner
-    /// error is a record that can't be decoded.
+    /// store. The inner error is a record that can't be decoded.
     pub async fn callbacks(&self, run: &RunRef) -> Result<Result<Vec<CallbackRecord>, StoredError>, StoreError> {
         let all = self.host.keys().await?;
         let mut records = Vec::new();

@@ -1,0 +1,190 @@
+//! Accepts a callback from a sender: resolves it while the sender waits, and stores it unless that is done in time.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::accept::LOSER_GRACE;
+use super::resolve::{FIRST_PAUSE, Progress, Pursuer, digest};
+use super::send::Sending;
+use super::{Background, Gateway, Receipt, Report};
+use crate::callback::Callback;
+use crate::delivery::{Delivery, DeliveryId, Outcome, Step, Verdict, Work};
+use crate::ports::{Host, StoreError};
+
+impl<'a, H: Host> Gateway<'a, H> {
+    /// Accepts a callback. The sender waits at most `wait` for the engine; if that is zero, the callback is stored for
+    /// the drain.
+    pub(super) async fn accept_callback(
+        &self,
+        callback: Callback<'_>,
+        trace: HeaderMap,
+        wait: Duration,
+    ) -> Receipt<'a> {
+        let arrival = self.host.arrival_time();
+        let id = DeliveryId::new(arrival, self.host.random());
+        let mut delivery = Delivery::new(id, Work::Resolve(callback), trace, arrival.at);
+        let mut engine_status = None;
+        let progress = if wait.is_zero() {
+            Ok(Progress::Late(None))
+        } else {
+            self.progress(&mut delivery, Pursuer::Sender(arrival.at.plus(wait)), &mut engine_status).await
+        };
+        let mut sending = None;
+        let mut receipt = match progress {
+            Ok(Progress::Late(late)) => {
+                sending = late;
+                self.conclude_callback(&mut delivery, Progress::Kept).await
+            }
+            Ok(progress) => self.conclude_callback(&mut delivery, progress).await,
+            Err(error) => self.callback_not_stored(&delivery, None, &error).await,
+        };
+        if let Outcome::NotStored { .. } = receipt.outcome
+            && let Some(sending) = sending.take()
+        {
+            // Without the store nothing can be promised, so the sender has to wait for the engine.
+            receipt = self.deliver_without_store(&mut delivery, sending, receipt).await;
+        }
+        receipt.engine_status = engine_status.or(receipt.engine_status);
+        receipt.drains = wait.is_zero();
+        let is_contended = delivery.claim.as_ref().is_some_and(|claim| claim.contended);
+        if matches!(receipt.outcome, Outcome::Pending { .. }) && delivery.sent.is_some() && !is_contended {
+            receipt.background = Some(self.confirm_in_background(delivery.into_owned(), sending));
+        }
+        receipt
+    }
+
+    /// Concludes a callback while its sender waits.
+    async fn conclude_callback(&self, delivery: &mut Delivery<'_>, progress: Progress<'a>) -> Receipt<'a> {
+        let limits = self.settings.limits;
+        let last = match progress {
+            Progress::Delivered => {
+                let mut receipt = Receipt::new(delivery.id, Outcome::Delivered { body: Vec::new() });
+                receipt.warn(self.claims().record_delivered(delivery, &[]).await);
+                receipt.warn(self.claims().release_early(delivery).await);
+                return receipt;
+            }
+            Progress::Settled(settled) => {
+                let mut receipt = Receipt::new(settled.id(), settled.outcome(&digest(delivery)));
+                receipt.warn(self.claims().release_early(delivery).await);
+                return receipt;
+            }
+            progress @ (Progress::Failed(_) | Progress::NotSeen(_)) => {
+                match progress.conclude(delivery, self.now(), &limits) {
+                    rejected @ Outcome::Rejected { .. } => return self.callback_rejected(delivery, rejected).await,
+                    // A callback that has used up its attempts is stored as pending too: the drain moves it to the
+                    // dead letters.
+                    outcome => outcome.failure().cloned(),
+                }
+            }
+            Progress::Kept | Progress::GivenUp | Progress::Late(_) => None,
+        };
+        if delivery.claim.is_none() {
+            match self.claim_early(delivery, LOSER_GRACE).await {
+                Ok(None) => {}
+                Ok(Some(settled)) => return Receipt::new(settled.id(), settled.outcome(&digest(delivery))),
+                Err(error) => return self.callback_not_stored(delivery, last, &error).await,
+            }
+        }
+        match self.store_pending(delivery, last.as_ref()).await {
+            Ok(receipt) => receipt,
+            Err(error) => self.callback_not_stored(delivery, last, &error).await,
+        }
+    }
+
+    /// Releases the claims of a rejected callback: its sender may send it again.
+    async fn callback_rejected(&self, delivery: &Delivery<'_>, outcome: Outcome) -> Receipt<'a> {
+        let mut receipt = Receipt::new(delivery.id, outcome);
+        receipt.warn(self.claims().release(delivery).await);
+        receipt.warn(self.claims().release_early(delivery).await);
+        receipt
+    }
+
+    /// Concludes a callback that could not be stored. If it was sent, its claim is kept: a later callback for the task
+    /// is only sent once looks show that this one had no effect.
+    async fn callback_not_stored(
+        &self,
+        delivery: &Delivery<'_>,
+        verdict: Option<Verdict>,
+        error: &StoreError,
+    ) -> Receipt<'a> {
+        let mut receipt = Receipt::store_failed(delivery.id, error);
+        if delivery.sent.is_some() {
+            let reason = "its effect is not known yet".to_owned();
+            let verdict = verdict.unwrap_or(Verdict::Unclear { reason, after: None, concluded: false });
+            receipt.outcome = Outcome::NotStored { verdict: Some(verdict) };
+        } else {
+            receipt.warn(self.claims().release(delivery).await);
+        }
+        receipt.warn(self.claims().release_early(delivery).await);
+        receipt
+    }
+
+    /// Completes an attempt of a callback that can't be stored, and looks for its effect.
+    async fn deliver_without_store(
+        &self,
+        delivery: &mut Delivery<'_>,
+        sending: Sending<'a>,
+        failed: Receipt<'a>,
+    ) -> Receipt<'a> {
+        let sent = sending.await;
+        let progress = match self.effect(delivery, sent.verdict).await {
+            Some(Verdict::Accepted { .. }) => Progress::Delivered,
+            Some(verdict @ (Verdict::Rejected { .. } | Verdict::AlreadyResolved { .. })) => Progress::Failed(verdict),
+            _ => return failed,
+        };
+        let mut receipt = self.conclude_callback(delivery, progress).await;
+        receipt.engine_status = sent.engine_status;
+        receipt.warnings.extend(failed.warnings);
+        receipt
+    }
+
+    /// Completes an attempt and looks for its effect, once the sender has a response. The callback is stored, and a
+    /// drain leaves it alone meanwhile.
+    fn confirm_in_background(&self, delivery: Delivery<'static>, sending: Option<Sending<'a>>) -> Background<'a> {
+        let (gateway, mut delivery) = (self.clone(), delivery);
+        Box::pin(async move {
+            let verdict = match sending {
+                Some(sending) => sending.await.verdict,
+                None => Verdict::Accepted { body: Vec::new() },
+            };
+            let found = gateway.effect(&delivery, verdict).await;
+            let mut report = Report {
+                at: gateway.now(),
+                id: delivery.id,
+                outcome: Outcome::Pending { last: None },
+                warnings: Vec::new(),
+            };
+            // If this instance was suspended for too long, a drain may have attempted the callback since.
+            if let Some(verdict) = found.filter(|_| delivery.is_in_flight(gateway.now(), &gateway.settings.limits)) {
+                match gateway.record_outcome(&mut delivery, verdict).await {
+                    Ok(outcome) => report.outcome = outcome,
+                    // The callback stays as it was stored: the drain looks at its run.
+                    Err(error) => report.warnings.push(error.to_string()),
+                }
+            }
+            report
+        })
+    }
+
+    /// Returns the verdict on a callback that the engine has answered. If it has taken the callback, looks until that has
+    /// had an effect; `None` if it has none before the engine can't act on it any more.
+    async fn effect(&self, delivery: &Delivery<'_>, answer: Verdict) -> Option<Verdict> {
+        if !matches!(answer, Verdict::Accepted { .. } | Verdict::Existing { .. }) {
+            return Some(answer);
+        }
+        let limits = self.settings.limits;
+        let mut pause = FIRST_PAUSE;
+        while delivery.is_in_flight(self.now().plus(pause), &limits) {
+            self.host.sleep(pause).await;
+            pause = pause.saturating_mul(2);
+            let Ok(view) = self.look(delivery.work.reference(), &delivery.trace).await else { continue };
+            match delivery.clone().after_look(&view, self.now(), &limits) {
+                Some(Step::Delivered) => return Some(Verdict::Accepted { body: Vec::new() }),
+                Some(Step::Close(verdict)) => return Some(verdict),
+                _ => {}
+            }
+        }
+        None
+    }
+}
