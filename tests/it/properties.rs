@@ -117,7 +117,9 @@ proptest! {
 
         let is_ingress = matches!(path, "/api/v2/event" | "/api/v2/webhook" | "/api/v2/callback") && method != "HEAD";
         let received = world.engine.received.borrow();
-        prop_assert_eq!(received.len(), usize::from(is_ingress && status < 300));
+        // What was stored first, and then found to wait for a topic that no task has, is a dead letter.
+        let is_dead = status == 202 && world.store.entries.borrow().keys().any(|key| key.starts_with("sluice/dead/"));
+        prop_assert_eq!(received.len(), usize::from(is_ingress && status < 300 && !is_dead));
         // A look has shown that no task has the topic.
         let is_rejected = reply.log["problem"] == "unknown-topic";
         prop_assert_eq!(reply.header("sluice-outcome").is_some(), is_ingress && (status < 300 || is_rejected));
@@ -128,7 +130,7 @@ proptest! {
             prop_assert!(parsed.is_ok(), "{text}");
             let path = received.request.uri().path();
             prop_assert_eq!(path.split('/').count(), 6, "{}", path);
-        } else {
+        } else if !is_dead {
             let entries = world.store.entries.borrow();
             prop_assert!(entries.keys().all(|key| key.starts_with("sluice/lease")), "{:?}", entries);
         }
