@@ -25,9 +25,9 @@ pub trait Sql {
 ///
 /// - Each call is one statement, which commits on its own. There is no `BEGIN`: the pool may give a connection to the
 ///   next request without a rollback.
-/// - Any error leaves the effect of the statement unknown: it may have happened, or may still happen. Callers have to be
-///   correct in either case, and each statement has to be safe to repeat. The kind of the error is for the log and for
-///   `/readyz`; nothing may depend on it.
+/// - Any error leaves the effect of the statement unknown: it may have happened, or may still happen. Callers have to
+///   be correct in either case, and each statement has to be safe to repeat. The kind of the error is for the log and
+///   for `/readyz`; nothing may depend on it.
 /// - Parameters are `$1`, `$2` and so on. Parameters and columns have the types of [`SqlValue`]; a statement casts
 ///   everything else (`count(*)::int8`, `$1::text::jsonb`).
 pub trait SqlConnection {

@@ -48,11 +48,11 @@ fn value(value: pg::DbValue) -> Result<SqlValue, SqlError> {
 }
 
 /// The kind of a failed connection. Spin reports only a text: its own, or that of `tokio-postgres` with the server's
-/// message, which is in English unless the server's `lc_messages` differs. The text itself is dropped: up to Spin 3.5, it
-/// contains the whole URL if the address is not allowed.
+/// message, which is in English unless the server's `lc_messages` differs. The text itself is dropped: up to Spin 3.5,
+/// it contains the whole URL if the address is not allowed.
 fn not_connected(error: &pg::PgError) -> SqlError {
     let text = match error {
-        // Other errors come from the allow-list. Spin reports an invalid list, such as one with an empty entry, as `Other`.
+        // Spin reports an invalid allow-list, such as one with an empty entry, as `Other`.
         pg::PgError::ConnectionFailed(text) => text,
         _ => return SqlError::Denied,
     };

@@ -99,6 +99,7 @@ fn postgres() -> Result<()> {
     if !Path::new("/usr/lib/postgresql").is_dir() && !apt_install(&["postgresql"]) {
         bail!("PostgreSQL is missing; on Debian, `apt-get install postgresql`");
     }
+    install(&[("openssl", "openssl")])?;
     let mut test = cargo(["test", "--workspace", "--locked", "--test", "e2e", "--", "--include-ignored"]);
     run_command(test.arg("postgres::"))
 }

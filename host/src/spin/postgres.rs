@@ -1,5 +1,5 @@
-//! `fermyon:spin/postgres`: a pool for each address, as in Spin 3.4 and later. Errors have Spin's texts, which a component
-//! reads.
+//! `fermyon:spin/postgres`: a pool for each address, as in Spin 3.4 and later. Errors have Spin's texts, which a
+//! component reads.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

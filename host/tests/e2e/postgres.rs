@@ -2,10 +2,15 @@
 
 mod server;
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
 use serde_json::json;
+use tempfile::TempDir;
 
 use self::server::{PASSWORD, Server};
-use crate::setup::{Reply, Setup};
+use crate::data::directory;
+use crate::setup::{HttpClient, Reply, Setup, root};
 
 /// A password that the server refuses.
 const WRONG: &str = "wr0ng-pa55word";
@@ -22,7 +27,7 @@ async fn readyz(url: &str, host: &str) -> Reply {
 fn assert_no_password(setup: &Setup, reply: &Reply) {
     let log = setup.host.logs().lines().join("\n");
     assert!(log.contains("/readyz"), "the log is incomplete: {log}");
-    for text in [&log, &format!("{:?} {reply}", reply.headers)] {
+    for text in [&log, &format!("{:?}", reply.headers), reply.text()] {
         assert!(!text.contains("pa55word"), "{text}");
     }
 }
@@ -77,6 +82,64 @@ async fn problem_names_what_is_wrong() {
     // The default allows port 5432 only.
     let reply = readyz(&url(PASSWORD, "sslmode=disable"), "postgres://localhost:5432").await;
     assert_problem(&reply, "`database_host` has to be");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgresql"]
+async fn database_is_ready_over_tls_if_its_certificate_is_trusted() {
+    let server = Server::with_certificate_for("IP:127.0.0.1");
+    let other = Server::with_certificate_for("DNS:db.example.com");
+    for (server, is_ready) in [(&server, true), (&other, false)] {
+        let url = server.url(PASSWORD, "postgres?sslmode=require");
+        // A process of its own, because the environment says what is trusted.
+        let host = Process::start(&[
+            ("SSL_CERT_FILE", server.certificate().to_str().unwrap()),
+            ("SPIN_VARIABLE_DATABASE_URL", &url),
+            ("SPIN_VARIABLE_DATABASE_HOST", &server.host()),
+        ]);
+        let reply = HttpClient::new().send("GET", &format!("{}/readyz", host.url), &[], "").await.unwrap();
+        if is_ready {
+            assert_eq!(reply.json(), json!({"status": "ready"}), "{reply}");
+        } else {
+            assert_problem(&reply, "name the host of `database_url`");
+        }
+    }
+}
+
+/// The host in a process of its own.
+struct Process {
+    child: Child,
+    url: String,
+    /// The host's key-value file.
+    _state: TempDir,
+}
+
+impl Process {
+    fn start(environment: &[(&str, &str)]) -> Self {
+        let state = directory();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sluice-host"))
+            .arg("--from")
+            .arg(root().join("spin.toml"))
+            .arg("--state-dir")
+            .arg(state.path())
+            .args(["--listen", "127.0.0.1:0"])
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = lines.find_map(|line| Some(line.unwrap().strip_prefix("Serving ")?.to_owned()));
+        // The log must be consumed, or the host would block on a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url: url.expect("the host exited before it served"), _state: state }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// A user, a path or an empty value in `database_host` closes the whole allow-list, as in Spin up to 4.0. The host says

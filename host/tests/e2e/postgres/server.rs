@@ -26,15 +26,37 @@ pub struct Server {
 impl Server {
     /// Starts a server with Debian's snakeoil certificate, which no system trusts.
     pub fn start() -> Self {
+        let files = ["/etc/ssl/certs/ssl-cert-snakeoil.pem", "/etc/ssl/private/ssl-cert-snakeoil.key"].map(|file| {
+            std::fs::read(file).unwrap_or_else(|error| panic!("{file}: {error}; on Debian, install ssl-cert"))
+        });
+        Self::with(directory(), files)
+    }
+
+    /// Starts a server with a certificate of its own for this name, such as `IP:127.0.0.1`.
+    pub fn with_certificate_for(name: &str) -> Self {
         let directory = directory();
+        let files = ["own.crt", "own.key"].map(|file| directory.path().join(file));
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        openssl.args(["-days", "2", "-subj", "/CN=sluice", "-addext", "basicConstraints=critical,CA:FALSE"]);
+        openssl
+            .args(["-addext", &format!("subjectAltName={name}"), "-out"])
+            .arg(&files[0])
+            .arg("-keyout")
+            .arg(&files[1]);
+        let output = openssl.output().expect("can't run openssl; on Debian, `apt-get install openssl`");
+        assert!(output.status.success(), "{output:?}");
+        let files = files.map(|file| std::fs::read(file).unwrap());
+        Self::with(directory, files)
+    }
+
+    /// Starts a server with this certificate and its key.
+    fn with(directory: TempDir, [certificate, key]: [Vec<u8>; 2]) -> Self {
         give(directory.path());
         let password = directory.path().join("password");
         write(&password, PASSWORD.as_bytes());
-        let key = ["/etc/ssl/certs/ssl-cert-snakeoil.pem", "/etc/ssl/private/ssl-cert-snakeoil.key"].map(|file| {
-            std::fs::read(file).unwrap_or_else(|error| panic!("{file}: {error}; on Debian, install ssl-cert"))
-        });
-        write(&directory.path().join("server.crt"), &key[0]);
-        write(&directory.path().join("server.key"), &key[1]);
+        write(&directory.path().join("server.crt"), &certificate);
+        write(&directory.path().join("server.key"), &key);
 
         let mut initdb = command("initdb", directory.path());
         initdb.args(["--username", USER, "--auth", "scram-sha-256", "--pwfile"]).arg(&password).arg("--pgdata");
@@ -49,6 +71,11 @@ impl Server {
     /// The server's entry in an allow-list.
     pub fn host(&self) -> String {
         format!("postgres://{}", self.port.addr())
+    }
+
+    /// The server's certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.directory.path().join("server.crt")
     }
 
     /// The URL of a database, with a password that needs no encoding.
