@@ -72,10 +72,11 @@ fn not_connected(error: &pg::PgError) -> SqlError {
     }
 }
 
-/// The kind of a failed statement. Spin reports the error of `tokio-postgres` in its debug format.
+/// The kind of a failed statement. Spin reports the error of `tokio-postgres` in its debug format. Spin 4 wraps it if
+/// the statement fails only when its rows are read.
 fn broken(error: &pg::PgError) -> SqlError {
     match error {
-        pg::PgError::QueryFailed(text) if text.starts_with("Error { kind: Db,") => SqlError::Refused,
+        pg::PgError::QueryFailed(text) if text.contains("Error { kind: Db,") => SqlError::Refused,
         _ => SqlError::Broken,
     }
 }
