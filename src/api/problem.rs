@@ -132,7 +132,7 @@ kinds! {
     /// The engine may have acted, and the delivery could not be stored.
     EngineUnclear "engine-unclear" BAD_GATEWAY MayRepeat "The engine may or may not have acted";
     /// The store failed.
-    StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE Safe "The key-value store is not available";
+    StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE Safe "The store is not available";
     /// A variable is missing or not valid.
     Configuration "configuration" SERVICE_UNAVAILABLE Safe "Sluice is misconfigured";
 }

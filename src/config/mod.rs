@@ -176,6 +176,18 @@ pub fn operator_token(variables: &impl Variables) -> Result<Option<Secret>, Conf
     secret(variables, "operator_token")
 }
 
+/// Reads `database_url`; `None` if it is empty. The host parses the URL further.
+pub fn database_url(variables: &impl Variables) -> Result<Option<Secret>, ConfigError> {
+    parse(variables, "database_url", |text| {
+        let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+        match text {
+            "" => Ok(None),
+            _ if is_url && text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(Secret::new(text))),
+            _ => Err("must be a URL such as postgres://USER:PASSWORD@HOST:5432/DATABASE, percent-encoded".to_owned()),
+        }
+    })
+}
+
 /// Reads `public_url`: scheme, host and port, without a slash at the end; `None` if it is empty.
 pub fn public_url(variables: &impl Variables) -> Result<Option<String>, ConfigError> {
     parse(variables, "public_url", |text| match text.trim_end_matches('/') {
@@ -259,6 +271,7 @@ pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
         orphan_after(variables).err(),
         webhook_any_json(variables).err(),
         operator_token(variables).err(),
+        database_url(variables).err(),
         public_url(variables).err(),
         callback_get(variables).err(),
         routes(variables).err(),

@@ -5,11 +5,16 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use http::{Request, Response};
 
-use super::{Body, BodyError, Clock, Http, KeyValue, Rng, SendError, StoreError, Timeouts, VariableError, Variables};
+use super::{
+    Body, BodyError, Clock, Http, KeyValue, Rng, SendError, Sql, SqlError, StoreError, Timeouts, VariableError,
+    Variables,
+};
+use crate::secret::Secret;
 use crate::time::{ArrivalTime, Timestamp};
 
 /// A host in memory: a store, an engine that can't be reached, a simulated clock, random bits from a counter, and a
@@ -54,6 +59,15 @@ impl KeyValue for Memory {
 
     async fn keys(&self) -> Result<Vec<String>, StoreError> {
         Ok(self.store.borrow().keys().cloned().collect())
+    }
+}
+
+/// No network: no database can be reached.
+impl Sql for Memory {
+    type Connection = Infallible;
+
+    async fn connect(&self, _: &Secret) -> Result<Infallible, SqlError> {
+        Err(SqlError::Unreachable)
     }
 }
 

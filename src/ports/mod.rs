@@ -8,6 +8,7 @@
 #![allow(async_fn_in_trait, reason = "a component instance has one thread: no future needs to be Send")]
 
 pub mod memory;
+mod sql;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use std::time::Duration;
 use http::{Request, Response};
 
 use crate::time::{ArrivalTime, Timestamp};
+
+pub use sql::{Sql, SqlConnection, SqlError, SqlRow, SqlValue};
 
 /// A key-value store: the operations that every Spin store offers, without compare-and-swap.
 ///
@@ -132,9 +135,9 @@ pub trait Variables {
 pub struct VariableError(pub String);
 
 /// Everything the gateway needs from its host.
-pub trait Host: KeyValue + Http + Clock + Rng + Variables {}
+pub trait Host: KeyValue + Sql + Http + Clock + Rng + Variables {}
 
-impl<T: KeyValue + Http + Clock + Rng + Variables> Host for T {}
+impl<T: KeyValue + Sql + Http + Clock + Rng + Variables> Host for T {}
 
 /// The body of a request, read in chunks: its size is checked before all of it is in memory.
 pub trait Body {

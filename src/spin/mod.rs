@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code, reason = "the SDK's macro generates the entry point")]
 
+mod database;
 mod incoming;
 mod outbound;
 mod variables;
@@ -23,7 +24,8 @@ use wasi::io::streams::StreamError;
 use wasi::random::random;
 
 use crate::api;
-use crate::ports::{self, SendError, StoreError, Timeouts, VariableError};
+use crate::ports::{self, SendError, SqlError, StoreError, Timeouts, VariableError};
+use crate::secret::Secret;
 use crate::time::ArrivalTime;
 
 /// Bindings for the interfaces in `wit/` that the SDK does not wrap.
@@ -121,6 +123,14 @@ impl ports::KeyValue for Spin {
 
     async fn keys(&self) -> Result<Vec<String>, StoreError> {
         self.store()?.get_keys().map_err(store_error)
+    }
+}
+
+impl ports::Sql for Spin {
+    type Connection = database::Connection;
+
+    async fn connect(&self, url: &Secret) -> Result<Self::Connection, SqlError> {
+        database::Connection::open(url.expose())
     }
 }
 

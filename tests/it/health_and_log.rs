@@ -30,6 +30,21 @@ fn readyz_checks_store_and_configuration() {
 }
 
 #[test]
+fn readyz_checks_database_if_there_is_one() {
+    let reply = World::new().with("database_url", "postgres://u:s3cret@db/sluice").get("/readyz");
+    assert_eq!(reply.problem(503, "store-unavailable")["field"], "database_url");
+    assert!(reply.warning().contains("no connection to the server"), "{}", reply.warning());
+    for text in [reply.text(), reply.warning()] {
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+    for invalid in ["host=db user=u password=s3cret", "mysql://u:s3cret@db/sluice", "postgres://u:s3 cret@db/sluice"] {
+        let reply = World::new().with("database_url", invalid).get("/readyz");
+        assert_eq!(reply.problem(503, "configuration")["field"], "database_url", "{invalid}");
+        assert!(!reply.text().contains("s3"), "{}", reply.text());
+    }
+}
+
+#[test]
 fn delivery_with_two_runs_is_shown_for_a_day() {
     let world = World::with_operator();
     let twice = format!(r#"{{"at":{NOW},"delivery":"{UNKNOWN_ID}","runs":["5f1c","5f1d"]}}"#);

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::shell::{cargo, command, create_if_changed, install, run as run_command, target};
+use crate::shell::{apt_install, cargo, command, create_if_changed, install, run as run_command, target};
 use crate::{component, prose, python, tool};
 
 /// A step, in the order in which they run.
@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Test,
     /// End-to-end tests that depend on the store, over Redis
     Redis,
+    /// End-to-end tests with PostgreSQL
+    Postgres,
     /// Third-party clients, the commands of the documents, a browser
     Interop,
 }
@@ -67,6 +69,7 @@ impl Step {
             Step::Component => component::build(),
             Step::Test => run_command(cargo(["test", "--workspace", "--locked"]).env("INSTA_UPDATE", "no")),
             Step::Redis => redis(),
+            Step::Postgres => postgres(),
             Step::Interop => interop(),
         }
     }
@@ -87,6 +90,18 @@ fn redis() -> Result<()> {
     install(&REDIS)?;
     let mut test = cargo(["test", "--workspace", "--locked", "--test", "e2e", "--", "--include-ignored"]);
     run_command(test.args(STORE_TESTS).env("SLUICE_E2E_STORE", "redis"))
+}
+
+/// Runs the tests that need PostgreSQL.
+fn postgres() -> Result<()> {
+    // Debian doesn't put the server on the `PATH`. The package may start a server, which the tests don't use: each starts
+    // its own. The certificate of `ssl-cert` is a dependency of the package.
+    if !Path::new("/usr/lib/postgresql").is_dir() && !apt_install(&["postgresql"]) {
+        bail!("PostgreSQL is missing; on Debian, `apt-get install postgresql`");
+    }
+    install(&[("openssl", "openssl")])?;
+    let mut test = cargo(["test", "--workspace", "--locked", "--test", "e2e", "--", "--include-ignored"]);
+    run_command(test.arg("postgres::"))
 }
 
 /// Runs `tests/interop`: third-party clients against the running component.

@@ -16,7 +16,7 @@ impl AllowedHosts {
     ///
     /// An invalid literal, or a template that is invalid with the variables' defaults, is an error. As in Spin, an
     /// entry that is invalid only with the variables' current values doesn't prevent the start: the list then allows
-    /// nothing, and the warning names the entry.
+    /// nothing, and the warning names the entry. An empty entry is invalid, as up to Spin 4.0; 4.1 leaves it out.
     pub(crate) fn new(list: &[String], variables: &Variables) -> Result<(AllowedHosts, Option<String>)> {
         let mut hosts = Vec::new();
         let mut warning = None;
@@ -28,10 +28,10 @@ impl AllowedHosts {
                 continue;
             }
             if let Some(default) = variables.resolve_defaults(&template) {
-                parse_or_skip(&default).with_context(in_list)?;
+                AllowedHost::parse(&default).with_context(in_list)?;
             }
-            match parse_or_skip(&variables.resolve(&template)?) {
-                Ok(host) => hosts.extend(host),
+            match AllowedHost::parse(&variables.resolve(&template)?) {
+                Ok(host) => hosts.push(host),
                 // The parser's message may contain the value, which may be a secret.
                 Err(_) => {
                     warning = Some(format!(
@@ -52,15 +52,13 @@ impl AllowedHosts {
         let Ok(url) = Url::parse(&url.to_string()) else {
             return false;
         };
-        self.0.iter().any(|host| host.allows(&url))
+        url.host_str().is_some_and(|host| self.allows_server(url.scheme(), host, url.port()))
     }
-}
 
-/// Parses an entry; `None` if an empty variable left it without a host.
-fn parse_or_skip(resolved: &str) -> Result<Option<AllowedHost>> {
-    match resolved {
-        "" | "http://" | "https://" => Ok(None),
-        _ => AllowedHost::parse(resolved).map(Some),
+    /// Whether a connection may go to this host. Without a port, it is the scheme's default port.
+    pub(crate) fn allows_server(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
+        let port = port.or_else(|| default_port(scheme));
+        Host::parse(host).is_ok_and(|host| self.0.iter().any(|allowed| allowed.allows(scheme, &host, port)))
     }
 }
 
@@ -104,13 +102,10 @@ impl AllowedHost {
         })
     }
 
-    fn allows(&self, url: &Url) -> bool {
-        self.scheme.as_deref().is_none_or(|scheme| scheme == url.scheme())
-            && url.host().is_some_and(|host| self.host.allows(&host))
-            && self
-                .ports
-                .as_ref()
-                .is_none_or(|ports| url.port_or_known_default().is_some_and(|port| ports.contains(&port.into())))
+    fn allows(&self, scheme: &str, host: &Host, port: Option<u16>) -> bool {
+        self.scheme.as_deref().is_none_or(|allowed| allowed == scheme)
+            && self.host.allows(host)
+            && self.ports.as_ref().is_none_or(|ports| port.is_some_and(|port| ports.contains(&port.into())))
     }
 }
 
@@ -137,13 +132,13 @@ impl HostPattern {
         })
     }
 
-    fn allows(&self, host: &Host<&str>) -> bool {
+    fn allows(&self, host: &Host) -> bool {
         match self {
             HostPattern::Any => true,
             HostPattern::SubdomainOf(suffix) => {
                 matches!(host, Host::Domain(domain) if domain.ends_with(suffix))
             }
-            HostPattern::Exactly(expected) => host.to_owned() == *expected,
+            HostPattern::Exactly(expected) => host == expected,
         }
     }
 }
@@ -151,17 +146,31 @@ impl HostPattern {
 /// Parses the port part: empty (the scheme's default port), `*`, a port, or a range `from..to` that excludes `to`.
 fn parse_ports(port: &str, scheme: &str) -> Result<Option<Range<u32>>> {
     let number = |text: &str| text.parse::<u16>().map(u32::from).context("a port must be a number");
-    let (from, to) = match (port, scheme) {
-        ("*", _) => return Ok(None),
-        ("", "http") => (80, 81),
-        ("", "https") => (443, 444),
-        ("", _) => bail!("the scheme must be http or https if there is no port"),
+    let (from, to) = match port {
+        "*" => return Ok(None),
+        "" => {
+            let port = default_port(scheme).with_context(|| format!("a port is missing: {scheme} has no default"))?;
+            (port.into(), u32::from(port) + 1)
+        }
         _ => match port.split_once("..") {
             Some((from, to)) => (number(from)?, number(to)?),
             None => (number(port)?, number(port)? + 1),
         },
     };
     Ok(Some(from..to))
+}
+
+/// The default port of a scheme, for the schemes for which Spin has one.
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "postgres" => Some(5432),
+        "mysql" => Some(3306),
+        "redis" => Some(6379),
+        "mqtt" => Some(1883),
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -196,6 +205,10 @@ mod tests {
             ("http://[::1]:1", "http://[::1]:1/", true),
             ("http://[::1]", "http://[::1]/", true),
             ("http://a.test", "http://a.test@b.test/", false),
+            ("postgres://127.0.0.1", "postgres://127.0.0.1:5432/db", true),
+            ("postgres://a.test:1", "postgres://A.test:1", true),
+            ("postgres://a.test:1", "postgres://a.test", false),
+            ("postgres://a.test", "http://a.test:5432", false),
         ] {
             assert_eq!(allows(entry, url), allowed, "{entry} {url}");
         }
@@ -211,7 +224,10 @@ mod tests {
             "http://a.test:80/path",
             "http://a.*",
             "http://**.a",
-            "redis://a",
+            "ftp://a",
+            "postgres://u:p@a:1",
+            "postgres://a:1/db",
+            "postgres://",
             "http://a:b",
             "ht-tp://a",
             "http://self",
@@ -224,14 +240,16 @@ mod tests {
 
     #[test]
     fn invalid_value_allows_nothing() {
-        let declared = toml::from_str("engine = { default = 'http://a:1' }\nnone = { default = '' }").unwrap();
-        let list = ["{{ engine }}", "{{ none }}", "http://b"].map(str::to_owned);
+        let declared = toml::from_str("engine = { default = 'http://a:1' }").unwrap();
+        let list = ["{{ engine }}", "http://b"].map(str::to_owned);
         let read =
             |given: BTreeMap<_, _>| AllowedHosts::new(&list, &Variables::new(&declared, given).unwrap()).unwrap();
         let (hosts, warning) = read(BTreeMap::new());
         assert!(hosts.allows(&"http://a:1/".parse().unwrap()) && warning.is_none());
-        let (hosts, warning) = read([("engine".to_owned(), "hush".to_owned())].into());
-        assert!(!hosts.allows(&"http://b/".parse().unwrap()));
-        assert!(!warning.unwrap().contains("hush"));
+        for value in ["hush", ""] {
+            let (hosts, warning) = read([("engine".to_owned(), value.to_owned())].into());
+            assert!(!hosts.allows(&"http://b/".parse().unwrap()), "{value:?}");
+            assert!(!warning.unwrap().contains("hush"));
+        }
     }
 }

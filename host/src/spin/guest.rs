@@ -7,10 +7,12 @@ use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use self::bindings::fermyon::spin::{key_value, variables as wit_variables};
+pub(crate) use self::bindings::fermyon::spin::rdbms_types;
+use self::bindings::fermyon::spin::{key_value, postgres, variables as wit_variables};
 use crate::spin::key_value::{KeyValue, Operation, OperationKind};
 use crate::spin::logs::{Logs, Source};
 use crate::spin::outbound::Hooks;
+use crate::spin::postgres::{Connection, Postgres};
 use crate::spin::variables::{self, Template, Variables};
 
 #[allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "generated")]
@@ -19,7 +21,10 @@ mod bindings {
         path: "wit",
         world: "imports",
         imports: { default: async | trappable },
-        with: { "fermyon:spin/key-value.store": crate::spin::guest::Store },
+        with: {
+            "fermyon:spin/key-value.store": crate::spin::guest::Store,
+            "fermyon:spin/postgres.connection": crate::spin::postgres::Connection,
+        },
     });
 }
 
@@ -27,6 +32,9 @@ pub(crate) use bindings::Imports;
 
 /// Maximum number of open stores per request, as in Spin.
 const MAX_OPEN_STORES: usize = 256;
+
+/// Maximum number of open database connections per request, as in Spin.
+const MAX_OPEN_CONNECTIONS: usize = 1024;
 
 /// An open store, identified by its label.
 #[allow(unreachable_pub, reason = "the generated code re-exports it")]
@@ -42,6 +50,7 @@ pub(crate) struct Grants {
     /// The labels of the stores that the component may open.
     pub(crate) stores: Vec<String>,
     pub(crate) key_value: KeyValue,
+    pub(crate) postgres: Postgres,
     pub(crate) hooks: Hooks,
     pub(crate) logs: Logs,
 }
@@ -54,6 +63,7 @@ pub(crate) struct Guest {
     http: WasiHttpCtx,
     table: ResourceTable,
     stores: ResourceTable,
+    connections: ResourceTable,
 }
 
 impl Guest {
@@ -64,6 +74,8 @@ impl Guest {
             .build();
         let mut stores = ResourceTable::new();
         stores.set_max_capacity(MAX_OPEN_STORES);
+        let mut connections = ResourceTable::new();
+        connections.set_max_capacity(MAX_OPEN_CONNECTIONS);
         Guest {
             hooks: grants.hooks.clone(),
             grants,
@@ -71,6 +83,7 @@ impl Guest {
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
             stores,
+            connections,
         }
     }
 
@@ -182,6 +195,46 @@ impl key_value::HostStore for Guest {
 
     async fn drop(&mut self, store: Resource<Store>) -> wasmtime::Result<()> {
         self.stores.delete(store)?;
+        Ok(())
+    }
+}
+
+type SqlResult<T> = wasmtime::Result<Result<T, rdbms_types::Error>>;
+
+impl rdbms_types::Host for Guest {}
+
+impl postgres::Host for Guest {}
+
+impl postgres::HostConnection for Guest {
+    async fn open(&mut self, address: String) -> SqlResult<Resource<Connection>> {
+        let connection = match self.grants.postgres.open(&address, &self.hooks.allowed).await {
+            Ok(connection) => connection,
+            Err(error) => return Ok(Err(error)),
+        };
+        let full = |_| rdbms_types::Error::ConnectionFailed("too many connections".to_owned());
+        Ok(self.connections.push(connection).map_err(full))
+    }
+
+    async fn query(
+        &mut self,
+        connection: Resource<Connection>,
+        statement: String,
+        parameters: Vec<rdbms_types::ParameterValue>,
+    ) -> SqlResult<rdbms_types::RowSet> {
+        Ok(self.connections.get(&connection)?.query(&statement, &parameters).await)
+    }
+
+    async fn execute(
+        &mut self,
+        connection: Resource<Connection>,
+        statement: String,
+        parameters: Vec<rdbms_types::ParameterValue>,
+    ) -> SqlResult<u64> {
+        Ok(self.connections.get(&connection)?.execute(&statement, &parameters).await)
+    }
+
+    async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
+        self.connections.delete(connection)?;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //!               (route, headers)             │
 //!                                            ├──▶ variables
 //!                                            ├──▶ key_value ──▶ SQLite or Redis
+//!                                            ├──▶ allowed_hosts ──▶ postgres ──▶ PostgreSQL
 //!                                            ├──▶ allowed_hosts ──▶ outbound ──HTTP──▶ engine
 //!                                            └──▶ logs
 //! ```
@@ -22,6 +23,7 @@ pub mod key_value;
 pub mod logs;
 mod manifest;
 pub mod outbound;
+mod postgres;
 mod route;
 mod runtime;
 mod runtime_config;

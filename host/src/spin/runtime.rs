@@ -18,6 +18,7 @@ use crate::spin::key_value::{Backend, KeyValue};
 use crate::spin::logs::Logs;
 use crate::spin::manifest::{self, Manifest};
 use crate::spin::outbound::{Hooks, Outbound};
+use crate::spin::postgres::Postgres;
 use crate::spin::route::Route;
 use crate::spin::runtime_config::RuntimeConfig;
 use crate::spin::trigger::{Component, Trigger};
@@ -114,6 +115,7 @@ impl Builder {
         let base = self.manifest.parent().unwrap_or(Path::new(""));
         let key_value = KeyValue::new(self.stores(base)?);
         let outbound = Outbound::new();
+        let postgres = Postgres::default();
         ensure!(
             self.component.is_none() || manifest.component.len() == 1,
             "the manifest has several components, so it isn't clear which source to replace"
@@ -139,6 +141,7 @@ impl Builder {
                 templates,
                 stores: declared.key_value_stores.clone(),
                 key_value: key_value.clone(),
+                postgres: postgres.clone(),
                 hooks: Hooks { outbound: outbound.clone(), allowed: Arc::new(allowed), logs: self.logs.clone() },
                 logs: self.logs.clone(),
             })

@@ -59,7 +59,7 @@ impl Data {
 
 /// A directory in memory where possible: a disk takes milliseconds for each durable write, and no test simulates a
 /// power failure.
-fn directory() -> TempDir {
+pub fn directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
 }

@@ -23,6 +23,7 @@ mod hostile;
 mod kill;
 mod orphans;
 mod outage;
+mod postgres;
 mod redis;
 mod setup;
 mod store_faults;

@@ -3,10 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use serde_json::Value;
-use sluice::ports::{Clock, KeyValue, StoreError};
+use sluice::ports::{Clock, KeyValue, Sql, SqlError, StoreError};
+use sluice::secret::Secret;
 
 use super::{Operation, World};
 
@@ -169,6 +171,15 @@ impl World {
                 self.sleep(Duration::from_millis(ms)).await;
             }
         }
+    }
+}
+
+/// No database can be reached.
+impl Sql for World {
+    type Connection = Infallible;
+
+    async fn connect(&self, _: &Secret) -> Result<Infallible, SqlError> {
+        Err(SqlError::Unreachable)
     }
 }
 

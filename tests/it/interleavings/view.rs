@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::convert::Infallible;
 use std::hash::Hash;
 use std::task::Poll;
 use std::time::Duration;
@@ -13,7 +14,10 @@ use serde_json::{Value, json};
 use sluice::config;
 use sluice::delivery::DeliveryId;
 use sluice::gateway::Gateway;
-use sluice::ports::{Clock, Http, KeyValue, Rng, SendError, StoreError, Timeouts, VariableError, Variables};
+use sluice::ports::{
+    Clock, Http, KeyValue, Rng, SendError, Sql, SqlError, StoreError, Timeouts, VariableError, Variables,
+};
+use sluice::secret::Secret;
 use sluice::time::{ArrivalTime, Timestamp};
 
 use crate::fake::{looked_at, summary};
@@ -123,6 +127,15 @@ impl<'s> View<'s> {
 
     pub fn gateway(&self) -> Gateway<'_, Self> {
         Gateway::new(self, config::settings(self).unwrap())
+    }
+}
+
+/// No database can be reached.
+impl Sql for View<'_> {
+    type Connection = Infallible;
+
+    async fn connect(&self, _: &Secret) -> Result<Infallible, SqlError> {
+        Err(SqlError::Unreachable)
     }
 }
 

@@ -1,0 +1,160 @@
+//! `/readyz` with a database in PostgreSQL. These tests are ignored by default, but `cargo xtask test` runs them.
+
+mod server;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use self::server::{PASSWORD, Server};
+use crate::data::directory;
+use crate::setup::{HttpClient, Reply, Setup, root};
+
+/// A password that the server refuses.
+const WRONG: &str = "wr0ng-pa55word";
+
+/// Answers `/readyz` with this database, and asserts that no password is in the answer or in the log.
+async fn readyz(url: &str, host: &str) -> Reply {
+    let setup = Setup::with_variables(&[("database_url", url), ("database_host", host)]).await;
+    let reply = setup.get("/readyz").await;
+    assert_no_password(&setup, &reply);
+    setup.host.stop().await;
+    reply
+}
+
+fn assert_no_password(setup: &Setup, reply: &Reply) {
+    let log = setup.host.logs().lines().join("\n");
+    assert!(log.contains("/readyz"), "the log is incomplete: {log}");
+    for text in [&log, &format!("{:?}", reply.headers), reply.text()] {
+        assert!(!text.contains("pa55word"), "{text}");
+    }
+}
+
+/// Asserts a problem of the store whose detail contains this text.
+#[track_caller]
+fn assert_problem(reply: &Reply, detail: &str) {
+    reply.assert_problem(503, "store-unavailable");
+    let problem = reply.json();
+    assert_eq!(problem["field"], "database_url", "{reply}");
+    assert!(problem["detail"].as_str().unwrap().contains(detail), "{reply}, expected {detail:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgresql"]
+async fn database_is_ready_while_its_server_runs() {
+    let mut server = Server::start();
+    let url = server.url(PASSWORD, "postgres?sslmode=disable");
+    let setup = Setup::with_variables(&[("database_url", &url), ("database_host", &server.host())]).await;
+    let ready = json!({"status": "ready"});
+    assert_eq!(setup.get("/readyz").await.json(), ready);
+
+    server.stop();
+    let reply = setup.get("/readyz").await;
+    assert_problem(&reply, "no connection to the server");
+
+    // The pool doesn't hand out the connections that broke.
+    server.restart();
+    assert_eq!(setup.get("/readyz").await.json(), ready);
+    assert_no_password(&setup, &reply);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgresql"]
+async fn problem_names_what_is_wrong() {
+    let server = Server::start();
+    server.psql("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0");
+    let url = |password, rest: &str| server.url(password, &format!("postgres?{rest}"));
+    for (url, detail) in [
+        (url(WRONG, "sslmode=disable"), "refuses the user or the password"),
+        (server.url(PASSWORD, "absent?sslmode=disable"), "no such database"),
+        (server.url(PASSWORD, "ascii?sslmode=disable"), "encoding SQL_ASCII"),
+        // The default prefers TLS, which the server offers. Its certificate is not trusted, so there is no connection.
+        (url(PASSWORD, "connect_timeout=5"), "certificate has to be trusted"),
+        (url(PASSWORD, "sslmode=require"), "certificate has to be trusted"),
+        // Spin's client knows fewer modes than libpq.
+        (url(PASSWORD, "sslmode=verify-full"), "`sslmode` may only be disable, prefer or require"),
+        (format!("{}&hostaddr=127.0.0.1", url(PASSWORD, "sslmode=disable")), "`database_host` has to be"),
+    ] {
+        assert_problem(&readyz(&url, &server.host()).await.in_case(&url), detail);
+    }
+    // The default allows port 5432 only.
+    let reply = readyz(&url(PASSWORD, "sslmode=disable"), "postgres://localhost:5432").await;
+    assert_problem(&reply, "`database_host` has to be");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgresql"]
+async fn database_is_ready_over_tls_if_its_certificate_is_trusted() {
+    let server = Server::with_certificate_for("IP:127.0.0.1");
+    let other = Server::with_certificate_for("DNS:db.example.com");
+    for (server, is_ready) in [(&server, true), (&other, false)] {
+        let url = server.url(PASSWORD, "postgres?sslmode=require");
+        // A process of its own, because the environment says what is trusted.
+        let host = Process::start(&[
+            ("SSL_CERT_FILE", server.certificate().to_str().unwrap()),
+            ("SPIN_VARIABLE_DATABASE_URL", &url),
+            ("SPIN_VARIABLE_DATABASE_HOST", &server.host()),
+        ]);
+        let reply = HttpClient::new().send("GET", &format!("{}/readyz", host.url), &[], "").await.unwrap();
+        if is_ready {
+            assert_eq!(reply.json(), json!({"status": "ready"}), "{reply}");
+        } else {
+            assert_problem(&reply, "name the host of `database_url`");
+        }
+    }
+}
+
+/// The host in a process of its own.
+struct Process {
+    child: Child,
+    url: String,
+    /// The host's key-value file.
+    _state: TempDir,
+}
+
+impl Process {
+    fn start(environment: &[(&str, &str)]) -> Self {
+        let state = directory();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sluice-host"))
+            .arg("--from")
+            .arg(root().join("spin.toml"))
+            .arg("--state-dir")
+            .arg(state.path())
+            .args(["--listen", "127.0.0.1:0"])
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = lines.find_map(|line| Some(line.unwrap().strip_prefix("Serving ")?.to_owned()));
+        // The log must be consumed, or the host would block on a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url: url.expect("the host exited before it served"), _state: state }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A user, a path or an empty value in `database_host` closes the whole allow-list, as in Spin up to 4.0. The host says
+/// so, and doesn't show the value.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgresql"]
+async fn database_host_is_only_host_and_port() {
+    let server = Server::start();
+    let url = server.url(PASSWORD, "postgres?sslmode=disable");
+    for host in ["", &url, &format!("{}/postgres", server.host())] {
+        let setup = Setup::with_variables(&[("database_url", &url), ("database_host", host)]).await;
+        let reply = setup.get("/readyz").await.in_case(host);
+        assert_problem(&reply, "`database_host` has to be");
+        assert_no_password(&setup, &reply);
+        let log = setup.host.logs().lines().join("\n");
+        assert!(log.contains(r#"the value given for "{{ database_host }}" is not a host"#), "{log}");
+    }
+}

@@ -1,0 +1,182 @@
+//! A PostgreSQL server for one test.
+
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use crate::data::directory;
+use crate::setup::{ReservedPort, TIMEOUT};
+
+/// The user that owns the database, and its password.
+pub const USER: &str = "sluice";
+pub const PASSWORD: &str = "r1ght-pa55word";
+
+/// A server on a port of 127.0.0.1 with data of its own. Its clients need the password, and may use TLS.
+pub struct Server {
+    port: ReservedPort,
+    directory: TempDir,
+    child: Child,
+}
+
+impl Server {
+    /// Starts a server with Debian's snakeoil certificate, which no system trusts.
+    pub fn start() -> Self {
+        let files = ["/etc/ssl/certs/ssl-cert-snakeoil.pem", "/etc/ssl/private/ssl-cert-snakeoil.key"].map(|file| {
+            std::fs::read(file).unwrap_or_else(|error| panic!("{file}: {error}; on Debian, install ssl-cert"))
+        });
+        Self::with(directory(), files)
+    }
+
+    /// Starts a server with a certificate of its own for this name, such as `IP:127.0.0.1`.
+    pub fn with_certificate_for(name: &str) -> Self {
+        let directory = directory();
+        let files = ["own.crt", "own.key"].map(|file| directory.path().join(file));
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        openssl.args(["-days", "2", "-subj", "/CN=sluice", "-addext", "basicConstraints=critical,CA:FALSE"]);
+        openssl
+            .args(["-addext", &format!("subjectAltName={name}"), "-out"])
+            .arg(&files[0])
+            .arg("-keyout")
+            .arg(&files[1]);
+        let output = openssl.output().expect("can't run openssl; on Debian, `apt-get install openssl`");
+        assert!(output.status.success(), "{output:?}");
+        let files = files.map(|file| std::fs::read(file).unwrap());
+        Self::with(directory, files)
+    }
+
+    /// Starts a server with this certificate and its key.
+    fn with(directory: TempDir, [certificate, key]: [Vec<u8>; 2]) -> Self {
+        give(directory.path());
+        let password = directory.path().join("password");
+        write(&password, PASSWORD.as_bytes());
+        write(&directory.path().join("server.crt"), &certificate);
+        write(&directory.path().join("server.key"), &key);
+
+        let mut initdb = command("initdb", directory.path());
+        initdb.args(["--username", USER, "--auth", "scram-sha-256", "--pwfile"]).arg(&password).arg("--pgdata");
+        initdb.arg(directory.path().join("data")).args(["--encoding", "UTF8", "--locale", "C", "--no-sync"]);
+        let output = initdb.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let port = ReservedPort::new();
+        let child = serve(port.addr().port(), directory.path());
+        Self { port, directory, child }
+    }
+
+    /// The server's entry in an allow-list.
+    pub fn host(&self) -> String {
+        format!("postgres://{}", self.port.addr())
+    }
+
+    /// The server's certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.directory.path().join("server.crt")
+    }
+
+    /// The URL of a database, with a password that needs no encoding.
+    pub fn url(&self, password: &str, database: &str) -> String {
+        format!("postgres://{USER}:{password}@{}/{database}", self.port.addr())
+    }
+
+    /// Runs a statement with `psql`.
+    pub fn psql(&self, statement: &str) {
+        let mut psql = command("psql", self.directory.path());
+        psql.arg(self.url(PASSWORD, "postgres")).args(["--quiet", "--command", statement]);
+        let output = psql.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Stops the server at once, like a crash, but without leaving its shared memory behind.
+    pub fn stop(&mut self) {
+        assert!(self.signal().success());
+        self.child.wait().unwrap();
+    }
+
+    /// Starts a stopped server again with the same port and data.
+    pub fn restart(&mut self) {
+        self.child = serve(self.port.addr().port(), self.directory.path());
+    }
+
+    fn signal(&self) -> std::process::ExitStatus {
+        Command::new("kill").args(["-QUIT", &self.child.id().to_string()]).status().unwrap()
+    }
+}
+
+/// Stops the server even if the test fails.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            self.signal();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn serve(port: u16, directory: &Path) -> Child {
+    let mut server = command("postgres", directory);
+    server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k"]).arg(directory).arg("-D");
+    server.arg(directory.join("data"));
+    // No test simulates a power failure.
+    for setting in ["ssl=on", "ssl_cert_file=../server.crt", "ssl_key_file=../server.key", "fsync=off"] {
+        server.args(["-c", setting]);
+    }
+    let mut child = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    let is_ready = || {
+        let mut probe = command("pg_isready", directory);
+        probe.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]).status().unwrap().success()
+    };
+    while !is_ready() {
+        assert!(child.try_wait().unwrap().is_none(), "postgres exited");
+        assert!(start.elapsed() < TIMEOUT, "postgres doesn't listen");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    child
+}
+
+/// A program of PostgreSQL. As root, it runs as the package's user, because the server refuses to run as root.
+fn command(program: &str, directory: &Path) -> Command {
+    let mut command = Command::new(programs().join(program));
+    command.current_dir(directory).env_clear();
+    if let Some((user, group)) = server_user() {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// The directory of the newest server that Debian's packages have installed.
+fn programs() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let newest = versions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()).max();
+    let newest = newest.expect("PostgreSQL is missing; on Debian, `apt-get install postgresql`");
+    format!("/usr/lib/postgresql/{newest}/bin").into()
+}
+
+/// The package's user and group, if this is root.
+fn server_user() -> Option<(u32, u32)> {
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    is_root.then(|| {
+        let home = std::fs::metadata("/var/lib/postgresql").expect("the user postgres has no directory");
+        (home.uid(), home.gid())
+    })
+}
+
+/// Gives a file to the server's user.
+fn give(path: &Path) {
+    if let Some((user, group)) = server_user() {
+        chown(path, Some(user), Some(group)).unwrap();
+    }
+}
+
+/// Writes a file that only the server can read.
+fn write(path: &Path, content: &[u8]) {
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(content).unwrap();
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).unwrap();
+    give(path);
+}
