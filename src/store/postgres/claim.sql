@@ -2,7 +2,7 @@
 --
 -- $1 key, $2 id, $3 token; NULL if the delivery is only stored, for a drain, $4 digest, $5 reference, $6 topic,
 -- $7 queue, $8 delivery, $9 length of the lease in ms; without a token, time until the next attempt, $10 accepted,
--- $11 the key of a claim that comes first, if another pending delivery holds it; NULL if there is none.
+-- $11 another key; a pending delivery that holds it comes first, unless $1 is held. NULL if there is none.
 --
 -- One row, or none: then another contender has changed the key meanwhile, and the statement is run again.
 -- `standing` is `won`, `taken` (maybe sent), or `held` by the delivery that the other columns describe.
@@ -16,7 +16,9 @@ WITH held AS MATERIALIZED (
         ) IS TRUE AS is_free
     FROM sluice_delivery AS h
     WHERE h.key = ANY (ARRAY[$1::text, $11::text])
-        AND (h.key = $1 OR (h.state = 'pending' AND h.id <> $2))
+        AND (h.key = $1 OR (
+            h.state = 'pending' AND h.id <> $2 AND NOT EXISTS (SELECT FROM sluice_delivery AS t WHERE t.key = $1)
+        ))
 ),
 mine AS (
     INSERT INTO sluice_delivery AS d

@@ -1,0 +1,28 @@
+//! The laws of the PostgreSQL backend's statements, against a real PostgreSQL.
+//!
+//! `SLUICE_TEST_POSTGRES` is the URL of a server on which the tests may create databases. Without one, they are ignored:
+//!
+//! ```sh
+//! SLUICE_TEST_POSTGRES=postgres://postgres@127.0.0.1:5432/postgres cargo test -p sluice --test postgres -- --include-ignored
+//! ```
+//!
+//! Each test has a database of its own, with a clock that only the test moves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    unreachable_pub,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod callbacks;
+mod claims;
+mod database;
+mod drains;
+mod mutations;
+mod operator;
+mod plans;
+mod sweeps;
+mod under_way;
