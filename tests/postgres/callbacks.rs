@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sluice::store::postgres::{BURY, CALLBACKS, MOVE, RESCHEDULE};
+use sluice::store::postgres::{CALLBACKS, DEAD_LETTER, MOVE, RESCHEDULE};
 use tokio::sync::Barrier;
 
 use crate::database::{Contender, Database, KEEP, LEASE};
@@ -66,7 +66,7 @@ pub async fn early_first(database: &Database) {
         [("i1".into(), "delivered".into(), b"task1".into()), ("i3".into(), "pending".into(), b"task2".into())];
     assert_eq!(list().await, expected, "the payload of a delivered callback stays");
     // A callback that fails is accepted again as if it were new.
-    assert!(sql.change(BURY, &[&NEXT_TASK, &"t3", &&b"dead"[..], &None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, &[&NEXT_TASK, &"t3", &&b"dead"[..], &None::<i64>]).await);
     assert_eq!(list().await, expected[..1]);
     assert_eq!(sql.claim(&for_task(NEXT_TASK, "i5", "t5")).await.short(), ("won", "i5", "pending"));
     assert_eq!(sql.take_one("i3", "t6").await, None, "another callback has its task");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sluice::store::postgres::{BURY, FIND, MOVE, PROMISE, RELEASE, RENEW, RESCHEDULE};
+use sluice::store::postgres::{DEAD_LETTER, FIND, MOVE, PROMISE, RELEASE, RENEW, RESCHEDULE};
 use tokio::sync::Barrier;
 
 use crate::database::{Contender, Database, KEEP, LEASE, Session};
@@ -111,8 +111,8 @@ async fn assert_late(sql: &Session, key: &str) {
     assert!(!sql.change(RELEASE, &[&key, &"late"]).await);
     assert!(!sql.change(RESCHEDULE, &[&key, &"late", &bytes, &0_i64]).await);
     assert!(!sql.change(RENEW, &[&key, &"late", &Some(bytes), &LEASE]).await);
-    assert!(!sql.change(BURY, &[&key, &"late", &bytes, &None::<i64>]).await);
-    assert!(!sql.change(BURY, &[&key, &"late", &bytes, &Some(KEEP)]).await);
+    assert!(!sql.change(DEAD_LETTER, &[&key, &"late", &bytes, &None::<i64>]).await);
+    assert!(!sql.change(DEAD_LETTER, &[&key, &"late", &bytes, &Some(KEEP)]).await);
     assert!(!sql.change(MOVE, &[&key, &"late", &"elsewhere", &bytes, &LEASE]).await);
     assert_eq!(sql.all_rows().await, before);
 }
@@ -146,7 +146,7 @@ pub async fn duplicates(database: &Database) {
     assert_held(&sql, "pending").await;
     // Dead with its key.
     assert_eq!(sql.take("t2", 9).await.len(), 1);
-    assert!(sql.change(BURY, &[&"k", &"t2", &&b"dead"[..], &Some(KEEP)]).await);
+    assert!(sql.change(DEAD_LETTER, &[&"k", &"t2", &&b"dead"[..], &Some(KEEP)]).await);
     assert_held(&sql, "dead").await;
     // Delivered.
     assert!(sql.take_one("i1", "t3").await.unwrap().maybe_sent);
@@ -204,13 +204,13 @@ async fn statement_that_is_repeated_changes_nothing_more() {
     }
     assert!(sql.settle("a", "t", KEEP).await);
     assert!(sql.change(RESCHEDULE, &[&"b", &"t", &bytes, &9_000_i64]).await);
-    assert!(sql.change(BURY, &[&"c", &"t", &bytes, &Some(KEEP)]).await);
+    assert!(sql.change(DEAD_LETTER, &[&"c", &"t", &bytes, &Some(KEEP)]).await);
     assert!(sql.change(RELEASE, &[&"d", &"t"]).await);
     assert!(sql.change(MOVE, &[&"e", &"t", &"e2", &bytes, &LEASE]).await);
     let before = sql.all_rows().await;
     assert!(!sql.settle("a", "t", KEEP).await);
     assert!(!sql.change(RESCHEDULE, &[&"b", &"t", &bytes, &1_i64]).await);
-    assert!(!sql.change(BURY, &[&"c", &"t", &bytes, &None::<i64>]).await);
+    assert!(!sql.change(DEAD_LETTER, &[&"c", &"t", &bytes, &None::<i64>]).await);
     assert!(!sql.change(RELEASE, &[&"d", &"t"]).await);
     let moved = sql.run(MOVE, &[&"e", &"t", &"e2", &bytes, &LEASE]).await.unwrap();
     assert_eq!(moved[0].get::<_, String>("standing"), "won");

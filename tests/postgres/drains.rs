@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use sluice::store::postgres::{BURY, RESCHEDULE, TAKE};
+use sluice::store::postgres::{DEAD_LETTER, RESCHEDULE, TAKE};
 
 use crate::database::{Contender, Database, KEEP, LEASE};
 
@@ -88,7 +88,7 @@ pub async fn queue(database: &Database) {
     assert_eq!(heads("t2").await, [("1".into(), false)]);
     sql.advance(LEASE).await;
     assert_eq!(heads("t3").await, [("1".into(), true)], "the lease ran out");
-    assert!(sql.change(BURY, &[&"1", &"t3", &&b""[..], &None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, &[&"1", &"t3", &&b""[..], &None::<i64>]).await);
     assert_eq!(heads("t4").await, [("2".into(), false)]);
     // Redelivered, it is the last one.
     assert!(sql.take_one("1", "t5").await.is_some());

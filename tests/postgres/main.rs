@@ -1,6 +1,7 @@
 //! The laws of the PostgreSQL backend's statements, against a real PostgreSQL.
 //!
-//! `SLUICE_TEST_POSTGRES` is the URL of a server on which the tests may create databases. Without one, they are ignored:
+//! `SLUICE_TEST_POSTGRES` is the URL of a server on which the tests may create databases. Without one, they are
+//! ignored:
 //!
 //! ```sh
 //! SLUICE_TEST_POSTGRES=postgres://postgres@127.0.0.1:5432/postgres cargo test -p sluice --test postgres -- --include-ignored

@@ -1,7 +1,7 @@
 //! The laws notice when a rule is missing: each mutation of a statement breaks the law beside it.
 
 use sluice::store::postgres::{
-    BURY, CLAIM, DELETE, MOVE, PROMISE, RELEASE, RENEW, RESCHEDULE, SETTLE, SWEEP, Statement, TAKE, TAKE_HEADS,
+    CLAIM, DEAD_LETTER, DELETE, MOVE, PROMISE, RELEASE, RENEW, RESCHEDULE, SETTLE, SWEEP, Statement, TAKE, TAKE_HEADS,
     TAKE_ONE,
 };
 
@@ -64,7 +64,7 @@ const MUTATIONS: &[(Law, Statement, &str, &str)] = &[
     (Law::Late, RESCHEDULE, "d.token = $2", "$2::text <> ''"),
     (Law::Late, RENEW, "d.token = $2", "$2::text <> ''"),
     (Law::Late, RELEASE, "d.token = $2", "$2::text <> ''"),
-    (Law::Late, BURY, "d.token = $2", "$2::text <> ''"),
+    (Law::Late, DEAD_LETTER, "d.token = $2", "$2::text <> ''"),
     (Law::Late, MOVE, "d.token = $2", "$2::text <> ''"),
     // A 2xx is a promise.
     (Law::Duplicates, RELEASE, "AND NOT d.accepted", ""),
@@ -82,7 +82,7 @@ const MUTATIONS: &[(Law, Statement, &str, &str)] = &[
     (Law::EarlyFirst, CLAIM, "h.state = 'pending' AND h.id <> $2", "false AND h.id <> $2"),
     (Law::EarlyFirst, MOVE, "AND NOT EXISTS (SELECT FROM held)", ""),
     (Law::EarlyFirst, SETTLE, "WHEN d.topic IS NOT NULL", "WHEN false"),
-    (Law::EarlyFirst, BURY, "WHEN $4::int8 IS NULL THEN d.id", "WHEN $4::int8 IS NULL THEN d.key"),
+    (Law::EarlyFirst, DEAD_LETTER, "WHEN $4::int8 IS NULL THEN d.id", "WHEN $4::int8 IS NULL THEN d.key"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
 //! What an operator sees and does.
 
 use sluice::store::postgres::{
-    BURY, CLEAR_NOTE, COUNTS, DELETE, DOUBT, LIST, NOTES, READY, RECORD_RUN, RESCHEDULE, RUN, SEARCH, SHOW, WRITE_NOTE,
+    CLEAR_NOTE, COUNTS, DEAD_LETTER, DELETE, DOUBT, LIST, NOTES, READY, RECORD_RUN, RESCHEDULE, RUN, SEARCH, SHOW,
+    WRITE_NOTE,
 };
 
 use crate::database::{Contender, Database, KEEP, LEASE};
@@ -16,7 +17,7 @@ async fn pages_list_deliveries_in_order_of_arrival() {
         sql.claim(&Contender { reference, ..Contender::stored(&id, &id) }).await;
     }
     sql.claim(&Contender::callback("c", "02C", "t")).await;
-    assert!(sql.change(BURY, &[&"c", &"t", &&b"dead"[..], &None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, &[&"c", &"t", &&b"dead"[..], &None::<i64>]).await);
 
     let page = async |state: &str, after: &str, limit: i64| {
         let rows = sql.run(LIST, &[&state, &after, &limit]).await.unwrap();
@@ -83,10 +84,10 @@ async fn dead_letter_takes_its_key_back_unless_another_delivery_has_it() {
     let database = Database::new("redeliver").await;
     let sql = database.connect().await;
     sql.claim(&Contender::start("k", "i1", "t1")).await;
-    assert!(sql.change(BURY, &[&"k", &"t1", &&b"refused"[..], &None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, &[&"k", &"t1", &&b"refused"[..], &None::<i64>]).await);
     assert_eq!(sql.claim(&Contender::start("k", "i2", "t2")).await.short(), ("won", "i2", "pending"));
     assert_eq!(sql.take_one("i1", "t3").await, None);
-    assert!(sql.change(BURY, &[&"k", &"t2", &&b"refused"[..], &None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, &[&"k", &"t2", &&b"refused"[..], &None::<i64>]).await);
     let taken = sql.take_one("i1", "t3").await.unwrap();
     assert_eq!((&taken.key[..], &taken.delivery[..], taken.maybe_sent), ("k", &b"refused"[..], true));
     assert_eq!(sql.take_one("i2", "t4").await, None);

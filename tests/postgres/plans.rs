@@ -73,7 +73,7 @@ fn arguments(name: &str) -> &'static str {
         ("reschedule", "'k500', 't', '\\x00', 1000"),
         ("renew", "'k500', 't', NULL, 1000"),
         ("move", "'k500', 't', 'k501', '\\x00', 1000"),
-        ("bury", "'k500', 't', '\\x00', NULL"),
+        ("dead_letter", "'k500', 't', '\\x00', NULL"),
         ("take", "'t', 1000, 16, '[\"w\"]'"),
         ("take_heads", "'t', 1000, 16"),
         ("take_one", "'i500', 't', 1000"),

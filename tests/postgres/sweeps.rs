@@ -1,6 +1,6 @@
 //! Expiry.
 
-use sluice::store::postgres::{BURY, RECORD_RUN, SWEEP, SWEEP_KEYS, SWEEP_RUNS};
+use sluice::store::postgres::{DEAD_LETTER, RECORD_RUN, SWEEP, SWEEP_KEYS, SWEEP_RUNS};
 
 use crate::database::{Contender, Database, KEEP};
 
@@ -59,7 +59,7 @@ async fn dead_letter_outlives_its_key() {
 pub async fn dead_key(database: &Database) {
     let sql = database.connect().await;
     sql.claim(&Contender::start("k", "i1", "t1")).await;
-    assert!(sql.change(BURY, &[&"k", &"t1", &&b"dead"[..], &Some(KEEP)]).await);
+    assert!(sql.change(DEAD_LETTER, &[&"k", &"t1", &&b"dead"[..], &Some(KEEP)]).await);
     let swept = async |statement| sql.run(statement, &[&9_i64]).await.unwrap()[0].get::<_, i64>("swept");
     sql.advance(KEEP - 1).await;
     assert_eq!((swept(SWEEP_KEYS).await, swept(SWEEP).await), (0, 0));

@@ -3,11 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use sluice::store::postgres::{BURY, DELETE, LIST, PROMISE, RELEASE, RENEW, RESCHEDULE, SWEEP, SWEEP_KEYS, TAKE_HEADS};
+use sluice::store::postgres::{
+    DEAD_LETTER, DELETE, LIST, PROMISE, RELEASE, RENEW, RESCHEDULE, SWEEP, SWEEP_KEYS, TAKE_HEADS,
+};
 
 use crate::database::{Contender, Database, KEEP, LEASE, Session};
 
-/// Writes down each change: of which session, and what it did to the holder. Row locks put the changes of a row in order.
+/// Writes down each change: of which session, and what it did to the holder. Row locks put the changes of a row in
+/// order.
 const AUDIT: &str = "
     CREATE TABLE audit (
         n int8 GENERATED ALWAYS AS IDENTITY, session text, op text, key text,
@@ -111,7 +114,7 @@ async fn walk(sql: Session, name: String, steps: u64) -> Vec<(String, String)> {
             6 => drop(sql.settle(key, held, KEEP / 10).await),
             7 => drop(sql.run(RESCHEDULE, &[key, held, &bytes, &300_i64]).await.unwrap()),
             8 => drop(sql.run(RELEASE, &[key, held]).await.unwrap()),
-            9 => drop(sql.run(BURY, &[key, held, &bytes, &(next(2) == 0).then_some(KEEP / 10)]).await.unwrap()),
+            9 => drop(sql.run(DEAD_LETTER, &[key, held, &bytes, &(next(2) == 0).then_some(KEEP / 10)]).await.unwrap()),
             10 => drop(sql.run(RENEW, &[key, held, &None::<&[u8]>, &LEASE]).await.unwrap()),
             11 => {
                 let state = if next(2) == 0 { "pending" } else { "dead" };

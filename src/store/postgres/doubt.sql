@@ -1,5 +1,5 @@
--- Treats pending deliveries as maybe sent, for an operator after a fail-over that may have lost commits: $1 the id after
--- which it begins, $2 their greatest number. Returns their ids.
+-- Treats pending deliveries as maybe sent, for an operator after a fail-over that may have lost commits: $1 the id
+-- after which it begins, $2 their greatest number. Returns their ids.
 UPDATE sluice_delivery AS d
 SET maybe_sent = true
 WHERE d.key = ANY (ARRAY(

@@ -13,7 +13,7 @@
 //!    │                         ▲   │ │ │ └─ settle ─────▶ delivered ─── sweep ──▶ (gone)
 //!    │ only stored             │   │ │ │                      └─ claim, once expired ──▶ under way, as a new one
 //!    ▼                         │   │ │ └─ release ─────▶ (gone)
-//!  waiting ── take, take_one ──┤   │ └─ bury ──────────▶ dead ─── take_one ──▶ under way
+//!  waiting ── take, take_one ──┤   │ └─ dead_letter ───▶ dead ─── take_one ──▶ under way
 //!    ▲                         │   │                      ├─ sweep_keys ──▶ dead, its key is free
 //!    └─────────────────────────┼───┘ reschedule           └─ delete ──▶ (gone)
 //!                              │
@@ -28,20 +28,20 @@
 //! | dead | dead | – | – | yes | its own, or its id | when its key is freed |
 //! | delivered | delivered | – | – | only a callback's | its own | when it is deleted |
 //!
-//! A delivery without a key has its id instead, and its row is deleted when it is delivered. One whose engine answers in
-//! time has no row at all.
+//! A delivery without a key has its id instead, and its row is deleted when it is delivered. One whose engine answers
+//! in time has no row at all.
 //!
 //! # Rules
 //!
 //! - Each statement is one transaction by itself. There is no `BEGIN`, because Spin's pool doesn't roll back a
-//!   connection that it takes back. A statement that broke may have had its effect, and is safe to repeat. No rule rests
-//!   on the code of an error.
-//! - Only the holder changes a row: `WHERE token = mine`. No row means that the lease ran out and another holder has the
-//!   delivery: the late one logs that, and touches nothing more. [`PROMISE`] alone needs no token. It only adds that a
-//!   sender has a 2xx, so that [`RELEASE`] doesn't delete the row.
+//!   connection that it takes back. A statement that broke may have had its effect, and is safe to repeat. No rule
+//!   rests on the code of an error.
+//! - Only the holder changes a row: `WHERE token = mine`. No row means that the lease ran out and another holder has
+//!   the delivery: the late one logs that, and touches nothing more. [`PROMISE`] alone needs no token. It only adds
+//!   that a sender has a 2xx, so that [`RELEASE`] doesn't delete the row.
 //! - A holder begins to send only in the first half of its lease ([`may_send`]), by a monotonic clock that was started
-//!   before the statement. Whatever it has sent is over when the lease ends, so whoever takes the delivery over can rely
-//!   on what the engine shows.
+//!   before the statement. The engine has dealt with what was sent by the time the lease ends, and the next holder can
+//!   rely on what the engine shows.
 //! - A holder that takes over a lease looks before it sends: `maybe_sent`. [`RESCHEDULE`] clears this, because the
 //!   delivery that it stores says itself whether it may have been sent.
 //! - Time is the database's. `sluice_now()` is in conditions, and `sluice_clock()` in what is written; durations are
@@ -56,7 +56,7 @@
 //! | without a key, the engine answers in time | – |
 //! | without a key, stored | [`CLAIM`] of its id, without a token |
 //! | first of a key | [`CLAIM`], [`SETTLE`] |
-//! | first of a key, refused by the engine | [`CLAIM`], [`RELEASE`]; if another sender has a 2xx for it, [`BURY`] too |
+//! | first of a key, refused by the engine | [`CLAIM`], [`RELEASE`]; if another sender has a 2xx for it, [`DEAD_LETTER`] too |
 //! | first of a key, to be attempted later | [`CLAIM`], [`RESCHEDULE`] |
 //! | first of a key, the engine is slow | [`CLAIM`], [`PROMISE`]; after the response, [`SETTLE`] or another end |
 //! | `respond-async` | [`CLAIM`], accepted |
@@ -66,9 +66,9 @@
 //! | callback, no task waits yet | [`CLAIM`] of run and topic, without a token, once its sender has waited long enough |
 //! | callback that repeats another, or comes too late | [`FIND`] |
 //!
-//! A drain runs [`TAKE`] for as many rows as it has room for, sends without a connection, and settles those that have
-//! ended with one [`SETTLE`]. Any number of drains do so side by side: no lease but those of the rows, no notification.
-//! A callback that is early is moved to its task with [`MOVE`].
+//! A drain runs [`TAKE`] for as many rows as its width has free, sends without a connection, and settles those that
+//! have ended with one [`SETTLE`]. Any number of drains do so side by side: no lease but those of the rows, no
+//! notification. A callback that is early is moved to its task with [`MOVE`].
 //!
 //! # Indexes
 //!
@@ -77,7 +77,7 @@
 //!
 //! | Index | Rows | Used by |
 //! |---|---|---|
-//! | primary key, `key` | all | [`CLAIM`], [`PROMISE`], [`RELEASE`], [`SETTLE`], [`RESCHEDULE`], [`RENEW`], [`MOVE`], [`BURY`], [`FIND`]; the second step of [`TAKE`] and the sweeps |
+//! | primary key, `key` | all | [`CLAIM`], [`PROMISE`], [`RELEASE`], [`SETTLE`], [`RESCHEDULE`], [`RENEW`], [`MOVE`], [`DEAD_LETTER`], [`FIND`]; the second step of [`TAKE`] and the sweeps |
 //! | `due` | pending, without a queue | [`TAKE`], [`COUNTS`] |
 //! | `queue, seq` | pending, in a queue | [`TAKE_HEADS`] |
 //! | `state, id` | pending, dead | [`TAKE_ONE`], [`DELETE`], [`SHOW`], [`LIST`], [`SEARCH`], [`COUNTS`], [`DOUBT`] |
@@ -86,13 +86,13 @@
 //!
 //! # A callback
 //!
-//! A callback holds one key at a time: that of run and topic while no look has named its task, then that of the task. So
-//! two callbacks of one task are never under way, nor two early ones of one run and topic. A claim of a task names the
-//! key of run and topic as well (`$11`): a callback that is pending there came first. [`MOVE`] gives up the first key as
-//! it takes the second, so the next callback may be early for another round of a loop.
+//! A callback holds one key at a time: that of run and topic while no look has named its task, then that of the task.
+//! So two callbacks of one task are never under way, nor two early ones of one run and topic. A claim of a task names
+//! the key of run and topic as well (`$11`): a callback that is pending there came first. [`MOVE`] gives up the first
+//! key as it takes the second, so the next callback may be early for another round of a loop.
 //!
-//! The columns `topic` and `delivery` stay when a callback is delivered, to answer conflicts and to list the callbacks of
-//! a run.
+//! The columns `topic` and `delivery` stay when a callback is delivered, to answer conflicts and to list the callbacks
+//! of a run.
 
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ statements! {
     /// Moves the claim of a callback to the task that waits for it.
     MOVE = "move";
     /// Makes a delivery a dead letter.
-    BURY = "bury";
+    DEAD_LETTER = "dead_letter";
     /// Takes deliveries that are due.
     TAKE = "take";
     /// Takes the first delivery of each queue, if it is due.

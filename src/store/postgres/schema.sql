@@ -2,11 +2,12 @@
 --
 --     psql --single-transaction --set ON_ERROR_STOP=1 --file schema.sql DATABASE_URL
 --
--- Running it again changes nothing; over the schema of another version it fails. src/store/postgres/mod.rs describes the
--- life of a row and the use of each index.
+-- Running it again changes nothing; over the schema of another version it fails. src/store/postgres/mod.rs describes
+-- the life of a row and the use of each index.
 --
 -- Points in time are milliseconds since the Unix epoch, by the database's clock, as the component reads and writes
--- them. Text is compared by its bytes: the order of ids doesn't depend on a locale, and no index on a library's version.
+-- them. Text is compared by its bytes: the order of ids doesn't depend on a locale, and no index on a library's
+-- version.
 
 DO $$
 BEGIN
@@ -91,7 +92,8 @@ CREATE TABLE IF NOT EXISTS sluice_delivery (
     CHECK (delivery IS NOT NULL OR (state = 'delivered' AND topic IS NULL)),
     CHECK ((queue IS NULL) = (seq IS NULL))
 ) WITH (
-    -- A drain reads the few pending rows of a table with millions of remembered ones: vacuum by the number of the former.
+    -- A drain reads the few pending rows of a table with millions of remembered ones: vacuum by the number of the
+    -- former.
     autovacuum_vacuum_scale_factor = 0.01,
     autovacuum_vacuum_threshold = 5000,
     autovacuum_analyze_scale_factor = 0.05

@@ -1,6 +1,6 @@
--- Takes the first delivery of each queue, if it is due: $1 token, $2 length of the lease in ms, $3 their greatest number.
--- Costs one step in the index for each queue. While a head isn't settled or dead, no other delivery of its queue is
--- taken.
+-- Takes the first delivery of each queue, if it is due: $1 token, $2 length of the lease in ms, $3 their greatest
+-- number. Costs one step in the index for each queue. While a head isn't settled or dead, no other delivery of its
+-- queue is taken.
 WITH RECURSIVE head AS (
     (
         SELECT h.queue, h.key, h.due

@@ -1,5 +1,5 @@
--- Takes a pending delivery or a dead letter, due or not, for an operator: $1 id, $2 token, $3 length of the lease in ms.
--- A dead letter is pending afterwards, takes its key back, and joins the end of its queue.
+-- Takes a pending delivery or a dead letter, due or not, for an operator: $1 id, $2 token, $3 length of the lease in
+-- ms. A dead letter is pending afterwards, takes its key back, and joins the end of its queue.
 --
 -- No row: it is under way, there is none, or another delivery has its key (`show`).
 UPDATE sluice_delivery AS d
