@@ -53,10 +53,7 @@ async fn no_statement_scans_a_table_of_100_000_rows() {
         assert!(!scans(&sql, "plain", "SELECT key FROM sluice_delivery WHERE digest = 'x'", "").await.is_empty());
         let mut all = Vec::new();
         for statement in STATEMENTS {
-            let arguments = arguments(statement.name);
-            let given = arguments.split(", ").filter(|argument| !argument.is_empty()).count();
-            assert_eq!(given, sql.prepared[statement.name].params().len(), "{}", statement.name);
-            all.extend(scans(&sql, statement.name, statement.sql, arguments).await);
+            all.extend(scans(&sql, statement.name, statement.sql, arguments(statement.name)).await);
         }
         assert!(all.is_empty(), "{mix}:\n{}", all.join("\n"));
         database.drop().await;
