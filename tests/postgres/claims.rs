@@ -82,6 +82,8 @@ pub async fn take_over(database: &Database) {
     assert!(sql.change(RESCHEDULE, &[&"k", &"drain", &&b"says that it was sent"[..], &0_i64]).await);
     let again = sql.take("drain2", 9).await;
     assert_eq!((again[0].maybe_sent, &again[0].delivery[..]), (false, &b"says that it was sent"[..]));
+    sql.advance(LEASE).await;
+    assert!(sql.take("drain3", 9).await[0].maybe_sent, "the drain's lease ran out");
 }
 
 #[tokio::test(flavor = "multi_thread")]

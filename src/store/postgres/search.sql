@@ -13,12 +13,12 @@ WITH page AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM page)::int8 AS scanned,
     (SELECT max(page.id) FROM page) AS last,
-    found.id, found.delivery
+    found.id,
+    (SELECT d.delivery FROM sluice_delivery AS d WHERE d.key = found.key) AS delivery
 FROM (VALUES (1)) AS one
 LEFT JOIN LATERAL (
-    SELECT page.id, d.delivery
+    SELECT page.id, page.key
     FROM page
-    JOIN sluice_delivery AS d ON d.key = page.key
     WHERE position($3::text IN lower(page.reference)) > 0 OR position($3::text IN lower(page.topic)) > 0
     ORDER BY page.id
     LIMIT $5::int8
