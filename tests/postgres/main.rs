@@ -1,10 +1,10 @@
 //! The laws of the PostgreSQL backend's statements, against a real PostgreSQL.
 //!
-//! `SLUICE_TEST_POSTGRES` is the URL of a server on which the tests may create databases. Without one, they are
-//! ignored:
+//! `cargo xtask test --step postgres` runs them on a server of its own. `cargo test` ignores them, because they need a
+//! server: `SLUICE_TEST_POSTGRES` is the URL of one on which they may create databases.
 //!
 //! ```sh
-//! SLUICE_TEST_POSTGRES=postgres://postgres@127.0.0.1:5432/postgres cargo test -p sluice --test postgres -- --include-ignored
+//! SLUICE_TEST_POSTGRES=postgres://postgres@127.0.0.1:5432/postgres cargo test --test postgres -- --include-ignored
 //! ```
 //!
 //! Each test has a database of its own, with a clock that only the test moves.

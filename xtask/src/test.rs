@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::shell::{cargo, command, create_if_changed, install, run as run_command, target};
-use crate::{component, prose, python, tool};
+use crate::{component, postgres, prose, python, tool};
 
 /// A step, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Test,
     /// End-to-end tests that depend on the store, over Redis
     Redis,
+    /// The statements of the PostgreSQL backend, on a real server
+    Postgres,
     /// Third-party clients, the commands of the documents, a browser
     Interop,
 }
@@ -67,6 +69,7 @@ impl Step {
             Step::Component => component::build(),
             Step::Test => run_command(cargo(["test", "--workspace", "--locked"]).env("INSTA_UPDATE", "no")),
             Step::Redis => redis(),
+            Step::Postgres => postgres(),
             Step::Interop => interop(),
         }
     }
@@ -87,6 +90,13 @@ fn redis() -> Result<()> {
     install(&REDIS)?;
     let mut test = cargo(["test", "--workspace", "--locked", "--test", "e2e", "--", "--include-ignored"]);
     run_command(test.args(STORE_TESTS).env("SLUICE_E2E_STORE", "redis"))
+}
+
+/// Runs `tests/postgres` on a server of its own.
+fn postgres() -> Result<()> {
+    let server = postgres::Server::start()?;
+    let mut test = cargo(["test", "--workspace", "--locked", "--test", "postgres", "--", "--include-ignored"]);
+    run_command(test.env("SLUICE_TEST_POSTGRES", server.url()))
 }
 
 /// Runs `tests/interop`: third-party clients against the running component.
