@@ -38,6 +38,28 @@ async fn schema_is_applied_twice_but_not_over_another_version() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
+async fn role_needs_no_more_privileges_than_the_schema_names() {
+    let database = Database::with_clock_of_server("role").await;
+    let sql = database.connect().await;
+    let role = format!("sluice_role_{}", std::process::id());
+    let grants: Vec<_> = SCHEMA.lines().filter_map(|line| line.strip_prefix("--     GRANT")).collect();
+    assert_eq!(grants.len(), 2);
+    let grants: String = grants.iter().map(|grant| format!("GRANT{}", grant.replace("ROLE", &role))).collect();
+    sql.client.batch_execute(&format!("CREATE ROLE {role}; {grants} SET ROLE {role}")).await.unwrap();
+    let denied = sql.client.batch_execute("DROP TABLE sluice_note").await.unwrap_err();
+    assert!(denied.as_db_error().unwrap().message().contains("must be owner"), "{denied}");
+    for statement in STATEMENTS {
+        let arguments = arguments(statement.name).replace(", NULL, NULL, ", ", NULL, 'queue', ");
+        let call = if arguments.is_empty() { "run".to_owned() } else { format!("run({arguments})") };
+        let text = format!("PREPARE run AS {}; EXECUTE {call}; DEALLOCATE run", statement.sql);
+        sql.client.batch_execute(&text).await.expect(statement.name);
+    }
+    sql.client.batch_execute(&format!("RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
 async fn no_statement_scans_a_table_of_100_000_rows() {
     // Rows of each kind: remembered starts, remembered callbacks, due, in back-off, in a queue, dead.
     let mixes = [

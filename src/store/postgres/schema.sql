@@ -1,9 +1,14 @@
--- The schema of Sluice's PostgreSQL backend, version 1. For PostgreSQL 13 and later, without extensions.
+-- The schema of Sluice's PostgreSQL backend, version 1. Needs no extension; tested with PostgreSQL 15.
 --
 --     psql --single-transaction --set ON_ERROR_STOP=1 --file schema.sql DATABASE_URL
 --
 -- Running it again changes nothing; over the schema of another version it fails. src/store/postgres/mod.rs describes
 -- the life of a row and the use of each index.
+--
+-- The role of the component needs no more than these privileges:
+--
+--     GRANT SELECT, INSERT, UPDATE, DELETE ON sluice_note, sluice_delivery, sluice_run TO ROLE;
+--     GRANT USAGE ON SEQUENCE sluice_seq TO ROLE;
 --
 -- Points in time are milliseconds since the Unix epoch, by the database's clock, as the component reads and writes
 -- them. Text is compared by its bytes: the order of ids doesn't depend on a locale, and no index on a library's
