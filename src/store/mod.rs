@@ -3,6 +3,7 @@
 //! - [`Claims`]: which delivery of an idempotency key is sent, and its outcome.
 //! - [`Outbox`]: pending deliveries and dead letters, the drain notification, and the drain's [`Lease`].
 //! - [`EngineFault`]: a configuration fault that an operator has to fix.
+//! - [`postgres`]: the same state in PostgreSQL: schema and statements, not connected yet.
 //!
 //! `keys.rs` names every key of the store and describes its value. No other layer names a key, or depends on how a
 //! claim is decided: a store with compare-and-swap would replace `claims.rs`, `lease.rs` and `splitter.rs`.
@@ -13,6 +14,7 @@ mod keys;
 mod lease;
 mod notification;
 mod outbox;
+pub mod postgres;
 mod record;
 mod run;
 mod splitter;

@@ -13,6 +13,7 @@
 mod bench;
 mod component;
 mod fuzz;
+mod postgres;
 mod prose;
 mod python;
 mod shell;

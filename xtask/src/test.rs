@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::shell::{apt_install, cargo, command, create_if_changed, install, run as run_command, target};
-use crate::{component, prose, python, tool};
+use crate::{component, postgres, prose, python, tool};
 
 /// A step, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,7 +30,7 @@ pub(crate) enum Step {
     Test,
     /// End-to-end tests that depend on the store, over Redis
     Redis,
-    /// End-to-end tests with PostgreSQL
+    /// The statements of the PostgreSQL backend, and the end-to-end tests, on real servers
     Postgres,
     /// Third-party clients, the commands of the documents, a browser
     Interop,
@@ -92,14 +92,17 @@ fn redis() -> Result<()> {
     run_command(test.args(STORE_TESTS).env("SLUICE_E2E_STORE", "redis"))
 }
 
-/// Runs the tests that need PostgreSQL.
+/// Runs the tests that need PostgreSQL: `tests/postgres` on a server of the step, the end-to-end tests on their own.
 fn postgres() -> Result<()> {
-    // Debian doesn't put the server on the `PATH`. The package may start a server, which the tests don't use: each starts
-    // its own. The certificate of `ssl-cert` is a dependency of the package.
+    // Debian doesn't put the server on the `PATH`. The package may start a server, which the tests don't use.
+    // The certificate of `ssl-cert` is a dependency of the package.
     if !Path::new("/usr/lib/postgresql").is_dir() && !apt_install(&["postgresql"]) {
         bail!("PostgreSQL is missing; on Debian, `apt-get install postgresql`");
     }
     install(&[("openssl", "openssl")])?;
+    let server = postgres::Server::start()?;
+    let mut test = cargo(["test", "--workspace", "--locked", "--test", "postgres", "--", "--include-ignored"]);
+    run_command(test.env("SLUICE_TEST_POSTGRES", server.url()))?;
     let mut test = cargo(["test", "--workspace", "--locked", "--test", "e2e", "--", "--include-ignored"]);
     run_command(test.arg("postgres::"))
 }

@@ -1,0 +1,13 @@
+-- Treats pending deliveries as maybe sent, for an operator after a fail-over that may have lost commits: $1 the id
+-- after which it begins, $2 their greatest number. Returns their ids.
+UPDATE sluice_delivery AS d
+SET maybe_sent = true
+WHERE d.key = ANY (ARRAY(
+    SELECT c.key
+    FROM sluice_delivery AS c
+    WHERE c.state = 'pending' AND c.state <> 'delivered' AND c.id > $1
+    ORDER BY c.id
+    LIMIT $2::int8
+    FOR UPDATE
+))
+RETURNING d.id
