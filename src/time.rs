@@ -71,6 +71,13 @@ pub struct Retention {
     hours: u32,
 }
 
+impl Default for Retention {
+    /// One hour.
+    fn default() -> Self {
+        Self { hours: 1 }
+    }
+}
+
 impl Retention {
     /// The longest retention that can be configured: 366 days.
     pub const MAX_HOURS: u32 = 8_784;

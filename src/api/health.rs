@@ -5,18 +5,18 @@ use serde::Serialize;
 
 use super::problem::{Kind, Problem};
 use super::{RequestContext, respond};
-use crate::config;
-use crate::ports::{Host, Sql, SqlConnection, SqlError, SqlValue, StoreError};
+use crate::ports::{Host, Sql, SqlConnection, SqlError, SqlValue};
 use crate::secret::Secret;
-use crate::store::{EngineFault, Twice};
+use crate::store::{Faults, Outbox as _};
+use crate::{config, gateway};
 
 /// `GET /healthz`: always succeeds, without using the store or the engine.
 pub(super) fn alive() -> Response<Vec<u8>> {
     respond::json_bytes(StatusCode::OK, br#"{"status":"alive"}"#.to_vec())
 }
 
-/// `GET /readyz`: checks all variables, the store, and the database if there is one. Also reports a configuration fault if a delivery attempt has
-/// revealed one ([`EngineFault`]), and a delivery that has two runs ([`Twice`]).
+/// `GET /readyz`: checks all variables, the store, and the database if there is one. Also reports the [`Faults`] that
+/// an operator has to see.
 pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
     let errors = config::check(context.host);
     if let Some(first) = errors.first() {
@@ -31,12 +31,12 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
             Problem::new(Kind::StoreUnavailable, detail).field("database_url")
         })?;
     }
-    let faults = async { Ok((EngineFault::read(context.host).await?, Twice::read(context.host).await?)) };
-    let (fault, twice) = faults.await.map_err(|error: StoreError| {
+    let faults = gateway::store_of(context.host).faults().await.map_err(|error| {
         context.log.warning(error.to_string());
         let detail = "the store did not answer: check `key_value_stores` in spin.toml and its runtime configuration";
         Problem::new(Kind::StoreUnavailable, detail)
     })?;
+    let Faults { engine: fault, twice } = faults;
     if fault.is_none() && twice.is_none() {
         return Ok(respond::json_bytes(StatusCode::OK, br#"{"status":"ready"}"#.to_vec()));
     }

@@ -83,6 +83,13 @@ pub(super) fn after_parameter(query: &Query) -> Result<Option<DeliveryId>, Probl
     query.one("after")?.map(read).transpose()
 }
 
+/// Reads `limit`, the size of a page.
+fn limit_parameter(query: &Query) -> Result<usize, Problem> {
+    let Some(text) = query.one("limit")? else { return Ok(DEFAULT_LIMIT) };
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit.ok_or_else(|| invalid_parameter("limit", &format!("a whole number from 1 to {MAX_LIMIT}")))
+}
+
 fn invalid_parameter(name: &'static str, rule: &str) -> Problem {
     Problem::new(Kind::InvalidParameter, format!("`{name}` must be {rule}")).field(name)
 }
@@ -92,14 +99,7 @@ pub(super) async fn list(context: &mut RequestContext<'_, '_, impl Host>) -> Res
     let gateway = authorize(context)?;
     let query = Query::parse(context.query)?;
     let state = state_parameter(&query)?;
-    let limit = match query.one("limit")? {
-        None => DEFAULT_LIMIT,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-            .ok_or_else(|| invalid_parameter("limit", &format!("a whole number from 1 to {MAX_LIMIT}")))?,
-    };
+    let limit = limit_parameter(&query)?;
     let after = after_parameter(&query)?;
     let page = gateway.list(state, limit, after).await.map_err(|error| to_problem(context, error.into()))?;
 
@@ -213,7 +213,7 @@ pub(super) fn redelivered(outcome: &Outcome) -> (RedeliveryState, Option<String>
             (Dead, Some("another delivery with its key was accepted first".to_owned()))
         }
         Outcome::Unreadable => (Pending, Some("the record of its key can't be read".to_owned())),
-        Outcome::Pending { .. } | Outcome::NotStored { .. } => {
+        Outcome::Pending { .. } | Outcome::NotStored { .. } | Outcome::TakenOver => {
             (Pending, failure.or_else(|| Some("a drain is running, and will attempt it".to_owned())))
         }
     }
@@ -237,7 +237,7 @@ pub(super) async fn run_drain<'h, H: Host>(
     Ok(drained)
 }
 
-/// `GET /api/v2/callbacks/{run}`: returns the run's accepted callback for `topic`, or all of the run's accepted
+/// `GET /api/v2/callbacks/{run}`: returns the run's accepted callback for `topic`, or a page of the run's accepted
 /// callbacks if `topic` is missing.
 pub(super) async fn callbacks(
     context: &mut RequestContext<'_, '_, impl Host>,
@@ -251,13 +251,16 @@ pub(super) async fn callbacks(
     let run = RunRef::parse(&run).map_err(|error| invalid_reference("run", error))?;
     let query = Query::parse(context.query)?;
     if query.one("topic")?.is_none() {
-        let records = gateway.callbacks(&run).await.map_err(|error| to_problem(context, error))?;
+        let (limit, after) = (limit_parameter(&query)?, query.one("after")?);
+        let page = gateway.callbacks(&run, limit, after).await.map_err(|error| to_problem(context, error))?;
         #[derive(Serialize)]
         struct View<'a> {
             run: &'a str,
             callbacks: Vec<CallbackView<'a>>,
+            next: Option<&'a str>,
         }
-        let view = View { run: run.as_str(), callbacks: records.iter().map(CallbackView::of).collect() };
+        let callbacks = page.records.iter().map(CallbackView::of).collect();
+        let view = View { run: run.as_str(), callbacks, next: page.next.as_deref() };
         return Ok(json(&view));
     }
     let topic = query.topic()?;

@@ -170,7 +170,12 @@ pub fn run_id_hash(run: &str) -> String {
 /// The hashes of run and topic that identify a callback in the store, with a slash between them. Their length is fixed:
 /// a key that contains them is short enough for any run and topic.
 pub fn run_and_topic_hashes(run: &RunRef, topic: &Topic) -> String {
-    format!("{}/{}", run_hash(run), hash(topic.as_str()))
+    format!("{}/{}", run_hash(run), topic_hash(topic))
+}
+
+/// The hash of a topic.
+pub fn topic_hash(topic: &Topic) -> String {
+    hash(topic.as_str())
 }
 
 /// The hashes of run, topic and task run, with slashes between them.

@@ -45,6 +45,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `retention_hours`: how long outcomes and callbacks are kept.
     pub retention: Retention,
+    /// `database_url`; the key-value store is used without it.
+    pub database_url: Option<Secret>,
 }
 
 impl Settings {
@@ -73,6 +75,7 @@ pub fn settings(variables: &impl Variables) -> Result<Settings, ConfigError> {
             orphan_after: orphan_after(variables)?,
         },
         retention: retention(variables)?,
+        database_url: database_url(variables)?,
     })
 }
 

@@ -13,6 +13,7 @@ mod stored;
 mod view;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,35 @@ pub struct Delivery<'a> {
     pub unseen: bool,
     /// When a look has first shown that the run doesn't wait for a callback's topic yet.
     pub early_since: Option<Timestamp>,
+    /// How this instance holds it. Not part of the stored form.
+    pub hold: Hold,
+}
+
+/// How an instance holds a delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// Whether the store has the delivery as pending.
+    pub is_stored: bool,
+    /// The time, by the instance's monotonic clock, before which sending has to begin; `None` without a limit.
+    pub until: Option<Duration>,
+    /// Its row in a database. Only the instance that knows the token may change the row.
+    pub row: Option<Row>,
+}
+
+/// A row that an instance holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The primary key.
+    pub key: String,
+    /// The token of the claim.
+    pub token: String,
+}
+
+impl Hold {
+    /// Whether sending may begin at this time of the monotonic clock.
+    pub fn may_send(&self, monotonic: Duration) -> bool {
+        self.until.is_none_or(|until| monotonic < until)
+    }
 }
 
 /// A failed attempt.
@@ -165,6 +195,7 @@ impl<'a> Delivery<'a> {
             early_window: None,
             unseen: false,
             early_since: None,
+            hold: Hold::default(),
         }
     }
 

@@ -159,6 +159,8 @@ pub enum Outcome {
     },
     /// The record of its key can't be decoded, so whether the key is settled is unknown. The delivery stays pending.
     Unreadable,
+    /// Another instance has taken it over, because this one was suspended for too long. Nothing was changed.
+    TakenOver,
     /// It could not be stored, and nothing is promised to the sender.
     NotStored {
         /// [`Verdict::Unclear`] if the engine may have acted.
@@ -181,7 +183,8 @@ impl Outcome {
             | Self::Duplicate { .. }
             | Self::Conflict { .. }
             | Self::KeyReused { .. }
-            | Self::Unreadable => None,
+            | Self::Unreadable
+            | Self::TakenOver => None,
         }
     }
 
@@ -190,7 +193,7 @@ impl Outcome {
         match self {
             Self::Delivered { .. } => "delivered",
             Self::Duplicate { .. } => "duplicate",
-            Self::Pending { .. } | Self::Unreadable => "pending",
+            Self::Pending { .. } | Self::Unreadable | Self::TakenOver => "pending",
             Self::Rejected { .. } | Self::Conflict { .. } | Self::KeyReused { .. } | Self::NotStored { .. } => {
                 "rejected"
             }

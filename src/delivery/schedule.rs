@@ -31,7 +31,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(60);
 const CLOCK_MARGIN: Duration = Duration::from_secs(1);
 
 /// The limits within which a delivery is attempted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// `retry_max_hours`: the age at which a delivery becomes a dead letter.
     pub max_age: Duration,

@@ -7,7 +7,9 @@ use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Delivery, DeliveryId, FailedAttempt, Key, KeyClaim, Orphan, Payload, Start, TaskWait, Trigger, Work};
+use super::{
+    Delivery, DeliveryId, FailedAttempt, Hold, Key, KeyClaim, Orphan, Payload, Start, TaskWait, Trigger, Work,
+};
 use crate::callback::{Callback, Status};
 use crate::event;
 use crate::json::{self, JsonType};
@@ -243,6 +245,7 @@ impl Delivery<'_> {
             early_window: stored.early_window,
             early_since: stored.early_since,
             unseen: stored.unseen,
+            hold: Hold { is_stored: true, ..Hold::default() },
         })
     }
 }

@@ -9,13 +9,16 @@ use http::HeaderMap;
 
 use super::send::{Sending, Sent};
 use super::{Gateway, Receipt, Report};
-use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, Outcome, Verdict, Work};
+use crate::delivery::{Delivery, DeliveryId, Key, Outcome, Verdict, Work};
 use crate::ports::{Host, StoreError};
-use crate::store::{Claim, SEND_WITHIN, Won};
+use crate::store::{Claim, Claims as _, Effect, Joined, Outbox as _, SEND_WITHIN};
 
 /// How much longer a loser of a claim waits than a winner: it sees the record that a winner stores at the end of its
 /// own wait.
 pub(super) const LOSER_GRACE: Duration = Duration::from_millis(250);
+
+/// How often a key is claimed while the contenders that hold it go away.
+const MAX_CLAIMS: usize = 3;
 
 impl<'a, H: Host> Gateway<'a, H> {
     /// Accepts a delivery. The sender waits at most `wait` for the engine; if that is zero, the delivery is stored
@@ -55,11 +58,11 @@ impl<'a, H: Host> Gateway<'a, H> {
 
     /// Accepts a delivery by storing it for the drain, which is not notified.
     pub(super) async fn enqueue(&self, work: Work<'_>, key: Option<Key>, trace: HeaderMap) -> Receipt<'a> {
-        let delivery = match self.admit(work, key, trace, Duration::ZERO).await {
+        let mut delivery = match self.admit(work, key, trace, Duration::ZERO).await {
             Ok(delivery) => delivery,
             Err(receipt) => return receipt,
         };
-        match self.store_pending(&delivery, None).await {
+        match self.store_pending(&mut delivery, None, false).await {
             Ok(receipt) => receipt,
             Err(error) => self.abandon(&delivery, &error).await,
         }
@@ -71,9 +74,9 @@ impl<'a, H: Host> Gateway<'a, H> {
         let is_stored = |receipt: &Receipt<'_>| matches!(receipt.outcome, Outcome::Pending { .. });
         let fault = receipts.iter().find_map(|receipt| receipt.outcome.failure()?.fault()).map(str::to_owned);
         let Some(first) = receipts.iter_mut().find(|receipt| is_stored(receipt)) else { return };
-        first.warn(self.outbox().ensure_notified().await);
+        first.warn(self.store().notify().await);
         if let Some(reason) = fault {
-            first.warn(self.outbox().record_fault(&reason).await);
+            first.warn(self.store().record_fault(&reason).await);
         }
     }
 
@@ -90,27 +93,43 @@ impl<'a, H: Host> Gateway<'a, H> {
         let id = DeliveryId::new(arrival, self.host.random());
         let mut delivery = Delivery::new(id, work, trace, arrival.at);
         let Some(key) = key else { return Ok(delivery) };
-        match self.claims().claim(&delivery, &key, wait.saturating_add(LOSER_GRACE)).await {
-            Err(error) => Err(Receipt::store_failed(id, &error)),
-            Ok(Claim::Settled(settled)) => Err(Receipt::new(settled.id(), settled.outcome(key.digest()))),
-            Ok(Claim::Won(Won { window, until })) if self.now() < until => {
-                delivery.claim = Some(KeyClaim { key, window, contended: false });
-                Ok(delivery)
-            }
-            Ok(Claim::Won(Won { window, .. }) | Claim::Contended { window }) => {
-                Err(self.enqueue_contended(delivery, key, window).await)
+        for _ in 0..MAX_CLAIMS {
+            let patience = wait.saturating_add(LOSER_GRACE);
+            match self.store().claim(&mut delivery, key.clone(), patience).await {
+                Err(error) => return Err(Receipt::store_failed(id, &error)),
+                Ok(Claim::Settled(settled)) => {
+                    return Err(Receipt::new(settled.id(), settled.outcome(key.digest())));
+                }
+                Ok(Claim::Won) if delivery.hold.may_send(self.host.monotonic()) => return Ok(delivery),
+                Ok(claim @ (Claim::Won | Claim::Late | Claim::Contended(_))) => {
+                    let holder = if let Claim::Contended(holder) = claim { holder } else { None };
+                    match self.store().join(&mut delivery, &key, holder).await {
+                        Err(error) => return Err(Receipt::store_failed(id, &error)),
+                        Ok(Joined::Stored) => return Err(Receipt::new(id, Outcome::Pending { last: None })),
+                        Ok(Joined::Promised(first)) => {
+                            return Err(Receipt::new(first, Outcome::Duplicate { body: None }));
+                        }
+                        Ok(Joined::Refused) => break,
+                        Ok(Joined::Free) => {}
+                    }
+                }
+                Ok(Claim::Taken(taken)) => return Err(self.leave_to_drain(*taken).await),
             }
         }
+        Err(Receipt::new(id, Outcome::NotStored { verdict: None }))
     }
 
-    /// Stores a delivery whose claim was not won. The drain decides whether it is sent.
-    async fn enqueue_contended(&self, mut delivery: Delivery<'_>, key: Key, window: u64) -> Receipt<'a> {
-        delivery.claim = Some(KeyClaim { key, window, contended: true });
-        // Marked as sent at the latest time at which the winner may have sent its own delivery.
-        delivery.begin_attempt(self.now().plus(SEND_WITHIN), &self.settings.limits);
-        match self.store_pending(&delivery, None).await {
-            Ok(receipt) => receipt,
-            Err(error) => Receipt::store_failed(delivery.id, &error),
+    /// Leaves a delivery to the drain that another instance has left behind. It may have been sent, so its run is
+    /// looked up first.
+    pub(super) async fn leave_to_drain(&self, mut taken: Delivery<'static>) -> Receipt<'a> {
+        taken.next_attempt = self.now();
+        match self.store().reschedule(&mut taken).await {
+            Ok(Effect::Done | Effect::Late) => {
+                let mut receipt = Receipt::new(taken.id, Outcome::Duplicate { body: None });
+                receipt.drains = true;
+                receipt
+            }
+            Err(error) => Receipt::store_failed(taken.id, &error),
         }
     }
 
@@ -123,7 +142,7 @@ impl<'a, H: Host> Gateway<'a, H> {
             // letters.
             outcome => {
                 let verdict = outcome.failure().cloned();
-                match self.store_pending(&delivery, verdict.as_ref()).await {
+                match self.store_pending(&mut delivery, verdict.as_ref(), false).await {
                     Ok(receipt) => receipt,
                     Err(error) => self.not_stored(&delivery, verdict, &error).await,
                 }
@@ -135,7 +154,7 @@ impl<'a, H: Host> Gateway<'a, H> {
 
     /// Stores a delivery whose sender has waited long enough. The sender gets its response while the attempt goes on.
     async fn store_while_sending(&self, mut delivery: Delivery<'_>, sending: Sending<'a>) -> Receipt<'a> {
-        let error = match self.store_pending(&delivery, None).await {
+        let error = match self.store_pending(&mut delivery, None, true).await {
             Ok(receipt) => return self.in_background(delivery, sending, receipt),
             Err(error) => error,
         };
@@ -144,13 +163,13 @@ impl<'a, H: Host> Gateway<'a, H> {
         let mut receipt = match delivery.conclude_attempt(sent.verdict, self.now(), &self.settings.limits) {
             Outcome::Delivered { body } => {
                 let mut receipt = self.delivered(&delivery, body).await;
-                receipt.warn(Err(error));
+                receipt.warnings.push(error.to_string());
                 receipt
             }
             outcome => match outcome.failure().cloned() {
                 Some(verdict @ Verdict::Rejected { .. }) => {
                     let mut receipt = self.rejected(&delivery, Outcome::Rejected { verdict }).await;
-                    receipt.warn(Err(error));
+                    receipt.warnings.push(error.to_string());
                     receipt
                 }
                 verdict => self.not_stored(&delivery, verdict, &error).await,
@@ -174,7 +193,7 @@ impl<'a, H: Host> Gateway<'a, H> {
             let reason = "the sender read its response too slowly, so the delivery is left to the drain".to_owned();
             Sent { engine_status: None, verdict: Verdict::Unreachable { reason } }
         });
-        match self.store_pending(&delivery, None).await {
+        match self.store_pending(&mut delivery, None, true).await {
             Ok(receipt) => self.in_background(delivery, sending, receipt),
             Err(error) => self.abandon(&delivery, &error).await,
         }
@@ -204,22 +223,24 @@ impl<'a, H: Host> Gateway<'a, H> {
             Err(error) => (pending, vec![error.to_string()]),
         };
         if let Some(reason) = outcome.failure().and_then(Verdict::fault) {
-            warnings.extend(self.outbox().record_fault(reason).await.err().map(|error| error.to_string()));
+            warnings.extend(self.store().record_fault(reason).await.err().map(|error| error.to_string()));
         }
         Report { at: self.now(), id: delivery.id, outcome, warnings }
     }
 
-    /// Stores a delivery as pending. Returns an error only if that write fails; other failures are warnings.
+    /// Stores a delivery as pending. `is_sending` says that this instance is sending it, or is about to. Returns an
+    /// error only if that write fails; other failures are warnings.
     pub(super) async fn store_pending<'r>(
         &self,
-        delivery: &Delivery<'_>,
+        delivery: &mut Delivery<'_>,
         last: Option<&Verdict>,
+        is_sending: bool,
     ) -> Result<Receipt<'r>, StoreError> {
-        self.outbox().put(delivery).await?;
-        let mut receipt = Receipt::new(delivery.id, Outcome::Pending { last: last.cloned() });
-        if delivery.claim.as_ref().is_some_and(|claim| !claim.contended) {
-            receipt.warn(self.claims().record_pending(delivery).await);
+        if self.store().keep(delivery, is_sending).await? == Effect::Late {
+            return Err(StoreError("another instance has taken the delivery over".to_owned()));
         }
+        let mut receipt = Receipt::new(delivery.id, Outcome::Pending { last: last.cloned() });
+        receipt.warn(self.store().promise(delivery).await);
         if let Some(fault) = last.and_then(Verdict::fault) {
             receipt.warnings.push(format!("{fault}: check engine_url and engine_token"));
         }
@@ -228,7 +249,7 @@ impl<'a, H: Host> Gateway<'a, H> {
 
     /// Records a delivery that the engine has accepted.
     async fn delivered(&self, delivery: &Delivery<'_>, body: Vec<u8>) -> Receipt<'a> {
-        let recorded = self.claims().record_delivered(delivery, &body).await;
+        let recorded = self.store().settle(delivery, &body).await;
         let scoped = self.record_scope(delivery, &body).await;
         let mut receipt = Receipt::new(delivery.id, Outcome::Delivered { body });
         receipt.warn(recorded);
@@ -239,7 +260,7 @@ impl<'a, H: Host> Gateway<'a, H> {
     /// Releases the key of a rejected delivery: its sender may send it again.
     async fn rejected(&self, delivery: &Delivery<'_>, outcome: Outcome) -> Receipt<'a> {
         let mut receipt = Receipt::new(delivery.id, outcome);
-        receipt.warn(self.claims().release(delivery).await);
+        receipt.warn(self.store().release(delivery).await);
         receipt
     }
 
@@ -247,7 +268,7 @@ impl<'a, H: Host> Gateway<'a, H> {
     /// the sender would be answered as a duplicate of a delivery that was never accepted.
     async fn abandon(&self, delivery: &Delivery<'_>, error: &StoreError) -> Receipt<'a> {
         let mut receipt = Receipt::store_failed(delivery.id, error);
-        receipt.warn(self.claims().release(delivery).await);
+        receipt.warn(self.store().release(delivery).await);
         receipt
     }
 

@@ -4,7 +4,7 @@ use super::Gateway;
 use super::look::PassNotes;
 use crate::delivery::{Delivery, Found, FoundRun, Outcome, Verdict, Work};
 use crate::ports::{Host, StoreError};
-use crate::store::{DeliveryState, RunRecord};
+use crate::store::{Begin, Claims as _, Effect, Outbox as _, RunRecord};
 
 /// Maximum number of lookups of a start's runs in one attempt: one, and one after a cancellation.
 const MAX_LOOKUPS: usize = 3;
@@ -27,7 +27,7 @@ impl<H: Host> Gateway<'_, H> {
             Work::Start(_) => self.attempt_start(delivery, notes).await,
             // One that was sent is looked at first: it may have had its effect.
             Work::Resolve(_) if delivery.sent.is_none() && delivery.is_exhausted(self.now(), &self.settings.limits) => {
-                self.store_outcome(&delivery, Outcome::Dead { last: None }).await
+                self.store_outcome(&mut delivery, Outcome::Dead { last: None }).await
             }
             Work::Resolve(_) => self.attempt_callback(delivery, notes).await,
         }
@@ -40,11 +40,13 @@ impl<H: Host> Gateway<'_, H> {
             return Ok(outcome);
         }
         if delivery.is_exhausted(self.now(), &self.settings.limits) {
-            return self.store_outcome(&delivery, Outcome::Dead { last: None }).await;
+            return self.store_outcome(&mut delivery, Outcome::Dead { last: None }).await;
         }
-        // Stored before it is sent: if this instance dies meanwhile, the next drain looks up the run first.
+        // If this instance dies while it sends, the next drain looks up the run first.
         delivery.begin_attempt(self.now(), &self.settings.limits);
-        self.outbox().put(&delivery).await?;
+        if self.store().begin(&mut delivery).await? == Begin::Late {
+            return Ok(Outcome::TakenOver);
+        }
         let sent = self.send(&delivery).await;
         if matches!(sent.verdict, Verdict::Accepted { .. }) && !delivery.orphans.is_empty() {
             self.check_replaced(&delivery, notes).await?;
@@ -76,8 +78,9 @@ impl<H: Host> Gateway<'_, H> {
                 Found::Cancel { run } => {
                     // Both are stored before it is requested. A cancelled run of somebody else settles the delivery,
                     // and to another pending delivery of the same key this run would be one: only the first goes on.
-                    self.claims().record_pending(delivery).await?;
-                    self.outbox().put(delivery).await?;
+                    if self.store().save(delivery).await? == Effect::Late {
+                        return Ok(Some(Outcome::TakenOver));
+                    }
                     self.cancel(delivery, &run).await;
                 }
                 Found::Hopeless { reason } => {
@@ -87,8 +90,7 @@ impl<H: Host> Gateway<'_, H> {
                 }
             }
         }
-        self.outbox().put(delivery).await?;
-        Ok(Some(Outcome::Pending { last: None }))
+        self.store_outcome(delivery, Outcome::Pending { last: None }).await.map(Some)
     }
 
     /// Checks once more, after a new submit, that the runs that it replaces don't run after all.
@@ -112,13 +114,13 @@ impl<H: Host> Gateway<'_, H> {
         notes: &PassNotes,
     ) -> Result<(), StoreError> {
         notes.warn(format!("delivery {} has the runs {}: the engine has started both", delivery.id, runs.join(", ")));
-        self.outbox().record_twice(delivery.id, runs).await
+        self.store().record_twice(delivery.id, runs).await
     }
 
     /// Records the scope of a run that was started, if it isn't the default one.
     pub(super) async fn record_scope(&self, delivery: &Delivery<'_>, run: &[u8]) -> Result<(), StoreError> {
         let Some((run, scope)) = self.other_scope(delivery, run) else { return Ok(()) };
-        self.claims().record_run(&run, &RunRecord::new(Some(scope), false)).await
+        self.store().record_run(&run, &RunRecord::new(Some(scope), false)).await
     }
 
     /// Records how a run that a lookup has found is looked at: its scope, and whether the engine shows it at all.
@@ -129,7 +131,7 @@ impl<H: Host> Gateway<'_, H> {
         let is_unseen =
             matches!(self.look_in(&run, scope.as_deref(), &delivery.trace).await, Err(Verdict::UnknownRun { .. }));
         if is_unseen {
-            return self.claims().record_run(&run, &RunRecord::new(scope, true)).await;
+            return self.store().record_run(&run, &RunRecord::new(scope, true)).await;
         }
         self.record_scope(delivery, body).await
     }
@@ -146,10 +148,9 @@ impl<H: Host> Gateway<'_, H> {
     /// has settled the key, or may have.
     async fn superseded(&self, delivery: &mut Delivery<'static>) -> Result<Option<Outcome>, StoreError> {
         let Some(claim) = &delivery.claim else { return Ok(None) };
-        let settled = match self.claims().settled(delivery).await? {
+        let settled = match self.store().superseded(delivery).await? {
             None => return Ok(None),
             Some(Err(_)) => return Ok(Some(Outcome::Unreadable)),
-            Some(Ok(settled)) if settled.is_pending(delivery) => return Ok(None),
             Some(Ok(settled)) => settled,
         };
         let outcome = settled.outcome(claim.key.digest());
@@ -163,18 +164,17 @@ impl<H: Host> Gateway<'_, H> {
         delivery: &mut Delivery<'static>,
         outcome: Outcome,
     ) -> Result<Outcome, StoreError> {
-        if matches!(outcome, Outcome::Duplicate { .. }) {
-            self.outbox().remove(DeliveryState::Pending, delivery.id).await?;
+        let effect = if matches!(outcome, Outcome::Duplicate { .. }) {
+            self.store().remove(delivery).await?
         } else {
             let reason = match &delivery.work {
                 Work::Resolve(_) => "another callback for this run and topic was accepted first",
                 Work::Start(_) => "the idempotency key was used with another payload first",
             };
             delivery.close(reason, self.now());
-            self.outbox().dead_letter(delivery).await?;
-        }
-        self.claims().release_early(delivery).await?;
-        Ok(outcome)
+            self.store().bury(delivery, false).await?
+        };
+        Ok(effective(effect, outcome))
     }
 
     /// Concludes a lookup that failed, and stores the outcome.
@@ -194,29 +194,30 @@ impl<H: Host> Gateway<'_, H> {
     }
 
     /// Stores the outcome of a stored delivery.
-    pub(super) async fn store_outcome(&self, delivery: &Delivery<'_>, outcome: Outcome) -> Result<Outcome, StoreError> {
-        let (claims, outbox) = (self.claims(), self.outbox());
-        let is_rejected = matches!(outcome, Outcome::Rejected { .. });
-        match &outcome {
+    pub(super) async fn store_outcome(
+        &self,
+        delivery: &mut Delivery<'_>,
+        outcome: Outcome,
+    ) -> Result<Outcome, StoreError> {
+        let store = self.store();
+        let effect = match &outcome {
             Outcome::Delivered { body } => {
-                // In this order: a drain that finds the delivery still pending finds the record as well.
-                claims.record_delivered(delivery, body).await?;
                 self.record_scope(delivery, body).await?;
-                claims.release_early(delivery).await?;
-                outbox.remove(DeliveryState::Pending, delivery.id).await?;
+                store.settle(delivery, body).await?
             }
-            Outcome::Rejected { .. } | Outcome::Dead { .. } => {
-                outbox.dead_letter(delivery).await?;
-                match &delivery.work {
-                    // The same callback is accepted again as if it were new: it may come in time.
-                    Work::Resolve(_) => claims.forget_callback(delivery).await?,
-                    Work::Start(_) if is_rejected => claims.forget_key(delivery).await?,
-                    Work::Start(_) => {}
-                }
-                claims.release_early(delivery).await?;
-            }
-            _ => outbox.put(delivery).await?,
-        }
-        Ok(outcome)
+            // A callback that is dead is accepted again as if it were new: it may come in time.
+            Outcome::Rejected { .. } => store.bury(delivery, true).await?,
+            Outcome::Dead { .. } => store.bury(delivery, matches!(delivery.work, Work::Resolve(_))).await?,
+            _ => store.reschedule(delivery).await?,
+        };
+        Ok(effective(effect, outcome))
+    }
+}
+
+/// Returns the outcome, unless it could not be stored because another instance has taken the delivery over.
+fn effective(effect: Effect, outcome: Outcome) -> Outcome {
+    match effect {
+        Effect::Done => outcome,
+        Effect::Late => Outcome::TakenOver,
     }
 }

@@ -7,10 +7,12 @@ use http::HeaderMap;
 use super::accept::LOSER_GRACE;
 use super::resolve::{FIRST_PAUSE, Progress, Pursuer, digest};
 use super::send::Sending;
+use super::task_claim::Claimed;
 use super::{Background, Gateway, Receipt, Report};
 use crate::callback::Callback;
-use crate::delivery::{Delivery, DeliveryId, Outcome, Step, Verdict, Work};
+use crate::delivery::{Delivery, DeliveryId, Key, Outcome, Step, Verdict, Work};
 use crate::ports::{Host, StoreError};
+use crate::store::{Claims as _, Joined, Outbox as _};
 
 impl<'a, H: Host> Gateway<'a, H> {
     /// Accepts a callback. The sender waits at most `wait` for the engine; if that is zero, the callback is stored for
@@ -46,7 +48,7 @@ impl<'a, H: Host> Gateway<'a, H> {
             receipt = self.deliver_without_store(&mut delivery, sending, receipt).await;
         }
         receipt.engine_status = engine_status.or(receipt.engine_status);
-        receipt.drains = wait.is_zero();
+        receipt.drains |= wait.is_zero();
         let is_contended = delivery.claim.as_ref().is_some_and(|claim| claim.contended);
         if matches!(receipt.outcome, Outcome::Pending { .. }) && delivery.sent.is_some() && !is_contended {
             receipt.background = Some(self.confirm_in_background(delivery.into_owned(), sending));
@@ -60,13 +62,12 @@ impl<'a, H: Host> Gateway<'a, H> {
         let last = match progress {
             Progress::Delivered => {
                 let mut receipt = Receipt::new(delivery.id, Outcome::Delivered { body: Vec::new() });
-                receipt.warn(self.claims().record_delivered(delivery, &[]).await);
-                receipt.warn(self.claims().release_early(delivery).await);
+                receipt.warn(self.store().settle(delivery, &[]).await);
                 return receipt;
             }
             Progress::Settled(settled) => {
                 let mut receipt = Receipt::new(settled.id(), settled.outcome(&digest(delivery)));
-                receipt.warn(self.claims().release_early(delivery).await);
+                receipt.warn(self.store().remove(delivery).await);
                 return receipt;
             }
             progress @ (Progress::Failed(_) | Progress::NotSeen(_)) => {
@@ -77,26 +78,43 @@ impl<'a, H: Host> Gateway<'a, H> {
                     outcome => outcome.failure().cloned(),
                 }
             }
-            Progress::Kept | Progress::GivenUp | Progress::Late(_) => None,
+            Progress::Taken(taken) => return self.leave_to_drain(*taken).await,
+            Progress::Kept | Progress::GivenUp | Progress::TakenOver | Progress::Late(_) => None,
         };
         if delivery.claim.is_none() {
             match self.claim_early(delivery, LOSER_GRACE).await {
-                Ok(None) => {}
-                Ok(Some(settled)) => return Receipt::new(settled.id(), settled.outcome(&digest(delivery))),
+                Ok(Claimed::Mine) => {}
+                Ok(Claimed::Settled(settled)) => return Receipt::new(settled.id(), settled.outcome(&digest(delivery))),
+                Ok(Claimed::Contended(holder)) => return self.join_early(delivery, holder).await,
+                Ok(Claimed::Late) => return Receipt::new(delivery.id, Outcome::Pending { last }),
+                Ok(Claimed::Taken(taken)) => return self.leave_to_drain(*taken).await,
                 Err(error) => return self.callback_not_stored(delivery, last, &error).await,
             }
         }
-        match self.store_pending(delivery, last.as_ref()).await {
+        // What was sent is confirmed in the background.
+        let is_sending = delivery.sent.is_some() && delivery.claim.as_ref().is_some_and(|claim| !claim.contended);
+        match self.store_pending(delivery, last.as_ref(), is_sending).await {
             Ok(receipt) => receipt,
             Err(error) => self.callback_not_stored(delivery, last, &error).await,
+        }
+    }
+
+    /// Stores a callback that is early beside the one that holds run and topic.
+    async fn join_early(&self, delivery: &mut Delivery<'_>, holder: Option<DeliveryId>) -> Receipt<'a> {
+        let Work::Resolve(callback) = &delivery.work else { return Receipt::new(delivery.id, Outcome::TakenOver) };
+        let early = Key::early(callback);
+        match self.store().join(delivery, &early, holder).await {
+            Ok(Joined::Stored) => Receipt::new(delivery.id, Outcome::Pending { last: None }),
+            Ok(Joined::Promised(first)) => Receipt::new(first, Outcome::Duplicate { body: None }),
+            Ok(Joined::Free | Joined::Refused) => Receipt::new(delivery.id, Outcome::NotStored { verdict: None }),
+            Err(error) => self.callback_not_stored(delivery, None, &error).await,
         }
     }
 
     /// Releases the claims of a rejected callback: its sender may send it again.
     async fn callback_rejected(&self, delivery: &Delivery<'_>, outcome: Outcome) -> Receipt<'a> {
         let mut receipt = Receipt::new(delivery.id, outcome);
-        receipt.warn(self.claims().release(delivery).await);
-        receipt.warn(self.claims().release_early(delivery).await);
+        receipt.warn(self.store().release(delivery).await);
         receipt
     }
 
@@ -113,10 +131,10 @@ impl<'a, H: Host> Gateway<'a, H> {
             let reason = "its effect is not known yet".to_owned();
             let verdict = verdict.unwrap_or(Verdict::Unclear { reason, after: None, concluded: false });
             receipt.outcome = Outcome::NotStored { verdict: Some(verdict) };
+            receipt.warn(self.store().abandon(delivery).await);
         } else {
-            receipt.warn(self.claims().release(delivery).await);
+            receipt.warn(self.store().release(delivery).await);
         }
-        receipt.warn(self.claims().release_early(delivery).await);
         receipt
     }
 

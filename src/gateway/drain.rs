@@ -1,7 +1,7 @@
 //! The drain: attempts pending deliveries, oldest first, until none is due or its time budget is used up.
 //!
 //! ```text
-//! acquire the lease ─▶ delete the notification ─▶ list the keys ─▶ attempt what is due ─▶ sweep ─▶ release the lease
+//! begin the pass ─▶ take what is due ─▶ attempt it ─▶ sweep ─▶ end the pass
 //! ```
 
 use std::future::Future;
@@ -13,22 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Gateway;
 use super::look::PassNotes;
-use crate::delivery::{DeliveryId, Outcome, Verdict};
+use crate::delivery::{Delivery, DeliveryId, Outcome, Verdict};
 use crate::ports::{Host, StoreError};
-use crate::store::{DeliveryState, Scan};
-use crate::time::Timestamp;
+use crate::store::{Begun, Outbox as _, PassNote, StorePass};
 
 /// Maximum number of deliveries in flight. A drain never attempts two with the same reference at a time.
 pub(super) const MAX_IN_FLIGHT: usize = 8;
 /// The number of failed attempts in a row after which a pass ends.
 const MAX_FAILURES: usize = 8;
-/// The interval between scans of the keys without a notification.
-const SCAN_INTERVAL: Duration = Duration::from_secs(15 * 60);
-/// How long after a pass with a notification the keys are scanned again. On a store with stale reads, a request may
-/// have found a notification that the pass had already deleted.
-const SETTLE_TIME: Duration = Duration::from_secs(30);
-/// How much longer the lease lasts than a pass and its last attempt can take.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// The result of one pass of the drain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,127 +63,85 @@ pub enum Stopped {
 }
 
 impl<H: Host> Gateway<'_, H> {
-    /// Runs one pass, if there is a notification or the time for a scan has come. Begins no attempt after `budget`.
+    /// Runs one pass, if anything may be due. Begins no attempt after `budget`.
     pub async fn drain(&self, budget: Duration) -> Result<DrainSummary, StoreError> {
-        let outbox = self.outbox();
-        let leased = DrainSummary { stopped: Some(Stopped::Leased), ..DrainSummary::default() };
-        let notified = outbox.is_notified().await?;
-        if !notified {
-            let (scan, lease_end) = Scan::last(self.host).await?;
-            if lease_end > self.now() {
-                return Ok(leased);
-            }
-            let interval = if scan.again { SETTLE_TIME } else { SCAN_INTERVAL };
-            if self.now().since(scan.at) < interval {
-                return Ok(DrainSummary { pending: Some(0), ..DrainSummary::default() });
-            }
-        }
-        let Some(mut lease) = outbox.acquire_lease(self.lease_length(budget)).await? else {
-            return Ok(leased);
+        let store = self.store();
+        let mut opened = match store.begin_pass(budget.saturating_add(self.attempt_length())).await? {
+            Begun::Idle => return Ok(DrainSummary { pending: Some(0), ..DrainSummary::default() }),
+            Begun::Leased => return Ok(DrainSummary { stopped: Some(Stopped::Leased), ..DrainSummary::default() }),
+            Begun::Pass(opened) => opened,
         };
-        let mut summary = match self.pass(budget, notified).await {
-            Ok(summary) => summary,
+        let (mut summary, mut note) = match self.pass(&mut opened, budget).await {
+            Ok(ended) => ended,
             Err(error) => {
-                // The notification may be deleted, with deliveries still pending. If it can't be restored, the lease is
-                // left to expire, as if this drain had died; the keys are then scanned again.
-                if !notified || outbox.notify().await.is_ok() {
-                    // If this fails, the lease expires too.
-                    let _: Result<(), StoreError> = outbox.release_lease(lease).await;
-                }
+                store.abort_pass(opened).await;
                 return Err(error);
             }
         };
-        let recorded = serde_json::value::to_raw_value(&summary).ok();
-        lease.scan = Scan { at: self.now(), summary: recorded, again: notified };
-        let released = outbox.release_lease(lease).await;
-        summary.warnings.extend(released.err().map(|error| error.to_string()));
+        note.summary = serde_json::value::to_raw_value(&summary).ok();
+        let ended = store.end_pass(opened, note).await;
+        summary.warnings.extend(ended.err().map(|error| error.to_string()));
         Ok(summary)
     }
 
-    /// The length of the lease for a pass: its budget, a lookup and an attempt that began at its end, and a margin.
-    pub(super) fn lease_length(&self, budget: Duration) -> Duration {
-        budget.saturating_add(self.settings.timeouts.total.saturating_mul(2)).saturating_add(LEASE_MARGIN)
-    }
-
-    async fn pass(&self, budget: Duration, notified: bool) -> Result<DrainSummary, StoreError> {
-        let outbox = self.outbox();
-        let end = self.now().plus(budget);
-        if notified {
-            outbox.clear_notification().await?;
-        }
-        let list = outbox.list().await?;
-        let ids = list.pending();
-        outbox.undo_half_moves(&list).await?;
+    async fn pass(&self, opened: &mut StorePass, budget: Duration) -> Result<(DrainSummary, PassNote), StoreError> {
+        let store = self.store();
+        let end = self.host.monotonic().saturating_add(budget);
         let mut pass = Pass::default();
-        let result = self.attempt_all(&ids, end, &mut pass).await;
-        let Pass { mut summary, removed, fault, .. } = pass;
+        let result = self.attempt_all(opened, end, &mut pass).await;
+        let Pass { mut summary, fault, .. } = pass;
         result?;
-        let concluded =
-            [summary.delivered, summary.rejected, summary.dead, summary.dropped, removed].iter().sum::<u64>();
-        let pending = u64::try_from(ids.len()).unwrap_or(u64::MAX).saturating_sub(concluded);
-        summary.pending = Some(pending);
-        if pending > 0 {
-            outbox.notify().await?;
-        }
+        let concluded = [summary.delivered, summary.rejected, summary.dead, summary.dropped].iter().sum::<u64>();
+        let pending = store.pending(opened, usize::try_from(concluded).unwrap_or(usize::MAX)).await?;
+        summary.pending = Some(u64::try_from(pending).unwrap_or(u64::MAX));
         match fault {
-            Some(reason) => outbox.record_fault(&reason).await?,
+            Some(reason) => store.record_fault(&reason).await?,
             // The engine accepts deliveries, or none is pending.
-            None if pending == 0 || summary.delivered > 0 => outbox.clear_fault().await?,
+            None if pending == 0 || summary.delivered > 0 => store.clear_fault().await?,
             None => {}
         }
-        let swept = self.claims().sweep(&list, end).await;
+        let swept = store.sweep(opened, end).await;
         summary.warnings.extend(swept.err().map(|error| format!("an expired key was not deleted: {error}")));
-        Ok(summary)
+        Ok((summary, PassNote { again: pending > 0, ..PassNote::default() }))
     }
 
-    async fn attempt_all(&self, ids: &[DeliveryId], end: Timestamp, pass: &mut Pass) -> Result<(), StoreError> {
+    async fn attempt_all(&self, opened: &mut StorePass, end: Duration, pass: &mut Pass) -> Result<(), StoreError> {
         let notes = PassNotes::default();
         let mut in_flight: Vec<InFlight<'_>> = Vec::new();
         let mut failed = None;
-        for id in ids {
-            if self.now() >= end {
-                pass.summary.stopped = Some(Stopped::Budget);
-            }
-            if pass.summary.stopped.is_some() || failed.is_some() {
-                break;
-            }
-            let delivery = match self.outbox().load(DeliveryState::Pending, *id).await {
-                Ok(Some(Ok(delivery))) => delivery,
-                Ok(Some(Err(_))) => {
-                    pass.summary.warnings.push(format!("the pending delivery {id} can't be read"));
-                    continue;
-                }
-                Ok(None) => {
-                    pass.removed = pass.removed.saturating_add(1);
-                    continue;
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
-            };
-            let is_exhausted = delivery.is_exhausted(self.now(), &self.settings.limits);
-            if delivery.next_attempt > self.now() && !is_exhausted {
-                continue;
-            }
-            let reference = delivery.work.reference().to_owned();
-            // Until the engine has answered, only one attempt is in flight.
-            let limit = if pass.reached { MAX_IN_FLIGHT } else { 1 };
-            while failed.is_none()
-                && (in_flight.len() >= limit || in_flight.iter().any(|other| other.reference == reference))
-            {
-                failed = pass.finish_one(&mut in_flight).await.err();
-            }
-            // Waiting for other attempts may have taken long.
-            if self.now() >= end {
+        let mut more = true;
+        while more || !in_flight.is_empty() {
+            if self.host.monotonic() >= end && more {
                 pass.summary.stopped.get_or_insert(Stopped::Budget);
             }
-            if failed.is_none() && pass.summary.stopped.is_none() {
-                in_flight.push(InFlight { id: *id, reference, attempt: Box::pin(self.attempt(delivery, &notes)) });
+            let may_begin = more && pass.summary.stopped.is_none() && failed.is_none();
+            // Until the engine has answered, only one attempt is in flight.
+            let limit = if pass.reached { MAX_IN_FLIGHT } else { 1 };
+            let room = limit.saturating_sub(in_flight.len());
+            let before = in_flight.len();
+            if may_begin && room > 0 {
+                let may_take = |delivery: &Delivery<'_>| {
+                    in_flight.iter().all(|other| other.reference != delivery.work.reference())
+                };
+                match self.store().take(opened, room, &[], &may_take).await {
+                    Ok(taken) => {
+                        more = taken.more;
+                        let unreadable = |id| format!("the pending delivery {id} can't be read");
+                        pass.summary.warnings.extend(taken.unreadable.into_iter().map(unreadable));
+                        for delivery in taken.deliveries {
+                            let (id, reference) = (delivery.id, delivery.work.reference().to_owned());
+                            let attempt = Box::pin(self.attempt(delivery, &notes));
+                            in_flight.push(InFlight { id, reference, attempt });
+                        }
+                    }
+                    Err(error) => failed = Some(error),
+                }
             }
-        }
-        while !in_flight.is_empty() {
-            if let Err(error) = pass.finish_one(&mut in_flight).await {
+            if in_flight.is_empty() {
+                if !may_begin || in_flight.len() == before {
+                    break;
+                }
+            } else if let Err(error) = pass.finish_one(&mut in_flight).await {
                 failed.get_or_insert(error);
             }
         }
@@ -212,8 +162,6 @@ struct InFlight<'d> {
 #[derive(Default)]
 struct Pass {
     summary: DrainSummary,
-    /// Number of deliveries that were removed after the keys were listed.
-    removed: u64,
     /// Number of failed attempts in a row.
     failures: usize,
     /// Whether the engine has answered.
@@ -236,6 +184,10 @@ impl Pass {
             Outcome::Dead { .. } => &mut self.summary.dead,
             Outcome::Duplicate { .. } => &mut self.summary.dropped,
             Outcome::Pending { .. } | Outcome::NotStored { .. } => &mut 0,
+            Outcome::TakenOver => {
+                self.summary.warnings.push(format!("another instance has taken delivery {id} over"));
+                &mut 0
+            }
             Outcome::Unreadable => {
                 self.summary.warnings.push(format!("the record of the key of delivery {id} can't be read"));
                 &mut 0

@@ -9,6 +9,7 @@ use super::Gateway;
 use crate::delivery::{Delivery, RunView, Verdict, Wait};
 use crate::ports::Host;
 use crate::reference::{RunRef, Topic};
+use crate::store::Claims as _;
 use crate::time::Timestamp;
 
 /// What the attempts of one pass of the drain share.
@@ -54,7 +55,7 @@ impl<H: Host> Gateway<'_, H> {
             seen => return seen,
         };
         // The store failing here costs a look at the run's own scope, and no more.
-        let record = self.claims().run(run).await.ok().flatten();
+        let record = self.store().run(run).await.ok().flatten();
         let own = record.and_then(|record| record.scope).filter(|own| own != first);
         for scope in own.iter().chain(others.iter().filter(|other| Some(*other) != own.as_ref())) {
             match self.look_in(run, Some(scope), trace).await {

@@ -19,26 +19,29 @@ pub mod operator;
 mod overview;
 mod preflight;
 mod resolve;
-mod search;
 mod send;
 mod task_claim;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use http::{Request, StatusCode};
 
-use crate::config::Settings;
-use crate::delivery::{Delivery, DeliveryId, Outcome};
+use crate::config::{self, Settings};
+use crate::delivery::{Delivery, DeliveryId, Limits, Outcome};
 use crate::engine::RequestError;
-use crate::ports::{Clock, StoreError};
-use crate::store::{Claims, Outbox};
-use crate::time::Timestamp;
+use crate::ports::{Clock, StoreError, Variables};
+use crate::store::Store;
+use crate::time::{Retention, Timestamp};
 
+pub use crate::store::{Found, MAX_SCANNED};
 pub use drain::{DrainSummary, Stopped};
 pub use overview::{Overview, overview};
 pub use preflight::MAX_TEMPLATES;
-pub use search::{Found, MAX_SCANNED};
+
+/// How much longer an attempt may take than its requests to the engine.
+const ATTEMPT_MARGIN: Duration = Duration::from_secs(5);
 
 /// Delivers to the engine, through the outbox where needed.
 #[derive(Debug)]
@@ -69,18 +72,27 @@ impl<'a, H> Gateway<'a, H> {
         self.settings.engine.request(delivery)
     }
 
+    /// How long one attempt may take: a lookup, the attempt itself, and a margin.
+    fn attempt_length(&self) -> Duration {
+        self.settings.timeouts.total.saturating_mul(2).saturating_add(ATTEMPT_MARGIN)
+    }
+
     /// Returns the id of the run in a response body of the engine.
     pub fn run_id(&self, body: &[u8]) -> Option<String> {
         self.settings.engine.run_id(body)
     }
 
-    fn claims(&self) -> Claims<'a, H> {
-        Claims::new(self.host, self.settings.retention).with_callback_retention(self.settings.callback_retention())
+    fn store(&self) -> Store<'a, H> {
+        let settings = &self.settings;
+        let retention = [settings.retention, settings.callback_retention()];
+        Store::new(self.host, settings.database_url.clone(), retention, settings.limits)
     }
+}
 
-    fn outbox(&self) -> Outbox<'a, H> {
-        Outbox::new(self.host)
-    }
+/// The store of a host whose other settings may be wrong, to read what doesn't depend on them.
+pub(crate) fn store_of<H: Variables>(host: &H) -> Store<'_, H> {
+    let url = config::database_url(host).ok().flatten();
+    Store::new(host, url, [Retention::default(); 2], Limits::default())
 }
 
 impl<H: Clock> Gateway<'_, H> {
@@ -119,7 +131,7 @@ impl Receipt<'_> {
     }
 
     /// Adds a warning if an operation failed without which the outcome stands.
-    fn warn(&mut self, result: Result<(), StoreError>) {
+    fn warn<T>(&mut self, result: Result<T, StoreError>) {
         self.warnings.extend(result.err().map(|error| error.to_string()));
     }
 }

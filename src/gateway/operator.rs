@@ -1,24 +1,13 @@
 //! The requests of an operator: listing, showing, redelivering and deleting stored deliveries, and showing the
 //! callbacks of a run.
 
-use std::time::Duration;
-
 use super::Gateway;
 use super::look::PassNotes;
 use crate::callback::{Callback, CallbackRecord, State, Status};
 use crate::delivery::{Delivery, DeliveryId, Key, Outcome, StoredError, Wait, Work};
 use crate::ports::{Host, StoreError};
 use crate::reference::{RunRef, Topic};
-use crate::store::{DeliveryState, Settled};
-
-/// A page of deliveries.
-#[derive(Debug)]
-pub struct Page {
-    /// In order of arrival; the error is a record that can't be decoded.
-    pub deliveries: Vec<(DeliveryId, Result<Delivery<'static>, StoredError>)>,
-    /// The id of the page's last delivery, after which the next page begins; `None` on the last page.
-    pub next: Option<DeliveryId>,
-}
+use crate::store::{CallbackPage, Claims as _, DeliveryState, Found, Operated, Outbox as _, Page, Settled};
 
 /// Why an operator's request fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,89 +53,60 @@ impl<H: Host> Gateway<'_, H> {
         limit: usize,
         after: Option<DeliveryId>,
     ) -> Result<Page, StoreError> {
-        let list = self.outbox().list().await?;
-        let mut ids = match state {
-            DeliveryState::Pending => list.pending(),
-            DeliveryState::Dead => list.dead(),
-        };
-        ids.retain(|id| after.is_none_or(|after| *id > after));
-        let more = ids.len() > limit;
-        ids.truncate(limit);
-        let mut deliveries = Vec::new();
-        for id in &ids {
-            // Leaves out a delivery that was removed meanwhile.
-            if let Some(delivery) = self.outbox().load(state, *id).await? {
-                deliveries.push((*id, delivery));
-            }
-        }
-        Ok(Page { deliveries, next: ids.last().copied().filter(|_| more) })
+        self.store().list(state, limit, after).await
+    }
+
+    /// Finds at most `limit` deliveries after `after` whose workflow, run or topic contains `text`, ignoring ASCII
+    /// case. An empty text finds all, including records that can't be decoded.
+    pub async fn search(
+        &self,
+        state: DeliveryState,
+        text: &str,
+        limit: usize,
+        after: Option<DeliveryId>,
+    ) -> Result<Found, StoreError> {
+        self.store().search(state, text, limit, after).await
     }
 
     /// Reads a stored delivery.
     pub async fn show(&self, id: DeliveryId) -> Result<(DeliveryState, Delivery<'static>), OperatorError> {
-        for state in [DeliveryState::Pending, DeliveryState::Dead] {
-            if let Some(delivery) = self.outbox().load(state, id).await? {
-                return Ok((state, delivery?));
-            }
-        }
-        Err(OperatorError::Unknown)
+        let (state, delivery) = self.store().show(id).await?.ok_or(OperatorError::Unknown)?;
+        Ok((state, delivery?))
     }
 
-    /// Attempts a delivery now, with its age and attempts reset. If a drain holds the lease, the delivery is left to
-    /// it, and the result is [`Outcome::Pending`] without a verdict.
+    /// Attempts a delivery now, with its age and attempts reset. If a drain is at work that has to do it, the result is
+    /// [`Outcome::Pending`] without a verdict.
     pub async fn redeliver(&self, id: DeliveryId) -> Result<Outcome, OperatorError> {
-        let (state, mut delivery) = self.show(id).await?;
-        self.check_not_in_flight(&delivery)?;
-        delivery.renew(self.now(), &self.settings.limits);
-        if state == DeliveryState::Dead
-            && let Some(claim) = &mut delivery.claim
-        {
-            // Another delivery may have claimed its key meanwhile.
-            claim.contended = true;
+        let taken = self.store().take_one(id, self.attempt_length()).await?;
+        if let Operated::Superseded = taken {
+            return Ok(Outcome::KeyReused { at: self.now() });
         }
-        let mut receipt = self.store_pending(&delivery, None).await?;
-        self.notify_drain(std::slice::from_mut(&mut receipt)).await;
-        // Also for a pending delivery: it is still dead as well if an earlier redelivery failed here.
-        self.outbox().remove(DeliveryState::Dead, id).await?;
-        let Some(lease) = self.outbox().acquire_lease(self.lease_length(Duration::ZERO)).await? else {
-            return Ok(Outcome::Pending { last: None });
-        };
+        let Some((delivery, pass)) = done(taken)? else { return Ok(Outcome::Pending { last: None }) };
         let outcome = self.attempt(delivery, &PassNotes::default()).await;
-        self.outbox().release_lease(lease).await?;
+        self.store().end_one(pass).await?;
         Ok(outcome?)
     }
 
     /// Deletes a delivery and forgets its key: the same delivery is accepted again as if it were new.
     pub async fn delete(&self, id: DeliveryId) -> Result<(), OperatorError> {
-        let (_, delivery) = match self.show(id).await {
-            // A record that can't be decoded can be deleted all the same.
-            Err(OperatorError::Damaged) => return Ok(self.erase(id).await?),
-            other => other?,
-        };
-        self.check_not_in_flight(&delivery)?;
-        if let Some(Ok(settled)) = self.claims().own_record(&delivery).await?
-            && settled.id() == id
-        {
-            self.claims().forget_key(&delivery).await?;
-        }
-        Ok(self.erase(id).await?)
-    }
-
-    async fn erase(&self, id: DeliveryId) -> Result<(), StoreError> {
-        self.outbox().remove(DeliveryState::Pending, id).await?;
-        self.outbox().remove(DeliveryState::Dead, id).await
-    }
-
-    fn check_not_in_flight(&self, delivery: &Delivery<'_>) -> Result<(), OperatorError> {
-        if delivery.is_in_flight(self.now(), &self.settings.limits) {
-            return Err(OperatorError::InFlight);
-        }
+        done(self.store().delete(id).await?)?;
         Ok(())
     }
 
     /// Returns the last callback that was accepted for a run and topic.
     pub async fn callback(&self, run: &RunRef, topic: &Topic) -> Result<Option<CallbackRecord>, OperatorError> {
-        Ok(self.callbacks(run).await?.into_iter().rfind(|record| record.topic == *topic))
+        let page = self.store().callbacks(run, Some(topic), usize::MAX, None).await??;
+        Ok(page.records.into_iter().next_back())
+    }
+
+    /// Returns a page of the accepted callbacks of a run: at least `limit`, unless these are all.
+    pub async fn callbacks(
+        &self,
+        run: &RunRef,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Result<CallbackPage, OperatorError> {
+        Ok(self.store().callbacks(run, None, limit, after).await??)
     }
 
     /// Returns whether a callback is still open: the engine is asked whether its run waits for it.
@@ -162,27 +122,26 @@ impl<H: Host> Gateway<'_, H> {
             Some(Wait::Ended { task, status }) => (Some(task), Some(status)),
             Some(Wait::Ahead) | None => (None, None),
         };
-        if let Some(task) = task
-            && let Some(Settled::Callback(record)) = self.claims().record_of(&work, &Key::task(callback, &task)).await?
-        {
-            return Ok(Answer::Recorded(record));
-        }
-        if ended.is_none()
-            && let Some(Settled::Callback(record)) = self.claims().record_of(&work, &early).await?
-        {
-            return Ok(Answer::Recorded(record));
-        }
-        if (ended.is_some() || wait_is_unknown)
-            && let Some(Settled::Callback(record)) = self.claims().record_of(&work, &first_release).await?
-            && record.state == State::Delivered
+        let task = task.map(|task| Key::task(callback, &task));
+        let early = Some(early).filter(|_| ended.is_none());
+        let first_release = Some(first_release).filter(|_| ended.is_some() || wait_is_unknown);
+        let keys: Vec<Key> = task.into_iter().chain(early).chain(first_release).collect();
+        if let Some((position, Settled::Callback(record))) = self.store().first_record(&work, &keys).await?
+            && (record.state == State::Delivered || !keys.get(position).is_some_and(Key::is_of_first_release))
         {
             return Ok(Answer::Recorded(record));
         }
         Ok(ended.map_or(Answer::Open, Answer::Decided))
     }
+}
 
-    /// Returns all accepted callbacks of a run, in order of arrival.
-    pub async fn callbacks(&self, run: &RunRef) -> Result<Vec<CallbackRecord>, OperatorError> {
-        Ok(self.claims().callbacks(run).await??)
+/// Returns the result of an operation that was carried out; `None` if a drain carries it out.
+fn done<T>(operated: Operated<T>) -> Result<Option<T>, OperatorError> {
+    match operated {
+        Operated::Done(done) => Ok(Some(done)),
+        Operated::Deferred | Operated::Superseded => Ok(None),
+        Operated::InFlight => Err(OperatorError::InFlight),
+        Operated::Unknown => Err(OperatorError::Unknown),
+        Operated::Damaged => Err(OperatorError::Damaged),
     }
 }

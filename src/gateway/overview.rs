@@ -1,9 +1,11 @@
 //! The state of the gateway at a glance, for an operator.
 
-use super::DrainSummary;
+use serde_json::value::RawValue;
+
+use super::{DrainSummary, store_of};
 use crate::delivery::DeliveryId;
-use crate::ports::{Clock, KeyValue, StoreError};
-use crate::store::{DeliveryState, EngineFault, Outbox, Scan, Twice};
+use crate::ports::{Host, StoreError};
+use crate::store::{EngineFault, Outbox as _, Status, Twice};
 use crate::time::Timestamp;
 
 /// The state of the gateway.
@@ -25,28 +27,21 @@ pub struct Overview {
     pub drained: Option<(Timestamp, Option<DrainSummary>)>,
 }
 
-/// Reads the state from the store: one list of the keys, and 2 or 3 reads. Needs no settings: it is shown even if those
-/// are wrong.
-pub async fn overview(host: &(impl KeyValue + Clock)) -> Result<Overview, StoreError> {
-    let outbox = Outbox::new(host);
-    let list = outbox.list().await?;
-    let pending = list.pending();
-    let oldest = pending.first().copied();
-    let failure = match oldest {
-        Some(oldest) => outbox.load(DeliveryState::Pending, oldest).await?.and_then(Result::ok),
-        None => None,
-    };
-    let (scan, _) = Scan::last(host).await?;
-    let summary = scan.summary.and_then(|summary| serde_json::from_str(summary.get()).ok());
+/// Reads the state from the store. Needs no other settings than those of the store: it is shown even if those are
+/// wrong.
+pub async fn overview(host: &impl Host) -> Result<Overview, StoreError> {
+    let Status { pending, dead, oldest, oldest_delivery, faults, drained } = store_of(host).status().await?;
+    let failure = oldest_delivery
+        .filter(|delivery| delivery.early_since.is_none())
+        .and_then(|delivery| delivery.last_failure().map(str::to_owned));
+    let summary = |summary: Option<Box<RawValue>>| serde_json::from_str(summary?.get()).ok();
     Ok(Overview {
-        pending: pending.len(),
-        dead: list.dead().len(),
+        pending,
+        dead,
         oldest,
-        failure: failure
-            .filter(|delivery| delivery.early_since.is_none())
-            .and_then(|delivery| delivery.last_failure().map(str::to_owned)),
-        fault: EngineFault::read(host).await?,
-        twice: Twice::read(host).await?,
-        drained: (scan.at > Timestamp(0)).then_some((scan.at, summary)),
+        failure,
+        fault: faults.engine,
+        twice: faults.twice,
+        drained: drained.map(|(at, text)| (at, summary(text))),
     })
 }

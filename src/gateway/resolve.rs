@@ -12,10 +12,11 @@ use http::StatusCode;
 use super::Gateway;
 use super::look::PassNotes;
 use super::send::Sending;
+use super::task_claim::Claimed;
 use crate::callback::Callback;
 use crate::delivery::{Delivery, Limits, Outcome, Step, Verdict, Work};
 use crate::ports::{Host, StoreError};
-use crate::store::Settled;
+use crate::store::{Begin, Claims as _, Outbox as _, Settled};
 use crate::time::Timestamp;
 
 /// How long a drain looks for the effect of a callback that it has sent, before it leaves that to the next pass.
@@ -41,6 +42,10 @@ pub(super) enum Progress<'a> {
     Kept,
     /// It was sent as often as permitted.
     GivenUp,
+    /// Another instance has taken it over.
+    TakenOver,
+    /// The callback of an earlier holder of the task, which is due now.
+    Taken(Box<Delivery<'static>>),
     /// The time is over, perhaps while it is being sent.
     Late(Option<Sending<'a>>),
 }
@@ -74,15 +79,20 @@ impl<'a, H: Host> Gateway<'a, H> {
             }
             progress @ (Progress::Failed(_) | Progress::NotSeen(_)) => {
                 let outcome = progress.conclude(&mut delivery, self.now(), &limits);
-                self.store_outcome(&delivery, outcome).await
+                self.store_outcome(&mut delivery, outcome).await
             }
             Progress::Kept | Progress::Late(_) => {
-                self.outbox().put(&delivery).await?;
-                Ok(Outcome::Pending { last: None })
+                self.store_outcome(&mut delivery, Outcome::Pending { last: None }).await
             }
+            Progress::Taken(taken) => {
+                // The earlier holder's callback comes first.
+                self.leave_to_drain(*taken).await;
+                self.store_outcome(&mut delivery, Outcome::Pending { last: None }).await
+            }
+            Progress::TakenOver => Ok(Outcome::TakenOver),
             Progress::GivenUp => {
                 delivery.close("it was sent three times, and the task still waits", self.now());
-                self.store_outcome(&delivery, Outcome::Dead { last: None }).await
+                self.store_outcome(&mut delivery, Outcome::Dead { last: None }).await
             }
         }
     }
@@ -94,14 +104,16 @@ impl<'a, H: Host> Gateway<'a, H> {
         if delivery.unseen || self.now().since(delivery.since) < self.settings.limits.callback_early {
             return Ok(false);
         }
-        Ok(self.claims().run(run.as_str()).await?.is_some_and(|record| record.unseen))
+        Ok(self.store().run(run.as_str()).await?.is_some_and(|record| record.unseen))
     }
 
     /// Sends a callback without a look, once. The engine's answer is all that will be known of it.
     async fn send_unseen(&self, delivery: &mut Delivery<'_>, unknown: Verdict) -> Result<Outcome, StoreError> {
         delivery.unseen = true;
         delivery.begin_attempt(self.now(), &self.settings.limits);
-        self.outbox().put(delivery).await?;
+        if self.store().begin(delivery).await? == Begin::Late {
+            return Ok(Outcome::TakenOver);
+        }
         let verdict = match self.send(delivery).await.verdict {
             Verdict::Unclear { .. } => unknown,
             verdict => verdict,
@@ -153,11 +165,6 @@ impl<'a, H: Host> Gateway<'a, H> {
                 (Step::GiveUp, _) => return Ok(Progress::GivenUp),
                 (Step::Ended { task, status }, _) => return self.after_end(delivery, &task, status, until).await,
                 (Step::NotWaiting, _) => {
-                    if delivery.claim.is_none()
-                        && let Some(settled) = self.claim_early(delivery, until.since(now)).await?
-                    {
-                        return Ok(Progress::Settled(settled));
-                    }
                     let again = delivery.patience(self.now());
                     if notes.is_some() || self.now().plus(again) >= until {
                         return Ok(Progress::Failed(Verdict::NotWaiting));
@@ -176,19 +183,25 @@ impl<'a, H: Host> Gateway<'a, H> {
                     continue;
                 }
                 (Step::Claim { task }, _) => {
-                    if let Some(settled) = self.claim_task(delivery, task, until.since(now)).await? {
-                        return Ok(Progress::Settled(settled));
-                    }
-                    if delivery.sent.is_some() {
-                        return Ok(Progress::Kept);
+                    match self.claim_task(delivery, task, until.since(now)).await? {
+                        Claimed::Mine if delivery.sent.is_none() => {}
+                        Claimed::Mine => return Ok(Progress::Kept),
+                        Claimed::Contended(_) => {
+                            // Without `sent`, the other one may still be refused: it is looked at again later.
+                            let later = self.now().plus(delivery.patience(self.now()));
+                            delivery.next_attempt = delivery.next_attempt.max(later);
+                            return Ok(Progress::Kept);
+                        }
+                        Claimed::Late => return Ok(Progress::TakenOver),
+                        Claimed::Settled(settled) => return Ok(Progress::Settled(settled)),
+                        Claimed::Taken(taken) => return Ok(Progress::Taken(taken)),
                     }
                 }
                 (Step::Send, _) => {}
             }
             delivery.begin_send(self.now(), &limits);
-            if notes.is_some() {
-                self.outbox().put(delivery).await?;
-                self.claims().record_pending(delivery).await?;
+            if notes.is_some() && self.store().begin(delivery).await? == Begin::Late {
+                return Ok(Progress::TakenOver);
             }
             let sent = match self.in_time(pursuer, self.send(delivery)).await {
                 Ok(sent) => sent,
@@ -221,7 +234,8 @@ impl Progress<'_> {
         match self {
             Self::NotSeen(verdict) if delivery.sent.is_some() => delivery.conclude_lookup(verdict, now, limits),
             Self::NotSeen(verdict) | Self::Failed(verdict) => delivery.conclude_attempt(verdict, now, limits),
-            Self::Delivered | Self::Settled(_) | Self::Kept | Self::GivenUp | Self::Late(_) => {
+            Self::TakenOver => Outcome::TakenOver,
+            Self::Delivered | Self::Settled(_) | Self::Kept | Self::GivenUp | Self::Taken(_) | Self::Late(_) => {
                 Outcome::Pending { last: None }
             }
         }

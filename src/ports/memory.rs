@@ -89,6 +89,10 @@ impl Clock for Memory {
         ArrivalTime::since_epoch(Duration::from_nanos(self.nanoseconds.get())).at
     }
 
+    fn monotonic(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.get())
+    }
+
     /// Advances the clock and returns at once.
     async fn sleep(&self, duration: Duration) {
         let slept = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);

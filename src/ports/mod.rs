@@ -50,7 +50,7 @@ pub trait KeyValue {
 
 /// A failed operation of the store. The reason is for the log, and never sent to a sender.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the key-value store failed: {0}")]
+#[error("the store failed: {0}")]
 pub struct StoreError(pub String);
 
 /// Time limits of an outbound call.
@@ -104,6 +104,9 @@ pub trait Clock {
     fn now(&self) -> Timestamp {
         self.arrival_time().at
     }
+    /// Returns the time since some point that is fixed while the instance lives. It never goes backwards, and nobody sets
+    /// it.
+    fn monotonic(&self) -> Duration;
     /// Waits for `duration`.
     async fn sleep(&self, duration: Duration);
 }

@@ -146,6 +146,10 @@ impl ports::Clock for Spin {
         ArrivalTime::since_epoch(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds.into())))
     }
 
+    fn monotonic(&self) -> Duration {
+        Duration::from_nanos(monotonic_clock::now())
+    }
+
     async fn sleep(&self, duration: Duration) {
         wait::sleep(duration).await;
     }

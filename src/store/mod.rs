@@ -1,36 +1,332 @@
-//! The state that outlives a request, over a key-value store without compare-and-swap.
+//! The state that outlives a request.
 //!
 //! - [`Claims`]: which delivery of an idempotency key is sent, and its outcome.
-//! - [`Outbox`]: pending deliveries and dead letters, the drain notification, and the drain's [`Lease`].
-//! - [`EngineFault`]: a configuration fault that an operator has to fix.
-//! - [`postgres`]: the same state in PostgreSQL: schema and statements, not connected yet.
+//! - [`Outbox`]: pending deliveries and dead letters, and the passes of the drain.
 //!
-//! `keys.rs` names every key of the store and describes its value. No other layer names a key, or depends on how a
-//! claim is decided: a store with compare-and-swap would replace `claims.rs`, `lease.rs` and `splitter.rs`.
+//! Both are traits with one implementation for each kind of store, which [`Store`] chooses between:
+//!
+//! - `kv`: a key-value store without compare-and-swap. `kv/keys.rs` names every key and describes its value.
+//! - [`postgres`]: PostgreSQL. A claim is the row of its delivery.
+//!
+//! No other layer depends on how a claim is decided, or on where a delivery is kept.
+#![allow(async_fn_in_trait, reason = "a component instance has one thread: no future needs to be Send")]
 
-mod claims;
 mod fault;
-mod keys;
-mod lease;
-mod notification;
-mod outbox;
+mod kv;
+mod page;
+mod pass;
 pub mod postgres;
 mod record;
 mod run;
-mod splitter;
-mod sweep;
+mod store;
 
 use std::fmt;
+use std::time::Duration;
 
+use crate::callback::CallbackRecord;
+use crate::delivery::{Delivery, DeliveryId, Key, StoredError, Work};
 use crate::ports::StoreError;
+use crate::reference::{RunRef, Topic};
 
-pub use claims::{Claim, Claims, Holder, SEND_WITHIN, Won};
-pub use fault::{EngineFault, Twice};
-pub use keys::KeyList;
-pub use lease::{Lease, Scan};
-pub use outbox::{DeliveryState, Outbox};
+pub use fault::{EngineFault, Faults, Twice};
+pub use page::{CallbackPage, DeliveryState, Found, MAX_SCANNED, Page};
+pub use pass::{Begun, PassNote, Status, Taken};
 pub use record::{OutcomeRecord, Settled};
 pub use run::RunRecord;
+pub use store::{Store, StorePass};
+
+/// The time within which the winner of a claim has to begin to send. Later, it counts as a loser: it may have been
+/// suspended for longer than the other contenders waited.
+pub const SEND_WITHIN: Duration = Duration::from_secs(5);
+
+/// The result of claiming a key.
+#[derive(Debug)]
+pub enum Claim {
+    /// The delivery has to be sent now, while its hold lasts ([`Hold::may_send`](crate::delivery::Hold::may_send)).
+    Won,
+    /// The delivery of an earlier holder, whose lease has run out. It may have been sent. This instance holds it now.
+    Taken(Box<Delivery<'static>>),
+    /// An earlier delivery has the key.
+    Settled(Settled),
+    /// Another contender may be sending its delivery, and has not recorded an outcome in time. Or all contenders have
+    /// lost. The id is that of the other delivery, if it is known to be the same.
+    Contended(Option<DeliveryId>),
+    /// Another instance has taken this delivery over.
+    Late,
+}
+
+/// What became of a delivery whose key is contended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// It is stored, and the drain decides whether it is sent.
+    Stored,
+    /// The delivery with this id is the same, and is kept until it is delivered.
+    Promised(DeliveryId),
+    /// The other contender has gone: the key can be claimed again.
+    Free,
+    /// Nothing can be promised: the other contender's delivery has another content.
+    Refused,
+}
+
+/// Whether an operation of a holder had an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Effect {
+    /// It had.
+    Done,
+    /// It had none: another instance has taken the delivery over.
+    Late,
+}
+
+/// Why a delivery is not sent although it was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Begin {
+    /// It may be sent now.
+    Go,
+    /// Another instance has taken the delivery over.
+    Late,
+}
+
+/// The result of an operator's request about one delivery.
+#[derive(Debug)]
+pub enum Operated<T> {
+    /// It was carried out.
+    Done(T),
+    /// A drain is at work, which carries it out.
+    Deferred,
+    /// The delivery is being sent.
+    InFlight,
+    /// Another delivery has its key by now.
+    Superseded,
+    /// There is no such delivery.
+    Unknown,
+    /// The record can't be decoded.
+    Damaged,
+}
+
+impl<T> Operated<T> {
+    /// Converts the result.
+    fn map<U>(self, convert: impl FnOnce(T) -> U) -> Operated<U> {
+        match self {
+            Self::Done(done) => Operated::Done(convert(done)),
+            Self::Deferred => Operated::Deferred,
+            Self::InFlight => Operated::InFlight,
+            Self::Superseded => Operated::Superseded,
+            Self::Unknown => Operated::Unknown,
+            Self::Damaged => Operated::Damaged,
+        }
+    }
+}
+
+/// The contender that holds a callback's key. Of several that have entered at once, it may be one that has lost.
+#[derive(Debug)]
+pub struct Holder {
+    /// How long ago it has claimed the key.
+    pub age: Duration,
+    /// The retention window of its claim, in a key-value store.
+    pub window: u64,
+    /// Its callback.
+    pub record: CallbackRecord,
+}
+
+impl Holder {
+    /// Its callback, as delivered.
+    pub fn delivered(&self) -> CallbackRecord {
+        CallbackRecord { state: crate::callback::State::Delivered, ..self.record.clone() }
+    }
+}
+
+/// Which delivery of an idempotency key is sent, and the records of those that were.
+///
+/// # Laws
+///
+/// - Of all deliveries with one key, at most one is under way at a time, at one instance. A delivery of which it is
+///   unknown whether it was sent counts as under way until it was looked up.
+/// - A contender that runs alone wins.
+/// - Once a delivery is settled, [`claim`](Self::claim) answers with its record until its retention is over.
+pub trait Claims {
+    /// Claims a key for a delivery. If another contender holds the key, waits up to `patience` for its outcome.
+    ///
+    /// After [`Claim::Won`] and [`Claim::Contended`], the delivery says which key it has.
+    async fn claim(&self, delivery: &mut Delivery<'_>, key: Key, patience: Duration) -> Result<Claim, StoreError>;
+
+    /// Claims run and topic for a callback whose task isn't known yet.
+    async fn claim_early(
+        &self,
+        delivery: &mut Delivery<'_>,
+        early: Key,
+        patience: Duration,
+    ) -> Result<Claim, StoreError>;
+
+    /// Claims a task for a callback. A pending callback that holds run and topic comes first.
+    async fn claim_task(
+        &self,
+        delivery: &mut Delivery<'_>,
+        task: Key,
+        early: Key,
+        patience: Duration,
+    ) -> Result<Claim, StoreError>;
+
+    /// Joins a delivery whose key is contended to the one that has it, so that its sender can be given a 2xx. `holder`
+    /// is that of [`Claim::Contended`].
+    async fn join(
+        &self,
+        delivery: &mut Delivery<'_>,
+        key: &Key,
+        holder: Option<DeliveryId>,
+    ) -> Result<Joined, StoreError>;
+
+    /// Returns the first of these keys that is settled, by its position, with its record.
+    async fn first_record(&self, work: &Work<'_>, keys: &[Key]) -> Result<Option<(usize, Settled)>, StoreError>;
+
+    /// Returns the callback of the contender that holds a key without a record.
+    async fn holder(&self, key: &Key) -> Result<Option<Holder>, StoreError>;
+
+    /// Records that the callback of a key's holder was delivered, because the task has ended with its status.
+    async fn settle_holder(&self, key: &Key, holder: Holder) -> Result<Settled, StoreError>;
+
+    /// Returns callbacks of a run, and of one topic if that is given, that were accepted or are being sent: at least
+    /// `limit`, unless these are all. `after` is [`CallbackPage::next`] of the page before. The inner error is a record
+    /// that can't be decoded.
+    async fn callbacks(
+        &self,
+        run: &RunRef,
+        topic: Option<&Topic>,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Result<Result<CallbackPage, StoredError>, StoreError>;
+
+    /// Reads the record of a run; `None` if it has none, or one that can't be decoded.
+    async fn run(&self, run: &str) -> Result<Option<RunRecord>, StoreError>;
+
+    /// Writes the record of a run.
+    async fn record_run(&self, run: &str, record: &RunRecord) -> Result<(), StoreError>;
+}
+
+/// The stored deliveries, and the passes of the drain.
+///
+/// # Laws
+///
+/// - After [`keep`](Self::keep), a pass takes the delivery once it is due, until it is settled, dead or removed.
+/// - A delivery that was taken is not taken again, by any instance, while its hold lasts.
+/// - An operation of a holder that is late has no effect.
+pub trait Outbox {
+    /// A pass of the drain.
+    type Pass;
+
+    /// Stores a delivery as pending, so that nothing is lost when this instance ends. `is_sending` says that this
+    /// instance is sending it, or is about to; no other one takes it before `next_attempt`.
+    async fn keep(&self, delivery: &mut Delivery<'_>, is_sending: bool) -> Result<Effect, StoreError>;
+
+    /// Records that a sender is given a 2xx for a delivery that was kept, to answer duplicates.
+    async fn promise(&self, delivery: &Delivery<'_>) -> Result<(), StoreError>;
+
+    /// Stores a delivery again that a drain has taken, because what happens next must not be forgotten.
+    async fn save(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError>;
+
+    /// Checks, right before a drain sends a delivery, that it still holds it. Stores it if another instance would
+    /// otherwise not learn that it may have been sent.
+    async fn begin(&self, delivery: &mut Delivery<'_>) -> Result<Begin, StoreError>;
+
+    /// Settles a delivery that the engine has accepted, with the engine's response as `body`.
+    async fn settle(&self, delivery: &Delivery<'_>, body: &[u8]) -> Result<Effect, StoreError>;
+
+    /// Stores a delivery for a later attempt.
+    async fn reschedule(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError>;
+
+    /// Moves a delivery to the dead letters. If `forgets_key`, the same delivery is accepted again as if it were new.
+    async fn bury(&self, delivery: &Delivery<'_>, forgets_key: bool) -> Result<Effect, StoreError>;
+
+    /// Gives up a delivery that neither the engine nor a 2xx has accepted: its key can be claimed again.
+    async fn release(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError>;
+
+    /// Gives up a callback that can't be stored and may have had an effect: its task stays claimed, until looks show
+    /// what it did.
+    async fn abandon(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError>;
+
+    /// Removes a delivery that another one has made superfluous.
+    async fn remove(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError>;
+
+    /// Returns the record of another delivery that has settled the key of a taken one. The inner error is a record that
+    /// can't be decoded.
+    async fn superseded(&self, delivery: &Delivery<'_>) -> Result<Option<Result<Settled, StoredError>>, StoreError>;
+
+    /// Notifies the drain that deliveries were stored.
+    async fn notify(&self) -> Result<(), StoreError>;
+
+    /// Begins a pass of at most `length`, the time of its last attempt included.
+    async fn begin_pass(&self, length: Duration) -> Result<Begun<Self::Pass>, StoreError>;
+
+    /// Takes at most `room` deliveries that are due. `may_take` says whether one may be sent now, besides those that are
+    /// in flight; `saturated` are references of which none may.
+    async fn take(
+        &self,
+        pass: &mut Self::Pass,
+        room: usize,
+        saturated: &[String],
+        may_take: &dyn Fn(&Delivery<'_>) -> bool,
+    ) -> Result<Taken, StoreError>;
+
+    /// Cleans up until `end`. Returns whether more is left.
+    async fn sweep(&self, pass: &mut Self::Pass, end: Duration) -> Result<bool, StoreError>;
+
+    /// Returns the number of pending deliveries at the end of a pass that has concluded this many of those it has taken.
+    async fn pending(&self, pass: &mut Self::Pass, concluded: usize) -> Result<usize, StoreError>;
+
+    /// Ends a pass, and stores its note.
+    async fn end_pass(&self, pass: Self::Pass, note: PassNote) -> Result<(), StoreError>;
+
+    /// Gives up a pass that has failed.
+    async fn abort_pass(&self, pass: Self::Pass);
+
+    /// Lists at most `limit` deliveries after `after`, in order of arrival.
+    async fn list(&self, state: DeliveryState, limit: usize, after: Option<DeliveryId>) -> Result<Page, StoreError>;
+
+    /// Finds at most `limit` deliveries after `after` whose workflow, run or topic contains `text`, ignoring ASCII
+    /// case. An empty text finds all, including records that can't be decoded.
+    async fn search(
+        &self,
+        state: DeliveryState,
+        text: &str,
+        limit: usize,
+        after: Option<DeliveryId>,
+    ) -> Result<Found, StoreError>;
+
+    /// Reads a stored delivery. The inner error is a record that can't be decoded.
+    async fn show(
+        &self,
+        id: DeliveryId,
+    ) -> Result<Option<(DeliveryState, Result<Delivery<'static>, StoredError>)>, StoreError>;
+
+    /// Takes a delivery, due or not, for an operator who has it attempted at once, with its age and attempts reset.
+    async fn take_one(
+        &self,
+        id: DeliveryId,
+        length: Duration,
+    ) -> Result<Operated<(Delivery<'static>, Option<Self::Pass>)>, StoreError>;
+
+    /// Ends the attempt for an operator.
+    async fn end_one(&self, pass: Option<Self::Pass>) -> Result<(), StoreError>;
+
+    /// Deletes a delivery and forgets its key.
+    async fn delete(&self, id: DeliveryId) -> Result<Operated<()>, StoreError>;
+
+    /// The state of the outbox at a glance.
+    async fn status(&self) -> Result<Status, StoreError>;
+
+    /// Reads the faults that an operator has to see.
+    async fn faults(&self) -> Result<Faults, StoreError>;
+
+    /// Records a configuration fault. If one is recorded already, its time is kept.
+    async fn record_fault(&self, reason: &str) -> Result<(), StoreError>;
+
+    /// Removes the configuration fault, once the engine accepts deliveries again or none is pending.
+    async fn clear_fault(&self) -> Result<(), StoreError>;
+
+    /// Records that a delivery has two runs.
+    async fn record_twice(&self, delivery: DeliveryId, runs: Vec<String>) -> Result<(), StoreError>;
+}
 
 /// Reports a value that can't be encoded or decoded as a failure of the store.
 fn codec_error(error: impl fmt::Display) -> StoreError {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::callback::{CallbackRecord, State};
+use crate::callback::{Callback, CallbackRecord, State};
 use crate::delivery::{Delivery, DeliveryId, Outcome, StoredError, Work};
 use crate::json;
 use crate::time::Timestamp;
@@ -61,7 +61,7 @@ impl OutcomeRecord {
 
 /// Returns the run unchanged. Of a run larger than [`MAX_RUN`], returns the first 256 members of at most [`MAX_MEMBER`]
 /// bytes each, which are enough to include its id. Returns `None` if the run isn't a JSON object.
-fn bounded(run: &[u8]) -> Option<Box<RawValue>> {
+pub(super) fn bounded(run: &[u8]) -> Option<Box<RawValue>> {
     let whole = json::object(run).ok()?;
     if whole.get().len() <= MAX_RUN {
         return Some(whole.to_owned());
@@ -139,6 +139,14 @@ impl Settled {
             Self::Callback(_) => Outcome::Duplicate { body: is_delivered.then(Vec::new) },
         }
     }
+}
+
+/// The record of a callback with the task that it is for and when it was sent.
+pub(super) fn callback_record(delivery: &Delivery<'_>, callback: &Callback<'_>) -> CallbackRecord {
+    let mut record = CallbackRecord::pending(delivery.id, callback, delivery.received);
+    record.task = delivery.wait.as_ref().map(|wait| wait.task.clone());
+    (record.sent, record.unseen) = (delivery.sent, delivery.unseen);
+    record
 }
 
 #[cfg(test)]

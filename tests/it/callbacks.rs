@@ -243,7 +243,10 @@ fn lookup_requires_the_operator_token() {
 #[test]
 fn lookup_without_a_topic_lists_callbacks_in_order() {
     let world = world().healthy().with("retention_hours", "1");
-    assert_eq!(world.as_operator("GET", "/api/v2/callbacks/r").json(), json!({"run": "r", "callbacks": []}));
+    assert_eq!(
+        world.as_operator("GET", "/api/v2/callbacks/r").json(),
+        json!({"run": "r", "callbacks": [], "next": null})
+    );
     // Spread over two windows; in order of names the third topic would be the first.
     for topic in ["t", "u", "a"] {
         assert_eq!(world.post_json(&format!("/api/v2/callback?ref=r&topic={topic}"), "{}").status(), 200);

@@ -12,9 +12,10 @@ use crate::api::{RequestContext, operator};
 use crate::callback::{CallbackRecord, State, Status};
 use crate::ports::Host;
 use crate::reference::RunRef;
+use crate::store::CallbackPage;
 use crate::time::Timestamp;
 
-/// Maximum number of callbacks on the page.
+/// Number of callbacks on the page, if there are as many.
 const MAX_SHOWN: usize = 100;
 /// Maximum bytes of each payload on the page.
 const MAX_SHOWN_BYTES: usize = 16_384;
@@ -30,8 +31,9 @@ pub(in crate::api) async fn show(
         html! { div.card.empty { strong { "No run selected" } "Enter the id of a run to list its accepted callbacks, for as long as they are kept." } }
     } else {
         let run = RunRef::parse(text).map_err(|error| invalid_reference("run", error))?;
-        let records = gateway.callbacks(&run).await.map_err(|error| operator::to_problem(context, error))?;
-        list(&records, gateway.now())
+        let page =
+            gateway.callbacks(&run, MAX_SHOWN, None).await.map_err(|error| operator::to_problem(context, error))?;
+        list(&page, gateway.now())
     };
     let content = html! {
         form.row.above role="search" action="/console/callbacks" {
@@ -43,15 +45,16 @@ pub(in crate::api) async fn show(
     Ok(page(Tab::Callbacks, "Callbacks of a run", &content))
 }
 
-fn list(records: &[CallbackRecord], now: Timestamp) -> Markup {
+fn list(page: &CallbackPage, now: Timestamp) -> Markup {
+    let records = &page.records;
     if records.is_empty() {
         return html! { div.card.empty { strong { "No callbacks" } "None was accepted for this run, or they are older than retention_hours." } };
     }
     html! {
-        @for record in records.iter().take(MAX_SHOWN) { (callback_card(record, now)) }
+        @for record in records { (callback_card(record, now)) }
         p.mute {
             (count(records.len(), "callback", "callbacks"))
-            @if records.len() > MAX_SHOWN { "; only the first " (MAX_SHOWN) " are shown" }
+            @if page.next.is_some() { "; the run has more" }
         }
     }
 }

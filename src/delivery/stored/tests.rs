@@ -39,6 +39,7 @@ fn sample(work: Work<'_>, keyed: bool, n: u64) -> Delivery<'_> {
         early_window: n.is_multiple_of(13).then_some(n),
         unseen: n.is_multiple_of(17),
         early_since: n.is_multiple_of(19).then_some(Timestamp(n)),
+        hold: Hold { is_stored: true, ..Hold::default() },
     }
 }
 

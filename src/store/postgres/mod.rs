@@ -1,4 +1,4 @@
-//! The state in PostgreSQL: the schema and the statements. Not connected to the gateway yet.
+//! The state in PostgreSQL: the schema, the statements, and their use.
 //!
 //! A claim *is* the row of its delivery. The row has the payload, the lease and the token of its holder; it is inserted
 //! before the delivery is sent, and its key is the primary key. So there is never a second delivery of a key, neither
@@ -94,7 +94,50 @@
 //! The columns `topic` and `delivery` stay when a callback is delivered, to answer conflicts and to list the callbacks
 //! of a run.
 
+mod claims;
+mod outbox;
+mod session;
+
 use std::time::Duration;
+
+use crate::delivery::{DeliveryId, Limits};
+use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
+use crate::secret::Secret;
+use crate::time::Retention;
+
+pub use self::outbox::Pass;
+
+/// A database in PostgreSQL.
+#[derive(Debug)]
+pub struct PostgresStore<'a, H> {
+    host: &'a H,
+    url: Secret,
+    /// How long a start is remembered.
+    retention: Retention,
+    /// How long a callback is remembered.
+    callback_retention: Retention,
+    limits: Limits,
+}
+
+impl<'a, H> PostgresStore<'a, H> {
+    /// The database of this URL, with the retention of starts and of callbacks.
+    pub(super) fn new(host: &'a H, url: Secret, retention: [Retention; 2], limits: Limits) -> Self {
+        let [retention, callback_retention] = retention;
+        Self { host, url, retention, callback_retention, limits }
+    }
+}
+
+impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
+    /// Runs a statement, and returns its rows.
+    async fn query(&self, statement: Statement, parameters: &[SqlValue]) -> Result<Vec<session::Columns>, StoreError> {
+        session::run(self.host, &self.url, statement, parameters).await
+    }
+
+    /// A new token, which nobody else has.
+    fn token(&self) -> String {
+        DeliveryId::new(self.host.arrival_time(), self.host.random()).to_string()
+    }
+}
 
 /// The version of the schema that these statements need: the value of the note `schema`.
 pub const SCHEMA_VERSION: &str = "1";

@@ -63,6 +63,10 @@ impl Clock for World {
         Timestamp(self.now()).into()
     }
 
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.now())
+    }
+
     async fn sleep(&self, duration: Duration) {
         let until = self.now() + u64::try_from(duration.as_millis()).unwrap();
         let mut registered: Option<Waker> = None;

@@ -239,6 +239,10 @@ impl Clock for View<'_> {
         Timestamp(self.start + self.slept.get() + self.shared.later.get()).into()
     }
 
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.now().0)
+    }
+
     async fn sleep(&self, duration: Duration) {
         self.step(Step::Sleep).await;
         self.slept.set(self.slept.get() + SLEEP.max(u64::try_from(duration.as_millis()).unwrap()));

@@ -11,24 +11,21 @@
 //!
 //! Only one drain runs at a time, so it can decide which contended delivery is sent.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::codec_error;
 use super::keys::{self, Register};
-use super::record::{OutcomeRecord, Settled};
 use super::splitter::{Entered, Splitter};
-use crate::callback::{Callback, CallbackRecord, State};
+use crate::callback::{CallbackRecord, State, topic_hash};
 use crate::delivery::{Delivery, Key, KeyClaim, StoredError, Work};
 use crate::json;
 use crate::ports::{Clock, KeyValue, StoreError};
-use crate::reference::RunRef;
+use crate::reference::{RunRef, Topic};
+use crate::store::record::callback_record;
+use crate::store::{CallbackPage, Holder, OutcomeRecord, RunRecord, SEND_WITHIN, Settled, codec_error};
 use crate::time::{Retention, Timestamp};
-
-/// The time within which a winner has to begin to send. Later, it counts as a loser: it may have been suspended for
-/// longer than the other contenders waited.
-pub const SEND_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a contender that has written `race` is assumed to be still entering. Waiting for it makes it less likely
 /// that both lose; that at most one wins doesn't depend on it.
@@ -40,20 +37,20 @@ const POLL_PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_mil
 
 /// The claims of idempotency keys, and the records of those that are settled.
 #[derive(Debug)]
-pub struct Claims<'a, H> {
+pub(super) struct KeyClaims<'a, H> {
     pub(super) host: &'a H,
     pub(super) retention: Retention,
     pub(super) callback_retention: Retention,
 }
 
-impl<'a, H> Claims<'a, H> {
+impl<'a, H> KeyClaims<'a, H> {
     /// The claims in a host's store, which keeps records for `retention`.
-    pub fn new(host: &'a H, retention: Retention) -> Self {
+    pub(super) fn new(host: &'a H, retention: Retention) -> Self {
         Self { host, retention, callback_retention: retention }
     }
 
     /// Keeps the records of callbacks for another time.
-    pub fn with_callback_retention(self, callback_retention: Retention) -> Self {
+    pub(super) fn with_callback_retention(self, callback_retention: Retention) -> Self {
         Self { callback_retention, ..self }
     }
 
@@ -66,7 +63,7 @@ impl<'a, H> Claims<'a, H> {
 
 /// The result of a claim.
 #[derive(Debug)]
-pub enum Claim {
+pub(super) enum Contest {
     /// The delivery has to be sent now.
     Won(Won),
     /// An earlier delivery of the key was accepted; this is its record.
@@ -81,29 +78,11 @@ pub enum Claim {
 
 /// A claim that was won.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Won {
+pub(super) struct Won {
     /// The retention window of the claim.
-    pub window: u64,
-    /// The time by which sending has to begin.
-    pub until: Timestamp,
-}
-
-/// The contender that holds a callback's key. Of several that have entered at once, it may be one that has lost.
-#[derive(Debug)]
-pub struct Holder {
-    /// When it claimed the key.
-    pub at: Timestamp,
-    /// The retention window of its claim.
-    pub window: u64,
-    /// Its callback.
-    pub record: CallbackRecord,
-}
-
-impl Holder {
-    /// Its callback, as delivered.
-    pub fn delivered(&self) -> CallbackRecord {
-        CallbackRecord { state: State::Delivered, ..self.record.clone() }
-    }
+    pub(super) window: u64,
+    /// The time by which sending has to begin, by the monotonic clock.
+    pub(super) until: Duration,
 }
 
 /// The value of `race` and of a closed `door`.
@@ -145,12 +124,17 @@ enum Waited {
     TimedOut,
 }
 
-impl<H: KeyValue + Clock> Claims<'_, H> {
+impl<H: KeyValue + Clock> KeyClaims<'_, H> {
     /// Claims a key for a delivery. If another contender holds the key, waits up to `patience` for its outcome.
     ///
     /// Costs 4 reads and 2 writes for a key without a claim, and 2 reads for one that was settled in the current
     /// window.
-    pub async fn claim(&self, delivery: &Delivery<'_>, key: &Key, patience: Duration) -> Result<Claim, StoreError> {
+    pub(super) async fn claim(
+        &self,
+        delivery: &Delivery<'_>,
+        key: &Key,
+        patience: Duration,
+    ) -> Result<Contest, StoreError> {
         let started = self.host.now();
         let mut round = 0_u32;
         loop {
@@ -158,19 +142,19 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
             let begun = self.host.arrival_time();
             let name = format!("{}/{}.{:06}/{round}", delivery.id, begun.at.0, begun.nanoseconds);
             let window = match self.contend(delivery, key, name).await? {
-                Claim::Contended { window } => window,
-                claim => return Ok(claim),
+                Contest::Contended { window } => window,
+                decided => return Ok(decided),
             };
             match self.await_outcome(delivery, key, window, patience, started.plus(patience)).await? {
                 Waited::Free => round = round.saturating_add(1),
-                Waited::TimedOut => return Ok(Claim::Contended { window }),
-                Waited::Settled(settled) => return Ok(Claim::Settled(settled)),
+                Waited::TimedOut => return Ok(Contest::Contended { window }),
+                Waited::Settled(settled) => return Ok(Contest::Settled(settled)),
             }
         }
     }
 
-    async fn contend(&self, delivery: &Delivery<'_>, key: &Key, name: String) -> Result<Claim, StoreError> {
-        let now = self.host.now();
+    async fn contend(&self, delivery: &Delivery<'_>, key: &Key, name: String) -> Result<Contest, StoreError> {
+        let (now, begun) = (self.host.now(), self.host.monotonic());
         let retention = self.retention_of(key);
         let [present, previous] = retention.lookup(now);
         let race = Register::Race.of(key, present);
@@ -178,11 +162,11 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         if let Some(last) = self.host.get(&race).await? {
             for window in [present, previous] {
                 if let Some(settled) = self.read_record(&delivery.work, key, window).await? {
-                    return Ok(Claim::Settled(settled));
+                    return Ok(Contest::Settled(settled));
                 }
             }
             if Contender::is_entering(&last, now) {
-                return Ok(Claim::Contended { window: present });
+                return Ok(Contest::Contended { window: present });
             }
         }
         let mut contender = Contender { v: Contender::VERSION, by: name, at: now, callback: None };
@@ -201,18 +185,18 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         match splitter.enter(self.host, |_| true).await? {
             Entered::EarlierDoorClosed => {
                 let settled = self.read_record(&delivery.work, key, previous).await?;
-                Ok(settled.map_or(Claim::Contended { window: previous }, Claim::Settled))
+                Ok(settled.map_or(Contest::Contended { window: previous }, Contest::Settled))
             }
-            Entered::Lost => Ok(Claim::Contended { window: present }),
+            Entered::Lost => Ok(Contest::Contended { window: present }),
             Entered::Won => {
                 // Near the boundary of two windows, another contender may have entered in the other window. Each checks
                 // the other's door after it has closed its own, so at least one of the two finds the other.
                 if let Some(neighbour) = retention.neighbour(now)
                     && self.host.exists(&Register::Door.of(key, neighbour)).await?
                 {
-                    return Ok(Claim::Contended { window: neighbour.min(present) });
+                    return Ok(Contest::Contended { window: neighbour.min(present) });
                 }
-                Ok(Claim::Won(Won { window: present, until: now.plus(SEND_WITHIN) }))
+                Ok(Contest::Won(Won { window: present, until: begun.saturating_add(SEND_WITHIN) }))
             }
         }
     }
@@ -264,7 +248,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     }
 
     /// Reads the record of a key in the current and the previous window.
-    pub async fn record_of(&self, work: &Work<'_>, key: &Key) -> Result<Option<Settled>, StoreError> {
+    pub(super) async fn record_of(&self, work: &Work<'_>, key: &Key) -> Result<Option<Settled>, StoreError> {
         for window in self.retention_of(key).lookup(self.host.now()) {
             if let Some(settled) = self.read_record(work, key, window).await? {
                 return Ok(Some(settled));
@@ -274,19 +258,19 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     }
 
     /// Returns the callback of the contender that holds a key.
-    pub async fn holder(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
+    pub(super) async fn holder(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
         for window in self.retention_of(key).lookup(self.host.now()) {
             let door = self.host.get(&Register::Door.of(key, window)).await?;
             if let Some(Contender { at, callback: Some(record), .. }) = door.as_deref().and_then(Contender::from_bytes)
             {
-                return Ok(Some(Holder { at, window, record }));
+                return Ok(Some(Holder { age: self.host.now().since(at), window, record }));
             }
         }
         Ok(None)
     }
 
     /// Records that the callback of a key's holder was delivered.
-    pub async fn settle_holder(&self, key: &Key, holder: Holder) -> Result<Settled, StoreError> {
+    pub(super) async fn settle_holder(&self, key: &Key, holder: Holder) -> Result<Settled, StoreError> {
         let settled = holder.delivered();
         let bytes = settled.to_bytes().map_err(codec_error)?;
         self.host.set(&Register::Record.of(key, holder.window), &bytes).await?;
@@ -295,7 +279,10 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
 
     /// Looks up the record of a stored delivery's key: in the window of its claim, then in the current and the previous
     /// window. The inner error is a record that can't be decoded.
-    pub async fn settled(&self, delivery: &Delivery<'_>) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
+    pub(super) async fn settled(
+        &self,
+        delivery: &Delivery<'_>,
+    ) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(None) };
         let others = self.retention_of(key).lookup(self.host.now()).into_iter().filter(|other| other != window);
         for window in std::iter::once(*window).chain(others) {
@@ -312,7 +299,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
 
     /// Reads the record of a stored delivery's key in the window of its claim only. The inner error is a record that
     /// can't be decoded.
-    pub async fn own_record(
+    pub(super) async fn own_record(
         &self,
         delivery: &Delivery<'_>,
     ) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
@@ -322,7 +309,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     }
 
     /// Records that a delivery is pending, to answer duplicates.
-    pub async fn record_pending(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+    pub(super) async fn record_pending(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         self.record(delivery, |key| match &delivery.work {
             Work::Start(_) => OutcomeRecord::pending(delivery.id, key.digest(), self.host.now()).to_bytes(),
             Work::Resolve(callback) => callback_record(delivery, callback).to_bytes().map_err(|_| StoredError),
@@ -331,7 +318,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     }
 
     /// Records that a delivery was delivered, with the engine's response as `body`.
-    pub async fn record_delivered(&self, delivery: &Delivery<'_>, body: &[u8]) -> Result<(), StoreError> {
+    pub(super) async fn record_delivered(&self, delivery: &Delivery<'_>, body: &[u8]) -> Result<(), StoreError> {
         self.record(delivery, |key| match &delivery.work {
             Work::Start(_) => OutcomeRecord::delivered(delivery.id, key.digest(), body, self.host.now()).to_bytes(),
             Work::Resolve(callback) => {
@@ -355,7 +342,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
 
     /// Opens the door of a delivery's claim: the key can be claimed again. For a winner whose delivery was neither
     /// accepted nor stored, and for [`forget_key`](Self::forget_key).
-    pub async fn release(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+    pub(super) async fn release(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(()) };
         self.host.delete(&Register::Door.of(key, *window)).await
     }
@@ -363,7 +350,7 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
     /// Releases the claim of run and topic that a callback has held since before its task was known. Does nothing if it
     /// holds none, or if another callback holds it by now. One that was sent without a look keeps its claim: no task has
     /// its record.
-    pub async fn release_early(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+    pub(super) async fn release_early(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let early = delivery.early_window.filter(|_| !delivery.unseen);
         let (Some(window), Work::Resolve(callback)) = (early, &delivery.work) else { return Ok(()) };
         let key = Key::early(callback);
@@ -378,14 +365,14 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
 
     /// Deletes the record of a delivery's key and releases the key: the same delivery is accepted again as if it were
     /// new.
-    pub async fn forget_key(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+    pub(super) async fn forget_key(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(()) };
         self.host.delete(&Register::Record.of(key, *window)).await?;
         self.release(delivery).await
     }
 
     /// Deletes a callback's own record, and releases its claim if it has won that.
-    pub async fn forget_callback(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+    pub(super) async fn forget_callback(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let Some(KeyClaim { key, window, contended }) = &delivery.claim else { return Ok(()) };
         if let Some(Ok(settled)) = self.own_record(delivery).await?
             && settled.id() == delivery.id
@@ -395,43 +382,92 @@ impl<H: KeyValue + Clock> Claims<'_, H> {
         if *contended { Ok(()) } else { self.release(delivery).await }
     }
 
-    /// Returns all callbacks of a run that were accepted or are being sent, in order of arrival. Lists all keys of the
-    /// store. The inner error is a record that can't be decoded.
-    pub async fn callbacks(&self, run: &RunRef) -> Result<Result<Vec<CallbackRecord>, StoredError>, StoreError> {
+    /// Reads the record of a run.
+    pub(super) async fn run(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
+        for window in self.callback_retention.lookup(self.host.now()) {
+            if let Some(bytes) = self.host.get(&keys::run(run, window)).await? {
+                return Ok(RunRecord::from_bytes(&bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes the record of a run.
+    pub(super) async fn record_run(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(record).map_err(codec_error)?;
+        let window = self.callback_retention.window(self.host.now());
+        self.host.set(&keys::run(run, window), &bytes).await
+    }
+
+    /// Returns callbacks of a run that were accepted or are being sent: at most `limit`, and some more for the last
+    /// topic, in order of arrival. `after` is [`CallbackPage::next`] of the page before. Lists all keys of the store. The
+    /// inner error is a record that can't be decoded.
+    pub(super) async fn callbacks(
+        &self,
+        run: &RunRef,
+        topic: Option<&Topic>,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Result<Result<CallbackPage, StoredError>, StoreError> {
         let all = self.host.keys().await?;
-        let mut records = Vec::new();
         let now = self.host.now();
         let mut windows = [self.callback_retention.lookup(now), self.retention.lookup(now)].concat();
         windows.sort_unstable();
         windows.dedup();
+        // The records and doors of each topic.
+        let mut topics: BTreeMap<&str, Vec<(&String, bool)>> = BTreeMap::new();
         for window in windows {
-            let records_of_run = keys::callbacks_prefix(run, window);
-            for key in all.iter().filter(|key| key.starts_with(&records_of_run)) {
-                match self.host.get(key).await?.map(|bytes| CallbackRecord::from_bytes(&bytes)) {
-                    Some(Ok(record)) => records.push((0, record)),
-                    Some(Err(_)) => return Ok(Err(StoredError)),
-                    None => {}
+            let prefixes = [keys::callbacks_prefix(run, window), keys::callback_doors_prefix(run, window)];
+            for (prefix, is_door) in prefixes.iter().zip([false, true]) {
+                for key in &all {
+                    if let Some(rest) = key.strip_prefix(prefix.as_str()) {
+                        let topic = rest.split('/').next().unwrap_or_default();
+                        topics.entry(topic).or_default().push((key, is_door));
+                    }
                 }
             }
-            // Without a record, a callback is being sent right now, or its instance has died.
-            let doors_of_run = keys::callback_doors_prefix(run, window);
-            for key in all.iter().filter(|key| key.starts_with(&doors_of_run)) {
-                let door = self.host.get(key).await?;
-                let holder = door.as_deref().and_then(Contender::from_bytes).and_then(|holder| holder.callback);
-                records.extend(holder.map(|record| (1, record)));
+        }
+        let wanted = topic.map(topic_hash);
+        let (mut page, mut last) = (CallbackPage::default(), None);
+        for (topic, keys) in topics {
+            if wanted.as_ref().is_some_and(|wanted| wanted != topic) || after.is_some_and(|after| topic <= after) {
+                continue;
+            }
+            if page.records.len() >= limit {
+                page.next = last.map(str::to_owned);
+                break;
+            }
+            last = Some(topic);
+            match self.callbacks_of_topic(keys).await? {
+                Ok(records) => page.records.extend(records),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        page.records.sort_by_key(|record| (record.received, record.id));
+        Ok(Ok(page))
+    }
+
+    /// Reads the callbacks of a topic from their records and doors.
+    async fn callbacks_of_topic(
+        &self,
+        keys: Vec<(&String, bool)>,
+    ) -> Result<Result<Vec<CallbackRecord>, StoredError>, StoreError> {
+        let mut records = Vec::new();
+        for (key, is_door) in keys {
+            let Some(bytes) = self.host.get(key).await? else { continue };
+            if is_door {
+                // Without a record, a callback is being sent right now, or its instance has died.
+                records.extend(Contender::from_bytes(&bytes).and_then(|holder| holder.callback).map(|it| (1, it)));
+            } else {
+                match CallbackRecord::from_bytes(&bytes) {
+                    Ok(record) => records.push((0, record)),
+                    Err(_) => return Ok(Err(StoredError)),
+                }
             }
         }
         // A callback that was early has a second record, for its task. That one tells more.
-        records.sort_by_key(|(door, record)| (record.received, record.id, *door, record.task.is_none()));
+        records.sort_by_key(|(door, record)| (record.id, *door, record.task.is_none()));
         records.dedup_by_key(|(_, record)| record.id);
         Ok(Ok(records.into_iter().map(|(_, record)| record).collect()))
     }
-}
-
-/// The record of a callback with the task that it is for and when it was sent.
-fn callback_record(delivery: &Delivery<'_>, callback: &Callback<'_>) -> CallbackRecord {
-    let mut record = CallbackRecord::pending(delivery.id, callback, delivery.received);
-    record.task = delivery.wait.as_ref().map(|wait| wait.task.clone());
-    (record.sent, record.unseen) = (delivery.sent, delivery.unseen);
-    record
 }

@@ -92,17 +92,17 @@ pub(super) fn dead(id: DeliveryId) -> String {
 
 /// A list of all keys of the store.
 #[derive(Debug)]
-pub struct KeyList(pub(super) Vec<String>);
+pub(super) struct KeyList(pub(super) Vec<String>);
 
 impl KeyList {
     /// The ids of pending deliveries, in order of arrival.
-    pub fn pending(&self) -> Vec<DeliveryId> {
+    pub(super) fn pending(&self) -> Vec<DeliveryId> {
         self.ids(PENDING)
     }
 
     /// The ids of dead letters, in order of arrival. A delivery that a crash has left both pending and dead counts as
     /// pending.
-    pub fn dead(&self) -> Vec<DeliveryId> {
+    pub(super) fn dead(&self) -> Vec<DeliveryId> {
         let pending = self.pending();
         self.ids(DEAD).into_iter().filter(|id| pending.binary_search(id).is_err()).collect()
     }

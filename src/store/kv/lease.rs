@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::codec_error;
 use super::keys::{LEASE, LEASE_RACE};
-use super::outbox::Outbox;
+use super::outbox::Records;
 use super::splitter::{Entered, Splitter};
 use crate::delivery::DeliveryId;
 use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
+use crate::store::codec_error;
 use crate::time::Timestamp;
 
 /// The stored form of a lease: versioned JSON.
@@ -36,13 +36,13 @@ struct StoredLease {
 
 /// The last scan of the keys. It is stored with the lease, so recording it costs no write of its own.
 #[derive(Clone, Debug)]
-pub struct Scan {
+pub(super) struct Scan {
     /// When it ended; the epoch if there was none.
-    pub at: Timestamp,
+    pub(super) at: Timestamp,
     /// The summary that the drain wrote, as JSON.
-    pub summary: Option<Box<RawValue>>,
+    pub(super) summary: Option<Box<RawValue>>,
     /// Whether the keys have to be scanned again soon. Also true if the last holder has not released the lease.
-    pub again: bool,
+    pub(super) again: bool,
 }
 
 impl StoredLease {
@@ -65,24 +65,24 @@ impl StoredLease {
 
 /// A lease that is held.
 #[derive(Debug)]
-pub struct Lease {
+pub(super) struct Lease {
     token: String,
     /// The end of the lease. No other drain can acquire it before.
-    pub until: Timestamp,
+    pub(super) until: Timestamp,
     /// The last scan of the keys, which is stored with the lease when that is released.
-    pub scan: Scan,
+    pub(super) scan: Scan,
 }
 
 impl Scan {
     /// Reads the last scan and the end of the lease. Needs no settings: it is shown even if those are wrong.
-    pub async fn last(store: &impl KeyValue) -> Result<(Self, Timestamp), StoreError> {
+    pub(super) async fn last(store: &impl KeyValue) -> Result<(Self, Timestamp), StoreError> {
         Ok(StoredLease::decode(store.get(LEASE).await?.as_deref()))
     }
 }
 
-impl<H: KeyValue + Clock + Rng> Outbox<'_, H> {
+impl<H: KeyValue + Clock + Rng> Records<'_, H> {
     /// Acquires the lease for `length`. Returns `None` if another drain holds it or contends for it.
-    pub async fn acquire_lease(&self, length: Duration) -> Result<Option<Lease>, StoreError> {
+    pub(super) async fn acquire_lease(&self, length: Duration) -> Result<Option<Lease>, StoreError> {
         let arrival = self.host.arrival_time();
         let now = arrival.at;
         let (scan, end) = Scan::last(self.host).await?;
@@ -103,7 +103,7 @@ impl<H: KeyValue + Clock + Rng> Outbox<'_, H> {
     }
 
     /// Releases the lease and stores its scan. Does nothing if the lease has ended: another drain may hold it by now.
-    pub async fn release_lease(&self, lease: Lease) -> Result<(), StoreError> {
+    pub(super) async fn release_lease(&self, lease: Lease) -> Result<(), StoreError> {
         if self.host.now() >= lease.until {
             return Ok(());
         }

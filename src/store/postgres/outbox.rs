@@ -1,0 +1,424 @@
+//! The outbox: the rows of pending deliveries and dead letters. Any number of drains take from it side by side.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::session::{Columns, held, json, mark_maybe_sent, milliseconds, number, text};
+use super::{
+    CLAIM, CLEAR_NOTE, COUNTS, DEAD_LETTER, DELETE, LIST, NOTES, PROMISE, PostgresStore, RELEASE, RENEW, RESCHEDULE,
+    SEARCH, SETTLE, SHOW, SWEEP, SWEEP_KEYS, SWEEP_RUNS, Statement, TAKE, TAKE_ONE, WRITE_NOTE, lease_length,
+};
+use crate::delivery::{Delivery, DeliveryId, Hold, Row, StoredError, Work};
+use crate::json as read_json;
+use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
+use crate::store::record::bounded;
+use crate::store::{
+    Begin, Begun, DeliveryState, Effect, EngineFault, Faults, Found, MAX_SCANNED, Operated, Outbox, Page, PassNote,
+    Settled, Status, Taken, Twice, codec_error,
+};
+use crate::time::Timestamp;
+
+/// Up to this number, pending deliveries and dead letters are counted.
+const MAX_COUNTED: usize = 100_000;
+/// Number of rows that one statement of the sweep deletes.
+const SWEPT_AT_ONCE: usize = 1_000;
+
+/// A pass of a drain.
+#[derive(Debug)]
+pub struct Pass {
+    /// The token of all rows that the pass takes.
+    token: String,
+}
+
+/// The note of the last pass.
+#[derive(Serialize, serde::Deserialize)]
+struct DrainNote {
+    at: Timestamp,
+    summary: Option<Box<RawValue>>,
+}
+
+impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
+    fn lease(&self) -> Duration {
+        lease_length(self.limits.engine_timeout)
+    }
+
+    /// The time, by the monotonic clock, until which the holder of a row may begin to send, if the statement that gave
+    /// it the lease was begun at `begun`.
+    fn until(&self, begun: Duration) -> Duration {
+        begun.saturating_add(self.lease().checked_div(2).unwrap_or_default())
+    }
+
+    /// Runs a statement that changes the row that this instance holds.
+    async fn change(&self, statement: Statement, row: &Row, rest: &[SqlValue]) -> Result<Effect, StoreError> {
+        let mut parameters = vec![text(&row.key), text(&row.token)];
+        parameters.extend_from_slice(rest);
+        Ok(effect(&self.query(statement, &parameters).await?))
+    }
+
+    /// Stores a delivery that has no row: one without a key.
+    async fn insert(&self, delivery: &mut Delivery<'_>, is_sending: bool) -> Result<Effect, StoreError> {
+        let (id, token) = (delivery.id.to_string(), is_sending.then(|| self.token()));
+        let due = if is_sending { self.lease() } else { delivery.next_attempt.since(self.host.now()) };
+        let begun = self.host.monotonic();
+        let parameters = [
+            text(&id),
+            text(&id),
+            token.as_ref().map_or(SqlValue::Null, text),
+            text(""),
+            text(delivery.work.reference()),
+            SqlValue::Null,
+            SqlValue::Null,
+            SqlValue::Bytes(stored(delivery)?),
+            milliseconds(due),
+            SqlValue::Bool(true),
+            SqlValue::Null,
+        ];
+        let rows = self.query(CLAIM, &parameters).await?;
+        let row = token.map(|token| Row { key: id, token });
+        let until = row.is_some().then(|| self.until(begun));
+        delivery.hold = Hold { is_stored: true, until, row };
+        Ok(effect(&rows))
+    }
+
+    /// Reads a delivery that was taken: columns `key`, `id`, `delivery`, `maybe_sent`.
+    fn taken(
+        &self,
+        columns: &mut Columns,
+        token: &str,
+        until: Duration,
+    ) -> Result<Result<Delivery<'static>, DeliveryId>, StoreError> {
+        let (key, id) = (columns.text()?, columns.id()?);
+        let bytes = columns.bytes()?.unwrap_or_default();
+        let maybe_sent = columns.bool()?;
+        let Ok(delivery) = Delivery::from_bytes(&bytes) else { return Ok(Err(id)) };
+        let mut delivery = held(delivery, Row { key, token: token.to_owned() }, until);
+        if maybe_sent {
+            mark_maybe_sent(&mut delivery, self.host.now());
+        }
+        Ok(Ok(delivery))
+    }
+
+    async fn notes(&self, names: &[&str]) -> Result<Vec<(String, String, Timestamp)>, StoreError> {
+        let rows = self.query(NOTES, &[json(&names)?]).await?;
+        rows.into_iter().map(|mut row| Ok((row.text()?, row.text()?, row.time()?))).collect()
+    }
+
+    async fn write_note(&self, name: &str, value: SqlValue) -> Result<(), StoreError> {
+        self.query(WRITE_NOTE, &[text(name), value]).await.map(drop)
+    }
+
+    async fn counts(&self) -> Result<(usize, usize, Option<DeliveryId>), StoreError> {
+        let mut rows = self.query(COUNTS, &[number(MAX_COUNTED)]).await?;
+        let Some(columns) = rows.first_mut() else { return Ok((0, 0, None)) };
+        let (pending, dead) = (columns.number()?, columns.number()?);
+        Ok((pending, dead, columns.optional_text()?.as_deref().and_then(DeliveryId::parse)))
+    }
+}
+
+impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
+    type Pass = Pass;
+
+    async fn keep(&self, delivery: &mut Delivery<'_>, is_sending: bool) -> Result<Effect, StoreError> {
+        let Some(row) = delivery.hold.row.clone() else {
+            // A callback was stored by the claim of run and topic.
+            return if delivery.hold.is_stored { Ok(Effect::Done) } else { self.insert(delivery, is_sending).await };
+        };
+        if is_sending {
+            let parameters = [text(row.key), text(delivery.id.to_string())];
+            return Ok(effect(&self.query(PROMISE, &parameters).await?));
+        }
+        self.reschedule(delivery).await
+    }
+
+    /// Nothing to do: the row says so.
+    async fn promise(&self, _: &Delivery<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn save(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError> {
+        let Some(row) = delivery.hold.row.clone() else { return Ok(Effect::Late) };
+        let begun = self.host.monotonic();
+        let bytes = SqlValue::Bytes(stored(delivery)?);
+        let renewed = self.change(RENEW, &row, &[bytes, milliseconds(self.lease())]).await?;
+        delivery.hold.until = Some(self.until(begun));
+        Ok(renewed)
+    }
+
+    /// Needs no statement in the first half of the lease: whoever takes the delivery over knows that it may have been
+    /// sent.
+    async fn begin(&self, delivery: &mut Delivery<'_>) -> Result<Begin, StoreError> {
+        if delivery.hold.may_send(self.host.monotonic()) && !delivery.unseen {
+            return Ok(Begin::Go);
+        }
+        Ok(match self.save(delivery).await? {
+            Effect::Done if delivery.hold.may_send(self.host.monotonic()) => Begin::Go,
+            _ => Begin::Late,
+        })
+    }
+
+    async fn settle(&self, delivery: &Delivery<'_>, body: &[u8]) -> Result<Effect, StoreError> {
+        let Some(row) = &delivery.hold.row else { return Ok(Effect::Done) };
+        #[derive(Serialize)]
+        struct Ended<'e> {
+            key: &'e str,
+            token: &'e str,
+            body: Option<&'e str>,
+            keep: u64,
+        }
+        let (retention, run) = match &delivery.work {
+            Work::Start(_) => (self.retention, bounded(body)),
+            Work::Resolve(_) => (self.callback_retention, None),
+        };
+        let keep = delivery.claim.as_ref().map(|_| retention.length()).unwrap_or_default();
+        let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+        let ended = Ended { key: &row.key, token: &row.token, body: run.as_deref().map(RawValue::get), keep };
+        Ok(effect(&self.query(SETTLE, &[json(&[ended])?]).await?))
+    }
+
+    async fn reschedule(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError> {
+        let Some(row) = delivery.hold.row.take() else { return Ok(Effect::Done) };
+        let wait = milliseconds(delivery.next_attempt.since(self.host.now()));
+        let bytes = SqlValue::Bytes(stored(delivery)?);
+        delivery.hold.is_stored = true;
+        self.change(RESCHEDULE, &row, &[bytes, wait]).await
+    }
+
+    async fn bury(&self, delivery: &Delivery<'_>, forgets_key: bool) -> Result<Effect, StoreError> {
+        let Some(row) = &delivery.hold.row else { return Ok(Effect::Late) };
+        let keep = if forgets_key { SqlValue::Null } else { milliseconds(self.retention.length()) };
+        self.change(DEAD_LETTER, row, &[SqlValue::Bytes(stored(delivery)?), keep]).await
+    }
+
+    async fn release(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError> {
+        let Some(row) = &delivery.hold.row else { return Ok(Effect::Done) };
+        match self.change(RELEASE, row, &[]).await? {
+            Effect::Done => Ok(Effect::Done),
+            // Another sender has a 2xx for it.
+            Effect::Late => self.bury(delivery, true).await,
+        }
+    }
+
+    /// Nothing to do: once the lease has run out, a drain looks what it did.
+    async fn abandon(&self, _: &Delivery<'_>) -> Result<Effect, StoreError> {
+        Ok(Effect::Done)
+    }
+
+    async fn remove(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError> {
+        let Some(row) = &delivery.hold.row else { return Ok(Effect::Done) };
+        let ended = serde_json::json!([{ "key": row.key, "token": row.token, "body": null, "keep": 0 }]);
+        Ok(effect(&self.query(SETTLE, &[json(&ended)?]).await?))
+    }
+
+    /// Never: a key has one row.
+    async fn superseded(&self, _: &Delivery<'_>) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
+        Ok(None)
+    }
+
+    /// Nothing to do: a drain finds what is due by an index.
+    async fn notify(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn begin_pass(&self, _: Duration) -> Result<Begun<Pass>, StoreError> {
+        Ok(Begun::Pass(Pass { token: self.token() }))
+    }
+
+    async fn take(
+        &self,
+        pass: &mut Pass,
+        room: usize,
+        saturated: &[String],
+        may_take: &dyn Fn(&Delivery<'_>) -> bool,
+    ) -> Result<Taken, StoreError> {
+        let begun = self.host.monotonic();
+        let parameters = [text(&pass.token), milliseconds(self.lease()), number(room), json(&saturated)?];
+        let rows = self.query(TAKE, &parameters).await?;
+        let mut taken = Taken { more: rows.len() == room, ..Taken::default() };
+        for mut columns in rows {
+            match self.taken(&mut columns, &pass.token, self.until(begun))? {
+                Err(id) => taken.unreadable.push(id),
+                Ok(delivery) => taken.deliveries.push(delivery),
+            }
+        }
+        let mut deliveries: Vec<Delivery<'static>> = Vec::new();
+        for mut delivery in std::mem::take(&mut taken.deliveries) {
+            let is_apart = deliveries.iter().all(|other| other.work.reference() != delivery.work.reference());
+            if is_apart && may_take(&delivery) {
+                deliveries.push(delivery);
+            } else {
+                // It keeps its turn.
+                let _: Effect = self.reschedule(&mut delivery).await?;
+            }
+        }
+        taken.deliveries = deliveries;
+        Ok(taken)
+    }
+
+    async fn sweep(&self, _: &mut Pass, end: Duration) -> Result<bool, StoreError> {
+        for statement in [SWEEP, SWEEP_KEYS, SWEEP_RUNS] {
+            loop {
+                if self.host.monotonic() >= end {
+                    return Ok(true);
+                }
+                let mut rows = self.query(statement, &[number(SWEPT_AT_ONCE)]).await?;
+                let swept = rows.first_mut().map(Columns::number).transpose()?.unwrap_or_default();
+                if swept < SWEPT_AT_ONCE {
+                    break;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    async fn pending(&self, _: &mut Pass, _: usize) -> Result<usize, StoreError> {
+        Ok(self.counts().await?.0)
+    }
+
+    async fn end_pass(&self, _: Pass, note: PassNote) -> Result<(), StoreError> {
+        let note = DrainNote { at: self.host.now(), summary: note.summary };
+        self.write_note("drain", json(&note)?).await
+    }
+
+    /// Nothing to do: what the pass has taken is due again once its lease has run out.
+    async fn abort_pass(&self, _: Pass) {}
+
+    async fn list(&self, state: DeliveryState, limit: usize, after: Option<DeliveryId>) -> Result<Page, StoreError> {
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        let mut rows = self.query(LIST, &[text(state.as_str()), text(after), number(limit.saturating_add(1))]).await?;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let mut deliveries = Vec::new();
+        for columns in &mut rows {
+            deliveries.push((columns.id()?, Delivery::from_bytes(&columns.bytes()?.unwrap_or_default())));
+        }
+        let next = deliveries.last().map(|(id, _)| *id).filter(|_| more);
+        Ok(Page { deliveries, next })
+    }
+
+    async fn search(
+        &self,
+        state: DeliveryState,
+        wanted: &str,
+        limit: usize,
+        after: Option<DeliveryId>,
+    ) -> Result<Found, StoreError> {
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        let wanted = text(wanted.to_ascii_lowercase());
+        let parameters = [text(state.as_str()), text(after), wanted, number(MAX_SCANNED), number(limit)];
+        let mut rows = self.query(SEARCH, &parameters).await?;
+        let (pending, dead, _) = self.counts().await?;
+        let mut found = Found { deliveries: Vec::new(), scanned: 0, next: None, pending, dead };
+        let mut last = None;
+        for columns in &mut rows {
+            found.scanned = columns.number()?;
+            last = columns.optional_text()?.as_deref().and_then(DeliveryId::parse);
+            if let Some(id) = columns.optional_text()?.as_deref().and_then(DeliveryId::parse) {
+                found.deliveries.push((id, Delivery::from_bytes(&columns.bytes()?.unwrap_or_default())));
+            }
+        }
+        let cut = found.deliveries.last().map(|(id, _)| *id).filter(|_| found.deliveries.len() >= limit);
+        found.next = cut.or_else(|| last.filter(|_| found.scanned >= MAX_SCANNED));
+        Ok(found)
+    }
+
+    async fn show(
+        &self,
+        id: DeliveryId,
+    ) -> Result<Option<(DeliveryState, Result<Delivery<'static>, StoredError>)>, StoreError> {
+        let mut rows = self.query(SHOW, &[text(id.to_string())]).await?;
+        let Some(columns) = rows.first_mut() else { return Ok(None) };
+        let state = columns.skip().skip().text()?;
+        let state = if state == "dead" { DeliveryState::Dead } else { DeliveryState::Pending };
+        Ok(Some((state, Delivery::from_bytes(&columns.bytes()?.unwrap_or_default()))))
+    }
+
+    async fn take_one(
+        &self,
+        id: DeliveryId,
+        _: Duration,
+    ) -> Result<Operated<(Delivery<'static>, Option<Pass>)>, StoreError> {
+        let (token, begun) = (self.token(), self.host.monotonic());
+        let mut rows = self.query(TAKE_ONE, &[text(id.to_string()), text(&token), milliseconds(self.lease())]).await?;
+        if let Some(columns) = rows.first_mut() {
+            return Ok(match self.taken(columns, &token, self.until(begun))? {
+                Err(_) => Operated::Damaged,
+                Ok(mut delivery) => {
+                    delivery.renew(self.host.now(), &self.limits);
+                    Operated::Done((delivery, None))
+                }
+            });
+        }
+        self.why_not(id).await
+    }
+
+    async fn end_one(&self, _: Option<Pass>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn delete(&self, id: DeliveryId) -> Result<Operated<()>, StoreError> {
+        match effect(&self.query(DELETE, &[text(id.to_string())]).await?) {
+            Effect::Done => Ok(Operated::Done(())),
+            Effect::Late => self.why_not(id).await,
+        }
+    }
+
+    async fn status(&self) -> Result<Status, StoreError> {
+        let (pending, dead, oldest) = self.counts().await?;
+        let oldest_delivery = match oldest {
+            Some(oldest) => self.show(oldest).await?.and_then(|(_, delivery)| delivery.ok()),
+            None => None,
+        };
+        let drain = self.notes(&["drain"]).await?.into_iter().next();
+        let drain: Option<DrainNote> = drain.and_then(|(_, value, _)| read_json::read(value.as_bytes()).ok());
+        let drained = drain.map(|note| (note.at, note.summary));
+        Ok(Status { pending, dead, oldest, oldest_delivery, faults: self.faults().await?, drained })
+    }
+
+    async fn faults(&self) -> Result<Faults, StoreError> {
+        let mut faults = Faults::default();
+        for (name, value, since) in self.notes(&["fault", "twice"]).await? {
+            match name.as_str() {
+                "fault" => faults.engine = Some(EngineFault { at: since, reason: value }),
+                _ => faults.twice = read_json::read(value.as_bytes()).ok(),
+            }
+        }
+        let now = self.host.now();
+        faults.twice = faults.twice.filter(|twice: &Twice| twice.is_shown(now));
+        Ok(faults)
+    }
+
+    async fn record_fault(&self, reason: &str) -> Result<(), StoreError> {
+        self.write_note("fault", text(reason)).await
+    }
+
+    async fn clear_fault(&self) -> Result<(), StoreError> {
+        self.query(CLEAR_NOTE, &[text("fault")]).await.map(drop)
+    }
+
+    async fn record_twice(&self, delivery: DeliveryId, runs: Vec<String>) -> Result<(), StoreError> {
+        let twice = Twice { at: self.host.now(), delivery, runs };
+        self.write_note("twice", json(&twice)?).await
+    }
+}
+
+impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
+    /// Why an operation of an operator had no effect.
+    async fn why_not<T>(&self, id: DeliveryId) -> Result<Operated<T>, StoreError> {
+        let mut rows = self.query(SHOW, &[text(id.to_string())]).await?;
+        let Some(columns) = rows.first_mut() else { return Ok(Operated::Unknown) };
+        let is_under_way = columns.skip().skip().skip().skip().skip().skip().bool()?;
+        Ok(if is_under_way { Operated::InFlight } else { Operated::Superseded })
+    }
+}
+
+/// Whether a statement that returns the rows it has changed had an effect.
+fn effect(rows: &[Columns]) -> Effect {
+    if rows.is_empty() { Effect::Late } else { Effect::Done }
+}
+
+/// The stored form of a delivery.
+fn stored(delivery: &Delivery<'_>) -> Result<Vec<u8>, StoreError> {
+    delivery.to_bytes().map_err(codec_error)
+}

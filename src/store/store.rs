@@ -1,0 +1,284 @@
+//! The store that the settings choose.
+
+use std::time::Duration;
+
+use super::kv::{self, KeyValueStore};
+use super::postgres::{self, PostgresStore};
+use super::{
+    Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Effect, Faults, Found, Holder, Joined, Operated, Outbox,
+    Page, PassNote, RunRecord, Settled, Status, Taken,
+};
+use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
+use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
+use crate::reference::{RunRef, Topic};
+use crate::secret::Secret;
+use crate::time::Retention;
+
+/// A store: one of the kinds that there are.
+#[derive(Debug)]
+pub enum Store<'a, H> {
+    /// A key-value store.
+    KeyValue(KeyValueStore<'a, H>),
+    /// PostgreSQL.
+    Postgres(PostgresStore<'a, H>),
+}
+
+/// A pass of the drain.
+#[derive(Debug)]
+pub enum StorePass {
+    /// Over a key-value store.
+    KeyValue(kv::Pass),
+    /// Over PostgreSQL.
+    Postgres(postgres::Pass),
+}
+
+impl<'a, H> Store<'a, H> {
+    /// The store of a host, with the retention of starts and of callbacks: PostgreSQL if there is a URL, otherwise the
+    /// key-value store.
+    pub fn new(host: &'a H, database_url: Option<Secret>, retention: [Retention; 2], limits: Limits) -> Self {
+        match database_url {
+            Some(url) => Self::Postgres(PostgresStore::new(host, url, retention, limits)),
+            None => Self::KeyValue(KeyValueStore::new(host, retention, limits)),
+        }
+    }
+}
+
+/// Calls a method of the store that this is.
+macro_rules! on {
+    ($self:ident, $store:ident => $call:expr) => {
+        match $self {
+            Self::KeyValue($store) => $call.await,
+            Self::Postgres($store) => $call.await,
+        }
+    };
+}
+
+impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
+    async fn claim(&self, delivery: &mut Delivery<'_>, key: Key, patience: Duration) -> Result<Claim, StoreError> {
+        on!(self, store => store.claim(delivery, key, patience))
+    }
+
+    async fn claim_early(
+        &self,
+        delivery: &mut Delivery<'_>,
+        early: Key,
+        patience: Duration,
+    ) -> Result<Claim, StoreError> {
+        on!(self, store => store.claim_early(delivery, early, patience))
+    }
+
+    async fn claim_task(
+        &self,
+        delivery: &mut Delivery<'_>,
+        task: Key,
+        early: Key,
+        patience: Duration,
+    ) -> Result<Claim, StoreError> {
+        on!(self, store => store.claim_task(delivery, task, early, patience))
+    }
+
+    async fn join(
+        &self,
+        delivery: &mut Delivery<'_>,
+        key: &Key,
+        holder: Option<DeliveryId>,
+    ) -> Result<Joined, StoreError> {
+        on!(self, store => store.join(delivery, key, holder))
+    }
+
+    async fn first_record(&self, work: &Work<'_>, keys: &[Key]) -> Result<Option<(usize, Settled)>, StoreError> {
+        on!(self, store => store.first_record(work, keys))
+    }
+
+    async fn holder(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
+        on!(self, store => store.holder(key))
+    }
+
+    async fn settle_holder(&self, key: &Key, holder: Holder) -> Result<Settled, StoreError> {
+        on!(self, store => store.settle_holder(key, holder))
+    }
+
+    async fn callbacks(
+        &self,
+        run: &RunRef,
+        topic: Option<&Topic>,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Result<Result<CallbackPage, StoredError>, StoreError> {
+        on!(self, store => store.callbacks(run, topic, limit, after))
+    }
+
+    async fn run(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
+        on!(self, store => store.run(run))
+    }
+
+    async fn record_run(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
+        on!(self, store => store.record_run(run, record))
+    }
+}
+
+/// Calls a method of the store that this is, with its own kind of pass.
+macro_rules! on_pass {
+    ($self:ident, $pass:ident, $store:ident => $call:expr, else $otherwise:expr) => {
+        match ($self, $pass) {
+            (Self::KeyValue($store), StorePass::KeyValue($pass)) => $call.await,
+            (Self::Postgres($store), StorePass::Postgres($pass)) => $call.await,
+            _ => $otherwise,
+        }
+    };
+}
+
+impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
+    type Pass = StorePass;
+
+    async fn keep(&self, delivery: &mut Delivery<'_>, is_sending: bool) -> Result<Effect, StoreError> {
+        on!(self, store => store.keep(delivery, is_sending))
+    }
+
+    async fn promise(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+        on!(self, store => store.promise(delivery))
+    }
+
+    async fn save(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError> {
+        on!(self, store => store.save(delivery))
+    }
+
+    async fn begin(&self, delivery: &mut Delivery<'_>) -> Result<Begin, StoreError> {
+        on!(self, store => store.begin(delivery))
+    }
+
+    async fn settle(&self, delivery: &Delivery<'_>, body: &[u8]) -> Result<Effect, StoreError> {
+        on!(self, store => store.settle(delivery, body))
+    }
+
+    async fn reschedule(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError> {
+        on!(self, store => store.reschedule(delivery))
+    }
+
+    async fn bury(&self, delivery: &Delivery<'_>, forgets_key: bool) -> Result<Effect, StoreError> {
+        on!(self, store => store.bury(delivery, forgets_key))
+    }
+
+    async fn release(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError> {
+        on!(self, store => store.release(delivery))
+    }
+
+    async fn abandon(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError> {
+        on!(self, store => store.abandon(delivery))
+    }
+
+    async fn remove(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError> {
+        on!(self, store => store.remove(delivery))
+    }
+
+    async fn superseded(&self, delivery: &Delivery<'_>) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
+        on!(self, store => store.superseded(delivery))
+    }
+
+    async fn notify(&self) -> Result<(), StoreError> {
+        on!(self, store => store.notify())
+    }
+
+    async fn begin_pass(&self, length: Duration) -> Result<Begun<StorePass>, StoreError> {
+        match self {
+            Self::KeyValue(store) => Ok(store.begin_pass(length).await?.map(StorePass::KeyValue)),
+            Self::Postgres(store) => Ok(store.begin_pass(length).await?.map(StorePass::Postgres)),
+        }
+    }
+
+    async fn take(
+        &self,
+        pass: &mut StorePass,
+        room: usize,
+        saturated: &[String],
+        may_take: &dyn Fn(&Delivery<'_>) -> bool,
+    ) -> Result<Taken, StoreError> {
+        on_pass!(self, pass, store => store.take(pass, room, saturated, may_take), else Err(other_store()))
+    }
+
+    async fn sweep(&self, pass: &mut StorePass, end: Duration) -> Result<bool, StoreError> {
+        on_pass!(self, pass, store => store.sweep(pass, end), else Err(other_store()))
+    }
+
+    async fn pending(&self, pass: &mut StorePass, concluded: usize) -> Result<usize, StoreError> {
+        on_pass!(self, pass, store => store.pending(pass, concluded), else Err(other_store()))
+    }
+
+    async fn end_pass(&self, pass: StorePass, note: PassNote) -> Result<(), StoreError> {
+        on_pass!(self, pass, store => store.end_pass(pass, note), else Err(other_store()))
+    }
+
+    async fn abort_pass(&self, pass: StorePass) {
+        on_pass!(self, pass, store => store.abort_pass(pass), else {});
+    }
+
+    async fn list(&self, state: DeliveryState, limit: usize, after: Option<DeliveryId>) -> Result<Page, StoreError> {
+        on!(self, store => store.list(state, limit, after))
+    }
+
+    async fn search(
+        &self,
+        state: DeliveryState,
+        text: &str,
+        limit: usize,
+        after: Option<DeliveryId>,
+    ) -> Result<Found, StoreError> {
+        on!(self, store => store.search(state, text, limit, after))
+    }
+
+    async fn show(
+        &self,
+        id: DeliveryId,
+    ) -> Result<Option<(DeliveryState, Result<Delivery<'static>, StoredError>)>, StoreError> {
+        on!(self, store => store.show(id))
+    }
+
+    async fn take_one(
+        &self,
+        id: DeliveryId,
+        length: Duration,
+    ) -> Result<Operated<(Delivery<'static>, Option<StorePass>)>, StoreError> {
+        let key_value = |(delivery, pass): (_, Option<_>)| (delivery, pass.map(StorePass::KeyValue));
+        let postgres = |(delivery, pass): (_, Option<_>)| (delivery, pass.map(StorePass::Postgres));
+        match self {
+            Self::KeyValue(store) => Ok(store.take_one(id, length).await?.map(key_value)),
+            Self::Postgres(store) => Ok(store.take_one(id, length).await?.map(postgres)),
+        }
+    }
+
+    async fn end_one(&self, pass: Option<StorePass>) -> Result<(), StoreError> {
+        match (self, pass) {
+            (Self::KeyValue(store), Some(StorePass::KeyValue(pass))) => store.end_one(Some(pass)).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn delete(&self, id: DeliveryId) -> Result<Operated<()>, StoreError> {
+        on!(self, store => store.delete(id))
+    }
+
+    async fn status(&self) -> Result<Status, StoreError> {
+        on!(self, store => store.status())
+    }
+
+    async fn faults(&self) -> Result<Faults, StoreError> {
+        on!(self, store => store.faults())
+    }
+
+    async fn record_fault(&self, reason: &str) -> Result<(), StoreError> {
+        on!(self, store => store.record_fault(reason))
+    }
+
+    async fn clear_fault(&self) -> Result<(), StoreError> {
+        on!(self, store => store.clear_fault())
+    }
+
+    async fn record_twice(&self, delivery: DeliveryId, runs: Vec<String>) -> Result<(), StoreError> {
+        on!(self, store => store.record_twice(delivery, runs))
+    }
+}
+
+/// The error of a pass over another kind of store, which no caller has.
+fn other_store() -> StoreError {
+    StoreError("the pass belongs to another store".to_owned())
+}
