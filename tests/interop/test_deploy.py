@@ -1,14 +1,18 @@
 """The files of deploy/ match their schemas or pass their tools, and their commands work."""
 
 import copy
+import http.server
+import itertools
 import json
 import os
 import pathlib
 import re
 import shlex
 import subprocess
+import threading
 import time
 import tomllib
+import urllib.parse
 
 import jsonschema
 import kubernetes_validate
@@ -23,13 +27,15 @@ VARIABLES = tomllib.loads((ROOT / "spin.toml").read_text())["variables"]
 EVENT = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "subject": "/nightly/tick"}
 
 
-def manifests() -> list:
+def manifests() -> dict:
+    """The manifests by file and kind, such as `redis/Service`."""
     files = sorted((DEPLOY / "spinkube").glob("*.yaml"))
-    return [manifest for file in files for manifest in yaml.safe_load_all(file.read_text())]
+    documents = [(file.stem, document) for file in files for document in yaml.safe_load_all(file.read_text())]
+    return {f"{stem}/{document['kind']}": document for stem, document in documents}
 
 
-def manifest(kind: str) -> dict:
-    return next(copy.deepcopy(document) for document in manifests() if document["kind"] == kind)
+def manifest(name: str) -> dict:
+    return copy.deepcopy(manifests()[name])
 
 
 def strict(schema):
@@ -52,23 +58,27 @@ def validate(document: dict):
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
 
 
-KINDS = ["CronJob", "Ingress", "Secret", "Service", "SpinApp", "StatefulSet"]
+NAMES = [
+    "drain/CronJob", "flow-ingress/Ingress", "postgres/NetworkPolicy", "postgres/Service", "postgres/StatefulSet",
+    "redis/Service", "redis/StatefulSet", "secret/Secret", "sluice-postgres/SpinApp", "sluice/SpinApp",
+]
+APPS = ["sluice-postgres/SpinApp", "sluice/SpinApp"]
 
 
 def test_manifests_have_the_expected_kinds():
-    assert sorted(document["kind"] for document in manifests()) == KINDS
+    assert sorted(manifests()) == NAMES
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_manifests_match_their_schemas(kind):
-    validate(manifest(kind))
+@pytest.mark.parametrize("name", NAMES)
+def test_manifests_match_their_schemas(name):
+    validate(manifest(name))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_unknown_fields_are_detected(kind):
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_fields_are_detected(name):
     """Shows that `test_manifests_match_their_schemas` can fail."""
-    invalid = manifest(kind)
-    part = invalid["stringData"] if kind == "Secret" else invalid["spec"]
+    invalid = manifest(name)
+    part = invalid["stringData"] if invalid["kind"] == "Secret" else invalid["spec"]
     part["replicaz"] = 1
     with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
         validate(invalid)
@@ -86,17 +96,71 @@ def values_of(part, key: str):
 
 
 def test_manifests_agree_with_each_other_and_with_spin_toml():
-    secret, app = manifest("Secret"), manifest("SpinApp")
-    named = list(values_of(manifests(), "secretKeyRef"))
+    secret = manifest("secret/Secret")
+    named = list(values_of(list(manifests().values()), "secretKeyRef"))
     assert {reference["name"] for reference in named} == {secret["metadata"]["name"]}
     assert {reference["key"] for reference in named} == set(secret["stringData"])
-    assert {variable["name"] for variable in app["spec"]["variables"]} <= set(VARIABLES)
-    for variable in app["spec"]["variables"]:
-        assert not VARIABLES[variable["name"]].get("secret") or "valueFrom" in variable, variable
-    (store,) = app["spec"]["runtimeConfig"]["keyValueStores"]
-    assert (store["name"], store["type"], [option["name"] for option in store["options"]]) == ("default", "redis", ["url"])
-    service = manifest("Service")
-    assert f"@{service['metadata']['name']}:{service['spec']['ports'][0]['port']}/" in secret["stringData"]["redis-url"]
+    for app in map(manifest, APPS):
+        assert {variable["name"] for variable in app["spec"]["variables"]} <= set(VARIABLES)
+        for variable in app["spec"]["variables"]:
+            assert not VARIABLES[variable["name"]].get("secret") or "valueFrom" in variable, variable
+    (store,) = manifest("sluice/SpinApp")["spec"]["runtimeConfig"]["keyValueStores"]
+    assert (store["name"], store["type"]) == ("default", "redis")
+    assert [option["name"] for option in store["options"]] == ["url"]
+    for server, url in [("redis", "redis-url"), ("postgres", "database-url")]:
+        service = manifest(f"{server}/Service")
+        assert f"@{service['metadata']['name']}:{service['spec']['ports'][0]['port']}/" in secret["stringData"][url]
+
+
+def test_apps_differ_in_their_store_only():
+    def rest(name: str) -> dict:
+        spec = manifest(name)["spec"]
+        variables = [variable for variable in spec["variables"] if not variable["name"].startswith("database_")]
+        different = {"replicas", "runtimeConfig", "variables", "checks"}
+        return {key: value for key, value in spec.items() if key not in different} | {"variables": variables}
+
+    assert rest(APPS[0]) == rest(APPS[1])
+
+
+# A URL of PostgreSQL with a user, and an entry of the allow-list.
+DATABASE_URL = re.compile(r"postgres://[^\s/'\"`]+@[^\s'\"`]+")
+DATABASE_HOST = re.compile(r"(?:database_host=|DATABASE_HOST=|value: )(postgres://[^\s'\"`]+)", re.MULTILINE)
+# The client of Spin: tokio-postgres 0.7.12.
+PARAMETERS = {"connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_retries", "tcp_user_timeout"}
+
+
+def database_urls() -> dict:
+    """The files of deploy/ and docs/ with URLs of databases, and these URLs."""
+    files = [file for folder in ("deploy", "docs") for file in sorted((ROOT / folder).rglob("*")) if file.is_file()]
+    texts = {file.relative_to(ROOT): file.read_text() for file in files if file.suffix != ".png"}
+    return {str(file): DATABASE_URL.findall(text) for file, text in texts.items() if DATABASE_URL.search(text)}
+
+
+def test_database_urls_have_time_limits_and_an_entry_in_the_allow_list():
+    urls = database_urls()
+    assert sorted(urls) == [
+        "deploy/akamai.md", "deploy/fermyon-cloud.md", "deploy/spinkube/secret.yaml", "deploy/systemd/sluice.env",
+        "docs/postgresql.md",
+    ]
+    for file, (url,) in urls.items():
+        parts = urllib.parse.urlsplit(url)
+        parameters = dict(urllib.parse.parse_qsl(parts.query, strict_parsing=True))
+        assert set(parameters) == PARAMETERS | {"sslmode", "options"}, url
+        assert parameters["options"] == "-c statement_timeout=5000 -c lock_timeout=2000", url
+        # Without TLS only on the loopback interface or within a cluster.
+        is_local = parts.hostname == "127.0.0.1" or "." not in parts.hostname
+        assert parameters["sslmode"] == ("disable" if is_local else "require"), url
+        # The allow-list of the Secret is in the app.
+        place = "deploy/spinkube/sluice-postgres.yaml" if file.endswith("secret.yaml") else file
+        hosts = DATABASE_HOST.findall((ROOT / place).read_text())
+        assert hosts == [f"postgres://{parts.hostname}:{parts.port}"], (file, hosts)
+
+
+def test_role_has_the_privileges_that_the_schema_names():
+    schema = (ROOT / "src/store/postgres/schema.sql").read_text()
+    grants = [grant.replace("ROLE", "sluice") for grant in re.findall("^--     (GRANT .*;)$", schema, re.M)]
+    role = re.findall("^(GRANT .* ON (?!DATABASE|SCHEMA).*;)$", (DEPLOY / "postgres/role.sql").read_text(), re.M)
+    assert len(grants) == 2 and role == grants
 
 
 def store_delivery(sluice, path="/api/v2/event"):
@@ -112,7 +176,7 @@ def drain(command: list, **environment) -> dict:
     for _ in range(60):
         done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done
-        counts = json.loads(done.stdout)
+        *_, counts = map(json.loads, done.stdout.splitlines())
         if counts["delivered"]:
             return counts
         time.sleep(0.5)
@@ -121,14 +185,61 @@ def drain(command: list, **environment) -> dict:
 
 def kubernetes_drain() -> tuple:
     """The command of the CronJob, and the variable of its token."""
-    (container,) = manifest("CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    (container,) = manifest("drain/CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     return container["command"], "OPERATOR_TOKEN"
 
 
 def systemd_drain() -> tuple:
     """The command of the service, and the variable of its token."""
     line = re.search("^ExecStart=(.*)$", (DEPLOY / "systemd/sluice-drain.service").read_text(), re.M)[1]
-    return shlex.split(line.replace("$$", "$").replace("%%", "%")), "SPIN_VARIABLE_OPERATOR_TOKEN"
+    command = shlex.split(line)
+    assert command.pop() == "/opt/sluice/drain.sh"
+    return [*command, str(DEPLOY / "drain.sh")], "SPIN_VARIABLE_OPERATOR_TOKEN"
+
+
+def test_cron_job_has_the_script():
+    assert kubernetes_drain()[0] == ["sh", "-c", (DEPLOY / "drain.sh").read_text()]
+
+
+class Drains(http.server.ThreadingHTTPServer):
+    """Responds to drains with these values of `again`, one after the other, and records the times."""
+
+    def __init__(self, again: list):
+        super().__init__(("127.0.0.1", 0), DrainHandler)
+        self.again, self.times = again, []
+
+
+class DrainHandler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        assert self.path == "/api/v2/deliveries/drain" and self.headers["authorization"] == "Bearer op3rator"
+        self.server.times.append(time.monotonic())
+        body = json.dumps({"delivered": 1, "again": self.server.again.pop(0)}, separators=(",", ":")).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(
+    "again, seconds, calls", [([False], 300, 1), ([True, True, False], 300, 3), ([True, True, True], 0, 1)]
+)
+def test_drain_script_goes_on_while_more_is_due_and_it_has_time(again, seconds, calls):
+    with Drains(again) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {
+            "SLUICE_URL": f"http://127.0.0.1:{server.server_port}", "OPERATOR_TOKEN": "op3rator",
+            "DRAIN_SECONDS": str(seconds),
+        }
+        done = subprocess.run(
+            [DEPLOY / "drain.sh"], env=os.environ | environment, capture_output=True, text=True, timeout=60
+        )
+        server.shutdown()
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == calls, done
+    pauses = [later - earlier for earlier, later in itertools.pairwise(server.times)]
+    assert len(server.times) == calls and all(pause >= 1 for pause in pauses), pauses
 
 
 @pytest.mark.parametrize("read_drain", [kubernetes_drain, systemd_drain])
@@ -152,7 +263,7 @@ def test_separate_file_holds_the_store(data, tmp_path):
 
 def test_redis_keeps_stored_deliveries_when_it_is_killed(data, tmp_path):
     """Redis runs as in the StatefulSet and Sluice with runtime-config/redis.toml; only port and password differ."""
-    (container,) = manifest("StatefulSet")["spec"]["template"]["spec"]["containers"]
+    (container,) = manifest("redis/StatefulSet")["spec"]["template"]["spec"]["containers"]
     port = str(free_port())
     config = tmp_path / "redis.toml"
     text = (DEPLOY / "runtime-config/redis.toml").read_text()

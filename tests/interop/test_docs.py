@@ -18,20 +18,28 @@ import pathlib
 import re
 import shlex
 import subprocess
+import textwrap
 import time
 
 import pytest
 from conftest import ROOT, host
 
 PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
-COMMAND = re.compile(r"^(\$ )?(az|cargo|curl|docker|gh|kubectl|redis-cli|spin|stripe|\./\S+) ", re.MULTILINE)
+COMMAND = re.compile(
+    r"^(\$ )?(az|cargo|createdb|curl|docker|gh|kubectl|pg_dump|psql|redis-cli|spin|stripe|\./\S+) ", re.MULTILINE
+)
 
 # The blocks that aren't run, by page and first words.
 ELSEWHERE = {
+    ("docs/backups.md", "createdb"): "needs PostgreSQL",
+    ("docs/backups.md", "curl"): "needs Sluice on a host",
+    ("docs/backups.md", "pg_dump"): "needs PostgreSQL",
     ("docs/guides/event-grid.md", "az eventgrid"): "needs an Azure subscription",
     ("docs/guides/github.md", "gh api"): "needs a repository on GitHub",
     ("docs/guides/knative.md", "kubectl apply"): "needs a cluster with Knative",
     ("docs/guides/stripe.md", "stripe listen"): "needs an account with Stripe",
+    ("docs/postgresql.md", "createdb"): "needs PostgreSQL",
+    ("docs/postgresql.md", "psql"): "needs PostgreSQL",
     ("docs/runbook.md", "redis-cli"): "needs Spin and Redis",
 }
 
@@ -60,8 +68,8 @@ def blocks(page: str, words=None) -> list:
     string."""
     text = (ROOT / page).read_text()
     found = []
-    for match in re.finditer(r"^```([^\n`]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        block = Block(text.count("\n", 0, match.start()) + 1, match[1].split(), match[2], [])
+    for match in re.finditer(r"^( *)```([^\n`]*)\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL):
+        block = Block(text.count("\n", 0, match.start()) + 1, match[2].split(), textwrap.dedent(match[3]), [])
         if block.words in (["text"], ["text", "log"]):
             found[-1].outputs.append(block)
         elif block.words in (["sh"], ["sh", "up"], ["sh", "elsewhere"]):
