@@ -144,7 +144,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
 /// that a retry of the request may overcome rank first, and failures after which a retry may act twice rank second.
 fn severity(kind: Kind) -> u8 {
     match kind {
-        Kind::StoreUnavailable => 2,
+        Kind::StoreUnavailable | Kind::OutOfTime => 2,
         Kind::EngineUnclear => 1,
         _ => 0,
     }

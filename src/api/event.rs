@@ -19,12 +19,6 @@ use crate::routing::{Input, Table};
 
 /// The supported content types, which the 415 for any other type lists.
 const ACCEPTED: &str = "application/cloudevents+json, application/cloudevents-batch+json, application/json";
-/// Maximum number of events in a batch.
-///
-/// On Akamai, a batch below this limit may be cut off: the store accepts 50 writes a second, and a request may take
-/// 30 s, so it can make 1,500 writes. A delivered event takes 3 writes, so a sender of more than 500 events may have to
-/// retry.
-const MAX_BATCH: usize = 1_000;
 /// Maximum number of invalid events that a problem lists.
 const MAX_LISTED: usize = 100;
 
@@ -47,10 +41,6 @@ pub(super) async fn post(
         Mode::Structured => vec![event::read_structured(&bytes).map_err(event_problem)?],
         Mode::Batch => event::read_batch(&bytes).map_err(batch_problem)?,
     };
-    if events.len() > MAX_BATCH {
-        let detail = format!("the batch has {} events: send at most {MAX_BATCH}", events.len());
-        return Err(Problem::new(Kind::BodyTooLarge, detail).field("body"));
-    }
     let by_routes = head.workflow.is_none() && events.iter().any(|event| !by_subject || !has_path_subject(event));
     let table = if by_routes { config::routes(context.host)? } else { None };
     let targets = Targets { by_ref: head.workflow, by_subject, table: table.as_ref(), dedup: head.dedup };

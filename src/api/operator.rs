@@ -213,7 +213,7 @@ pub(super) fn redelivered(outcome: &Outcome) -> (RedeliveryState, Option<String>
             (Dead, Some("another delivery with its key was accepted first".to_owned()))
         }
         Outcome::Unreadable => (Pending, Some("the record of its key can't be read".to_owned())),
-        Outcome::Pending { .. } | Outcome::NotStored { .. } | Outcome::TakenOver => {
+        Outcome::Pending { .. } | Outcome::NotStored { .. } | Outcome::TakenOver | Outcome::NotTaken => {
             (Pending, failure.or_else(|| Some("a drain is running, and will attempt it".to_owned())))
         }
     }

@@ -133,6 +133,8 @@ kinds! {
     EngineUnclear "engine-unclear" BAD_GATEWAY MayRepeat "The engine may or may not have acted";
     /// The store failed.
     StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE Safe "The store is not available";
+    /// The time for a request with several deliveries was over before the turn of this one came.
+    OutOfTime "out-of-time" SERVICE_UNAVAILABLE Safe "There was no time left for this delivery";
     /// A variable is missing or not valid.
     Configuration "configuration" SERVICE_UNAVAILABLE Safe "Sluice is misconfigured";
 }
@@ -344,6 +346,10 @@ impl Problem {
                 ),
             )
             .retry_after(after),
+            Outcome::NotTaken => Self::new(
+                Kind::OutOfTime,
+                "the request took too long for all its deliveries, and this one was neither sent nor stored: send it again, in a smaller batch",
+            ),
             _ => Self::new(
                 Kind::StoreUnavailable,
                 "the delivery was neither accepted by the engine nor stored: send it again, or see /readyz",

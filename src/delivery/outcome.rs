@@ -161,6 +161,8 @@ pub enum Outcome {
     Unreadable,
     /// Another instance has taken it over, because this one was suspended for too long. Nothing was changed.
     TakenOver,
+    /// The time for its request was over before its turn came: it was neither sent nor stored.
+    NotTaken,
     /// It could not be stored, and nothing is promised to the sender.
     NotStored {
         /// [`Verdict::Unclear`] if the engine may have acted.
@@ -184,7 +186,8 @@ impl Outcome {
             | Self::Conflict { .. }
             | Self::KeyReused { .. }
             | Self::Unreadable
-            | Self::TakenOver => None,
+            | Self::TakenOver
+            | Self::NotTaken => None,
         }
     }
 
@@ -194,9 +197,11 @@ impl Outcome {
             Self::Delivered { .. } => "delivered",
             Self::Duplicate { .. } => "duplicate",
             Self::Pending { .. } | Self::Unreadable | Self::TakenOver => "pending",
-            Self::Rejected { .. } | Self::Conflict { .. } | Self::KeyReused { .. } | Self::NotStored { .. } => {
-                "rejected"
-            }
+            Self::Rejected { .. }
+            | Self::Conflict { .. }
+            | Self::KeyReused { .. }
+            | Self::NotTaken
+            | Self::NotStored { .. } => "rejected",
             Self::Dead { .. } => "dead",
         }
     }

@@ -9,23 +9,27 @@ use http::HeaderMap;
 
 use super::drain::MAX_IN_FLIGHT;
 use super::{Gateway, Receipt};
-use crate::delivery::{Key, Work};
+use crate::delivery::{DeliveryId, Key, Outcome, Work};
 use crate::ports::Host;
+
+/// The time after which a request takes no more of its deliveries. Platforms end a request after 30 s: one that is cut
+/// off has no response, and its sender would not know what was accepted.
+const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
 /// A delivery that is being accepted: its index and its receipt.
 type InFlight<'w, 'a> = Pin<Box<dyn Future<Output = (usize, Receipt<'a>)> + 'w>>;
 
 impl<'a, H: Host> Gateway<'a, H> {
     /// Accepts deliveries, up to eight at a time, so their order at the engine is undefined. The receipts are in the
-    /// order of `works`. The sender waits at most `wait` in total: a delivery whose turn comes later is stored for the
-    /// drain.
+    /// order of `works`. The sender waits at most `wait` in total for the engine: a delivery whose turn comes later is
+    /// stored for the drain. After [`TAKEN_WITHIN`], none is taken any more.
     pub async fn accept_all<'w>(
         &'w self,
         works: Vec<(Work<'w>, Option<Key>)>,
         trace: &HeaderMap,
         wait: Duration,
     ) -> Vec<Receipt<'a>> {
-        let end = self.now().plus(wait);
+        let (end, last) = (self.now().plus(wait), self.host.monotonic().saturating_add(TAKEN_WITHIN));
         let mut in_flight: Vec<InFlight<'w, 'a>> = Vec::new();
         let mut receipts: Vec<Option<Receipt<'a>>> = works.iter().map(|_| None).collect();
         for (index, (work, key)) in works.into_iter().enumerate() {
@@ -34,7 +38,9 @@ impl<'a, H: Host> Gateway<'a, H> {
             }
             let (left, trace) = (end.since(self.now()), trace.clone());
             in_flight.push(Box::pin(async move {
-                let receipt = if left.is_zero() {
+                let receipt = if self.host.monotonic() >= last {
+                    Receipt::new(DeliveryId::new(self.host.arrival_time(), self.host.random()), Outcome::NotTaken)
+                } else if left.is_zero() {
                     self.enqueue(work, key, trace).await
                 } else {
                     self.accept_one(work, key, trace, left).await

@@ -183,7 +183,7 @@ impl Pass {
             }
             Outcome::Dead { .. } => &mut self.summary.dead,
             Outcome::Duplicate { .. } => &mut self.summary.dropped,
-            Outcome::Pending { .. } | Outcome::NotStored { .. } => &mut 0,
+            Outcome::Pending { .. } | Outcome::NotStored { .. } | Outcome::NotTaken => &mut 0,
             Outcome::TakenOver => {
                 self.summary.warnings.push(format!("another instance has taken delivery {id} over"));
                 &mut 0
