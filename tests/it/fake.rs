@@ -1,10 +1,11 @@
-//! A simulated host for native tests: an in-memory store, a scripted engine and a manual clock.
+//! A simulated host for native tests: an in-memory store or database, a scripted engine and a manual clock.
 
 mod clock;
 mod engine;
 mod model;
 mod plan;
 mod requests;
+mod sql;
 mod store;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 
@@ -26,7 +28,10 @@ pub use engine::{Behaviour, EngineResult, FakeEngine, Received, answer, label, l
 pub use model::{Profile, RealEngine, Workflow};
 pub use plan::{Action, Operation, Plan};
 pub use requests::{Chunks, Reply, request};
+pub use sql::{At, Connection, Database, Fault};
 pub use store::{Cost, FakeStore, Lag, StoreFault};
+
+use store::draw;
 
 /// A run as the engine returns it.
 pub const RUN: &str = r#"{"id":"5f1c9c8e2f8b9a0001a1b2c3","status":"ready","phase":"pending"}"#;
@@ -62,13 +67,15 @@ static DEFAULTS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
 
 /// Everything outside the component: clock, store, engine, variables and randomness.
 pub struct World {
-    pub clock: FakeClock,
+    pub clock: Rc<FakeClock>,
     pub store: FakeStore,
+    /// A PostgreSQL server, if there is one.
+    pub database: Option<Rc<Database>>,
     pub engine: FakeEngine,
     /// The model of the engine, which takes the place of [`World::engine`] if there is one.
-    pub real: Option<RealEngine>,
+    pub real: Option<Rc<RealEngine>>,
     /// What happens after one of the gateway's operations.
-    pub plan: Plan,
+    pub plan: Rc<Plan>,
     pub variables: RefCell<BTreeMap<String, String>>,
     /// The next value of [`Rng::random`].
     pub random: Cell<u64>,
@@ -80,11 +87,12 @@ impl World {
     /// The shipped configuration, an empty store, and an engine without any scripted response.
     pub fn new() -> Self {
         Self {
-            clock: FakeClock::new(),
+            clock: Rc::new(FakeClock::new()),
             store: FakeStore::default(),
+            database: None,
             engine: FakeEngine::default(),
             real: None,
-            plan: Plan::default(),
+            plan: Rc::default(),
             variables: RefCell::new(DEFAULTS.clone()),
             random: Cell::new(7),
             log: RefCell::default(),

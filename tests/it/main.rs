@@ -46,6 +46,8 @@ mod sender_protocols;
 mod senders;
 mod snapshots;
 mod store_faults;
+#[path = "../support/tables/mod.rs"]
+mod tables;
 mod trust;
 mod vectors;
 mod waits;

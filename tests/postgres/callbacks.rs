@@ -1,11 +1,9 @@
 //! Callbacks: early by run and topic, then by task run.
 
-use std::sync::Arc;
-
 use sluice::store::postgres::{CALLBACKS, DEAD_LETTER, MOVE, RESCHEDULE};
-use tokio::sync::Barrier;
 
-use crate::database::{Contender, Database, KEEP, LEASE};
+use crate::session::{Contender, Database, KEEP, LEASE};
+use crate::{law, values};
 
 const EARLY: &str = "run/topic/early";
 const TASK: &str = "run/topic/task1";
@@ -21,15 +19,9 @@ fn early(id: &str) -> Contender<'_> {
     Contender { token: None, accepted: true, delay: 100, ..Contender::callback(EARLY, id, "") }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
-async fn early_callback_comes_first_and_moves_to_its_task() {
-    let database = Database::new("early").await;
-    early_first(&database).await;
-    database.drop().await;
-}
+law!(early_callback_comes_first_and_moves_to_its_task: early_first());
 
-pub async fn early_first(database: &Database) {
+pub async fn early_first(database: &impl Database) {
     let sql = database.connect().await;
     assert_eq!(sql.claim(&early("i1")).await.short(), ("won", "i1", "pending"));
     // Another early one, and one that has seen a task: both come second.
@@ -40,8 +32,8 @@ pub async fn early_first(database: &Database) {
 
     sql.advance(100).await;
     assert_eq!(sql.take("t1", 9).await.len(), 1);
-    let moved = sql.run(MOVE, &[&EARLY, &"t1", &TASK, &&b"task1"[..], &LEASE]).await.unwrap();
-    assert_eq!(moved[0].get::<_, String>("standing"), "won");
+    let moved = sql.run(MOVE, values![EARLY, "t1", TASK, b"task1", LEASE]).await.unwrap();
+    assert_eq!(moved[0].get::<String>("standing"), "won");
     // Its task is claimed, and run and topic are free for the next round of a loop.
     assert_eq!(sql.claim(&for_task(TASK, "i2", "t2")).await.short(), ("held", "i1", "pending"));
     assert_eq!(sql.claim(&early("i3")).await.short(), ("won", "i3", "pending"));
@@ -53,82 +45,58 @@ pub async fn early_first(database: &Database) {
     // Only the task's own callback moves there.
     sql.advance(100).await;
     assert_eq!(sql.take("t3", 9).await.len(), 1);
-    let held = sql.run(MOVE, &[&EARLY, &"t3", &TASK, &&b"task1"[..], &LEASE]).await.unwrap();
-    assert_eq!((held[0].get::<_, String>("standing"), held[0].get::<_, String>("id")), ("held".into(), "i1".into()));
-    let moved = sql.run(MOVE, &[&EARLY, &"t3", &NEXT_TASK, &&b"task2"[..], &LEASE]).await.unwrap();
-    assert_eq!(moved[0].get::<_, String>("standing"), "won");
+    let held = sql.run(MOVE, values![EARLY, "t3", TASK, b"task1", LEASE]).await.unwrap();
+    assert_eq!((held[0].get::<String>("standing"), held[0].get::<String>("id")), ("held".into(), "i1".into()));
+    let moved = sql.run(MOVE, values![EARLY, "t3", NEXT_TASK, b"task2", LEASE]).await.unwrap();
+    assert_eq!(moved[0].get::<String>("standing"), "won");
 
     let list = async || {
-        let rows = sql.run(CALLBACKS, &[&"run", &9_i64]).await.unwrap();
+        let rows = sql.run(CALLBACKS, values!["run", 9_i64]).await.unwrap();
         rows.iter().map(|row| (row.get("id"), row.get("state"), row.get("delivery"))).collect::<Vec<_>>()
     };
     let expected: [(String, String, Vec<u8>); 2] =
         [("i1".into(), "delivered".into(), b"task1".into()), ("i3".into(), "pending".into(), b"task2".into())];
     assert_eq!(list().await, expected, "the payload of a delivered callback stays");
     // A callback that fails is accepted again as if it were new.
-    assert!(sql.change(DEAD_LETTER, &[&NEXT_TASK, &"t3", &&b"dead"[..], &None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, values![NEXT_TASK, "t3", b"dead", None::<i64>]).await);
     assert_eq!(list().await, expected[..1]);
     assert_eq!(sql.claim(&for_task(NEXT_TASK, "i5", "t5")).await.short(), ("won", "i5", "pending"));
     assert_eq!(sql.take_one("i3", "t6").await, None, "another callback has its task");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
-async fn task_has_one_callback_when_a_move_and_a_claim_race() {
-    let database = Database::new("race").await;
-    let barrier = Arc::new(Barrier::new(2));
-    let [mover, claimant] = <[_; 2]>::try_from(database.connect_all(2).await).ok().unwrap();
-    let early_key = |round: usize| format!("run{round}/topic/early");
-    let task_key = |round: usize| format!("run{round}/topic/task");
-    let both = barrier.clone();
-    let moves = tokio::spawn(async move {
-        let mut won = Vec::new();
-        for round in 0..200 {
-            let (early, task) = (early_key(round), task_key(round));
-            let id = format!("early{round}");
-            assert_eq!(mover.claim(&Contender::callback(&early, &id, "m")).await.standing, "won");
-            both.wait().await;
+law!(task_has_one_callback_when_a_move_and_a_claim_race: race());
+
+async fn race(database: &impl Database) {
+    let (mover, claimant) = (database.connect().await, database.connect().await);
+    for round in 0..200 {
+        let (early, task) = (format!("run{round}/topic/early"), format!("run{round}/topic/task"));
+        let (id, other) = (format!("early{round}"), format!("new{round}"));
+        assert_eq!(mover.claim(&Contender::callback(&early, &id, "m")).await.standing, "won");
+        let moves = async {
             // An error leaves its effect unknown, so the statement is run again.
-            let mut tries = 0;
-            let rows = loop {
-                match mover.run(MOVE, &[&early, &"m", &task, &&b""[..], &LEASE]).await {
-                    Ok(rows) => break rows,
-                    Err(error) if tries > 0 => panic!("{error}"),
-                    Err(_) => tries += 1,
-                }
+            let row = match mover.move_to(&early, "m", &task, b"").await {
+                Ok(row) => row,
+                Err(_) => mover.move_to(&early, "m", &task, b"").await.unwrap(),
             };
-            won.push(rows[0].get::<_, String>("standing") == "won");
-        }
-        won
-    });
-    let claims = tokio::spawn(async move {
-        let mut won = Vec::new();
-        for round in 0..200 {
-            let (task, id) = (task_key(round), format!("new{round}"));
-            barrier.wait().await;
-            // It has not seen the early one.
-            won.push(claimant.claim(&Contender::callback(&task, &id, "c")).await.standing == "won");
-        }
-        won
-    });
-    let (moves, claims) = (moves.await.unwrap(), claims.await.unwrap());
-    for (round, (moved, claimed)) in moves.iter().zip(&claims).enumerate() {
+            row.unwrap().get::<String>("standing") == "won"
+        };
+        // It has not seen the early one.
+        let contender = Contender::callback(&task, &other, "c");
+        let claims = async { claimant.claim(&contender).await.standing == "won" };
+        let (moved, claimed) = tokio::join!(moves, claims);
         assert!(moved ^ claimed, "round {round}: moved {moved}, claimed {claimed}");
     }
-    database.drop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
-async fn callback_that_is_put_back_keeps_its_task() {
-    let database = Database::new("kept").await;
+law!(callback_that_is_put_back_keeps_its_task: kept());
+
+async fn kept(database: &impl Database) {
     let sql = database.connect().await;
     assert_eq!(sql.claim(&for_task(TASK, "i1", "t1")).await.short(), ("won", "i1", "pending"));
-    assert!(sql.change(RESCHEDULE, &[&TASK, &"t1", &&b"sent"[..], &100_i64]).await);
+    assert!(sql.change(RESCHEDULE, values![TASK, "t1", b"sent", 100_i64]).await);
     assert_eq!(sql.claim(&for_task(TASK, "i2", "t2")).await.short(), ("held", "i1", "pending"));
     sql.advance(100).await;
     assert_eq!(sql.take("t3", 9).await.len(), 1);
     assert!(sql.settle(TASK, "t3", KEEP).await);
     assert_eq!(sql.claim(&for_task(TASK, "i2", "t2")).await.short(), ("held", "i1", "delivered"));
-    database.drop().await;
 }

@@ -1,59 +1,49 @@
 //! Drains side by side.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 use sluice::store::postgres::{DEAD_LETTER, RESCHEDULE, TAKE};
 
-use crate::database::{Contender, Database, KEEP, LEASE};
+use crate::session::{Connection, Contender, Database, KEEP, LEASE, Session};
+use crate::{law, values};
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
-async fn three_drains_deliver_each_once_and_queues_in_order() {
-    let database = Database::new("drains").await;
-    side_by_side(&database, 2_000, 40).await;
-    database.drop().await;
-}
+law!(three_drains_deliver_each_once_and_queues_in_order: side_by_side(20_000, 40));
 
 /// Three drains empty an outbox with this number of deliveries without a queue, and of deliveries in each of 8 queues.
-pub async fn side_by_side(database: &Database, free: usize, queued: usize) {
+pub async fn side_by_side<D: Database>(database: &D, free: usize, queued: usize) {
     let sql = database.connect().await;
-    for n in 0..free {
-        let id = format!("free{n}");
-        sql.claim(&Contender::stored(&id, &id)).await;
-    }
+    let store = async |(n, session): (usize, Session<D::Connection>)| {
+        for n in (n..free).step_by(8) {
+            let id = format!("free{n}");
+            session.claim(&Contender::stored(&id, &id)).await;
+        }
+    };
+    join_all(database.connect_all(8).await.into_iter().enumerate().map(store)).await;
     for (n, queue) in (0..queued * 8).map(|n| (n, format!("q{}", n % 8))) {
         let id = format!("{queue}/{n:05}");
         sql.claim(&Contender { queue: Some(&queue), ..Contender::stored(&id, &id) }).await;
     }
-    let engine: Arc<Mutex<Vec<String>>> = Arc::default();
-    let mut drains = Vec::new();
-    for (n, session) in database.connect_all(3).await.into_iter().enumerate() {
-        let engine = engine.clone();
-        drains.push(tokio::spawn(async move {
-            let mut empty = 0;
-            for pass in 0..100_000 {
-                let token = format!("drain{n}:{pass}");
-                let mut taken = session.take(&token, 16).await;
-                taken.extend(session.take_heads(&token, 16).await);
-                assert!(taken.iter().all(|taken| !taken.maybe_sent));
-                let keys: Vec<_> = taken.into_iter().map(|taken| taken.key).collect();
-                engine.lock().unwrap().extend(keys.iter().cloned());
-                assert_eq!(session.settle_all(&keys, &token, 0).await.len(), keys.len());
-                empty = if keys.is_empty() { empty + 1 } else { 0 };
-                // Another drain may hold the heads of all queues.
-                let left = "SELECT count(*) FROM sluice_delivery";
-                if empty > 0 && session.client.query_one(left, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-                    return;
-                }
+    let engine = RefCell::new(Vec::new());
+    let drain = async |(n, session): (usize, Session<D::Connection>)| {
+        for pass in 0..100_000 {
+            let token = format!("drain{n}:{pass}");
+            let mut taken = session.take(&token, 16).await;
+            taken.extend(session.take_heads(&token, 16).await);
+            assert!(taken.iter().all(|taken| !taken.maybe_sent));
+            let keys: Vec<_> = taken.into_iter().map(|taken| taken.key).collect();
+            engine.borrow_mut().extend(keys.iter().cloned());
+            assert_eq!(session.settle_all(&keys, &token, 0).await.len(), keys.len());
+            // Another drain may hold the heads of all queues.
+            if keys.is_empty() && session.0.count().await == 0 {
+                return;
             }
-            panic!("the outbox isn't empty");
-        }));
-    }
-    for drain in drains {
-        drain.await.unwrap();
-    }
-    let sent = engine.lock().unwrap().clone();
+        }
+        panic!("the outbox isn't empty");
+    };
+    join_all(database.connect_all(3).await.into_iter().enumerate().map(drain)).await;
+    let sent: Vec<String> = engine.into_inner();
     assert_eq!(sent.len(), free + queued * 8);
     assert_eq!(sent.iter().collect::<BTreeSet<_>>().len(), sent.len(), "each once");
     let mut last = BTreeMap::new();
@@ -62,15 +52,9 @@ pub async fn side_by_side(database: &Database, free: usize, queued: usize) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
-async fn head_of_a_queue_holds_it_until_it_is_settled_or_dead() {
-    let database = Database::new("queue").await;
-    queue(&database).await;
-    database.drop().await;
-}
+law!(head_of_a_queue_holds_it_until_it_is_settled_or_dead: queue());
 
-pub async fn queue(database: &Database) {
+pub async fn queue(database: &impl Database) {
     let sql = database.connect().await;
     for id in ["1", "2", "3"] {
         sql.claim(&Contender { queue: Some("q"), ..Contender::stored(id, id) }).await;
@@ -82,38 +66,36 @@ pub async fn queue(database: &Database) {
     assert!(sql.take("t", 9).await.is_empty(), "a queue is drained by its head only");
     assert_eq!(heads("t1").await, [("1".into(), false)]);
     assert_eq!(heads("t2").await, [], "the head is under way");
-    assert!(sql.change(RESCHEDULE, &[&"1", &"t1", &&b""[..], &500_i64]).await);
+    assert!(sql.change(RESCHEDULE, values!["1", "t1", b"", 500_i64]).await);
     assert_eq!(heads("t2").await, [], "the head is in back-off");
     sql.advance(500).await;
     assert_eq!(heads("t2").await, [("1".into(), false)]);
     sql.advance(LEASE).await;
     assert_eq!(heads("t3").await, [("1".into(), true)], "the lease ran out");
-    assert!(sql.change(DEAD_LETTER, &[&"1", &"t3", &&b""[..], &None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, values!["1", "t3", b"", None::<i64>]).await);
     assert_eq!(heads("t4").await, [("2".into(), false)]);
     // Redelivered, it is the last one.
     assert!(sql.take_one("1", "t5").await.is_some());
-    assert!(sql.change(RESCHEDULE, &[&"1", &"t5", &&b""[..], &0_i64]).await);
+    assert!(sql.change(RESCHEDULE, values!["1", "t5", b"", 0_i64]).await);
     assert!(sql.settle("2", "t4", KEEP).await);
     assert_eq!(heads("t6").await, [("3".into(), false)]);
     assert!(sql.settle("3", "t6", 0).await);
     assert_eq!(heads("t7").await, [("1".into(), false)]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
-async fn longest_due_is_taken_first_and_busy_workflows_are_left_out() {
-    let database = Database::new("order").await;
+law!(longest_due_is_taken_first_and_busy_workflows_are_left_out: order());
+
+async fn order(database: &impl Database) {
     let sql = database.connect().await;
     for (id, reference, delay) in [("a", "busy", 10), ("b", "w", 30), ("c", "w", 20), ("d", "w", 1_000)] {
         sql.claim(&Contender { reference, delay, ..Contender::stored(id, id) }).await;
     }
     sql.advance(30).await;
     let take = async |token: &str, limit: i64, without: &str| {
-        let rows = sql.run(TAKE, &[&token, &LEASE, &limit, &without]).await.unwrap();
+        let rows = sql.run(TAKE, values![token, LEASE, limit, without]).await.unwrap();
         rows.iter().map(|row| row.get("key")).collect::<BTreeSet<String>>()
     };
     assert_eq!(take("t1", 1, r#"["busy", "x"]"#).await, BTreeSet::from(["c".to_owned()]));
     assert_eq!(take("t2", 1, "[]").await, BTreeSet::from(["a".to_owned()]));
     assert_eq!(take("t3", 9, "[]").await, BTreeSet::from(["b".to_owned()]));
-    database.drop().await;
 }

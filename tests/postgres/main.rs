@@ -1,7 +1,7 @@
-//! The laws of the PostgreSQL backend's statements, against a real PostgreSQL.
+//! The laws of the PostgreSQL backend's statements, on a real PostgreSQL and on the model of `tests/support/tables`.
 //!
-//! `cargo xtask test --step postgres` runs them on a server of its own. `cargo test` ignores them, because they need a
-//! server: `SLUICE_TEST_POSTGRES` is the URL of one on which they may create databases.
+//! `cargo test` runs them on the model. `cargo xtask test --step postgres` runs them on a server of its own, too: there,
+//! `SLUICE_TEST_POSTGRES` is the URL of one on which they may create databases.
 //!
 //! ```sh
 //! SLUICE_TEST_POSTGRES=postgres://postgres@127.0.0.1:5432/postgres cargo test --test postgres -- --include-ignored
@@ -20,10 +20,17 @@
 
 mod callbacks;
 mod claims;
-mod database;
+mod differential;
 mod drains;
+mod model;
 mod mutations;
 mod operator;
 mod plans;
+mod races;
+mod server;
+mod session;
 mod sweeps;
+#[path = "../support/tables/mod.rs"]
+#[allow(dead_code, reason = "tests/it uses the rest")]
+mod tables;
 mod under_way;

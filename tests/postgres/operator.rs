@@ -5,22 +5,22 @@ use sluice::store::postgres::{
     WRITE_NOTE,
 };
 
-use crate::database::{Contender, Database, KEEP, LEASE};
+use crate::session::{Contender, Database, KEEP, LEASE};
+use crate::{law, values};
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
-async fn pages_list_deliveries_in_order_of_arrival() {
-    let database = Database::new("pages").await;
+law!(pages_list_deliveries_in_order_of_arrival: pages());
+
+async fn pages(database: &impl Database) {
     let sql = database.connect().await;
     for (n, reference) in (0..7).map(|n| (n, if n % 2 == 0 { "Deploy/Eu" } else { "other" })) {
         let id = format!("01M{n}");
         sql.claim(&Contender { reference, ..Contender::stored(&id, &id) }).await;
     }
     sql.claim(&Contender::callback("c", "02C", "t")).await;
-    assert!(sql.change(DEAD_LETTER, &[&"c", &"t", &&b"dead"[..], &None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, values!["c", "t", b"dead", None::<i64>]).await);
 
     let page = async |state: &str, after: &str, limit: i64| {
-        let rows = sql.run(LIST, &[&state, &after, &limit]).await.unwrap();
+        let rows = sql.run(LIST, values![state, after, limit]).await.unwrap();
         rows.iter().map(|row| row.get("id")).collect::<Vec<String>>()
     };
     assert_eq!(page("pending", "", 3).await, ["01M0", "01M1", "01M2"]);
@@ -28,9 +28,9 @@ async fn pages_list_deliveries_in_order_of_arrival() {
     assert_eq!(page("dead", "", 9).await, ["02C"]);
 
     let search = async |state: &str, text: &str, after: &str, scanned: i64, limit: i64| {
-        let rows = sql.run(SEARCH, &[&state, &after, &text, &scanned, &limit]).await.unwrap();
+        let rows = sql.run(SEARCH, values![state, after, text, scanned, limit]).await.unwrap();
         let found: Vec<String> = rows.iter().filter_map(|row| row.get("id")).collect();
-        (found, rows[0].get::<_, i64>("scanned"), rows[0].get::<_, Option<String>>("last"))
+        (found, rows[0].get::<i64>("scanned"), rows[0].get::<Option<String>>("last"))
     };
     let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
     assert_eq!(
@@ -43,101 +43,87 @@ async fn pages_list_deliveries_in_order_of_arrival() {
     assert_eq!(search("dead", "topic", "", 9, 9).await.0, ids(&["02C"]));
     assert_eq!(search("dead", "", "02C", 9, 9).await, (ids(&[]), 0, None));
 
-    let counts = sql.run(COUNTS, &[&5_i64]).await.unwrap();
-    let counts = (counts[0].get("pending"), counts[0].get("dead"), counts[0].get::<_, Option<&str>>("oldest"));
-    assert_eq!(counts, (5_i64, 1_i64, Some("01M0")), "up to the bound");
-    database.drop().await;
+    let counts = sql.run(COUNTS, values![5_i64]).await.unwrap();
+    let counts = (counts[0].get("pending"), counts[0].get("dead"), counts[0].get::<Option<String>>("oldest"));
+    assert_eq!(counts, (5_i64, 1_i64, Some("01M0".to_owned())), "up to the bound");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
-async fn delivery_under_way_is_neither_deleted_nor_taken() {
-    let database = Database::new("in_flight").await;
-    in_flight(&database).await;
-    database.drop().await;
-}
+law!(delivery_under_way_is_neither_deleted_nor_taken: in_flight());
 
-pub async fn in_flight(database: &Database) {
+pub async fn in_flight(database: &impl Database) {
     let sql = database.connect().await;
     sql.claim(&Contender::start("k", "i", "t1")).await;
-    let shown = sql.run(SHOW, &[&"i"]).await.unwrap();
-    assert!(shown[0].get::<_, bool>("under_way"));
-    assert!(!sql.change(DELETE, &[&"i"]).await);
+    let shown = sql.run(SHOW, values!["i"]).await.unwrap();
+    assert!(shown[0].get::<bool>("under_way"));
+    assert!(!sql.change(DELETE, values!["i"]).await);
     assert_eq!(sql.take_one("i", "t2").await, None);
     sql.advance(LEASE).await;
-    assert!(!sql.run(SHOW, &[&"i"]).await.unwrap()[0].get::<_, bool>("under_way"));
+    assert!(!sql.run(SHOW, values!["i"]).await.unwrap()[0].get::<bool>("under_way"));
     for _ in 0..2 {
         assert!(sql.take_one("i", "t2").await.unwrap().maybe_sent, "also if the statement is repeated");
     }
-    assert!(!sql.change(DELETE, &[&"i"]).await);
+    assert!(!sql.change(DELETE, values!["i"]).await);
     // In back-off, it is taken before it is due.
-    assert!(sql.change(RESCHEDULE, &[&"k", &"t2", &&b"x"[..], &9_000_i64]).await);
+    assert!(sql.change(RESCHEDULE, values!["k", "t2", b"x", 9_000_i64]).await);
     assert!(!sql.take_one("i", "t3").await.unwrap().maybe_sent);
-    assert!(sql.change(RESCHEDULE, &[&"k", &"t3", &&b"x"[..], &9_000_i64]).await);
-    assert!(sql.change(DELETE, &[&"i"]).await);
+    assert!(sql.change(RESCHEDULE, values!["k", "t3", b"x", 9_000_i64]).await);
+    assert!(sql.change(DELETE, values!["i"]).await);
     assert_eq!(sql.claim(&Contender::start("k", "i2", "t4")).await.standing, "won", "the key is free");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
-async fn dead_letter_takes_its_key_back_unless_another_delivery_has_it() {
-    let database = Database::new("redeliver").await;
+law!(dead_letter_takes_its_key_back_unless_another_delivery_has_it: redeliver());
+
+async fn redeliver(database: &impl Database) {
     let sql = database.connect().await;
     sql.claim(&Contender::start("k", "i1", "t1")).await;
-    assert!(sql.change(DEAD_LETTER, &[&"k", &"t1", &&b"refused"[..], &None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, values!["k", "t1", b"refused", None::<i64>]).await);
     assert_eq!(sql.claim(&Contender::start("k", "i2", "t2")).await.short(), ("won", "i2", "pending"));
     assert_eq!(sql.take_one("i1", "t3").await, None);
-    assert!(sql.change(DEAD_LETTER, &[&"k", &"t2", &&b"refused"[..], &None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, values!["k", "t2", b"refused", None::<i64>]).await);
     let taken = sql.take_one("i1", "t3").await.unwrap();
     assert_eq!((&taken.key[..], &taken.delivery[..], taken.maybe_sent), ("k", &b"refused"[..], true));
     assert_eq!(sql.take_one("i2", "t4").await, None);
     assert!(sql.settle("k", "t3", KEEP).await);
-    assert!(sql.change(DELETE, &[&"i2"]).await);
+    assert!(sql.change(DELETE, values!["i2"]).await);
     assert_eq!(sql.claim(&Contender::start("k", "i5", "t5")).await.short(), ("held", "i1", "delivered"));
-    database.drop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
-async fn pending_deliveries_are_maybe_sent_after_a_fail_over() {
-    let database = Database::new("doubt").await;
+law!(pending_deliveries_are_maybe_sent_after_a_fail_over: doubt());
+
+async fn doubt(database: &impl Database) {
     let sql = database.connect().await;
     for id in ["a", "b", "c"] {
         sql.claim(&Contender::stored(id, id)).await;
     }
-    assert_eq!(sql.run(DOUBT, &[&"", &2_i64]).await.unwrap().len(), 2);
+    assert_eq!(sql.run(DOUBT, values!["", 2_i64]).await.unwrap().len(), 2);
     let mut taken = sql.take("t", 9).await;
     taken.sort_by(|a, b| a.id.cmp(&b.id));
     assert_eq!(taken.iter().map(|taken| taken.maybe_sent).collect::<Vec<_>>(), [true, true, false]);
-    database.drop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
-async fn notes_and_runs_are_kept() {
-    let database = Database::new("notes").await;
+law!(notes_and_runs_are_kept: notes());
+
+async fn notes(database: &impl Database) {
     let sql = database.connect().await;
-    assert!(sql.run(READY, &[]).await.unwrap()[0].get::<_, bool>("has_schema"));
+    assert!(sql.run(READY, values![]).await.unwrap()[0].get::<bool>("has_schema"));
     let read = async |name: &str| {
-        let rows = sql.run(NOTES, &[&format!(r#"["{name}", "none"]"#)]).await.unwrap();
-        rows.first()
-            .map(|row| (row.get::<_, String>("value"), row.get::<_, i64>("changed") - row.get::<_, i64>("since")))
+        let rows = sql.run(NOTES, values![format!(r#"["{name}", "none"]"#)]).await.unwrap();
+        rows.first().map(|row| (row.get::<String>("value"), row.get::<i64>("changed") - row.get::<i64>("since")))
     };
     assert_eq!(read("schema").await.unwrap().0, sluice::store::postgres::SCHEMA_VERSION);
     for (value, changed) in [("one", 0), ("one", 0), ("two", 20)] {
-        sql.run(WRITE_NOTE, &[&"fault", &value]).await.unwrap();
+        sql.run(WRITE_NOTE, values!["fault", value]).await.unwrap();
         assert_eq!(read("fault").await, Some((value.to_owned(), changed)));
         sql.advance(10).await;
     }
-    sql.run(CLEAR_NOTE, &[&"fault"]).await.unwrap();
+    sql.run(CLEAR_NOTE, values!["fault"]).await.unwrap();
     assert_eq!(read("fault").await, None);
 
     for scope in [None, Some("team")] {
-        sql.run(RECORD_RUN, &[&"run", &scope, &true, &100_i64]).await.unwrap();
-        let row = &sql.run(RUN, &[&"run"]).await.unwrap()[0];
-        assert_eq!((row.get("scope"), row.get("unseen")), (scope, true));
+        sql.run(RECORD_RUN, values!["run", scope, true, 100_i64]).await.unwrap();
+        let row = &sql.run(RUN, values!["run"]).await.unwrap()[0];
+        assert_eq!((row.get("scope"), row.get("unseen")), (scope.map(str::to_owned), true));
     }
     sql.advance(100).await;
-    assert!(sql.run(RUN, &[&"run"]).await.unwrap().is_empty());
-    database.drop().await;
+    assert!(sql.run(RUN, values!["run"]).await.unwrap().is_empty());
 }

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 
 use sluice::store::postgres::{SCHEMA, STATEMENTS};
-use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::database::{Database, Session};
+use crate::server::Server;
+use crate::session::Database;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
 async fn parameters_and_results_have_four_types() {
-    let database = Database::new("types").await;
+    let database = Server::new("types").await;
     let sql = database.connect().await;
     let permitted = [Type::INT8, Type::TEXT, Type::BYTEA, Type::BOOL];
     for statement in STATEMENTS {
-        let prepared = &sql.prepared[statement.name];
+        let prepared = &sql.0.prepared[statement.sql];
         let results = prepared.columns().iter().map(|column| column.type_());
         for used in prepared.params().iter().chain(results) {
             assert!(permitted.contains(used), "{} has a value of type {used}", statement.name);
@@ -27,11 +28,11 @@ async fn parameters_and_results_have_four_types() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
 async fn schema_is_applied_twice_but_not_over_another_version() {
-    let database = Database::with_clock_of_server("schema").await;
-    let sql = database.connect().await;
-    sql.client.batch_execute(SCHEMA).await.unwrap();
-    sql.client.batch_execute("UPDATE sluice_note SET value = '2' WHERE name = 'schema'").await.unwrap();
-    let error = sql.client.batch_execute(SCHEMA).await.unwrap_err();
+    let database = Server::with_clock_of_server("schema").await;
+    let sql = database.client().await;
+    sql.batch_execute(SCHEMA).await.unwrap();
+    sql.batch_execute("UPDATE sluice_note SET value = '2' WHERE name = 'schema'").await.unwrap();
+    let error = sql.batch_execute(SCHEMA).await.unwrap_err();
     assert!(error.as_db_error().unwrap().message().contains("another version: 2"), "{error}");
     database.drop().await;
 }
@@ -39,22 +40,22 @@ async fn schema_is_applied_twice_but_not_over_another_version() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
 async fn role_needs_no_more_privileges_than_the_schema_names() {
-    let database = Database::with_clock_of_server("role").await;
-    let sql = database.connect().await;
+    let database = Server::with_clock_of_server("role").await;
+    let sql = database.client().await;
     let role = format!("sluice_role_{}", std::process::id());
     let grants: Vec<_> = SCHEMA.lines().filter_map(|line| line.strip_prefix("--     GRANT")).collect();
     assert_eq!(grants.len(), 2);
     let grants: String = grants.iter().map(|grant| format!("GRANT{}", grant.replace("ROLE", &role))).collect();
-    sql.client.batch_execute(&format!("CREATE ROLE {role}; {grants} SET ROLE {role}")).await.unwrap();
-    let denied = sql.client.batch_execute("DROP TABLE sluice_note").await.unwrap_err();
+    sql.batch_execute(&format!("CREATE ROLE {role}; {grants} SET ROLE {role}")).await.unwrap();
+    let denied = sql.batch_execute("DROP TABLE sluice_note").await.unwrap_err();
     assert!(denied.as_db_error().unwrap().message().contains("must be owner"), "{denied}");
     for statement in STATEMENTS {
         let arguments = arguments(statement.name).replace(", NULL, NULL, ", ", NULL, 'queue', ");
         let call = if arguments.is_empty() { "run".to_owned() } else { format!("run({arguments})") };
         let text = format!("PREPARE run AS {}; EXECUTE {call}; DEALLOCATE run", statement.sql);
-        sql.client.batch_execute(&text).await.expect(statement.name);
+        sql.batch_execute(&text).await.expect(statement.name);
     }
-    sql.client.batch_execute(&format!("RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+    sql.batch_execute(&format!("RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
     database.drop().await;
 }
 
@@ -69,8 +70,8 @@ async fn no_statement_scans_a_table_of_100_000_rows() {
         ("dead", [1_000, 1_000, 1_000, 1_000, 1_000, 95_000]),
     ];
     for (mix, counts) in mixes {
-        let database = Database::with_clock_of_server(&format!("plans_{mix}")).await;
-        let sql = database.connect().await;
+        let database = Server::with_clock_of_server(&format!("plans_{mix}")).await;
+        let sql = database.client().await;
         fill(&sql, counts).await;
         assert!(!scans(&sql, "plain", "SELECT key FROM sluice_delivery WHERE digest = 'x'", "").await.is_empty());
         let mut all = Vec::new();
@@ -118,7 +119,7 @@ fn arguments(name: &str) -> &'static str {
 }
 
 /// Fills all tables, and gathers the planner's statistics.
-async fn fill(sql: &Session, [starts, callbacks, due, waiting, queued, dead]: [i64; 6]) {
+async fn fill(sql: &Client, [starts, callbacks, due, waiting, queued, dead]: [i64; 6]) {
     let bounds: Vec<_> = [starts, callbacks, due, waiting, queued, dead]
         .iter()
         .scan(0, |sum, count| {
@@ -151,20 +152,19 @@ async fn fill(sql: &Session, [starts, callbacks, due, waiting, queued, dead]: [i
     );
     // `VACUUM` is not part of a transaction, so each statement is sent by itself.
     for statement in fill.split(';').filter(|statement| !statement.trim().is_empty()) {
-        sql.client.batch_execute(statement).await.unwrap();
+        sql.batch_execute(statement).await.unwrap();
     }
 }
 
 /// The plans of a statement that scan a table, with its arguments and for any.
-async fn scans(sql: &Session, name: &str, text: &str, arguments: &str) -> Vec<String> {
+async fn scans(sql: &Client, name: &str, text: &str, arguments: &str) -> Vec<String> {
     let mut scans = Vec::new();
     let arguments = if arguments.is_empty() { String::new() } else { format!("({arguments})") };
-    sql.client.batch_execute(&format!("PREPARE explained AS {text}")).await.unwrap();
+    sql.batch_execute(&format!("PREPARE explained AS {text}")).await.unwrap();
     for mode in ["force_custom_plan", "force_generic_plan"] {
-        sql.client.batch_execute(&format!("SET plan_cache_mode = {mode}")).await.unwrap();
+        sql.batch_execute(&format!("SET plan_cache_mode = {mode}")).await.unwrap();
         let explain = format!("EXPLAIN EXECUTE explained{arguments}");
         let plan: Vec<_> = sql
-            .client
             .simple_query(&explain)
             .await
             .expect(name)
@@ -183,6 +183,6 @@ async fn scans(sql: &Session, name: &str, text: &str, arguments: &str) -> Vec<St
             scans.push(format!("{name}, {mode}:\n{}", plan.join("\n")));
         }
     }
-    sql.client.batch_execute("DEALLOCATE explained").await.unwrap();
+    sql.batch_execute("DEALLOCATE explained").await.unwrap();
     scans
 }

@@ -51,6 +51,23 @@ impl FakeClock {
         due.into_values().for_each(Waker::wake);
     }
 
+    /// Waits for so many milliseconds.
+    pub(super) async fn sleep(&self, ms: u64) {
+        let until = self.now() + ms;
+        let mut registered: Option<Waker> = None;
+        std::future::poll_fn(|context| {
+            if self.now() >= until {
+                return Poll::Ready(());
+            }
+            if !registered.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                self.wake_at(until, context.waker());
+                registered = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Wakes a task at a time.
     pub(super) fn wake_at(&self, time: u64, waker: &Waker) {
         self.registered.set(self.registered.get() + 1);
@@ -68,18 +85,7 @@ impl Clock for World {
     }
 
     async fn sleep(&self, duration: Duration) {
-        let until = self.now() + u64::try_from(duration.as_millis()).unwrap();
-        let mut registered: Option<Waker> = None;
-        std::future::poll_fn(|context| {
-            if self.now() >= until {
-                return Poll::Ready(());
-            }
-            if !registered.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-                self.clock.wake_at(until, context.waker());
-                registered = Some(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+        self.assert_no_idle_connection("a timer");
+        self.clock.sleep(u64::try_from(duration.as_millis()).unwrap()).await;
     }
 }

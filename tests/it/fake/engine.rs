@@ -285,6 +285,7 @@ pub fn summary(request: &Request<Vec<u8>>) -> String {
 
 impl Http for World {
     async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> EngineResult {
+        self.assert_no_idle_connection("a call to the engine");
         if let Some(real) = &self.real {
             return real.send(self, request, timeouts).await;
         }

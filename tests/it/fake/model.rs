@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::LazyLock;
 use std::task::{Poll, Waker};
 
@@ -93,7 +94,7 @@ impl World {
         for (variable, value) in profile.variables() {
             world = world.with(variable, value);
         }
-        world.real = Some(RealEngine {
+        world.real = Some(Rc::new(RealEngine {
             model: RefCell::new(Model::new(services, RECORDED.clone(), settings)),
             latency: Cell::new(2),
             wire: RefCell::default(),
@@ -104,7 +105,7 @@ impl World {
             restart_at: Cell::new(None),
             deaths: Cell::new(0),
             frozen_until: Cell::new(0),
-        });
+        }));
         world
     }
 
@@ -116,7 +117,7 @@ impl World {
 
     /// The time of the next event in this world: a timer, or something that the engine does.
     pub(super) fn next_event(&self) -> Option<u64> {
-        let of_engine = self.real.as_ref().and_then(RealEngine::next_event);
+        let of_engine = self.real.as_deref().and_then(RealEngine::next_event);
         self.clock.next_timer().into_iter().chain(of_engine).min()
     }
 

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use http::{Method, Request};
 use sluice_engine_model::{Process, Step};
 
-use super::World;
+use super::{FakeClock, RealEngine, World};
 
 /// An operation of the gateway whose effect others see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,17 +85,25 @@ impl Plan {
 impl World {
     /// Notes an operation, and lets happen what is planned after it.
     pub(super) async fn has_done(&self, operation: Operation) {
-        let faults: Vec<_> = self.plan.next().collect();
-        self.plan.operations.borrow_mut().push(operation);
+        self.plan.has_done(operation, &self.clock, self.real.as_deref()).await;
+    }
+}
+
+impl Plan {
+    /// Notes an operation, and lets happen what is planned after it.
+    pub(super) async fn has_done(&self, operation: Operation, clock: &FakeClock, real: Option<&RealEngine>) {
+        let faults: Vec<_> = self.next().collect();
+        self.operations.borrow_mut().push(operation);
+        let engine = || real.expect("a world with a model");
         for fault in faults {
-            let model = || self.engine_model().model.borrow_mut();
+            let model = || engine().model.borrow_mut();
             match fault {
                 Action::Crash => {
-                    self.plan.crashed.set(true);
+                    self.crashed.set(true);
                     std::future::pending::<()>().await;
                 }
                 Action::Kill => model().kill(Process::Engine),
-                Action::Freeze(ms) => self.engine_model().freeze(self.now(), ms),
+                Action::Freeze(ms) => engine().freeze(clock.now(), ms),
                 Action::Delay(_) => {}
                 Action::DieAt(step) => model().die_at(step),
                 Action::StallAt(step, ms) => model().stall_at(step, ms),
@@ -104,8 +112,8 @@ impl World {
                     if let Some(run) = first {
                         let cancel = Request::delete(format!("/api/v1/workflowrun/{run}/cancel")).body(Vec::new());
                         // The engine may be dead.
-                        if model().serve(self.now(), cancel.unwrap()).is_ok() {
-                            self.plan.by_hand.set(Some(self.plan.operations.borrow().len() - 1));
+                        if model().serve(clock.now(), cancel.unwrap()).is_ok() {
+                            self.by_hand.set(Some(self.operations.borrow().len() - 1));
                         }
                     }
                 }

@@ -3,12 +3,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::time::Duration;
 
 use serde_json::Value;
-use sluice::ports::{Clock, KeyValue, Sql, SqlError, StoreError};
-use sluice::secret::Secret;
+use sluice::ports::{Clock, KeyValue, StoreError};
 
 use super::{Operation, World};
 
@@ -111,14 +109,6 @@ impl FakeStore {
         cost
     }
 
-    /// A number from 0 to `most`, by a fixed seed (SplitMix64).
-    fn draw(&self, most: u64) -> u64 {
-        self.chance.set(self.chance.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
-        let mixed = (self.chance.get() ^ (self.chance.get() >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % (most + 1)
-    }
-
     fn write(&self, key: &str, value: Option<&[u8]>, now: u64) {
         if self.lag.get().is_some_and(|lag| lag.stale > 0) {
             let mut history = self.history.borrow_mut();
@@ -135,7 +125,7 @@ impl FakeStore {
         if stale == 0 {
             return self.entries.borrow().get(key).cloned();
         }
-        let seen = now - self.draw(stale);
+        let seen = now - draw(&self.chance, stale);
         let history = self.history.borrow();
         history.get(key)?.iter().rev().find(|(at, _)| *at <= seen)?.1.clone()
     }
@@ -154,6 +144,14 @@ impl FakeStore {
     }
 }
 
+/// A number from 0 to `most`, by a fixed seed (SplitMix64).
+pub(super) fn draw(chance: &Cell<u64>, most: u64) -> u64 {
+    chance.set(chance.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
+    let mixed = (chance.get() ^ (chance.get() >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (mixed ^ (mixed >> 31)) % (most + 1)
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     pub reads: usize,
@@ -166,20 +164,11 @@ impl World {
     /// Half of the time that an operation of the store takes.
     async fn store_works(&self) {
         if let Some(lag) = self.store.lag.get() {
-            let ms = self.store.draw(lag.operation);
+            let ms = draw(&self.store.chance, lag.operation);
             if ms > 0 {
                 self.sleep(Duration::from_millis(ms)).await;
             }
         }
-    }
-}
-
-/// No database can be reached.
-impl Sql for World {
-    type Connection = Infallible;
-
-    async fn connect(&self, _: &Secret) -> Result<Infallible, SqlError> {
-        Err(SqlError::Unreachable)
     }
 }
 

@@ -1,0 +1,352 @@
+//! A PostgreSQL server in simulated time: connections to the model of the tables, and faults on request.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use sluice::ports::{Sql, SqlConnection, SqlError, SqlRow, SqlValue};
+use sluice::secret::Secret;
+use sluice::store::postgres::{CLAIM, READY};
+
+use super::plan::{Operation, Plan};
+use super::{FakeClock, RealEngine, World, draw};
+use crate::tables::{Outcome, Tables, statement};
+use crate::values;
+
+/// The connections that Spin opens for all instances of a host.
+const POOL: usize = 64;
+
+/// The settings that `/readyz` reads: PostgreSQL 15.0 with a database in UTF-8.
+const SETTINGS: &str = "server_version_num";
+
+/// A server with one database, and its clients' pool. Build it by [`World::with_database`].
+pub struct Database {
+    tables: RefCell<Tables>,
+    clock: Rc<FakeClock>,
+    plan: Rc<Plan>,
+    real: Option<Rc<RealEngine>>,
+    /// The calls since the last [`Database::fail`] or [`Database::take_calls`]: `connect`, or a statement's name.
+    calls: RefCell<Vec<&'static str>>,
+    faults: RefCell<Vec<(At, Fault)>>,
+    /// Statements that will have their effect after their connection broke: when, the text and its parameters.
+    late: RefCell<Vec<(u64, String, Vec<SqlValue>)>>,
+    /// Whether the schema exists.
+    pub has_schema: Cell<bool>,
+    /// The most milliseconds that a connect takes, a statement until its effect, and again until its answer. Each is
+    /// drawn from zero on by a fixed seed.
+    pub lag: Cell<u64>,
+    /// How far the server's clock is ahead of the gateway's, in milliseconds.
+    pub ahead: Cell<i64>,
+    /// The number of connections that can be open at a time. A connect waits for one.
+    pub pool: Cell<usize>,
+    open: Cell<usize>,
+    /// The connections that run a statement.
+    busy: Cell<usize>,
+    most_open: Cell<usize>,
+    waiting: RefCell<VecDeque<Waker>>,
+    /// The number of fail-overs. A connection to an earlier server is broken.
+    fail_overs: Cell<usize>,
+    chance: Cell<u64>,
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The server takes no connection. Only a connect fails.
+    Refuse(SqlError),
+    /// The connection breaks before the statement has an effect. A connect fails.
+    BreakBefore,
+    /// The connection breaks after the statement had its effect. A connect fails.
+    BreakAfter,
+    /// The connection breaks, and the statement has its effect so many milliseconds later. A connect fails.
+    BreakThenAct(u64),
+    /// A table or the disk is full. A statement that writes is refused, and changes nothing.
+    Full,
+    /// Another contender changes the key of a claim meanwhile: the claim has no row, and no effect.
+    Contend,
+}
+
+/// The calls that a fault hits. They are numbered from 0 since [`Database::fail`]; a connect is a call, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// Only this call.
+    Once(usize),
+    /// This call and all after it.
+    From(usize),
+    /// Each call with this name: `connect`, or that of a statement.
+    Each(&'static str),
+}
+
+impl At {
+    /// Each of the calls failing once, and with all that follow.
+    pub fn each(calls: usize) -> impl Iterator<Item = Self> {
+        (0..calls).flat_map(|nth| [Self::Once(nth), Self::From(nth)])
+    }
+
+    fn hits(self, nth: usize, call: &str) -> bool {
+        match self {
+            Self::Once(hit) => nth == hit,
+            Self::From(first) => nth >= first,
+            Self::Each(name) => call == name,
+        }
+    }
+}
+
+impl World {
+    /// Adds a PostgreSQL server with an empty database, to which `database_url` leads.
+    pub fn with_database(mut self) -> Self {
+        self.database = Some(Rc::new(Database {
+            tables: RefCell::new(Tables::new(self.now().cast_signed())),
+            clock: self.clock.clone(),
+            plan: self.plan.clone(),
+            real: self.real.clone(),
+            calls: RefCell::default(),
+            faults: RefCell::default(),
+            late: RefCell::default(),
+            has_schema: Cell::new(true),
+            lag: Cell::new(0),
+            ahead: Cell::new(0),
+            pool: Cell::new(POOL),
+            open: Cell::new(0),
+            busy: Cell::new(0),
+            most_open: Cell::new(0),
+            waiting: RefCell::default(),
+            fail_overs: Cell::new(0),
+            chance: Cell::new(0),
+        }));
+        self.with("database_url", "postgres://sluice:pa55word@localhost:5432/sluice")
+    }
+
+    /// The server of [`World::with_database`].
+    #[track_caller]
+    pub fn database(&self) -> &Database {
+        self.database.as_ref().expect("a world with a database")
+    }
+
+    /// Asserts that no connection is held while something slow is done.
+    #[track_caller]
+    pub(super) fn assert_no_idle_connection(&self, during: &str) {
+        if let Some(database) = &self.database {
+            assert_eq!(database.idle(), 0, "connections to the database are held over {during}");
+        }
+    }
+}
+
+impl Database {
+    /// The tables as they are now.
+    pub fn tables(&self) -> Ref<'_, Tables> {
+        self.act_late();
+        self.tables.borrow()
+    }
+
+    /// Sets what goes wrong, and restarts the count of calls.
+    pub fn fail(&self, faults: &[(At, Fault)]) {
+        self.calls.borrow_mut().clear();
+        *self.faults.borrow_mut() = faults.to_vec();
+    }
+
+    /// From now on nothing goes wrong.
+    pub fn recover(&self) {
+        self.faults.borrow_mut().clear();
+    }
+
+    /// A fail-over to a server that lacks the last `count` commits, of the last 10,000. All connections break.
+    pub fn lose_last(&self, count: usize) {
+        self.act_late();
+        self.late.borrow_mut().clear();
+        self.tables.borrow_mut().lose_last(count);
+        self.fail_overs.set(self.fail_overs.get() + 1);
+    }
+
+    /// Gives the schema another version.
+    pub fn set_schema_version(&self, version: &str) {
+        self.tables.borrow_mut().set_schema_version(version);
+    }
+
+    /// The calls since the last one of this or [`Database::fail`]: `connect`, or a statement's name.
+    pub fn take_calls(&self) -> Vec<&'static str> {
+        self.calls.take()
+    }
+
+    /// [`Database::take_calls`] without the connects.
+    pub fn take_statements(&self) -> Vec<&'static str> {
+        self.take_calls().into_iter().filter(|call| *call != "connect").collect()
+    }
+
+    /// The greatest number of connections that were open at a time.
+    pub fn most_open(&self) -> usize {
+        self.most_open.get()
+    }
+
+    /// The number of connections that are open and run no statement. While the gateway waits for anything else, such
+    /// as the engine or a timer, it must not hold one.
+    pub fn idle(&self) -> usize {
+        self.open.get() - self.busy.get()
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().cast_signed() + self.ahead.get()
+    }
+
+    /// Counts a call. Returns what goes wrong with it.
+    fn begin(&self, call: &'static str) -> Option<Fault> {
+        let mut calls = self.calls.borrow_mut();
+        calls.push(call);
+        let nth = calls.len() - 1;
+        self.faults.borrow().iter().find(|(at, _)| at.hits(nth, call)).map(|(_, fault)| *fault)
+    }
+
+    /// Lets those statements have their effect whose connection broke and whose time has come.
+    fn act_late(&self) {
+        let now = self.clock.now();
+        let (mut due, later): (Vec<_>, _) = self.late.take().into_iter().partition(|(at, ..)| *at <= now);
+        self.late.replace(later);
+        due.sort_by_key(|(at, ..)| *at);
+        for (at, text, parameters) in due {
+            // The sender of a statement that is refused doesn't learn it either.
+            drop(self.tables.borrow_mut().run(&text, &parameters, at.cast_signed() + self.ahead.get()));
+        }
+    }
+
+    /// Takes the time of half an operation.
+    async fn work(&self) {
+        let ms = draw(&self.chance, self.lag.get());
+        if ms > 0 {
+            self.clock.sleep(ms).await;
+        }
+    }
+
+    /// Waits until fewer connections are open than the pool has.
+    async fn wait_for_pool(&self) {
+        std::future::poll_fn(|context| {
+            if self.open.get() < self.pool.get() {
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push_back(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// An open connection.
+pub struct Connection {
+    database: Rc<Database>,
+    fail_overs: usize,
+    is_broken: Cell<bool>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.database.open.set(self.database.open.get() - 1);
+        for waker in self.database.waiting.borrow_mut().drain(..) {
+            self.database.clock.wake_at(self.database.clock.now(), &waker);
+        }
+    }
+}
+
+/// Counts a connection as busy.
+struct Busy<'a>(&'a Database);
+
+impl<'a> Busy<'a> {
+    fn new(database: &'a Database) -> Self {
+        database.busy.set(database.busy.get() + 1);
+        Self(database)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.busy.set(self.0.busy.get() - 1);
+    }
+}
+
+impl Connection {
+    async fn run(&self, text: &str, parameters: &[SqlValue]) -> Result<Outcome, SqlError> {
+        let database = &*self.database;
+        let _busy = Busy::new(database);
+        let name = match statement(text) {
+            Some((statement, _)) => statement.name,
+            None if text.contains(SETTINGS) => "settings",
+            None => panic!("the database doesn't know the statement\n{text}"),
+        };
+        let fault = database.begin(name);
+        database.work().await;
+        if self.is_broken.get() || self.fail_overs != database.fail_overs.get() {
+            return Err(SqlError::Broken);
+        }
+        match fault {
+            Some(Fault::BreakBefore) => return self.fail(),
+            Some(Fault::BreakThenAct(ms)) => {
+                let late = (database.clock.now() + ms, text.to_owned(), parameters.to_vec());
+                database.late.borrow_mut().push(late);
+                return self.fail();
+            }
+            Some(Fault::Contend) if name == CLAIM.name => return Ok(Outcome::default()),
+            _ => {}
+        }
+        database.act_late();
+        let outcome = match name {
+            "settings" => Ok(Outcome { rows: vec![values![150_000_i64, "UTF8"]], affected: 1, wrote: false }),
+            _ if !database.has_schema.get() && name == READY.name => {
+                Ok(Outcome { rows: vec![values![false]], affected: 1, wrote: false })
+            }
+            _ if !database.has_schema.get() => Err(SqlError::Refused),
+            _ => database.tables.borrow_mut().run(text, parameters, database.now()).map_err(|_| SqlError::Refused),
+        };
+        if outcome.as_ref().is_ok_and(|outcome| outcome.wrote) {
+            if fault == Some(Fault::Full) {
+                database.tables.borrow_mut().lose_last(1);
+                return Err(SqlError::Refused);
+            }
+            database.plan.has_done(Operation::Write, &database.clock, database.real.as_deref()).await;
+        }
+        if fault == Some(Fault::BreakAfter) {
+            return self.fail();
+        }
+        database.work().await;
+        if self.fail_overs == database.fail_overs.get() { outcome } else { Err(SqlError::Broken) }
+    }
+
+    fn fail<T>(&self) -> Result<T, SqlError> {
+        self.is_broken.set(true);
+        Err(SqlError::Broken)
+    }
+}
+
+impl SqlConnection for Connection {
+    async fn execute(&self, statement: &str, parameters: &[SqlValue]) -> Result<u64, SqlError> {
+        self.run(statement, parameters).await.map(|outcome| outcome.affected)
+    }
+
+    async fn query(&self, statement: &str, parameters: &[SqlValue]) -> Result<Vec<SqlRow>, SqlError> {
+        self.run(statement, parameters).await.map(|outcome| outcome.rows)
+    }
+}
+
+/// Without [`World::with_database`], no database can be reached.
+impl Sql for World {
+    type Connection = Connection;
+
+    async fn connect(&self, _: &Secret) -> Result<Connection, SqlError> {
+        let database = self.database.as_ref().ok_or(SqlError::Unreachable)?;
+        let fault = database.begin("connect");
+        database.wait_for_pool().await;
+        // From here on it counts, and is given back if this future is dropped.
+        database.open.set(database.open.get() + 1);
+        database.most_open.set(database.most_open.get().max(database.open.get()));
+        let connection = Connection {
+            database: database.clone(),
+            fail_overs: database.fail_overs.get(),
+            is_broken: Cell::new(false),
+        };
+        let _busy = Busy::new(database);
+        database.work().await;
+        match fault {
+            Some(Fault::Refuse(error)) => Err(error),
+            Some(Fault::BreakBefore | Fault::BreakAfter | Fault::BreakThenAct(_)) => Err(SqlError::Unreachable),
+            None | Some(Fault::Full | Fault::Contend) => Ok(connection),
+        }
+    }
+}
