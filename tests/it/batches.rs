@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::fake::{ASYNC, EVENT_URI, MINUTE, OPERATOR, RUN, Reply, StoreFault, World, request, row};
+use crate::fake::{ASYNC, EVENT_URI, Lag, MINUTE, OPERATOR, RUN, Reply, StoreFault, World, request, row};
 
 const BATCH: (&str, &str) = ("content-type", "application/cloudevents-batch+json");
 
@@ -113,7 +113,6 @@ fn invalid_event_rejects_the_whole_batch() {
         ("empty body", "", "invalid-body", 400),
         ("object", "{}", "invalid-body", 400),
         ("array of a number", "[1]", "invalid-body", 400),
-        ("1,001 events", &batch_of(1_001), "body-too-large", 413),
     ] {
         let _row = row(name);
         post(&world, EVENT_URI, body).problem(status, slug);
@@ -161,6 +160,27 @@ fn events_not_attempted_in_time_are_stored() {
     assert!(world.engine.received.borrow().is_empty());
     world.run(world.finish(rest));
     assert_eq!(world.engine.targets().len(), 20);
+}
+
+#[test]
+fn events_not_taken_in_time_are_told_one_by_one() {
+    let world = World::with_operator().unreachable();
+    // Each operation of the store takes about a second, so 20 s are not enough for all events.
+    world.store.lag.set(Some(Lag { operation: 1_000, stale: 0 }));
+    let problem = post(&world, EVENT_URI, &batch_of(60)).problem(503, "out-of-time");
+    assert_eq!(problem["retry"], "safe");
+    let listed = problem["deliveries"].as_array().unwrap();
+    let taken = listed.iter().filter(|listed| listed["outcome"] == "pending").count();
+    let told = listed.iter().filter(|listed| listed["problem"]["type"].to_string().contains("out-of-time")).count();
+    assert!(taken >= 8 && told >= 8 && taken + told == 60, "{taken} taken, {told} not");
+    assert_eq!(world.store.keys("sluice/pending/").len(), taken);
+    // The same batch again is not repeated, but completed.
+    world.store.lag.set(None);
+    world.engine.recover();
+    assert_eq!(post(&world, EVENT_URI, &batch_of(60)).outcome(), (202, Some("pending")));
+    world.advance(MINUTE);
+    world.drain();
+    assert_eq!(world.engine.targets().len(), 60);
 }
 
 #[test]

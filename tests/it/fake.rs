@@ -86,7 +86,7 @@ pub struct World {
 impl World {
     /// The shipped configuration, an empty store, and an engine without any scripted response.
     pub fn new() -> Self {
-        Self {
+        let world = Self {
             clock: Rc::new(FakeClock::new()),
             store: FakeStore::default(),
             database: None,
@@ -96,7 +96,8 @@ impl World {
             variables: RefCell::new(DEFAULTS.clone()),
             random: Cell::new(7),
             log: RefCell::default(),
-        }
+        };
+        if std::env::var_os("SLUICE_IT_STORE").is_some() { world.with_database() } else { world }
     }
 
     /// A world with an operator token, as [`OPERATOR`] presents it.

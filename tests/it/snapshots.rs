@@ -9,7 +9,7 @@ use sluice::api::problem::Kind;
 
 use crate::console::{as_operator, basic, dead_letter, store};
 use crate::fake::{
-    ASYNC, CALLBACK_URI, Chunks, EVENT, EVENT_URI, EngineResult, FORM, HOUR, JSON, MINUTE, RUN, Reply, StoreFault,
+    ASYNC, CALLBACK_URI, Chunks, EVENT, EVENT_URI, EngineResult, FORM, HOUR, JSON, Lag, MINUTE, RUN, Reply, StoreFault,
     UNKNOWN_ID, WEBHOOK_URI, World, answer, request, row,
 };
 use crate::links::links;
@@ -98,6 +98,13 @@ fn provoke(kind: Kind) -> Reply {
         Kind::StoreUnavailable => {
             world.store.fail(StoreFault::Once(0));
             world.respond(503, "").post_json(WEBHOOK_URI, "{}")
+        }
+        Kind::OutOfTime => {
+            let world = world.unreachable();
+            world.store.lag.set(Some(Lag { operation: 5_000, stale: 0 }));
+            let event = |id| format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t"}}"#);
+            let batch = format!("[{}]", (0..17).map(event).collect::<Vec<_>>().join(","));
+            world.post(EVENT_URI, &[("content-type", "application/cloudevents-batch+json")], batch)
         }
         Kind::Configuration => world.with("engine_url", "nonsense").with("engine_wait_ms", "0").get("/readyz"),
     }

@@ -51,7 +51,7 @@ pub async fn early_first(database: &impl Database) {
     assert_eq!(moved[0].get::<String>("standing"), "won");
 
     let list = async || {
-        let rows = sql.run(CALLBACKS, values!["run", 9_i64]).await.unwrap();
+        let rows = sql.run(CALLBACKS, values!["run", None::<String>, "", 9_i64]).await.unwrap();
         rows.iter().map(|row| (row.get("id"), row.get("state"), row.get("delivery"))).collect::<Vec<_>>()
     };
     let expected: [(String, String, Vec<u8>); 2] =

@@ -102,7 +102,7 @@ fn arguments(name: &str) -> &'static str {
         ("list", "'pending', 'i500', 100"),
         ("search", "'dead', 'i500', 'text', 500, 100"),
         ("find", "'[\"k500\",\"k501\",\"k502\"]'"),
-        ("callbacks", "'run500', 100"),
+        ("callbacks", "'run500', NULL, '', 100"),
         ("counts", "10000"),
         ("doubt", "'i500', 1000"),
         ("sweep", "5000"),

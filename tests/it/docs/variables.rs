@@ -95,7 +95,8 @@ fn combined_texts_contain_each_variable() {
 #[test]
 fn documents_list_each_variable_with_its_default() {
     let manifest = manifest();
-    let pages = ["README.md", "docs/senders.md", "docs/links.md", "docs/routes.md", "docs/key-value.md"].map(read).concat();
+    let pages =
+        ["README.md", "docs/senders.md", "docs/links.md", "docs/routes.md", "docs/key-value.md"].map(read).concat();
     for (name, declaration) in manifest["variables"].as_table().unwrap() {
         let default = declaration["default"].as_str().unwrap();
         let cell = if default.is_empty() { "empty".to_owned() } else { format!("`{default}`") };

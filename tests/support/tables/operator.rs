@@ -92,9 +92,12 @@ impl Tables {
     }
 
     pub(super) fn callbacks(&self, call: &Call<'_>) -> Result<Vec<SqlRow>, Refused> {
-        let run: String = call.get(1);
-        let rows = self.deliveries.callbacks(&run);
-        let rows = rows.filter(|row| row.state != State::Dead && row.is_remembered(call.now)).take(call.limit(2)?);
+        let (run, topic, after): (String, Option<String>, String) = (call.get(1), call.get(2), call.get(3));
+        let is_listed = |row: &&Delivery| {
+            let is_of_topic = topic.is_none() || row.topic == topic;
+            is_of_topic && row.id > after && row.state != State::Dead && row.is_remembered(call.now)
+        };
+        let rows = self.deliveries.callbacks(&run).filter(is_listed).take(call.limit(4)?);
         let list = |row: &Delivery| values![row.id, row.key, row.state.name(), row.delivery, row.received, row.changed];
         Ok(rows.map(list).collect())
     }
