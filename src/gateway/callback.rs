@@ -174,13 +174,14 @@ impl<'a, H: Host> Gateway<'a, H> {
                 warnings: Vec::new(),
             };
             // If this instance was suspended for too long, a drain may have attempted the callback since.
-            if let Some(verdict) = found.filter(|_| delivery.is_in_flight(gateway.now(), &gateway.settings.limits)) {
-                match gateway.record_outcome(&mut delivery, verdict).await {
-                    Ok(outcome) => report.outcome = outcome,
-                    // The callback stays as it was stored: the drain looks at its run.
-                    Err(error) => report.warnings.push(error.to_string()),
-                }
-            }
+            let recorded = match found.filter(|_| delivery.is_in_flight(gateway.now(), &gateway.settings.limits)) {
+                Some(verdict) => gateway.record_outcome(&mut delivery, verdict).await.map(|outcome| {
+                    report.outcome = outcome;
+                }),
+                None => gateway.store().give_back(&mut delivery).await.map(drop),
+            };
+            // After an error, the callback stays as it was stored: the drain looks at its run.
+            report.warnings.extend(recorded.err().map(|error| error.to_string()));
             report
         })
     }

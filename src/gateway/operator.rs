@@ -78,8 +78,9 @@ impl<H: Host> Gateway<'_, H> {
     /// [`Outcome::Pending`] without a verdict.
     pub async fn redeliver(&self, id: DeliveryId) -> Result<Outcome, OperatorError> {
         let taken = self.store().take_one(id, self.attempt_length()).await?;
-        if let Operated::Superseded = taken {
-            return Ok(Outcome::KeyReused { at: self.now() });
+        if let Operated::Superseded { is_repeat } = taken {
+            let reused = Outcome::KeyReused { at: self.now() };
+            return Ok(if is_repeat { Outcome::Duplicate { body: None } } else { reused });
         }
         let Some((delivery, pass)) = done(taken)? else { return Ok(Outcome::Pending { last: None }) };
         let outcome = self.attempt(delivery, &PassNotes::default()).await;
@@ -139,7 +140,7 @@ impl<H: Host> Gateway<'_, H> {
 fn done<T>(operated: Operated<T>) -> Result<Option<T>, OperatorError> {
     match operated {
         Operated::Done(done) => Ok(Some(done)),
-        Operated::Deferred | Operated::Superseded => Ok(None),
+        Operated::Deferred | Operated::Superseded { .. } => Ok(None),
         Operated::InFlight => Err(OperatorError::InFlight),
         Operated::Unknown => Err(OperatorError::Unknown),
         Operated::Damaged => Err(OperatorError::Damaged),

@@ -98,7 +98,10 @@ pub enum Operated<T> {
     /// The delivery is being sent.
     InFlight,
     /// Another delivery has its key by now.
-    Superseded,
+    Superseded {
+        /// Whether that one is the same, so that this one was deleted.
+        is_repeat: bool,
+    },
     /// There is no such delivery.
     Unknown,
     /// The record can't be decoded.
@@ -112,7 +115,7 @@ impl<T> Operated<T> {
             Self::Done(done) => Operated::Done(convert(done)),
             Self::Deferred => Operated::Deferred,
             Self::InFlight => Operated::InFlight,
-            Self::Superseded => Operated::Superseded,
+            Self::Superseded { is_repeat } => Operated::Superseded { is_repeat },
             Self::Unknown => Operated::Unknown,
             Self::Damaged => Operated::Damaged,
         }
@@ -276,6 +279,9 @@ pub trait Outbox {
 
     /// Ends a pass, and stores its note.
     async fn end_pass(&self, pass: Self::Pass, note: PassNote) -> Result<(), StoreError>;
+
+    /// Leaves a delivery to the drain that was kept while this instance was sending it.
+    async fn give_back(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError>;
 
     /// Gives up a pass that has failed.
     async fn abort_pass(&self, pass: Self::Pass);

@@ -208,6 +208,10 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
         on_pass!(self, pass, store => store.end_pass(pass, note), else Err(other_store()))
     }
 
+    async fn give_back(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError> {
+        on!(self, store => store.give_back(delivery))
+    }
+
     async fn abort_pass(&self, pass: StorePass) {
         on_pass!(self, pass, store => store.abort_pass(pass), else {});
     }

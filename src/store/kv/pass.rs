@@ -207,6 +207,11 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         self.deliveries().release_lease(lease).await
     }
 
+    /// Nothing to do: it is due at `next_attempt`, as it was stored.
+    async fn give_back(&self, _: &mut Delivery<'_>) -> Result<Effect, StoreError> {
+        Ok(Effect::Done)
+    }
+
     async fn abort_pass(&self, pass: Pass) {
         // The notification may be deleted, with deliveries still pending. If it can't be restored, the lease is left to
         // expire, as if this drain had died; the keys are then scanned again.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::kept_for;
 use super::session::{Columns, held, json, mark_maybe_sent, milliseconds, number, optional, text};
 use super::{CALLBACKS, CLAIM, FIND, MOVE, PROMISE, PostgresStore, RECORD_RUN, RESCHEDULE, RUN, lease_length};
 use crate::callback::{CallbackRecord, State};
@@ -295,7 +296,7 @@ impl<H: Sql + Clock + Rng> Claims for PostgresStore<'_, H> {
     }
 
     async fn record_run(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
-        let keep = milliseconds(self.callback_retention.length());
+        let keep = milliseconds(kept_for(self.callback_retention));
         let parameters = [text(run), optional(record.scope.as_deref()), SqlValue::Bool(record.unseen), keep];
         self.query(RECORD_RUN, &parameters).await.map(drop)
     }

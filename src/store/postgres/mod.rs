@@ -103,7 +103,7 @@ use std::time::Duration;
 use crate::delivery::{DeliveryId, Limits};
 use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::secret::Secret;
-use crate::time::Retention;
+use crate::time::{MAX_CLOCK_SKEW, Retention};
 
 pub use self::outbox::Pass;
 
@@ -230,6 +230,11 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// a holder may look and begin to send; the second half is long enough for what it has sent.
 pub fn lease_length(engine_timeout: Duration) -> Duration {
     engine_timeout.saturating_mul(2).saturating_add(LEASE_MARGIN).saturating_mul(2)
+}
+
+/// How long a settled row is kept: a minute longer than it has to be, since the hosts' clocks are not the database's.
+fn kept_for(retention: Retention) -> Duration {
+    retention.length().saturating_add(MAX_CLOCK_SKEW)
 }
 
 /// Whether a holder may still begin to send, `elapsed` after it began the statement that gave it the lease.

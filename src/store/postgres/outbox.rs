@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::kept_for;
 use super::session::{Columns, held, json, mark_maybe_sent, milliseconds, number, text};
 use super::{
     CLAIM, CLEAR_NOTE, COUNTS, DEAD_LETTER, DELETE, LIST, NOTES, PROMISE, PostgresStore, RELEASE, RENEW, RESCHEDULE,
@@ -15,8 +16,8 @@ use crate::json as read_json;
 use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::store::record::bounded;
 use crate::store::{
-    Begin, Begun, DeliveryState, Effect, EngineFault, Faults, Found, MAX_SCANNED, Operated, Outbox, Page, PassNote,
-    Settled, Status, Taken, Twice, codec_error,
+    Begin, Begun, Claims as _, DeliveryState, Effect, EngineFault, Faults, Found, MAX_SCANNED, Operated, Outbox, Page,
+    PassNote, Settled, Status, Taken, Twice, codec_error,
 };
 use crate::time::Timestamp;
 
@@ -171,7 +172,7 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
             Work::Start(_) => (self.retention, bounded(body)),
             Work::Resolve(_) => (self.callback_retention, None),
         };
-        let keep = delivery.claim.as_ref().map(|_| retention.length()).unwrap_or_default();
+        let keep = delivery.claim.as_ref().map(|_| kept_for(retention)).unwrap_or_default();
         let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
         let ended = Ended { key: &row.key, token: &row.token, body: run.as_deref().map(RawValue::get), keep };
         Ok(effect(&self.query(SETTLE, &[json(&[ended])?]).await?))
@@ -187,7 +188,7 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
 
     async fn bury(&self, delivery: &Delivery<'_>, forgets_key: bool) -> Result<Effect, StoreError> {
         let Some(row) = &delivery.hold.row else { return Ok(Effect::Late) };
-        let keep = if forgets_key { SqlValue::Null } else { milliseconds(self.retention.length()) };
+        let keep = if forgets_key { SqlValue::Null } else { milliseconds(kept_for(self.retention)) };
         self.change(DEAD_LETTER, row, &[SqlValue::Bytes(stored(delivery)?), keep]).await
     }
 
@@ -243,6 +244,8 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
             }
         }
         let mut deliveries: Vec<Delivery<'static>> = Vec::new();
+        // The longest due first: the statement returns them in no order.
+        taken.deliveries.sort_by_key(|delivery| delivery.id);
         for mut delivery in std::mem::take(&mut taken.deliveries) {
             let is_apart = deliveries.iter().all(|other| other.work.reference() != delivery.work.reference());
             if is_apart && may_take(&delivery) {
@@ -250,6 +253,7 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
             } else {
                 // It keeps its turn.
                 let _: Effect = self.reschedule(&mut delivery).await?;
+                taken.more = true;
             }
         }
         taken.deliveries = deliveries;
@@ -279,6 +283,10 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
     async fn end_pass(&self, _: Pass, note: PassNote) -> Result<(), StoreError> {
         let note = DrainNote { at: self.host.now(), summary: note.summary };
         self.write_note("drain", json(&note)?).await
+    }
+
+    async fn give_back(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError> {
+        self.reschedule(delivery).await
     }
 
     /// Nothing to do: what the pass has taken is due again once its lease has run out.
@@ -344,6 +352,10 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         if let Some(columns) = rows.first_mut() {
             return Ok(match self.taken(columns, &token, self.until(begun))? {
                 Err(_) => Operated::Damaged,
+                Ok(mut delivery) if delivery.is_in_flight(self.host.now(), &self.limits) => {
+                    let _: Effect = self.reschedule(&mut delivery).await?;
+                    Operated::InFlight
+                }
                 Ok(mut delivery) => {
                     delivery.renew(self.host.now(), &self.limits);
                     Operated::Done((delivery, None))
@@ -358,6 +370,11 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
     }
 
     async fn delete(&self, id: DeliveryId) -> Result<Operated<()>, StoreError> {
+        if let Some((_, Ok(delivery))) = self.show(id).await?
+            && delivery.is_in_flight(self.host.now(), &self.limits)
+        {
+            return Ok(Operated::InFlight);
+        }
         match effect(&self.query(DELETE, &[text(id.to_string())]).await?) {
             Effect::Done => Ok(Operated::Done(())),
             Effect::Late => self.why_not(id).await,
@@ -404,12 +421,31 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
 }
 
 impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
-    /// Why an operation of an operator had no effect.
+    /// Why an operation of an operator had no effect. If another delivery with the same content has the key of a dead
+    /// letter, that is deleted.
     async fn why_not<T>(&self, id: DeliveryId) -> Result<Operated<T>, StoreError> {
         let mut rows = self.query(SHOW, &[text(id.to_string())]).await?;
         let Some(columns) = rows.first_mut() else { return Ok(Operated::Unknown) };
-        let is_under_way = columns.skip().skip().skip().skip().skip().skip().bool()?;
-        Ok(if is_under_way { Operated::InFlight } else { Operated::Superseded })
+        let label = columns.skip().text()?;
+        let Ok(delivery) = Delivery::from_bytes(&columns.skip().bytes()?.unwrap_or_default()) else {
+            return Ok(Operated::Damaged);
+        };
+        let is_under_way = columns.skip().skip().bool()?;
+        if is_under_way {
+            return Ok(Operated::InFlight);
+        }
+        let same = delivery.claim.as_ref().is_some_and(|claim| claim.key.hash() == label);
+        let first = match &delivery.claim {
+            Some(claim) if same => self.first_record(&delivery.work, std::slice::from_ref(&claim.key)).await?,
+            _ => None,
+        };
+        let is_repeat = first.is_some_and(|(_, first)| {
+            delivery.claim.as_ref().is_some_and(|claim| first.digest() == claim.key.digest())
+        });
+        if is_repeat {
+            self.query(DELETE, &[text(id.to_string())]).await?;
+        }
+        Ok(Operated::Superseded { is_repeat })
     }
 }
 
