@@ -18,7 +18,7 @@ use crate::spin::key_value::{Backend, KeyValue};
 use crate::spin::logs::Logs;
 use crate::spin::manifest::{self, Manifest};
 use crate::spin::outbound::{Hooks, Outbound};
-use crate::spin::postgres::Postgres;
+use crate::spin::postgres::{Postgres, Session};
 use crate::spin::route::Route;
 use crate::spin::runtime_config::RuntimeConfig;
 use crate::spin::trigger::{Component, Trigger};
@@ -90,7 +90,7 @@ impl Builder {
     pub async fn start(self) -> Result<Host> {
         let (listen, grace, logs) = (self.listen, self.grace, self.logs.clone());
         // Compiling the components takes seconds.
-        let (trigger, key_value, outbound) = tokio::task::spawn_blocking(|| self.prepare()).await??;
+        let (trigger, key_value, outbound, postgres) = tokio::task::spawn_blocking(|| self.prepare()).await??;
         let trigger = Arc::new(trigger);
         let shared = trigger.clone();
         let handler = move |request, client| {
@@ -103,10 +103,10 @@ impl Builder {
             }
             _ => anyhow!("can't listen on {listen}: {error}"),
         })?;
-        Ok(Host { server, trigger, key_value, outbound, logs, grace })
+        Ok(Host { server, trigger, key_value, outbound, postgres, logs, grace })
     }
 
-    fn prepare(self) -> Result<(Trigger, KeyValue, Outbound)> {
+    fn prepare(self) -> Result<(Trigger, KeyValue, Outbound, Postgres)> {
         let (manifest, warnings) = Manifest::load(&self.manifest)?;
         for warning in warnings {
             self.logs.host_message(format_args!("warning: {warning}"));
@@ -142,7 +142,12 @@ impl Builder {
                 stores: declared.key_value_stores.clone(),
                 key_value: key_value.clone(),
                 postgres: postgres.clone(),
-                hooks: Hooks { outbound: outbound.clone(), allowed: Arc::new(allowed), logs: self.logs.clone() },
+                hooks: Hooks {
+                    outbound: outbound.clone(),
+                    allowed: Arc::new(allowed),
+                    logs: self.logs.clone(),
+                    session: Session::default(),
+                },
                 logs: self.logs.clone(),
             })
         };
@@ -165,7 +170,7 @@ impl Builder {
             let component = components.get(&trigger.component).context("the route's component is missing")?;
             routes.push((route, component.clone()));
         }
-        Ok((Trigger::new(routes, self.logs.clone()), key_value, outbound))
+        Ok((Trigger::new(routes, self.logs.clone()), key_value, outbound, postgres))
     }
 
     fn stores(&self, base: &Path) -> Result<BTreeMap<String, Backend>> {
@@ -194,6 +199,7 @@ pub struct Host {
     trigger: Arc<Trigger>,
     key_value: KeyValue,
     outbound: Outbound,
+    postgres: Postgres,
     logs: Logs,
     grace: Duration,
 }
@@ -237,6 +243,11 @@ impl Host {
     /// The outbound calls, with their count and fault injection.
     pub fn outbound(&self) -> &Outbound {
         &self.outbound
+    }
+
+    /// The connections to PostgreSQL, with their counts and fault injection.
+    pub fn postgres(&self) -> &Postgres {
+        &self.postgres
     }
 
     /// The log output of the host and its components.
