@@ -77,9 +77,12 @@ impl Postgres {
         *lock(&self.counts)
     }
 
-    /// Resets the counts. The connections that are open now stay counted.
+    /// Resets the counts, except those of connections that are open now and of calls while one was open.
     pub fn reset_counts(&self) {
-        self.count(|counts| *counts = Counts { open: counts.open, most_open: counts.open, ..Counts::default() });
+        self.count(|counts| {
+            let Counts { open, calls_while_open, .. } = *counts;
+            *counts = Counts { open, most_open: open, calls_while_open, ..Counts::default() };
+        });
     }
 
     /// Installs a fault hook: a call for which it returns a fault fails accordingly.
@@ -161,6 +164,17 @@ fn tls() -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Panics on drop, in the thread of the test that drops the host, if an instance has held a connection over an outbound
+/// call.
+pub(crate) struct CallGuard(pub(crate) Postgres);
+
+impl Drop for CallGuard {
+    fn drop(&mut self) {
+        let calls = self.0.counts().calls_while_open;
+        assert!(calls == 0 || std::thread::panicking(), "a connection was held over {calls} outbound calls");
+    }
 }
 
 /// The connections of one instance.

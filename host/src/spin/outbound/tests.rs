@@ -119,10 +119,10 @@ async fn faults_are_injected_before_or_after_the_send() {
 /// opened between the two.
 #[tokio::test]
 async fn connection_held_over_a_call_is_counted() {
-    let (addr, postgres) = (server(), Postgres::default());
+    let addr = server();
     let variables = Variables::new(&BTreeMap::new(), BTreeMap::new()).unwrap();
     for (opened_before, opened_within, count) in [(false, false, 0), (true, false, 2), (false, true, 1)] {
-        postgres.reset_counts();
+        let postgres = Postgres::default();
         let session = Session::new(postgres.clone());
         let allowed = AllowedHosts::new(&["http://127.0.0.1:*".to_owned()], &variables).unwrap().0;
         let (outbound, logs) = (Outbound::new(), Logs::captured());

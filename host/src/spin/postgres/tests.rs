@@ -40,3 +40,15 @@ async fn statement_on_a_broken_connection_fails_and_is_counted() {
     }
     assert_eq!(session.postgres.counts().statements, 2);
 }
+
+#[test]
+#[should_panic(expected = "held over 1 outbound calls")]
+fn guard_panics_after_a_call_over_an_open_connection() {
+    let postgres = Postgres::default();
+    let session = Session::new(postgres.clone());
+    drop(CallGuard(postgres.clone()));
+    let _open = session.connection_to_nothing();
+    session.note_outbound_call();
+    postgres.reset_counts();
+    drop(CallGuard(postgres));
+}
