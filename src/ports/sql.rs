@@ -10,7 +10,9 @@ use crate::secret::Secret;
 ///   a limit. So a connection is dropped, which returns it, before anything slow is done: it is never held over a call
 ///   to the engine.
 /// - A call blocks the instance until the server has answered: timers of this instance stand still meanwhile. Only the
-///   URL's own parameters limit the time (`connect_timeout`, and `statement_timeout` in `options`).
+///   URL's own parameters limit the time: `connect_timeout` that of the TCP connection alone, `tcp_user_timeout` and
+///   `keepalives_idle` that of a server which is gone, and `statement_timeout` and `lock_timeout` in `options` that of a
+///   statement. Nothing limits the wait for a server that is there but doesn't answer.
 pub trait Sql {
     /// An open connection. Dropping it returns it to the host's pool.
     type Connection: SqlConnection;
@@ -65,7 +67,7 @@ pub enum SqlError {
     /// The server can't be reached, or takes no connection now.
     #[error("there is no connection to the server")]
     Unreachable,
-    /// The connection was not established in time.
+    /// The TCP connection was not established within `connect_timeout`.
     #[error("the server did not answer in time")]
     TimedOut,
     /// TLS failed: usually the server's certificate is not trusted.
@@ -77,9 +79,12 @@ pub enum SqlError {
     /// The server has no such database.
     #[error("the server has no such database")]
     NoDatabase,
-    /// The server has answered a statement with an error.
+    /// The server has answered a statement with an error, for instance because it took too long.
     #[error("the server has refused a statement")]
     Refused,
+    /// The server has no space left for what a statement writes.
+    #[error("the server has no space left")]
+    Full,
     /// The connection broke, or the result was not understood.
     #[error("the connection broke, so the effect of a statement is unknown")]
     Broken,

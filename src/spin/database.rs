@@ -72,11 +72,22 @@ fn not_connected(error: &pg::PgError) -> SqlError {
     }
 }
 
-/// The kind of a failed statement. Spin reports the error of `tokio-postgres` in its debug format. Spin 4 wraps it if
-/// the statement fails only when its rows are read.
+/// The kind of a failed statement. Spin reports the error of `tokio-postgres` in its debug format. If the statement fails
+/// only when its rows are read, Spin 3.6 reports its display format, which has no code, and Spin 4 wraps it.
 fn broken(error: &pg::PgError) -> SqlError {
-    match error {
-        pg::PgError::QueryFailed(text) if text.contains("Error { kind: Db,") => SqlError::Refused,
-        _ => SqlError::Broken,
+    let text = match error {
+        pg::PgError::QueryFailed(text) => text,
+        _ => return SqlError::Broken,
+    };
+    let contains = |any: &[&str]| any.iter().any(|part| text.contains(part));
+    let is_answer = contains(&["Error { kind: Db,"]) || text.starts_with("db error");
+    // An error that ends the session, such as that of a server which stops.
+    let is_last = contains(&["parsed_severity: Some(Fatal)", "parsed_severity: Some(Panic)", "db error: FATAL"]);
+    if !is_answer || is_last {
+        SqlError::Broken
+    } else if contains(&["SqlState(E53100)", "No space left on device"]) {
+        SqlError::Full
+    } else {
+        SqlError::Refused
     }
 }

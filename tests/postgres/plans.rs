@@ -114,6 +114,7 @@ fn arguments(name: &str) -> &'static str {
         ("clear_note", "'fault'"),
         ("notes", "'[\"fault\"]'"),
         ("ready", ""),
+        ("probe", "60000"),
     ]);
     arguments[name]
 }

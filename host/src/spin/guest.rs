@@ -12,7 +12,7 @@ use self::bindings::fermyon::spin::{key_value, postgres, variables as wit_variab
 use crate::spin::key_value::{KeyValue, Operation, OperationKind};
 use crate::spin::logs::{Logs, Source};
 use crate::spin::outbound::Hooks;
-use crate::spin::postgres::{Connection, Postgres};
+use crate::spin::postgres::{Connection, Postgres, Session};
 use crate::spin::variables::{self, Template, Variables};
 
 #[allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "generated")]
@@ -76,8 +76,9 @@ impl Guest {
         stores.set_max_capacity(MAX_OPEN_STORES);
         let mut connections = ResourceTable::new();
         connections.set_max_capacity(MAX_OPEN_CONNECTIONS);
+        let session = Session::new(grants.postgres.clone());
         Guest {
-            hooks: grants.hooks.clone(),
+            hooks: Hooks { session, ..grants.hooks.clone() },
             grants,
             wasi,
             http: WasiHttpCtx::new(),
@@ -207,7 +208,7 @@ impl postgres::Host for Guest {}
 
 impl postgres::HostConnection for Guest {
     async fn open(&mut self, address: String) -> SqlResult<Resource<Connection>> {
-        let connection = match self.grants.postgres.open(&address, &self.hooks.allowed).await {
+        let connection = match self.hooks.session.open(&address, &self.hooks.allowed).await {
             Ok(connection) => connection,
             Err(error) => return Ok(Err(error)),
         };
@@ -221,7 +222,7 @@ impl postgres::HostConnection for Guest {
         statement: String,
         parameters: Vec<rdbms_types::ParameterValue>,
     ) -> SqlResult<rdbms_types::RowSet> {
-        Ok(self.connections.get(&connection)?.query(&statement, &parameters).await)
+        Ok(self.connections.get_mut(&connection)?.query(&statement, &parameters).await)
     }
 
     async fn execute(
@@ -230,7 +231,7 @@ impl postgres::HostConnection for Guest {
         statement: String,
         parameters: Vec<rdbms_types::ParameterValue>,
     ) -> SqlResult<u64> {
-        Ok(self.connections.get(&connection)?.execute(&statement, &parameters).await)
+        Ok(self.connections.get_mut(&connection)?.execute(&statement, &parameters).await)
     }
 
     async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {

@@ -12,8 +12,8 @@
 //!                                            └──▶ logs
 //! ```
 //!
-//! Only this module names wasmtime. Tests reach the running host through [`Host`], which counts store operations and
-//! outbound calls, and injects faults into both.
+//! Only this module names wasmtime. Tests reach the running host through [`Host`], which counts store operations,
+//! statements and outbound calls, and injects faults into all of them.
 
 mod allowed_hosts;
 pub mod component;
@@ -23,7 +23,7 @@ pub mod key_value;
 pub mod logs;
 mod manifest;
 pub mod outbound;
-mod postgres;
+pub mod postgres;
 mod route;
 mod runtime;
 mod runtime_config;

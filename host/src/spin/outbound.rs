@@ -24,6 +24,7 @@ use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::spin::allowed_hosts::AllowedHosts;
 use crate::spin::logs::{Logs, lock};
+use crate::spin::postgres::Session;
 
 /// The error code that `wasi:http` returns to the component.
 pub use wasmtime_wasi_http::Error as ErrorCode;
@@ -74,7 +75,12 @@ impl Outbound {
         *lock(&self.fault) = None;
     }
 
-    async fn send(self, request: Request<WasiBody>, options: RequestOptions) -> Result<Response<WasiBody>, ErrorCode> {
+    async fn send(
+        self,
+        request: Request<WasiBody>,
+        options: RequestOptions,
+        session: Session,
+    ) -> Result<Response<WasiBody>, ErrorCode> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let (mut parts, body) = request.into_parts();
         let fault = lock(&self.fault).as_ref().and_then(|fault| fault(&parts));
@@ -93,7 +99,9 @@ impl Outbound {
         let response =
             timeout(first_byte, sent).await.map_err(|_| ErrorCode::ConnectionReadTimeout)?.map_err(error_code)?;
         error_after_send.map_or(Ok(()), Err)?;
-        Ok(response.map(|body| BetweenBytes { body, timeout: between_bytes, sleep: None }.boxed_unsync()))
+        Ok(response.map(|body| {
+            BetweenBytes { body, timeout: between_bytes, sleep: None, session: Some(session) }.boxed_unsync()
+        }))
     }
 }
 
@@ -177,6 +185,8 @@ struct BetweenBytes {
     body: Incoming,
     timeout: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
+    /// The instance's session, until the guest begins to read.
+    session: Option<Session>,
 }
 
 impl Body for BetweenBytes {
@@ -184,6 +194,9 @@ impl Body for BetweenBytes {
     type Error = ErrorCode;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ErrorCode>>> {
+        if let Some(session) = self.session.take() {
+            session.note_outbound_call();
+        }
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.sleep = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(|_| ErrorCode::HttpProtocolError)));
@@ -209,6 +222,8 @@ pub(crate) struct Hooks {
     pub(crate) outbound: Outbound,
     pub(crate) allowed: Arc<AllowedHosts>,
     pub(crate) logs: Logs,
+    /// The instance's connections to databases; an empty session until there is an instance.
+    pub(crate) session: Session,
 }
 
 /// A future that drives the connection of a response.
@@ -221,7 +236,8 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _: Worker,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Worker), ErrorCode>> + Send> {
-        let Hooks { outbound, allowed, logs } = self.clone();
+        let Hooks { outbound, allowed, logs, session } = self.clone();
+        session.note_outbound_call();
         Box::new(async move {
             let uri = request.uri();
             if !allowed.allows(uri) {
@@ -231,7 +247,7 @@ impl WasiHttpHooks for Hooks {
                 logs.host_message(format_args!("{scheme}://{host} isn't in the component's allowed_outbound_hosts"));
                 return Err(ErrorCode::HttpRequestDenied);
             }
-            let response = outbound.send(request, options.unwrap_or_default()).await?;
+            let response = outbound.send(request, options.unwrap_or_default(), session).await?;
             // The client's pool drives the connection, so the worker has nothing to do.
             Ok((response, Box::new(async { Ok(()) }) as Worker))
         })

@@ -18,7 +18,7 @@ use crate::spin::key_value::{Backend, KeyValue};
 use crate::spin::logs::Logs;
 use crate::spin::manifest::{self, Manifest};
 use crate::spin::outbound::{Hooks, Outbound};
-use crate::spin::postgres::Postgres;
+use crate::spin::postgres::{CallGuard, Postgres, Session};
 use crate::spin::route::Route;
 use crate::spin::runtime_config::RuntimeConfig;
 use crate::spin::trigger::{Component, Trigger};
@@ -35,6 +35,7 @@ pub struct Builder {
     component: Option<PathBuf>,
     logs: Logs,
     grace: Duration,
+    forbid_calls_while_open: bool,
 }
 
 impl Builder {
@@ -74,6 +75,13 @@ impl Builder {
         self
     }
 
+    /// Panics when the [`Host`] is dropped if an instance has held a connection to a database over an outbound call
+    /// ([`calls_while_open`](crate::spin::postgres::Counts::calls_while_open)).
+    pub fn forbid_calls_while_open(mut self) -> Builder {
+        self.forbid_calls_while_open = true;
+        self
+    }
+
     /// Sets the destination of log lines; the terminal by default.
     pub fn logs(mut self, logs: Logs) -> Builder {
         self.logs = logs;
@@ -89,8 +97,9 @@ impl Builder {
     /// Starts the host.
     pub async fn start(self) -> Result<Host> {
         let (listen, grace, logs) = (self.listen, self.grace, self.logs.clone());
+        let forbid_calls_while_open = self.forbid_calls_while_open;
         // Compiling the components takes seconds.
-        let (trigger, key_value, outbound) = tokio::task::spawn_blocking(|| self.prepare()).await??;
+        let (trigger, key_value, outbound, postgres) = tokio::task::spawn_blocking(|| self.prepare()).await??;
         let trigger = Arc::new(trigger);
         let shared = trigger.clone();
         let handler = move |request, client| {
@@ -103,10 +112,11 @@ impl Builder {
             }
             _ => anyhow!("can't listen on {listen}: {error}"),
         })?;
-        Ok(Host { server, trigger, key_value, outbound, logs, grace })
+        let call_guard = forbid_calls_while_open.then(|| CallGuard(postgres.clone()));
+        Ok(Host { server, trigger, key_value, outbound, postgres, logs, grace, _call_guard: call_guard })
     }
 
-    fn prepare(self) -> Result<(Trigger, KeyValue, Outbound)> {
+    fn prepare(self) -> Result<(Trigger, KeyValue, Outbound, Postgres)> {
         let (manifest, warnings) = Manifest::load(&self.manifest)?;
         for warning in warnings {
             self.logs.host_message(format_args!("warning: {warning}"));
@@ -142,7 +152,12 @@ impl Builder {
                 stores: declared.key_value_stores.clone(),
                 key_value: key_value.clone(),
                 postgres: postgres.clone(),
-                hooks: Hooks { outbound: outbound.clone(), allowed: Arc::new(allowed), logs: self.logs.clone() },
+                hooks: Hooks {
+                    outbound: outbound.clone(),
+                    allowed: Arc::new(allowed),
+                    logs: self.logs.clone(),
+                    session: Session::default(),
+                },
                 logs: self.logs.clone(),
             })
         };
@@ -165,7 +180,7 @@ impl Builder {
             let component = components.get(&trigger.component).context("the route's component is missing")?;
             routes.push((route, component.clone()));
         }
-        Ok((Trigger::new(routes, self.logs.clone()), key_value, outbound))
+        Ok((Trigger::new(routes, self.logs.clone()), key_value, outbound, postgres))
     }
 
     fn stores(&self, base: &Path) -> Result<BTreeMap<String, Backend>> {
@@ -194,8 +209,10 @@ pub struct Host {
     trigger: Arc<Trigger>,
     key_value: KeyValue,
     outbound: Outbound,
+    postgres: Postgres,
     logs: Logs,
     grace: Duration,
+    _call_guard: Option<CallGuard>,
 }
 
 impl std::fmt::Debug for Host {
@@ -216,6 +233,7 @@ impl Host {
             component: None,
             logs: Logs::terminal(),
             grace: Duration::from_secs(30),
+            forbid_calls_while_open: false,
         }
     }
 
@@ -237,6 +255,11 @@ impl Host {
     /// The outbound calls, with their count and fault injection.
     pub fn outbound(&self) -> &Outbound {
         &self.outbound
+    }
+
+    /// The connections to PostgreSQL, with their counts and fault injection.
+    pub fn postgres(&self) -> &Postgres {
+        &self.postgres
     }
 
     /// The log output of the host and its components.

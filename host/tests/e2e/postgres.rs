@@ -1,6 +1,9 @@
-//! `/readyz` with a database in PostgreSQL. These tests are ignored by default, but `cargo xtask test` runs them.
+//! `/readyz` with a database in PostgreSQL, and the host's faults and counts of it. These tests are ignored by default, but `cargo xtask test` runs them.
 
+mod faults;
+mod limits;
 mod server;
+mod usable;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -10,25 +13,46 @@ use tempfile::TempDir;
 
 use self::server::{PASSWORD, Server};
 use crate::data::directory;
-use crate::setup::{HttpClient, Reply, Setup, root};
+use crate::setup::{HttpClient, Reply, Setup, eventually, root};
 
 /// A password that the server refuses.
 const WRONG: &str = "wr0ng-pa55word";
 
-/// Answers `/readyz` with this database, and asserts that no password is in the answer or in the log.
+/// Parameters of a URL that limit how long a request waits.
+const LIMITS: &str = "sslmode=disable&connect_timeout=5&keepalives_idle=30&tcp_user_timeout=30\
+    &options=-c%20statement_timeout%3D60000%20-c%20lock_timeout%3D60000";
+
+/// A host with this database.
+async fn setup(url: &str, host: &str) -> Setup {
+    Setup::with_variables(&[("database_url", url), ("database_host", host)]).await
+}
+
+/// Answers `/readyz` with this database, and asserts that nothing confidential is shown.
 async fn readyz(url: &str, host: &str) -> Reply {
-    let setup = Setup::with_variables(&[("database_url", url), ("database_host", host)]).await;
+    let setup = setup(url, host).await;
     let reply = setup.get("/readyz").await;
-    assert_no_password(&setup, &reply);
+    assert_confidential(&setup, &reply).await;
     setup.host.stop().await;
     reply
 }
 
-fn assert_no_password(setup: &Setup, reply: &Reply) {
-    let log = setup.host.logs().lines().join("\n");
-    assert!(log.contains("/readyz"), "the log is incomplete: {log}");
-    for text in [&log, &format!("{:?}", reply.headers), reply.text()] {
-        assert!(!text.contains("pa55word"), "{text}");
+/// Texts that are neither in a response, nor in the log, nor in the store: passwords, the address in the URL of a server
+/// for one test, and what the tests let the server say.
+const CONFIDENTIAL: [&str; 3] = ["pa55word", "@127.0.0.1", "t3xt"];
+
+async fn assert_confidential(setup: &Setup, reply: &Reply) {
+    // The line of a request is written after its response.
+    let log = eventually("the request is logged", async || {
+        Some(setup.host.logs().lines().join("\n")).filter(|log| log.contains("/readyz"))
+    });
+    let log = log.await;
+    let mut texts = vec![log, format!("{:?}", reply.headers), reply.text().to_owned()];
+    for key in setup.keys("").await {
+        let value = setup.host.key_value().get("default", &key).await.unwrap().unwrap_or_default();
+        texts.push(format!("{key} {}", String::from_utf8_lossy(&value)));
+    }
+    for (text, confidential) in texts.iter().flat_map(|text| CONFIDENTIAL.map(|confidential| (text, confidential))) {
+        assert!(!text.contains(confidential), "{confidential} in {text}");
     }
 }
 
@@ -45,8 +69,7 @@ fn assert_problem(reply: &Reply, detail: &str) {
 #[ignore = "needs postgresql"]
 async fn database_is_ready_while_its_server_runs() {
     let mut server = Server::start();
-    let url = server.url(PASSWORD, "postgres?sslmode=disable");
-    let setup = Setup::with_variables(&[("database_url", &url), ("database_host", &server.host())]).await;
+    let setup = setup(&server.url(PASSWORD, &format!("postgres?{LIMITS}")), &server.host()).await;
     let ready = json!({"status": "ready"});
     assert_eq!(setup.get("/readyz").await.json(), ready);
 
@@ -57,7 +80,7 @@ async fn database_is_ready_while_its_server_runs() {
     // The pool doesn't hand out the connections that broke.
     server.restart();
     assert_eq!(setup.get("/readyz").await.json(), ready);
-    assert_no_password(&setup, &reply);
+    assert_confidential(&setup, &reply).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,6 +98,7 @@ async fn problem_names_what_is_wrong() {
         (url(PASSWORD, "sslmode=require"), "certificate has to be trusted"),
         // Spin's client knows fewer modes than libpq.
         (url(PASSWORD, "sslmode=verify-full"), "`sslmode` may only be disable, prefer or require"),
+        (url(PASSWORD, "sslmode=disable&statement_timeout=5"), "go into `options`"),
         (format!("{}&hostaddr=127.0.0.1", url(PASSWORD, "sslmode=disable")), "`database_host` has to be"),
     ] {
         assert_problem(&readyz(&url, &server.host()).await.in_case(&url), detail);
@@ -99,7 +123,7 @@ async fn database_is_ready_over_tls_if_its_certificate_is_trusted() {
         ]);
         let reply = HttpClient::new().send("GET", &format!("{}/readyz", host.url), &[], "").await.unwrap();
         if is_ready {
-            assert_eq!(reply.json(), json!({"status": "ready"}), "{reply}");
+            assert_eq!(reply.json()["status"], "ready", "{reply}");
         } else {
             assert_problem(&reply, "name the host of `database_url`");
         }
@@ -150,10 +174,10 @@ async fn database_host_is_only_host_and_port() {
     let server = Server::start();
     let url = server.url(PASSWORD, "postgres?sslmode=disable");
     for host in ["", &url, &format!("{}/postgres", server.host())] {
-        let setup = Setup::with_variables(&[("database_url", &url), ("database_host", host)]).await;
+        let setup = setup(&url, host).await;
         let reply = setup.get("/readyz").await.in_case(host);
         assert_problem(&reply, "`database_host` has to be");
-        assert_no_password(&setup, &reply);
+        assert_confidential(&setup, &reply).await;
         let log = setup.host.logs().lines().join("\n");
         assert!(log.contains(r#"the value given for "{{ database_host }}" is not a host"#), "{log}");
     }

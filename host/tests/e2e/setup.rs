@@ -253,8 +253,11 @@ fn override_with(all: &mut Vec<(String, String)>, variables: &[(&str, &str)]) {
 }
 
 async fn start(data: &Data, variables: &[(String, String)]) -> Host {
-    let mut host =
-        Host::builder().manifest(root().join("spin.toml")).state_dir(data.state_dir()).logs(Logs::captured());
+    let mut host = Host::builder()
+        .manifest(root().join("spin.toml"))
+        .state_dir(data.state_dir())
+        .logs(Logs::captured())
+        .forbid_calls_while_open();
     if let Some(file) = data.runtime_config() {
         host = host.runtime_config(file);
     }

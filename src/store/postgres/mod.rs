@@ -219,8 +219,10 @@ statements! {
     CLEAR_NOTE = "clear_note";
     /// Reads notes.
     NOTES = "notes";
-    /// Whether the schema exists.
+    /// Whether the schema exists, and which privileges are missing.
     READY = "ready";
+    /// Writes a row to see whether there is room for one.
+    PROBE = "probe";
 }
 
 /// How much longer half a lease is than a look and a send may take.

@@ -1,2 +1,12 @@
--- Whether the schema exists. Its version is the note `schema`.
-SELECT to_regclass('sluice_note') IS NOT NULL AND to_regclass('sluice_delivery') IS NOT NULL AS has_schema
+-- Whether the schema exists, and the privileges that this role lacks, as a GRANT names them; NULL if it lacks none. The
+-- schema's version is the note `schema`.
+SELECT
+    bool_and(o.is_granted IS NOT NULL) AS has_schema,
+    string_agg(o.privilege || ' ON ' || o.name, ', ' ORDER BY o.name, o.privilege) FILTER (WHERE NOT o.is_granted) AS lacks
+FROM (
+    SELECT t.name, p.privilege, has_table_privilege(to_regclass(t.name), p.privilege) AS is_granted
+    FROM (VALUES ('sluice_note'), ('sluice_delivery'), ('sluice_run')) AS t (name)
+    CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS p (privilege)
+    UNION ALL
+    SELECT 'SEQUENCE sluice_seq', 'USAGE', has_sequence_privilege(to_regclass('sluice_seq'), 'USAGE')
+) AS o

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
@@ -7,6 +8,8 @@ use std::thread;
 use http_body_util::Empty;
 
 use super::*;
+use crate::spin::postgres::Postgres;
+use crate::spin::variables::Variables;
 
 const TIMEOUT: Duration = Duration::from_millis(200);
 /// Longer than every timeout of a request.
@@ -52,7 +55,7 @@ async fn call(outbound: &Outbound, uri: impl Into<String>) -> Result<Response<Wa
         first_byte_timeout: Some(TIMEOUT * 2),
         between_bytes_timeout: Some(TIMEOUT),
     };
-    outbound.clone().send(request, options).await
+    outbound.clone().send(request, options, Session::default()).await
 }
 
 #[tokio::test]
@@ -110,4 +113,28 @@ async fn faults_are_injected_before_or_after_the_send() {
     outbound.clear_faults();
     assert!(call(&outbound, format!("http://{addr}/after")).await.is_ok());
     assert_eq!(outbound.calls(), 3);
+}
+
+/// A connection that is held over a call is counted as the call begins, and as its response is read; so is one that is
+/// opened between the two.
+#[tokio::test]
+async fn connection_held_over_a_call_is_counted() {
+    let addr = server();
+    let variables = Variables::new(&BTreeMap::new(), BTreeMap::new()).unwrap();
+    for (opened_before, opened_within, count) in [(false, false, 0), (true, false, 2), (false, true, 1)] {
+        let postgres = Postgres::default();
+        let session = Session::new(postgres.clone());
+        let allowed = AllowedHosts::new(&["http://127.0.0.1:*".to_owned()], &variables).unwrap().0;
+        let (outbound, logs) = (Outbound::new(), Logs::captured());
+        let mut hooks = Hooks { outbound, allowed: Arc::new(allowed), logs, session: session.clone() };
+        let before = opened_before.then(|| session.connection_to_nothing());
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let request = Request::get(format!("http://{addr}/")).body(body).unwrap();
+        let sent = hooks.send_request(request, None, Box::new(async { Ok(()) }));
+        let response = Box::into_pin(sent).await.unwrap().0;
+        let within = opened_within.then(|| session.connection_to_nothing());
+        response.into_body().collect().await.unwrap();
+        assert_eq!(postgres.counts().calls_while_open, count, "{opened_before} {opened_within}");
+        drop((before, within));
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use crate::data::directory;
-use crate::setup::{ReservedPort, TIMEOUT};
+use crate::setup::{ReservedPort, TIMEOUT, eventually, root};
 
 /// The user that owns the database, and its password.
 pub const USER: &str = "sluice";
@@ -65,7 +65,15 @@ impl Server {
         assert!(output.status.success(), "{output:?}");
         let port = ReservedPort::new();
         let child = serve(port.addr().port(), directory.path());
-        Self { port, directory, child }
+        let server = Self { port, directory, child };
+        server.create_schema("postgres");
+        server
+    }
+
+    /// Creates Sluice's schema in a database.
+    pub fn create_schema(&self, database: &str) {
+        let schema = std::fs::read_to_string(root().join("src/store/postgres/schema.sql")).unwrap();
+        self.psql_in(database, &schema);
     }
 
     /// The server's entry in an allow-list.
@@ -83,12 +91,74 @@ impl Server {
         format!("postgres://{USER}:{password}@{}/{database}", self.port.addr())
     }
 
-    /// Runs a statement with `psql`.
-    pub fn psql(&self, statement: &str) {
+    /// The URL of the database `postgres` for another user.
+    pub fn url_of(&self, user: &str, password: &str, parameters: &str) -> String {
+        format!("postgres://{user}:{password}@{}/postgres?{parameters}", self.port.addr())
+    }
+
+    /// Runs statements in the database `postgres`, and returns what `psql` prints for them.
+    pub fn psql(&self, statements: &str) -> String {
+        self.psql_in("postgres", statements)
+    }
+
+    /// Runs statements in a database, and returns what `psql` prints for them.
+    pub fn psql_in(&self, database: &str, statements: &str) -> String {
+        let (success, output) = self.try_psql(database, statements);
+        assert!(success, "{statements}: {output}");
+        output
+    }
+
+    /// Runs statements in a database until one fails. Returns whether none did, and the output of `psql`.
+    pub fn try_psql(&self, database: &str, statements: &str) -> (bool, String) {
+        let mut psql = self.psql_command(database);
+        let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        psql.stdin.take().unwrap().write_all(statements.as_bytes()).unwrap();
+        let output = psql.wait_with_output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap().trim().to_owned())
+    }
+
+    /// Locks a table of the database `postgres` against all readers, until the returned lock is dropped.
+    pub async fn lock(&self, table: &str) -> Lock {
+        let mut psql = self.psql_command("postgres");
+        let child = psql.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lock = Lock(child);
+        let statements = format!("BEGIN; LOCK TABLE {table};\n");
+        lock.0.stdin.as_mut().unwrap().write_all(statements.as_bytes()).unwrap();
+        let held = format!("SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND granted");
+        eventually("the table is locked", async || (self.psql(&held) == "1").then_some(())).await;
+        lock
+    }
+
+    /// Waits until this number of sessions wait for a lock.
+    pub async fn until_waiting(&self, sessions: usize) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        eventually("sessions wait", async || (self.psql(waiting) == sessions.to_string()).then_some(())).await;
+    }
+
+    fn psql_command(&self, database: &str) -> Command {
         let mut psql = command("psql", self.directory.path());
-        psql.arg(self.url(PASSWORD, "postgres")).args(["--quiet", "--command", statement]);
-        let output = psql.output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+        psql.arg(self.url(PASSWORD, database)).args(["--quiet", "--no-psqlrc", "--tuples-only", "--no-align"]);
+        psql.args(["--set", "ON_ERROR_STOP=1", "--file", "-"]);
+        psql
+    }
+
+    /// Mounts a file system of this size in memory as a tablespace. It needs root, as only root can mount.
+    pub fn tablespace(&self, name: &str, kib: u32) -> Mounted {
+        let directory = self.directory.path().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        mount(&format!("size={kib}k"), &directory);
+        let mounted = Mounted(directory);
+        give(&mounted.0);
+        self.psql(&format!("CREATE TABLESPACE {name} LOCATION '{}'", mounted.0.display()));
+        mounted
+    }
+
+    /// Restarts the server as a standby, which has no primary.
+    pub fn restart_as_standby(&mut self) {
+        self.stop();
+        write(&self.directory.path().join("data/standby.signal"), b"");
+        self.restart();
     }
 
     /// Stops the server at once, like a crash, but without leaving its shared memory behind.
@@ -114,6 +184,39 @@ impl Drop for Server {
             self.signal();
             let _ = self.child.wait();
         }
+    }
+}
+
+/// A session that holds a lock.
+pub struct Lock(Child);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // At the end of its input, `psql` closes the session.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// A mounted file system. Unmounted on drop, even while the server still has files open there.
+pub struct Mounted(PathBuf);
+
+impl Mounted {
+    /// Changes its size.
+    pub fn resize(&self, kib: u32) {
+        mount(&format!("remount,size={kib}k"), &self.0);
+    }
+}
+
+fn mount(options: &str, directory: &Path) {
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", options, "sluice-e2e"]).arg(directory);
+    assert!(mount.status().unwrap().success(), "can't mount a file system: run this test as root");
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }
 
