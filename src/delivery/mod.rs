@@ -11,6 +11,7 @@ mod resolve;
 mod schedule;
 mod stored;
 mod view;
+pub mod width;
 
 use std::borrow::Cow;
 use std::time::Duration;
