@@ -81,7 +81,7 @@ async fn redeliver(database: &impl Database) {
     assert_eq!(sql.take_one("i1", "t3").await, None);
     assert!(sql.change(DEAD_LETTER, values!["k", "t2", b"refused", None::<i64>]).await);
     let taken = sql.take_one("i1", "t3").await.unwrap();
-    assert_eq!((&taken.key[..], &taken.delivery[..], taken.maybe_sent), ("k", &b"refused"[..], true));
+    assert_eq!((&taken.key[..], &taken.delivery[..], taken.maybe_sent), ("k", &b"refused"[..], false));
     assert_eq!(sql.take_one("i2", "t4").await, None);
     assert!(sql.settle("k", "t3", KEEP).await);
     assert!(sql.change(DELETE, values!["i2"]).await);

@@ -358,6 +358,10 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
                 }
                 Ok(mut delivery) => {
                     delivery.renew(self.host.now(), &self.limits);
+                    if let (Work::Start(_), Some(claim)) = (&delivery.work, &mut delivery.claim) {
+                        // While it was dead, another delivery may have had its key: its run is looked up first.
+                        claim.contended = true;
+                    }
                     Operated::Done((delivery, None))
                 }
             });

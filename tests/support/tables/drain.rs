@@ -74,7 +74,7 @@ impl Tables {
             let seq = goes_last.then(|| self.next_seq());
             let row = self.update(&key, |row| {
                 row.key.clone_from(&row.label);
-                row.maybe_sent |= row.state == State::Dead || row.token.as_ref().is_some_and(|held| *held != token);
+                row.maybe_sent |= row.token.as_ref().is_some_and(|held| *held != token);
                 row.state = State::Pending;
                 row.seq = seq.or(row.seq);
                 row.accepted = true;
