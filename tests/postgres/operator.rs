@@ -105,7 +105,8 @@ law!(notes_and_runs_are_kept: notes());
 
 async fn notes(database: &impl Database) {
     let sql = database.connect().await;
-    assert!(sql.run(READY, values![]).await.unwrap()[0].get::<bool>("has_schema"));
+    let ready = &sql.run(READY, values![]).await.unwrap()[0];
+    assert_eq!((ready.get::<bool>("has_schema"), ready.get::<Option<String>>("lacks")), (true, None));
     let read = async |name: &str| {
         let rows = sql.run(NOTES, values![format!(r#"["{name}", "none"]"#)]).await.unwrap();
         rows.first().map(|row| (row.get::<String>("value"), row.get::<i64>("changed") - row.get::<i64>("since")))

@@ -288,9 +288,13 @@ impl Connection {
         }
         database.act_late();
         let outcome = match name {
-            "settings" => Ok(Outcome { rows: vec![values![150_000_i64, "UTF8"]], affected: 1, wrote: false }),
+            "settings" => Ok(Outcome {
+                rows: vec![values![150_000_i64, "UTF8", false, false, true, true]],
+                affected: 1,
+                wrote: false,
+            }),
             _ if !database.has_schema.get() && name == READY.name => {
-                Ok(Outcome { rows: vec![values![false]], affected: 1, wrote: false })
+                Ok(Outcome { rows: vec![values![false, None::<String>]], affected: 1, wrote: false })
             }
             _ if !database.has_schema.get() => Err(SqlError::Refused),
             _ => database.tables.borrow_mut().run(text, parameters, database.now()).map_err(|_| SqlError::Refused),

@@ -189,7 +189,9 @@ impl Tables {
             postgres::WRITE_NOTE => self.write_note(call),
             postgres::CLEAR_NOTE => self.clear_note(call),
             postgres::NOTES => self.read_notes(call),
-            postgres::READY => Ok(vec![values![true]]),
+            postgres::READY => Ok(vec![values![true, None::<String>]]),
+            // The model always has room.
+            postgres::PROBE => Ok(Vec::new()),
             Statement { name, .. } => panic!("the model doesn't know the statement {name}"),
         }
     }

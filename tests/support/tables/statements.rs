@@ -76,6 +76,7 @@ pub fn columns(statement: Statement) -> &'static [&'static str] {
         | postgres::RESCHEDULE
         | postgres::RENEW
         | postgres::DEAD_LETTER
+        | postgres::PROBE
         | postgres::DELETE => &["key"],
         postgres::SHOW => &["key", "label", "state", "delivery", "maybe_sent", "due", "under_way", "now"],
         postgres::LIST => &["id", "delivery", "maybe_sent", "due", "under_way"],
@@ -87,7 +88,7 @@ pub fn columns(statement: Statement) -> &'static [&'static str] {
         postgres::SWEEP | postgres::SWEEP_KEYS | postgres::SWEEP_RUNS => &["swept"],
         postgres::RUN => &["scope", "unseen"],
         postgres::NOTES => &["name", "value", "since", "changed", "now"],
-        postgres::READY => &["has_schema"],
+        postgres::READY => &["has_schema", "lacks"],
         postgres::RECORD_RUN | postgres::WRITE_NOTE | postgres::CLEAR_NOTE => &[],
         Statement { name, .. } => panic!("the model doesn't know the statement {name}"),
     }
