@@ -19,6 +19,7 @@ use crate::ports::Host;
 use crate::reference::RunRef;
 use crate::secret::Secret;
 use crate::store::DeliveryState;
+use crate::time::Timestamp;
 
 /// Time limit of a drain that the operator requested. Some platforms end a request after 30 s.
 pub(super) const REQUESTED_DRAIN_BUDGET: Duration = Duration::from_secs(25);
@@ -222,7 +223,15 @@ pub(super) fn redelivered(outcome: &Outcome) -> (RedeliveryState, Option<String>
 /// `POST /api/v2/deliveries/drain`: attempts all due deliveries.
 pub(super) async fn drain(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
     let gateway = authorize(context)?;
-    Ok(json(&run_drain(context, &gateway).await?))
+    let summary = run_drain(context, &gateway).await?;
+
+    #[derive(Serialize)]
+    struct View<'a> {
+        #[serde(flatten)]
+        summary: &'a DrainSummary,
+        due: Option<String>,
+    }
+    Ok(json(&View { summary: &summary, due: summary.due.map(Timestamp::rfc3339) }))
 }
 
 /// Runs a drain that the operator requested, and logs its warnings.

@@ -47,6 +47,8 @@ pub struct Settings {
     pub retention: Retention,
     /// `database_url`; the key-value store is used without it.
     pub database_url: Option<Secret>,
+    /// `drain_width_max`: the greatest number of deliveries that drains have in flight.
+    pub width_max: u32,
 }
 
 impl Settings {
@@ -76,6 +78,7 @@ pub fn settings(variables: &impl Variables) -> Result<Settings, ConfigError> {
         },
         retention: retention(variables)?,
         database_url: database_url(variables)?,
+        width_max: width_max(variables)?,
     })
 }
 
@@ -120,6 +123,11 @@ fn retry_max_age(variables: &impl Variables) -> Result<Duration, ConfigError> {
 /// Reads `retry_max_attempts`.
 fn retry_max_attempts(variables: &impl Variables) -> Result<u32, ConfigError> {
     parse(variables, "retry_max_attempts", |text| number(text, 1, 1_000_000))
+}
+
+/// Reads `drain_width_max`.
+fn width_max(variables: &impl Variables) -> Result<u32, ConfigError> {
+    parse(variables, "drain_width_max", |text| number(text, 1, 1_024))
 }
 
 /// Reads `callback_early_ms`, which is at most one day.
@@ -269,6 +277,7 @@ pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
         retention(variables).err(),
         retry_max_age(variables).err(),
         retry_max_attempts(variables).err(),
+        width_max(variables).err(),
         callback_early(variables).err(),
         callback_wait(variables).err(),
         orphan_after(variables).err(),

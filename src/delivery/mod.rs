@@ -86,6 +86,8 @@ pub struct Hold {
     pub is_stored: bool,
     /// The time, by the instance's monotonic clock, before which sending has to begin; `None` without a limit.
     pub until: Option<Duration>,
+    /// Whether a pass of the drain settles it together with others.
+    pub settles_later: bool,
     /// Its row in a database. Only the instance that knows the token may change the row.
     pub row: Option<Row>,
 }

@@ -2,6 +2,7 @@
 
 use super::Gateway;
 use super::look::PassNotes;
+use super::send::Sent;
 use crate::delivery::{Delivery, Found, FoundRun, Outcome, Verdict, Work};
 use crate::ports::{Host, StoreError};
 use crate::store::{Begin, Claims as _, Effect, Outbox as _, RunRecord};
@@ -17,41 +18,46 @@ impl<H: Host> Gateway<'_, H> {
     /// content is moved to the dead letters ([`Outcome::Conflict`], [`Outcome::KeyReused`]).
     pub(super) async fn attempt(
         &self,
-        mut delivery: Delivery<'static>,
+        delivery: &mut Delivery<'static>,
         notes: &PassNotes,
     ) -> Result<Outcome, StoreError> {
-        if let Some(outcome) = self.superseded(&mut delivery).await? {
+        if let Some(outcome) = self.superseded(delivery).await? {
             return Ok(outcome);
         }
         match delivery.work {
             Work::Start(_) => self.attempt_start(delivery, notes).await,
             // One that was sent is looked at first: it may have had its effect.
             Work::Resolve(_) if delivery.sent.is_none() && delivery.is_exhausted(self.now(), &self.settings.limits) => {
-                self.store_outcome(&mut delivery, Outcome::Dead { last: None }).await
+                self.store_outcome(delivery, Outcome::Dead { last: None }).await
             }
             Work::Resolve(_) => self.attempt_callback(delivery, notes).await,
         }
     }
 
-    async fn attempt_start(&self, mut delivery: Delivery<'static>, notes: &PassNotes) -> Result<Outcome, StoreError> {
+    async fn attempt_start(
+        &self,
+        delivery: &mut Delivery<'static>,
+        notes: &PassNotes,
+    ) -> Result<Outcome, StoreError> {
         if delivery.is_ambiguous()
-            && let Some(outcome) = self.find_outcome(&mut delivery, notes).await?
+            && let Some(outcome) = self.find_outcome(delivery, notes).await?
         {
             return Ok(outcome);
         }
         if delivery.is_exhausted(self.now(), &self.settings.limits) {
-            return self.store_outcome(&mut delivery, Outcome::Dead { last: None }).await;
+            return self.store_outcome(delivery, Outcome::Dead { last: None }).await;
         }
         // If this instance dies while it sends, the next drain looks up the run first.
         delivery.begin_attempt(self.now(), &self.settings.limits);
-        if self.store().begin(&mut delivery).await? == Begin::Late {
+        if self.store().begin(delivery).await? == Begin::Late {
             return Ok(Outcome::TakenOver);
         }
-        let sent = self.send(&delivery).await;
+        let sent = self.send(delivery).await;
+        notes.answered(delivery, &sent, &self.settings.limits);
         if matches!(sent.verdict, Verdict::Accepted { .. }) && !delivery.orphans.is_empty() {
-            self.check_replaced(&delivery, notes).await?;
+            self.check_replaced(delivery, notes).await?;
         }
-        self.record_outcome(&mut delivery, sent.verdict).await
+        self.record_outcome(delivery, sent.verdict).await
     }
 
     /// Looks up the runs of a start that may have been sent. Returns an outcome unless it has to be sent now.
@@ -63,7 +69,11 @@ impl<H: Host> Gateway<'_, H> {
         for _ in 0..MAX_LOOKUPS {
             let runs = match self.find_runs(delivery).await {
                 Ok(runs) => runs,
-                Err(verdict) => return self.postpone(delivery, verdict).await.map(Some),
+                Err(verdict) => {
+                    let sent = Sent { engine_status: None, verdict };
+                    notes.answered(delivery, &sent, &self.settings.limits);
+                    return self.postpone(delivery, sent.verdict).await.map(Some);
+                }
             };
             match delivery.judge(&runs, self.now(), &self.settings.limits) {
                 Found::Nothing => return Ok(None),
@@ -203,6 +213,9 @@ impl<H: Host> Gateway<'_, H> {
         let effect = match &outcome {
             Outcome::Delivered { body } => {
                 self.record_scope(delivery, body).await?;
+                if delivery.hold.settles_later {
+                    return Ok(outcome);
+                }
                 store.settle(delivery, body).await?
             }
             // A callback that is dead is accepted again as if it were new: it may come in time.

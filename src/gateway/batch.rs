@@ -7,10 +7,12 @@ use std::time::Duration;
 use futures_util::future::select_all;
 use http::HeaderMap;
 
-use super::drain::MAX_IN_FLIGHT;
 use super::{Gateway, Receipt};
 use crate::delivery::{DeliveryId, Key, Outcome, Work};
 use crate::ports::Host;
+
+/// Maximum number of deliveries of one request that are in flight.
+const MAX_IN_FLIGHT: usize = 8;
 
 /// The time after which a request takes no more of its deliveries. Platforms end a request after 30 s: one that is cut
 /// off has no response, and its sender would not know what was accepted.

@@ -5,20 +5,22 @@
 //! ```
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::select_all;
+use futures_util::future::{Either, FutureExt as _, select};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::{Deserialize, Serialize};
 
 use super::Gateway;
 use super::look::PassNotes;
+use crate::delivery::width::{Answer, Bounds, Decision, Next, SYNC_INTERVAL, Scheduler, Widths};
 use crate::delivery::{Delivery, DeliveryId, Outcome, Verdict};
+use crate::json;
 use crate::ports::{Host, StoreError};
-use crate::store::{Begun, Outbox as _, PassNote, StorePass};
+use crate::store::{Begun, Effect, Outbox as _, PassNote, StorePass};
+use crate::time::Timestamp;
 
-/// Maximum number of deliveries in flight. A drain never attempts two with the same reference at a time.
-pub(super) const MAX_IN_FLIGHT: usize = 8;
 /// The number of failed attempts in a row after which a pass ends.
 const MAX_FAILURES: usize = 8;
 
@@ -37,6 +39,15 @@ pub struct DrainSummary {
     pub pending: Option<u64>,
     /// Why the pass ended before every delivery had its turn; `None` if it didn't.
     pub stopped: Option<Stopped>,
+    /// Whether a further pass has something to do at once.
+    #[serde(default)]
+    pub again: bool,
+    /// The earliest time at which a delivery is due that the pass has seen and left.
+    #[serde(skip)]
+    pub due: Option<Timestamp>,
+    /// How long the backlog will take at today's pace, in seconds; `None` if that isn't known.
+    #[serde(default)]
+    pub backlog: Option<u64>,
     /// Faults that did not end the pass, for the log.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -87,10 +98,14 @@ impl<H: Host> Gateway<'_, H> {
     async fn pass(&self, opened: &mut StorePass, budget: Duration) -> Result<(DrainSummary, PassNote), StoreError> {
         let store = self.store();
         let end = self.host.monotonic().saturating_add(budget);
-        let mut pass = Pass::default();
-        let result = self.attempt_all(opened, end, &mut pass).await;
-        let Pass { mut summary, fault, .. } = pass;
-        result?;
+        let bounds = Bounds { width_max: self.settings.width_max, engine_timeout: self.settings.timeouts.total };
+        let mut pass = Pass::new(Scheduler::new(Widths::new(bounds, self.host.random())));
+        let attempted = self.attempt_all(opened, end, &mut pass).await;
+        let left = self.leave(opened, &mut pass).await;
+        attempted?;
+        let Pass { mut summary, fault, mut scheduler, next_due, .. } = pass;
+        summary.due = next_due;
+        summary.warnings.extend(left.err().map(|error| format!("the width of the drain was not stored: {error}")));
         let concluded = [summary.delivered, summary.rejected, summary.dead, summary.dropped].iter().sum::<u64>();
         let pending = store.pending(opened, usize::try_from(concluded).unwrap_or(usize::MAX)).await?;
         summary.pending = Some(u64::try_from(pending).unwrap_or(u64::MAX));
@@ -100,48 +115,81 @@ impl<H: Host> Gateway<'_, H> {
             None if pending == 0 || summary.delivered > 0 => store.clear_fault().await?,
             None => {}
         }
-        let swept = store.sweep(opened, end).await;
-        summary.warnings.extend(swept.err().map(|error| format!("an expired key was not deleted: {error}")));
-        Ok((summary, PassNote { again: pending > 0, ..PassNote::default() }))
+        let more = match store.sweep(opened, end).await {
+            Ok(more) => more,
+            Err(error) => {
+                summary.warnings.push(format!("an expired key was not deleted: {error}"));
+                false
+            }
+        };
+        summary.again = summary.stopped == Some(Stopped::Budget) || more;
+        summary.backlog = scheduler.widths().pace().and_then(|pace| pace.remaining(self.now())).map(|left| left.as_secs());
+        Ok((summary, PassNote { pending: pending > 0, next_due, ..PassNote::default() }))
     }
 
-    async fn attempt_all(&self, opened: &mut StorePass, end: Duration, pass: &mut Pass) -> Result<(), StoreError> {
+    /// Reads the notes about the drain's width, and writes what this pass adds.
+    async fn sync(&self, scheduler: &mut Scheduler) -> Result<(), StoreError> {
+        let notes = self.store().width_notes().await?;
+        let written = scheduler.widths().sync(notes.note.as_deref(), self.now());
+        if let Some(refusal) = notes.refusal.and_then(|text| json::read(text.as_bytes()).ok()) {
+            scheduler.widths().refused_elsewhere(&refusal, self.now());
+        }
+        self.store().write_width(&written).await
+    }
+
+    /// Gives back what the pass did not attempt, and leaves the width to the next one.
+    async fn leave(&self, opened: &mut StorePass, pass: &mut Pass) -> Result<(), StoreError> {
+        let waiting = pass.scheduler.remove_waiting();
+        self.store().give_back_all(opened, waiting).await?;
+        let notes = self.store().width_notes().await?;
+        let written = pass.scheduler.widths().leave(notes.note.as_deref(), self.now());
+        self.store().write_width(&written).await
+    }
+
+    async fn attempt_all(
+        &self,
+        opened: &mut StorePass,
+        end: Duration,
+        pass: &mut Pass,
+    ) -> Result<(), StoreError> {
         let notes = PassNotes::default();
-        let mut in_flight: Vec<InFlight<'_>> = Vec::new();
+        let mut in_flight = FuturesUnordered::new();
         let mut failed = None;
         let mut more = true;
-        while more || !in_flight.is_empty() {
-            if self.host.monotonic() >= end && more {
-                pass.summary.stopped.get_or_insert(Stopped::Budget);
-            }
-            let may_begin = more && pass.summary.stopped.is_none() && failed.is_none();
-            // Until the engine has answered, only one attempt is in flight.
-            let limit = if pass.reached { MAX_IN_FLIGHT } else { 1 };
-            let room = limit.saturating_sub(in_flight.len());
-            let before = in_flight.len();
-            if may_begin && room > 0 {
-                let may_take = |delivery: &Delivery<'_>| {
-                    in_flight.iter().all(|other| other.reference != delivery.work.reference())
-                };
-                match self.store().take(opened, room, &[], &may_take).await {
-                    Ok(taken) => {
-                        more = taken.more;
-                        let unreadable = |id| format!("the pending delivery {id} can't be read");
-                        pass.summary.warnings.extend(taken.unreadable.into_iter().map(unreadable));
-                        for delivery in taken.deliveries {
-                            let (id, reference) = (delivery.id, delivery.work.reference().to_owned());
-                            let attempt = Box::pin(self.attempt(delivery, &notes));
-                            in_flight.push(InFlight { id, reference, attempt });
-                        }
-                    }
-                    Err(error) => failed = Some(error),
+        let mut synced: Option<Duration> = None;
+        loop {
+            let monotonic = self.host.monotonic();
+            if synced.is_none_or(|synced| monotonic.saturating_sub(synced) >= SYNC_INTERVAL) {
+                synced = Some(monotonic);
+                if let Err(error) = self.sync(&mut pass.scheduler).await {
+                    failed.get_or_insert(error);
                 }
+            }
+            let (started, waits_until) = if failed.is_some() || pass.summary.stopped.is_some() {
+                (None, None)
+            } else {
+                match self.next(opened, pass, &mut more, in_flight.is_empty(), end).await {
+                    Ok(next) => next,
+                    Err(error) => {
+                        failed = Some(error);
+                        (None, None)
+                    }
+                }
+            };
+            if let Some(mut delivery) = started {
+                let notes = &notes;
+                in_flight.push(async move {
+                    let outcome = self.attempt(&mut delivery, notes).await;
+                    (delivery, outcome)
+                });
+                continue;
             }
             if in_flight.is_empty() {
-                if !may_begin || in_flight.len() == before {
-                    break;
-                }
-            } else if let Err(error) = pass.finish_one(&mut in_flight).await {
+                pass.next_due = waits_until;
+                break;
+            }
+            let ended = self.await_ended(&mut in_flight, waits_until).await;
+            if let Err(error) = self.conclude_all(ended, &notes, pass).await {
                 failed.get_or_insert(error);
             }
         }
@@ -149,19 +197,139 @@ impl<H: Host> Gateway<'_, H> {
         pass.summary.warnings.extend(notes.into_warnings());
         failed.map_or(Ok(()), Err)
     }
+
+    /// Returns the next delivery to attempt; without one, the time from which there may be one.
+    async fn next(
+        &self,
+        opened: &mut StorePass,
+        pass: &mut Pass,
+        more: &mut bool,
+        is_idle: bool,
+        end: Duration,
+    ) -> Result<(Option<Delivery<'static>>, Option<Timestamp>), StoreError> {
+        loop {
+            // Until the engine has answered, only one attempt is in flight.
+            if !pass.reached && !is_idle {
+                return Ok((None, None));
+            }
+            let is_over = self.host.monotonic() >= end;
+            let limit = if pass.reached { usize::MAX } else { 1 };
+            let room = pass.scheduler.room(self.now()).min(limit);
+            if *more && room > 0 && !is_over {
+                let busy: Vec<String> = pass.scheduler.busy(self.now()).into_iter().map(str::to_owned).collect();
+                let offer = self.store().offer(opened, room, &busy).await?;
+                *more = offer.more;
+                let unreadable = |id| format!("the pending delivery {id} can't be read");
+                pass.summary.warnings.extend(offer.unreadable.into_iter().map(unreadable));
+                for due in offer.deliveries {
+                    pass.scheduler.add(due);
+                }
+            }
+            if is_over {
+                let is_due = *more || matches!(pass.scheduler.next_due(self.now()), Some(due) if due <= self.now());
+                if is_due {
+                    pass.summary.stopped = Some(Stopped::Budget);
+                }
+                return Ok((None, None));
+            }
+            match pass.scheduler.next(self.now()) {
+                Decision::Start(id) => match self.store().open(opened, id).await? {
+                    Some(Ok(mut delivery)) => {
+                        delivery.hold.settles_later = true;
+                        return Ok((Some(delivery), None));
+                    }
+                    Some(Err(_)) => {
+                        pass.summary.warnings.push(format!("the pending delivery {id} can't be read"));
+                        pass.scheduler.end(id, Answer::Unsent, Next::Returned, self.now());
+                    }
+                    None => pass.scheduler.end(id, Answer::Unsent, Next::Gone, self.now()),
+                },
+                Decision::Wait(until) => return Ok((None, until)),
+                Decision::Done => return Ok((None, None)),
+            }
+        }
+    }
+
+    /// Waits until at least one attempt has ended, or until a time, and returns all that have ended.
+    async fn await_ended<F: Future<Output = Attempted>>(
+        &self,
+        in_flight: &mut FuturesUnordered<F>,
+        until: Option<Timestamp>,
+    ) -> Vec<Attempted> {
+        let ended = match until {
+            None => in_flight.next().await,
+            Some(until) => {
+                let sleep = pin!(self.host.sleep(until.since(self.now())));
+                match select(in_flight.next(), sleep).await {
+                    Either::Left((ended, _)) => ended,
+                    Either::Right(((), _)) => None,
+                }
+            }
+        };
+        let mut all: Vec<_> = ended.into_iter().collect();
+        while let Some(Some(ended)) = in_flight.next().now_or_never() {
+            all.push(ended);
+        }
+        all
+    }
+
+    /// Concludes attempts that have ended: settles those that the engine has accepted, and counts all.
+    async fn conclude_all(
+        &self,
+        ended: Vec<Attempted>,
+        notes: &PassNotes,
+        pass: &mut Pass,
+    ) -> Result<(), StoreError> {
+        let accepted = |(delivery, outcome): &'_ Attempted| match outcome {
+            Ok(Outcome::Delivered { body }) => Some((delivery.id, body.clone())),
+            _ => None,
+        };
+        let bodies: Vec<_> = ended.iter().filter_map(accepted).collect();
+        let settled: Vec<_> = bodies
+            .iter()
+            .filter_map(|(id, body)| Some((&ended.iter().find(|(delivery, _)| delivery.id == *id)?.0, body.as_slice())))
+            .collect();
+        let effects = if settled.is_empty() { Ok(Vec::new()) } else { self.store().settle_all(&settled).await };
+        let late: Vec<DeliveryId> = effects.as_ref().map_or_else(
+            |_| Vec::new(),
+            |effects| {
+                let late = settled.iter().zip(effects).filter(|(_, effect)| **effect == Effect::Late);
+                late.map(|((delivery, _), _)| delivery.id).collect()
+            },
+        );
+        let mut failed = effects.err();
+        for (delivery, outcome) in ended {
+            let answer = notes.take_answer(delivery.id);
+            let outcome = match outcome {
+                Ok(_) if late.contains(&delivery.id) => Outcome::TakenOver,
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    pass.scheduler.end(delivery.id, answer, Next::Returned, self.now());
+                    continue;
+                }
+            };
+            let next = match &outcome {
+                Outcome::Pending { .. } if !self.store().offers_again() => Next::Again(delivery.next_attempt),
+                Outcome::Pending { .. } | Outcome::TakenOver | Outcome::Unreadable => Next::Returned,
+                _ => Next::Gone,
+            };
+            pass.scheduler.end(delivery.id, answer, next, self.now());
+            pass.count(delivery.id, &outcome);
+        }
+        failed.map_or(Ok(()), Err)
+    }
 }
 
-/// A delivery that is being attempted.
-struct InFlight<'d> {
-    id: DeliveryId,
-    reference: String,
-    attempt: Pin<Box<dyn Future<Output = Result<Outcome, StoreError>> + 'd>>,
-}
+/// A delivery that was attempted, and the outcome.
+type Attempted = (Delivery<'static>, Result<Outcome, StoreError>);
 
 /// A pass in progress.
-#[derive(Default)]
 struct Pass {
+    scheduler: Scheduler,
     summary: DrainSummary,
+    /// The earliest time at which a delivery that is pending may be attempted, as far as the pass knows.
+    next_due: Option<Timestamp>,
     /// Number of failed attempts in a row.
     failures: usize,
     /// Whether the engine has answered.
@@ -171,12 +339,14 @@ struct Pass {
 }
 
 impl Pass {
-    /// Waits for one of the deliveries in flight, and counts its outcome.
-    async fn finish_one(&mut self, in_flight: &mut Vec<InFlight<'_>>) -> Result<(), StoreError> {
-        let (outcome, position, _) = select_all(in_flight.iter_mut().map(|delivery| &mut delivery.attempt)).await;
-        let id = in_flight.remove(position).id;
-        let outcome = outcome?;
-        let count = match &outcome {
+    fn new(scheduler: Scheduler) -> Self {
+        let summary = DrainSummary::default();
+        Self { scheduler, summary, next_due: None, failures: 0, reached: false, fault: None }
+    }
+
+    /// Counts the outcome of an attempt.
+    fn count(&mut self, id: DeliveryId, outcome: &Outcome) {
+        let count = match outcome {
             Outcome::Delivered { .. } => &mut self.summary.delivered,
             Outcome::Rejected { .. } | Outcome::Conflict { .. } | Outcome::KeyReused { .. } => {
                 &mut self.summary.rejected
@@ -194,10 +364,10 @@ impl Pass {
             }
         };
         *count = count.saturating_add(1);
-        if let Outcome::Dead { last: Some(verdict) } = &outcome {
+        if let Outcome::Dead { last: Some(verdict) } = outcome {
             self.summary.warnings.push(format!("delivery {id} became a dead letter: {verdict}"));
         }
-        match &outcome {
+        match outcome {
             Outcome::Delivered { .. }
             | Outcome::Rejected { .. }
             | Outcome::Conflict { .. }
@@ -207,7 +377,6 @@ impl Pass {
             }
             _ => {}
         }
-        Ok(())
     }
 
     /// Counts a failed attempt, and ends the pass if the engine can't be reached or has failed too often in a row.

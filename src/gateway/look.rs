@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use http::HeaderMap;
 
 use super::Gateway;
-use crate::delivery::{Delivery, RunView, Verdict, Wait};
+use super::send::Sent;
+use crate::delivery::width::Answer;
+use crate::delivery::{Delivery, DeliveryId, Limits, RunView, Verdict, Wait};
 use crate::ports::Host;
 use crate::reference::{RunRef, Topic};
 use crate::store::Claims as _;
@@ -17,6 +19,8 @@ use crate::time::Timestamp;
 pub(super) struct PassNotes {
     /// The last look at each run: many callbacks may be kept for one run.
     looks: RefCell<BTreeMap<String, (Timestamp, RunView)>>,
+    /// How the engine has answered the last request of each delivery.
+    answers: RefCell<BTreeMap<DeliveryId, Answer>>,
     /// What an operator has to know, for the log.
     warnings: RefCell<Vec<String>>,
 }
@@ -30,6 +34,18 @@ impl PassNotes {
     /// Keeps a look at the run of a callback.
     pub(super) fn keep_look(&self, delivery: &Delivery<'_>, at: Timestamp, view: &RunView) {
         self.looks.borrow_mut().insert(delivery.work.reference().to_owned(), (at, view.clone()));
+    }
+
+    /// Keeps how the engine has answered a delivery.
+    pub(super) fn answered(&self, delivery: &Delivery<'_>, sent: &Sent, limits: &Limits) {
+        let deadline = limits.engine_deadline(delivery.sent.unwrap_or(delivery.received));
+        let answer = Answer::of(&sent.verdict, sent.engine_status, deadline);
+        self.answers.borrow_mut().insert(delivery.id, answer);
+    }
+
+    /// Returns how the engine has answered a delivery in this pass.
+    pub(super) fn take_answer(&self, id: DeliveryId) -> Answer {
+        self.answers.borrow_mut().remove(&id).unwrap_or(Answer::Unsent)
     }
 
     /// Adds a warning.

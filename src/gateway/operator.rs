@@ -82,8 +82,8 @@ impl<H: Host> Gateway<'_, H> {
             let reused = Outcome::KeyReused { at: self.now() };
             return Ok(if is_repeat { Outcome::Duplicate { body: None } } else { reused });
         }
-        let Some((delivery, pass)) = done(taken)? else { return Ok(Outcome::Pending { last: None }) };
-        let outcome = self.attempt(delivery, &PassNotes::default()).await;
+        let Some((mut delivery, pass)) = done(taken)? else { return Ok(Outcome::Pending { last: None }) };
+        let outcome = self.attempt(&mut delivery, &PassNotes::default()).await;
         self.store().end_one(pass).await?;
         Ok(outcome?)
     }

@@ -63,36 +63,36 @@ impl<'a, H: Host> Gateway<'a, H> {
     /// Attempts a stored callback that is due. Only the holder of the lease may do so.
     pub(super) async fn attempt_callback(
         &self,
-        mut delivery: Delivery<'static>,
+        delivery: &mut Delivery<'static>,
         notes: &PassNotes,
     ) -> Result<Outcome, StoreError> {
-        let progress = self.progress(&mut delivery, Pursuer::Drain(notes), &mut None).await?;
+        let progress = self.progress(delivery, Pursuer::Drain(notes), &mut None).await?;
         let limits = self.settings.limits;
         match progress {
-            Progress::Delivered => self.record_outcome(&mut delivery, Verdict::Accepted { body: Vec::new() }).await,
+            Progress::Delivered => self.record_outcome(delivery, Verdict::Accepted { body: Vec::new() }).await,
             Progress::Settled(settled) => {
-                let outcome = settled.outcome(&digest(&delivery));
-                self.settle_superseded(&mut delivery, outcome).await
+                let outcome = settled.outcome(&digest(delivery));
+                self.settle_superseded(delivery, outcome).await
             }
-            Progress::NotSeen(unknown @ Verdict::UnknownRun { .. }) if self.is_unseen(&delivery).await? => {
-                self.send_unseen(&mut delivery, unknown).await
+            Progress::NotSeen(unknown @ Verdict::UnknownRun { .. }) if self.is_unseen(delivery).await? => {
+                self.send_unseen(delivery, unknown).await
             }
             progress @ (Progress::Failed(_) | Progress::NotSeen(_)) => {
-                let outcome = progress.conclude(&mut delivery, self.now(), &limits);
-                self.store_outcome(&mut delivery, outcome).await
+                let outcome = progress.conclude(delivery, self.now(), &limits);
+                self.store_outcome(delivery, outcome).await
             }
             Progress::Kept | Progress::Late(_) => {
-                self.store_outcome(&mut delivery, Outcome::Pending { last: None }).await
+                self.store_outcome(delivery, Outcome::Pending { last: None }).await
             }
             Progress::Taken(taken) => {
                 // The earlier holder's callback comes first.
                 self.leave_to_drain(*taken).await;
-                self.store_outcome(&mut delivery, Outcome::Pending { last: None }).await
+                self.store_outcome(delivery, Outcome::Pending { last: None }).await
             }
             Progress::TakenOver => Ok(Outcome::TakenOver),
             Progress::GivenUp => {
                 delivery.close("it was sent three times, and the task still waits", self.now());
-                self.store_outcome(&mut delivery, Outcome::Dead { last: None }).await
+                self.store_outcome(delivery, Outcome::Dead { last: None }).await
             }
         }
     }
@@ -114,7 +114,8 @@ impl<'a, H: Host> Gateway<'a, H> {
         if self.store().begin(delivery).await? == Begin::Late {
             return Ok(Outcome::TakenOver);
         }
-        let verdict = match self.send(delivery).await.verdict {
+        let sent = self.send(delivery).await;
+        let verdict = match sent.verdict {
             Verdict::Unclear { .. } => unknown,
             verdict => verdict,
         };
@@ -208,6 +209,9 @@ impl<'a, H: Host> Gateway<'a, H> {
                 Err(sending) => return Ok(Progress::Late(Some(sending))),
             };
             *engine_status = sent.engine_status;
+            if let Some(notes) = notes {
+                notes.answered(delivery, &sent, &limits);
+            }
             match sent.verdict {
                 Verdict::Accepted { .. } | Verdict::Existing { .. } => {}
                 // It may have had an effect, which a look shows.

@@ -30,7 +30,7 @@ use crate::reference::{RunRef, Topic};
 
 pub use fault::{EngineFault, Faults, Twice};
 pub use page::{CallbackPage, DeliveryState, Found, MAX_SCANNED, Page};
-pub use pass::{Begun, PassNote, Status, Taken};
+pub use pass::{Begun, Offer, PassNote, Status, WidthNotes};
 pub use record::{OutcomeRecord, Settled};
 pub use run::RunRecord;
 pub use store::{Store, StorePass};
@@ -211,8 +211,8 @@ pub trait Claims {
 ///
 /// # Laws
 ///
-/// - After [`keep`](Self::keep), a pass takes the delivery once it is due, until it is settled, dead or removed.
-/// - A delivery that was taken is not taken again, by any instance, while its hold lasts.
+/// - After [`keep`](Self::keep), a pass is offered the delivery once it is due, until it is settled, dead or removed.
+/// - A delivery that was offered is not offered again, by any instance, while its hold lasts.
 /// - An operation of a holder that is late has no effect.
 pub trait Outbox {
     /// A pass of the drain.
@@ -261,15 +261,35 @@ pub trait Outbox {
     /// Begins a pass of at most `length`, the time of its last attempt included.
     async fn begin_pass(&self, length: Duration) -> Result<Begun<Self::Pass>, StoreError>;
 
-    /// Takes at most `room` deliveries that are due. `may_take` says whether one may be sent now, besides those that are
-    /// in flight; `saturated` are references of which none may.
-    async fn take(
+    /// Offers pending deliveries until `room` of them can start now, or the store has no more. `busy` are references of
+    /// which none can start. Whoever takes from a database holds what is offered.
+    async fn offer(&self, pass: &mut Self::Pass, room: usize, busy: &[String]) -> Result<Offer, StoreError>;
+
+    /// Returns a delivery that was offered, to attempt it now; `None` if it isn't pending any more. The inner error is a
+    /// record that can't be decoded.
+    async fn open(
         &self,
         pass: &mut Self::Pass,
-        room: usize,
-        saturated: &[String],
-        may_take: &dyn Fn(&Delivery<'_>) -> bool,
-    ) -> Result<Taken, StoreError>;
+        id: DeliveryId,
+    ) -> Result<Option<Result<Delivery<'static>, StoredError>>, StoreError>;
+
+    /// Gives back deliveries that were offered and not opened.
+    async fn give_back_all(&self, pass: &mut Self::Pass, ids: Vec<DeliveryId>) -> Result<(), StoreError>;
+
+    /// Whether the store offers a delivery anew that this pass has rescheduled.
+    fn offers_again(&self) -> bool;
+
+    /// Settles deliveries that the engine has accepted, each with the engine's response. The effects are in their order.
+    async fn settle_all(&self, settled: &[(&Delivery<'_>, &[u8])]) -> Result<Vec<Effect>, StoreError>;
+
+    /// Reads the notes about the drain's width.
+    async fn width_notes(&self) -> Result<WidthNotes, StoreError>;
+
+    /// Writes the note about the drain's width.
+    async fn write_width(&self, note: &str) -> Result<(), StoreError>;
+
+    /// Writes that the engine has refused a fresh delivery.
+    async fn write_refusal(&self, refusal: &str) -> Result<(), StoreError>;
 
     /// Cleans up until `end`. Returns whether more is left.
     async fn sweep(&self, pass: &mut Self::Pass, end: Duration) -> Result<bool, StoreError>;

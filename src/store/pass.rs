@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::fault::Faults;
+use crate::delivery::width::Due;
 use crate::delivery::{Delivery, DeliveryId};
 use crate::time::Timestamp;
 
@@ -28,15 +29,24 @@ impl<P> Begun<P> {
     }
 }
 
-/// Deliveries that a pass has taken.
+/// Pending deliveries for a pass.
 #[derive(Debug, Default)]
-pub struct Taken {
-    /// The deliveries, the longest due first. This instance holds them.
-    pub deliveries: Vec<Delivery<'static>>,
+pub struct Offer {
+    /// The deliveries, due or not.
+    pub deliveries: Vec<Due>,
     /// The ids of deliveries that can't be decoded.
     pub unreadable: Vec<DeliveryId>,
-    /// Whether deliveries may be due that could not be taken now, because others are in flight.
+    /// Whether the store may have more.
     pub more: bool,
+}
+
+/// The texts that passes share about the width of the drain.
+#[derive(Clone, Debug, Default)]
+pub struct WidthNotes {
+    /// [`Note`](crate::delivery::width::Note).
+    pub note: Option<String>,
+    /// The last [`Refusal`](crate::delivery::width::Refusal).
+    pub refusal: Option<String>,
 }
 
 /// What a pass leaves behind.
@@ -44,8 +54,8 @@ pub struct Taken {
 pub struct PassNote {
     /// The summary of the pass, as JSON.
     pub summary: Option<Box<RawValue>>,
-    /// Whether deliveries may be due already.
-    pub again: bool,
+    /// Whether deliveries are pending.
+    pub pending: bool,
     /// The earliest time at which a delivery that the pass has seen is due.
     pub next_due: Option<Timestamp>,
 }

@@ -6,7 +6,7 @@ use super::kv::{self, KeyValueStore};
 use super::postgres::{self, PostgresStore};
 use super::{
     Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Effect, Faults, Found, Holder, Joined, Operated, Outbox,
-    Page, PassNote, RunRecord, Settled, Status, Taken,
+    Offer, Page, PassNote, RunRecord, Settled, Status, WidthNotes,
 };
 use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
@@ -186,14 +186,43 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
         }
     }
 
-    async fn take(
+    async fn offer(&self, pass: &mut StorePass, room: usize, busy: &[String]) -> Result<Offer, StoreError> {
+        on_pass!(self, pass, store => store.offer(pass, room, busy), else Err(other_store()))
+    }
+
+    async fn open(
         &self,
         pass: &mut StorePass,
-        room: usize,
-        saturated: &[String],
-        may_take: &dyn Fn(&Delivery<'_>) -> bool,
-    ) -> Result<Taken, StoreError> {
-        on_pass!(self, pass, store => store.take(pass, room, saturated, may_take), else Err(other_store()))
+        id: DeliveryId,
+    ) -> Result<Option<Result<Delivery<'static>, StoredError>>, StoreError> {
+        on_pass!(self, pass, store => store.open(pass, id), else Err(other_store()))
+    }
+
+    async fn give_back_all(&self, pass: &mut StorePass, ids: Vec<DeliveryId>) -> Result<(), StoreError> {
+        on_pass!(self, pass, store => store.give_back_all(pass, ids), else Err(other_store()))
+    }
+
+    fn offers_again(&self) -> bool {
+        match self {
+            Self::KeyValue(store) => store.offers_again(),
+            Self::Postgres(store) => store.offers_again(),
+        }
+    }
+
+    async fn settle_all(&self, settled: &[(&Delivery<'_>, &[u8])]) -> Result<Vec<Effect>, StoreError> {
+        on!(self, store => store.settle_all(settled))
+    }
+
+    async fn width_notes(&self) -> Result<WidthNotes, StoreError> {
+        on!(self, store => store.width_notes())
+    }
+
+    async fn write_width(&self, note: &str) -> Result<(), StoreError> {
+        on!(self, store => store.write_width(note))
+    }
+
+    async fn write_refusal(&self, refusal: &str) -> Result<(), StoreError> {
+        on!(self, store => store.write_refusal(refusal))
     }
 
     async fn sweep(&self, pass: &mut StorePass, end: Duration) -> Result<bool, StoreError> {

@@ -78,6 +78,7 @@ fn invalid_variable_is_named() {
         ("retention_hours", &["", "0", "8785"]),
         ("retry_max_hours", &["", "0", "8785", "1d"]),
         ("retry_max_attempts", &["", "0", "1000001"]),
+        ("drain_width_max", &["", "0", "1025"]),
         ("callback_early_ms", &["", "-1", "86400001"]),
         ("operator_token", &["two s3crets"]),
         ("engine_url", &[PROVIDER_FAILS]),

@@ -228,6 +228,13 @@ impl Scheduler {
         free.saturating_sub(open.map(|lane| lane.ready.len()).fold(0, usize::saturating_add))
     }
 
+    /// The earliest time at which a delivery that is not in flight is due, the present if one is due already.
+    pub fn next_due(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.advance(now);
+        let is_due = self.lanes.iter().any(|lane| !lane.ready.is_empty());
+        if is_due { Some(now) } else { self.later.first().map(|(due, _)| *due) }
+    }
+
     /// When there may be [`room`](Self::room) again without the end of a request, if there is none now.
     pub fn opens(&mut self, now: Timestamp) -> Option<Timestamp> {
         self.widths.expire(now);

@@ -13,6 +13,8 @@
 //! | `sluice/lease-door`, `sluice/lease` | the splitter of the drain's lease: `race` and `door` |
 //! | `sluice/hint` | the drain notification |
 //! | `sluice/fault` | the configuration fault that an operator has to fix |
+//! | `sluice/width` | the width of the drain |
+//! | `sluice/refusal` | the last refusal of a fresh delivery by the engine |
 //! | `sluice/twice` | the last delivery that has two runs |
 //!
 //! All keys begin with `sluice/`, because on some stores the label is not a namespace, and have at most 255 bytes.
@@ -33,6 +35,10 @@ const DEAD: &str = "sluice/dead/";
 pub(super) const NOTIFICATION: &str = "sluice/hint";
 /// The configuration fault.
 pub(super) const FAULT: &str = "sluice/fault";
+/// The note about the width of the drain.
+pub(super) const WIDTH: &str = "sluice/width";
+/// The last refusal of a fresh delivery.
+pub(super) const REFUSAL: &str = "sluice/refusal";
 /// The delivery that has two runs.
 pub(super) const TWICE: &str = "sluice/twice";
 /// The door of the lease's splitter, which holds the lease.

@@ -1,18 +1,19 @@
 //! The outbox over the keys of deliveries, and the passes of the drain under its lease.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::KeyValueStore;
 use super::keys::{self, KeyList};
 use super::lease::{Lease, Scan};
+use crate::delivery::width::Due;
 use crate::delivery::{Delivery, DeliveryId, StoredError, Work};
 use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::store::page::contains;
 use crate::store::{
-    Begin, Begun, DeliveryState, Effect, EngineFault, Faults, Found, MAX_SCANNED, Operated, Outbox, Page, PassNote,
-    Settled, Status, Taken, Twice, codec_error,
+    Begin, Begun, DeliveryState, Effect, EngineFault, Faults, Found, MAX_SCANNED, Offer, Operated, Outbox, Page,
+    PassNote, Settled, Status, Twice, WidthNotes, codec_error,
 };
 use crate::time::Timestamp;
 
@@ -31,11 +32,18 @@ pub struct Pass {
     list: KeyList,
     /// The deliveries that the pass has not read yet.
     ids: VecDeque<DeliveryId>,
-    /// A delivery that was read, and can't be sent yet.
-    next: Option<Delivery<'static>>,
-    next_due: Option<Timestamp>,
+    /// Deliveries that were read and are about to be sent.
+    read: BTreeMap<DeliveryId, Delivery<'static>>,
     /// Number of pending deliveries.
     pending: usize,
+}
+
+impl Pass {
+    /// A pass that has not listed the keys.
+    fn without_list(lease: Lease, notified: bool) -> Self {
+        let (list, ids, read) = (KeyList(Vec::new()), VecDeque::new(), BTreeMap::new());
+        Self { lease, notified, list, ids, read, pending: 0 }
+    }
 }
 
 impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
@@ -151,42 +159,85 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             Ok(list) => {
                 let ids: VecDeque<_> = list.pending().into();
                 let pending = ids.len();
-                Ok(Begun::Pass(Pass { lease, notified, list, ids, next: None, next_due: None, pending }))
+                Ok(Begun::Pass(Pass { lease, notified, list, ids, read: BTreeMap::new(), pending }))
             }
             Err(error) => {
-                let nothing = KeyList(Vec::new());
-                let (ids, next, next_due) = (VecDeque::new(), None, None);
-                self.abort_pass(Pass { lease, notified, list: nothing, ids, next, next_due, pending: 0 }).await;
+                self.abort_pass(Pass::without_list(lease, notified)).await;
                 Err(error)
             }
         }
     }
 
-    async fn take(
+    async fn offer(&self, pass: &mut Pass, room: usize, busy: &[String]) -> Result<Offer, StoreError> {
+        let mut offer = Offer { more: true, ..Offer::default() };
+        let mut can_start = 0_usize;
+        while can_start < room {
+            let Some(id) = pass.ids.pop_front() else {
+                offer.more = false;
+                break;
+            };
+            let Some(bytes) = self.host.get(&keys::pending(id)).await? else {
+                // It was removed after the keys were listed.
+                pass.pending = pass.pending.saturating_sub(1);
+                continue;
+            };
+            let Ok(delivery) = Delivery::from_bytes(&bytes) else {
+                offer.unreadable.push(id);
+                continue;
+            };
+            let now = self.host.now();
+            let mut due = Due::of(&delivery, bytes.len());
+            if delivery.is_exhausted(now, &self.limits) {
+                due.due = now;
+            }
+            if due.due <= now && busy.iter().all(|reference| reference != delivery.work.reference()) {
+                can_start = can_start.saturating_add(1);
+                pass.read.insert(id, delivery);
+            }
+            offer.deliveries.push(due);
+        }
+        Ok(offer)
+    }
+
+    async fn open(
         &self,
         pass: &mut Pass,
-        room: usize,
-        _: &[String],
-        may_take: &dyn Fn(&Delivery<'_>) -> bool,
-    ) -> Result<Taken, StoreError> {
-        let mut taken = Taken::default();
-        while taken.deliveries.len() < room {
-            let delivery = match pass.next.take() {
-                Some(delivery) => delivery,
-                None => match self.next_due(pass, &mut taken).await? {
-                    Some(delivery) => delivery,
-                    None => return Ok(taken),
-                },
-            };
-            let is_apart = taken.deliveries.iter().all(|other| other.work.reference() != delivery.work.reference());
-            if !is_apart || !may_take(&delivery) {
-                pass.next = Some(delivery);
-                break;
-            }
-            taken.deliveries.push(delivery);
+        id: DeliveryId,
+    ) -> Result<Option<Result<Delivery<'static>, StoredError>>, StoreError> {
+        if let Some(delivery) = pass.read.remove(&id) {
+            return Ok(Some(Ok(delivery)));
         }
-        taken.more = true;
-        Ok(taken)
+        self.deliveries().load(DeliveryState::Pending, id).await
+    }
+
+    async fn give_back_all(&self, _: &mut Pass, _: Vec<DeliveryId>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn offers_again(&self) -> bool {
+        false
+    }
+
+    async fn settle_all(&self, settled: &[(&Delivery<'_>, &[u8])]) -> Result<Vec<Effect>, StoreError> {
+        let mut effects = Vec::new();
+        for (delivery, body) in settled {
+            effects.push(self.settle(delivery, body).await?);
+        }
+        Ok(effects)
+    }
+
+    async fn width_notes(&self) -> Result<WidthNotes, StoreError> {
+        let text = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        let note = text(self.host.get(keys::WIDTH).await?);
+        Ok(WidthNotes { note, refusal: text(self.host.get(keys::REFUSAL).await?) })
+    }
+
+    async fn write_width(&self, note: &str) -> Result<(), StoreError> {
+        self.host.set(keys::WIDTH, note.as_bytes()).await
+    }
+
+    async fn write_refusal(&self, refusal: &str) -> Result<(), StoreError> {
+        self.host.set(keys::REFUSAL, refusal.as_bytes()).await
     }
 
     async fn sweep(&self, pass: &mut Pass, end: Duration) -> Result<bool, StoreError> {
@@ -199,7 +250,7 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
     }
 
     async fn end_pass(&self, pass: Pass, note: PassNote) -> Result<(), StoreError> {
-        if note.again {
+        if note.pending {
             self.deliveries().notify().await?;
         }
         let Pass { mut lease, notified, .. } = pass;
@@ -308,10 +359,7 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         Ok(match self.deliveries().acquire_lease(length).await? {
             None => Operated::Deferred,
             Some(lease) => {
-                let list = KeyList(Vec::new());
-                let (ids, next, next_due) = (VecDeque::new(), None, None);
-                let pass = Pass { lease, notified: false, list, ids, next, next_due, pending: 0 };
-                Operated::Done((delivery, Some(pass)))
+                Operated::Done((delivery, Some(Pass::without_list(lease, false))))
             }
         })
     }
@@ -391,32 +439,6 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
     async fn record_twice(&self, delivery: DeliveryId, runs: Vec<String>) -> Result<(), StoreError> {
         let twice = Twice { at: self.host.now(), delivery, runs };
         self.host.set(keys::TWICE, &serde_json::to_vec(&twice).map_err(codec_error)?).await
-    }
-}
-
-impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
-    /// Reads the next delivery of a pass that is due.
-    async fn next_due(&self, pass: &mut Pass, taken: &mut Taken) -> Result<Option<Delivery<'static>>, StoreError> {
-        while let Some(id) = pass.ids.pop_front() {
-            let delivery = match self.deliveries().load(DeliveryState::Pending, id).await? {
-                Some(Ok(delivery)) => delivery,
-                Some(Err(StoredError)) => {
-                    taken.unreadable.push(id);
-                    continue;
-                }
-                // It was removed after the keys were listed.
-                None => {
-                    pass.pending = pass.pending.saturating_sub(1);
-                    continue;
-                }
-            };
-            let now = self.host.now();
-            if delivery.next_attempt <= now || delivery.is_exhausted(now, &self.limits) {
-                return Ok(Some(delivery));
-            }
-            pass.next_due = pass.next_due.into_iter().chain([delivery.next_attempt]).min();
-        }
-        Ok(None)
     }
 }
 

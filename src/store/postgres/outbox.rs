@@ -1,5 +1,6 @@
 //! The outbox: the rows of pending deliveries and dead letters. Any number of drains take from it side by side.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,13 +12,14 @@ use super::{
     CLAIM, CLEAR_NOTE, COUNTS, DEAD_LETTER, DELETE, LIST, NOTES, PROMISE, PostgresStore, RELEASE, RENEW, RESCHEDULE,
     SEARCH, SETTLE, SHOW, SWEEP, SWEEP_KEYS, SWEEP_RUNS, Statement, TAKE, TAKE_ONE, WRITE_NOTE, lease_length,
 };
+use crate::delivery::width::Due;
 use crate::delivery::{Delivery, DeliveryId, Hold, Row, StoredError, Work};
 use crate::json as read_json;
 use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::store::record::bounded;
 use crate::store::{
-    Begin, Begun, Claims as _, DeliveryState, Effect, EngineFault, Faults, Found, MAX_SCANNED, Operated, Outbox, Page,
-    PassNote, Settled, Status, Taken, Twice, codec_error,
+    Begin, Begun, Claims as _, DeliveryState, Effect, EngineFault, Faults, Found, MAX_SCANNED, Offer, Operated, Outbox,
+    Page, PassNote, Settled, Status, Twice, WidthNotes, codec_error,
 };
 use crate::time::Timestamp;
 
@@ -31,6 +33,18 @@ const SWEPT_AT_ONCE: usize = 1_000;
 pub struct Pass {
     /// The token of all rows that the pass takes.
     token: String,
+    /// Deliveries that the pass has taken and not opened.
+    taken: BTreeMap<DeliveryId, Delivery<'static>>,
+}
+
+/// A row that `SETTLE` settles.
+#[derive(Serialize)]
+struct Ended<'e> {
+    key: &'e str,
+    token: &'e str,
+    body: Option<String>,
+    /// For how long it is remembered, in milliseconds.
+    keep: u64,
 }
 
 /// The note of the last pass.
@@ -79,17 +93,29 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         let rows = self.query(CLAIM, &parameters).await?;
         let row = token.map(|token| Row { key: id, token });
         let until = row.is_some().then(|| self.until(begun));
-        delivery.hold = Hold { is_stored: true, until, row };
+        delivery.hold = Hold { is_stored: true, until, row, settles_later: false };
         Ok(effect(&rows))
     }
 
-    /// Reads a delivery that was taken: columns `key`, `id`, `delivery`, `maybe_sent`.
+    /// The entry of a delivery in the list of `SETTLE`; `None` if it has no row.
+    fn ended<'e>(&self, delivery: &'e Delivery<'_>, body: &[u8]) -> Option<Ended<'e>> {
+        let row = delivery.hold.row.as_ref()?;
+        let (retention, run) = match &delivery.work {
+            Work::Start(_) => (self.retention, bounded(body)),
+            Work::Resolve(_) => (self.callback_retention, None),
+        };
+        let keep = delivery.claim.as_ref().map(|_| kept_for(retention)).unwrap_or_default();
+        let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+        Some(Ended { key: &row.key, token: &row.token, body: run.map(|run| run.get().to_owned()), keep })
+    }
+
+    /// Reads a delivery that was taken, and the size of its stored form: columns `key`, `id`, `delivery`, `maybe_sent`.
     fn taken(
         &self,
         columns: &mut Columns,
         token: &str,
         until: Duration,
-    ) -> Result<Result<Delivery<'static>, DeliveryId>, StoreError> {
+    ) -> Result<Result<(Delivery<'static>, usize), DeliveryId>, StoreError> {
         let (key, id) = (columns.text()?, columns.id()?);
         let bytes = columns.bytes()?.unwrap_or_default();
         let maybe_sent = columns.bool()?;
@@ -98,7 +124,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         if maybe_sent {
             mark_maybe_sent(&mut delivery, self.host.now());
         }
-        Ok(Ok(delivery))
+        Ok(Ok((delivery, bytes.len())))
     }
 
     async fn notes(&self, names: &[&str]) -> Result<Vec<(String, String, Timestamp)>, StoreError> {
@@ -160,22 +186,8 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
     }
 
     async fn settle(&self, delivery: &Delivery<'_>, body: &[u8]) -> Result<Effect, StoreError> {
-        let Some(row) = &delivery.hold.row else { return Ok(Effect::Done) };
-        #[derive(Serialize)]
-        struct Ended<'e> {
-            key: &'e str,
-            token: &'e str,
-            body: Option<&'e str>,
-            keep: u64,
-        }
-        let (retention, run) = match &delivery.work {
-            Work::Start(_) => (self.retention, bounded(body)),
-            Work::Resolve(_) => (self.callback_retention, None),
-        };
-        let keep = delivery.claim.as_ref().map(|_| kept_for(retention)).unwrap_or_default();
-        let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
-        let ended = Ended { key: &row.key, token: &row.token, body: run.as_deref().map(RawValue::get), keep };
-        Ok(effect(&self.query(SETTLE, &[json(&[ended])?]).await?))
+        let effects = self.settle_all(&[(delivery, body)]).await?;
+        Ok(effects.into_iter().next().unwrap_or(Effect::Late))
     }
 
     async fn reschedule(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError> {
@@ -223,41 +235,80 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
     }
 
     async fn begin_pass(&self, _: Duration) -> Result<Begun<Pass>, StoreError> {
-        Ok(Begun::Pass(Pass { token: self.token() }))
+        Ok(Begun::Pass(Pass { token: self.token(), taken: BTreeMap::new() }))
     }
 
-    async fn take(
-        &self,
-        pass: &mut Pass,
-        room: usize,
-        saturated: &[String],
-        may_take: &dyn Fn(&Delivery<'_>) -> bool,
-    ) -> Result<Taken, StoreError> {
+    async fn offer(&self, pass: &mut Pass, room: usize, busy: &[String]) -> Result<Offer, StoreError> {
         let begun = self.host.monotonic();
-        let parameters = [text(&pass.token), milliseconds(self.lease()), number(room), json(&saturated)?];
+        let parameters = [text(&pass.token), milliseconds(self.lease()), number(room), json(&busy)?];
         let rows = self.query(TAKE, &parameters).await?;
-        let mut taken = Taken { more: rows.len() == room, ..Taken::default() };
+        let mut offer = Offer { more: rows.len() == room, ..Offer::default() };
         for mut columns in rows {
             match self.taken(&mut columns, &pass.token, self.until(begun))? {
-                Err(id) => taken.unreadable.push(id),
-                Ok(delivery) => taken.deliveries.push(delivery),
+                Err(id) => offer.unreadable.push(id),
+                Ok((delivery, bytes)) => {
+                    // It is due, whatever the clock of this host says.
+                    offer.deliveries.push(Due { due: self.host.now(), ..Due::of(&delivery, bytes) });
+                    pass.taken.insert(delivery.id, delivery);
+                }
             }
         }
-        let mut deliveries: Vec<Delivery<'static>> = Vec::new();
-        // The longest due first: the statement returns them in no order.
-        taken.deliveries.sort_by_key(|delivery| delivery.id);
-        for mut delivery in std::mem::take(&mut taken.deliveries) {
-            let is_apart = deliveries.iter().all(|other| other.work.reference() != delivery.work.reference());
-            if is_apart && may_take(&delivery) {
-                deliveries.push(delivery);
-            } else {
-                // It keeps its turn.
+        Ok(offer)
+    }
+
+    async fn open(
+        &self,
+        pass: &mut Pass,
+        id: DeliveryId,
+    ) -> Result<Option<Result<Delivery<'static>, StoredError>>, StoreError> {
+        Ok(pass.taken.remove(&id).map(Ok))
+    }
+
+    async fn give_back_all(&self, pass: &mut Pass, ids: Vec<DeliveryId>) -> Result<(), StoreError> {
+        for id in ids {
+            if let Some(mut delivery) = pass.taken.remove(&id) {
                 let _: Effect = self.reschedule(&mut delivery).await?;
-                taken.more = true;
             }
         }
-        taken.deliveries = deliveries;
-        Ok(taken)
+        Ok(())
+    }
+
+    fn offers_again(&self) -> bool {
+        true
+    }
+
+    async fn settle_all(&self, settled: &[(&Delivery<'_>, &[u8])]) -> Result<Vec<Effect>, StoreError> {
+        let mut ended = Vec::new();
+        for (delivery, body) in settled {
+            ended.extend(self.ended(delivery, body));
+        }
+        let mut keys: BTreeSet<String> = BTreeSet::new();
+        if !ended.is_empty() {
+            for mut columns in self.query(SETTLE, &[json(&ended)?]).await? {
+                keys.insert(columns.text()?);
+            }
+        }
+        let effect = |(delivery, _): &(&Delivery<'_>, &[u8])| match &delivery.hold.row {
+            Some(row) if !keys.contains(&row.key) => Effect::Late,
+            _ => Effect::Done,
+        };
+        Ok(settled.iter().map(effect).collect())
+    }
+
+    async fn width_notes(&self) -> Result<WidthNotes, StoreError> {
+        let mut notes = WidthNotes::default();
+        for (name, value, _) in self.notes(&["width", "refusal"]).await? {
+            *if name == "width" { &mut notes.note } else { &mut notes.refusal } = Some(value);
+        }
+        Ok(notes)
+    }
+
+    async fn write_width(&self, note: &str) -> Result<(), StoreError> {
+        self.write_note("width", text(note)).await
+    }
+
+    async fn write_refusal(&self, refusal: &str) -> Result<(), StoreError> {
+        self.write_note("refusal", text(refusal)).await
     }
 
     async fn sweep(&self, _: &mut Pass, end: Duration) -> Result<bool, StoreError> {
@@ -352,11 +403,11 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         if let Some(columns) = rows.first_mut() {
             return Ok(match self.taken(columns, &token, self.until(begun))? {
                 Err(_) => Operated::Damaged,
-                Ok(mut delivery) if delivery.is_in_flight(self.host.now(), &self.limits) => {
+                Ok((mut delivery, _)) if delivery.is_in_flight(self.host.now(), &self.limits) => {
                     let _: Effect = self.reschedule(&mut delivery).await?;
                     Operated::InFlight
                 }
-                Ok(mut delivery) => {
+                Ok((mut delivery, _)) => {
                     delivery.renew(self.host.now(), &self.limits);
                     if let (Work::Start(_), Some(claim)) = (&delivery.work, &mut delivery.claim) {
                         // While it was dead, another delivery may have had its key: its run is looked up first.
