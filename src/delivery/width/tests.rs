@@ -575,7 +575,7 @@ fn exclude_each_other(one: &Due, other: &Due) -> bool {
 }
 
 proptest! {
-    /// Any deliveries, any answers: the rules hold at each start, and each delivery is started and concluded in the end.
+    /// Any deliveries, any answers: the rules hold at each start, and each delivery is concluded in the end.
     #[test]
     fn scheduler_keeps_its_rules_for_any_history(
         due in (1..40_u64).prop_flat_map(|count| (0..count).map(any_due).collect::<Vec<_>>()),
@@ -587,7 +587,7 @@ proptest! {
         let (mut late, mut rest): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| due.bytes % 4 == 0);
         rest.reverse();
         let mut flight: Vec<DeliveryId> = Vec::new();
-        // What the engine may be at work on, by the time at which it no longer is.
+        // The deadlines of requests without an answer.
         let mut silent: Vec<Timestamp> = Vec::new();
         let mut answers = answers.into_iter();
         let mut now = at(0);
@@ -608,7 +608,7 @@ proptest! {
                 let due = &left[&id];
                 prop_assert!(due.due <= now);
                 let others: Vec<&Due> = flight.iter().map(|id| &left[id]).collect();
-                prop_assert!(others.iter().all(|other| !exclude_each_other(due, other)), "{:?} beside {:?}", due, others);
+                prop_assert!(others.iter().all(|other| !exclude_each_other(due, other)), "{due:?} beside {others:?}");
                 let bytes: usize = others.iter().map(|other| other.bytes).sum();
                 prop_assert!(others.is_empty() || bytes + due.bytes <= MAX_BYTES_IN_FLIGHT);
                 let waiting = left.values().filter(|other| !flight.contains(&other.id));
