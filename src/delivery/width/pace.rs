@@ -62,7 +62,7 @@ impl Pace {
         *self = Self { pending, ..*stored };
     }
 
-    /// Number of deliveries that leave the backlog in a second; `None` if too little was measured, or nothing leaves it.
+    /// Number of deliveries that leave the backlog in a second; `None` if it isn't known, or nothing does.
     pub fn per_second(&self, now: Timestamp) -> Option<f64> {
         let measured = now.since(self.since);
         if measured < MEASURED_MIN {

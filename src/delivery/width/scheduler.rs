@@ -255,8 +255,8 @@ impl Scheduler {
         full.chain(runs.map(|run| run.name.as_str())).collect()
     }
 
-    /// Decides what to do now. Call it again after [`Decision::Start`], after each [`end`](Self::end), and at the time of
-    /// [`Decision::Wait`].
+    /// Decides what to do now. Call it again after [`Decision::Start`], after each [`end`](Self::end), and at the time
+    /// of [`Decision::Wait`].
     pub fn next(&mut self, now: Timestamp) -> Decision {
         self.advance(now);
         if self.items.is_empty() {

@@ -73,7 +73,7 @@ impl Answer {
             | Verdict::UnknownRun { .. } => Self::Answered,
             Verdict::Retry { after, .. } => match status {
                 Some(StatusCode::TOO_MANY_REQUESTS) => Self::Limited { after: *after },
-                // The engine had no time for it, or does not say so but isn't overloaded: locked, too early.
+                // Locked, or too early: the engine is not overloaded.
                 Some(status) if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => Self::Answered,
                 _ => Self::Failed { after: *after },
             },
@@ -86,8 +86,8 @@ impl Answer {
 
 /// The last refusal of a fresh delivery, which went straight to the engine and is stored since.
 ///
-/// A drain that refills its width at once sees few refusals itself: the senders of fresh deliveries have them. Whoever
-/// stores such a delivery writes this, over the one before, and each pass reads it with the note.
+/// A drain that refills its width at once sees few refusals itself: the senders of fresh deliveries have them. The
+/// instance that stores such a delivery writes this over the one before, and each pass reads it with the note.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// When the engine refused it. Tells one refusal from the next.
