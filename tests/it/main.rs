@@ -44,9 +44,11 @@ mod routed;
 mod routes;
 mod sender_protocols;
 mod senders;
+mod simulated_database;
 mod snapshots;
 mod store_faults;
 #[path = "../support/tables/mod.rs"]
+#[allow(dead_code, reason = "tests/postgres uses the rest")]
 mod tables;
 mod trust;
 mod vectors;

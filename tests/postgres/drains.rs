@@ -83,6 +83,19 @@ pub async fn queue(database: &impl Database) {
     assert_eq!(heads("t7").await, [("1".into(), false)]);
 }
 
+law!(longest_due_head_is_taken_first: heads_by_due());
+
+pub async fn heads_by_due(database: &impl Database) {
+    let sql = database.connect().await;
+    for (id, queue, delay) in [("a", "q1", 20), ("b", "q3", 10), ("c", "q2", 30)] {
+        sql.claim(&Contender { queue: Some(queue), delay, ..Contender::stored(id, id) }).await;
+    }
+    sql.advance(30).await;
+    for id in ["b", "a", "c"] {
+        assert_eq!(sql.take_heads("t", 1).await[0].id, id);
+    }
+}
+
 law!(longest_due_is_taken_first_and_busy_workflows_are_left_out: order());
 
 async fn order(database: &impl Database) {

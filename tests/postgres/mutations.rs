@@ -17,6 +17,7 @@ enum Law {
     Late,
     Duplicates,
     SideBySide,
+    HeadsByDue,
     Queue,
     EarlyFirst,
     InFlight,
@@ -32,6 +33,7 @@ impl Law {
             Self::Late => claims::late(database).await,
             Self::Duplicates => claims::duplicates(database).await,
             Self::SideBySide => drains::side_by_side(database, 1_000, 0).await,
+            Self::HeadsByDue => drains::heads_by_due(database).await,
             Self::Queue => drains::queue(database).await,
             Self::EarlyFirst => callbacks::early_first(database).await,
             Self::InFlight => operator::in_flight(database).await,
@@ -84,6 +86,7 @@ const MUTATIONS: &[(Law, Statement, &str, &str)] = &[
     // Queues are sent by their heads.
     (Law::Queue, TAKE, "AND c.queue IS NULL", ""),
     (Law::Queue, TAKE_HEADS, "ORDER BY h.queue, h.seq", "ORDER BY h.queue, h.due"),
+    (Law::HeadsByDue, TAKE_HEADS, "ORDER BY c.due", ""),
     (Law::Queue, TAKE_ONE, "d.state = 'dead' AND d.queue IS NOT NULL", "false"),
     // Of the callbacks of one run and topic, the early one comes first; a task has one.
     (Law::EarlyFirst, CLAIM, "h.state = 'pending' AND h.id <> $2", "false AND h.id <> $2"),

@@ -2,7 +2,7 @@
 
 use sluice::store::postgres::{DELETE, PROMISE, RELEASE};
 
-use crate::session::{Connection, Contender, Database, KEEP, LEASE, Session};
+use crate::session::{Connection, Contender, Database, LEASE, Session};
 use crate::{law, values};
 
 law!(of_two_statements_at_one_row_one_has_an_effect: pairs(200));
@@ -21,7 +21,7 @@ pub async fn pairs(database: &impl Database, rounds: usize) {
 
         // A lease has ended: either its holder is late, or it has settled the delivery.
         let key = ran_out(&a, &id("late")).await;
-        let settled = async { a.settle(&key, "old", KEEP).await };
+        let settled = async { a.settle(&key, "old", 0).await };
         one(&id("settle, take"), settled, async { !b.take("new", 1).await.is_empty() }).await;
         b.settle(&key, "new", 0).await;
 

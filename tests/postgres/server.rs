@@ -152,7 +152,6 @@ impl SqlConnection for ServerConnection {
 }
 
 fn failed(error: &Error) -> SqlError {
-    eprintln!("{error}: {}", error.as_db_error().map_or("", |error| error.message()));
     if error.as_db_error().is_some() { SqlError::Refused } else { SqlError::Broken }
 }
 
@@ -204,7 +203,7 @@ impl Connection for ServerConnection {
             INSERT INTO sluice_delivery
                 (key, label, id, state, digest, reference, body, accepted, received, changed, expires)
             SELECT $1 || n, $1 || n, $1 || n, 'delivered', '', 'w', '\\x7b7d', true, 0, 0, sluice_clock() + $3
-            FROM generate_series(1, $2) AS n";
+            FROM generate_series(1, $2::int8) AS n";
         self.client.execute(fill, &[&prefix, &count, &left]).await.unwrap();
     }
 

@@ -1,6 +1,6 @@
--- Takes the first delivery of each queue, if it is due: $1 token, $2 length of the lease in ms, $3 their greatest
--- number. Costs one step in the index for each queue. While a head isn't settled or dead, no other delivery of its
--- queue is taken.
+-- Takes the first delivery of each queue if it is due, the longest due first: $1 token, $2 length of the lease in ms,
+-- $3 their greatest number. Costs one step in the index for each queue. While a head isn't settled or dead, no other
+-- delivery of its queue is taken.
 WITH RECURSIVE head AS (
     (
         SELECT h.queue, h.key, h.due
@@ -27,8 +27,9 @@ SET maybe_sent = d.maybe_sent OR d.token IS NOT NULL,
 WHERE d.key = ANY (ARRAY(
     SELECT c.key
     FROM sluice_delivery AS c
-    WHERE c.key = ANY (ARRAY(SELECT head.key FROM head WHERE head.due <= sluice_now() ORDER BY head.due))
+    WHERE c.key = ANY (ARRAY(SELECT head.key FROM head WHERE head.due <= sluice_now()))
         AND c.state = 'pending' AND c.due <= sluice_now()
+    ORDER BY c.due
     LIMIT $3::int8
     FOR UPDATE SKIP LOCKED
 ))

@@ -31,6 +31,13 @@ const JOURNAL: usize = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused(pub &'static str);
 
+impl Refused {
+    /// Whether it is because of an invalid parameter, not of a constraint.
+    pub fn is_of_parameter(self) -> bool {
+        !self.0.contains("sluice_delivery")
+    }
+}
+
 /// The result of a statement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {

@@ -49,8 +49,9 @@ impl Tables {
 
     pub(super) fn list(&self, call: &Call<'_>) -> Result<Vec<SqlRow>, Refused> {
         let (state, after): (String, String) = (call.get(1), call.get(2));
+        let limit = call.limit(3)?;
         let Some(state) = stored(&state) else { return Ok(Vec::new()) };
-        let rows = self.deliveries.stored_after(state, &after).take(call.limit(3)?);
+        let rows = self.deliveries.stored_after(state, &after).take(limit);
         let list = |row: &Delivery| values![row.id, row.delivery, row.maybe_sent, row.due, row.is_under_way(call.now)];
         Ok(rows.map(list).collect())
     }
