@@ -64,6 +64,23 @@ fn statement_that_breaks_has_its_effect_before_after_or_never() {
 }
 
 #[test]
+fn sender_that_repeats_what_failed_gets_there_from_each_fault() {
+    for (at, fault) in At::each(4).flat_map(|at| [Fault::BreakBefore, Fault::BreakAfter].map(|fault| (at, fault))) {
+        let _row = crate::fake::row(format!("{fault:?} {at:?}"));
+        let world = World::new().with_database();
+        world.database().fail(&[(at, fault)]);
+        let first = world.run(async { claim(&world, "k").await.is_ok() && settle(&world, "k").await.is_ok() });
+        assert!(!first);
+        world.database().recover();
+        world.run(async {
+            claim(&world, "k").await.unwrap();
+            settle(&world, "k").await.unwrap();
+        });
+        assert_eq!(world.database().tables().deliveries().get("k").unwrap().token, None, "it is settled");
+    }
+}
+
+#[test]
 fn server_that_refuses_connections_gets_no_statement() {
     let world = World::new().with_database();
     world.database().fail(&[(At::Once(1), Fault::BreakAfter), (At::From(2), Fault::Refuse(SqlError::Unreachable))]);

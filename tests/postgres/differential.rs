@@ -275,7 +275,7 @@ async fn model_agrees_with_a_real_server() {
     let session = server.connect().await;
     session.0.client.batch_execute("SET synchronous_commit = off").await.unwrap();
     let seen = RefCell::new(BTreeSet::new());
-    let mut runner = TestRunner::new(Config { source_file: Some(file!()), ..Config::with_cases(400) });
+    let mut runner = TestRunner::new(Config { source_file: Some(file!()), ..Config::with_cases(250) });
     let runtime = tokio::runtime::Handle::current();
     let result = tokio::task::block_in_place(|| {
         runner.run(&prop::collection::vec(step(), 1..60), |steps| runtime.block_on(compare(&session.0, &steps, &seen)))
