@@ -34,11 +34,7 @@ impl<H: Host> Gateway<'_, H> {
         }
     }
 
-    async fn attempt_start(
-        &self,
-        delivery: &mut Delivery<'static>,
-        notes: &PassNotes,
-    ) -> Result<Outcome, StoreError> {
+    async fn attempt_start(&self, delivery: &mut Delivery<'static>, notes: &PassNotes) -> Result<Outcome, StoreError> {
         if delivery.is_ambiguous()
             && let Some(outcome) = self.find_outcome(delivery, notes).await?
         {

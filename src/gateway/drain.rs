@@ -123,7 +123,8 @@ impl<H: Host> Gateway<'_, H> {
             }
         };
         summary.again = summary.stopped == Some(Stopped::Budget) || more;
-        summary.backlog = scheduler.widths().pace().and_then(|pace| pace.remaining(self.now())).map(|left| left.as_secs());
+        summary.backlog =
+            scheduler.widths().pace().and_then(|pace| pace.remaining(self.now())).map(|left| left.as_secs());
         Ok((summary, PassNote { pending: pending > 0, next_due, ..PassNote::default() }))
     }
 
@@ -146,12 +147,7 @@ impl<H: Host> Gateway<'_, H> {
         self.store().write_width(&written).await
     }
 
-    async fn attempt_all(
-        &self,
-        opened: &mut StorePass,
-        end: Duration,
-        pass: &mut Pass,
-    ) -> Result<(), StoreError> {
+    async fn attempt_all(&self, opened: &mut StorePass, end: Duration, pass: &mut Pass) -> Result<(), StoreError> {
         let notes = PassNotes::default();
         let mut in_flight = FuturesUnordered::new();
         let mut failed = None;
@@ -274,12 +270,7 @@ impl<H: Host> Gateway<'_, H> {
     }
 
     /// Concludes attempts that have ended: settles those that the engine has accepted, and counts all.
-    async fn conclude_all(
-        &self,
-        ended: Vec<Attempted>,
-        notes: &PassNotes,
-        pass: &mut Pass,
-    ) -> Result<(), StoreError> {
+    async fn conclude_all(&self, ended: Vec<Attempted>, notes: &PassNotes, pass: &mut Pass) -> Result<(), StoreError> {
         let accepted = |(delivery, outcome): &'_ Attempted| match outcome {
             Ok(Outcome::Delivered { body }) => Some((delivery.id, body.clone())),
             _ => None,

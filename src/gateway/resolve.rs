@@ -81,9 +81,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                 let outcome = progress.conclude(delivery, self.now(), &limits);
                 self.store_outcome(delivery, outcome).await
             }
-            Progress::Kept | Progress::Late(_) => {
-                self.store_outcome(delivery, Outcome::Pending { last: None }).await
-            }
+            Progress::Kept | Progress::Late(_) => self.store_outcome(delivery, Outcome::Pending { last: None }).await,
             Progress::Taken(taken) => {
                 // The earlier holder's callback comes first.
                 self.leave_to_drain(*taken).await;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::kv::{self, KeyValueStore};
 use super::postgres::{self, PostgresStore};
 use super::{
-    Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Effect, Faults, Found, Holder, Joined, Operated, Outbox,
-    Offer, Page, PassNote, RunRecord, Settled, Status, WidthNotes,
+    Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Effect, Faults, Found, Holder, Joined, Offer, Operated,
+    Outbox, Page, PassNote, RunRecord, Settled, Status, WidthNotes,
 };
 use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};

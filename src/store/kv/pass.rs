@@ -358,9 +358,7 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         self.deliveries().remove(DeliveryState::Dead, id).await?;
         Ok(match self.deliveries().acquire_lease(length).await? {
             None => Operated::Deferred,
-            Some(lease) => {
-                Operated::Done((delivery, Some(Pass::without_list(lease, false))))
-            }
+            Some(lease) => Operated::Done((delivery, Some(Pass::without_list(lease, false)))),
         })
     }
 

@@ -58,6 +58,7 @@ pub struct Commit {
 
 /// A change of one row: before and after.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "almost all are of deliveries")]
 pub enum Write {
     Delivery(Option<Delivery>, Option<Delivery>),
     Run(Option<Run>, Option<Run>),
