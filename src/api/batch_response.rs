@@ -10,7 +10,7 @@ use super::prefer::{PREFERENCE_APPLIED, Prefer};
 use super::problem::{Kind, Problem, ProblemSummary};
 use super::{BACKGROUND_DRAIN_BUDGET, Background, RequestContext, SLUICE_OUTCOME, respond};
 use crate::delivery::{Key, Outcome, Start, Work};
-use crate::gateway::{Gateway, Receipt};
+use crate::gateway::{Eagerness, Gateway, Receipt};
 use crate::ports::Host;
 use crate::sender::SuccessCriterion;
 
@@ -158,7 +158,7 @@ fn work_after_response<'h, H: Host>(gateway: Gateway<'h, H>, receipts: &mut [Rec
     pending.then(|| -> Background<'h> {
         Box::pin(async move {
             let mut lines: Vec<_> = futures_util::future::join_all(attempts).await.iter().map(log::report).collect();
-            let drained = gateway.drain(BACKGROUND_DRAIN_BUDGET).await;
+            let drained = gateway.drain(BACKGROUND_DRAIN_BUDGET, Eagerness::Obeys).await;
             lines.push(log::drained(gateway.now(), &drained));
             lines
         })

@@ -45,7 +45,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::config;
 use crate::delivery::{Key, Outcome, Work};
-use crate::gateway::{Gateway, Receipt};
+use crate::gateway::{Eagerness, Gateway, Receipt, Report};
 use crate::ports::{Body, Host};
 use crate::sender::{ResponsePolicy, SuccessCriterion};
 use endpoint::Endpoint;
@@ -280,13 +280,21 @@ fn work_after_response<'h, H: Host>(gateway: Gateway<'h, H>, receipt: &mut Recei
     if let Some(attempt) = receipt.background.take() {
         return Some(Box::pin(async move { vec![log::report(&attempt.await)] }));
     }
+    if let Some(refusal) = receipt.refusal.take() {
+        let id = receipt.id;
+        return Some(Box::pin(async move {
+            let Err(error) = gateway.tell_refusal(&refusal).await else { return Vec::new() };
+            let (outcome, warnings) = (Outcome::Pending { last: None }, vec![error.to_string()]);
+            vec![log::report(&Report { at: gateway.now(), id, outcome, warnings })]
+        }));
+    }
     let is_sampled = matches!(receipt.outcome, Outcome::Delivered { .. }) && receipt.id.is_sampled();
     let is_stored = receipt.drains && matches!(receipt.outcome, Outcome::Pending { .. });
     if !is_sampled && !is_stored {
         return None;
     }
     Some(Box::pin(async move {
-        match gateway.drain(BACKGROUND_DRAIN_BUDGET).await {
+        match gateway.drain(BACKGROUND_DRAIN_BUDGET, Eagerness::Obeys).await {
             Ok(drained) if drained.is_idle() => Vec::new(),
             drained => vec![log::drained(gateway.now(), &drained)],
         }

@@ -13,7 +13,7 @@ use crate::callback::{CallbackRecord, State, Status};
 use crate::config;
 use crate::delivery::{Delivery, DeliveryId, Outcome, Work};
 use crate::gateway::operator::OperatorError;
-use crate::gateway::{DrainSummary, Gateway};
+use crate::gateway::{DrainSummary, Eagerness, Gateway};
 use crate::json;
 use crate::ports::Host;
 use crate::reference::RunRef;
@@ -239,7 +239,10 @@ pub(super) async fn run_drain<'h, H: Host>(
     context: &mut RequestContext<'_, 'h, H>,
     gateway: &Gateway<'h, H>,
 ) -> Result<DrainSummary, Problem> {
-    let drained = gateway.drain(REQUESTED_DRAIN_BUDGET).await.map_err(|error| to_problem(context, error.into()))?;
+    let drained = gateway
+        .drain(REQUESTED_DRAIN_BUDGET, Eagerness::Tries)
+        .await
+        .map_err(|error| to_problem(context, error.into()))?;
     for warning in &drained.warnings {
         context.log.warning(warning.clone());
     }

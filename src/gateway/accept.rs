@@ -5,11 +5,11 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use super::send::{Sending, Sent};
 use super::{Gateway, Receipt, Report};
-use crate::delivery::width::{Answer, Refusal};
+use crate::delivery::width::Refusal;
 use crate::delivery::{Delivery, DeliveryId, Key, Outcome, Verdict, Work};
 use crate::ports::{Host, StoreError};
 use crate::store::{Claim, Claims as _, Effect, Joined, Outbox as _, SEND_WITHIN};
@@ -136,8 +136,6 @@ impl<'a, H: Host> Gateway<'a, H> {
 
     /// Concludes an attempt that ended while its sender waited.
     async fn conclude_in_time(&self, mut delivery: Delivery<'_>, sent: Sent) -> Receipt<'a> {
-        let deadline = self.settings.limits.engine_deadline(delivery.sent.unwrap_or(delivery.received));
-        let answer = Answer::of(&sent.verdict, sent.engine_status, deadline);
         let mut receipt = match delivery.conclude_attempt(sent.verdict, self.now(), &self.settings.limits) {
             Outcome::Delivered { body } => self.delivered(&delivery, body).await,
             rejected @ Outcome::Rejected { .. } => self.rejected(&delivery, rejected).await,
@@ -152,22 +150,16 @@ impl<'a, H: Host> Gateway<'a, H> {
             }
         };
         receipt.engine_status = sent.engine_status;
-        self.tell_refusal(&delivery, answer, &mut receipt);
+        receipt.refusal = match (&receipt.outcome, sent.engine_status) {
+            (Outcome::Pending { .. }, Some(StatusCode::TOO_MANY_REQUESTS)) => {
+                Some(Refusal { at: self.now(), workflow: Some(delivery.work.reference().to_owned()) })
+            }
+            (Outcome::Pending { .. }, Some(StatusCode::SERVICE_UNAVAILABLE)) => {
+                Some(Refusal { at: self.now(), workflow: None })
+            }
+            _ => None,
+        };
         receipt
-    }
-
-    /// Tells the drain, after the response, that the engine has refused a fresh delivery, which is stored now.
-    fn tell_refusal(&self, delivery: &Delivery<'_>, answer: Answer, receipt: &mut Receipt<'a>) {
-        let workflow = matches!(answer, Answer::Limited { .. }).then(|| delivery.work.reference().to_owned());
-        let is_refused = matches!(answer, Answer::Limited { .. } | Answer::Failed { .. } | Answer::Silent { .. });
-        let refusal = serde_json::to_string(&Refusal { at: self.now(), workflow });
-        let (true, Outcome::Pending { .. }, Ok(refusal)) = (is_refused, &receipt.outcome, refusal) else { return };
-        let (gateway, id) = (self.clone(), delivery.id);
-        receipt.background = Some(Box::pin(async move {
-            let written = gateway.store().write_refusal(&refusal).await;
-            let warnings = written.err().map(|error| error.to_string()).into_iter().collect();
-            Report { at: gateway.now(), id, outcome: Outcome::Pending { last: None }, warnings }
-        }));
     }
 
     /// Stores a delivery whose sender has waited long enough. The sender gets its response while the attempt goes on.

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Gateway;
 use super::look::PassNotes;
-use crate::delivery::width::{Answer, Bounds, Decision, Next, SYNC_INTERVAL, Scheduler, Widths};
+use crate::delivery::width::{Answer, Bounds, Decision, Next, Refusal, SYNC_INTERVAL, Scheduler, Widths};
 use crate::delivery::{Delivery, DeliveryId, Outcome, Verdict};
 use crate::json;
 use crate::ports::{Host, StoreError};
-use crate::store::{Begun, Effect, Outbox as _, PassNote, StorePass};
+use crate::store::{Begun, Effect, Outbox as _, PassNote, StorePass, WidthNotes};
 use crate::time::Timestamp;
 
 /// The number of failed attempts in a row after which a pass ends.
@@ -61,6 +61,15 @@ impl DrainSummary {
     }
 }
 
+/// Whether a pass obeys a pause after failures of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eagerness {
+    /// It does: it is one of many that follow a response.
+    Obeys,
+    /// It tries at once: somebody has asked for it.
+    Tries,
+}
+
 /// Why a pass ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -75,14 +84,14 @@ pub enum Stopped {
 
 impl<H: Host> Gateway<'_, H> {
     /// Runs one pass, if anything may be due. Begins no attempt after `budget`.
-    pub async fn drain(&self, budget: Duration) -> Result<DrainSummary, StoreError> {
+    pub async fn drain(&self, budget: Duration, eagerness: Eagerness) -> Result<DrainSummary, StoreError> {
         let store = self.store();
         let mut opened = match store.begin_pass(budget.saturating_add(self.attempt_length())).await? {
             Begun::Idle => return Ok(DrainSummary { pending: Some(0), ..DrainSummary::default() }),
             Begun::Leased => return Ok(DrainSummary { stopped: Some(Stopped::Leased), ..DrainSummary::default() }),
             Begun::Pass(opened) => opened,
         };
-        let (mut summary, mut note) = match self.pass(&mut opened, budget).await {
+        let (mut summary, mut note) = match self.pass(&mut opened, budget, eagerness).await {
             Ok(ended) => ended,
             Err(error) => {
                 store.abort_pass(opened).await;
@@ -95,11 +104,16 @@ impl<H: Host> Gateway<'_, H> {
         Ok(summary)
     }
 
-    async fn pass(&self, opened: &mut StorePass, budget: Duration) -> Result<(DrainSummary, PassNote), StoreError> {
+    async fn pass(
+        &self,
+        opened: &mut StorePass,
+        budget: Duration,
+        eagerness: Eagerness,
+    ) -> Result<(DrainSummary, PassNote), StoreError> {
         let store = self.store();
         let end = self.host.monotonic().saturating_add(budget);
         let bounds = Bounds { width_max: self.settings.width_max, engine_timeout: self.settings.timeouts.total };
-        let mut pass = Pass::new(Scheduler::new(Widths::new(bounds, self.host.random())));
+        let mut pass = Pass::new(Scheduler::new(Widths::new(bounds, self.host.random())), eagerness);
         let attempted = self.attempt_all(opened, end, &mut pass).await;
         let left = self.leave(opened, &mut pass).await;
         attempted?;
@@ -128,22 +142,45 @@ impl<H: Host> Gateway<'_, H> {
         Ok((summary, PassNote { pending: pending > 0, next_due, ..PassNote::default() }))
     }
 
-    /// Reads the notes about the drain's width, and writes what this pass adds.
-    async fn sync(&self, scheduler: &mut Scheduler) -> Result<(), StoreError> {
-        let notes = self.store().width_notes().await?;
-        let written = scheduler.widths().sync(notes.note.as_deref(), self.now());
-        if let Some(refusal) = notes.refusal.and_then(|text| json::read(text.as_bytes()).ok()) {
-            scheduler.widths().refused_elsewhere(&refusal, self.now());
+    /// Tells the drain that the engine has refused a fresh delivery. If this fails, it learns so by itself.
+    pub async fn tell_refusal(&self, refusal: &Refusal) -> Result<(), StoreError> {
+        let text = serde_json::to_string(refusal).map_err(|error| StoreError(error.to_string()))?;
+        self.store().write_refusal(&text).await
+    }
+
+    /// Reads the notes about the drain's width, and writes what this pass adds if there may be others.
+    async fn sync(&self, pass: &mut Pass) -> Result<(), StoreError> {
+        let is_first = pass.notes.note.is_none();
+        if is_first || self.store().has_other_passes() {
+            pass.notes = self.store().width_notes().await?;
         }
-        self.store().write_width(&written).await
+        let widths = pass.scheduler.widths();
+        let written = widths.sync(pass.notes.note.as_deref(), self.now());
+        if is_first && pass.eagerness == Eagerness::Tries {
+            widths.resume();
+        }
+        if let Some(refusal) = pass.notes.refusal.take().and_then(|text| json::read(text.as_bytes()).ok()) {
+            widths.refused_elsewhere(&refusal, self.now());
+        }
+        if self.store().has_other_passes() {
+            self.store().write_width(&written).await?;
+        }
+        pass.notes.note = Some(written);
+        Ok(())
     }
 
     /// Gives back what the pass did not attempt, and leaves the width to the next one.
     async fn leave(&self, opened: &mut StorePass, pass: &mut Pass) -> Result<(), StoreError> {
         let waiting = pass.scheduler.remove_waiting();
         self.store().give_back_all(opened, waiting).await?;
-        let notes = self.store().width_notes().await?;
-        let written = pass.scheduler.widths().leave(notes.note.as_deref(), self.now());
+        if pass.notes.note.is_none() {
+            // It has attempted nothing.
+            return Ok(());
+        }
+        if self.store().has_other_passes() {
+            pass.notes = self.store().width_notes().await?;
+        }
+        let written = pass.scheduler.widths().leave(pass.notes.note.as_deref(), self.now());
         self.store().write_width(&written).await
     }
 
@@ -152,12 +189,12 @@ impl<H: Host> Gateway<'_, H> {
         let mut in_flight = FuturesUnordered::new();
         let mut failed = None;
         let mut more = true;
-        let mut synced: Option<Duration> = None;
+        let mut synced = self.host.monotonic();
         loop {
             let monotonic = self.host.monotonic();
-            if synced.is_none_or(|synced| monotonic.saturating_sub(synced) >= SYNC_INTERVAL) {
-                synced = Some(monotonic);
-                if let Err(error) = self.sync(&mut pass.scheduler).await {
+            if pass.notes.note.is_some() && monotonic.saturating_sub(synced) >= SYNC_INTERVAL {
+                synced = monotonic;
+                if let Err(error) = self.sync(pass).await {
                     failed.get_or_insert(error);
                 }
             }
@@ -181,7 +218,24 @@ impl<H: Host> Gateway<'_, H> {
                 continue;
             }
             if in_flight.is_empty() {
-                pass.next_due = waits_until;
+                // A pass that was asked for waits for the end of a short pause of the engine.
+                let now = self.now();
+                let pause = waits_until.map(|until| until.since(now));
+                let is_asked = pass.eagerness == Eagerness::Tries && pass.summary.stopped.is_none();
+                let is_held_up = more || pass.scheduler.next_due(now).is_some_and(|due| due <= now);
+                if let Some(pause) = pause
+                    && is_asked
+                    && is_held_up
+                    && pass.scheduler.opens(now).is_some()
+                    && monotonic.saturating_add(pause) < end
+                {
+                    self.host.sleep(pause).await;
+                    continue;
+                }
+                if waits_until.is_some() && pass.scheduler.opens(self.now()).is_some() {
+                    pass.summary.stopped.get_or_insert(Stopped::Unreachable);
+                }
+                pass.next_due = pass.next_due.into_iter().chain(waits_until).min();
                 break;
             }
             let ended = self.await_ended(&mut in_flight, waits_until).await;
@@ -217,6 +271,9 @@ impl<H: Host> Gateway<'_, H> {
                 *more = offer.more;
                 let unreadable = |id| format!("the pending delivery {id} can't be read");
                 pass.summary.warnings.extend(offer.unreadable.into_iter().map(unreadable));
+                if pass.notes.note.is_none() && !offer.deliveries.is_empty() {
+                    self.sync(pass).await?;
+                }
                 for due in offer.deliveries {
                     pass.scheduler.add(due);
                 }
@@ -241,7 +298,8 @@ impl<H: Host> Gateway<'_, H> {
                     None => pass.scheduler.end(id, Answer::Unsent, Next::Gone, self.now()),
                 },
                 Decision::Wait(until) => return Ok((None, until)),
-                Decision::Done => return Ok((None, None)),
+                // The store may have more, once the engine's width permits.
+                Decision::Done => return Ok((None, pass.scheduler.opens(self.now()).filter(|_| *more))),
             }
         }
     }
@@ -301,8 +359,12 @@ impl<H: Host> Gateway<'_, H> {
                 }
             };
             let next = match &outcome {
-                Outcome::Pending { .. } if !self.store().offers_again() => Next::Again(delivery.next_attempt),
-                Outcome::Pending { .. } | Outcome::TakenOver | Outcome::Unreadable => Next::Returned,
+                // A pass attempts each delivery once.
+                Outcome::Pending { .. } => {
+                    pass.next_due = pass.next_due.into_iter().chain([delivery.next_attempt]).min();
+                    Next::Returned
+                }
+                Outcome::TakenOver | Outcome::Unreadable => Next::Returned,
                 _ => Next::Gone,
             };
             pass.scheduler.end(delivery.id, answer, next, self.now());
@@ -318,6 +380,9 @@ type Attempted = (Delivery<'static>, Result<Outcome, StoreError>);
 /// A pass in progress.
 struct Pass {
     scheduler: Scheduler,
+    eagerness: Eagerness,
+    /// The notes about the width, as this pass has read or written them last.
+    notes: WidthNotes,
     summary: DrainSummary,
     /// The earliest time at which a delivery that is pending may be attempted, as far as the pass knows.
     next_due: Option<Timestamp>,
@@ -330,9 +395,18 @@ struct Pass {
 }
 
 impl Pass {
-    fn new(scheduler: Scheduler) -> Self {
+    fn new(scheduler: Scheduler, eagerness: Eagerness) -> Self {
         let summary = DrainSummary::default();
-        Self { scheduler, summary, next_due: None, failures: 0, reached: false, fault: None }
+        Self {
+            scheduler,
+            eagerness,
+            notes: WidthNotes::default(),
+            summary,
+            next_due: None,
+            failures: 0,
+            reached: false,
+            fault: None,
+        }
     }
 
     /// Counts the outcome of an attempt.

@@ -29,6 +29,7 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 
 use crate::config::{self, Settings};
+use crate::delivery::width::Refusal;
 use crate::delivery::{Delivery, DeliveryId, Limits, Outcome};
 use crate::engine::RequestError;
 use crate::ports::{Clock, StoreError, Variables};
@@ -36,7 +37,7 @@ use crate::store::Store;
 use crate::time::{Retention, Timestamp};
 
 pub use crate::store::{Found, MAX_SCANNED};
-pub use drain::{DrainSummary, Stopped};
+pub use drain::{DrainSummary, Eagerness, Stopped};
 pub use overview::{Overview, overview};
 pub use preflight::MAX_TEMPLATES;
 
@@ -116,11 +117,14 @@ pub struct Receipt<'a> {
     pub background: Option<Background<'a>>,
     /// Whether a drain has to follow the response, for a callback whose sender doesn't wait.
     pub drains: bool,
+    /// The engine's refusal of a fresh delivery, to be written after the response
+    /// ([`Gateway::tell_refusal`]).
+    pub refusal: Option<Refusal>,
 }
 
 impl Receipt<'_> {
     fn new(id: DeliveryId, outcome: Outcome) -> Self {
-        Self { id, engine_status: None, outcome, warnings: Vec::new(), background: None, drains: false }
+        Self { id, engine_status: None, outcome, warnings: Vec::new(), background: None, drains: false, refusal: None }
     }
 
     /// The receipt of a delivery that can't be accepted because the store failed.

@@ -276,8 +276,8 @@ pub trait Outbox {
     /// Gives back deliveries that were offered and not opened.
     async fn give_back_all(&self, pass: &mut Self::Pass, ids: Vec<DeliveryId>) -> Result<(), StoreError>;
 
-    /// Whether the store offers a delivery anew that this pass has rescheduled.
-    fn offers_again(&self) -> bool;
+    /// Whether other passes may run at the same time.
+    fn has_other_passes(&self) -> bool;
 
     /// Settles deliveries that the engine has accepted, each with the engine's response. The effects are in their order.
     async fn settle_all(&self, settled: &[(&Delivery<'_>, &[u8])]) -> Result<Vec<Effect>, StoreError>;

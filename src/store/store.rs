@@ -202,10 +202,10 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
         on_pass!(self, pass, store => store.give_back_all(pass, ids), else Err(other_store()))
     }
 
-    fn offers_again(&self) -> bool {
+    fn has_other_passes(&self) -> bool {
         match self {
-            Self::KeyValue(store) => store.offers_again(),
-            Self::Postgres(store) => store.offers_again(),
+            Self::KeyValue(store) => store.has_other_passes(),
+            Self::Postgres(store) => store.has_other_passes(),
         }
     }
 

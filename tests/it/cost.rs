@@ -36,7 +36,7 @@ const ROWS: [&str; 13] = [
 ];
 
 /// The cost of a pass of the drain without its deliveries, if nothing stays pending.
-const PASS: Cost = Cost { reads: 5, writes: 4, scans: 1 };
+const PASS: Cost = Cost { reads: 7, writes: 5, scans: 1 };
 
 fn cost(reads: usize, writes: usize) -> Cost {
     Cost { reads, writes, scans: 0 }

@@ -24,7 +24,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice::callback::{Callback, Status};
 use sluice::delivery::{Key, Outcome, Payload, Start, Verdict, Work};
-use sluice::gateway::{DrainSummary, Receipt, Stopped};
+use sluice::gateway::{DrainSummary, Eagerness, Receipt, Stopped};
 use sluice::reference::{RunRef, Topic, WorkflowRef};
 
 use crate::fake::{HOUR, NOW, World};
@@ -188,7 +188,7 @@ fn shared() -> Shared {
 
 /// Runs one pass of the drain.
 async fn drain_once(view: &View<'_>) -> DrainSummary {
-    let drained = view.gateway().drain(Duration::from_secs(25)).await.unwrap();
+    let drained = view.gateway().drain(Duration::from_secs(25), Eagerness::Tries).await.unwrap();
     assert_eq!(drained.warnings, Vec::<String>::new());
     drained
 }

@@ -107,7 +107,12 @@ impl Width {
         self.paused_until = self.paused_until.max(until);
     }
 
-    /// The end of the pause, if there is one at `now`.
+    /// Ends the pause.
+    pub(super) fn resume(&mut self) {
+        self.paused_until = epoch();
+    }
+
+    /// The end of the pause; `None` unless it is paused at `now`.
     pub(super) fn paused(&self, now: Timestamp) -> Option<Timestamp> {
         Some(self.paused_until).filter(|until| *until > now)
     }

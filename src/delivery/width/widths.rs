@@ -78,6 +78,10 @@ impl Answer {
                 _ => Self::Failed { after: *after },
             },
             Verdict::Unclear { after, concluded: false, .. } => Self::Silent { until: deadline, after: *after },
+            // An error of this request: the engine itself has answered.
+            Verdict::Unclear { concluded: true, .. } if status == Some(StatusCode::INTERNAL_SERVER_ERROR) => {
+                Self::Answered
+            }
             Verdict::Unclear { after, concluded: true, .. } => Self::Failed { after: *after },
             Verdict::Unreachable { .. } | Verdict::Misconfigured { .. } => Self::Failed { after: None },
         }
@@ -456,6 +460,11 @@ impl Widths {
         self.merge(stored, now);
         let own = PassEntry { id: self.pass, until: now.plus(self.entry_length()), left: None, vacant: false };
         self.note(vec![own], now).write()
+    }
+
+    /// Ends the pause of the engine's width, because somebody has asked for an attempt.
+    pub fn resume(&mut self) {
+        self.engine.resume();
     }
 
     /// Like [`sync`](Self::sync), at the end of a pass. What is still in flight stays counted for the next passes.

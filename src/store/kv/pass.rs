@@ -214,7 +214,7 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         Ok(())
     }
 
-    fn offers_again(&self) -> bool {
+    fn has_other_passes(&self) -> bool {
         false
     }
 

@@ -273,7 +273,7 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         Ok(())
     }
 
-    fn offers_again(&self) -> bool {
+    fn has_other_passes(&self) -> bool {
         true
     }
 
