@@ -54,7 +54,7 @@ fn window_boundary() -> u64 {
     (NOW / BOTH + 1) * BOTH
 }
 
-#[test]
+#[on_each_store]
 fn duplicate_gets_the_response_of_the_first() {
     for keyed in KEYED {
         let _row = row(keyed.uri);
@@ -70,7 +70,7 @@ fn duplicate_gets_the_response_of_the_first() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn duplicate_of_a_pending_delivery_is_pending() {
     for keyed in KEYED {
         let _row = row(keyed.uri);
@@ -78,7 +78,7 @@ fn duplicate_of_a_pending_delivery_is_pending() {
         let first = keyed.post(&world);
         world.engine.take_calls();
         assert_duplicate(&world, &first, &keyed.post(&world));
-        assert_eq!(world.store.keys("sluice/pending/").len(), 1);
+        assert_eq!(world.pending().len(), 1);
         world.engine.recover();
         assert_eq!(world.drain()["delivered"], 1);
         let after = keyed.post(&world);
@@ -88,7 +88,7 @@ fn duplicate_of_a_pending_delivery_is_pending() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn duplicate_is_known_for_the_whole_retention() {
     for keyed in KEYED {
         let is_callback = keyed.uri == CALLBACK_URI;
@@ -117,7 +117,7 @@ fn duplicate_is_known_for_the_whole_retention() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn source_id_and_workflow_identify_an_event() {
     let world = World::new().healthy();
     for (name, uri, from, to, is_new) in [
@@ -139,7 +139,7 @@ fn source_id_and_workflow_identify_an_event() {
     assert_eq!(world.post(EVENT_URI, &headers, "").outcome(), (200, Some("duplicate")), "binary mode");
 }
 
-#[test]
+#[on_each_store]
 fn dedup_off_accepts_a_duplicate() {
     for keyed @ Keyed { uri, headers, body } in [KEYED_EVENT, KEYED_WEBHOOK] {
         let _row = row(uri);
@@ -158,7 +158,7 @@ fn dedup_off_accepts_a_duplicate() {
     assert_eq!(world.engine.targets().len(), 2);
 }
 
-#[test]
+#[on_each_store]
 fn idempotency_key_identifies_one_payload() {
     let world = World::new().healthy();
     let send = |key: &str, body: &str| world.post(WEBHOOK_URI, &[JSON, ("idempotency-key", key)], body);
@@ -175,17 +175,13 @@ fn idempotency_key_identifies_one_payload() {
     assert_eq!(world.engine.targets(), ["w", "w", "x"]);
 }
 
-#[test]
+#[on_each_store]
 fn rejected_delivery_may_be_repeated_at_once() {
     for keyed in KEYED {
         let _row = row(keyed.uri);
         let world = World::new().respond(400, "");
         keyed.post(&world).problem(400, "rejected");
-        for prefix in
-            ["sluice/flag/", "sluice/done/", "sluice/callback/", "sluice/pending/", "sluice/dead/", "sluice/hint"]
-        {
-            assert!(world.store.keys(prefix).is_empty(), "{prefix} remains");
-        }
+        assert!(world.is_empty(), "{:?}", world.everything());
         world.engine.recover();
         assert_eq!(keyed.post(&world).outcome(), (200, Some("delivered")));
         assert!(world.now() <= NOW + 700, "the repeated request took {} ms", world.now() - NOW);
@@ -197,7 +193,7 @@ fn rejected_delivery_may_be_repeated_at_once() {
     assert_eq!(world.post(WEBHOOK_URI, &[JSON, KEY], r#"{"a":1}"#).outcome(), (200, Some("delivered")));
 }
 
-#[test]
+#[on_each_store]
 fn one_of_many_concurrent_requests_is_sent() {
     for keyed in KEYED {
         for (latency, first, others) in
@@ -217,12 +213,12 @@ fn one_of_many_concurrent_requests_is_sent() {
                 assert_eq!((reply.delivery(), reply.text()), (replies[0].delivery(), replies[0].text()));
             }
             assert_eq!(world.engine.take_calls().len(), 1, "{}, {latency} ms", keyed.uri);
-            assert!(world.store.keys("sluice/pending/").is_empty());
+            assert!(world.pending().is_empty());
         }
     }
 }
 
-#[test]
+#[on_each_store]
 fn duplicate_across_a_window_boundary_is_known() {
     let boundary = window_boundary();
     for keyed in KEYED {
@@ -241,7 +237,7 @@ fn duplicate_across_a_window_boundary_is_known() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn late_clock_at_a_window_boundary_starts_one_run() {
     let boundary = window_boundary();
     for keyed in KEYED {
@@ -268,7 +264,7 @@ fn stop_winner(world: &World, keyed: Keyed) {
     });
 }
 
-#[test]
+#[on_each_store]
 fn engine_is_queried_after_a_winner_stopped() {
     for has_acted in [false, true] {
         for keyed in [KEYED_EVENT, KEYED_WEBHOOK] {
@@ -302,7 +298,7 @@ fn engine_is_queried_after_a_winner_stopped() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn request_long_after_a_stopped_winner_does_not_wait() {
     for keyed in KEYED {
         let _row = row(keyed.uri);
@@ -315,14 +311,14 @@ fn request_long_after_a_stopped_winner_does_not_wait() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn drain_delivers_once_if_nobody_won() {
     for keyed in KEYED {
         let _row = row(keyed.uri);
         // Door and flag of different claimants, as left by two that overwrote each other.
         let world = World::with_operator().healthy();
         keyed.post(&world);
-        world.store.keep_claims();
+        world.keep_claims();
         world.engine.effects.borrow_mut().clear();
         world.engine.ended.borrow_mut().clear();
         world.engine.take_calls();
@@ -336,7 +332,7 @@ fn drain_delivers_once_if_nobody_won() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn respond_async_hardly_waits_for_another_claimant() {
     let world = World::new().slow(2_000);
     let ((first, _), (second, answered_at)) =

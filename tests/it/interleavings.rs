@@ -182,7 +182,7 @@ fn run_to_end<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn shared() -> Shared {
-    let variables = World::new().variables.borrow().clone();
+    let variables = World::key_value().variables.borrow().clone();
     Shared { variables, ..Shared::default() }
 }
 

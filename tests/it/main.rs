@@ -10,6 +10,9 @@
     reason = "a test says what is wrong by failing"
 )]
 
+#[macro_use]
+extern crate sluice_test_macros;
+
 mod ambiguous_outcomes;
 mod batches;
 mod brokers;

@@ -11,8 +11,8 @@ use http::Request;
 use sluice::ports::{Clock, SendError};
 
 use crate::fake::{
-    ASYNC, Behaviour, CALLBACK_URI, Chunks, DRAIN_URI, EVENT, EVENT_URI, JSON, MINUTE, OPERATOR, Reply, StoreFault,
-    WEBHOOK_URI, World, request, row,
+    ASYNC, Behaviour, CALLBACK_URI, Chunks, DRAIN_URI, EVENT, EVENT_URI, JSON, MINUTE, NOTIFICATION, OPERATOR, Reply,
+    StoreFault, WEBHOOK_URI, World, request, row,
 };
 
 /// A delivery by each path through the store.
@@ -73,7 +73,7 @@ impl Engine {
 }
 
 fn is_stored(world: &World) -> bool {
-    !world.store.keys("sluice/pending/").is_empty() || !world.store.keys("sluice/dead/").is_empty()
+    !world.pending().is_empty() || !world.dead().is_empty()
 }
 
 /// Asserts that the reply does not contain the store's error.
@@ -84,7 +84,7 @@ fn assert_not_disclosed(reply: &Reply) {
 }
 
 fn recover(world: &World) {
-    world.store.recover();
+    world.recover_store();
     world.engine.recover();
 }
 
@@ -97,15 +97,10 @@ fn drain_all(world: &World) {
             return;
         }
     }
-    panic!("still pending: {:?}", world.store.keys("sluice/pending/"));
+    panic!("still pending: {:?}", world.pending());
 }
 
-/// The number of store operations since the last [`StoreFault`] was set or the cost was taken.
-fn operations(world: &World) -> usize {
-    world.store.operations.borrow().len()
-}
-
-#[test]
+#[on_each_store]
 fn accepted_request_is_never_lost() {
     let (mut accepted, mut refused) = (0, 0);
     for delivery in Delivery::ALL {
@@ -113,7 +108,7 @@ fn accepted_request_is_never_lost() {
             for is_async in [false, true] {
                 let sound = engine.world();
                 sound.send(delivery.request(is_async));
-                for fault in StoreFault::each(operations(&sound)) {
+                for fault in StoreFault::each(sound.operations()) {
                     let _row = row(format!("{delivery:?}, async: {is_async}, engine {engine:?}, store {fault:?}"));
                     let status = accept_with_fault(delivery, engine, is_async, fault);
                     *(if status < 300 { &mut accepted } else { &mut refused }) += 1;
@@ -128,7 +123,7 @@ fn accepted_request_is_never_lost() {
 #[track_caller]
 fn accept_with_fault(delivery: Delivery, engine: Engine, is_async: bool, fault: StoreFault) -> u16 {
     let world = engine.world();
-    world.store.fail(fault);
+    world.fail_store(fault);
     let reply = world.run(async {
         let (reply, rest) = world.handle(delivery.request(is_async)).await;
         let is_kept = is_stored(&world) || (reply.status() == 200 && !world.engine.targets().is_empty());
@@ -141,7 +136,7 @@ fn accept_with_fault(delivery: Delivery, engine: Engine, is_async: bool, fault: 
     let is_logged = log
         .iter()
         .chain([&reply.log])
-        .any(|line| line["warning"].as_str().is_some_and(|warning| warning.contains("disk full")));
+        .any(|line| line["warning"].as_str().is_some_and(|warning| warning.contains(world.store_error())));
     assert!(is_logged, "the log lacks the store's error: {} {log:?}", reply.log);
     drop(log);
 
@@ -154,7 +149,7 @@ fn accept_with_fault(delivery: Delivery, engine: Engine, is_async: bool, fault: 
         assert!(again.status() < 300, "{}", again.text());
     }
     drain_all(&world);
-    let (effects, dead) = (world.engine.targets().len(), world.store.keys("sluice/dead/").len());
+    let (effects, dead) = (world.engine.targets().len(), world.dead().len());
     let is_rejected = engine == Engine::RejectsOnce && (effects, dead) == (0, 1);
     // An ambiguous callback is sent again, which the engine ignores. So is an unkeyed webhook whose sender was told that
     // a repeated request may run twice.
@@ -194,22 +189,22 @@ fn with_due_deliveries() -> World {
 /// The targets of these deliveries, in order of names.
 const DUE_TARGETS: [&str; 4] = ["contended", "r", "w", "w"];
 
-#[test]
+#[on_each_store]
 fn failed_drain_loses_and_repeats_nothing() {
     let sound = with_due_deliveries();
-    sound.store.take_cost();
+    sound.restart_count();
     assert_eq!(sound.drain()["delivered"], 4);
-    assert!(operations(&sound) > 25, "{:?}", sound.store.operations);
-    for fault in StoreFault::each(operations(&sound)) {
+    assert!(sound.operations() > 5, "{:?}", sound.store.operations);
+    for fault in StoreFault::each(sound.operations()) {
         let _row = row(format!("{fault:?}"));
         let world = with_due_deliveries();
-        world.store.fail(fault);
+        world.fail_store(fault);
         let reply = world.as_operator("POST", DRAIN_URI);
         if reply.status() != 200 {
             reply.problem(503, "store-unavailable");
         }
         assert_not_disclosed(&reply);
-        assert!(reply.warning().contains("disk full"), "{}", reply.log);
+        assert!(reply.warning().contains(world.store_error()), "{}", reply.log);
         recover(&world);
         drain_all(&world);
         let mut targets = world.engine.targets();
@@ -219,11 +214,11 @@ fn failed_drain_loses_and_repeats_nothing() {
             targets.remove(1);
         }
         assert_eq!(targets, DUE_TARGETS);
-        assert!(world.store.keys("sluice/dead/").is_empty() && world.store.keys("sluice/hint").is_empty());
+        assert!(world.dead().is_empty() && world.store.keys(NOTIFICATION).is_empty());
     }
 }
 
-#[test]
+#[on_each_store]
 fn failed_redelivery_loses_and_repeats_nothing() {
     for (delivery, is_dead) in [
         (Delivery::Webhook, false),
@@ -244,29 +239,29 @@ fn failed_redelivery_loses_and_repeats_nothing() {
             (world, format!("/api/v2/deliveries/{}/redeliver", reply.delivery()))
         };
         let (sound, uri) = with_delivery();
-        sound.store.take_cost();
+        sound.restart_count();
         assert_eq!(sound.as_operator("POST", &uri).json()["state"], "delivered");
-        for fault in StoreFault::each(operations(&sound)) {
+        for fault in StoreFault::each(sound.operations()) {
             let _row = row(format!("{delivery:?}, dead: {is_dead}, store {fault:?}"));
             let (world, uri) = with_delivery();
-            world.store.fail(fault);
+            world.fail_store(fault);
             let reply = world.as_operator("POST", &uri);
             assert_not_disclosed(&reply);
             if reply.status() >= 300 {
                 reply.problem(503, "store-unavailable");
-                assert!(reply.warning().contains("disk full"), "{}", reply.log);
+                assert!(reply.warning().contains(world.store_error()), "{}", reply.log);
             }
             recover(&world);
             world.advance(MINUTE);
             let again = world.as_operator("POST", &uri);
             assert!(matches!(again.status(), 200 | 202 | 404), "{}", again.text());
             drain_all(&world);
-            assert_eq!((world.engine.targets().len(), world.store.keys("sluice/dead/").len()), (1, 0));
+            assert_eq!((world.engine.targets().len(), world.dead().len()), (1, 0));
         }
     }
 }
 
-#[test]
+#[on_each_store]
 fn failed_deletion_can_be_repeated() {
     for delivery in Delivery::ALL {
         let with_delivery = || {
@@ -275,12 +270,12 @@ fn failed_deletion_can_be_repeated() {
             (world, format!("/api/v2/deliveries/{}", reply.delivery()))
         };
         let (sound, uri) = with_delivery();
-        sound.store.take_cost();
+        sound.restart_count();
         assert_eq!(sound.as_operator("DELETE", &uri).status(), 204);
-        for failing in 0..operations(&sound) {
+        for failing in 0..sound.operations() {
             let _row = row(format!("{delivery:?}, operation {failing} fails"));
             let (world, uri) = with_delivery();
-            world.store.fail(StoreFault::Once(failing));
+            world.fail_store(StoreFault::Once(failing));
             let reply = world.as_operator("DELETE", &uri);
             reply.problem(503, "store-unavailable");
             assert_not_disclosed(&reply);
@@ -300,32 +295,32 @@ fn failed_deletion_can_be_repeated() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn failed_read_affects_no_later_request() {
     for uri in ["/api/v2/deliveries", "/api/v2/callbacks/r", "/api/v2/callbacks/r?topic=t", "/readyz"] {
         let sound = with_due_deliveries();
-        sound.store.take_cost();
+        sound.restart_count();
         assert_eq!(sound.send(request("GET", uri, &[OPERATOR], "")).status(), 200);
-        assert!(operations(&sound) > 0, "{uri} reads nothing");
-        for failing in 0..operations(&sound) {
+        assert!(sound.operations() > 0, "{uri} reads nothing");
+        for failing in 0..sound.operations() {
             let _row = row(format!("{uri}, operation {failing} fails"));
             let world = with_due_deliveries();
-            world.store.fail(StoreFault::Once(failing));
+            world.fail_store(StoreFault::Once(failing));
             let reply = world.as_operator("GET", uri);
             reply.problem(503, "store-unavailable");
             assert_not_disclosed(&reply);
-            assert!(reply.warning().contains("disk full"), "{}", reply.log);
+            assert!(reply.warning().contains(world.store_error()), "{}", reply.log);
             assert_eq!(world.as_operator("GET", uri).status(), 200, "the next request");
         }
     }
 }
 
-#[test]
+#[on_each_store]
 fn store_outage_affects_only_requests_that_use_the_store() {
     for delivery in Delivery::ALL {
         let _row = row(format!("{delivery:?}"));
         let world = World::new().healthy();
-        world.store.fail(StoreFault::From(0));
+        world.fail_store(StoreFault::From(0));
         let reply = world.send(delivery.request(false));
         if delivery == Delivery::Webhook {
             assert_eq!(reply.status(), 200);
@@ -336,6 +331,6 @@ fn store_outage_affects_only_requests_that_use_the_store() {
         }
     }
     let world = World::new().respond(422, "");
-    world.store.fail(StoreFault::From(0));
+    world.fail_store(StoreFault::From(0));
     world.send(Delivery::Webhook.request(false)).problem(422, "rejected");
 }

@@ -1,17 +1,17 @@
 //! A PostgreSQL server in simulated time: connections to the model of the tables, and faults on request.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use sluice::ports::{Sql, SqlConnection, SqlError, SqlRow, SqlValue};
 use sluice::secret::Secret;
-use sluice::store::postgres::{CLAIM, READY};
+use sluice::store::postgres::{CLAIM, READY, WRITE_NOTE};
 
 use super::plan::{Operation, Plan};
 use super::{FakeClock, RealEngine, World, draw};
-use crate::tables::{Outcome, Tables, statement};
+use crate::tables::{Delivery as Row, Outcome, Tables, Write, statement};
 use crate::values;
 
 /// The connections that Spin opens for all instances of a host.
@@ -76,6 +76,10 @@ pub enum At {
     From(usize),
     /// Each call with this name: `connect`, or that of a statement.
     Each(&'static str),
+    /// Only this connect, of those alone.
+    Connect(usize),
+    /// This connect and all after it, of those alone.
+    ConnectFrom(usize),
 }
 
 impl At {
@@ -84,11 +88,16 @@ impl At {
         (0..calls).flat_map(|nth| [Self::Once(nth), Self::From(nth)])
     }
 
-    fn hits(self, nth: usize, call: &str) -> bool {
+    /// Whether it hits the last of these calls.
+    fn hits(self, calls: &[&str]) -> bool {
+        let (nth, call) = (calls.len() - 1, calls[calls.len() - 1]);
+        let connects = || calls.iter().filter(|call| **call == "connect").count() - 1;
         match self {
             Self::Once(hit) => nth == hit,
             Self::From(first) => nth >= first,
             Self::Each(name) => call == name,
+            Self::Connect(hit) => call == "connect" && connects() == hit,
+            Self::ConnectFrom(first) => call == "connect" && connects() >= first,
         }
     }
 }
@@ -174,6 +183,48 @@ impl Database {
         self.take_calls().into_iter().filter(|call| *call != "connect").collect()
     }
 
+    /// The number of connects since the last of those two.
+    pub fn connects(&self) -> usize {
+        self.calls.borrow().iter().filter(|call| **call == "connect").count()
+    }
+
+    /// The rows as they were claimed, by their keys.
+    pub fn claims(&self) -> BTreeMap<String, Row> {
+        let tables = self.tables.borrow();
+        let writes = tables.journal().filter(|commit| commit.statement == CLAIM.name).flat_map(|commit| &commit.writes);
+        let claims = writes.filter_map(|write| match write {
+            Write::Delivery(None, Some(row)) if row.token.is_some() => Some((row.key.clone(), row.clone())),
+            _ => None,
+        });
+        claims.collect()
+    }
+
+    /// Writes a note, as the gateway does.
+    pub fn put_note(&self, name: &str, value: &str) {
+        self.tables.borrow_mut().run(WRITE_NOTE.sql, &values![name, value], self.now()).unwrap();
+    }
+
+    /// Replaces each delivery by what `change` makes of it; with `None` it is gone.
+    pub fn replace_rows(&self, change: impl Fn(Row) -> Option<Row>) {
+        self.tables.borrow_mut().replace(change);
+    }
+
+    /// Adds a pending delivery that is due, or gives it this stored form.
+    pub fn put_pending(&self, id: &str, record: &[u8]) {
+        let mut tables = self.tables.borrow_mut();
+        if tables.deliveries().iter().any(|row| row.id == id) {
+            let with_record = |row: Row| Row { delivery: Some(record.to_vec()), ..row };
+            tables.replace(|row| Some(if row.id == id { with_record(row) } else { row }));
+            return;
+        }
+        let reference = serde_json::from_slice::<serde_json::Value>(record).unwrap_or_default();
+        let reference = ["workflow", "run"].iter().find_map(|name| reference["work"][*name].as_str());
+        let now = self.now();
+        let values = values![id, id, None::<String>, "", reference.unwrap_or("w"), None::<String>, None::<String>];
+        let values = [values, values![record.to_vec(), 0_i64, true, None::<String>]].concat();
+        tables.run(CLAIM.sql, &values, now).unwrap();
+    }
+
     /// The greatest number of connections that were open at a time.
     pub fn most_open(&self) -> usize {
         self.most_open.get()
@@ -193,8 +244,7 @@ impl Database {
     fn begin(&self, call: &'static str) -> Option<Fault> {
         let mut calls = self.calls.borrow_mut();
         calls.push(call);
-        let nth = calls.len() - 1;
-        self.faults.borrow().iter().find(|(at, _)| at.hits(nth, call)).map(|(_, fault)| *fault)
+        self.faults.borrow().iter().find(|(at, _)| at.hits(&calls)).map(|(_, fault)| *fault)
     }
 
     /// Lets those statements have their effect whose connection broke and whose time has come.
