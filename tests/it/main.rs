@@ -37,6 +37,7 @@ mod links;
 mod openapi;
 mod operator;
 mod orphans;
+mod postgres_differences;
 mod preferences;
 mod preflight;
 mod properties;
@@ -49,6 +50,7 @@ mod sender_protocols;
 mod senders;
 mod simulated_database;
 mod snapshots;
+mod statements;
 mod store_faults;
 #[path = "../support/tables/mod.rs"]
 #[allow(dead_code, reason = "tests/postgres uses the rest")]

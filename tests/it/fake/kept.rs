@@ -1,9 +1,11 @@
 //! What a world's store has, and its faults, whichever kind of store it is.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use serde_json::Value;
 use sluice::ports::SqlError;
+use sluice::store::postgres::lease_length;
 
 use super::{At, Cost, Fault, Lag, StoreFault, World};
 use crate::tables::{Delivery as Row, State};
@@ -260,6 +262,19 @@ impl World {
     /// The text of an error of the store, as the log has it.
     pub fn store_error(&self) -> &'static str {
         if self.database.is_some() { "PostgreSQL" } else { "disk full" }
+    }
+
+    /// The response to a repeat whose key is contended. In a key-value store, the repeat is stored as a copy; in
+    /// PostgreSQL, it is joined to the first one.
+    pub fn contended(&self) -> (u16, Option<&'static str>) {
+        (202, Some(if self.database.is_some() { "duplicate" } else { "pending" }))
+    }
+
+    /// The time after which a drain takes over what an instance has left behind that has just begun to send, in
+    /// milliseconds.
+    pub fn takes_over_after(&self) -> u64 {
+        let lease = lease_length(Duration::from_secs(10));
+        if self.database.is_some() { u64::try_from(lease.as_millis()).unwrap() } else { 16_000 }
     }
 
     /// Gives the store a latency.

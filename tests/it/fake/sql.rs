@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use sluice::ports::{Sql, SqlConnection, SqlError, SqlRow, SqlValue};
 use sluice::secret::Secret;
-use sluice::store::postgres::{CLAIM, READY, WRITE_NOTE};
+use sluice::store::postgres::{CLAIM, READY, Statement, WRITE_NOTE};
 
 use super::plan::{Operation, Plan};
 use super::{FakeClock, RealEngine, World, draw};
@@ -25,7 +25,8 @@ pub struct Database {
     tables: RefCell<Tables>,
     clock: Rc<FakeClock>,
     plan: Rc<Plan>,
-    real: Option<Rc<RealEngine>>,
+    /// The model of the engine, if the world has one.
+    pub real: RefCell<Option<Rc<RealEngine>>>,
     /// The calls since the last [`Database::fail`] or [`Database::take_calls`]: `connect`, or a statement's name.
     calls: RefCell<Vec<&'static str>>,
     faults: RefCell<Vec<(At, Fault)>>,
@@ -109,7 +110,7 @@ impl World {
             tables: RefCell::new(Tables::new(self.now().cast_signed())),
             clock: self.clock.clone(),
             plan: self.plan.clone(),
-            real: self.real.clone(),
+            real: RefCell::new(self.real.clone()),
             calls: RefCell::default(),
             faults: RefCell::default(),
             late: RefCell::default(),
@@ -124,7 +125,7 @@ impl World {
             fail_overs: Cell::new(0),
             chance: Cell::new(0),
         }));
-        self.with("database_url", "postgres://sluice:pa55word@localhost:5432/sluice")
+        self.with("database_url", "postgres://sluice:pa55word@localhost:5432/sluice?connect_timeout=2&keepalives_idle=10&tcp_user_timeout=5000")
     }
 
     /// The server of [`World::with_database`].
@@ -201,7 +202,12 @@ impl Database {
 
     /// Writes a note, as the gateway does.
     pub fn put_note(&self, name: &str, value: &str) {
-        self.tables.borrow_mut().run(WRITE_NOTE.sql, &values![name, value], self.now()).unwrap();
+        self.run(WRITE_NOTE, &values![name, value]);
+    }
+
+    /// Runs a statement, as an operator does in psql.
+    pub fn run(&self, statement: Statement, parameters: &[SqlValue]) {
+        self.tables.borrow_mut().run(statement.sql, parameters, self.now()).unwrap();
     }
 
     /// Replaces each delivery by what `change` makes of it; with `None` it is gone.
@@ -212,13 +218,17 @@ impl Database {
     /// Adds a pending delivery that is due, or gives it this stored form.
     pub fn put_pending(&self, id: &str, record: &[u8]) {
         let mut tables = self.tables.borrow_mut();
+        let json = serde_json::from_slice::<serde_json::Value>(record).unwrap_or_default();
+        let reference = [&json, &json["work"]].into_iter().find_map(|json| json["workflow"].as_str());
         if tables.deliveries().iter().any(|row| row.id == id) {
-            let with_record = |row: Row| Row { delivery: Some(record.to_vec()), ..row };
+            let with_record = |row: Row| Row {
+                delivery: Some(record.to_vec()),
+                reference: reference.unwrap_or(&row.reference).to_owned(),
+                ..row
+            };
             tables.replace(|row| Some(if row.id == id { with_record(row) } else { row }));
             return;
         }
-        let reference = serde_json::from_slice::<serde_json::Value>(record).unwrap_or_default();
-        let reference = ["workflow", "run"].iter().find_map(|name| reference["work"][*name].as_str());
         let now = self.now();
         let values = values![id, id, None::<String>, "", reference.unwrap_or("w"), None::<String>, None::<String>];
         let values = [values, values![record.to_vec(), 0_i64, true, None::<String>]].concat();
@@ -354,7 +364,8 @@ impl Connection {
                 database.tables.borrow_mut().lose_last(1);
                 return Err(SqlError::Refused);
             }
-            database.plan.has_done(Operation::Write, &database.clock, database.real.as_deref()).await;
+            let real = database.real.borrow().clone();
+            database.plan.has_done(Operation::Write, &database.clock, real.as_deref()).await;
         }
         if fault == Some(Fault::BreakAfter) {
             return self.fail();
