@@ -30,7 +30,7 @@ pub use kept::{DEAD, NOTIFICATION, PENDING, StoreKind};
 pub use model::{Profile, RealEngine, Workflow};
 pub use plan::{Action, Operation, Plan};
 pub use requests::{Chunks, Reply, request};
-pub use sql::{At, Connection, Database, Fault};
+pub use sql::{At, Database, Fault};
 pub use store::{Cost, FakeStore, Lag, StoreFault};
 
 use store::draw;

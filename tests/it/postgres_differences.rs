@@ -41,10 +41,19 @@ fn contended_repeat_is_promised_the_first_delivery() {
         let world = world().slow(100);
         stop(&world, uri, &headers, body);
         let [first] = &world.pending()[..] else { panic!("{:?}", world.pending()) };
+        let first = first.clone();
         let reply = world.post(uri, &headers, body);
-        assert_eq!((reply.outcome(), reply.delivery().as_str()), ((202, Some("duplicate")), &**first));
-        world.advance(MINUTE);
-        assert_eq!(world.drain()["delivered"], 1);
+        if uri == CALLBACK_URI {
+            // Beside the claim of a task there may be one of its run and topic, for another round of a loop.
+            assert_eq!((reply.outcome(), world.pending().len()), ((202, Some("pending")), 2));
+        } else {
+            assert_eq!((reply.outcome(), reply.delivery()), ((202, Some("duplicate")), first));
+        }
+        for _ in 0..3 {
+            world.advance(MINUTE);
+            world.drain();
+        }
+        assert!(world.pending().is_empty() && world.dead().is_empty());
         assert_eq!(world.engine.targets().len(), 1);
     }
 }
@@ -59,7 +68,7 @@ fn other_payload_under_a_contended_key_is_refused() {
     assert_eq!(problem["retry"], "safe");
     world.advance(MINUTE);
     assert_eq!(world.drain()["delivered"], 1);
-    world.post(WEBHOOK_URI, &headers, r#"{"n":2}"#).problem(422, "key-reused");
+    world.post(WEBHOOK_URI, &headers, r#"{"n":2}"#).problem(422, "idempotency-key-reused");
     assert_eq!(world.engine.targets().len(), 1);
 }
 
@@ -70,9 +79,12 @@ fn callback_is_possible_once_the_first_one_was_refused() {
     let world = world().slow(100);
     stop(&world, CALLBACK_URI, &[JSON], r#"{"n":1}"#);
     world.engine.recover();
-    world.advance(MINUTE);
     world.engine.script(answer(422, ""));
-    assert_eq!(world.drain()["rejected"], 1);
+    for _ in 0..3 {
+        world.advance(MINUTE);
+        world.drain();
+    }
+    assert_eq!((world.pending().len(), world.dead().len()), (0, 1));
     assert_eq!(world.post_json(CALLBACK_URI, r#"{"n":2}"#).outcome(), (200, Some("delivered")));
 }
 
@@ -116,7 +128,7 @@ fn promised_delivery_is_stored_as_it_was_claimed() {
     world.run(async {
         let (reply, rest) = world.handle(request("POST", EVENT_URI, &[JSON], EVENT)).await;
         assert_eq!(reply.outcome(), (202, Some("pending")));
-        assert_eq!(world.only_pending().get("sent"), None);
+        assert!(world.only_pending()["sent"].is_null());
         {
             let tables = world.database().tables();
             let row = tables.deliveries().iter().next().unwrap();
@@ -143,7 +155,8 @@ fn drains_of_two_hosts_run_side_by_side() {
         [one.json(), two.json()]
     });
     let delivered = [&one, &two].map(|summary| summary["delivered"].as_u64().unwrap());
-    assert!(delivered.iter().all(|delivered| *delivered > 0) && delivered.iter().sum::<u64>() == 20, "{one} {two}");
+    assert!(delivered.iter().sum::<u64>() == 20, "{one} {two}");
+    assert!([&one, &two].iter().all(|summary| summary["stopped"].is_null()), "{one} {two}");
     assert_eq!(world.engine.targets().len(), 20);
 }
 

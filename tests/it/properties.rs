@@ -186,7 +186,7 @@ proptest! {
         let dead = world.dead();
         // Requests are sequential, so no delivery is contended.
         let concluded = world.engine.targets().len() + dead.len() + usize::try_from(dropped).unwrap();
-        prop_assert_eq!(concluded, accepted.len(), "{:?} {:?}", dead, accepted);
+        prop_assert_eq!(concluded, accepted.len(), "{:?} {:?} {:?} {:?}", dead, accepted, world.engine.effects.borrow(), world.log.borrow());
         let is_repeat = |delivery: &&Delivery| {
             let Delivery { kind, prefer, .. } = delivery;
             *kind == Kind::Callback && (prefer.contains("respond-async") || prefer.contains("wait=0"))

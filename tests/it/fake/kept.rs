@@ -33,8 +33,6 @@ thread_local! {
 }
 
 impl StoreKind {
-    pub const ALL: [Self; 2] = [Self::KeyValue, Self::Postgres];
-
     /// From now on [`World::new`] has this kind of store, in this thread.
     pub fn choose(self) {
         CHOSEN.set(Some(self));
@@ -93,12 +91,6 @@ impl World {
     /// The stored forms of all dead letters, as one text.
     pub fn dead_letters(&self) -> String {
         self.stored(State::Dead).iter().map(|(_, letter)| String::from_utf8_lossy(letter).into_owned()).collect()
-    }
-
-    /// The stored form of a dead letter.
-    pub fn dead_letter(&self, id: &str) -> Option<Value> {
-        let (_, letter) = self.stored(State::Dead).into_iter().find(|(dead, _)| dead == id)?;
-        Some(serde_json::from_slice(&letter).unwrap())
     }
 
     /// The time at which the first of what is pending is due.
