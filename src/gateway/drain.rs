@@ -265,10 +265,12 @@ impl<H: Host> Gateway<'_, H> {
             let is_over = self.host.monotonic() >= end;
             let limit = if pass.reached { usize::MAX } else { 1 };
             let room = pass.scheduler.room(self.now()).min(limit);
+            let mut is_offered = false;
             if *more && room > 0 && !is_over {
                 let busy: Vec<String> = pass.scheduler.busy(self.now()).into_iter().map(str::to_owned).collect();
                 let offer = self.store().offer(opened, room, &busy).await?;
                 *more = offer.more;
+                is_offered = !offer.deliveries.is_empty() || !offer.unreadable.is_empty();
                 let unreadable = |id| format!("the pending delivery {id} can't be read");
                 pass.summary.warnings.extend(offer.unreadable.into_iter().map(unreadable));
                 if pass.notes.note.is_none() && !offer.deliveries.is_empty() {
@@ -299,6 +301,7 @@ impl<H: Host> Gateway<'_, H> {
                 },
                 Decision::Wait(until) => return Ok((None, until)),
                 // The store may have more, once the engine's width permits.
+                Decision::Done if *more && is_offered => {}
                 Decision::Done => return Ok((None, pass.scheduler.opens(self.now()).filter(|_| *more))),
             }
         }

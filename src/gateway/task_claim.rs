@@ -71,6 +71,10 @@ impl<'a, H: Host> Gateway<'a, H> {
             // The latest time at which the winner may have sent its callback.
             delivery.begin_attempt(self.now().plus(SEND_WITHIN), &self.settings.limits);
         }
+        if !is_contended && !matches!(claim, Claim::Won) {
+            // It doesn't hold the task: it is not sent before it has claimed it again.
+            delivery.wait = None;
+        }
         Ok(if in_time { claim.into() } else { Claimed::Contended(None) })
     }
 

@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 use sluice::ports::SendError;
 
 use crate::fake::{
-    ASYNC, CALLBACK_URI, DRAIN_URI, EVENT, EVENT_URI, EngineResult, HOUR, JSON, MINUTE, NOW, StoreFault, WEBHOOK_URI,
-    World, answer, label, request, row,
+    ASYNC, CALLBACK_URI, DRAIN_URI, EVENT, EVENT_URI, EngineResult, HOUR, JSON, MINUTE, NOW, PENDING, StoreFault,
+    StoreKind, WEBHOOK_URI, World, answer, label, request, row,
 };
 
 fn no_answer() -> EngineResult {
     Err(SendError::NoResponse("the connection was cut"))
 }
 
-#[test]
+#[on_each_store]
 fn found_run_is_not_started_again() {
     for (uri, body) in [(WEBHOOK_URI, "{}"), (EVENT_URI, EVENT)] {
         let _row = row(uri);
@@ -37,7 +37,7 @@ fn found_run_is_not_started_again() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn engine_timeout_ms_delays_the_lookup() {
     let world = World::with_operator().with("engine_timeout_ms", "60000").losing_responses();
     world.post_json(WEBHOOK_URI, "{}");
@@ -50,7 +50,7 @@ fn engine_timeout_ms_delays_the_lookup() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn missing_run_is_started() {
     for (uri, body) in [(WEBHOOK_URI, "{}"), (EVENT_URI, EVENT)] {
         let _row = row(uri);
@@ -64,7 +64,7 @@ fn missing_run_is_started() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn unambiguous_failure_needs_no_lookup() {
     for result in [answer(503, ""), answer(401, ""), Err(SendError::NotSent("the connection was refused"))] {
         let _row = row(format!("{result:?}"));
@@ -77,7 +77,7 @@ fn unambiguous_failure_needs_no_lookup() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn failed_lookup_leaves_the_delivery_ambiguous() {
     for (name, result, stopped) in [
         ("busy", answer(503, ""), Value::Null),
@@ -95,7 +95,7 @@ fn failed_lookup_leaves_the_delivery_ambiguous() {
         let drained = world.drain();
         assert_eq!((&drained["pending"], &drained["stopped"]), (&json!(1), &stopped));
         assert_eq!(world.engine.take_verbs(), ["submit", "find"], "nothing is sent again");
-        let stored = world.store.only_record("sluice/pending/");
+        let stored = world.only_pending();
         assert_eq!(stored["sent"], NOW);
         assert!(stored["history"][1][1].as_str().unwrap().starts_with("the lookup of its run failed: "), "{stored}");
         world.engine.recover();
@@ -105,7 +105,7 @@ fn failed_lookup_leaves_the_delivery_ambiguous() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn ambiguous_delivery_becomes_dead_letter() {
     let world = World::with_operator().result(no_answer());
     world.post_json(EVENT_URI, EVENT);
@@ -117,16 +117,16 @@ fn ambiguous_delivery_becomes_dead_letter() {
             break;
         }
     }
-    assert_eq!(world.store.keys("sluice/dead/").len(), 1);
+    assert_eq!(world.dead().len(), 1);
     assert!(world.engine.take_verbs()[1..].iter().all(|verb| verb == "find"));
-    let id = world.store.keys("sluice/dead/").remove(0);
+    let id = world.dead().remove(0);
     // A redelivery queries the engine too.
     world.engine.recover();
     assert_eq!(world.as_operator("POST", &format!("/api/v2/deliveries/{id}/redeliver")).json()["state"], "delivered");
     assert_eq!(world.engine.take_verbs(), ["find", "submit"]);
 }
 
-#[test]
+#[on_each_store]
 fn drain_crash_after_sending_leaves_an_ambiguous_delivery() {
     for (uri, body) in [(WEBHOOK_URI, "{}"), (EVENT_URI, EVENT)] {
         let _row = row(uri);
@@ -139,42 +139,44 @@ fn drain_crash_after_sending_leaves_an_ambiguous_delivery() {
         while world.engine.targets().is_empty() {
             first_failing += 1;
             assert!(first_failing < 40, "no attempt is made");
-            world.store.fail(StoreFault::From(first_failing));
+            world.fail_store(StoreFault::From(first_failing));
             world.as_operator("POST", DRAIN_URI);
-            world.store.recover();
+            world.recover_store();
             world.advance(2 * MINUTE);
         }
         assert_eq!(world.engine.take_verbs().last().unwrap(), "submit");
-        assert_eq!(world.store.keys("sluice/pending/").len(), 1);
+        assert_eq!(world.pending().len(), 1);
         assert_eq!(world.drain()["delivered"], 1);
         assert_eq!(world.engine.take_verbs(), ["find"]);
         assert_eq!(world.engine.targets(), ["w"]);
     }
 }
 
+/// PostgreSQL settles a delivery in one statement.
 #[test]
 fn settled_delivery_is_not_sent_again() {
+    StoreKind::KeyValue.choose();
     for (uri, body) in [(EVENT_URI, EVENT), (CALLBACK_URI, "{}")] {
         let _row = row(uri);
         let with_pending = || {
             let world = World::with_operator().unreachable();
             world.post_json(uri, body);
             world.engine.recover();
-            world.store.take_cost();
+            world.restart_count();
             world
         };
         let sound = with_pending();
         sound.drain();
-        let deletion = sound.store.position("delete sluice/pending/");
+        let deletion = sound.store.position(&format!("delete {PENDING}"));
         let world = with_pending();
-        world.store.fail(StoreFault::Once(deletion));
+        world.fail_store(StoreFault::Once(deletion));
         world.as_operator("POST", DRAIN_URI).problem(503, "store-unavailable");
-        world.store.recover();
-        assert_eq!((world.engine.targets().len(), world.store.keys("sluice/pending/").len()), (1, 1));
+        world.recover_store();
+        assert_eq!((world.engine.targets().len(), world.pending().len()), (1, 1));
         world.advance(MINUTE);
         world.engine.take_calls();
         assert_eq!(world.drain()["pending"], 0);
-        assert!(world.engine.take_calls().is_empty() && world.store.keys("sluice/pending/").is_empty());
+        assert!(world.engine.take_calls().is_empty() && world.pending().is_empty());
     }
 }
 
@@ -183,7 +185,7 @@ fn settled_delivery_is_not_sent_again() {
 fn contended(bodies: [&str; 2], claimed: &str) -> World {
     let world = World::with_operator().healthy();
     world.post_json(CALLBACK_URI, claimed);
-    world.store.keep_claims();
+    world.keep_claims();
     world.engine.effects.borrow_mut().clear();
     world.engine.ended.borrow_mut().clear();
     world.engine.take_calls();
@@ -204,8 +206,10 @@ fn payloads(world: &World) -> Vec<Value> {
     world.engine.effects.borrow().iter().map(|run| run["results"][0]["value"].clone()).collect()
 }
 
+/// PostgreSQL keeps no copy of a contended callback: `postgres_differences.rs`.
 #[test]
 fn one_of_the_contended_callbacks_is_sent() {
+    StoreKind::KeyValue.choose();
     let [one, two] = [r#"{"n":1}"#, r#"{"n":2}"#];
     // Looks show that the stopped claimant's callback has had no effect, so the first of the others is sent.
     for (bodies, sent, rejected, dropped) in
@@ -229,8 +233,11 @@ fn one_of_the_contended_callbacks_is_sent() {
 }
 
 /// The stopped claimant has sent its callback: what ended the task is its payload, whatever the status of the others.
+///
+/// PostgreSQL keeps no copy of a contended callback: `postgres_differences.rs`.
 #[test]
 fn contended_callback_is_a_duplicate_only_if_it_equals_the_one_that_was_sent() {
+    StoreKind::KeyValue.choose();
     let [one, two] = [r#"{"n":1}"#, r#"{"n":2}"#];
     for (body, expected) in [(one, [0, 0, 2]), (two, [0, 2, 0])] {
         let _row = row(body);
@@ -249,8 +256,10 @@ fn contended_callback_is_a_duplicate_only_if_it_equals_the_one_that_was_sent() {
     }
 }
 
+/// PostgreSQL keeps no copy of a contended callback: `postgres_differences.rs`.
 #[test]
 fn rejected_first_callback_does_not_count() {
+    StoreKind::KeyValue.choose();
     let world = contended([r#"{"n":2}"#, r#"{"n":3}"#], r#"{"n":1}"#);
     world.engine.script(answer(422, ""));
     let drained = world.drain();
@@ -260,8 +269,10 @@ fn rejected_first_callback_does_not_count() {
     assert_eq!(dead["deliveries"][0]["last_failure"], "the engine answered 422");
 }
 
+/// PostgreSQL keeps no copy of a contended callback: `postgres_differences.rs`.
 #[test]
 fn undeliverable_first_callback_keeps_its_claim() {
+    StoreKind::KeyValue.choose();
     for (second, rejected, dropped) in [(r#"{"n":2}"#, 0, 1), (r#"{"n":3}"#, 1, 0)] {
         let _row = row(second);
         let world = contended([r#"{"n":2}"#, second], r#"{"n":1}"#);
@@ -275,7 +286,7 @@ fn undeliverable_first_callback_keeps_its_claim() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn contended_delivery_is_dropped_once_the_key_is_settled() {
     let world = World::with_operator().slow(100);
     world.run(async {
@@ -286,7 +297,7 @@ fn contended_delivery_is_dropped_once_the_key_is_settled() {
         .await;
         assert_eq!((first.0.status(), second.0.outcome()), (200, (200, Some("duplicate"))));
     });
-    // With a slower engine the second request can't wait for the first, and is stored as contended.
+    // With a slower engine the second request can't wait for the first, and is contended.
     let world = World::with_operator().slow(1_000);
     world.run(async {
         let (first, second) = join(
@@ -294,16 +305,18 @@ fn contended_delivery_is_dropped_once_the_key_is_settled() {
             world.handle(request("POST", EVENT_URI, &[JSON, ASYNC], EVENT)),
         )
         .await;
-        assert_eq!((first.0.status(), second.0.outcome()), (200, (202, Some("pending"))));
+        assert_eq!((first.0.status(), second.0.outcome()), (200, world.contended()));
     });
     world.advance(20_000);
     world.engine.take_calls();
-    assert_eq!(world.drain()["dropped"], 1);
-    assert!(world.engine.take_calls().is_empty() && world.store.keys("sluice/pending/").is_empty());
+    assert_eq!(world.drain()["dropped"], u64::from(world.kind() == StoreKind::KeyValue));
+    assert!(world.engine.take_calls().is_empty() && world.pending().is_empty());
 }
 
+/// PostgreSQL refuses the other payload: `postgres_differences.rs`.
 #[test]
 fn other_payload_under_a_contended_key_becomes_dead_letter() {
+    StoreKind::KeyValue.choose();
     let world = World::with_operator().slow(1_000);
     let headers = |prefer| [JSON, ("idempotency-key", "k"), ("prefer", prefer)];
     world.run(async {

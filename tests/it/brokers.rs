@@ -31,7 +31,7 @@ fn event_grid(reply: &Reply) -> Action {
 }
 
 fn failing_store(world: World) -> World {
-    world.store.fail(StoreFault::From(0));
+    world.fail_store(StoreFault::From(0));
     world
 }
 
@@ -52,7 +52,7 @@ impl<'a> Case<'a> {
     }
 }
 
-#[test]
+#[on_each_store]
 fn brokers_retry_only_what_may_succeed_later() {
     let routes = r#"[{"workflow":"w","from":"event","filter":{"exact":{"type":"other"}}}]"#;
     let large =
@@ -88,7 +88,7 @@ fn brokers_retry_only_what_may_succeed_later() {
         assert_eq!(knative(&reply), case.knative, "{}", reply.text());
         assert_eq!(event_grid(&reply), case.event_grid, "{}", reply.status());
         assert!(world.engine.script.borrow().is_empty(), "the engine was not called");
-        let stored = world.store.keys("sluice/pending/").len() + world.store.keys("sluice/done/").len();
+        let stored = world.pending().len() + world.remembered();
         let is_accepted = matches!(reply.header("sluice-outcome"), Some("delivered" | "pending"));
         assert_eq!(stored > 0, is_accepted, "only an accepted event leaves records");
         if reply.status() >= 300 && reply.json()["retry"] == "safe" {
@@ -99,7 +99,7 @@ fn brokers_retry_only_what_may_succeed_later() {
 }
 
 /// HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 2.2.
-#[test]
+#[on_each_store]
 fn response_follows_the_http_webhook_specification() {
     let minimal = ("prefer", "return=minimal");
     for (name, world, headers, status, has_body) in [

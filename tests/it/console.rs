@@ -98,7 +98,7 @@ fn routes() -> [(&'static str, String); 9] {
     ]
 }
 
-#[test]
+#[on_each_store]
 fn console_is_absent_without_an_operator_token() {
     for (method, uri) in routes() {
         let _row = row(format!("{method} {uri}"));
@@ -108,11 +108,11 @@ fn console_is_absent_without_an_operator_token() {
             reply.problem(404, "not-found")["detail"],
             "this path is disabled: set the variable `operator_token` to enable it"
         );
-        assert!(world.store.operations.borrow().is_empty());
+        assert!(world.is_store_unused());
     }
 }
 
-#[test]
+#[on_each_store]
 fn pages_require_the_operator_token() {
     let wrong = ["", ":", "op3rator", "op3rator:", "me:op3rator ", "me:other", "me:op3rator:x"].map(basic);
     let others = ["", "Basic", "Basic ?", "Bearer op3rator", "Basic /w=="].map(str::to_owned);
@@ -125,7 +125,7 @@ fn pages_require_the_operator_token() {
             assert_page(&reply, 401);
             assert_eq!(reply.header("www-authenticate"), Some("Basic realm=\"Sluice\", charset=\"UTF-8\""));
             assert_eq!(reply.log["problem"], "unauthorized");
-            assert!(world.store.operations.borrow().is_empty());
+            assert!(world.is_store_unused());
         }
     }
     for (name, token, credentials) in [
@@ -140,7 +140,7 @@ fn pages_require_the_operator_token() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn cross_site_form_changes_nothing() {
     const URL: (&str, &str) = ("spin-full-url", "http://10.0.0.7:3000/console/drain");
     let refused: [&[(&str, &str)]; 9] = [
@@ -161,7 +161,7 @@ fn cross_site_form_changes_nothing() {
             let reply = as_operator(&world, method, &uri, &[headers, &[URL]].concat());
             assert_page(&reply, 403);
             assert_eq!(reply.log["problem"], "cross-site");
-            assert!(world.store.operations.borrow().is_empty());
+            assert!(world.is_store_unused());
         }
     }
     let accepted: [&[(&str, &str)]; 6] = [
@@ -180,7 +180,7 @@ fn cross_site_form_changes_nothing() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn problems_are_json_if_accepted() {
     let authorization = basic(":op3rator");
     let headers = [("authorization", authorization.as_str()), ("accept", "application/json")];
@@ -198,11 +198,11 @@ fn problems_are_json_if_accepted() {
     assert_eq!((head.status(), head.text()), (200, ""));
 }
 
-#[test]
+#[on_each_store]
 fn overview_shows_the_current_state() {
     let world = World::with_operator();
     assert_has(&open(&world, "/console"), &[">OK<", ">Valid<", "No pending deliveries", "No dead deliveries", "Never"]);
-    assert_eq!(world.store.take_cost(), Cost { reads: 3, writes: 0, scans: 1 });
+    world.assert_cost(Cost { reads: 3, writes: 0, scans: 1 }, &["counts", "notes", "notes"]);
     world.assert_untouched();
 
     let world = World::with_operator().unreachable();
@@ -231,7 +231,7 @@ fn overview_shows_the_current_state() {
     assert_has(&open(&world, "/console"), &["Rejects Sluice", "the engine answered 401", "2026-11-24 08:30:00 UTC"]);
 }
 
-#[test]
+#[on_each_store]
 fn overview_shows_the_configuration_without_secrets() {
     let routes = r#"[{"workflow":"triage","from":"webhook","sender":"github","filter":{"exact":{"type":"push"}},
         "params":{"who":"$.a","what":"$.b"}},{"workflow":"<i>","from":"event"}]"#;
@@ -270,7 +270,7 @@ fn overview_shows_the_configuration_without_secrets() {
     assert_page(&as_operator(&world, "GET", LIST, &[]), 503);
 }
 
-#[test]
+#[on_each_store]
 fn deliveries_are_listed_by_state_and_page() {
     let world = World::with_operator().unreachable();
     assert_has(&open(&world, LIST), &["No pending deliveries", "Pending (0)", "Dead (0)"]);
@@ -296,7 +296,7 @@ fn deliveries_are_listed_by_state_and_page() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn search_matches_id_workflow_run_and_topic() {
     let world = World::with_operator().unreachable();
     let [nightly, _, callback] = [
@@ -312,32 +312,32 @@ fn search_matches_id_workflow_run_and_topic() {
     }
     assert_has(&open(&world, &format!("{LIST}?q=Nope")), &["Nothing was found", "<bdi>Nope</bdi>"]);
     assert_has(&open(&world, &format!("{LIST}?q={UNKNOWN_ID}")), &["Nothing was found"]);
-    world.store.take_cost();
+    world.restart_count();
     let reply = as_operator(&world, "GET", &format!("{LIST}?state=dead&q=%20{}", callback.to_lowercase()), &[]);
     assert_eq!((reply.status(), reply.header("location")), (303, Some(&*format!("{LIST}/{callback}"))));
-    assert_eq!(world.store.take_cost(), Cost { reads: 1, writes: 0, scans: 0 });
+    world.assert_cost(Cost { reads: 1, writes: 0, scans: 0 }, &["show"]);
 }
 
-#[test]
+#[on_each_store]
 fn search_is_bounded_and_continues() {
     let world = World::with_operator().unreachable();
     let first = store(&world, WEBHOOK_URI, "{}");
-    let record = world.store.entries.borrow()[&format!("sluice/pending/{first}")].clone();
+    let record = world.pending_record(&first);
     let ids: Vec<_> = (0..1_200).map(|n| format!("01M85MNVRRNF3YKJSMZYXZ{n:04}")).collect();
     for id in &ids {
-        world.store.put(format!("sluice/pending/{id}"), &record);
+        world.put_pending(id, &record);
     }
     let wanted = String::from_utf8(record).unwrap().replace(r#""workflow":"w""#, r#""workflow":"needle""#);
-    world.store.put(format!("sluice/pending/{}", ids[900]), wanted.as_bytes());
-    world.store.take_cost();
+    world.put_pending(&ids[900], wanted.as_bytes());
+    world.restart_count();
     let page = open(&world, &format!("{LIST}?q=needle"));
-    assert_eq!(world.store.take_cost(), Cost { reads: 500, writes: 0, scans: 1 });
+    world.assert_cost(Cost { reads: 500, writes: 0, scans: 1 }, &["search", "counts"]);
     assert_has(&page, &["Nothing was found", "500 deliveries searched", "at most 500 at a time", "Continue search"]);
     let next = page.split(r#"class="button" href=""#).nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
     assert_has(&open(&world, &next), &[&ids[900], "500 deliveries searched", "Continue search"]);
 }
 
-#[test]
+#[on_each_store]
 fn delivery_page_shows_the_request() {
     const ODD: &str = r#"{"n":12345678901234567890,"d":1,"d":[],"e":1e5}"#;
     let world = World::with_operator().respond(503, "").unreachable();
@@ -368,7 +368,7 @@ fn delivery_page_shows_the_request() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn huge_payload_is_truncated() {
     let world = World::with_operator().with("max_body_bytes", "900000").unreachable();
     let body = format!(r#"{{"a":{}[{}0]{}}}"#, "[".repeat(100), "0,".repeat(200_000), "]".repeat(100));
@@ -378,7 +378,7 @@ fn huge_payload_is_truncated() {
     assert!(page.len() < 300_000, "{}", page.len());
 }
 
-#[test]
+#[on_each_store]
 fn sender_input_is_escaped() {
     const EVIL: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>";
     let world = World::with_operator().unreachable();
@@ -411,7 +411,7 @@ fn sender_input_is_escaped() {
     assert_page(&as_operator(&world, "GET", &format!("{LIST}/{UNKNOWN_ID}%3Cscript%3E"), &[]), 404);
 }
 
-#[test]
+#[on_each_store]
 fn redelivery_page_reports_the_outcome() {
     let world = World::with_operator().respond(503, "").unreachable();
     let id = store(&world, WEBHOOK_URI, "{}");
@@ -454,7 +454,7 @@ fn redelivery_page_reports_the_outcome() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn deletion_requires_confirmation() {
     let world = World::with_operator().unreachable();
     let id = store(&world, WEBHOOK_URI, "{}");
@@ -470,26 +470,26 @@ fn deletion_requires_confirmation() {
             r#"<form class="row below" method="post">"#,
         ],
     );
-    assert_eq!(world.store.keys("sluice/pending/"), [&*id]);
+    assert_eq!(world.pending(), [&*id]);
     assert_has(&submit(&world, &delete), &["<h1>Deleted</h1>"]);
-    assert!(world.store.keys("sluice/pending/").is_empty());
+    assert!(world.pending().is_empty());
     assert_page(&as_operator(&world, "GET", &delete, &[]), 404);
     assert_page(&as_operator(&world, "POST", &delete, &[SAME_ORIGIN]), 404);
 }
 
-#[test]
+#[on_each_store]
 fn unreadable_record_is_listed_and_can_be_deleted() {
     let world = World::with_operator().unreachable();
     let id = store(&world, WEBHOOK_URI, "{}");
-    world.store.put(format!("sluice/pending/{id}"), b"{\"v\":9}");
+    world.damage(&id);
     assert_has(&open(&world, LIST), &[&id, "Damaged", "The record can't be read"]);
     assert_has(&open(&world, &format!("{LIST}/{id}")), &["Damaged delivery", &format!("{LIST}/{id}/delete")]);
     assert_has(&open(&world, &format!("{LIST}/{id}/delete")), &["The record can't be read", "Delete permanently"]);
     assert_has(&submit(&world, &format!("{LIST}/{id}/delete")), &["<h1>Deleted</h1>"]);
-    assert!(world.store.keys("sluice/pending/").is_empty());
+    assert!(world.pending().is_empty());
 }
 
-#[test]
+#[on_each_store]
 fn callbacks_of_a_run_are_shown() {
     let world = World::with_operator().healthy();
     assert_has(&open(&world, "/console/callbacks"), &["No run selected"]);
@@ -507,7 +507,7 @@ fn callbacks_of_a_run_are_shown() {
     assert_page(&as_operator(&world, "GET", "/console/callbacks?run=a/b", &[]), 400);
 }
 
-#[test]
+#[on_each_store]
 fn preflight_shows_findings_with_their_remedies() {
     let world = with_shell(World::with_operator());
     assert_has(&open(&world, "/console/preflight"), &["No workflow selected"]);
@@ -537,7 +537,7 @@ fn preflight_shows_findings_with_their_remedies() {
     assert!(!page.contains("<b>") && page.matches("</main>").count() == 1, "{page}");
 }
 
-#[test]
+#[on_each_store]
 fn workflows_of_routes_and_deliveries_lead_to_a_preflight() {
     let routes = r#"[{"workflow":"triage","from":"webhook"},{"workflow":"audit","from":"event"},
         {"workflow":"triage","from":"event"}]"#;
@@ -555,26 +555,26 @@ fn workflows_of_routes_and_deliveries_lead_to_a_preflight() {
     assert!(!open(&world, &format!("{LIST}/{callback}")).contains("/console/preflight"));
 }
 
-#[test]
+#[on_each_store]
 fn store_failure_is_reported_without_details() {
     for (method, uri) in routes() {
         let _row = row(format!("{method} {uri}"));
         let world = World::with_operator();
-        world.store.fail(StoreFault::Once(0));
+        world.fail_store(StoreFault::Once(0));
         let reply = as_operator(&world, method, &uri, &[SAME_ORIGIN]);
         if matches!(&*uri, "/console/callbacks" | "/console/preflight") {
             assert_page(&reply, 200);
             continue;
         }
         assert_page(&reply, 503);
-        assert!(!reply.text().contains("disk full") && reply.warning().contains("disk full"));
+        assert!(!reply.text().contains(world.store_error()) && reply.warning().contains(world.store_error()));
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    #[test]
+    #[on_each_store]
     fn every_request_gets_a_page(
         method in prop::sample::select(vec!["GET", "GET", "HEAD", "POST"]),
         path in prop_oneof![prop::sample::select(routes().map(|(_, path)| path).to_vec()), "/console(/[a-z%0-9A-F]{0,9}){0,3}"],

@@ -12,7 +12,7 @@ fn delivered() -> World {
     World::new().respond(200, RUN)
 }
 
-#[test]
+#[on_each_store]
 fn webhook_starts_a_run() {
     let world = delivered();
     let reply = world.post_json("/api/v2/webhook?ref=build", r#"{"a":1}"#);
@@ -29,10 +29,10 @@ fn webhook_starts_a_run() {
         r#"{{"trigger":"webhook","params":[{{"name":"data","value":{{"a":1}}}}],"labels":{{"sluice.dev/delivery":"{id}"}}}}"#
     );
     assert_eq!(sent.body, expected);
-    assert!(world.store.operations.borrow().is_empty(), "a webhook without a key used the store");
+    assert!(world.is_store_unused(), "a webhook without a key used the store");
 }
 
-#[test]
+#[on_each_store]
 fn payloads_pass_through_byte_for_byte() {
     let world = delivered();
     world.post_json("/api/v2/webhook?ref=build", format!("  {ODD}\r\n"));
@@ -52,7 +52,7 @@ fn payloads_pass_through_byte_for_byte() {
     assert!(world.engine.only_request().body.contains(&format!(r#"[{{"name":"data","value":{ODD}}}]"#)));
 }
 
-#[test]
+#[on_each_store]
 fn workflow_and_run_are_also_known_by_the_names_of_flow() {
     for uri in [WEBHOOK_URI, EVENT_URI] {
         for names in ["workflow=wf", "workflow=wf&ref=wf"] {
@@ -69,7 +69,7 @@ fn workflow_and_run_are_also_known_by_the_names_of_flow() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn webhook_takes_any_json_if_a_setting_asks_for_it() {
     for json in
         [r#"[ {"email":"a@b","n":12345678901234567890}, {} ]"#, "null", "false", "-1E400", r#""\ud83d\ude00""#, ODD]
@@ -96,7 +96,7 @@ fn webhook_takes_any_json_if_a_setting_asks_for_it() {
     send("[2]").problem(422, "idempotency-key-reused");
 }
 
-#[test]
+#[on_each_store]
 fn event_becomes_params_event_data_and_members_of_data() {
     let world = delivered();
     let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"b":[1],"event":9,"\u0064ata":9,"b":{"c":2},"a":"x"}}"#;
@@ -110,7 +110,7 @@ fn event_becomes_params_event_data_and_members_of_data() {
     assert_eq!(body["params"][2]["value"], serde_json::json!({"c": 2}), "the last of two equal members");
 }
 
-#[test]
+#[on_each_store]
 fn label_of_an_event_is_the_hash_of_the_key() {
     let label_and_id = |uri: &str, event: &str| {
         let world = delivered();
@@ -129,7 +129,7 @@ fn label_of_an_event_is_the_hash_of_the_key() {
     assert_eq!(unkeyed, id);
 }
 
-#[test]
+#[on_each_store]
 fn content_types_of_the_contract_are_accepted() {
     for content_type in [
         "application/json",
@@ -153,7 +153,7 @@ fn content_types_of_the_contract_are_accepted() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn subject_names_the_workflow_unless_ref_does() {
     for (query, subject, workflow) in [
         ("", "/wf/topic", "wf"),
@@ -173,7 +173,7 @@ fn subject_names_the_workflow_unless_ref_does() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn binary_event_becomes_json_format() {
     let headers = [
         ("ce-specversion", "1.0"),
@@ -208,7 +208,7 @@ fn binary_event_becomes_json_format() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn binary_event_may_have_no_data_or_untyped_bytes() {
     let headers = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
     let world = delivered();
@@ -219,7 +219,7 @@ fn binary_event_may_have_no_data_or_untyped_bytes() {
     assert!(world.engine.only_request().body.contains(r#""data_base64":"/wA="}},{"name":"data","value":"/wA="}]"#));
 }
 
-#[test]
+#[on_each_store]
 fn data_base64_is_preserved() {
     let world = delivered();
     let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"/wA=","data":null}"#;
@@ -228,7 +228,7 @@ fn data_base64_is_preserved() {
     assert!(world.engine.only_request().body.contains(r#""data_base64":"/wA="}},{"name":"data","value":"/wA="}]"#));
 }
 
-#[test]
+#[on_each_store]
 fn callback_resolves_a_waiting_task() {
     for (query, status) in [
         ("ref=run1&topic=ok&status=Succeeded", "succeeded"),
@@ -252,7 +252,7 @@ fn callback_resolves_a_waiting_task() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn get_callback_has_no_results() {
     let world = World::new().respond(200, "{}");
     let reply = world.get("/api/v2/callback?ref=run1,topic=a%20b,status=Failed");
@@ -260,7 +260,7 @@ fn get_callback_has_no_results() {
     assert_eq!(world.engine.only_request().body, r#"{"topic":"a b","status":"failed","results":[]}"#);
 }
 
-#[test]
+#[on_each_store]
 fn engine_settings_and_trace_headers_reach_the_engine() {
     let world = delivered()
         .with("engine_url", "https://engine.example:8443/")

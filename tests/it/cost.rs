@@ -120,13 +120,13 @@ fn delivery_in_time_costs_what_the_table_states() {
         ("callback", CALLBACK_URI, &[JSON], "{}", callback, callback_repeated),
     ] {
         let _row = row(name);
-        let world = World::new().healthy();
+        let world = World::key_value().healthy();
         assert_eq!(world.post(uri, headers, body).outcome(), (200, Some("delivered")));
         assert_eq!(world.store.take_cost(), first);
         assert_eq!(world.post(uri, headers, body).status(), 200);
         assert_eq!(world.store.take_cost(), again, "repeated");
     }
-    let world = World::new().healthy();
+    let world = World::key_value().healthy();
     world.post_json(CALLBACK_URI, "{}");
     world.store.take_cost();
     world.post_json(CALLBACK_URI, r#"{"n":1}"#).problem(409, "callback-conflict");
@@ -135,7 +135,7 @@ fn delivery_in_time_costs_what_the_table_states() {
 
 #[test]
 fn refused_request_costs_nothing() {
-    let world = World::new();
+    let world = World::key_value();
     world.post_json(WEBHOOK_URI, "[]").problem(400, "invalid-body");
     world.post_json(EVENT_URI, "{}").problem(400, "invalid-event");
     world.get("/api/v2/callback?ref=r").problem(400, "missing-parameter");
@@ -152,7 +152,7 @@ fn rejected_delivery_costs_a_released_claim() {
         [(WEBHOOK_URI, "{}", webhook), (EVENT_URI, EVENT, keyed), (CALLBACK_URI, "{}", callback)]
     {
         let _row = row(uri);
-        let world = World::new().respond(400, "");
+        let world = World::key_value().respond(400, "");
         world.post_json(uri, body).problem(400, "rejected");
         assert_eq!(world.store.take_cost(), expected);
     }
@@ -169,7 +169,7 @@ fn stored_delivery_costs_what_the_table_states() {
         (CALLBACK_URI, "{}", stored_keyed, Some(repeated), drained_callback),
     ] {
         let _row = row(uri);
-        let world = World::with_operator().unreachable();
+        let world = World::key_value().with_operator_token().unreachable();
         assert_eq!(world.post_json(uri, body).status(), 202);
         assert_eq!(world.store.take_cost(), sum(&[stored, notification()]));
         if let Some(again) = again {
@@ -186,7 +186,7 @@ fn stored_delivery_costs_what_the_table_states() {
 fn drain_notification_is_written_once() {
     let [stored] = documented(STORED);
     let first = sum(&[stored, notification()]);
-    let world = World::with_operator().unreachable();
+    let world = World::key_value().with_operator_token().unreachable();
     let store = || {
         assert_eq!(world.post_json(WEBHOOK_URI, "{}").status(), 202);
         world.store.take_cost()
@@ -198,7 +198,7 @@ fn drain_notification_is_written_once() {
     assert_eq!(store(), stored);
 
     // An engine fault is read at each failure, and written once.
-    let world = World::with_operator().respond(401, "").respond(401, "").respond(401, "");
+    let world = World::key_value().with_operator_token().respond(401, "").respond(401, "").respond(401, "");
     let store = || {
         assert_eq!(world.post_json(WEBHOOK_URI, "{}").status(), 202);
         world.store.take_cost()
@@ -211,7 +211,7 @@ fn drain_notification_is_written_once() {
 fn early_callback_costs_two_reads_and_a_write_in_each_pass() {
     let [stored_keyed] = documented(STORED_KEYED);
     let [drained] = documented(DRAINED_CALLBACK);
-    let world = World::with_operator().healthy();
+    let world = World::key_value().with_operator_token().healthy();
     world.engine.ahead.borrow_mut().push("t".to_owned());
     assert_eq!(world.post_json(CALLBACK_URI, "{}").outcome(), (202, Some("pending")));
     assert_eq!(world.store.take_cost(), sum(&[stored_keyed, notification()]));
@@ -240,8 +240,8 @@ fn response_before_the_engine_also_costs_the_record() {
         // The record is stored as sent at once, so marking it saves a write.
         let expected = cost(stored.reads, stored.writes + notification().writes + drained.writes - 1);
         for (name, world, headers) in [
-            ("respond-async", World::new().healthy(), &[JSON, ASYNC][..]),
-            ("slow engine", World::new().slow(3_000), &[JSON]),
+            ("respond-async", World::key_value().healthy(), &[JSON, ASYNC][..]),
+            ("slow engine", World::key_value().slow(3_000), &[JSON]),
         ] {
             let _row = row(format!("{uri}, {name}"));
             assert_eq!(world.post(uri, headers, body).status(), 202);
@@ -253,8 +253,8 @@ fn response_before_the_engine_also_costs_the_record() {
     let slow = cost(callback.reads + stored.reads, stored_keyed.writes + notification().writes + 2);
     let drained = sum(&[stored_keyed, notification(), PASS, drained]);
     for (name, world, headers, expected) in [
-        ("respond-async", World::new().healthy(), &[JSON, ASYNC][..], drained),
-        ("slow engine", World::new().slow(3_000), &[JSON], slow),
+        ("respond-async", World::key_value().healthy(), &[JSON, ASYNC][..], drained),
+        ("slow engine", World::key_value().slow(3_000), &[JSON], slow),
     ] {
         let _row = row(format!("callback, {name}"));
         assert_eq!(world.post(CALLBACK_URI, headers, "{}").status(), 202);
@@ -267,7 +267,7 @@ fn response_before_the_engine_also_costs_the_record() {
 fn drain_cost_per_delivery_is_constant() {
     let [drained] = documented(DRAINED);
     for count in [1, 10, 100] {
-        let world = World::with_operator().unreachable();
+        let world = World::key_value().with_operator_token().unreachable();
         for n in 0..count {
             world.post_json(&format!("/api/v2/webhook?ref=w{n}"), "{}");
         }
@@ -281,7 +281,7 @@ fn drain_cost_per_delivery_is_constant() {
 #[test]
 fn drain_against_an_unreachable_engine_costs_one_attempt() {
     let [drained] = documented(DRAINED);
-    let world = World::with_operator().unreachable();
+    let world = World::key_value().with_operator_token().unreachable();
     for _ in 0..50 {
         world.post_json(WEBHOOK_URI, "{}");
     }
@@ -297,7 +297,7 @@ fn drain_against_an_unreachable_engine_costs_one_attempt() {
 fn duplicate_from_the_previous_window_costs_what_the_table_states() {
     const WINDOW: u64 = 72 * HOUR;
     let [first, later] = documented(REPEATED_FROM_PREVIOUS_WINDOW);
-    let world = World::new().healthy();
+    let world = World::key_value().healthy();
     world.clock.set(NOW / WINDOW * WINDOW + WINDOW / 2);
     world.post_json(EVENT_URI, EVENT);
     world.advance(WINDOW);
@@ -312,7 +312,7 @@ fn duplicate_from_the_previous_window_costs_what_the_table_states() {
 
 #[test]
 fn check_for_a_sampled_drain_costs_two_reads() {
-    let world = World::with_operator().healthy();
+    let world = World::key_value().with_operator_token().healthy();
     world.drain();
     world.store.take_cost();
     world.random.set(16);

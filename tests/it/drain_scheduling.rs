@@ -16,7 +16,7 @@ use crate::fake::{
 
 /// A world whose periodic scan is just over.
 fn world() -> World {
-    let world = World::with_operator().healthy();
+    let world = World::key_value().with_operator_token().healthy();
     world.drain();
     world.store.take_cost();
     world
@@ -32,7 +32,7 @@ fn store_pending(world: &World) {
 
 #[test]
 fn scan_without_notification_runs_every_15_minutes() {
-    let world = World::with_operator();
+    let world = World::key_value().with_operator_token();
     for (pause, scans) in [(0, 1), (0, 0), (15 * MINUTE - 1, 0), (1, 1), (1, 0), (15 * MINUTE, 1)] {
         world.advance(pause);
         assert_eq!(world.drain()["pending"], 0);
@@ -215,7 +215,7 @@ fn sampled_responses_are_followed_by_a_drain() {
         [(32, 200, true), (0, 200, true), (33, 200, false), (8, 200, false), (32, 503, false)]
     {
         let _row = row(format!("random bits {random}, engine responds {status}"));
-        let world = World::new().unreachable();
+        let world = World::key_value().unreachable();
         world.post_json("/api/v2/webhook?ref=stored", "{}");
         world.engine.take_calls();
         world.engine.behaviour.set(Behaviour::Healthy);
@@ -236,7 +236,7 @@ fn sampled_responses_are_followed_by_a_drain() {
         assert_eq!(world.log.borrow().len(), usize::from(is_drained));
     }
     // A drain without work logs nothing.
-    let world = World::new().healthy();
+    let world = World::key_value().healthy();
     world.random.set(16);
     world.post_json(WEBHOOK_URI, "{}");
     assert!(world.log.borrow().is_empty());

@@ -19,9 +19,8 @@ fn world() -> World {
 /// Asserts that no stored record and no readiness report contains the secret.
 #[track_caller]
 fn assert_not_disclosed(world: &World, secret: &str) {
-    for (key, value) in world.store.entries.borrow().iter() {
-        let value = String::from_utf8_lossy(value);
-        assert!(!value.contains(secret), "{key}: {value}");
+    for stored in world.everything() {
+        assert!(!stored.contains(secret), "{stored}");
     }
     assert!(!world.get("/readyz").text().contains(secret));
 }
@@ -30,7 +29,7 @@ fn engine_status(result: &EngineResult) -> Option<u64> {
     result.as_ref().ok().map(|response| response.status().as_u16().into())
 }
 
-#[test]
+#[on_each_store]
 fn rejection_has_the_status_of_the_engine_and_is_not_stored() {
     for (status, body) in [
         (400, UNKNOWN),
@@ -55,16 +54,14 @@ fn rejection_has_the_status_of_the_engine_and_is_not_stored() {
             let disclosed = [reply.text(), &reply.log.to_string()].concat();
             assert!(!disclosed.contains("s3cret"), "{disclosed}");
             assert_eq!(world.engine.take_calls().len(), 1);
-            for prefix in ["sluice/pending", "sluice/dead", "sluice/flag", "sluice/done", "sluice/callback"] {
-                assert!(world.store.keys(prefix).is_empty(), "{prefix} remains");
-            }
+            assert!(world.is_empty(), "{:?}", world.everything());
         }
     }
     let problem = world().respond(400, UNKNOWN).post_json(WEBHOOK_URI, "{}").problem(400, "rejected");
     assert!(problem["detail"].as_str().unwrap().contains("WORKFLOW_INVALID_REFERENCE"), "{problem}");
 }
 
-#[test]
+#[on_each_store]
 fn temporary_failure_stores_the_delivery() {
     for (result, failure, is_ambiguous) in [
         (answer(408, "s3cret"), "the engine answered 408", false),
@@ -96,7 +93,7 @@ fn temporary_failure_stores_the_delivery() {
             assert_eq!(reply.header("retry-after"), None, "an accepted delivery needs no retry");
             assert_eq!(reply.log["engine_status"].as_u64(), engine_status(&result));
             assert!(reply.log.get("warning").is_none(), "{}", reply.log);
-            let stored = world.store.only_record("sluice/pending/");
+            let stored = world.only_pending();
             assert_eq!(stored["history"], serde_json::json!([[NOW, failure]]));
             assert_eq!(stored["sent"].as_u64(), is_ambiguous.then_some(NOW));
             assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
@@ -109,7 +106,7 @@ fn temporary_failure_stores_the_delivery() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn misconfigured_engine_stores_the_delivery_and_warns() {
     for (result, fault) in [
         (answer(401, "s3cret"), "the engine answered 401"),
@@ -139,7 +136,7 @@ fn misconfigured_engine_stores_the_delivery_and_warns() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn failing_store_reports_whether_the_engine_may_have_acted() {
     for (result, status, slug, retry) in [
         (Err(SendError::NotSent("the connection was refused")), 503, "store-unavailable", "safe"),
@@ -153,30 +150,30 @@ fn failing_store_reports_whether_the_engine_may_have_acted() {
         for delay in [0, 3_000] {
             let _row = row(format!("{result:?} after {delay} ms"));
             let world = World::new().result(result.clone()).after(delay);
-            world.store.fail(StoreFault::Once(0));
+            world.fail_store(StoreFault::Once(0));
             let reply = world.post_json(WEBHOOK_URI, "{}");
             assert_eq!(reply.problem(status, slug)["retry"], retry);
             assert_eq!(reply.header("retry-after"), Some("5"));
             assert!(!reply.text().contains("s3cret") && !reply.text().contains("/secret/path"));
-            assert!(reply.warning().contains("disk full"), "the log lacks the store's error: {}", reply.log);
+            assert!(reply.warning().contains(world.store_error()), "the log lacks the store's error: {}", reply.log);
             assert_eq!(reply.log["engine_status"].as_u64(), engine_status(&result));
-            assert!(world.store.entries.borrow().is_empty());
+            assert!(world.is_empty());
         }
     }
 }
 
-#[test]
+#[on_each_store]
 fn retry_after_of_the_engine_is_passed_on_within_bounds() {
     for (value, passed) in [("30", "30"), ("0", "1"), ("99999", "3600"), ("Tue, 24 Nov 2026 08:31:00 GMT", "60")] {
         let response = Response::builder().status(500).header("retry-after", value).body(vec![]).unwrap();
         let world = World::new().result(Ok(response));
-        world.store.fail(StoreFault::Once(0));
+        world.fail_store(StoreFault::Once(0));
         let reply = world.post_json(WEBHOOK_URI, "{}");
         assert_eq!(reply.header("retry-after"), Some(passed), "{value}");
     }
 }
 
-#[test]
+#[on_each_store]
 fn success_status_without_a_run_is_no_success() {
     for body in ["", "[]", "{}", r#"{"id":null}"#] {
         let reply = World::new().respond(200, body).post_json(WEBHOOK_URI, "{}");
@@ -188,7 +185,7 @@ fn success_status_without_a_run_is_no_success() {
     assert_eq!(World::new().respond(201, RUN).post_json(WEBHOOK_URI, "{}").status(), 200);
 }
 
-#[test]
+#[on_each_store]
 fn run_is_returned_to_the_sender_and_never_logged() {
     let run = r#"{"id":"5f1","status":"ready","message":"s3cret"}"#;
     let world = World::new().respond(200, run);

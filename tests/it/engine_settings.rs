@@ -19,7 +19,7 @@ fn error(world: &World) -> (String, String) {
     (text("field"), text("detail"))
 }
 
-#[test]
+#[on_each_store]
 fn reference_may_name_a_team_if_the_engine_has_teams() {
     for (reference, path) in [("deploy", "acme/workflow/deploy"), ("ops/deploy", "ops/workflow/deploy")] {
         let _row = row(reference);
@@ -42,7 +42,7 @@ fn reference_may_name_a_team_if_the_engine_has_teams() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn subject_names_no_team() {
     let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"/ops/deploy"}"#;
     let world = flow().respond(200, RUN);
@@ -50,7 +50,7 @@ fn subject_names_no_team() {
     assert!(world.engine.only_request().url.contains("/team/acme/workflow/ops/submit"));
 }
 
-#[test]
+#[on_each_store]
 fn constants_are_checked_with_the_profile() {
     assert_eq!(flow().get("/readyz").status(), 200);
     let (field, detail) = error(&World::new().with("engine", "flow"));
@@ -65,7 +65,7 @@ fn constants_are_checked_with_the_profile() {
     assert_eq!((field.as_str(), detail.as_str()), ("engine", "must be one of boomerang, flow, flow-5"));
 }
 
-#[test]
+#[on_each_store]
 fn orphan_after_ms_is_at_least_ten_times_the_timeout() {
     for (timeout, after, effective) in
         [("10000", "300000", 300_000), ("10000", "1", 100_000), ("40000", "300000", 400_000)]
@@ -76,7 +76,7 @@ fn orphan_after_ms_is_at_least_ten_times_the_timeout() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn body_limit_of_the_engine_is_checked() {
     assert_eq!(World::new().with("max_body_bytes", "5000000").get("/readyz").status(), 200);
     let (field, detail) = error(&World::new().with("max_body_bytes", "5000001"));
@@ -86,7 +86,7 @@ fn body_limit_of_the_engine_is_checked() {
     );
 }
 
-#[test]
+#[on_each_store]
 fn routes_are_checked_with_the_profile() {
     let routes = |more: &str| format!(r#"[{{"workflow":"w","from":"webhook"}},{{{more},"from":"webhook"}}]"#);
     for (world, more, expected) in [

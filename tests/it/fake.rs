@@ -2,6 +2,7 @@
 
 mod clock;
 mod engine;
+mod kept;
 mod model;
 mod plan;
 mod requests;
@@ -25,6 +26,7 @@ use sluice::ports::{Body, Rng, VariableError, Variables};
 
 pub use clock::{FakeClock, HOUR, MINUTE, NOW};
 pub use engine::{Behaviour, EngineResult, FakeEngine, Received, answer, label, looked_at, summary};
+pub use kept::{DEAD, NOTIFICATION, PENDING, StoreKind};
 pub use model::{Profile, RealEngine, Workflow};
 pub use plan::{Action, Operation, Plan};
 pub use requests::{Chunks, Reply, request};
@@ -93,8 +95,20 @@ pub fn counts(mut drained: Value) -> Value {
 }
 
 impl World {
-    /// The shipped configuration, an empty store, and an engine without any scripted response.
+    /// The shipped configuration, an empty store of the kind that the test runs on, and an engine without any scripted
+    /// response.
+    #[track_caller]
     pub fn new() -> Self {
+        Self::on(StoreKind::chosen())
+    }
+
+    /// [`World::new`] with a key-value store, for what only it has.
+    pub fn key_value() -> Self {
+        Self::on(StoreKind::KeyValue)
+    }
+
+    /// [`World::new`] with a store of this kind.
+    pub fn on(kind: StoreKind) -> Self {
         let world = Self {
             clock: Rc::new(FakeClock::new()),
             store: FakeStore::default(),
@@ -106,12 +120,18 @@ impl World {
             random: Cell::new(7),
             log: RefCell::default(),
         };
-        if std::env::var_os("SLUICE_IT_STORE").is_some() { world.with_database() } else { world }
+        if kind == StoreKind::Postgres { world.with_database() } else { world }
     }
 
     /// A world with an operator token, as [`OPERATOR`] presents it.
+    #[track_caller]
     pub fn with_operator() -> Self {
-        Self::new().with("operator_token", "op3rator")
+        Self::new().with_operator_token()
+    }
+
+    /// Adds the operator token.
+    pub fn with_operator_token(self) -> Self {
+        self.with("operator_token", "op3rator")
     }
 
     /// Sets a variable.
@@ -212,6 +232,8 @@ impl World {
         let operations = self.store.operations.borrow();
         let writes: Vec<_> = operations.iter().filter(|operation| !operation.starts_with("get")).collect();
         assert!(writes.is_empty(), "the store was written: {writes:?}");
+        let commits = self.database.as_ref().map_or(0, |database| database.tables().journal().count());
+        assert_eq!(commits, 0, "the database was written");
     }
 }
 

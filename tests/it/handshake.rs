@@ -14,11 +14,11 @@ fn world() -> World {
 fn preflight(world: &World, uri: &str, headers: &[(&str, &str)]) -> Reply {
     let reply = world.send(request("OPTIONS", uri, headers, ""));
     world.assert_untouched();
-    assert!(world.store.operations.borrow().is_empty());
+    assert!(world.is_store_unused());
     reply
 }
 
-#[test]
+#[on_each_store]
 fn allowed_origin_gets_consent() {
     let rate = ("webhook-request-rate", "120");
     let callback = ("webhook-request-callback", "https://example.com/confirm?id=12345&key=s3cret");
@@ -44,7 +44,7 @@ fn allowed_origin_gets_consent() {
 }
 
 /// Consent is the header `WebHook-Allowed-Origin`, whatever the status.
-#[test]
+#[on_each_store]
 fn other_origins_get_no_consent() {
     for uri in ROUTES {
         let _row = row(uri);
@@ -66,7 +66,7 @@ fn other_origins_get_no_consent() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn delivery_from_another_origin_is_refused() {
     for uri in ROUTES {
         let _row = row(uri);
@@ -89,7 +89,7 @@ fn delivery_from_another_origin_is_refused() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn oversized_request_head_is_refused() {
     for uri in ROUTES {
         let many: Vec<_> = (0..128).map(|n| (format!("x-{n}"), "v".to_owned())).collect();

@@ -49,7 +49,7 @@ fn assert_page(reply: &Reply, status: u16, heading: &str) {
     assert!(!reply.text().contains("<script") && !reply.text().contains("http"), "{}", reply.text());
 }
 
-#[test]
+#[on_each_store]
 fn operator_creates_links() {
     let world = world();
     let reply = create(&world, REQUEST);
@@ -66,10 +66,10 @@ fn operator_creates_links() {
     let short = create(&world, r#"{"ref":"r","topic":"t","expires_in":90}"#);
     assert_eq!(short.json()["expires"], "2026-11-24T08:31:30.000Z");
     world.assert_untouched();
-    assert!(world.store.operations.borrow().is_empty());
+    assert!(world.is_store_unused());
 }
 
-#[test]
+#[on_each_store]
 fn links_use_the_request_url_without_public_url() {
     let world = world().with("public_url", "");
     let post = |headers: &[(&str, &str)]| world.post("/api/v2/callback-links", headers, REQUEST);
@@ -82,7 +82,7 @@ fn links_use_the_request_url_without_public_url() {
     assert_eq!(post(&[OPERATOR, JSON]).problem(503, "configuration")["field"], "public_url");
 }
 
-#[test]
+#[on_each_store]
 fn link_creation_requires_the_operator_and_a_valid_request() {
     let post =
         |world: &World, headers: &[(&str, &str)], body: &str| world.post("/api/v2/callback-links", headers, body);
@@ -119,13 +119,13 @@ fn link_creation_requires_the_operator_and_a_valid_request() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn link_shows_the_question_and_its_button_answers() {
     let world = world().with("access_tokens", "t0ken").respond(200, "");
     let [succeeded, _] = links(&world, REQUEST);
     let page = open(&world, &succeeded);
     let [unanswered, _] = documented(LINK_OPENED);
-    assert_eq!(world.store.take_cost(), unanswered);
+    world.assert_cost(unanswered, &["find"]);
     assert_page(&page, 200, "Ship &lt;b&gt;1.2&lt;/b&gt;?");
     assert!(page.text().contains(r#"<form method="post"><input type="hidden" name="confirm" value="yes"><button type="submit">Ship it</button></form>"#));
     assert!(page.text().contains("<dt>Open until</dt><dd>2026-11-27T08:30:00.000Z</dd>"));
@@ -139,7 +139,7 @@ fn link_shows_the_question_and_its_button_answers() {
     assert_eq!(sent.json(), json!({"topic": "t", "status": "succeeded", "results": []}));
 }
 
-#[test]
+#[on_each_store]
 fn opening_a_link_changes_nothing() {
     for link in
         links(&world(), REQUEST).iter().map(String::as_str).chain([CALLBACK_URI, "/api/v2/callback?ref=r,topic=t"])
@@ -169,7 +169,7 @@ fn opening_a_link_changes_nothing() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn second_confirmation_reports_the_winner() {
     let world = world().healthy();
     let [succeeded, failed] = links(&world, REQUEST);
@@ -179,10 +179,10 @@ fn second_confirmation_reports_the_winner() {
     let again = confirm(&world, &failed);
     assert_page(&again, 200, "This has already been answered");
     assert_eq!(again.outcome(), (200, Some("duplicate")));
-    world.store.take_cost();
+    world.restart_count();
     assert_page(&open(&world, &failed), 200, "This has already been answered");
     let [_, answered] = documented(LINK_OPENED);
-    assert_eq!(world.store.take_cost(), answered);
+    world.assert_cost(answered, &["find"]);
     assert!(open(&world, &failed).text().contains("2026-11-24T08:30:00.000Z"));
     assert!(!open(&world, &failed).text().contains("<button"));
 
@@ -197,7 +197,7 @@ fn second_confirmation_reports_the_winner() {
     assert_eq!(world.engine.targets(), ["r"]);
 }
 
-#[test]
+#[on_each_store]
 fn page_reports_a_failed_attempt() {
     let world = world().respond(503, "").respond(400, "");
     let [succeeded, _] = links(&world, REQUEST);
@@ -212,7 +212,7 @@ fn page_reports_a_failed_attempt() {
     assert_page(&open(&world, &other), 200, "A workflow is waiting for your answer");
 }
 
-#[test]
+#[on_each_store]
 fn expired_and_forged_links_are_told_apart() {
     let world = world().healthy();
     let [link, _] = links(&world, r#"{"ref":"r","topic":"t","expires_in":60}"#);
@@ -248,7 +248,7 @@ fn expired_and_forged_links_are_told_apart() {
     world.assert_untouched();
 }
 
-#[test]
+#[on_each_store]
 fn callback_get_confirm_shows_a_page_first() {
     let confirming = || World::with_operator().with("callback_get", "confirm").healthy();
     let world = confirming();
@@ -287,7 +287,7 @@ fn callback_get_confirm_shows_a_page_first() {
 }
 
 /// The first answer is forgotten after the retention, so no link may be valid for longer.
-#[test]
+#[on_each_store]
 fn first_answer_is_known_while_links_are_valid() {
     for hours in ["1", "72"] {
         let world = world().with("retention_hours", hours).healthy();
@@ -295,7 +295,7 @@ fn first_answer_is_known_while_links_are_valid() {
         for start in [0, life / 2, life - 1] {
             let _row = row(format!("retention of {hours} h, created {start} ms into a window"));
             world.clock.set(NOW / life * life + life + start);
-            world.store.entries.borrow_mut().clear();
+            world.forget();
             world.engine.ended.borrow_mut().clear();
             let [succeeded, failed] = links(&world, REQUEST);
             assert_eq!(confirm(&world, &succeeded).status(), 200);

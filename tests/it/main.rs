@@ -10,6 +10,9 @@
     reason = "a test says what is wrong by failing"
 )]
 
+#[macro_use]
+extern crate sluice_test_macros;
+
 mod ambiguous_outcomes;
 mod batches;
 mod brokers;
@@ -34,6 +37,7 @@ mod links;
 mod openapi;
 mod operator;
 mod orphans;
+mod postgres_differences;
 mod preferences;
 mod preflight;
 mod properties;
@@ -46,6 +50,7 @@ mod sender_protocols;
 mod senders;
 mod simulated_database;
 mod snapshots;
+mod statements;
 mod store_faults;
 #[path = "../support/tables/mod.rs"]
 #[allow(dead_code, reason = "tests/postgres uses the rest")]

@@ -26,7 +26,7 @@ fn operations(item: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-#[test]
+#[on_each_store]
 fn every_route_is_in_the_document() {
     let document = document();
     let mut paths = document["paths"].as_object().unwrap().clone();
@@ -49,7 +49,7 @@ fn every_route_is_in_the_document() {
     assert!(paths.is_empty(), "docs/openapi.yaml has unknown paths: {:?}", paths.keys());
 }
 
-#[test]
+#[on_each_store]
 fn every_problem_is_in_the_document() {
     let document = document();
     // Only the console's forms respond with this problem.
@@ -73,7 +73,7 @@ fn every_problem_is_in_the_document() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn every_sender_is_in_the_document() {
     let document = document();
     let senders = document["components"]["parameters"]["sender"]["schema"]["enum"].as_array().unwrap().clone();
@@ -85,7 +85,7 @@ fn every_sender_is_in_the_document() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn document_is_served_with_an_etag() {
     let world = World::new();
     let reply = world.get("/openapi.json");

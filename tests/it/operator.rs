@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use sluice::ports::SendError;
 
 use crate::fake::{
-    ASYNC, CALLBACK_URI, DRAIN_URI, EVENT, EVENT_URI, HOUR, INGRESS, JSON, MINUTE, NOW, OPERATOR, Reply, UNKNOWN_ID,
-    WEBHOOK_URI, World, answer, request, row,
+    ASYNC, CALLBACK_URI, DRAIN_URI, EVENT, EVENT_URI, HOUR, INGRESS, JSON, MINUTE, NOTIFICATION, NOW, OPERATOR, Reply,
+    StoreKind, UNKNOWN_ID, WEBHOOK_URI, World, answer, request, row,
 };
 
 const LIST: &str = "/api/v2/deliveries";
@@ -30,7 +30,7 @@ fn redeliver(world: &World, id: &str) -> Reply {
     world.as_operator("POST", &format!("{LIST}/{id}/redeliver"))
 }
 
-#[test]
+#[on_each_store]
 fn routes_require_the_operator_token() {
     let (show, redeliver) = (format!("{LIST}/{UNKNOWN_ID}"), format!("{LIST}/{UNKNOWN_ID}/redeliver"));
     for (method, uri) in [
@@ -54,12 +54,12 @@ fn routes_require_the_operator_token() {
             let reply = world.send(request(method, uri, &[("authorization", authorization)], ""));
             assert_eq!((reply.status(), &reply.log["problem"]), (401, &json!("unauthorized")));
             assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"sluice\""));
-            assert!(world.store.operations.borrow().is_empty());
+            assert!(world.is_store_unused());
         }
     }
 }
 
-#[test]
+#[on_each_store]
 fn list_describes_each_delivery() {
     let world = World::with_operator().respond(503, "").respond(500, "").unreachable();
     let hook = world.post_json(WEBHOOK_URI, "{}").delivery();
@@ -90,6 +90,12 @@ fn list_describes_each_delivery() {
             "attempts": 1, "last_failure": "the engine can't be reached: the connection was refused",
         },
     ]);
+    let mut expected = expected;
+    if world.kind() == StoreKind::Postgres {
+        // Its instance still holds it, and the row is that of the claim.
+        expected[1]["attempts"] = json!(0);
+        expected[1].as_object_mut().unwrap().remove("last_failure");
+    }
     assert_eq!(page, json!({ "deliveries": expected, "next": null }));
     assert_eq!(
         world.as_operator("GET", &format!("{LIST}?state=dead")).json(),
@@ -99,7 +105,7 @@ fn list_describes_each_delivery() {
     assert_eq!((head.status(), head.text()), (200, ""));
 }
 
-#[test]
+#[on_each_store]
 fn pages_are_stable_during_changes() {
     let world = World::with_operator().unreachable();
     let store = |_| {
@@ -122,7 +128,7 @@ fn pages_are_stable_during_changes() {
     assert_eq!(list(&world, "?state=pending&limit=500").0.len(), 4);
 }
 
-#[test]
+#[on_each_store]
 fn page_has_50_deliveries_by_default() {
     let world = World::with_operator().unreachable();
     for _ in 0..51 {
@@ -147,7 +153,7 @@ fn page_has_50_deliveries_by_default() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn unknown_delivery_is_404() {
     for id in [UNKNOWN_ID, "x", &UNKNOWN_ID.to_lowercase(), "01M85MNVRRNF3YKJSMZYXYD1X70", "%30"] {
         let world = World::with_operator();
@@ -160,7 +166,7 @@ fn unknown_delivery_is_404() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn delivery_shows_the_request_to_be_sent() {
     const ODD: &str = "{ \"n\":12345678901234567890 ,\"d\":1,\"d\":2,\n\"e\":1e5}";
     let world = World::with_operator().respond(503, "").unreachable();
@@ -188,7 +194,7 @@ fn delivery_shows_the_request_to_be_sent() {
     assert_eq!(callback["request"], expected);
 }
 
-#[test]
+#[on_each_store]
 fn redelivery_is_sent_immediately() {
     for (uri, body) in INGRESS {
         let _row = row(uri);
@@ -207,7 +213,7 @@ fn redelivery_is_sent_immediately() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn redelivered_dead_letter_is_pending_again() {
     for (uri, body) in INGRESS {
         let _row = row(uri);
@@ -225,7 +231,7 @@ fn redelivered_dead_letter_is_pending_again() {
         let reply = redeliver(&world, &id);
         assert_eq!((reply.status(), reply.json()), (202, expected));
         assert_eq!(show(&world, &id)["state"], "pending", "the age restarts");
-        assert!(world.store.keys("sluice/dead/").is_empty());
+        assert!(world.dead().is_empty());
         let expected = json!({ "delivery": id, "state": "dead", "last_failure": "the engine answered 422" });
         let reply = redeliver(&world, &id);
         assert_eq!((reply.status(), reply.json()), (200, expected));
@@ -237,10 +243,11 @@ fn redelivered_dead_letter_is_pending_again() {
 
 #[test]
 fn failed_redelivery_notifies_the_next_drain() {
+    StoreKind::KeyValue.choose();
     let world = World::with_operator().respond(400, "").after(3_000).respond(503, "");
     let id = world.post_json(WEBHOOK_URI, "{}").delivery();
     world.drain();
-    assert!(world.store.keys("sluice/hint").is_empty());
+    assert!(world.store.keys(NOTIFICATION).is_empty());
     assert_eq!(redeliver(&world, &id).json()["state"], "pending");
     world.engine.recover();
     // Long before the next periodic scan.
@@ -248,7 +255,7 @@ fn failed_redelivery_notifies_the_next_drain() {
     assert_eq!(world.drain()["delivered"], 1);
 }
 
-#[test]
+#[on_each_store]
 fn dead_letter_with_a_reused_key_is_not_sent() {
     for (uri, body) in [(EVENT_URI, EVENT), (CALLBACK_URI, "{}")] {
         let _row = row(uri);
@@ -270,7 +277,7 @@ fn dead_letter_with_a_reused_key_is_not_sent() {
     assert_eq!(world.engine.targets().len(), 1);
 }
 
-#[test]
+#[on_each_store]
 fn redelivery_during_a_drain_is_left_to_the_drain() {
     let world = World::with_operator().unreachable();
     world.post_json("/api/v2/webhook?ref=first", "{}");
@@ -285,13 +292,19 @@ fn redelivery_during_a_drain_is_left_to_the_drain() {
         let (_, (redelivered, _)) = join(drain, redelivery).await;
         redelivered
     });
+    if world.kind() == StoreKind::Postgres {
+        // Nobody holds it, so the drain need not be waited for.
+        assert_eq!(redelivered.json(), json!({ "delivery": id, "state": "delivered" }));
+        assert_eq!(world.engine.targets().len(), 2);
+        return;
+    }
     let reason = "a drain is running, and will attempt it";
     let expected = json!({ "delivery": id, "state": "pending", "last_failure": reason });
     assert_eq!((redelivered.status(), redelivered.json()), (202, expected));
     assert_eq!(world.engine.targets(), ["first", "w"]);
 }
 
-#[test]
+#[on_each_store]
 fn delivery_under_way_is_not_changed() {
     let world = World::with_operator().slow(5_000);
     world.run(async {
@@ -322,7 +335,7 @@ fn delivery_under_way_is_not_changed() {
     assert_eq!((world.engine.take_calls().len(), world.engine.targets().len()), (1, 1));
 }
 
-#[test]
+#[on_each_store]
 fn contended_delivery_is_under_way_while_the_first_may_be() {
     let world = World::with_operator().slow(9_000);
     let contended = world.run(async {
@@ -340,7 +353,7 @@ fn contended_delivery_is_under_way_while_the_first_may_be() {
     redeliver(&world, &contended).problem(409, "under-way");
 }
 
-#[test]
+#[on_each_store]
 fn deleted_delivery_releases_the_key() {
     for (uri, body) in INGRESS {
         let _row = row(uri);
@@ -356,32 +369,34 @@ fn deleted_delivery_releases_the_key() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn deleting_a_dead_letter_keeps_the_key_of_a_later_delivery() {
     let world = World::with_operator().respond(400, "").after(3_000);
     let dead = world.post_json(EVENT_URI, EVENT).delivery();
     world.engine.recover();
     world.post_json(EVENT_URI, EVENT);
     assert_eq!(world.as_operator("DELETE", &format!("{LIST}/{dead}")).status(), 204);
-    assert!(world.store.keys("sluice/dead/").is_empty());
+    assert!(world.dead().is_empty());
     assert_eq!(world.post_json(EVENT_URI, EVENT).outcome(), (200, Some("duplicate")));
 }
 
-#[test]
+#[on_each_store]
 fn unreadable_record_can_be_deleted() {
     let world = World::with_operator().unreachable();
     let id = world.post_json(WEBHOOK_URI, "{}").delivery();
-    world.store.put(format!("sluice/pending/{id}"), b"{\"v\":9}");
+    world.damage(&id);
     let reply = world.as_operator("GET", LIST);
     assert_eq!((reply.status(), &reply.json()["deliveries"]), (200, &json!([])));
     assert!(reply.warning().contains(&id));
     world.as_operator("GET", &format!("{LIST}/{id}")).problem(500, "damaged");
     redeliver(&world, &id).problem(500, "damaged");
+    world.advance(MINUTE);
+    world.drain();
     assert_eq!(world.as_operator("DELETE", &format!("{LIST}/{id}")).status(), 204);
-    assert!(world.store.keys("sluice/pending/").is_empty());
+    assert!(world.pending().is_empty());
 }
 
-#[test]
+#[on_each_store]
 fn redelivery_to_an_unreachable_engine_stays_pending() {
     let world = World::with_operator().result(Err(SendError::NotSent("the name was not found"))).unreachable();
     let id = world.post_json(WEBHOOK_URI, "{}").delivery();

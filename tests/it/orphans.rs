@@ -88,14 +88,12 @@ impl Life {
         }
         let runs: Vec<_> = world.engine_model().model.borrow().runs().cloned().collect();
         let operations = world.plan.operations.take();
-        let dead = world.store.entries.borrow();
-        let dead: Vec<_> = dead.iter().filter(|(key, _)| key.starts_with("sluice/dead/")).collect();
         let count = runs.iter().filter(|record| ran(record)).count();
         let by_hand = world.plan.by_hand.get().filter(|at| is_known(*at, &operations));
-        let letters = dead.iter().map(|(_, letter)| String::from_utf8_lossy(letter)).collect::<String>();
+        let letters = world.dead_letters();
         let end = match count {
             0 if letters.contains("WORKFLOWRUN_INVALID_PHASE") && world.plan.by_hand.get().is_some() => End::Refused,
-            0 if !dead.is_empty() => End::Dead,
+            0 if !letters.is_empty() => End::Dead,
             0 if by_hand.is_some() => End::CancelledByHand,
             0 => End::Nothing,
             1 => End::Started,
@@ -231,7 +229,7 @@ fn drain_all(world: &World, log: &mut Log) -> Option<()> {
     for _ in 0..400 {
         let summary = drain(world, log);
         let idle = summary.as_ref().is_some_and(|summary| summary["pending"] == 0 && summary["stopped"].is_null());
-        let due = due(world);
+        let due = world.due();
         if idle && due.is_none() {
             return Some(());
         }
@@ -240,13 +238,6 @@ fn drain_all(world: &World, log: &mut Log) -> Option<()> {
         pass(world, if went_through { wait.max(1_000) + 37 } else { 5_037 });
     }
     None
-}
-
-/// The time at which the first of what is pending is due.
-fn due(world: &World) -> Option<u64> {
-    let entries = world.store.entries.borrow();
-    let pending = entries.iter().filter(|(key, _)| key.starts_with("sluice/pending/"));
-    pending.map(|(_, value)| serde_json::from_slice::<Value>(value).unwrap()["next"].as_u64().unwrap()).min()
 }
 
 /// The faults of the first submit, which is this operation.
@@ -321,7 +312,7 @@ fn walk(profile: Profile, workflow: Workflow) -> BTreeMap<(End, bool), usize> {
 }
 
 /// The residue by itself: the first faults with which an event runs twice.
-#[test]
+#[on_each_store]
 fn event_runs_twice_only_if_its_submit_outlasts_every_limit() {
     let healthy = Life::live(Profile::Boomerang, Workflow::Waits, &[]);
     let submit = healthy.operations.iter().position(|operation| *operation == Operation::Submit).unwrap();
@@ -349,17 +340,17 @@ fn event_runs_twice_only_if_its_submit_outlasts_every_limit() {
     assert!(once.1 >= 310_000 && once.1 < named.0 && named.1 < unnamed.0, "{ends:?}");
 }
 
-#[test]
+#[on_each_store]
 fn orphans_of_the_engine_end_well() {
     walk(Profile::Boomerang, Workflow::Waits);
 }
 
-#[test]
+#[on_each_store]
 fn orphans_behind_flow_end_well() {
     walk(Profile::Flow, Workflow::Waits);
 }
 
-#[test]
+#[on_each_store]
 fn imageless_orphans_end_well() {
     walk(Profile::Boomerang, Workflow::Shell);
 }

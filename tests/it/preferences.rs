@@ -2,7 +2,7 @@
 
 use crate::fake::{CALLBACK_URI, EVENT, EVENT_URI, JSON, NOW, WEBHOOK_URI, World, request, row};
 
-#[test]
+#[on_each_store]
 fn preferred_wait_bounds_the_wait() {
     for (prefer, wait, applied) in [
         ("respond-async", 0, Some("respond-async")),
@@ -22,14 +22,14 @@ fn preferred_wait_bounds_the_wait() {
         });
         assert_eq!((reply.outcome(), answered_at), ((202, Some("pending")), NOW + wait));
         assert_eq!(reply.header("preference-applied"), applied);
-        assert_eq!(world.store.keys("sluice/pending/").len(), 1);
+        assert_eq!(world.pending().len(), 1);
     }
     // The preference isn't applied if the engine answers in time.
     let reply = World::new().slow(500).post(EVENT_URI, &[JSON, ("prefer", "respond-async, wait=1")], EVENT);
     assert_eq!((reply.outcome(), reply.header("preference-applied")), ((200, Some("delivered")), None));
 }
 
-#[test]
+#[on_each_store]
 fn minimal_response_has_no_body() {
     for (header, applied) in [
         (("prefer", "return=minimal"), Some("return=minimal")),

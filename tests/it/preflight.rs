@@ -55,7 +55,7 @@ fn preflight(world: &World, uri: &str) -> Value {
     reply.json()
 }
 
-#[test]
+#[on_each_store]
 fn recorded_workflow_is_checked_with_its_tasks() {
     let world = with_shell(World::with_operator().with("engine_token", "t0ken"));
     let answer = preflight(&world, URI);
@@ -82,17 +82,17 @@ fn recorded_workflow_is_checked_with_its_tasks() {
     }
     let calls = world.engine.take_calls();
     assert_eq!(calls, [format!("describe {SHELL}"), "template 5c3907a1352b1b51412ed079?version=2".to_owned()]);
-    assert!(world.store.operations.borrow().is_empty(), "a preflight stores nothing");
+    assert!(world.is_store_unused(), "a preflight stores nothing");
 }
 
-#[test]
+#[on_each_store]
 fn default_image_settles_a_task_without_one() {
     let world = with_shell(World::with_operator().with("engine_settings", r#"{"default_image":"alpine:3"}"#));
     let answer = preflight(&world, URI);
     assert_eq!((outline(&answer)[4], &answer["level"]), (("ok", "task", "sh"), &json!("warning")));
 }
 
-#[test]
+#[on_each_store]
 fn engine_that_gives_an_image_is_not_asked_for_templates() {
     let world =
         World::with_operator().with("engine", "flow").with("engine_settings", r#"{"team":"acme","teams":["ops"]}"#);
@@ -116,7 +116,7 @@ fn engine_that_gives_an_image_is_not_asked_for_templates() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn unknown_workflow_is_a_finding() {
     let unknown = r#"{"code":1201,"reason":"WORKFLOW_INVALID_REFERENCE","message":"Invalid Workflow reference."}"#;
     let world = World::with_operator().respond(400, unknown);
@@ -126,7 +126,7 @@ fn unknown_workflow_is_a_finding() {
     assert_eq!(text, "The engine has no workflow `shell`: it answered 400, WORKFLOW_INVALID_REFERENCE.");
 }
 
-#[test]
+#[on_each_store]
 fn engine_that_can_not_be_asked_is_a_finding() {
     let proxy = "<html>Sign in</html>";
     for (name, world, text, remedy) in [
@@ -164,7 +164,7 @@ fn engine_that_can_not_be_asked_is_a_finding() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn templates_are_asked_for_once_each_and_up_to_a_limit() {
     let mut workflow: Value = serde_json::from_str(&with_tasks(MAX_TEMPLATES + 5)).unwrap();
     // Two more tasks with the template of the first.
@@ -182,7 +182,7 @@ fn templates_are_asked_for_once_each_and_up_to_a_limit() {
     assert_eq!((calls.len(), &*calls[1], &*calls[50]), (51, "template ref00?version=1", "template ref49?version=1"));
 }
 
-#[test]
+#[on_each_store]
 fn templates_are_asked_for_few_at_a_time() {
     let mut world = World::with_operator().respond(200, &with_tasks(10));
     for _ in 0..10 {
@@ -195,7 +195,7 @@ fn templates_are_asked_for_few_at_a_time() {
     assert_eq!([at_once(start), at_once(start + 100), at_once(start + 200)], [4, 4, 2]);
 }
 
-#[test]
+#[on_each_store]
 fn preflight_ends_when_the_engine_stops_answering() {
     let image = r#"{"spec":{"image":"alpine:3"}}"#;
     let world = World::with_operator()
@@ -224,7 +224,7 @@ fn preflight_ends_when_the_engine_stops_answering() {
     assert!(last.ends_with("the time limit was reached."), "{last}");
 }
 
-#[test]
+#[on_each_store]
 fn reference_is_required_and_checked() {
     let world = World::with_operator();
     for (uri, slug) in [
@@ -244,7 +244,7 @@ fn reference_is_required_and_checked() {
     assert!(world.engine.received.borrow().is_empty());
 }
 
-#[test]
+#[on_each_store]
 fn head_asks_the_engine_too() {
     let world = with_shell(World::with_operator());
     let reply = world.send(request("HEAD", URI, &[OPERATOR], ""));

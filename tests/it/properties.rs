@@ -9,7 +9,7 @@ use http::Request;
 use proptest::prelude::*;
 use sluice::ports::SendError;
 
-use crate::fake::{Chunks, EVENT_URI, MINUTE, RUN, Reply, WEBHOOK_URI, World, answer, label, request};
+use crate::fake::{Chunks, EVENT_URI, MINUTE, NOTIFICATION, RUN, Reply, WEBHOOK_URI, World, answer, label, request};
 
 const VALID: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"/w","data":{"a":[1,"é"]}}"#;
 const PREFER: [&str; 5] =
@@ -76,7 +76,7 @@ impl Delivery {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    #[test]
+    #[on_each_store]
     fn every_request_gets_a_response(
         method in prop::sample::select(vec!["POST", "POST", "POST", "GET", "HEAD", "PUT", "DELETE", "OPTIONS"]),
         path in prop::sample::select(vec![
@@ -118,7 +118,7 @@ proptest! {
         let is_ingress = matches!(path, "/api/v2/event" | "/api/v2/webhook" | "/api/v2/callback") && method != "HEAD";
         let received = world.engine.received.borrow();
         // What was stored first, and then found to wait for a topic that no task has, is a dead letter.
-        let is_dead = status == 202 && world.store.entries.borrow().keys().any(|key| key.starts_with("sluice/dead/"));
+        let is_dead = status == 202 && !world.dead().is_empty();
         prop_assert_eq!(received.len(), usize::from(is_ingress && status < 300 && !is_dead));
         // A look has shown that no task has the topic.
         let is_rejected = reply.log["problem"] == "unknown-topic";
@@ -131,8 +131,7 @@ proptest! {
             let path = received.request.uri().path();
             prop_assert_eq!(path.split('/').count(), 6, "{}", path);
         } else if !is_dead {
-            let entries = world.store.entries.borrow();
-            prop_assert!(entries.keys().all(|key| key.starts_with("sluice/lease")), "{:?}", entries);
+            prop_assert!(world.is_empty(), "{:?}", world.everything());
         }
     }
 }
@@ -140,7 +139,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    #[test]
+    #[on_each_store]
     fn each_delivery_runs_once_whatever_the_engine_does(
         deliveries in prop::collection::vec((Delivery::any(), 0_u64..4_000), 1..12),
         script in prop::collection::vec((prop::sample::select(vec![200_u16, 422, 429, 500, 503, 0, 1]), 0_u64..4_000), 0..12),
@@ -183,11 +182,11 @@ proptest! {
                 break;
             }
         }
-        prop_assert!(world.store.keys("sluice/pending/").is_empty() && world.store.keys("sluice/hint").is_empty());
-        let dead = world.store.keys("sluice/dead/");
+        prop_assert!(world.pending().is_empty() && world.store.keys(NOTIFICATION).is_empty());
+        let dead = world.dead();
         // Requests are sequential, so no delivery is contended.
         let concluded = world.engine.targets().len() + dead.len() + usize::try_from(dropped).unwrap();
-        prop_assert_eq!(concluded, accepted.len(), "{:?} {:?}", dead, accepted);
+        prop_assert_eq!(concluded, accepted.len(), "{:?} {:?} {:?} {:?}", dead, accepted, world.engine.effects.borrow(), world.log.borrow());
         let is_repeat = |delivery: &&Delivery| {
             let Delivery { kind, prefer, .. } = delivery;
             *kind == Kind::Callback && (prefer.contains("respond-async") || prefer.contains("wait=0"))

@@ -30,7 +30,7 @@ fn settings(lost_percent: u64) -> Settings {
 
 fn world(profile: Profile, lag: Lag, settings: Settings) -> World {
     let world = World::real(profile, settings);
-    world.store.lag.set(Some(lag));
+    world.set_lag(Some(lag));
     world
 }
 
@@ -69,7 +69,7 @@ fn settle(world: &World) {
             }
         }
     }
-    panic!("still pending: {:?}", world.store.keys("sluice/pending/"));
+    panic!("still pending: {:?}", world.pending());
 }
 
 /// Sends a request, and goes on once it is answered, while the gateway may still be at work on it.
@@ -192,12 +192,12 @@ fn try_callbacks(workflow: Workflow, from: u64) {
     }
 }
 
-#[test]
+#[on_each_store]
 fn callbacks_soon_after_a_start_end_their_runs() {
     try_callbacks(Workflow::Waits, 0);
 }
 
-#[test]
+#[on_each_store]
 fn callbacks_at_the_end_of_the_task_before_end_their_runs() {
     // The sleep ends 4,216 ms after the start.
     try_callbacks(Workflow::Naplit, 4_116);
@@ -238,7 +238,7 @@ struct Starts {
 impl Starts {
     fn of(world: &World, accepted: &[Accepted]) -> Self {
         let mut starts = Self::default();
-        let dead = world.store.keys("sluice/dead/");
+        let dead = world.dead();
         for Accepted { n, delivery, answer } in accepted {
             let runs = world.engine_model().runs_with(*n);
             let started: Vec<_> = runs.iter().filter(|record| is_started(record)).collect();
@@ -281,7 +281,7 @@ fn submits(world: &World, workflow: Workflow, count: u64) -> Vec<Accepted> {
     answers.into_iter().flatten().collect()
 }
 
-#[test]
+#[on_each_store]
 fn imageless_workflow_becomes_dead_letters_that_say_why() {
     let world = world(Profile::Boomerang, EXACT, settings(100));
     let accepted = submits(&world, Workflow::Shell, 20);
@@ -297,7 +297,7 @@ fn imageless_workflow_becomes_dead_letters_that_say_why() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn imageless_workflow_starts_with_a_default_image() {
     let with_image = r#"{"default_image":"boomerangio/worker-flow:2.11.15"}"#;
     for (profile, settings_of_engine) in [(Profile::Boomerang, Some(with_image)), (Profile::Flow, None)] {
@@ -378,19 +378,19 @@ fn is_untied(world: &World, n: u64) -> bool {
     runs.iter().all(|record| record.team.is_none() && record.run.status == Status::NotStarted)
 }
 
-#[test]
+#[on_each_store]
 fn engine_that_dies_under_load_starts_each_event_once() {
     deaths_under_load(Profile::Boomerang);
 }
 
-#[test]
+#[on_each_store]
 fn flow_that_dies_under_load_starts_each_event_once() {
     deaths_under_load(Profile::Flow);
 }
 
 /// Flow dies after the engine has started a run and before Flow ties it to the team. A lookup finds this run, but Flow
 /// does not show it.
-#[test]
+#[on_each_store]
 fn callback_of_a_run_that_flow_does_not_show_is_sent_once_without_a_look() {
     let world = world(Profile::Flow, EXACT, settings(100));
     world.engine_model().model.borrow_mut().die_at(Step::RunSubmitted);
@@ -452,7 +452,7 @@ fn pairs_at_once(world: &World) -> Pairs {
     });
     let pairs = run_with_drain(world, senders);
     settle(world);
-    let dead = world.store.keys("sluice/dead/");
+    let dead = world.dead();
     let mut counts = Pairs::default();
     for pair in &pairs {
         let record = world.engine_model().run(&pair[0].run);
@@ -476,7 +476,7 @@ fn pairs_at_once(world: &World) -> Pairs {
     counts
 }
 
-#[test]
+#[on_each_store]
 fn callback_answered_200_is_the_one_that_ended_the_task() {
     for profile in Profile::ALL {
         for (name, lag) in [("exact", EXACT), ("stale", STALE)] {

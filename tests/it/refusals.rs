@@ -9,7 +9,7 @@ use crate::fake::{CALLBACK_URI, Chunks, DRAIN_URI, EVENT, EVENT_URI, JSON, RUN, 
 /// The routes with a body, each with a valid query.
 const POSTS: [&str; 3] = [WEBHOOK_URI, EVENT_URI, CALLBACK_URI];
 
-#[test]
+#[on_each_store]
 fn unknown_paths_are_404() {
     for path in [
         "/",
@@ -32,7 +32,7 @@ fn unknown_paths_are_404() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn wrong_methods_are_405_with_allow() {
     for (path, allow) in [
         (WEBHOOK_URI, "POST"),
@@ -67,7 +67,7 @@ fn wrong_methods_are_405_with_allow() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn wrong_content_types_are_415_with_accept_post() {
     for uri in POSTS {
         for content_type in [
@@ -97,7 +97,7 @@ fn wrong_content_types_are_415_with_accept_post() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn compressed_body_is_415_with_accept_encoding() {
     for uri in POSTS {
         let _row = row(uri);
@@ -110,7 +110,7 @@ fn compressed_body_is_415_with_accept_encoding() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn invalid_body_names_the_fault() {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(1_000), "]".repeat(1_000));
     let arrays = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
@@ -137,7 +137,7 @@ fn invalid_body_names_the_fault() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn body_limit_counts_received_bytes() {
     for uri in POSTS {
         for length in [None, Some("3"), Some("10000000"), Some("-1"), Some("x")] {
@@ -159,7 +159,7 @@ fn body_limit_counts_received_bytes() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn oversized_body_is_refused_before_100_continue() {
     let world = World::new();
     let headers = [JSON, ("content-length", "10000000"), ("expect", "100-continue")];
@@ -169,7 +169,7 @@ fn oversized_body_is_refused_before_100_continue() {
     world.send(unread).problem(413, "body-too-large");
 }
 
-#[test]
+#[on_each_store]
 fn truncated_body_is_reported() {
     for uri in POSTS {
         let _row = row(uri);
@@ -182,7 +182,7 @@ fn truncated_body_is_reported() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn references_are_one_path_segment() {
     for (value, detail) in [
         ("..%2F..%2Fadmin", "'/'"),
@@ -212,7 +212,7 @@ fn references_are_one_path_segment() {
     world.assert_untouched();
 }
 
-#[test]
+#[on_each_store]
 fn repeated_parameter_is_refused() {
     for (uri, field) in [
         ("/api/v2/webhook?ref=a&ref=b", "ref"),
@@ -233,7 +233,7 @@ fn repeated_parameter_is_refused() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn two_names_with_different_values_are_refused() {
     for (uri, field) in [
         ("/api/v2/webhook?ref=a&workflow=b", "workflow"),
@@ -256,7 +256,7 @@ fn two_names_with_different_values_are_refused() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn missing_parameter_is_named() {
     for (uri, field) in [
         ("/api/v2/webhook", "ref"),
@@ -274,7 +274,7 @@ fn missing_parameter_is_named() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn unknown_status_is_refused() {
     for status in ["", "success", "done", "null", "Succeeded%20"] {
         for method in ["POST", "GET", "HEAD"] {
@@ -289,7 +289,7 @@ fn unknown_status_is_refused() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn damaged_status_completes_nothing() {
     for (query, field) in [
         ("ref=r&topic=t&amp;status=failed", "amp;status"),
@@ -318,7 +318,7 @@ fn damaged_status_completes_nothing() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn body_of_a_webhook_that_is_no_object_names_the_setting() {
     for (body, detail) in [("[1]", "an array"), ("null", "null"), ("7", "a number")] {
         let world = World::new();
@@ -348,7 +348,7 @@ fn body_of_a_webhook_that_is_no_object_names_the_setting() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn dedup_is_on_or_off() {
     for uri in [WEBHOOK_URI, EVENT_URI] {
         for value in ["", "false", "0", "OFF", "off%20", "no"] {
@@ -365,7 +365,7 @@ fn dedup_is_on_or_off() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn idempotency_key_is_one_visible_text() {
     let (longest, long) = ("k".repeat(255), "k".repeat(256));
     for (keys, detail) in [
@@ -391,7 +391,7 @@ fn idempotency_key_is_one_visible_text() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn invalid_event_names_the_attribute() {
     for (event, kind, field) in [
         (r#"{"id":"1","source":"/s","type":"t"}"#, "invalid-event", "specversion"),
@@ -427,7 +427,7 @@ fn invalid_event_names_the_attribute() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn invalid_binary_event_names_the_attribute() {
     let good = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"), JSON];
     let without = |name: &str| good.iter().copied().filter(|(had, _)| *had != name).collect::<Vec<_>>();

@@ -60,7 +60,7 @@ fn event(kind: &str, more: &str) -> String {
     format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"{kind}"{more}}}"#)
 }
 
-#[test]
+#[on_each_store]
 fn webhook_starts_every_matching_route() {
     let world = world();
     let reply = push(&world, "/api/v2/webhook");
@@ -85,7 +85,7 @@ fn webhook_starts_every_matching_route() {
     assert_eq!(starts(&world), [Start::new("audit", "webhook", json!({"data": {"ref": "refs/tags/1"}}))]);
 }
 
-#[test]
+#[on_each_store]
 fn reference_takes_precedence_over_routes() {
     let world = world();
     assert_eq!(push(&world, WEBHOOK_URI).status(), 200);
@@ -106,7 +106,7 @@ fn reference_takes_precedence_over_routes() {
     world.post_json("/api/v2/event?subject=no", &by_subject).problem(400, "invalid-parameter");
 }
 
-#[test]
+#[on_each_store]
 fn event_is_routed_by_attributes_and_data() {
     for (body, expected) in [
         (event("com.example.order.paid", r#","data":{"id":5}"#), &["orders"][..]),
@@ -139,7 +139,7 @@ fn event_is_routed_by_attributes_and_data() {
     assert!(!body.contains(r#"{"name":"order","value":"theirs"}"#), "{body}");
 }
 
-#[test]
+#[on_each_store]
 fn routes_find_no_members_in_a_webhook_that_is_no_object() {
     let routes = r#"[
         {"workflow":"member","from":"webhook","filter":{"exact":{"/event":"open"}}},
@@ -163,7 +163,7 @@ fn routes_find_no_members_in_a_webhook_that_is_no_object() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn unmatched_delivery_is_no_error() {
     for (uri, body) in [("/api/v2/event", EVENT), ("/api/v2/webhook", "{}")] {
         let _row = row(uri);
@@ -185,7 +185,7 @@ fn unmatched_delivery_is_no_error() {
     assert_eq!((&list[0]["outcome"], &list[1]["outcome"]), (&json!("unmatched"), &json!("delivered")));
 }
 
-#[test]
+#[on_each_store]
 fn signed_webhook_has_one_key_per_route() {
     let world = world().with("secret_github", "s3cret");
     let signature = format!("sha256={}", mac_sha256("s3cret", PUSH.as_bytes()));
@@ -199,7 +199,7 @@ fn signed_webhook_has_one_key_per_route() {
 }
 
 /// The record has the trigger and the params of the route.
-#[test]
+#[on_each_store]
 fn stored_routed_delivery_sends_the_same_request() {
     let first = world();
     push(&first, "/api/v2/webhook");

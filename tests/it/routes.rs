@@ -128,7 +128,7 @@ fn params_share_one_size_limit() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn invalid_table_names_the_position() {
     for (routes, detail) in [
         (

@@ -20,7 +20,7 @@ fn v0(sender: &str, body: &str) -> [(&'static str, String); 2] {
     [(names[0], seconds.to_string()), (names[1], signature)]
 }
 
-#[test]
+#[on_each_store]
 fn challenges_are_answered_once_verified() {
     let slack = r#"{"token":"x","challenge":"3eZbrw1a","type":"url_verification"}"#;
     let zoom = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8vlvZRS"},"event_ts":1}"#;
@@ -50,7 +50,7 @@ fn challenges_are_answered_once_verified() {
             assert_eq!(reply.header("content-type"), Some(content_type));
             assert_eq!(reply.log["outcome"], "challenge");
             world.assert_untouched();
-            assert!(world.store.operations.borrow().is_empty());
+            assert!(world.is_store_unused());
 
             let world = World::new().with(variable, "another");
             let refusal = world.post(uri, &headers, body);
@@ -69,7 +69,7 @@ fn challenges_are_answered_once_verified() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn event_grid_validation_is_answered_with_a_valid_token() {
     let event = "Microsoft.EventGrid.SubscriptionValidationEvent";
     let body = json!([{"id": "1", "data": {"validationCode": "512d38b6"}, "eventType": event}]).to_string();
@@ -92,7 +92,7 @@ fn event_grid_validation_is_answered_with_a_valid_token() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn forms_of_known_senders_become_params() {
     let slash = Case::published().into_iter().find(|case| case.preset == "slack").unwrap();
     let world = slash.world(&slash.secret);
@@ -134,7 +134,7 @@ fn forms_of_known_senders_become_params() {
     world.assert_untouched();
 }
 
-#[test]
+#[on_each_store]
 fn custom_sender_is_recognized_by_name_or_header() {
     let descriptor = r#"{"algorithm":"hmac-sha256","headers":["x-mine"],"prefix":"v7=","id":{"pointer":"/n"}}"#;
     let custom = || World::new().healthy().with("sender_custom", descriptor).with("secret_custom", "0ld,s3cret");
@@ -163,7 +163,7 @@ fn custom_sender_is_recognized_by_name_or_header() {
 }
 
 /// Twilio signs the URL that it calls, and a proxy changes that URL.
-#[test]
+#[on_each_store]
 fn public_url_is_verified_behind_a_proxy() {
     let sign = |url: &str| {
         let mut mac = <Hmac<Sha1> as KeyInit>::new_from_slice(b"s3cret").unwrap();
@@ -189,7 +189,7 @@ fn public_url_is_verified_behind_a_proxy() {
 
 /// Each sender gets a status that it accepts as success, within its deadline, on each path on which a delivery is
 /// accepted.
-#[test]
+#[on_each_store]
 fn response_status_follows_the_policy_of_the_sender() {
     for preset in PRESETS {
         let _row = row(preset.name);

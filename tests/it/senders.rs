@@ -134,7 +134,7 @@ fn github(body: &[u8]) -> String {
     format!("sha256={}", mac_sha256("s3cret", body))
 }
 
-#[test]
+#[on_each_store]
 fn signed_webhooks_are_accepted() {
     let cases = [Case::all(), Case::published()].concat();
     for preset in PRESETS.iter().filter(|preset| !preset.schemes.is_empty()) {
@@ -146,7 +146,7 @@ fn signed_webhooks_are_accepted() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn flipped_bit_is_refused() {
     for case in Case::all() {
         let _row = row(&case.preset);
@@ -176,7 +176,7 @@ fn flipped_bit_is_refused() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn rotated_secrets_are_accepted() {
     for case in Case::all() {
         let _row = row(&case.preset);
@@ -188,7 +188,7 @@ fn rotated_secrets_are_accepted() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn stale_or_future_timestamp_is_refused() {
     let dated: Vec<_> = Case::all().into_iter().filter(|case| case.tolerance.is_some()).collect();
     assert!(dated.len() > 8);
@@ -210,7 +210,7 @@ fn stale_or_future_timestamp_is_refused() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn events_and_callbacks_may_be_signed() {
     let good = github(EVENT.as_bytes());
     let bad = flipped(&good, good.len() - 1);
@@ -234,7 +234,7 @@ fn events_and_callbacks_may_be_signed() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn signature_is_verified_before_parsing() {
     let world = World::new().with("secret_github", "s3cret");
     for body in [&b"\xff\xfe\x00"[..], b"not JSON", b"[]", b""] {
@@ -250,7 +250,7 @@ fn signature_is_verified_before_parsing() {
     world.assert_untouched();
 }
 
-#[test]
+#[on_each_store]
 fn signed_content_identifies_the_delivery() {
     for case in Case::all().into_iter().filter(|case| !case.body.starts_with("Hello")) {
         let _row = row(&case.preset);
@@ -281,7 +281,7 @@ fn signed_content_identifies_the_delivery() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn other_signed_body_is_another_delivery() {
     let world = World::new().healthy().with("secret_github", "s3cret");
     for body in [r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n": 1}"#] {

@@ -51,7 +51,7 @@ fn statement_that_breaks_has_its_effect_before_after_or_never() {
     ];
     for (fault, answer, at_once, later) in faults {
         let _row = crate::fake::row(format!("{fault:?}"));
-        let world = World::new().with_database();
+        let world = World::key_value().with_database();
         world.database().fail(&[(At::Each("claim"), fault)]);
         assert_eq!(world.run(claim(&world, "k")), answer);
         assert_eq!(keys(&world).len(), at_once);
@@ -67,7 +67,7 @@ fn statement_that_breaks_has_its_effect_before_after_or_never() {
 fn sender_that_repeats_what_failed_gets_there_from_each_fault() {
     for (at, fault) in At::each(4).flat_map(|at| [Fault::BreakBefore, Fault::BreakAfter].map(|fault| (at, fault))) {
         let _row = crate::fake::row(format!("{fault:?} {at:?}"));
-        let world = World::new().with_database();
+        let world = World::key_value().with_database();
         world.database().fail(&[(at, fault)]);
         let first = world.run(async { claim(&world, "k").await.is_ok() && settle(&world, "k").await.is_ok() });
         assert!(!first);
@@ -82,17 +82,17 @@ fn sender_that_repeats_what_failed_gets_there_from_each_fault() {
 
 #[test]
 fn server_that_refuses_connections_gets_no_statement() {
-    let world = World::new().with_database();
+    let world = World::key_value().with_database();
     world.database().fail(&[(At::Once(1), Fault::BreakAfter), (At::From(2), Fault::Refuse(SqlError::Unreachable))]);
     assert_eq!(world.run(claim(&world, "k")), Err(SqlError::Broken));
     assert_eq!(world.run(settle(&world, "k")), Err(SqlError::Unreachable));
     assert_eq!(world.database().take_statements(), ["claim"]);
-    assert_eq!(world.run(claim(&World::new(), "k")), Err(SqlError::Unreachable), "a world without a database");
+    assert_eq!(world.run(claim(&World::key_value(), "k")), Err(SqlError::Unreachable), "a world without a database");
 }
 
 #[test]
 fn fail_over_loses_the_last_commits_and_breaks_connections() {
-    let world = World::new().with_database();
+    let world = World::key_value().with_database();
     world.run(async {
         let old = connect(&world).await.unwrap();
         for key in ["a", "b", "c"] {
@@ -109,7 +109,7 @@ fn fail_over_loses_the_last_commits_and_breaks_connections() {
 
 #[test]
 fn schema_is_missing_or_of_another_version() {
-    let world = World::new().with_database();
+    let world = World::key_value().with_database();
     world.database().set_schema_version("2");
     let notes = sluice::store::postgres::NOTES;
     let read = world.run(run(&world, notes, values![r#"["schema"]"#])).unwrap();
@@ -121,7 +121,7 @@ fn schema_is_missing_or_of_another_version() {
 
 #[test]
 fn connect_waits_for_the_pool_and_leases_run_out_in_simulated_time() {
-    let world = World::new().with_database();
+    let world = World::key_value().with_database();
     world.database().pool.set(2);
     world.database().lag.set(20);
     world.run(async {
@@ -140,7 +140,7 @@ fn connect_waits_for_the_pool_and_leases_run_out_in_simulated_time() {
 #[test]
 #[should_panic(expected = "held over a call to the engine")]
 fn connection_that_is_held_over_a_call_to_the_engine_fails_the_test() {
-    let world = World::new().with_database().healthy();
+    let world = World::key_value().with_database().healthy();
     world.run(async {
         let _held = connect(&world).await.unwrap();
         let timeouts = Timeouts { connect: Duration::from_secs(1), total: Duration::from_secs(1) };
@@ -152,7 +152,7 @@ fn connection_that_is_held_over_a_call_to_the_engine_fails_the_test() {
 #[test]
 #[should_panic(expected = "held over a timer")]
 fn connection_that_is_held_over_a_timer_fails_the_test() {
-    let world = World::new().with_database();
+    let world = World::key_value().with_database();
     world.run(async {
         let _held = connect(&world).await.unwrap();
         Clock::sleep(&world, Duration::from_millis(1)).await;

@@ -50,7 +50,7 @@ fn assert_refused(world: &World, request: Request<Chunks>, slug: &str) -> Reply 
     }
     assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"sluice\""));
     world.assert_untouched();
-    assert!(world.store.operations.borrow().is_empty(), "the store was read");
+    assert!(world.is_store_unused(), "the store was read");
     reply
 }
 
@@ -58,7 +58,7 @@ fn with(uri: &str, parameter: &str) -> String {
     format!("{uri}&{parameter}")
 }
 
-#[test]
+#[on_each_store]
 fn anyone_may_deliver_without_configuration() {
     for (method, uri) in ENTRIES {
         assert_admitted(World::new(), method, uri, &[]);
@@ -67,7 +67,7 @@ fn anyone_may_deliver_without_configuration() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn each_token_is_accepted_in_each_place() {
     for (method, uri) in ENTRIES {
         for token in ["t0ken-one", "t0ken-two"] {
@@ -84,7 +84,7 @@ fn each_token_is_accepted_in_each_place() {
     assert_admitted(guarded(), "GET", "/api/v2/callback?ref=r,topic=t,access_token=t0ken-one", &[]);
 }
 
-#[test]
+#[on_each_store]
 fn missing_token_is_refused_unread() {
     let wrong = [
         "",
@@ -116,7 +116,7 @@ fn missing_token_is_refused_unread() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn operator_and_access_tokens_are_separate() {
     for (method, uri) in ENTRIES {
         assert_refused(&guarded(), unfinished(method, uri, &[OPERATOR]), "unauthorized");
@@ -143,7 +143,7 @@ fn operator_and_access_tokens_are_separate() {
 }
 
 /// RFC 6750, section 2.3.
-#[test]
+#[on_each_store]
 fn response_to_a_token_in_the_url_is_not_cached() {
     let cache_control = |reply: &Reply| reply.header("cache-control").map(str::to_owned);
     for (method, uri) in ENTRIES {
@@ -170,7 +170,7 @@ fn response_to_a_token_in_the_url_is_not_cached() {
     assert_eq!(cache_control(&reply), None);
 }
 
-#[test]
+#[on_each_store]
 fn token_is_never_disclosed() {
     let headers = [JSON, ("authorization", "Bearer t0ken-one"), ("x-access-token", "t0ken-two")];
     for (method, uri) in ENTRIES {
@@ -188,9 +188,7 @@ fn token_is_never_disclosed() {
                 disclosed.push(format!("{:?}", received.request));
                 disclosed.push(String::from_utf8_lossy(received.request.body()).into_owned());
             }
-            for (key, value) in world.store.entries.borrow().iter() {
-                disclosed.push(format!("{key}: {}", String::from_utf8_lossy(value)));
-            }
+            disclosed.extend(world.everything());
             assert!(disclosed.iter().all(|text| !text.contains("t0ken")), "{disclosed:?}");
         }
         let wrong = [("authorization", "Bearer t0ken-x"), ("x-access-token", "t0ken-y")];
@@ -206,7 +204,7 @@ fn token_is_never_disclosed() {
 const GITHUB: (&str, &str) = ("x-github-event", "push");
 const WRONG_SIGNATURE: (&str, &str) = ("x-hub-signature-256", "sha256=00");
 
-#[test]
+#[on_each_store]
 fn configured_secret_requires_a_signature() {
     let github = || World::new().with("secret_github", "s3cret");
     for (method, uri) in ENTRIES {
@@ -242,7 +240,7 @@ fn configured_secret_requires_a_signature() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn token_does_not_replace_a_signature() {
     let world = || guarded().with("secret_github", "s3cret");
     let token = ("authorization", "Bearer t0ken-one");
@@ -259,7 +257,7 @@ fn token_does_not_replace_a_signature() {
     }
 }
 
-#[test]
+#[on_each_store]
 fn unknown_sender_is_refused() {
     for name in ["", "GitHub", "nobody", "github,gitlab"] {
         for world in [World::new(), guarded(), World::new().with("secret_github", "s3cret")] {
@@ -274,7 +272,7 @@ fn unknown_sender_is_refused() {
     assert_eq!(World::new().post_json(&twice, "{}").problem(400, "invalid-parameter")["field"], "sender");
 }
 
-#[test]
+#[on_each_store]
 fn invalid_configuration_admits_no_one() {
     let custom = r#"{"algorithm":"hmac-sha256","headers":["x-mine"]}"#;
     let hex_key = r#"{"algorithm":"hmac-sha256","headers":["x-mine"],"secret":{"encoding":"hex"}}"#;

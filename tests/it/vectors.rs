@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::fake::{EVENT_URI, RUN, World, request, row};
 
-#[test]
+#[on_each_store]
 fn http_binding_feature_passes() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/cloudevents-http-protocol-binding.feature");
     let feature = Feature::parse_path(path, GherkinEnv::default()).unwrap();

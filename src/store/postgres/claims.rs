@@ -250,8 +250,8 @@ impl<H: Sql + Clock + Rng> Claims for PostgresStore<'_, H> {
     }
 
     async fn holder(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
-        let found = self.find(std::slice::from_ref(key)).await?;
-        let Some(known) = found.into_iter().find(Known::is_under_way) else { return Ok(None) };
+        // One that is settled counts as well: it may have been under way a moment ago, when it had no record.
+        let Some(known) = self.find(std::slice::from_ref(key)).await?.into_iter().next() else { return Ok(None) };
         Ok(Some(Holder { age: known.now.since(known.changed), window: 0, record: known.record()? }))
     }
 

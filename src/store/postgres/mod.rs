@@ -59,7 +59,7 @@
 //! | first of a key, refused by the engine | [`CLAIM`], [`RELEASE`]; if another sender has a 2xx for it, [`DEAD_LETTER`] too |
 //! | first of a key, to be attempted later | [`CLAIM`], [`RESCHEDULE`] |
 //! | first of a key, the engine is slow | [`CLAIM`], [`PROMISE`]; after the response, [`SETTLE`] or another end |
-//! | `respond-async` | [`CLAIM`], accepted |
+//! | `respond-async` | [`CLAIM`], [`PROMISE`]; after the response, [`SETTLE`] or another end |
 //! | repeated | [`CLAIM`] |
 //! | repeated while the first one is under way | [`CLAIM`] with pauses until there is an outcome; in the end [`PROMISE`] |
 //! | callback, a task waits | [`CLAIM`] of the task, [`SETTLE`] |

@@ -27,6 +27,8 @@ use crate::time::Timestamp;
 const MAX_COUNTED: usize = 100_000;
 /// Number of rows that one statement of the sweep deletes.
 const SWEPT_AT_ONCE: usize = 1_000;
+/// How long a drain leaves a delivery alone that can't be decoded.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// A pass of a drain.
 #[derive(Debug)]
@@ -110,17 +112,23 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
     }
 
     /// Reads a delivery that was taken, and the size of its stored form: columns `key`, `id`, `delivery`, `maybe_sent`.
-    fn taken(
+    async fn taken(
         &self,
         columns: &mut Columns,
         token: &str,
         until: Duration,
     ) -> Result<Result<(Delivery<'static>, usize), DeliveryId>, StoreError> {
-        let (key, id) = (columns.text()?, columns.id()?);
+        let row = Row { key: columns.text()?, token: token.to_owned() };
+        let id = columns.id()?;
         let bytes = columns.bytes()?.unwrap_or_default();
         let maybe_sent = columns.bool()?;
-        let Ok(delivery) = Delivery::from_bytes(&bytes) else { return Ok(Err(id)) };
-        let mut delivery = held(delivery, Row { key, token: token.to_owned() }, until);
+        let Ok(delivery) = Delivery::from_bytes(&bytes) else {
+            // An operator can delete it only while nobody holds it.
+            let wait = milliseconds(UNREADABLE_PAUSE);
+            let _: Effect = self.change(RESCHEDULE, &row, &[SqlValue::Bytes(bytes), wait]).await?;
+            return Ok(Err(id));
+        };
+        let mut delivery = held(delivery, row, until);
         if maybe_sent {
             mark_maybe_sent(&mut delivery, self.host.now());
         }
@@ -242,9 +250,10 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         let begun = self.host.monotonic();
         let parameters = [text(&pass.token), milliseconds(self.lease()), number(room), json(&busy)?];
         let rows = self.query(TAKE, &parameters).await?;
-        let mut offer = Offer { more: rows.len() == room, ..Offer::default() };
+        // Deliveries of a busy reference may be due as well.
+        let mut offer = Offer { more: rows.len() == room || !busy.is_empty(), ..Offer::default() };
         for mut columns in rows {
-            match self.taken(&mut columns, &pass.token, self.until(begun))? {
+            match self.taken(&mut columns, &pass.token, self.until(begun)).await? {
                 Err(id) => offer.unreadable.push(id),
                 Ok((delivery, bytes)) => {
                     // It is due, whatever the clock of this host says.
@@ -398,10 +407,15 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         id: DeliveryId,
         _: Duration,
     ) -> Result<Operated<(Delivery<'static>, Option<Pass>)>, StoreError> {
+        let was_dead = match self.show(id).await? {
+            Some((_, Err(StoredError))) => return Ok(Operated::Damaged),
+            Some((state, Ok(_))) => state == DeliveryState::Dead,
+            None => return Ok(Operated::Unknown),
+        };
         let (token, begun) = (self.token(), self.host.monotonic());
         let mut rows = self.query(TAKE_ONE, &[text(id.to_string()), text(&token), milliseconds(self.lease())]).await?;
         if let Some(columns) = rows.first_mut() {
-            return Ok(match self.taken(columns, &token, self.until(begun))? {
+            return Ok(match self.taken(columns, &token, self.until(begun)).await? {
                 Err(_) => Operated::Damaged,
                 Ok((mut delivery, _)) if delivery.is_in_flight(self.host.now(), &self.limits) => {
                     let _: Effect = self.reschedule(&mut delivery).await?;
@@ -409,7 +423,7 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
                 }
                 Ok((mut delivery, _)) => {
                     delivery.renew(self.host.now(), &self.limits);
-                    if let (Work::Start(_), Some(claim)) = (&delivery.work, &mut delivery.claim) {
+                    if was_dead && let (Work::Start(_), Some(claim)) = (&delivery.work, &mut delivery.claim) {
                         // While it was dead, another delivery may have had its key: its run is looked up first.
                         claim.contended = true;
                     }
@@ -482,13 +496,12 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         let mut rows = self.query(SHOW, &[text(id.to_string())]).await?;
         let Some(columns) = rows.first_mut() else { return Ok(Operated::Unknown) };
         let label = columns.skip().text()?;
-        let Ok(delivery) = Delivery::from_bytes(&columns.skip().bytes()?.unwrap_or_default()) else {
-            return Ok(Operated::Damaged);
-        };
+        let delivery = Delivery::from_bytes(&columns.skip().bytes()?.unwrap_or_default());
         let is_under_way = columns.skip().skip().bool()?;
         if is_under_way {
             return Ok(Operated::InFlight);
         }
+        let Ok(delivery) = delivery else { return Ok(Operated::Damaged) };
         let same = delivery.claim.as_ref().is_some_and(|claim| claim.key.hash() == label);
         let first = match &delivery.claim {
             Some(claim) if same => self.first_record(&delivery.work, std::slice::from_ref(&claim.key)).await?,

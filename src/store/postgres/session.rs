@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Statement;
-use crate::delivery::{Delivery, DeliveryId, Hold, Row};
+use crate::delivery::{Delivery, DeliveryId, Hold, Row, Work};
 use crate::ports::{Sql, SqlConnection as _, SqlError, SqlRow, SqlValue, StoreError};
 use crate::secret::Secret;
 use crate::store::codec_error;
@@ -131,7 +131,12 @@ pub(super) fn held(mut delivery: Delivery<'static>, row: Row, until: std::time::
 
 /// Notes that a delivery may have been sent: the lease of an earlier holder has run out at `now`. The engine no longer
 /// acts on what that one has sent.
+///
+/// A callback without a task was not sent: its row would have the key of the task, or say that it is sent without a look.
 pub(super) fn mark_maybe_sent(delivery: &mut Delivery<'_>, now: Timestamp) {
+    if matches!(delivery.work, Work::Resolve(_)) && delivery.wait.is_none() && !delivery.unseen {
+        return;
+    }
     delivery.sent = Some(now);
     delivery.concluded = true;
     delivery.next_attempt = now;

@@ -106,6 +106,9 @@ impl World {
             deaths: Cell::new(0),
             frozen_until: Cell::new(0),
         }));
+        if let Some(database) = &world.database {
+            database.real.replace(world.real.clone());
+        }
         world
     }
 

@@ -1,17 +1,17 @@
 //! A PostgreSQL server in simulated time: connections to the model of the tables, and faults on request.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use sluice::ports::{Sql, SqlConnection, SqlError, SqlRow, SqlValue};
 use sluice::secret::Secret;
-use sluice::store::postgres::{CLAIM, READY};
+use sluice::store::postgres::{CLAIM, READY, Statement, WRITE_NOTE};
 
 use super::plan::{Operation, Plan};
 use super::{FakeClock, RealEngine, World, draw};
-use crate::tables::{Outcome, Tables, statement};
+use crate::tables::{Delivery as Row, Outcome, Tables, Write, statement};
 use crate::values;
 
 /// The connections that Spin opens for all instances of a host.
@@ -25,7 +25,8 @@ pub struct Database {
     tables: RefCell<Tables>,
     clock: Rc<FakeClock>,
     plan: Rc<Plan>,
-    real: Option<Rc<RealEngine>>,
+    /// The model of the engine, if the world has one.
+    pub real: RefCell<Option<Rc<RealEngine>>>,
     /// The calls since the last [`Database::fail`] or [`Database::take_calls`]: `connect`, or a statement's name.
     calls: RefCell<Vec<&'static str>>,
     faults: RefCell<Vec<(At, Fault)>>,
@@ -76,6 +77,10 @@ pub enum At {
     From(usize),
     /// Each call with this name: `connect`, or that of a statement.
     Each(&'static str),
+    /// Only this connect, of those alone.
+    Connect(usize),
+    /// This connect and all after it, of those alone.
+    ConnectFrom(usize),
 }
 
 impl At {
@@ -84,11 +89,16 @@ impl At {
         (0..calls).flat_map(|nth| [Self::Once(nth), Self::From(nth)])
     }
 
-    fn hits(self, nth: usize, call: &str) -> bool {
+    /// Whether it hits the last of these calls.
+    fn hits(self, calls: &[&str]) -> bool {
+        let (nth, call) = (calls.len() - 1, calls[calls.len() - 1]);
+        let connects = || calls.iter().filter(|call| **call == "connect").count() - 1;
         match self {
             Self::Once(hit) => nth == hit,
             Self::From(first) => nth >= first,
             Self::Each(name) => call == name,
+            Self::Connect(hit) => call == "connect" && connects() == hit,
+            Self::ConnectFrom(first) => call == "connect" && connects() >= first,
         }
     }
 }
@@ -100,7 +110,7 @@ impl World {
             tables: RefCell::new(Tables::new(self.now().cast_signed())),
             clock: self.clock.clone(),
             plan: self.plan.clone(),
-            real: self.real.clone(),
+            real: RefCell::new(self.real.clone()),
             calls: RefCell::default(),
             faults: RefCell::default(),
             late: RefCell::default(),
@@ -115,7 +125,7 @@ impl World {
             fail_overs: Cell::new(0),
             chance: Cell::new(0),
         }));
-        self.with("database_url", "postgres://sluice:pa55word@localhost:5432/sluice")
+        self.with("database_url", "postgres://sluice:pa55word@localhost:5432/sluice?connect_timeout=2&keepalives_idle=10&tcp_user_timeout=5000")
     }
 
     /// The server of [`World::with_database`].
@@ -174,6 +184,57 @@ impl Database {
         self.take_calls().into_iter().filter(|call| *call != "connect").collect()
     }
 
+    /// The number of connects since the last of those two.
+    pub fn connects(&self) -> usize {
+        self.calls.borrow().iter().filter(|call| **call == "connect").count()
+    }
+
+    /// The rows as they were claimed, by their keys.
+    pub fn claims(&self) -> BTreeMap<String, Row> {
+        let tables = self.tables.borrow();
+        let writes = tables.journal().filter(|commit| commit.statement == CLAIM.name).flat_map(|commit| &commit.writes);
+        let claims = writes.filter_map(|write| match write {
+            Write::Delivery(None, Some(row)) if row.token.is_some() => Some((row.key.clone(), row.clone())),
+            _ => None,
+        });
+        claims.collect()
+    }
+
+    /// Writes a note, as the gateway does.
+    pub fn put_note(&self, name: &str, value: &str) {
+        self.run(WRITE_NOTE, &values![name, value]);
+    }
+
+    /// Runs a statement, as an operator does in psql.
+    pub fn run(&self, statement: Statement, parameters: &[SqlValue]) {
+        self.tables.borrow_mut().run(statement.sql, parameters, self.now()).unwrap();
+    }
+
+    /// Replaces each delivery by what `change` makes of it; with `None` it is gone.
+    pub fn replace_rows(&self, change: impl Fn(Row) -> Option<Row>) {
+        self.tables.borrow_mut().replace(change);
+    }
+
+    /// Adds a pending delivery that is due, or gives it this stored form.
+    pub fn put_pending(&self, id: &str, record: &[u8]) {
+        let mut tables = self.tables.borrow_mut();
+        let json = serde_json::from_slice::<serde_json::Value>(record).unwrap_or_default();
+        let reference = [&json, &json["work"]].into_iter().find_map(|json| json["workflow"].as_str());
+        if tables.deliveries().iter().any(|row| row.id == id) {
+            let with_record = |row: Row| Row {
+                delivery: Some(record.to_vec()),
+                reference: reference.unwrap_or(&row.reference).to_owned(),
+                ..row
+            };
+            tables.replace(|row| Some(if row.id == id { with_record(row) } else { row }));
+            return;
+        }
+        let now = self.now();
+        let values = values![id, id, None::<String>, "", reference.unwrap_or("w"), None::<String>, None::<String>];
+        let values = [values, values![record.to_vec(), 0_i64, true, None::<String>]].concat();
+        tables.run(CLAIM.sql, &values, now).unwrap();
+    }
+
     /// The greatest number of connections that were open at a time.
     pub fn most_open(&self) -> usize {
         self.most_open.get()
@@ -193,8 +254,7 @@ impl Database {
     fn begin(&self, call: &'static str) -> Option<Fault> {
         let mut calls = self.calls.borrow_mut();
         calls.push(call);
-        let nth = calls.len() - 1;
-        self.faults.borrow().iter().find(|(at, _)| at.hits(nth, call)).map(|(_, fault)| *fault)
+        self.faults.borrow().iter().find(|(at, _)| at.hits(&calls)).map(|(_, fault)| *fault)
     }
 
     /// Lets those statements have their effect whose connection broke and whose time has come.
@@ -304,7 +364,8 @@ impl Connection {
                 database.tables.borrow_mut().lose_last(1);
                 return Err(SqlError::Refused);
             }
-            database.plan.has_done(Operation::Write, &database.clock, database.real.as_deref()).await;
+            let real = database.real.borrow().clone();
+            database.plan.has_done(Operation::Write, &database.clock, real.as_deref()).await;
         }
         if fault == Some(Fault::BreakAfter) {
             return self.fail();

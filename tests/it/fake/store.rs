@@ -90,12 +90,6 @@ impl FakeStore {
         position.unwrap_or_else(|| panic!("no operation {operation} in {operations:?}"))
     }
 
-    /// Deletes everything but the claims of keys: the state that claimants leave which stopped right after claiming.
-    pub fn keep_claims(&self) {
-        let is_claim = |key: &str| key.starts_with("sluice/flag/") || key.starts_with("sluice/door/");
-        self.entries.borrow_mut().retain(|key, _| is_claim(key));
-    }
-
     /// The number of operations since the last call; restarts the count.
     pub fn take_cost(&self) -> Cost {
         let mut cost = Cost::default();

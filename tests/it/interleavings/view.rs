@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
-use std::convert::Infallible;
 use std::hash::Hash;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,18 +15,27 @@ use sluice::config;
 use sluice::delivery::DeliveryId;
 use sluice::gateway::Gateway;
 use sluice::ports::{
-    Clock, Http, KeyValue, Rng, SendError, Sql, SqlError, StoreError, Timeouts, VariableError, Variables,
+    Clock, Http, KeyValue, Rng, SendError, Sql, SqlConnection, SqlError, SqlRow, SqlValue, StoreError, Timeouts,
+    VariableError, Variables,
 };
 use sluice::secret::Secret;
 use sluice::time::{ArrivalTime, Timestamp};
 
-use crate::fake::{looked_at, summary};
+use crate::fake::{DEAD, NOTIFICATION, PENDING, looked_at, summary};
+use crate::tables::{self, Outcome, State, Tables, statement};
 
 /// The least duration of a sleep, in milliseconds.
 ///
 /// It is longer than any wait of a contender for another, so such a wait looks at the claim twice. This bounds the number
 /// of states.
 const SLEEP: u64 = 10_000;
+
+/// The doors of the claims, in the key-value store.
+const DOOR: &str = "sluice/flag/";
+
+/// How long the engine may take to act on a request, and to answer it, in milliseconds.
+const ACTS_WITHIN: u64 = 11_000;
+const ANSWERS_WITHIN: u64 = 10_000;
 
 /// A step of a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,11 +66,14 @@ pub struct Shared {
     /// Milliseconds since the contenders started, while the schedule is over.
     pub later: Cell<u64>,
     pub variables: BTreeMap<String, String>,
+    /// The database, which takes the place of `store` if there is one, and its clock.
+    pub tables: Option<RefCell<Tables>>,
+    pub time: Cell<u64>,
 }
 
-/// The host of one contender.
-pub struct View<'s> {
-    shared: &'s Shared,
+/// The steps of one contender.
+#[derive(Default)]
+pub struct Steps {
     /// The step that may be taken next.
     pub granted: Cell<Option<Step>>,
     /// Without a scheduler every step is taken at once.
@@ -70,6 +82,27 @@ pub struct View<'s> {
     pub waiting: RefCell<Vec<Step>>,
     /// A hash of all observations.
     pub seen: RefCell<DefaultHasher>,
+}
+
+impl Steps {
+    async fn step(&self, step: Step) {
+        std::future::poll_fn(|_| {
+            if !self.scheduled || self.granted.get() == Some(step) {
+                self.granted.set(None);
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push(step);
+            Poll::Pending
+        })
+        .await;
+        step.hash(&mut *self.seen.borrow_mut());
+    }
+}
+
+/// The host of one contender.
+pub struct View<'s> {
+    shared: &'s Shared,
+    pub steps: Rc<Steps>,
     /// The total duration of the sleeps, in milliseconds.
     pub slept: Cell<u64>,
     random: Cell<u64>,
@@ -88,10 +121,7 @@ impl<'s> View<'s> {
         let random = 1 + 1_000 * nth as u64;
         Self {
             shared,
-            granted: Cell::new(None),
-            scheduled,
-            waiting: RefCell::default(),
-            seen: RefCell::default(),
+            steps: Rc::new(Steps { scheduled, ..Steps::default() }),
             slept: Cell::new(0),
             random: Cell::new(random),
             start,
@@ -102,26 +132,27 @@ impl<'s> View<'s> {
     }
 
     async fn step(&self, step: Step) {
-        std::future::poll_fn(|_| {
-            if !self.scheduled || self.granted.get() == Some(step) {
-                self.granted.set(None);
-                return Poll::Ready(());
-            }
-            self.waiting.borrow_mut().push(step);
-            Poll::Pending
-        })
-        .await;
-        step.hash(&mut *self.seen.borrow_mut());
+        self.steps.step(step).await;
+    }
+
+    /// The time. With a database, there is one clock for all: it goes on whenever a contender has slept.
+    fn time(&self) -> u64 {
+        let own = self.start + self.slept.get() + self.shared.later.get();
+        if self.shared.tables.is_none() {
+            return own;
+        }
+        self.shared.time.set(self.shared.time.get().max(own));
+        self.shared.time.get()
     }
 
     /// The kind of step of an operation on a key.
     fn step_of(&self, key: &str) -> Step {
-        let of_drain = ["sluice/pending/", "sluice/hint"].iter().any(|prefix| key.starts_with(prefix));
+        let of_drain = [PENDING, NOTIFICATION].iter().any(|prefix| key.starts_with(prefix));
         if of_drain && !self.observes_drain { Step::Private } else { Step::Store }
     }
 
     fn observe<T: Hash>(&self, what: T) -> T {
-        what.hash(&mut *self.seen.borrow_mut());
+        what.hash(&mut *self.steps.seen.borrow_mut());
         what
     }
 
@@ -130,12 +161,47 @@ impl<'s> View<'s> {
     }
 }
 
-/// No database can be reached.
-impl Sql for View<'_> {
-    type Connection = Infallible;
+/// Without tables, no database can be reached.
+impl<'s> Sql for View<'s> {
+    type Connection = Connection<'s>;
 
-    async fn connect(&self, _: &Secret) -> Result<Infallible, SqlError> {
-        Err(SqlError::Unreachable)
+    async fn connect(&self, _: &Secret) -> Result<Connection<'s>, SqlError> {
+        match &self.shared.tables {
+            Some(tables) => Ok(Connection { tables, time: &self.shared.time, steps: self.steps.clone() }),
+            None => Err(SqlError::Unreachable),
+        }
+    }
+}
+
+/// A connection to the model of the database: each statement is a step.
+pub struct Connection<'s> {
+    tables: &'s RefCell<Tables>,
+    time: &'s Cell<u64>,
+    steps: Rc<Steps>,
+}
+
+impl Connection<'_> {
+    async fn run(&self, text: &str, parameters: &[SqlValue]) -> Outcome {
+        let name = statement(text).expect("a statement of the gateway").0.name;
+        // No claim depends on them.
+        let is_private =
+            ["counts", "notes", "write_note", "clear_note", "sweep", "sweep_keys", "sweep_runs"].contains(&name);
+        self.steps.step(if is_private { Step::Private } else { Step::Store }).await;
+        let outcome = self.tables.borrow_mut().run(text, parameters, self.time.get().cast_signed()).unwrap();
+        if !is_private {
+            format!("{:?} {}", outcome.rows, outcome.affected).hash(&mut *self.steps.seen.borrow_mut());
+        }
+        outcome
+    }
+}
+
+impl SqlConnection for Connection<'_> {
+    async fn execute(&self, statement: &str, parameters: &[SqlValue]) -> Result<u64, SqlError> {
+        Ok(self.run(statement, parameters).await.affected)
+    }
+
+    async fn query(&self, statement: &str, parameters: &[SqlValue]) -> Result<Vec<SqlRow>, SqlError> {
+        Ok(self.run(statement, parameters).await.rows)
     }
 }
 
@@ -187,14 +253,77 @@ impl Http for View<'_> {
             self.step(Step::Look).await;
             return Ok(Response::new(self.observe(self.shared.show()).into_bytes()));
         }
+        let sent = self.time();
+        // In a database, a lease relies on this.
+        let is_late = |limit| self.shared.tables.is_some() && self.time() > sent + limit;
         self.step(Step::Act).await;
+        if is_late(ACTS_WITHIN) {
+            return Err(SendError::NoResponse("lost"));
+        }
         let is_event = request.method() == "PUT";
         let answer = self.shared.act(request);
         self.step(Step::Answer).await;
         if is_event {
             self.shared.open.set(self.shared.open.get().saturating_sub(1));
         }
+        if is_late(ANSWERS_WITHIN) {
+            return Err(SendError::NoResponse("no answer in time"));
+        }
         Ok(Response::new(self.observe(answer).into_bytes()))
+    }
+}
+
+impl Shared {
+    /// The contents of the store.
+    pub fn contents(&self) -> Contents {
+        let Some(tables) = &self.tables else { return Contents::KeyValue(self.store.borrow().clone()) };
+        Contents::Postgres(Box::new(tables.borrow().clone()), self.time.get())
+    }
+
+    pub fn restore(&self, contents: Contents) {
+        match contents {
+            Contents::KeyValue(store) => *self.store.borrow_mut() = store,
+            Contents::Postgres(tables, time) => {
+                *self.tables.as_ref().unwrap().borrow_mut() = *tables;
+                self.time.set(time);
+            }
+        }
+    }
+
+    /// Whether a claim of a key-value store may be taken for that of a contender.
+    pub fn holds(&self, name: &str) -> bool {
+        let store = self.store.borrow();
+        let mut doors = store.iter().filter(|(key, _)| key.starts_with(DOOR));
+        doors.any(|(_, door)| String::from_utf8_lossy(door).contains(&format!(r#""id":"{name}""#)))
+    }
+
+    /// The stored form of a dead letter.
+    pub fn dead_letter(&self, name: &str) -> Option<Value> {
+        let Some(tables) = &self.tables else {
+            return Some(serde_json::from_slice(self.store.borrow().get(&format!("{DEAD}{name}"))?).unwrap());
+        };
+        let tables = tables.borrow();
+        let row = tables.deliveries().iter().find(|row| row.state == State::Dead && row.id == name)?;
+        Some(serde_json::from_slice(row.delivery.as_ref()?).unwrap())
+    }
+}
+
+/// The contents of a store, and the time of its clock.
+#[derive(Clone, Debug)]
+pub enum Contents {
+    KeyValue(BTreeMap<String, Vec<u8>>),
+    Postgres(Box<Tables>, u64),
+}
+
+impl Hash for Contents {
+    fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        match self {
+            Self::KeyValue(store) => store.hash(hasher),
+            Self::Postgres(tables, time) => {
+                time.hash(hasher);
+                tables.deliveries().iter().for_each(|row: &tables::Delivery| row.hash(hasher));
+            }
+        }
     }
 }
 
@@ -236,7 +365,7 @@ impl Shared {
 
 impl Clock for View<'_> {
     fn arrival_time(&self) -> ArrivalTime {
-        Timestamp(self.start + self.slept.get() + self.shared.later.get()).into()
+        Timestamp(self.time()).into()
     }
 
     fn monotonic(&self) -> Duration {
@@ -246,6 +375,7 @@ impl Clock for View<'_> {
     async fn sleep(&self, duration: Duration) {
         self.step(Step::Sleep).await;
         self.slept.set(self.slept.get() + SLEEP.max(u64::try_from(duration.as_millis()).unwrap()));
+        self.time();
     }
 }
 

@@ -123,6 +123,15 @@ impl Tables {
         self.deliveries.insert(row)
     }
 
+    /// Replaces each delivery by what `change` makes of it; with `None` it is gone. That is in no commit.
+    pub fn replace(&mut self, change: impl Fn(Delivery) -> Option<Delivery>) {
+        let changed: Vec<_> = self.deliveries.iter().cloned().filter_map(change).collect();
+        self.deliveries = Deliveries::default();
+        for row in changed {
+            self.deliveries.insert(row).expect("a row that breaks no constraint");
+        }
+    }
+
     /// Chooses among rows that are due, or expire, at the same time, where the SQL leaves the choice open: rows with
     /// these keys come first.
     pub fn prefer(&mut self, keys: BTreeSet<String>) {
