@@ -11,6 +11,7 @@
 //! No other layer depends on how a claim is decided, or on where a delivery is kept.
 #![allow(async_fn_in_trait, reason = "a component instance has one thread: no future needs to be Send")]
 
+mod choice;
 mod fault;
 mod kv;
 mod page;
@@ -18,7 +19,6 @@ mod pass;
 pub mod postgres;
 mod record;
 mod run;
-mod store;
 
 use std::fmt;
 use std::time::Duration;
@@ -28,12 +28,12 @@ use crate::delivery::{Delivery, DeliveryId, Key, StoredError, Work};
 use crate::ports::StoreError;
 use crate::reference::{RunRef, Topic};
 
+pub use choice::{Store, StorePass};
 pub use fault::{EngineFault, Faults, Twice};
 pub use page::{CallbackPage, DeliveryState, Found, MAX_SCANNED, Page};
 pub use pass::{Begun, Offer, PassNote, Status, WidthNotes};
 pub use record::{OutcomeRecord, Settled};
 pub use run::RunRecord;
-pub use store::{Store, StorePass};
 
 /// The time within which the winner of a claim has to begin to send. Later, it counts as a loser: it may have been
 /// suspended for longer than the other contenders waited.

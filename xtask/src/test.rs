@@ -79,17 +79,21 @@ impl Step {
 const REDIS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("redis-cli", "redis-tools")];
 
 /// End-to-end tests whose result depends on the store.
-const STORE_TESTS: [&str; 8] =
-    ["callbacks::", "double_click::", "fault_matrix::", "good_paths::", "kill::", "orphans::", "outage::", "redis::"];
+const STORE_TESTS: [&str; 7] =
+    ["callbacks::", "double_click::", "fault_matrix::", "good_paths::", "kill::", "orphans::", "outage::"];
 
-/// Runs [`STORE_TESTS`] again over a real Redis, and the tests that need one (`--include-ignored`). The other
-/// end-to-end tests don't use the store, or use the host's counters and fault injection, which are the same for every
-/// store.
+/// Runs [`STORE_TESTS`] again over a real Redis, and the tests that need one.
 fn redis() -> Result<()> {
     // The package may start a Redis service. The tests don't use it: each starts its own server.
     install(&REDIS)?;
+    end_to_end_over("redis", "redis::")
+}
+
+/// Runs [`STORE_TESTS`] over a store, and the tests that need it (`--include-ignored`). The other end-to-end tests don't
+/// use the store, or use the host's counters and fault injection of the key-value store.
+fn end_to_end_over(store: &str, own: &str) -> Result<()> {
     let mut test = cargo(["test", "--workspace", "--locked", "--test", "e2e", "--", "--include-ignored"]);
-    run_command(test.args(STORE_TESTS).env("SLUICE_E2E_STORE", "redis"))
+    run_command(test.args(STORE_TESTS).arg(own).env("SLUICE_E2E_STORE", store))
 }
 
 /// Runs the tests that need PostgreSQL: `tests/postgres` on a server of the step, the end-to-end tests on their own.
@@ -103,8 +107,8 @@ fn postgres() -> Result<()> {
     let server = postgres::Server::start()?;
     let mut test = cargo(["test", "--workspace", "--locked", "--test", "postgres", "--", "--include-ignored"]);
     run_command(test.env("SLUICE_TEST_POSTGRES", server.url()))?;
-    let mut test = cargo(["test", "--workspace", "--locked", "--test", "e2e", "--", "--include-ignored"]);
-    run_command(test.arg("postgres::"))
+    drop(server);
+    end_to_end_over("postgres", "postgres::")
 }
 
 /// Runs `tests/interop`: third-party clients against the running component.

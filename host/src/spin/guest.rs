@@ -76,7 +76,7 @@ impl Guest {
         stores.set_max_capacity(MAX_OPEN_STORES);
         let mut connections = ResourceTable::new();
         connections.set_max_capacity(MAX_OPEN_CONNECTIONS);
-        let session = Session::new(grants.postgres.clone());
+        let session = Session::new(grants.postgres.clone(), grants.logs.clone());
         Guest {
             hooks: Hooks { session, ..grants.hooks.clone() },
             grants,

@@ -17,7 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use self::values::{column, parameter, value};
 use crate::spin::allowed_hosts::AllowedHosts;
 use crate::spin::guest::rdbms_types::{Error, ParameterValue, RowSet};
-use crate::spin::logs::lock;
+use crate::spin::logs::{Logs, lock};
 
 /// Connections of a pool, as in Spin. A request waits for a free one without a limit.
 const POOL_SIZE: usize = 64;
@@ -183,11 +183,12 @@ pub(crate) struct Session {
     postgres: Postgres,
     /// Number of connections that the instance has open.
     open: Arc<AtomicU64>,
+    logs: Logs,
 }
 
 impl Session {
-    pub(crate) fn new(postgres: Postgres) -> Session {
-        Session { postgres, open: Arc::default() }
+    pub(crate) fn new(postgres: Postgres, logs: Logs) -> Session {
+        Session { postgres, open: Arc::default(), logs }
     }
 
     /// Opens a connection for the instance, from the pool of the address.
@@ -214,6 +215,7 @@ impl Session {
     pub(crate) fn note_outbound_call(&self) {
         if self.open.load(Ordering::SeqCst) > 0 {
             self.postgres.count(|counts| counts.calls_while_open += 1);
+            self.logs.host_message("warning: an outbound call begins while a connection to a database is open");
         }
     }
 }

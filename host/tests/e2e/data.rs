@@ -1,33 +1,60 @@
-//! The data of a host: in SQLite, or, with `SLUICE_E2E_STORE=redis`, in a Redis server that the test starts.
+//! The data of a host: in SQLite, or, with `SLUICE_E2E_STORE=redis` or `postgres`, in a server that the tests start.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::postgres::server::{Database, Server};
 use crate::setup::{ReservedPort, TIMEOUT};
 
-/// Deleted on drop, together with its Redis server.
+/// Deleted on drop, together with a server of its own.
 pub struct Data {
     directory: TempDir,
-    redis: Option<Redis>,
+    store: Store,
+}
+
+enum Store {
+    Sqlite,
+    Redis(Redis),
+    Postgres(Database),
 }
 
 impl Data {
     pub fn new() -> Self {
+        Self::with(|| Database::new(&shared_server()))
+    }
+
+    /// Like [`Data::new`], with a server that no other data is in, so that it may crash.
+    pub fn that_may_crash() -> Self {
+        Self::with(|| Database::new(&Arc::new(Server::start())))
+    }
+
+    /// Whether [`Data::new`] is in PostgreSQL.
+    pub fn is_in_postgres() -> bool {
+        std::env::var("SLUICE_E2E_STORE").as_deref() == Ok("postgres")
+    }
+
+    fn with(postgres: impl FnOnce() -> Database) -> Self {
         match std::env::var("SLUICE_E2E_STORE").as_deref() {
-            Err(_) | Ok("sqlite") => Self { directory: directory(), redis: None },
+            Err(_) | Ok("sqlite") => Self { directory: directory(), store: Store::Sqlite },
             Ok("redis") => Self::in_redis(),
-            Ok(other) => panic!("SLUICE_E2E_STORE is {other}; expected sqlite or redis"),
+            Ok("postgres") => Self::in_postgres(postgres()),
+            Ok(other) => panic!("SLUICE_E2E_STORE is {other}; expected sqlite, redis or postgres"),
         }
     }
 
     pub fn in_redis() -> Self {
         let directory = directory();
         let redis = Redis::start(directory.path());
-        Self { directory, redis: Some(redis) }
+        Self { directory, store: Store::Redis(redis) }
+    }
+
+    pub fn in_postgres(database: Database) -> Self {
+        Self { directory: directory(), store: Store::Postgres(database) }
     }
 
     /// The directory of the SQLite file.
@@ -37,24 +64,55 @@ impl Data {
 
     /// The runtime configuration for a host whose data is in Redis.
     pub fn runtime_config(&self) -> Option<PathBuf> {
-        let redis = self.redis.as_ref()?;
+        let Store::Redis(redis) = &self.store else { return None };
         let file = self.directory.path().join("runtime-config.toml");
         std::fs::write(&file, format!("[key_value_store.default]\ntype = \"redis\"\nurl = \"{}\"\n", redis.url()))
             .unwrap();
         Some(file)
     }
 
-    pub fn redis(&mut self) -> &mut Redis {
-        self.redis.as_mut().unwrap()
+    /// The variables for a host whose data is in PostgreSQL.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let Store::Postgres(database) = &self.store else { return Vec::new() };
+        vec![("database_url".to_owned(), database.url()), ("database_host".to_owned(), database.host())]
     }
 
-    /// Kills and restarts the Redis server. SQLite needs nothing: it runs in the host's process, and is killed with it.
+    pub fn redis(&mut self) -> &mut Redis {
+        let Store::Redis(redis) = &mut self.store else { panic!("the data isn't in Redis") };
+        redis
+    }
+
+    /// The database, if the data is in PostgreSQL.
+    pub fn postgres(&self) -> Option<&Database> {
+        let Store::Postgres(database) = &self.store else { return None };
+        Some(database)
+    }
+
+    /// Kills and restarts the server. SQLite needs nothing: it runs in the host's process, and is killed with it.
     pub fn crash(&mut self) {
-        if let Some(redis) = &mut self.redis {
-            redis.kill();
-            redis.restart();
+        match &mut self.store {
+            Store::Sqlite => {}
+            Store::Redis(redis) => {
+                redis.kill();
+                redis.restart();
+            }
+            Store::Postgres(database) => {
+                database.server().kill();
+                database.server().restart();
+            }
         }
     }
+}
+
+/// A server for databases of all tests that run now.
+pub fn shared_server() -> Arc<Server> {
+    static SERVER: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+    let mut shared = SERVER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(Server::start());
+        *shared = Arc::downgrade(&server);
+        server
+    })
 }
 
 /// A directory in memory where possible: a disk takes milliseconds for each durable write, and no test simulates a

@@ -24,7 +24,7 @@ async fn webhook_starts_a_run_with_its_exact_bytes() {
     assert!(body.strip_prefix(prefix).unwrap().starts_with(&format!("{}}}],\"labels\":", push.trim())));
     assert_eq!(sent[0].headers["content-length"], body.len().to_string());
     // `cost` has the exact numbers, including those of a sampled response.
-    assert!(reply.is_sampled() || setup.host.key_value().counts() == Default::default());
+    assert!(reply.is_sampled() || setup.store_operations() == 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,16 +98,16 @@ async fn callback_is_recorded_after_a_look_and_before_its_event_is_sent() {
 async fn health_and_readiness_report_store_and_configuration() {
     let setup = Setup::new().await;
     assert_eq!(setup.get("/healthz").await.json(), json!({"status": "alive"}));
-    assert_eq!(setup.host.key_value().counts(), Default::default());
+    assert_eq!(setup.store_operations(), 0);
     assert_eq!(setup.get("/readyz").await.json(), json!({"status": "ready"}));
     assert_eq!(setup.host.outbound().calls(), 0);
-    setup.host.key_value().inject_faults(|_| Some("disk full".to_owned()));
+    setup.break_store();
     setup.get("/readyz").await.assert_problem(503, "store-unavailable");
     assert_eq!(setup.get("/healthz").await.status, 200);
     let run = setup.engine.wait("release", "t").unwrap();
     setup.post(&format!("/api/v2/callback?ref={run}&topic=t"), "{}").await.assert_problem(503, "store-unavailable");
     assert_eq!(setup.requests(RequestKind::Event), 0, "a callback that can't be stored must not be sent");
-    setup.host.key_value().clear_faults();
+    setup.mend_store();
     setup.post(&format!("/api/v2/callback?ref={run}&topic=t"), "{}").await.assert_status(200);
 
     let misconfigured = Setup::with_variables(&[("engine_timeout_ms", "soon"), ("max_body_bytes", "0")]).await;

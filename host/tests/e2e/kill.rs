@@ -2,9 +2,6 @@
 //! once.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,55 +12,19 @@ use sluice_host::stand_in::{Behaviour, StandIn};
 use tokio::task::JoinSet;
 
 use crate::data::Data;
-use crate::setup::{DrainTotals, HttpClient, JSON, OPERATOR, TIMEOUT, data_of, eventually, root, wait_task};
+use crate::process::Process;
+use crate::setup::{DrainTotals, HttpClient, JSON, OPERATOR, TIMEOUT, data_of, eventually, wait_task};
 
 const KILLS: usize = 30;
 /// Time between a start and the next kill, in milliseconds.
 const UPTIME_MS: std::ops::Range<u64> = 50..850;
 
-/// The host in a process of its own.
-struct Process {
-    child: Child,
-    url: String,
-}
-
-impl Process {
-    fn start(data: &Data, engine: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sluice-host"))
-            .arg("--from")
-            .arg(root().join("spin.toml"))
-            .arg("--state-dir")
-            .arg(data.state_dir())
-            .args(["--listen", "127.0.0.1:0", "--variable", "operator_token=op3rator"])
-            // A request that finds the claim of a killed request waits for a quarter of a second longer than
-            // `engine_wait_ms`. With a longer wait, the next kill would cut off most of these requests too.
-            .args(["--variable", "engine_wait_ms=100", "--variable", "engine_timeout_ms=1000"])
-            .args(["--variable", &format!("engine_url={engine}")])
-            .args(data.runtime_config().iter().flat_map(|file| [OsStr::new("--runtime-config-file"), file.as_os_str()]))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = lines.find_map(|line| Some(line.unwrap().strip_prefix("Serving ")?.to_owned()));
-        // The log must be consumed, or the host would block on a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url: url.expect("the host exited before it served") }
-    }
-
-    /// Sends SIGKILL.
-    fn kill(mut self) {
-        assert!(self.child.try_wait().unwrap().is_none(), "the host exited by itself");
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-/// Stops the host even if the test fails.
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts a host.
+fn start_host(data: &Data, engine: &str) -> Process {
+    // A request that finds the claim of a killed request waits for a quarter of a second longer than `engine_wait_ms`.
+    // With a longer wait, the next kill would cut off most of these requests too.
+    let times = [("engine_wait_ms", "100"), ("engine_timeout_ms", "1000")];
+    Process::start(data, &[&times[..], &[("engine_url", engine)]].concat())
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -101,7 +62,7 @@ async fn acknowledged_deliveries_are_done_once_despite_kills() {
     let engine = StandIn::builder().any_workflow().capacity(100_000).start().await.unwrap();
     // The delay lets a kill hit calls in flight. The engine processes a call even if its caller was killed.
     engine.script().always(Behaviour::Delay { ms: 10 });
-    let mut data = Data::new();
+    let mut data = Data::that_may_crash();
     let shared = Arc::new(Shared {
         url: Mutex::default(),
         is_over: AtomicBool::new(false),
@@ -109,7 +70,7 @@ async fn acknowledged_deliveries_are_done_once_despite_kills() {
         next: AtomicU64::new(0),
         engine,
     });
-    let mut process = Process::start(&data, &shared.engine.url());
+    let mut process = start_host(&data, &shared.engine.url());
     shared.url.lock().unwrap().clone_from(&process.url);
     let mut senders = JoinSet::new();
     for kind in [Kind::Event, Kind::Idempotent, Kind::Callback].repeat(4) {
@@ -124,7 +85,7 @@ async fn acknowledged_deliveries_are_done_once_despite_kills() {
         process.kill();
         data.crash();
         let start = Instant::now();
-        process = Process::start(&data, &shared.engine.url());
+        process = start_host(&data, &shared.engine.url());
         starting += start.elapsed();
         shared.url.lock().unwrap().clone_from(&process.url);
     }
@@ -151,7 +112,7 @@ async fn acknowledged_deliveries_are_done_once_despite_kills() {
     assert_done_once(&shared, &acknowledged);
 }
 
-/// Drains until nothing is pending. This may take half a minute, because the lease of a killed drain has to expire.
+/// Drains until nothing is pending. This may take half a minute, because the leases of killed hosts have to expire.
 async fn drain_all(process: &Process) -> (DrainTotals, Duration) {
     let (start, client, mut totals) = (Instant::now(), HttpClient::new(), DrainTotals::default());
     let url = format!("{}/api/v2/deliveries/drain", process.url);

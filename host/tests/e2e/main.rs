@@ -24,6 +24,7 @@ mod kill;
 mod orphans;
 mod outage;
 mod postgres;
+mod process;
 mod redis;
 mod setup;
 mod store_faults;

@@ -1,16 +1,15 @@
-//! A long outage of the engine: many deliveries are stored, and after its recovery all are delivered once, in the order
-//! of each sender.
+//! A long outage of the engine: many deliveries are stored, and after its recovery all are delivered once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sluice_host::spin::key_value::{Counts, KeyValue};
 use sluice_host::stand_in::StandIn;
 use tokio::task::JoinSet;
 
-use crate::setup::{DrainTotals, HttpClient, JSON, OPERATOR, ReservedPort, Setup, data_of};
+use crate::setup::{DrainTotals, HttpClient, JSON, OPERATOR, ReservedPort, Setup, data_of, operations};
 
 const SENDERS: u64 = 16;
 const PER_SENDER: u64 = 1_250;
@@ -28,13 +27,14 @@ struct Sample {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deliveries_stored_in_an_outage_arrive_once_in_order_and_at_constant_cost() {
+async fn deliveries_stored_in_an_outage_arrive_once_and_at_constant_cost() {
     let engine_port = ReservedPort::new();
     let mut setup = Setup::with_variables(&[("engine_url", &engine_port.url())]).await;
-    let store = setup.host.key_value().clone();
+    let (key_value, postgres) = (setup.host.key_value().clone(), setup.host.postgres().clone());
+    let operations = move || operations(&key_value, &postgres);
 
     let stored = Arc::new(AtomicU64::new(0));
-    let samples = sample(&store, {
+    let samples = sample(operations.clone(), {
         let stored = stored.clone();
         move || stored.load(Ordering::Relaxed)
     });
@@ -55,7 +55,7 @@ async fn deliveries_stored_in_an_outage_arrive_once_in_order_and_at_constant_cos
         .await
         .unwrap();
     let engine = Arc::new(setup.engine);
-    let samples = sample(&store, {
+    let samples = sample(operations.clone(), {
         let engine = engine.clone();
         move || engine.counts().runs
     });
@@ -73,15 +73,14 @@ async fn deliveries_stored_in_an_outage_arrive_once_in_order_and_at_constant_cos
     assert_constant_cost("drained", &samples.await.unwrap());
     assert_eq!(totals, DrainTotals { delivered: TOTAL, ..DrainTotals::default() });
 
-    let mut next = [0; SENDERS as usize];
+    // Starts of one workflow go side by side: their order is nobody's.
+    let mut arrived = BTreeSet::new();
     for record in engine.runs() {
         let data: Value = serde_json::from_str(&data_of(&record)).unwrap();
         let (sender, n) = (data["sender"].as_u64().unwrap(), data["n"].as_u64().unwrap());
-        let expected = &mut next[sender as usize];
-        assert_eq!(n, *expected, "sender {sender}: a delivery is missing, repeated or out of order");
-        *expected += 1;
+        assert!(arrived.insert((sender, n)), "sender {sender}: delivery {n} is repeated");
     }
-    assert_eq!(next, [PER_SENDER; SENDERS as usize]);
+    assert_eq!(arrived.len() as u64, TOTAL, "a delivery is missing");
     assert_eq!(engine.counts().requests, TOTAL, "the engine gets one request per delivery");
 }
 
@@ -98,12 +97,11 @@ async fn send(host: String, sender: u64, stored: Arc<AtomicU64>) {
 }
 
 /// Records the progress every few milliseconds until all deliveries are done.
-fn sample(store: &KeyValue, progress: impl Fn() -> u64 + Send + 'static) -> tokio::task::JoinHandle<Vec<Sample>> {
-    let store = store.clone();
-    let take = move || {
-        let Counts { opens: _, gets, sets, deletes, exists, get_keys } = store.counts();
-        Sample { at: Instant::now(), done: progress(), operations: gets + sets + deletes + exists + get_keys }
-    };
+fn sample(
+    operations: impl Fn() -> u64 + Send + 'static,
+    progress: impl Fn() -> u64 + Send + 'static,
+) -> tokio::task::JoinHandle<Vec<Sample>> {
+    let take = move || Sample { at: Instant::now(), done: progress(), operations: operations() };
     let mut samples = vec![take()];
     tokio::spawn(async move {
         while samples.last().is_some_and(|sample| sample.done < TOTAL) {

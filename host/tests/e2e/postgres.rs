@@ -1,19 +1,22 @@
-//! `/readyz` with a database in PostgreSQL, and the host's faults and counts of it. These tests are ignored by default, but `cargo xtask test` runs them.
+//! State in PostgreSQL: `/readyz`, faults and kills, hosts side by side. These tests are ignored by default, but
+//! `cargo xtask test` runs them.
 
 mod faults;
 mod limits;
-mod server;
+mod pairs;
+mod replicas;
+pub mod server;
+mod stages;
+mod statements;
+mod unusable;
 mod usable;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
 use serde_json::json;
-use tempfile::TempDir;
 
 use self::server::{PASSWORD, Server};
-use crate::data::directory;
-use crate::setup::{HttpClient, Reply, Setup, eventually, root};
+use crate::data::Data;
+use crate::process::Process;
+use crate::setup::{HttpClient, Reply, Setup, eventually};
 
 /// A password that the server refuses.
 const WRONG: &str = "wr0ng-pa55word";
@@ -36,10 +39,6 @@ async fn readyz(url: &str, host: &str) -> Reply {
     reply
 }
 
-/// Texts that are neither in a response, nor in the log, nor in the store: passwords, the address in the URL of a server
-/// for one test, and what the tests let the server say.
-const CONFIDENTIAL: [&str; 3] = ["pa55word", "@127.0.0.1", "t3xt"];
-
 async fn assert_confidential(setup: &Setup, reply: &Reply) {
     // The line of a request is written after its response.
     let log = eventually("the request is logged", async || {
@@ -51,8 +50,8 @@ async fn assert_confidential(setup: &Setup, reply: &Reply) {
         let value = setup.host.key_value().get("default", &key).await.unwrap().unwrap_or_default();
         texts.push(format!("{key} {}", String::from_utf8_lossy(&value)));
     }
-    for (text, confidential) in texts.iter().flat_map(|text| CONFIDENTIAL.map(|confidential| (text, confidential))) {
-        assert!(!text.contains(confidential), "{confidential} in {text}");
+    for text in &texts {
+        crate::setup::assert_confidential(text);
     }
 }
 
@@ -68,7 +67,7 @@ fn assert_problem(reply: &Reply, detail: &str) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgresql"]
 async fn database_is_ready_while_its_server_runs() {
-    let mut server = Server::start();
+    let server = Server::start();
     let setup = setup(&server.url(PASSWORD, &format!("postgres?{LIMITS}")), &server.host()).await;
     let ready = json!({"status": "ready"});
     assert_eq!(setup.get("/readyz").await.json(), ready);
@@ -113,56 +112,20 @@ async fn problem_names_what_is_wrong() {
 async fn database_is_ready_over_tls_if_its_certificate_is_trusted() {
     let server = Server::with_certificate_for("IP:127.0.0.1");
     let other = Server::with_certificate_for("DNS:db.example.com");
+    let data = Data::new();
     for (server, is_ready) in [(&server, true), (&other, false)] {
         let url = server.url(PASSWORD, "postgres?sslmode=require");
         // A process of its own, because the environment says what is trusted.
-        let host = Process::start(&[
-            ("SSL_CERT_FILE", server.certificate().to_str().unwrap()),
-            ("SPIN_VARIABLE_DATABASE_URL", &url),
-            ("SPIN_VARIABLE_DATABASE_HOST", &server.host()),
-        ]);
+        let trusted = [("SSL_CERT_FILE", server.certificate().to_str().unwrap().to_owned())];
+        let trusted = trusted.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let variables = [("database_url", url.as_str()), ("database_host", &server.host())];
+        let host = Process::with_environment(&data, &variables, &trusted);
         let reply = HttpClient::new().send("GET", &format!("{}/readyz", host.url), &[], "").await.unwrap();
         if is_ready {
             assert_eq!(reply.json()["status"], "ready", "{reply}");
         } else {
             assert_problem(&reply, "name the host of `database_url`");
         }
-    }
-}
-
-/// The host in a process of its own.
-struct Process {
-    child: Child,
-    url: String,
-    /// The host's key-value file.
-    _state: TempDir,
-}
-
-impl Process {
-    fn start(environment: &[(&str, &str)]) -> Self {
-        let state = directory();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sluice-host"))
-            .arg("--from")
-            .arg(root().join("spin.toml"))
-            .arg("--state-dir")
-            .arg(state.path())
-            .args(["--listen", "127.0.0.1:0"])
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = lines.find_map(|line| Some(line.unwrap().strip_prefix("Serving ")?.to_owned()));
-        // The log must be consumed, or the host would block on a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url: url.expect("the host exited before it served"), _state: state }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

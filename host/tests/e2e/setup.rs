@@ -13,7 +13,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use sluice_host::Host;
+use sluice_host::spin::key_value::{Counts, KeyValue};
 use sluice_host::spin::logs::Logs;
+use sluice_host::spin::postgres::{Fault, Postgres};
 use sluice_host::stand_in::model::{Record, TaskRun, TaskType};
 use sluice_host::stand_in::{RequestKind, StandIn};
 use tokio::net::TcpSocket;
@@ -33,6 +35,30 @@ pub struct Setup {
     client: HttpClient,
     pub data: Data,
     variables: Vec<(String, String)>,
+    /// Of this host and of those before it.
+    guards: Vec<LogGuard>,
+}
+
+/// Texts that are neither in a response, nor in a log: passwords of a database, the address in its URL, and what tests
+/// let its server say.
+pub const CONFIDENTIAL: [&str; 3] = ["pa55word", "@127.0.0.1", "t3xt"];
+
+#[track_caller]
+pub fn assert_confidential(text: &str) {
+    for confidential in CONFIDENTIAL {
+        assert!(!text.contains(confidential), "{confidential} in {text}");
+    }
+}
+
+/// Panics on drop if the log of a host has something confidential.
+struct LogGuard(Logs);
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_confidential(&self.0.lines().join("\n"));
+        }
+    }
 }
 
 pub fn root() -> PathBuf {
@@ -59,9 +85,16 @@ impl Setup {
     pub async fn with_engine(data: Data, engine: StandIn, variables: &[(&str, &str)]) -> Self {
         let mut all =
             vec![("engine_url".to_owned(), engine.url()), ("operator_token".to_owned(), "op3rator".to_owned())];
+        all.extend(data.variables());
         override_with(&mut all, variables);
-        let host = start(&data, &all).await;
-        Self { host, engine, client: HttpClient::new(), data, variables: all }
+        let mut guards = Vec::new();
+        let host = start(&data, &all, &mut guards).await;
+        Self { host, engine, client: HttpClient::new(), data, variables: all, guards }
+    }
+
+    /// Starts another host with the same data and variables, which runs beside this one.
+    pub async fn start_another(&mut self) -> Host {
+        start(&self.data, &self.variables, &mut self.guards).await
     }
 
     /// Stops the host and starts another one with the same data and variables.
@@ -73,7 +106,7 @@ impl Setup {
     pub async fn restart_with(mut self, variables: &[(&str, &str)]) -> Self {
         override_with(&mut self.variables, variables);
         self.host.stop().await;
-        self.host = start(&self.data, &self.variables).await;
+        self.host = start(&self.data, &self.variables, &mut self.guards).await;
         self
     }
 
@@ -112,6 +145,23 @@ impl Setup {
         keys.into_iter().filter(|key| key.starts_with(prefix)).collect()
     }
 
+    /// Makes each operation of the store fail.
+    pub fn break_store(&self) {
+        self.host.key_value().inject_faults(|_| Some("disk full".to_owned()));
+        self.host.postgres().inject_faults(|_| Some(Fault::Before));
+    }
+
+    /// Ends [`Setup::break_store`].
+    pub fn mend_store(&self) {
+        self.host.key_value().clear_faults();
+        self.host.postgres().clear_faults();
+    }
+
+    /// The number of operations of the store so far.
+    pub fn store_operations(&self) -> u64 {
+        operations(self.host.key_value(), self.host.postgres())
+    }
+
     /// Runs one drain pass and returns its report.
     pub async fn drain(&self) -> Value {
         let reply = self.operator("POST", "/api/v2/deliveries/drain").await;
@@ -147,6 +197,12 @@ impl Setup {
     pub fn log(&self) -> Vec<Value> {
         self.host.logs().lines().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
+}
+
+/// The number of operations of a host's key-value store and database so far.
+pub fn operations(key_value: &KeyValue, postgres: &Postgres) -> u64 {
+    let Counts { opens: _, gets, sets, deletes, exists, get_keys } = key_value.counts();
+    gets + sets + deletes + exists + get_keys + postgres.counts().statements
 }
 
 /// Sums over the reports of drain passes.
@@ -241,6 +297,8 @@ impl HttpClient {
         let (parts, body) = self.0.request(request).await.map_err(|error| error.to_string())?.into_parts();
         let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
         let context = format!("{method} {url} {headers:?} {excerpt}");
+        assert_confidential(&String::from_utf8_lossy(&body));
+        assert_confidential(&format!("{:?}", parts.headers));
         Ok(Reply { context, status: parts.status, headers: parts.headers, body })
     }
 }
@@ -252,11 +310,13 @@ fn override_with(all: &mut Vec<(String, String)>, variables: &[(&str, &str)]) {
     }
 }
 
-async fn start(data: &Data, variables: &[(String, String)]) -> Host {
+async fn start(data: &Data, variables: &[(String, String)], guards: &mut Vec<LogGuard>) -> Host {
+    let logs = Logs::captured();
+    guards.push(LogGuard(logs.clone()));
     let mut host = Host::builder()
         .manifest(root().join("spin.toml"))
         .state_dir(data.state_dir())
-        .logs(Logs::captured())
+        .logs(logs)
         .forbid_calls_while_open();
     if let Some(file) = data.runtime_config() {
         host = host.runtime_config(file);

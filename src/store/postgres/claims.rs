@@ -10,7 +10,9 @@ use crate::delivery::{Delivery, DeliveryId, Hold, Key, KeyClaim, Row, StoredErro
 use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::reference::{RunRef, Topic};
 use crate::store::record::callback_record;
-use crate::store::{CallbackPage, Claim, Claims, Holder, Joined, OutcomeRecord, RunRecord, Settled, codec_error};
+use crate::store::{
+    CallbackPage, Claim, Claims, Effect, Holder, Joined, OutcomeRecord, RunRecord, Settled, codec_error,
+};
 use crate::time::Timestamp;
 
 /// The first and the longest pause between two claims of a key that another instance holds. Each pause is twice as long
@@ -230,8 +232,8 @@ impl<H: Sql + Clock + Rng> Claims for PostgresStore<'_, H> {
         if let Some(row) = delivery.hold.row.clone() {
             // This instance has won, too late to send.
             let bytes = SqlValue::Bytes(delivery.to_bytes().map_err(codec_error)?);
-            let rows = self.query(RESCHEDULE, &[text(row.key), text(row.token), bytes, SqlValue::Int(0)]).await?;
-            return Ok(if rows.is_empty() { Joined::Free } else { Joined::Stored });
+            let effect = self.put_back(RESCHEDULE, delivery.id, &row, [bytes, SqlValue::Int(0)]).await?;
+            return Ok(if effect == Effect::Done { Joined::Stored } else { Joined::Free });
         }
         let Some(holder) = holder else { return Ok(Joined::Refused) };
         let rows = self.query(PROMISE, &[text(key.hash()), text(holder.to_string())]).await?;
@@ -250,8 +252,9 @@ impl<H: Sql + Clock + Rng> Claims for PostgresStore<'_, H> {
     }
 
     async fn holder(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
-        // One that is settled counts as well: it may have been under way a moment ago, when it had no record.
-        let Some(known) = self.find(std::slice::from_ref(key)).await?.into_iter().next() else { return Ok(None) };
+        // It may have been settled since the records were read: its record is read again then.
+        let mut found = self.find(std::slice::from_ref(key)).await?;
+        let Some(known) = found.pop().filter(|known| known.state != "dead") else { return Ok(None) };
         Ok(Some(Holder { age: known.now.since(known.changed), window: 0, record: known.record()? }))
     }
 

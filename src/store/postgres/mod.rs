@@ -130,6 +130,10 @@ impl<'a, H> PostgresStore<'a, H> {
 impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
     /// Runs a statement, and returns its rows.
     async fn query(&self, statement: Statement, parameters: &[SqlValue]) -> Result<Vec<session::Columns>, StoreError> {
+        Ok(self.answer(statement, parameters).await?.rows)
+    }
+
+    async fn answer(&self, statement: Statement, parameters: &[SqlValue]) -> Result<session::Answer, StoreError> {
         session::run(self.host, &self.url, statement, parameters).await
     }
 

@@ -74,6 +74,20 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         Ok(effect(&self.query(statement, &parameters).await?))
     }
 
+    /// Ends the hold of a row that stays in the outbox. If the statement broke and its first run had its effect, the
+    /// repetition finds no row with this token, but the delivery is there.
+    pub(super) async fn put_back(
+        &self,
+        statement: Statement,
+        id: DeliveryId,
+        row: &Row,
+        [delivery, time]: [SqlValue; 2],
+    ) -> Result<Effect, StoreError> {
+        let answer = self.answer(statement, &[text(&row.key), text(&row.token), delivery, time]).await?;
+        let is_there = answer.rows.is_empty() && answer.is_repeated && self.show(id).await?.is_some();
+        Ok(if is_there { Effect::Done } else { effect(&answer.rows) })
+    }
+
     /// Stores a delivery that has no row: one without a key.
     async fn insert(&self, delivery: &mut Delivery<'_>, is_sending: bool) -> Result<Effect, StoreError> {
         let (id, token) = (delivery.id.to_string(), is_sending.then(|| self.token()));
@@ -203,13 +217,13 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         let wait = milliseconds(delivery.next_attempt.since(self.host.now()));
         let bytes = SqlValue::Bytes(stored(delivery)?);
         delivery.hold.is_stored = true;
-        self.change(RESCHEDULE, &row, &[bytes, wait]).await
+        self.put_back(RESCHEDULE, delivery.id, &row, [bytes, wait]).await
     }
 
     async fn bury(&self, delivery: &Delivery<'_>, forgets_key: bool) -> Result<Effect, StoreError> {
         let Some(row) = &delivery.hold.row else { return Ok(Effect::Late) };
         let keep = if forgets_key { SqlValue::Null } else { milliseconds(kept_for(self.retention)) };
-        self.change(DEAD_LETTER, row, &[SqlValue::Bytes(stored(delivery)?), keep]).await
+        self.put_back(DEAD_LETTER, delivery.id, row, [SqlValue::Bytes(stored(delivery)?), keep]).await
     }
 
     async fn release(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError> {
@@ -292,13 +306,19 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
             ended.extend(self.ended(delivery, body));
         }
         let mut keys: BTreeSet<String> = BTreeSet::new();
+        let mut is_repeated = false;
         if !ended.is_empty() {
-            for mut columns in self.query(SETTLE, &[json(&ended)?]).await? {
+            let answer = self.answer(SETTLE, &[json(&ended)?]).await?;
+            is_repeated = answer.is_repeated;
+            for mut columns in answer.rows {
                 keys.insert(columns.text()?);
             }
         }
+        // If the statement broke and its first run had its effect, the repetition finds no row with this token. Nobody
+        // else ends the hold before the lease is over.
+        let had_effect = |delivery: &Delivery<'_>| is_repeated && delivery.hold.may_send(self.host.monotonic());
         let effect = |(delivery, _): &(&Delivery<'_>, &[u8])| match &delivery.hold.row {
-            Some(row) if !keys.contains(&row.key) => Effect::Late,
+            Some(row) if !keys.contains(&row.key) && !had_effect(delivery) => Effect::Late,
             _ => Effect::Done,
         };
         Ok(settled.iter().map(effect).collect())

@@ -9,6 +9,13 @@ use crate::secret::Secret;
 use crate::store::codec_error;
 use crate::time::Timestamp;
 
+/// What the server has answered to a statement.
+pub(super) struct Answer {
+    pub(super) rows: Vec<Columns>,
+    /// Whether the statement broke once and was repeated. The first run may have had its effect.
+    pub(super) is_repeated: bool,
+}
+
 /// Runs a statement on a connection of its own, which is returned at once: none is held over a call to the engine.
 ///
 /// A statement that broke is repeated once, on another connection. The server may have been restarted, and the pool
@@ -18,14 +25,14 @@ pub(super) async fn run(
     url: &Secret,
     statement: Statement,
     parameters: &[SqlValue],
-) -> Result<Vec<Columns>, StoreError> {
+) -> Result<Answer, StoreError> {
     let once = async || sql.connect(url).await?.query(statement.sql, parameters).await;
-    let rows = match once().await {
-        Err(SqlError::Broken) => once().await,
-        rows => rows,
+    let (rows, is_repeated) = match once().await {
+        Err(SqlError::Broken) => (once().await, true),
+        rows => (rows, false),
     };
     let rows = rows.map_err(|error| StoreError(format!("PostgreSQL, statement {}: {error}", statement.name)))?;
-    Ok(rows.into_iter().map(Columns::new).collect())
+    Ok(Answer { rows: rows.into_iter().map(Columns::new).collect(), is_repeated })
 }
 
 /// A text.

@@ -8,6 +8,7 @@ use std::thread;
 use http_body_util::Empty;
 
 use super::*;
+use crate::spin::logs::Logs;
 use crate::spin::postgres::Postgres;
 use crate::spin::variables::Variables;
 
@@ -123,7 +124,7 @@ async fn connection_held_over_a_call_is_counted() {
     let variables = Variables::new(&BTreeMap::new(), BTreeMap::new()).unwrap();
     for (opened_before, opened_within, count) in [(false, false, 0), (true, false, 2), (false, true, 1)] {
         let postgres = Postgres::default();
-        let session = Session::new(postgres.clone());
+        let session = Session::new(postgres.clone(), Logs::captured());
         let allowed = AllowedHosts::new(&["http://127.0.0.1:*".to_owned()], &variables).unwrap().0;
         let (outbound, logs) = (Outbound::new(), Logs::captured());
         let mut hooks = Hooks { outbound, allowed: Arc::new(allowed), logs, session: session.clone() };

@@ -5,7 +5,8 @@ use super::*;
 #[test]
 fn open_connections_are_counted() {
     let postgres = Postgres::default();
-    let (first, second) = (Session::new(postgres.clone()), Session::new(postgres.clone()));
+    let logs = Logs::captured();
+    let [first, second] = [(); 2].map(|()| Session::new(postgres.clone(), logs.clone()));
     let connections = [first.connection_to_nothing(), first.connection_to_nothing(), second.connection_to_nothing()];
     assert_eq!(postgres.counts(), Counts { open: 3, most_open: 3, ..Counts::default() });
     drop(connections);
@@ -18,13 +19,14 @@ fn open_connections_are_counted() {
 #[test]
 fn outbound_call_is_counted_only_while_its_instance_has_a_connection() {
     let postgres = Postgres::default();
-    let (first, second) = (Session::new(postgres.clone()), Session::new(postgres.clone()));
+    let logs = Logs::captured();
+    let [first, second] = [(); 2].map(|()| Session::new(postgres.clone(), logs.clone()));
     let count = || postgres.counts().calls_while_open;
     let connection = first.connection_to_nothing();
     second.note_outbound_call();
     assert_eq!(count(), 0, "the connection is another instance's");
     first.note_outbound_call();
-    assert_eq!(count(), 1);
+    assert_eq!((count(), logs.lines().len()), (1, 1));
     drop(connection);
     first.note_outbound_call();
     assert_eq!(count(), 1, "the connection was returned before the call");
@@ -45,7 +47,7 @@ async fn statement_on_a_broken_connection_fails_and_is_counted() {
 #[should_panic(expected = "held over 1 outbound calls")]
 fn guard_panics_after_a_call_over_an_open_connection() {
     let postgres = Postgres::default();
-    let session = Session::new(postgres.clone());
+    let session = Session::new(postgres.clone(), Logs::captured());
     drop(CallGuard(postgres.clone()));
     let _open = session.connection_to_nothing();
     session.note_outbound_call();

@@ -73,5 +73,6 @@ async fn requests_share_64_connections_and_wait_for_one() {
         reply.unwrap().assert_status(200);
     }
     let counts = postgres.counts();
-    assert_eq!((counts.open, counts.most_open, counts.opens), (0, 64, REQUESTS));
+    // Each takes a second one, for the notes on faults of the engine.
+    assert_eq!((counts.open, counts.most_open, counts.opens), (0, 64, 2 * REQUESTS));
 }

@@ -1,14 +1,17 @@
-//! A PostgreSQL server for one test.
+//! A PostgreSQL server for tests, and databases in it.
 
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tempfile::TempDir;
 
+use super::LIMITS;
 use crate::data::directory;
 use crate::setup::{ReservedPort, TIMEOUT, eventually, root};
 
@@ -20,7 +23,7 @@ pub const PASSWORD: &str = "r1ght-pa55word";
 pub struct Server {
     port: ReservedPort,
     directory: TempDir,
-    child: Child,
+    child: Mutex<Child>,
 }
 
 impl Server {
@@ -65,7 +68,7 @@ impl Server {
         assert!(output.status.success(), "{output:?}");
         let port = ReservedPort::new();
         let child = serve(port.addr().port(), directory.path());
-        let server = Self { port, directory, child };
+        let server = Self { port, directory, child: Mutex::new(child) };
         server.create_schema("postgres");
         server
     }
@@ -120,13 +123,18 @@ impl Server {
 
     /// Locks a table of the database `postgres` against all readers, until the returned lock is dropped.
     pub async fn lock(&self, table: &str) -> Lock {
-        let mut psql = self.psql_command("postgres");
+        let held = format!("SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND granted");
+        self.lock_in("postgres", &format!("LOCK TABLE {table}"), &held).await
+    }
+
+    /// Runs a statement that locks something in a database, until the returned lock is dropped. `held` counts the locks.
+    pub async fn lock_in(&self, database: &str, statement: &str, held: &str) -> Lock {
+        let mut psql = self.psql_command(database);
         let child = psql.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut lock = Lock(child);
-        let statements = format!("BEGIN; LOCK TABLE {table};\n");
+        let statements = format!("BEGIN; {statement};\n");
         lock.0.stdin.as_mut().unwrap().write_all(statements.as_bytes()).unwrap();
-        let held = format!("SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND granted");
-        eventually("the table is locked", async || (self.psql(&held) == "1").then_some(())).await;
+        eventually("it is locked", async || (self.psql_in(database, held) == "1").then_some(())).await;
         lock
     }
 
@@ -155,36 +163,135 @@ impl Server {
     }
 
     /// Restarts the server as a standby, which has no primary.
-    pub fn restart_as_standby(&mut self) {
+    pub fn restart_as_standby(&self) {
         self.stop();
         write(&self.directory.path().join("data/standby.signal"), b"");
         self.restart();
     }
 
     /// Stops the server at once, like a crash, but without leaving its shared memory behind.
-    pub fn stop(&mut self) {
-        assert!(self.signal().success());
-        self.child.wait().unwrap();
+    pub fn stop(&self) {
+        let mut child = self.child();
+        assert!(signal("-QUIT", &[child.id()]));
+        child.wait().unwrap();
+    }
+
+    /// Sends SIGKILL to all processes of the server. A server that starts with the same data removes the shared memory
+    /// that this leaves behind.
+    pub fn kill(&self) {
+        let mut child = self.child();
+        let output = Command::new("pgrep").args(["--parent", &child.id().to_string()]).output().unwrap();
+        let mut processes: Vec<u32> =
+            String::from_utf8(output.stdout).unwrap().lines().map(|id| id.parse().unwrap()).collect();
+        // Without their parent, the others would end by themselves; it could start others in the meantime.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        signal("-KILL", &processes);
+        let is_alive = |id: &u32| Path::new(&format!("/proc/{id}")).exists();
+        let start = Instant::now();
+        while !processes.is_empty() {
+            processes.retain(is_alive);
+            assert!(start.elapsed() < TIMEOUT, "processes of the server don't end: {processes:?}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     /// Starts a stopped server again with the same port and data.
-    pub fn restart(&mut self) {
-        self.child = serve(self.port.addr().port(), self.directory.path());
+    pub fn restart(&self) {
+        *self.child() = serve(self.port.addr().port(), self.directory.path());
     }
 
-    fn signal(&self) -> std::process::ExitStatus {
-        Command::new("kill").args(["-QUIT", &self.child.id().to_string()]).status().unwrap()
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Stops the server even if the test fails.
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            self.signal();
-            let _ = self.child.wait();
+        let mut child = self.child();
+        if child.try_wait().is_ok_and(|status| status.is_none()) {
+            signal("-QUIT", &[child.id()]);
+            let _ = child.wait();
         }
     }
+}
+
+/// A database with Sluice's schema. It is not dropped before its server.
+pub struct Database {
+    server: Arc<Server>,
+    name: String,
+}
+
+impl Database {
+    pub fn new(server: &Arc<Server>) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("sluice_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        // Nobody is connected to the template, as the first statement is in another database.
+        server.psql_in("template1", &format!("CREATE DATABASE {name} TEMPLATE postgres"));
+        Self { server: server.clone(), name }
+    }
+
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Its URL, with a password and with limits.
+    pub fn url(&self) -> String {
+        self.server.url(PASSWORD, &format!("{}?{LIMITS}", self.name))
+    }
+
+    /// The entry of its server in an allow-list.
+    pub fn host(&self) -> String {
+        self.server.host()
+    }
+
+    /// Runs statements, and returns what `psql` prints for them.
+    pub fn psql(&self, statements: &str) -> String {
+        self.server.psql_in(&self.name, statements)
+    }
+
+    /// Lets the database's clock go forward, so that leases run out.
+    pub fn advance(&self, ms: u64) {
+        self.psql(&format!(
+            "CREATE TABLE IF NOT EXISTS passed (ms int8 NOT NULL); INSERT INTO passed VALUES ({ms});
+            CREATE OR REPLACE FUNCTION sluice_clock() RETURNS int8 LANGUAGE sql VOLATILE AS $$
+                SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::int8 + (SELECT sum(ms) FROM passed)::int8
+            $$"
+        ));
+    }
+
+    /// Lets statements that call `pg_advisory_xact_lock(1)` wait, until the returned lock is dropped.
+    pub async fn lock(&self) -> Lock {
+        let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        self.server.lock_in(&self.name, "SELECT pg_advisory_xact_lock(1)", held).await
+    }
+
+    /// Waits until this number of sessions wait for a lock.
+    pub async fn until_waiting(&self, sessions: usize) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND datname = current_database()";
+        eventually("sessions wait", async || (self.psql(waiting) == sessions.to_string()).then_some(())).await;
+    }
+
+    /// Ends the sessions that wait for a lock, and rolls their statements back.
+    pub fn end_waiting(&self) {
+        self.psql(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                AND datname = current_database()",
+        );
+    }
+}
+
+fn signal(name: &str, processes: &[u32]) -> bool {
+    Command::new("kill")
+        .arg(name)
+        .args(processes.iter().map(u32::to_string))
+        .stderr(Stdio::null())
+        .status()
+        .unwrap()
+        .success()
 }
 
 /// A session that holds a lock.
@@ -225,7 +332,9 @@ fn serve(port: u16, directory: &Path) -> Child {
     server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k"]).arg(directory).arg("-D");
     server.arg(directory.join("data"));
     // No test simulates a power failure.
-    for setting in ["ssl=on", "ssl_cert_file=../server.crt", "ssl_key_file=../server.key", "fsync=off"] {
+    for setting in
+        ["ssl=on", "ssl_cert_file=../server.crt", "ssl_key_file=../server.key", "fsync=off", "max_connections=400"]
+    {
         server.args(["-c", setting]);
     }
     let mut child = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

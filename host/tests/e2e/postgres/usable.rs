@@ -55,7 +55,7 @@ async fn missing_privileges_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgresql"]
 async fn server_that_refuses_writes_is_named() {
-    let mut server = Server::start();
+    let server = Server::start();
     let url = server.url(PASSWORD, &format!("postgres?{LIMITS}"));
     let setting = |value| format!("ALTER ROLE {USER} SET default_transaction_read_only = {value}");
     server.psql(&setting("on"));
@@ -98,8 +98,13 @@ async fn full_disk_is_named_until_there_is_room_again() {
     let reply = setup.get("/readyz").await;
     assert_problem(&reply, "no space left: free some space");
     super::assert_confidential(&setup, &reply).await;
+    let large = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","data":"{}"}}"#, "d".repeat(6_000));
+    let event = async || setup.post("/api/v2/event?ref=w", large.clone()).await;
+    event().await.assert_problem(503, "store-unavailable");
+    assert_eq!(setup.engine.counts().requests, 0, "an event that isn't kept is not sent");
 
     small.resize(2048);
+    event().await.assert_ok("delivered");
     setup.get("/readyz").await.assert_status(200);
     assert_eq!(probes(&server), "1");
 }
