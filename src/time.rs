@@ -38,7 +38,7 @@ impl Timestamp {
     }
 
     /// The point in time `duration` earlier, saturating.
-    fn minus(self, duration: Duration) -> Self {
+    pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 

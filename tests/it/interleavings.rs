@@ -505,7 +505,7 @@ fn deliveries_stored_during_drains_are_not_lost() {
 
 /// The least number of states. A claim in a database is one step instead of four.
 fn least(states: usize) -> usize {
-    if StoreKind::chosen() == StoreKind::KeyValue { states } else { states / 20 }
+    if StoreKind::chosen() == StoreKind::KeyValue { states } else { states / 40 }
 }
 
 /// A drain that takes over what a sender holds, which may be in the middle of it, or have crashed.

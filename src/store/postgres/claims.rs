@@ -146,7 +146,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
                     ("taken", Some(row)) => {
                         let taken = Delivery::from_bytes(known.delivery.as_deref().unwrap_or_default());
                         let mut taken = held(taken.map_err(codec_error)?, row, until);
-                        mark_maybe_sent(&mut taken, self.host.now());
+                        mark_maybe_sent(&mut taken, self.host.now(), lease);
                         break Claim::Taken(Box::new(taken));
                     }
                     _ if known.is_under_way() => under_way = Some((known.digest == key.digest()).then_some(known.id)),

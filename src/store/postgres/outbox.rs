@@ -144,7 +144,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         };
         let mut delivery = held(delivery, row, until);
         if maybe_sent {
-            mark_maybe_sent(&mut delivery, self.host.now());
+            mark_maybe_sent(&mut delivery, self.host.now(), self.lease());
         }
         Ok(Ok((delivery, bytes.len())))
     }

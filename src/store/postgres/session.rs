@@ -1,5 +1,7 @@
 //! Running a statement, and reading its rows.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::Statement;
@@ -46,7 +48,7 @@ pub(super) fn optional(text: Option<&str>) -> SqlValue {
 }
 
 /// A number of milliseconds.
-pub(super) fn milliseconds(duration: std::time::Duration) -> SqlValue {
+pub(super) fn milliseconds(duration: Duration) -> SqlValue {
     SqlValue::Int(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -131,21 +133,24 @@ fn unexpected() -> StoreError {
 }
 
 /// A delivery of a row, which this instance holds until a time of its monotonic clock.
-pub(super) fn held(mut delivery: Delivery<'static>, row: Row, until: std::time::Duration) -> Delivery<'static> {
+pub(super) fn held(mut delivery: Delivery<'static>, row: Row, until: Duration) -> Delivery<'static> {
     delivery.hold = Hold { is_stored: true, until: Some(until), row: Some(row), settles_later: false };
     delivery
 }
 
-/// Notes that a delivery may have been sent: the lease of an earlier holder has run out at `now`. The engine no longer
-/// acts on what that one has sent.
+/// Notes that a delivery may have been sent: the lease of an earlier holder, of this length, has run out by `now`.
+///
+/// A holder begins to send in the first half of its lease. So the request was sent at the latest half a lease ago, and
+/// the engine no longer acts on it, except that it may still queue the run of a submit that it did not answer
+/// ([`Limits::orphan_after`](crate::delivery::Limits::orphan_after)).
 ///
 /// A callback without a task was not sent: its row would have the key of the task, or say that it is sent without a look.
-pub(super) fn mark_maybe_sent(delivery: &mut Delivery<'_>, now: Timestamp) {
+pub(super) fn mark_maybe_sent(delivery: &mut Delivery<'_>, now: Timestamp, lease: Duration) {
     if matches!(delivery.work, Work::Resolve(_)) && delivery.wait.is_none() && !delivery.unseen {
         return;
     }
-    delivery.sent = Some(now);
-    delivery.concluded = true;
+    delivery.sent = Some(now.minus(lease.checked_div(2).unwrap_or_default()));
+    delivery.concluded = false;
     delivery.next_attempt = now;
     if let Some(wait) = &mut delivery.wait {
         wait.sends = wait.sends.max(1);
