@@ -211,7 +211,8 @@ fn fail_over_that_loses_commits_starts_no_second_run_once_in_doubt() {
             }
             world.database().lose_last(lost);
             if in_doubt {
-                world.database().run(DOUBT, &values!["", 1_000_i64]);
+                let parameters = values!["", 1_000_i64];
+                world.database().run(DOUBT, &parameters);
             }
             for _ in 0..5 {
                 world.advance(10 * MINUTE);

@@ -202,7 +202,8 @@ impl Database {
 
     /// Writes a note, as the gateway does.
     pub fn put_note(&self, name: &str, value: &str) {
-        self.run(WRITE_NOTE, &values![name, value]);
+        let parameters = values![name, value];
+        self.run(WRITE_NOTE, &parameters);
     }
 
     /// Runs a statement, as an operator does in psql.
