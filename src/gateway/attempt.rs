@@ -224,7 +224,7 @@ impl<H: Host> Gateway<'_, H> {
 }
 
 /// Returns the outcome, unless it could not be stored because another instance has taken the delivery over.
-fn effective(effect: Effect, outcome: Outcome) -> Outcome {
+pub(super) fn effective(effect: Effect, outcome: Outcome) -> Outcome {
     match effect {
         Effect::Done => outcome,
         Effect::Late => Outcome::TakenOver,

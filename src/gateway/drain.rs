@@ -13,12 +13,13 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::{Deserialize, Serialize};
 
 use super::Gateway;
+use super::attempt::effective;
 use super::look::PassNotes;
 use crate::delivery::width::{Answer, Bounds, Decision, Next, Refusal, SYNC_INTERVAL, Scheduler, Widths};
 use crate::delivery::{Delivery, DeliveryId, Outcome, Verdict};
 use crate::json;
 use crate::ports::{Host, StoreError};
-use crate::store::{Begun, Effect, Outbox as _, PassNote, StorePass, WidthNotes};
+use crate::store::{Begun, Outbox as _, PassNote, StorePass, WidthNotes};
 use crate::time::Timestamp;
 
 /// The number of failed attempts in a row after which a pass ends.
@@ -332,46 +333,39 @@ impl<H: Host> Gateway<'_, H> {
 
     /// Concludes attempts that have ended: settles those that the engine has accepted, and counts all.
     async fn conclude_all(&self, ended: Vec<Attempted>, notes: &PassNotes, pass: &mut Pass) -> Result<(), StoreError> {
-        let accepted = |(delivery, outcome): &'_ Attempted| match outcome {
-            Ok(Outcome::Delivered { body }) => Some((delivery.id, body.clone())),
+        let bodies = ended.iter().filter_map(|(delivery, outcome)| match outcome {
+            Ok(Outcome::Delivered { body }) => Some((delivery, body.as_slice())),
             _ => None,
-        };
-        let bodies: Vec<_> = ended.iter().filter_map(accepted).collect();
-        let settled: Vec<_> = bodies
-            .iter()
-            .filter_map(|(id, body)| Some((&ended.iter().find(|(delivery, _)| delivery.id == *id)?.0, body.as_slice())))
-            .collect();
+        });
+        let settled: Vec<_> = bodies.collect();
         let effects = if settled.is_empty() { Ok(Vec::new()) } else { self.store().settle_all(&settled).await };
-        let late: Vec<DeliveryId> = effects.as_ref().map_or_else(
-            |_| Vec::new(),
-            |effects| {
-                let late = settled.iter().zip(effects).filter(|(_, effect)| **effect == Effect::Late);
-                late.map(|((delivery, _), _)| delivery.id).collect()
-            },
-        );
-        let mut failed = effects.err();
+        let (mut effects, mut failed) = match effects {
+            Ok(effects) => (effects.into_iter(), None),
+            Err(error) => (Vec::new().into_iter(), Some(error)),
+        };
         for (delivery, outcome) in ended {
-            let answer = notes.take_answer(delivery.id);
             let outcome = match outcome {
-                Ok(_) if late.contains(&delivery.id) => Outcome::TakenOver,
-                Ok(outcome) => outcome,
+                // Without an effect, it is unknown whether it was settled: the store still has the delivery.
+                Ok(accepted @ Outcome::Delivered { .. }) => effects.next().map(|effect| effective(effect, accepted)),
+                Ok(outcome) => Some(outcome),
                 Err(error) => {
                     failed.get_or_insert(error);
-                    pass.scheduler.end(delivery.id, answer, Next::Returned, self.now());
-                    continue;
+                    None
                 }
             };
             let next = match &outcome {
                 // A pass attempts each delivery once.
-                Outcome::Pending { .. } => {
+                Some(Outcome::Pending { .. }) => {
                     pass.next_due = pass.next_due.into_iter().chain([delivery.next_attempt]).min();
                     Next::Returned
                 }
-                Outcome::TakenOver | Outcome::Unreadable => Next::Returned,
-                _ => Next::Gone,
+                Some(Outcome::TakenOver | Outcome::Unreadable) | None => Next::Returned,
+                Some(_) => Next::Gone,
             };
-            pass.scheduler.end(delivery.id, answer, next, self.now());
-            pass.count(delivery.id, &outcome);
+            pass.scheduler.end(delivery.id, notes.take_answer(delivery.id), next, self.now());
+            if let Some(outcome) = outcome {
+                pass.count(delivery.id, &outcome);
+            }
         }
         failed.map_or(Ok(()), Err)
     }
