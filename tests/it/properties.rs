@@ -117,8 +117,11 @@ proptest! {
 
         let is_ingress = matches!(path, "/api/v2/event" | "/api/v2/webhook" | "/api/v2/callback") && method != "HEAD";
         let received = world.engine.received.borrow();
-        // What was stored first, and then found to wait for a topic that no task has, is a dead letter.
+        // A callback that was stored first, and then found to wait for a topic that no task has, is a dead letter.
         let is_dead = status == 202 && !world.dead().is_empty();
+        if is_dead {
+            prop_assert_eq!((path, world.dead().len(), world.pending().len()), ("/api/v2/callback", 1, 0));
+        }
         prop_assert_eq!(received.len(), usize::from(is_ingress && status < 300 && !is_dead));
         // A look has shown that no task has the topic.
         let is_rejected = reply.log["problem"] == "unknown-topic";
