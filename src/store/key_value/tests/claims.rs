@@ -174,6 +174,22 @@ fn contender_that_another_key_makes_lose_does_not_wait() {
 }
 
 #[test]
+fn contender_does_not_disturb_another_that_enters() {
+    let sim = sim();
+    let key = event(1);
+    let round = Round { window: WINDOW, short: short(key.hash()), term: String::new(), number: 0 };
+    let race = names::race(crate::store::key_value::registers::slot(&round.short, super::DOORS));
+    let other = Contender::new(start(9, NOW).id, 9, Timestamp(NOW)).racing(&round).to_bytes().unwrap();
+    sim.put(&race, &other);
+    // It waits, and goes on once the other one has had its time.
+    let patience = Duration::from_millis(100);
+    let found = run(sim.claims().claim(&start(1, NOW), &key, patience)).unwrap();
+    assert!(matches!(found, Claim::Contended { window: WINDOW }));
+    assert_eq!(sim.text(&race).unwrap().into_bytes(), other);
+    assert!(matches!(claim(&sim, &start(2, NOW), &key), Claim::Won(_)));
+}
+
+#[test]
 fn winner_has_to_send_soon() {
     let sim = sim();
     let Claim::Won(won) = claim(&sim, &start(1, NOW), &event(1)) else { panic!() };

@@ -83,6 +83,14 @@ fn dead_contender_blocks_for_ten_seconds() {
 }
 
 #[test]
+fn contender_that_is_slow_does_not_write_the_lease() {
+    let sim = Sim::default();
+    sim.cost.set(900_000);
+    assert!(acquire(&sim).is_none());
+    assert_eq!(sim.text(names::LEASE), None);
+}
+
+#[test]
 fn clock_that_was_a_day_ahead_stops_nothing() {
     for steps in 0..8 {
         let sim = Sim::default();
