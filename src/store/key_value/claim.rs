@@ -66,7 +66,7 @@ use super::outcome::{Known, callback_record};
 use super::registers::{Contender, VOID, slot};
 use crate::delivery::{Delivery, Key, Work};
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
-use crate::store::record::Settled;
+use crate::store::Settled;
 use crate::time::{Retention, Timestamp};
 
 /// The time within which a winner has to begin to send. Later, it counts as a loser: it may have been suspended for

@@ -6,8 +6,8 @@ use super::names::{self, KeyList};
 use crate::delivery::{Delivery, DeliveryId, StoredError};
 use crate::json;
 use crate::ports::{Clock, KeyValue, StoreError};
+use crate::store::DeliveryState;
 use crate::store::codec_error;
-use crate::store::outbox::DeliveryState;
 use crate::time::Timestamp;
 
 /// The name of a delivery in this state.

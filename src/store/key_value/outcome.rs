@@ -13,9 +13,9 @@ use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, StoredError, Work};
 use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::reference::RunRef;
+use crate::store::RunRecord;
 use crate::store::codec_error;
-use crate::store::record::{OutcomeRecord, Settled};
-use crate::store::run::RunRecord;
+use crate::store::{OutcomeRecord, Settled};
 use crate::time::Timestamp;
 
 /// The longest value that is read as a release. Each is shorter, and most records are longer.

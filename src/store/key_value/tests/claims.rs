@@ -7,10 +7,10 @@ use super::{HOUR, MINUTE, NOW, WINDOW, callback, claimed, event, resolve, run, s
 use crate::callback::{Callback, Status};
 use crate::delivery::{Delivery, Key};
 use crate::reference::{RunRef, Topic};
+use crate::store::Settled;
 use crate::store::key_value::names::{self, Register, Round, short};
 use crate::store::key_value::registers::Contender;
 use crate::store::key_value::{Claim, Form, SEND_WITHIN};
-use crate::store::record::Settled;
 use crate::time::Timestamp;
 
 const PATIENCE: Duration = Duration::from_secs(2);

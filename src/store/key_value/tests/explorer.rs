@@ -23,11 +23,11 @@ use std::time::Duration;
 use super::{HOUR, MINUTE, NOW, WINDOW, claimed, event, retention, start};
 use crate::delivery::Key;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
+use crate::store::OutcomeRecord;
 use crate::store::key_value::claim::Pace;
 use crate::store::key_value::names::{self, Name};
 use crate::store::key_value::registers::Contender;
 use crate::store::key_value::{Claim, Claims, Outbox, Scan};
-use crate::store::record::OutcomeRecord;
 use crate::time::{ArrivalTime, Timestamp};
 
 /// A pause of a contender; after one of them it declares a round to be over.

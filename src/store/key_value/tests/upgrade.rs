@@ -4,10 +4,10 @@ use super::sim::Sim;
 use super::{DOORS, NOW, WINDOW, callback, claimed, event, run, start};
 use crate::callback::{CallbackRecord, run_id_hash};
 use crate::delivery::{Delivery, Key};
+use crate::store::RunRecord;
 use crate::store::key_value::names::{self, Register, Round, short};
 use crate::store::key_value::{Claim, Form, Scan, Upgrade, Upgraded};
-use crate::store::record::{OutcomeRecord, Settled};
-use crate::store::run::RunRecord;
+use crate::store::{OutcomeRecord, Settled};
 use crate::time::Timestamp;
 
 const PATIENCE: Duration = Duration::from_secs(2);
