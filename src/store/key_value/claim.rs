@@ -257,9 +257,6 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         if self.contender(&race).await?.is_some_and(|last| last.is_entering(round, now)) {
             return Ok(lost);
         }
-        if round.number > 0 && self.host.exists(&mark).await? {
-            return Ok(lost);
-        }
         // A name that was never used before, also not by this delivery in an earlier attempt.
         let contender = Contender::new(delivery.id, self.host.random(), now);
         self.host.set(&race, &contender.racing(round).to_bytes()?).await?;

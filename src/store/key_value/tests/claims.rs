@@ -174,6 +174,27 @@ fn contender_that_another_key_makes_lose_does_not_wait() {
 }
 
 #[test]
+fn winner_of_a_round_that_is_over_withdraws_and_goes_on() {
+    for mark in [false, true] {
+        let sim = sim();
+        let key = Key::task(&callback("t"), "task");
+        let round = Round { window: WINDOW, short: short(key.hash()), term: String::new(), number: 0 };
+        sim.put(&Register::Void.of(&round), b"");
+        if mark {
+            sim.put(&Register::Mark.of(&round), b"");
+        }
+        let delivery = resolve(1, NOW, "t");
+        assert!(matches!(claim(&sim, &delivery, &key), Claim::Won(_)));
+        assert_eq!(sim.clock.get(), NOW * 1_000, "nobody waits in a round that is over");
+        // The holder is the winner of the second round.
+        let holder = run(sim.claims().holder(&key)).unwrap().unwrap();
+        assert_eq!(holder.record.id, delivery.id);
+        let won = sim.names("sluice:won:").len();
+        assert_eq!(won, if mark { 1 } else { 2 });
+    }
+}
+
+#[test]
 fn contender_does_not_disturb_another_that_enters() {
     let sim = sim();
     let key = event(1);

@@ -183,6 +183,10 @@ impl Clock for View<'_> {
         Timestamp(self.clock.get()).into()
     }
 
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.clock.get())
+    }
+
     /// No step: nobody else can observe it.
     async fn sleep(&self, duration: Duration) {
         self.clock.set(self.clock.get() + u64::try_from(duration.as_millis()).unwrap());
@@ -207,6 +211,8 @@ enum Actor {
     Sweep,
     /// Delivers the first copy that was stored.
     Drain,
+    /// Looks up the record of key 1, which is there.
+    LookUp,
     /// Moves the keys of an earlier release. Of two passes, the first one has crashed where it stops.
     Upgrade,
     /// Acquires the lease, looks at it before each of two sends, and releases it. If clocks and stalls are within bounds,
@@ -245,6 +251,11 @@ async fn act(view: &View<'_>, actor: Actor) {
         Actor::Sweep => {
             let list = Outbox::new(view).list().await.unwrap();
             view.claims().sweep(&list, usize::MAX, &mut Scan::default(), Timestamp(u64::MAX)).await.unwrap();
+        }
+        Actor::LookUp => {
+            let delivery = start(view.nth as u64, view.now_ms());
+            let found = view.claims().record_of(&delivery.work, &event(1)).await.unwrap();
+            assert!(found.is_some(), "a record is missed");
         }
         Actor::Upgrade => {
             let list = Outbox::new(view).list().await.unwrap();
@@ -463,6 +474,9 @@ fn key_of_an_earlier_release_is_settled_while_it_is_moved() {
     let old = |name: &str| format!("{}{name}/{WINDOW}/{}", concat!("sluice", "/"), event(1).hash());
     let record = OutcomeRecord::delivered(start(50, NOW).id, "", b"{}", Timestamp(NOW)).to_bytes().unwrap();
     let flag = format!(r#"{{"v":1,"by":"{}/1","at":{NOW}}}"#, start(50, NOW).id).into_bytes();
+    let begin = Shared { store: RefCell::new(BTreeMap::from([(old("done"), record.clone())])), ..Shared::default() };
+    let case = [(Actor::LookUp, NOW), (Actor::Upgrade, NOW), (Actor::Upgrade, NOW)];
+    assert!(explore_from(&begin, &case, SOME, |_| {}) > 100);
     for store in [vec![(old("done"), record), (old("flag"), flag.clone())], vec![(old("flag"), flag)]] {
         let begin = Shared { delivered: RefCell::new(vec![1]), ..Shared::default() };
         begin.store.borrow_mut().extend(store);
@@ -499,4 +513,25 @@ fn drain_stops_once_a_late_writer_has_overwritten_its_lease() {
         let states = explore(&case, usize::MAX, check_lease);
         assert!(states > 100, "{states}");
     }
+}
+
+#[test]
+fn lease_that_was_acquired_meanwhile_is_not_overwritten() {
+    let shared = Shared::default();
+    let (late, other) = (View::new(&shared, 0, true, NOW + 11_000), View::new(&shared, 1, false, NOW));
+    let outbox = Outbox::new(&late);
+    let mut acquiring = std::pin::pin!(outbox.acquire_lease(LEASE));
+    let mut step = || {
+        late.granted.set(true);
+        acquiring.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    };
+    // It has found the lease free, and stalls until the door of the other one is open again.
+    assert!(step().is_pending());
+    assert!(super::run(Outbox::new(&other).acquire_lease(LEASE)).unwrap().is_some());
+    let lease = loop {
+        if let Poll::Ready(lease) = step() {
+            break lease.unwrap();
+        }
+    };
+    assert!(lease.is_none());
 }

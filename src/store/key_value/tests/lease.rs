@@ -92,7 +92,7 @@ fn contender_that_is_slow_does_not_write_the_lease() {
 
 #[test]
 fn clock_that_was_a_day_ahead_stops_nothing() {
-    for steps in 0..8 {
+    for steps in 0..9 {
         let sim = Sim::default();
         sim.at(NOW + DAY);
         sim.fails_after.set((steps < 7).then_some(steps));

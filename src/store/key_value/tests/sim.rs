@@ -121,6 +121,10 @@ impl Clock for Sim {
         ArrivalTime::since_epoch(Duration::from_micros(self.clock.get()))
     }
 
+    fn monotonic(&self) -> Duration {
+        Duration::from_micros(self.clock.get())
+    }
+
     async fn sleep(&self, duration: Duration) {
         self.clock.set(self.clock.get() + u64::try_from(duration.as_micros()).unwrap());
     }

@@ -98,6 +98,9 @@ fn check(sim: &Sim, context: &str) {
     let record = run(claims.record_of(&delivery.work, &Key::task(&callback("t"), "x"))).unwrap();
     assert!(matches!(record, Some(Settled::Callback(_))), "{context}");
     assert!(run(claims.run("r")).unwrap().is_some(), "{context}");
+    let pending = run(sim.outbox().list()).unwrap().pending();
+    let is_unmoved = sim.text(&format!("{OLD}pending/{}", start(1, NOW).id)).is_some();
+    assert_eq!(pending.is_empty(), is_unmoved, "{context}: {pending:?}");
     let entries = sim.entries.borrow();
     for (state, n) in [("pending", 1), ("dead", 2)] {
         let id = start(n, NOW).id;
