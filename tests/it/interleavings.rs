@@ -116,6 +116,10 @@ impl Case {
 
     /// Creates the initial store. With drains, it has a recent pass, and a later delivery that is due.
     fn prepare(&self, shared: &Shared) {
+        if self.kind == StoreKind::KeyValue {
+            let form = br#"{"v":1,"doors":4096,"moved":true,"full":false,"left":0}"#;
+            shared.store.borrow_mut().insert("sluice:form".to_owned(), form.to_vec());
+        }
         if self.drains == 0 || self.takes_over {
             return;
         }

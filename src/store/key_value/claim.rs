@@ -62,16 +62,13 @@ use std::time::Duration;
 use super::form::Form;
 use super::names::{Register, Round, race, short};
 use super::old_names;
-use super::outcome::{Known, callback_record};
+use super::outcome::Known;
 use super::registers::{Contender, VOID, slot};
 use crate::delivery::{Delivery, Key, Work};
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
-use crate::store::Settled;
+use crate::store::record::callback_record;
+use crate::store::{SEND_WITHIN, Settled};
 use crate::time::{Retention, Timestamp};
-
-/// The time within which a winner has to begin to send. Later, it counts as a loser: it may have been suspended for
-/// longer than the other contenders waited.
-pub const SEND_WITHIN: Duration = Duration::from_secs(5);
 
 /// How contenders wait for each other.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +88,7 @@ impl Pace {
 
 /// The claims of idempotency keys, and the outcomes of those that are settled. Made for one request or one pass.
 #[derive(Debug)]
-pub struct Claims<'a, H> {
+pub(super) struct Claims<'a, H> {
     pub(super) host: &'a H,
     pub(super) retention: Retention,
     pub(super) callback_retention: Retention,
@@ -103,13 +100,13 @@ pub struct Claims<'a, H> {
 impl<'a, H> Claims<'a, H> {
     /// The claims in a host's store, which keeps outcomes for `retention`. `doors` is the size of the table of races,
     /// unless the store already has one.
-    pub fn new(host: &'a H, retention: Retention, doors: u32) -> Self {
+    pub(super) fn new(host: &'a H, retention: Retention, doors: u32) -> Self {
         let (callback_retention, form) = (retention, OnceCell::new());
         Self { host, retention, callback_retention, doors, pace: Pace::DEFAULT, form }
     }
 
     /// Keeps the records of callbacks for another time.
-    pub fn with_callback_retention(self, callback_retention: Retention) -> Self {
+    pub(super) fn with_callback_retention(self, callback_retention: Retention) -> Self {
         Self { callback_retention, ..self }
     }
 
@@ -122,7 +119,7 @@ impl<'a, H> Claims<'a, H> {
 
 /// The result of a claim.
 #[derive(Debug)]
-pub enum Claim {
+pub(super) enum Claim {
     /// The delivery has to be sent now.
     Won(Won),
     /// An earlier delivery of the key was accepted; this is its record.
@@ -137,18 +134,18 @@ pub enum Claim {
 
 /// A claim that was won.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Won {
+pub(super) struct Won {
     /// The retention window of the claim.
-    pub window: u64,
-    /// The time by which sending has to begin.
-    pub until: Timestamp,
+    pub(super) window: u64,
+    /// The time by which sending has to begin, by the monotonic clock.
+    pub(super) until: Duration,
 }
 
 /// How a contender left a round.
 enum Entered {
     Chosen {
-        /// When it entered.
-        at: Timestamp,
+        /// When it entered, by the monotonic clock.
+        at: Duration,
     },
     Settled(Settled),
     /// It has not won. If another key was in the way, nobody else may contend for this one.
@@ -193,7 +190,12 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     /// # Errors
     ///
     /// A key that isn't settled can't be claimed in a store that is full.
-    pub async fn claim(&self, delivery: &Delivery<'_>, key: &Key, patience: Duration) -> Result<Claim, StoreError> {
+    pub(super) async fn claim(
+        &self,
+        delivery: &Delivery<'_>,
+        key: &Key,
+        patience: Duration,
+    ) -> Result<Claim, StoreError> {
         let form = self.form().await?;
         let started = self.host.now();
         let end = started.plus(patience);
@@ -211,7 +213,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         let mut round = Round { window, short: short(key.hash()), term, number: 0 };
         loop {
             let waited = match self.enter(delivery, key, &round, form.doors).await? {
-                Entered::Chosen { at } => return Ok(Claim::Won(Won { window, until: at.plus(SEND_WITHIN) })),
+                Entered::Chosen { at } => return Ok(Claim::Won(Won { window, until: at.saturating_add(SEND_WITHIN) })),
                 Entered::Settled(settled) => return Ok(Claim::Settled(settled)),
                 Entered::Term(term) => Waited::Term(term),
                 Entered::Elsewhere { window: other, at } => {
@@ -251,7 +253,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         doors: u32,
     ) -> Result<Entered, StoreError> {
         let lost = Entered::Lost { to_another_key: false };
-        let now = self.host.now();
+        let (begun, now) = (self.host.monotonic(), self.host.now());
         let (race, mark) = (race(slot(&round.short, doors)), Register::Mark.of(round));
         // Read right before it is written, to notice a contender whose name would be overwritten.
         if self.contender(&race).await?.is_some_and(|last| last.is_entering(round, now)) {
@@ -274,7 +276,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         };
         let won = Register::Won.of(round);
         self.host.set(&won, &contender.winning(callback).to_bytes()?).await?;
-        let result = self.chosen(delivery, key, round, now).await?;
+        let result = self.chosen(delivery, key, round, now, begun).await?;
         if !matches!(result, Entered::Chosen { .. }) {
             self.host.set(&won, &contender.withdrawn().to_bytes()?).await?;
         }
@@ -288,6 +290,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         key: &Key,
         round: &Round,
         now: Timestamp,
+        begun: Duration,
     ) -> Result<Entered, StoreError> {
         if self.host.exists(&Register::Void.of(round)).await? {
             return Ok(Entered::Lost { to_another_key: false });
@@ -306,7 +309,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
                 Other::Free => {}
             }
         }
-        Ok(Entered::Chosen { at: now })
+        Ok(Entered::Chosen { at: begun })
     }
 
     /// Looks at another window: at the mark first, because the sweep deletes it once there is an outcome. Costs 2 reads,

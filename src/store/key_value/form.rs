@@ -14,18 +14,18 @@ const VERSION: u32 = 1;
 
 /// What a claim has to know about the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Form {
+pub(super) struct Form {
     pub(super) v: u32,
     /// The size of the table of races. It is decided once for a store: two contenders have to use the same table.
-    pub doors: u32,
+    pub(super) doors: u32,
     /// Whether no key of an earlier release is left.
-    pub moved: bool,
+    pub(super) moved: bool,
     /// Whether the keys that are never dropped have reached `max_keys`: nothing new can be stored.
     #[serde(default)]
-    pub full: bool,
+    pub(super) full: bool,
     /// The number of keys of an earlier release that the last pass has left.
     #[serde(default)]
-    pub left: u64,
+    pub(super) left: u64,
 }
 
 impl Form {
@@ -39,12 +39,12 @@ impl Form {
     /// # Errors
     ///
     /// A form of a later version is an error: nothing in the store may be changed.
-    pub async fn read(store: &impl KeyValue, doors: u32) -> Result<Self, StoreError> {
+    pub(super) async fn read(store: &impl KeyValue, doors: u32) -> Result<Self, StoreError> {
         Ok(Self::stored(store).await?.unwrap_or_else(|| Self::unknown(doors)))
     }
 
     /// Reads the form; `None` if the store has none yet.
-    pub async fn stored(store: &impl KeyValue) -> Result<Option<Self>, StoreError> {
+    pub(super) async fn stored(store: &impl KeyValue) -> Result<Option<Self>, StoreError> {
         /// What all versions have.
         #[derive(Deserialize)]
         struct Version {
@@ -68,7 +68,7 @@ impl Form {
     }
 
     /// Returns an error if nothing new can be stored.
-    pub fn check_room(&self) -> Result<(), StoreError> {
+    pub(super) fn check_room(&self) -> Result<(), StoreError> {
         if self.full {
             return Err(StoreError(
                 "the store is full: max_keys are pending or dead, and those are never dropped".into(),

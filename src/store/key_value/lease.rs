@@ -1,7 +1,8 @@
 //! The drain's lease: one drain runs at a time.
 //!
 //! The lease is a register that only the winner of a splitter writes, after it has looked at the lease once more. The
-//! door of that splitter opens by itself after [`DOOR_CLOSED`], so a contender that dies blocks others for as long, and
+//! door of that splitter opens with the release of the lease whose holder has closed it, and by itself after
+//! [`DOOR_CLOSED`], so a contender that dies blocks others for as long, and
 //! one that loses never touches the lease. A drain that dies blocks others until its lease ends.
 //!
 //! Time decides when the door and the lease are open again, so the splitter alone can't rule out two drains: one may stall
@@ -25,7 +26,7 @@ use crate::time::{MAX_CLOCK_SKEW, Timestamp};
 
 /// The longest lease. One that ends later than this and [`MAX_CLOCK_SKEW`] from now was written by a clock that was
 /// wrong.
-pub const LONGEST_LEASE: Duration = Duration::from_secs(15 * 60);
+pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(15 * 60);
 
 /// How long the door of the splitter stays closed.
 const DOOR_CLOSED: Duration = Duration::from_secs(10);
@@ -60,27 +61,27 @@ struct Door {
 
 /// The note of the last scan of the keys. It is stored with the lease, so recording it costs no write of its own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Scan {
+pub(super) struct Scan {
     /// When it ended; the epoch if there was none.
-    pub at: Timestamp,
+    pub(super) at: Timestamp,
     /// The summary that the drain wrote, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub summary: Option<Box<RawValue>>,
+    pub(super) summary: Option<Box<RawValue>>,
     /// Whether the keys have to be scanned again soon. Also true if the last holder has not released the lease.
     #[serde(default)]
-    pub again: bool,
+    pub(super) again: bool,
     /// Whether the pass has left work for the next one: to deliver, to sweep, or to upgrade.
     #[serde(default)]
-    pub more: bool,
+    pub(super) more: bool,
     /// The earliest time at which something that was left is due; `None` if nothing is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_due: Option<Timestamp>,
+    pub(super) next_due: Option<Timestamp>,
     /// Since when each event is still known, if the store has dropped outcomes before their retention was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub known_since: Option<Timestamp>,
-    /// The width of the drain, as JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub width: Option<Box<RawValue>>,
+    pub(super) known_since: Option<Timestamp>,
+    /// Number of pending deliveries that were left.
+    #[serde(default)]
+    pub(super) pending: u64,
     /// The name of the last outcome that was looked at to be dropped (`ceiling.rs`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cursor: Option<String>,
@@ -95,7 +96,7 @@ impl Default for Scan {
             more: false,
             next_due: None,
             known_since: None,
-            width: None,
+            pending: 0,
             cursor: None,
         }
     }
@@ -103,12 +104,12 @@ impl Default for Scan {
 
 /// A lease that is held.
 #[derive(Debug)]
-pub struct Lease {
-    token: String,
+pub(super) struct Lease {
+    pub(super) token: String,
     /// The end of the lease. No other drain can acquire it before.
-    pub until: Timestamp,
+    pub(super) until: Timestamp,
     /// The note of the last scan, which is stored with the lease when that is released.
-    pub scan: Scan,
+    pub(super) scan: Scan,
 }
 
 impl StoredLease {
@@ -123,21 +124,25 @@ impl StoredLease {
 impl Scan {
     /// Reads the note of the last scan and the end of the lease, which is the epoch if no drain holds it. Needs no
     /// settings: it is shown even if those are wrong. Costs 1 read.
-    pub async fn last(host: &(impl KeyValue + Clock)) -> Result<(Self, Timestamp), StoreError> {
+    pub(super) async fn last(host: &(impl KeyValue + Clock)) -> Result<(Self, Timestamp), StoreError> {
         let lease = host.get(LEASE).await?.and_then(|bytes| StoredLease::from_bytes(&bytes));
-        let Some(StoredLease { until, mut scan, .. }) = lease else { return Ok((Self::default(), Timestamp(0))) };
-        let now = host.now();
+        Ok(Self::of(lease, host.now()))
+    }
+
+    /// The note of a lease, and its end.
+    fn of(lease: Option<StoredLease>, now: Timestamp) -> (Self, Timestamp) {
+        let Some(StoredLease { until, mut scan, .. }) = lease else { return (Self::default(), Timestamp(0)) };
         scan.again |= until > Timestamp(0);
         if scan.at > now.plus(MAX_CLOCK_SKEW) {
             scan.at = Timestamp(0);
         }
         let is_sane = until <= now.plus(LONGEST_LEASE).plus(MAX_CLOCK_SKEW);
-        Ok((scan, if is_sane { until } else { Timestamp(0) }))
+        (scan, if is_sane { until } else { Timestamp(0) })
     }
 
     /// Whether a pass has something to do without a notification: something that was left is due or was never looked
     /// at, or the time for a scan has come.
-    pub fn is_due(&self, now: Timestamp) -> bool {
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let since = now.since(self.at);
         self.more
             || self.next_due.is_some_and(|due| due <= now)
@@ -148,16 +153,22 @@ impl Scan {
 impl<H: KeyValue + Clock + Rng> Outbox<'_, H> {
     /// Acquires the lease for `length`, at most [`LONGEST_LEASE`]. Returns `None` if another drain holds it or contends
     /// for it. Costs 4 reads and 3 writes; 1 read if another drain holds it.
-    pub async fn acquire_lease(&self, length: Duration) -> Result<Option<Lease>, StoreError> {
+    pub(super) async fn acquire_lease(&self, length: Duration) -> Result<Option<Lease>, StoreError> {
         let arrival = self.host.arrival_time();
         let now = arrival.at;
-        if Scan::last(self.host).await?.1 > now {
+        let last = self.host.get(LEASE).await?.and_then(|bytes| StoredLease::from_bytes(&bytes));
+        // Its holder is done, so the door that it has closed is open again.
+        let released = last.as_ref().filter(|last| last.until == Timestamp(0)).map(|last| last.token.clone());
+        if Scan::of(last, now).1 > now {
             return Ok(None);
         }
         let token = DeliveryId::new(arrival, self.host.random()).to_string();
         self.host.set(LEASE_RACE, token.as_bytes()).await?;
         let door: Option<Door> = self.host.get(LEASE_DOOR).await?.and_then(|bytes| json::read(&bytes).ok());
-        let is_closed = |door: Door| door.at <= now.plus(MAX_CLOCK_SKEW) && now.since(door.at) < DOOR_CLOSED;
+        let is_closed = |door: Door| {
+            let is_recent = door.at <= now.plus(MAX_CLOCK_SKEW) && now.since(door.at) < DOOR_CLOSED;
+            is_recent && released.as_ref() != Some(&door.token)
+        };
         if door.is_some_and(is_closed) {
             return Ok(None);
         }
@@ -179,14 +190,19 @@ impl<H: KeyValue + Clock + Rng> Outbox<'_, H> {
 
     /// Whether a lease is still held: not ended, and not overwritten by another drain. Read right before each send.
     /// Costs 1 read.
-    pub async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
+    pub(super) async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
+        self.holds_until(&lease.token, lease.until).await
+    }
+
+    /// Whether the lease with this token and end is still held. Costs 1 read.
+    pub(super) async fn holds_until(&self, token: &str, until: Timestamp) -> Result<bool, StoreError> {
         let stored = self.host.get(LEASE).await?.and_then(|bytes| StoredLease::from_bytes(&bytes));
-        Ok(self.host.now() < lease.until && stored.is_some_and(|stored| stored.token == lease.token))
+        Ok(self.host.now() < until && stored.is_some_and(|stored| stored.token == token))
     }
 
     /// Releases the lease and stores its note. Does nothing if it isn't held any more: another drain may hold it by now.
     /// Costs 1 read and 1 write.
-    pub async fn release_lease(&self, lease: Lease) -> Result<(), StoreError> {
+    pub(super) async fn release_lease(&self, lease: Lease) -> Result<(), StoreError> {
         if !self.holds(&lease).await? {
             return Ok(());
         }

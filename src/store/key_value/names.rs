@@ -16,6 +16,7 @@
 //! | `sluice:notify` | the drain notification |
 //! | `sluice:fault` | the configuration fault that an operator has to fix |
 //! | `sluice:twice` | the last delivery that has two runs |
+//! | `sluice:width`, `sluice:refusal` | the note about the drain's width, and the engine's last refusal |
 //! | `sluice:form` | the version of the stored form, and what a claim has to know about the store |
 //!
 //! All names begin with `sluice:`, because on some stores the label is not a namespace. They consist of letters, digits,
@@ -40,6 +41,10 @@ pub(super) const NOTIFICATION: &str = "sluice:notify";
 pub(super) const FAULT: &str = "sluice:fault";
 /// The delivery that has two runs.
 pub(super) const TWICE: &str = "sluice:twice";
+/// The note about the drain's width.
+pub(super) const WIDTH: &str = "sluice:width";
+/// The engine's last refusal of a fresh delivery.
+pub(super) const REFUSAL: &str = "sluice:refusal";
 /// The version of the stored form.
 pub(super) const FORM: &str = "sluice:form";
 /// The drain's lease.
@@ -213,11 +218,11 @@ impl<'n> Name<'n> {
 
 /// A list of all keys of the store.
 #[derive(Debug)]
-pub struct KeyList(pub(super) Vec<String>);
+pub(super) struct KeyList(pub(super) Vec<String>);
 
 impl KeyList {
     /// The ids of pending deliveries, in order of arrival. Without those that an upgrade has not quite moved yet.
-    pub fn pending(&self) -> Vec<DeliveryId> {
+    pub(super) fn pending(&self) -> Vec<DeliveryId> {
         let unmoved = self.unmoved();
         let mut ids = self.ids(|name| if let Name::Pending(id) = name { Some(id) } else { None });
         ids.retain(|id| unmoved.binary_search(id).is_err());
@@ -226,7 +231,7 @@ impl KeyList {
 
     /// The ids of dead letters, in order of arrival. A delivery that a crash has left both pending and dead counts as
     /// pending.
-    pub fn dead(&self) -> Vec<DeliveryId> {
+    pub(super) fn dead(&self) -> Vec<DeliveryId> {
         let pending = self.all_pending();
         let mut ids = self.all_dead();
         ids.retain(|id| pending.binary_search(id).is_err());
@@ -234,7 +239,7 @@ impl KeyList {
     }
 
     /// The ids of deliveries for which an operator has asked something.
-    pub fn asked(&self) -> Vec<DeliveryId> {
+    pub(super) fn asked(&self) -> Vec<DeliveryId> {
         self.ids(|name| if let Name::Asked(id) = name { Some(id) } else { None })
     }
 

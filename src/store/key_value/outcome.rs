@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::claim::{Claims, SEND_WITHIN};
+use super::claim::Claims;
 use super::names::{self, Name, Register, Round, short};
 use super::old_names;
 use super::registers::Contender;
-use crate::callback::{Callback, CallbackRecord, State, run_hash};
+use crate::callback::{CallbackRecord, State, run_hash, topic_hash};
 use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, StoredError, Work};
 use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
-use crate::reference::RunRef;
-use crate::store::RunRecord;
-use crate::store::codec_error;
-use crate::store::{OutcomeRecord, Settled};
+use crate::reference::{RunRef, Topic};
+use crate::store::record::callback_record;
+use crate::store::{CallbackPage, Holder, OutcomeRecord, RunRecord, SEND_WITHIN, Settled, codec_error};
 use crate::time::Timestamp;
 
 /// The longest value that is read as a release. Each is shorter, and most records are longer.
@@ -87,31 +86,16 @@ impl Trace {
     }
 }
 
-/// The contender that holds a callback's key.
-#[derive(Debug)]
-pub struct Holder {
-    /// When it claimed the key.
-    pub at: Timestamp,
-    /// The retention window of its claim.
-    pub window: u64,
-    /// Its callback.
-    pub record: CallbackRecord,
-}
-
-impl Holder {
-    /// Its callback, as delivered.
-    pub fn delivered(&self) -> CallbackRecord {
-        CallbackRecord { state: State::Delivered, ..self.record.clone() }
-    }
-}
-
 impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
-    /// Reads the outcome of a key in one window: 1 read. During an upgrade up to 3: one that is moved has both names
-    /// for a moment, and the new one counts.
+    /// Reads the outcome of a key in one window: 1 read, and that of the form if it wasn't read before. During an
+    /// upgrade up to 3: one that is moved has both names for a moment, and the new one counts.
     async fn outcome(&self, key: &Key, window: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        // In this order: an outcome that is moved after the form was read is found under its old name or, at last, under
+        // its new one.
+        let moved = self.form().await?.moved;
         let name = names::outcome(key, window);
         let found = self.host.get(&name).await?;
-        if found.is_some() || self.form().await?.moved {
+        if found.is_some() || moved {
             return Ok(found);
         }
         match self.host.get(&old_names::outcome(key, window)).await? {
@@ -130,7 +114,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     }
 
     /// Reads the record of a key in the current and the previous window: at most 3 reads.
-    pub async fn record_of(&self, work: &Work<'_>, key: &Key) -> Result<Option<Settled>, StoreError> {
+    pub(super) async fn record_of(&self, work: &Work<'_>, key: &Key) -> Result<Option<Settled>, StoreError> {
         for window in self.retention_of(key).lookup(self.host.now()) {
             if let Known::Settled(settled) = self.known(work, key, window).await? {
                 return Ok(Some(settled));
@@ -141,7 +125,10 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
 
     /// Looks up the record of a stored delivery's key: in the window of its claim, then in the current and the previous
     /// window. The inner error is a record that can't be decoded. Costs at most 4 reads.
-    pub async fn settled(&self, delivery: &Delivery<'_>) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
+    pub(super) async fn settled(
+        &self,
+        delivery: &Delivery<'_>,
+    ) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(None) };
         let others = self.retention_of(key).lookup(self.host.now()).into_iter().filter(|other| other != window);
         for window in std::iter::once(*window).chain(others) {
@@ -156,7 +143,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
 
     /// Reads the record of a stored delivery's key in the window of its claim only: at most 2 reads. The inner error is
     /// a record that can't be decoded.
-    pub async fn own_record(
+    pub(super) async fn own_record(
         &self,
         delivery: &Delivery<'_>,
     ) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
@@ -178,7 +165,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     }
 
     /// Records that a delivery is pending, to answer duplicates. Costs 1 write.
-    pub async fn record_pending(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+    pub(super) async fn record_pending(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         self.record(delivery, |key| match &delivery.work {
             Work::Start(_) => OutcomeRecord::pending(delivery.id, key.digest(), self.host.now()).to_bytes(),
             Work::Resolve(callback) => callback_record(delivery, callback).to_bytes().map_err(|_| StoredError),
@@ -187,7 +174,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     }
 
     /// Records that a delivery was delivered, with the engine's response as `body`. Costs 1 write.
-    pub async fn record_delivered(&self, delivery: &Delivery<'_>, body: &[u8]) -> Result<(), StoreError> {
+    pub(super) async fn record_delivered(&self, delivery: &Delivery<'_>, body: &[u8]) -> Result<(), StoreError> {
         self.record(delivery, |key| match &delivery.work {
             Work::Start(_) => OutcomeRecord::delivered(delivery.id, key.digest(), body, self.host.now()).to_bytes(),
             Work::Resolve(callback) => {
@@ -217,7 +204,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     /// recorded as pending, so nobody is chosen any more, and another stored delivery of the key is a duplicate. One
     /// that was chosen before that is found by its `won`. Costs 6 reads and 1 write for a key without a claim,
     /// and that of the form if it wasn't read before.
-    pub async fn take_over(&self, delivery: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError> {
+    pub(super) async fn take_over(&self, delivery: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError> {
         let Some(KeyClaim { key, window, contended: true }) = &delivery.claim else { return Ok(None) };
         let others = self.retention_of(key).lookup(self.host.now()).into_iter().filter(|other| other != window);
         let mut open = Vec::new();
@@ -255,7 +242,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     ///
     /// The release is one write, so it can't be seen half done. Costs 1 read and 1 write if the delivery has a record.
     /// Otherwise 2 reads, and that of the form if it wasn't read before.
-    pub async fn release(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+    pub(super) async fn release(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(()) };
         self.release_key(delivery, key, *window).await
     }
@@ -263,7 +250,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     /// Releases the claim of run and topic that a callback has held since before its task was known. Does nothing if it
     /// holds none, or if another callback holds it by now. One that was sent without a look keeps its claim: no task has
     /// its record.
-    pub async fn release_early(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+    pub(super) async fn release_early(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let early = delivery.early_window.filter(|_| !delivery.unseen);
         let (Some(window), Work::Resolve(callback)) = (early, &delivery.work) else { return Ok(()) };
         self.release_key(delivery, &Key::early(callback), window).await
@@ -287,7 +274,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     }
 
     /// Returns the callback of the contender that holds a key. Costs at most 6 reads.
-    pub async fn holder(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
+    pub(super) async fn holder(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
         for window in self.retention_of(key).lookup(self.host.now()) {
             let outcome = self.outcome(key, window).await?;
             let term = outcome.as_deref().and_then(released).unwrap_or_default();
@@ -295,92 +282,124 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
             if let Some((_, winner)) = self.winner(round).await?
                 && let Some(record) = winner.callback
             {
-                return Ok(Some(Holder { at: winner.at, window, record }));
+                return Ok(Some(Holder { age: self.host.now().since(winner.at), window, record }));
             }
         }
         Ok(None)
     }
 
     /// Records that the callback of a key's holder was delivered. Costs 1 write.
-    pub async fn settle_holder(&self, key: &Key, holder: Holder) -> Result<Settled, StoreError> {
+    pub(super) async fn settle_holder(&self, key: &Key, holder: Holder) -> Result<Settled, StoreError> {
         let settled = holder.delivered();
         let bytes = settled.to_bytes().map_err(codec_error)?;
         self.host.set(&names::outcome(key, holder.window), &bytes).await?;
         Ok(Settled::Callback(settled))
     }
 
-    /// Returns all callbacks of a run that were accepted or are being sent, in order of arrival. Lists all keys of the
-    /// store, and reads those of the run. The inner error is a record that can't be decoded.
-    pub async fn callbacks(&self, run: &RunRef) -> Result<Result<Vec<CallbackRecord>, StoredError>, StoreError> {
+    /// Returns callbacks of a run that were accepted or are being sent: at most `limit`, and some more for the last
+    /// topic, in order of arrival. `after` is [`CallbackPage::next`] of the page before. Lists all keys of the store. The
+    /// inner error is a record that can't be decoded.
+    pub(super) async fn callbacks(
+        &self,
+        run: &RunRef,
+        topic: Option<&Topic>,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Result<Result<CallbackPage, StoredError>, StoreError> {
         let all = self.host.keys().await?;
-        let mut records = Vec::new();
         let now = self.host.now();
         let mut windows = [self.callback_retention.lookup(now), self.retention.lookup(now)].concat();
         windows.sort_unstable();
         windows.dedup();
+        // The outcomes of each topic, and then the winners of its claims.
+        let mut topics: BTreeMap<&str, [Vec<&str>; 2]> = BTreeMap::new();
         for window in windows {
-            let mut terms = BTreeMap::new();
-            let outcomes = names::callbacks_of(&run_hash(run), window);
-            for name in all.iter().filter(|name| name.starts_with(&outcomes)) {
-                let Some(bytes) = self.host.get(name).await? else { continue };
-                if let (Some(term), Name::Outcome(_, short)) = (released(&bytes), Name::parse(name)) {
-                    terms.insert(short, term);
-                    continue;
+            let prefixes = [names::callbacks_of(&run_hash(run), window), names::winners_of(&run_hash(run), window)];
+            for (nth, prefix) in prefixes.iter().enumerate() {
+                for name in &all {
+                    if let Some(rest) = name.strip_prefix(prefix.as_str()) {
+                        let topic = rest.split(':').next().unwrap_or_default();
+                        let [outcomes, winners] = topics.entry(topic).or_default();
+                        if nth == 0 { outcomes.push(name) } else { winners.push(name) }
+                    }
                 }
-                match CallbackRecord::from_bytes(&bytes) {
-                    Ok(record) => records.push((0, record)),
-                    Err(_) => return Ok(Err(StoredError)),
-                }
-            }
-            // Without a record, a callback is being sent right now, or its instance has died.
-            let winners = names::winners_of(&run_hash(run), window);
-            for name in all.iter().filter(|name| name.starts_with(&winners)) {
-                let Name::Claim(_, short, term) = Name::parse(name) else { continue };
-                if terms.get(short).is_some_and(|present| present != term) {
-                    continue;
-                }
-                let winner = self.contender(name).await?.filter(|winner| !winner.withdrawn);
-                records.extend(winner.and_then(|winner| winner.callback).map(|record| (1, record)));
             }
         }
+        let wanted = topic.map(|topic| short(&topic_hash(topic)));
+        let (mut page, mut last) = (CallbackPage::default(), None);
+        for (topic, names) in topics {
+            if wanted.as_ref().is_some_and(|wanted| wanted != topic) || after.is_some_and(|after| topic <= after) {
+                continue;
+            }
+            if page.records.len() >= limit {
+                page.next = last.map(str::to_owned);
+                break;
+            }
+            last = Some(topic);
+            match self.callbacks_of_topic(names).await? {
+                Ok(records) => page.records.extend(records),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        page.records.sort_by_key(|record| (record.received, record.id));
+        Ok(Ok(page))
+    }
+
+    /// Reads the callbacks of a topic from their outcomes and from the winners of their claims.
+    async fn callbacks_of_topic(
+        &self,
+        [outcomes, winners]: [Vec<&str>; 2],
+    ) -> Result<Result<Vec<CallbackRecord>, StoredError>, StoreError> {
+        let (mut records, mut terms) = (Vec::new(), BTreeMap::new());
+        for name in outcomes {
+            let Some(bytes) = self.host.get(name).await? else { continue };
+            if let (Some(term), Name::Outcome(window, short)) = (released(&bytes), Name::parse(name)) {
+                terms.insert((window, short), term);
+                continue;
+            }
+            match CallbackRecord::from_bytes(&bytes) {
+                Ok(record) => records.push((0, record)),
+                Err(_) => return Ok(Err(StoredError)),
+            }
+        }
+        for name in winners {
+            // Without a record, a callback is being sent right now, or its instance has died.
+            let Name::Claim(window, short, term) = Name::parse(name) else { continue };
+            if terms.get(&(window, short)).is_some_and(|present| present != term) {
+                continue;
+            }
+            let winner = self.contender(name).await?.filter(|winner| !winner.withdrawn);
+            records.extend(winner.and_then(|winner| winner.callback).map(|record| (1, record)));
+        }
         // A callback that was early has a second record, for its task. That one tells more.
-        records.sort_by_key(|(door, record)| (record.received, record.id, *door, record.task.is_none()));
+        records.sort_by_key(|(kind, record)| (record.id, *kind, record.task.is_none()));
         records.dedup_by_key(|(_, record)| record.id);
         Ok(Ok(records.into_iter().map(|(_, record)| record).collect()))
     }
 
     /// Reads the record of a run; `None` if it has none, or one that can't be decoded. Costs at most 2 reads.
-    pub async fn run(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
-        /// The version, which every release writes.
-        #[derive(Deserialize)]
-        struct Version {
-            v: u32,
-        }
+    pub(super) async fn run(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
+        let moved = self.form().await?.moved;
         for window in self.callback_retention.lookup(self.host.now()) {
-            let mut found = self.host.get(&names::run(run, window)).await?;
-            if found.is_none() && !self.form().await?.moved {
+            let name = names::run(run, window);
+            let mut found = self.host.get(&name).await?;
+            if found.is_none() && !moved {
                 found = self.host.get(&old_names::run(run, window)).await?;
             }
+            if found.is_none() && !moved {
+                found = self.host.get(&name).await?;
+            }
             if let Some(bytes) = found {
-                let is_known = json::read(&bytes).is_ok_and(|Version { v }| v == 1);
-                return Ok(json::read(&bytes).ok().filter(|_| is_known));
+                return Ok(RunRecord::from_bytes(&bytes));
             }
         }
         Ok(None)
     }
 
     /// Writes the record of a run. Costs 1 write.
-    pub async fn record_run(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
+    pub(super) async fn record_run(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(record).map_err(codec_error)?;
         let window = self.callback_retention.window(self.host.now());
         self.host.set(&names::run(run, window), &bytes).await
     }
-}
-
-/// The record of a callback with the task that it is for and when it was sent.
-pub(super) fn callback_record(delivery: &Delivery<'_>, callback: &Callback<'_>) -> CallbackRecord {
-    let mut record = CallbackRecord::pending(delivery.id, callback, delivery.received);
-    record.task = delivery.wait.as_ref().map(|wait| wait.task.clone());
-    (record.sent, record.unseen) = (delivery.sent, delivery.unseen);
-    record
 }

@@ -17,17 +17,17 @@ use crate::time::Timestamp;
 
 /// The result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
+pub(super) struct Swept {
     /// Number of keys that were deleted.
-    pub deleted: u64,
+    pub(super) deleted: u64,
     /// Number of outcomes among them that were dropped before their retention was over.
-    pub dropped: u64,
+    pub(super) dropped: u64,
     /// Whether time was up before everything was deleted: the next pass should follow at once.
-    pub more: bool,
+    pub(super) more: bool,
     /// Number of keys that are left.
-    pub left: usize,
+    pub(super) left: usize,
     /// Whether the keys that are never dropped have reached the ceiling.
-    pub full: bool,
+    pub(super) full: bool,
 }
 
 /// The current retention windows, by which the sweep recognizes expired keys.
@@ -79,7 +79,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     ///
     /// Costs 1 write for each key that is deleted, 1 read for each settled key whose claim's registers are still there,
     /// and what `ceiling.rs` says; at most 1 read and 1 write besides.
-    pub async fn sweep(
+    pub(super) async fn sweep(
         &self,
         list: &KeyList,
         max_keys: usize,

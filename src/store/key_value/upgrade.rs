@@ -23,20 +23,20 @@ use crate::time::{MAX_CLOCK_SKEW, Timestamp};
 
 /// What an upgrade has to do, as counted in a list of keys. Its text is for the log and for `/readyz`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Upgrade {
+pub(super) struct Upgrade {
     /// Number of deliveries, pending or dead.
-    pub deliveries: u64,
+    pub(super) deliveries: u64,
     /// Number of outcomes, callbacks, records of runs, and other values.
-    pub values: u64,
+    pub(super) values: u64,
     /// Number of claims that are kept if their keys have no outcome.
-    pub claims: u64,
+    pub(super) claims: u64,
     /// Number of keys that are not needed any more.
-    pub dropped: u64,
+    pub(super) dropped: u64,
 }
 
 /// The result of one pass of an upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upgraded {
+pub(super) enum Upgraded {
     /// No key of an earlier release is left.
     Done,
     /// Keys are left: the next pass should follow at once.
@@ -47,7 +47,7 @@ pub enum Upgraded {
 
 impl Upgrade {
     /// Counts what an upgrade has to do; `None` if nothing.
-    pub fn plan(list: &KeyList) -> Option<Self> {
+    pub(super) fn plan(list: &KeyList) -> Option<Self> {
         let mut plan = Self::default();
         for fate in list.0.iter().filter_map(|name| old_names::fate(name)) {
             let count = match fate {
@@ -62,7 +62,7 @@ impl Upgrade {
     }
 
     /// Number of all keys.
-    pub fn total(&self) -> u64 {
+    pub(super) fn total(&self) -> u64 {
         [self.deliveries, self.values, self.claims, self.dropped]
             .iter()
             .fold(0, |sum, count| sum.saturating_add(*count))
@@ -85,7 +85,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     ///
     /// Costs at most 2 reads and 2 writes for each key, 3 writes for a claim without an outcome, and 2 reads and 1 write
     /// besides. 1 read if the upgrade was completed before.
-    pub async fn upgrade(&self, list: &KeyList, doors: u32, end: Timestamp) -> Result<Upgraded, StoreError> {
+    pub(super) async fn upgrade(&self, list: &KeyList, doors: u32, end: Timestamp) -> Result<Upgraded, StoreError> {
         let stored = Form::stored(self.host).await?;
         if stored.as_ref().is_some_and(|form| form.moved) {
             return Ok(Upgraded::Done);

@@ -11,14 +11,14 @@ use super::{At, Cost, Fault, Lag, StoreFault, World};
 use crate::tables::{Delivery as Row, State};
 
 /// The prefixes of keys in the key-value store.
-pub const PENDING: &str = "sluice/pending/";
-pub const DEAD: &str = "sluice/dead/";
+pub const PENDING: &str = "sluice:pending:";
+pub const DEAD: &str = "sluice:dead:";
 /// The notification of the drain, in the key-value store.
-pub const NOTIFICATION: &str = "sluice/hint";
+pub const NOTIFICATION: &str = "sluice:notify";
 /// The records of outcomes, in the key-value store.
-const RECORDS: [&str; 2] = ["sluice/done/", "sluice/callback/"];
+const RECORDS: [&str; 2] = ["sluice:done:", "sluice:callback:"];
 /// The claims, in the key-value store.
-const CLAIMS: [&str; 2] = ["sluice/flag/", "sluice/door/"];
+const CLAIMS: [&str; 4] = ["sluice:won:", "sluice:mark:", "sluice:void:", "sluice:race:"];
 
 /// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl World {
             Some(database) => database.tables().deliveries().iter().next().is_none(),
             None => {
                 let all = [PENDING, DEAD, NOTIFICATION].into_iter().chain(RECORDS).chain(CLAIMS);
-                all.into_iter().all(|prefix| prefix == CLAIMS[1] || self.store.keys(prefix).is_empty())
+                all.into_iter().all(|prefix| prefix == CLAIMS[3] || self.store.keys(prefix).is_empty())
             }
         }
     }
@@ -164,7 +164,7 @@ impl World {
     pub fn put_note(&self, name: &str, value: &str) {
         match &self.database {
             Some(database) => database.put_note(name, value),
-            None => self.store.put(format!("sluice/{name}"), value.as_bytes()),
+            None => self.store.put(format!("sluice:{name}"), value.as_bytes()),
         }
     }
 

@@ -6,11 +6,13 @@ use super::sim::Sim;
 use super::{HOUR, MINUTE, NOW, WINDOW, callback, claimed, event, resolve, run, start};
 use crate::callback::{Callback, Status};
 use crate::delivery::{Delivery, Key};
+use crate::ports::Clock as _;
 use crate::reference::{RunRef, Topic};
+use crate::store::SEND_WITHIN;
 use crate::store::Settled;
 use crate::store::key_value::names::{self, Register, Round, short};
 use crate::store::key_value::registers::Contender;
-use crate::store::key_value::{Claim, Form, SEND_WITHIN};
+use crate::store::key_value::{Claim, Form};
 use crate::time::Timestamp;
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -213,8 +215,9 @@ fn contender_does_not_disturb_another_that_enters() {
 #[test]
 fn winner_has_to_send_soon() {
     let sim = sim();
+    let begun = sim.monotonic();
     let Claim::Won(won) = claim(&sim, &start(1, NOW), &event(1)) else { panic!() };
-    assert_eq!(won.until, Timestamp(NOW).plus(SEND_WITHIN));
+    assert_eq!(won.until, begun + SEND_WITHIN);
 }
 
 #[test]
@@ -276,13 +279,19 @@ fn callback_of_a_claim_is_stored_before_it_is_sent() {
     let key = Key::task(&callback("t"), "task");
     assert!(matches!(claim(&sim, &delivery, &key), Claim::Won(_)));
     let holder = run(sim.claims().holder(&key)).unwrap().unwrap();
-    assert_eq!((holder.at, holder.window, holder.record.id), (Timestamp(NOW), WINDOW, delivery.id));
-    let listed = run(sim.claims().callbacks(&RunRef::parse("r").unwrap())).unwrap().unwrap();
-    assert_eq!(listed.len(), 1);
+    assert_eq!((holder.age, holder.window, holder.record.id), (Duration::ZERO, WINDOW, delivery.id));
+    let listed = run(sim.claims().callbacks(&RunRef::parse("r").unwrap(), None, usize::MAX, None)).unwrap().unwrap();
+    assert_eq!(listed.records.len(), 1);
     let delivery = claimed(delivery, &key, WINDOW, false);
     run(sim.claims().release(&delivery)).unwrap();
     assert!(run(sim.claims().holder(&key)).unwrap().is_none());
-    assert!(run(sim.claims().callbacks(&RunRef::parse("r").unwrap())).unwrap().unwrap().is_empty());
+    assert!(
+        run(sim.claims().callbacks(&RunRef::parse("r").unwrap(), None, usize::MAX, None))
+            .unwrap()
+            .unwrap()
+            .records
+            .is_empty()
+    );
 }
 
 #[test]

@@ -21,7 +21,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::{HOUR, MINUTE, NOW, WINDOW, claimed, event, retention, start};
-use crate::delivery::Key;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::store::OutcomeRecord;
 use crate::store::key_value::claim::Pace;

@@ -41,14 +41,14 @@ fn note_is_kept_with_the_lease() {
         at: Timestamp(NOW),
         summary: raw(r#"{"delivered":1}"#),
         known_since: Some(Timestamp(7)),
-        width: raw("[1]"),
+        pending: 3,
         ..Scan::default()
     };
     run(sim.outbox().release_lease(lease)).unwrap();
     sim.pass(11_000);
     let lease = acquire(&sim).unwrap();
     assert_eq!(lease.scan.summary.unwrap().get(), r#"{"delivered":1}"#);
-    assert_eq!((lease.scan.known_since, lease.scan.width.unwrap().get()), (Some(Timestamp(7)), "[1]"));
+    assert_eq!((lease.scan.known_since, lease.scan.pending), (Some(Timestamp(7)), 3));
 }
 
 #[test]
@@ -150,4 +150,13 @@ fn delivery_that_is_pending_and_dead_is_pending() {
     assert_eq!((list.pending(), list.dead()), (vec![half.id], vec![dead.id]));
     run(outbox.undo_half_moves(&list)).unwrap();
     assert_eq!(sim.names("sluice:dead:").len(), 1);
+}
+
+#[test]
+fn released_lease_can_be_acquired_at_once() {
+    let sim = Sim::default();
+    for _ in 0..3 {
+        let lease = acquire(&sim).unwrap();
+        run(sim.outbox().release_lease(lease)).unwrap();
+    }
 }
