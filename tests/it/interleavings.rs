@@ -28,7 +28,7 @@ use sluice::gateway::{DrainSummary, Eagerness, Receipt, Stopped};
 use sluice::ports::Clock;
 use sluice::reference::{RunRef, Topic, WorkflowRef};
 
-use crate::fake::{HOUR, NOW, StoreKind, World};
+use crate::fake::{HOUR, MOVED, NOW, STORE_FORM, StoreKind, World};
 use crate::tables::Tables;
 use view::{Contents, Shared, Step, View};
 
@@ -117,8 +117,7 @@ impl Case {
     /// Creates the initial store. With drains, it has a recent pass, and a later delivery that is due.
     fn prepare(&self, shared: &Shared) {
         if self.kind == StoreKind::KeyValue {
-            let form = br#"{"v":1,"doors":4096,"moved":true,"full":false,"left":0}"#;
-            shared.store.borrow_mut().insert("sluice:form".to_owned(), form.to_vec());
+            shared.store.borrow_mut().insert(STORE_FORM.to_owned(), MOVED.to_vec());
         }
         if self.drains == 0 || self.takes_over {
             return;

@@ -240,8 +240,8 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     /// accepted nor stored, and for a stored delivery that is given up. Does nothing if another delivery has the key by
     /// now.
     ///
-    /// The release is one write, so it can't be seen half done. Costs 1 read and 1 write if the delivery has a record.
-    /// Otherwise 2 reads, and that of the form if it wasn't read before.
+    /// The release is one write, so it can't be seen half done. Costs 1 read and 1 write if the delivery has a record,
+    /// otherwise 2 reads and 1 write, and the read of the form if it wasn't read before.
     pub(super) async fn release(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(()) };
         self.release_key(delivery, key, *window).await

@@ -72,6 +72,11 @@ impl Pass {
 }
 
 impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
+    /// Whether the lease has ended under which a delivery was taken: another drain may have it by now.
+    fn is_late(&self, delivery: &Delivery<'_>) -> bool {
+        delivery.hold.lease.as_ref().is_some_and(|lease| lease.until <= self.host.now())
+    }
+
     /// Lists the keys under the lease, upgrades them until `end`, and carries out what an operator has asked for.
     async fn open_pass(&self, pass: &mut Pass, end: Timestamp) -> Result<(), StoreError> {
         let deliveries = self.deliveries();
@@ -212,13 +217,16 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
     }
 
     async fn save(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError> {
+        if self.is_late(delivery) {
+            return Ok(Effect::Late);
+        }
         self.claims.record_pending(delivery).await?;
         self.deliveries().put(delivery).await?;
         Ok(Effect::Done)
     }
 
-    /// Stores the delivery as sent, and looks at the lease and at what an operator has asked for only then: nothing is
-    /// waited for between that and the send.
+    /// Looks at what an operator has asked for and at the lease, and stores the delivery as sent. Only these writes stand
+    /// between that and the send.
     async fn begin(&self, delivery: &mut Delivery<'_>) -> Result<Begin, StoreError> {
         let deliveries = self.deliveries();
         let asked = deliveries.asked(delivery.id).await?;
@@ -257,11 +265,17 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
     }
 
     async fn reschedule(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError> {
+        if self.is_late(delivery) {
+            return Ok(Effect::Late);
+        }
         self.deliveries().put(delivery).await?;
         Ok(Effect::Done)
     }
 
     async fn bury(&self, delivery: &Delivery<'_>, forgets_key: bool) -> Result<Effect, StoreError> {
+        if self.is_late(delivery) {
+            return Ok(Effect::Late);
+        }
         self.deliveries().dead_letter(delivery).await?;
         if forgets_key {
             self.claims.release(delivery).await?;

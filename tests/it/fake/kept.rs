@@ -15,6 +15,9 @@ pub const PENDING: &str = "sluice:pending:";
 pub const DEAD: &str = "sluice:dead:";
 /// The notification of the drain, in the key-value store.
 pub const NOTIFICATION: &str = "sluice:notify";
+/// The form of the key-value store, once nothing of an earlier release is left.
+pub const STORE_FORM: &str = "sluice:form";
+pub const MOVED: &[u8] = br#"{"v":1,"doors":4096,"moved":true,"full":false,"left":0}"#;
 /// The records of outcomes, in the key-value store.
 const RECORDS: [&str; 2] = ["sluice:done:", "sluice:callback:"];
 /// The claims, in the key-value store.
@@ -153,7 +156,7 @@ impl World {
     /// Deletes everything but the claims of keys: the state that claimants leave which stopped right after claiming.
     pub fn keep_claims(&self) {
         let Some(database) = &self.database else {
-            let is_claim = |key: &str| CLAIMS.iter().any(|prefix| key.starts_with(prefix));
+            let is_claim = |key: &str| key == STORE_FORM || CLAIMS.iter().any(|prefix| key.starts_with(prefix));
             return self.store.entries.borrow_mut().retain(|key, _| is_claim(key));
         };
         let claims = database.claims();
@@ -172,7 +175,7 @@ impl World {
     pub fn forget(&self) {
         match &self.database {
             Some(database) => database.replace_rows(|_| None),
-            None => self.store.entries.borrow_mut().clear(),
+            None => self.store.entries.borrow_mut().retain(|key, _| key == STORE_FORM),
         }
     }
 
@@ -195,7 +198,10 @@ impl World {
         let damaged = || b"{\"v\":9}".to_vec();
         match &self.database {
             Some(database) => database.replace_rows(|row| Some(Row { delivery: Some(damaged()), ..row })),
-            None => self.store.entries.borrow_mut().values_mut().for_each(|value| *value = damaged()),
+            None => {
+                let mut entries = self.store.entries.borrow_mut();
+                entries.iter_mut().filter(|(key, _)| *key != STORE_FORM).for_each(|(_, value)| *value = damaged());
+            }
         }
     }
 

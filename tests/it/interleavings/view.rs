@@ -21,7 +21,7 @@ use sluice::ports::{
 use sluice::secret::Secret;
 use sluice::time::{ArrivalTime, Timestamp};
 
-use crate::fake::{DEAD, NOTIFICATION, PENDING, looked_at, summary};
+use crate::fake::{DEAD, NOTIFICATION, PENDING, STORE_FORM, looked_at, summary};
 use crate::tables::{self, Outcome, State, Tables, statement};
 
 /// The least duration of a sleep, in milliseconds.
@@ -33,8 +33,7 @@ const SLEEP: u64 = 10_000;
 /// The doors of the claims, in the key-value store.
 const DOOR: &str = "sluice:won:";
 
-/// What nobody writes in the course of a case: a drain has written the form before, and only a drain reads the others.
-const FORM: &str = "sluice:form";
+/// What only a drain reads. Nobody writes the form in the course of a case.
 const OF_DRAIN: [&str; 3] = ["sluice:width", "sluice:refusal", "sluice:asked:"];
 
 /// How long the engine may take to act on a request, and to answer it, in milliseconds.
@@ -151,7 +150,7 @@ impl<'s> View<'s> {
 
     /// The kind of step of an operation on a key.
     fn step_of(&self, key: &str) -> Step {
-        if key == FORM {
+        if key == STORE_FORM {
             return Step::Private;
         }
         let of_drain = [PENDING, NOTIFICATION].iter().chain(&OF_DRAIN).any(|prefix| key.starts_with(prefix));
