@@ -203,6 +203,15 @@ impl<'a, H: Host> Gateway<'a, H> {
                 }
                 (Step::Send, _) => {}
             }
+            if notes.is_some()
+                && let Some(until) = self.store().take_over(delivery).await?
+                && delivery.sent.is_none_or(|sent| sent < until)
+            {
+                delivery.begin_attempt(until, &limits);
+                if delivery.is_in_flight(self.now(), &limits) {
+                    return Ok(Progress::Kept);
+                }
+            }
             delivery.begin_send(self.now(), &limits);
             if notes.is_some() {
                 match self.store().begin(delivery).await? {

@@ -12,7 +12,7 @@ use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
 use crate::reference::{RunRef, Topic};
 use crate::secret::Secret;
-use crate::time::Retention;
+use crate::time::{Retention, Timestamp};
 
 /// A store: one of the kinds that there are.
 #[derive(Debug)]
@@ -182,6 +182,10 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
         delivery: &mut Delivery<'_>,
     ) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
         on!(self, store => store.superseded(delivery))
+    }
+
+    async fn take_over(&self, delivery: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError> {
+        on!(self, store => store.take_over(delivery))
     }
 
     async fn notify(&self) -> Result<(), StoreError> {

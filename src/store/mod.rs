@@ -28,6 +28,7 @@ use crate::callback::CallbackRecord;
 use crate::delivery::{Delivery, DeliveryId, Key, StoredError, Work};
 use crate::ports::StoreError;
 use crate::reference::{RunRef, Topic};
+use crate::time::Timestamp;
 
 pub use choice::{Store, StorePass};
 pub use fault::{EngineFault, Faults, Twice};
@@ -274,6 +275,10 @@ pub trait Outbox {
     /// already be about to, the taken delivery counts as sent at the latest time at which it is.
     async fn superseded(&self, delivery: &mut Delivery<'_>)
     -> Result<Option<Result<Settled, StoredError>>, StoreError>;
+
+    /// Shuts out other callbacks for the task of a contended one that is about to be sent. Returns the latest time at
+    /// which one that has the task already begins to send; `None` if there is none.
+    async fn take_over(&self, delivery: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError>;
 
     /// Notifies the drain that deliveries were stored.
     async fn notify(&self) -> Result<(), StoreError>;

@@ -313,12 +313,18 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         if let Some(settled) = settled.filter(|settled| !settled.as_ref().is_ok_and(|it| it.is_pending(delivery))) {
             return Ok(Some(settled));
         }
-        if let Some(until) = self.claims.take_over(delivery).await?
+        // A callback takes the key over right before it is sent: once it has a record, it counts as the first one.
+        if matches!(delivery.work, Work::Start(_))
+            && let Some(until) = self.claims.take_over(delivery).await?
             && delivery.sent.is_none_or(|sent| sent < until)
         {
             delivery.begin_attempt(until, &self.limits);
         }
         Ok(None)
+    }
+
+    async fn take_over(&self, delivery: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError> {
+        self.claims.take_over(delivery).await
     }
 
     async fn notify(&self) -> Result<(), StoreError> {

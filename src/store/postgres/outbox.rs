@@ -252,6 +252,11 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
     }
 
     /// Nothing to do: a drain finds what is due by an index.
+    /// Nobody: the holder of a row is the only one that sends.
+    async fn take_over(&self, _: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
     async fn notify(&self) -> Result<(), StoreError> {
         Ok(())
     }
