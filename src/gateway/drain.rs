@@ -372,7 +372,9 @@ impl<H: Host> Gateway<'_, H> {
             let next = match &outcome {
                 // A pass attempts each delivery once.
                 Outcome::Pending { .. } => {
-                    pass.next_due = pass.next_due.into_iter().chain([delivery.next_attempt]).min();
+                    let expires = delivery.expires(&self.settings.limits);
+                    let due = [delivery.next_attempt].into_iter().chain(expires);
+                    pass.next_due = pass.next_due.into_iter().chain(due).min();
                     Next::Returned
                 }
                 Outcome::TakenOver | Outcome::Unreadable => Next::Returned,

@@ -35,7 +35,7 @@ use view::{Contents, Shared, Step, View};
 /// Longer than any claim, wait and call.
 const LATER: u64 = HOUR;
 /// The longest duration of a drain's lease.
-const LEASE: u64 = 50_000;
+const LEASE: u64 = 52_000;
 
 /// The response to a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

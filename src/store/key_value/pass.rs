@@ -383,7 +383,8 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             if delivery.is_exhausted(now, &self.limits) {
                 due.due = now;
             }
-            pass.offered.insert(id, due.due);
+            let expires = delivery.expires(&self.limits);
+            pass.offered.insert(id, expires.map_or(due.due, |expires| due.due.min(expires)));
             if due.due <= now && busy.iter().all(|reference| reference != delivery.work.reference()) {
                 can_start = can_start.saturating_add(1);
                 pass.read.insert(id, delivery);
