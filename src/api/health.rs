@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::problem::{Kind, Problem};
 use super::{RequestContext, respond};
 use crate::ports::Host;
-use crate::store::{Faults, Outbox as _};
+use crate::store::{Faults, Outbox as _, StoreHealth};
+use crate::time::Timestamp;
 use crate::{config, gateway};
 
 /// `GET /healthz`: always succeeds, without using the store or the engine.
@@ -43,8 +44,13 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         let detail = "the store did not answer: check `key_value_stores` in spin.toml and its runtime configuration";
         Problem::new(Kind::StoreUnavailable, detail)
     })?;
+    // The same two keys of a key-value store on every request; nothing of a database.
+    let store = gateway::store_of(context.host).health().await.map_err(|error| {
+        context.log.warning(error.to_string());
+        Problem::new(Kind::StoreUnavailable, error.to_string())
+    })?;
     let Faults { engine: fault, twice } = faults;
-    let is_ready = fault.is_none() && twice.is_none();
+    let is_ready = fault.is_none() && twice.is_none() && !store.full;
 
     // A degraded Sluice answers 200 as well: deliveries are stored in the meantime. With a 503, a load balancer would
     // reject them.
@@ -57,6 +63,17 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         engine: Option<Engine<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         twice: Option<RunTwice<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        store: Option<StoreState<'a>>,
+    }
+    /// What an operator has to know about a key-value store.
+    #[derive(Serialize)]
+    struct StoreState<'a> {
+        full: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        known_since: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        upgrade: Option<&'a str>,
     }
     /// A delivery that has two runs.
     #[derive(Serialize)]
@@ -81,6 +98,11 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         runs: &twice.runs,
         at: twice.at.rfc3339(),
     });
+    let state = (store != StoreHealth::default()).then(|| StoreState {
+        full: store.full,
+        known_since: store.known_since.map(Timestamp::rfc3339),
+        upgrade: store.upgrade.as_deref(),
+    });
     let status = if is_ready { "ready" } else { "degraded" };
-    Ok(respond::json(StatusCode::OK, &Readiness { status, warnings: &warnings, engine, twice }))
+    Ok(respond::json(StatusCode::OK, &Readiness { status, warnings: &warnings, engine, twice, store: state }))
 }

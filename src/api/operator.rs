@@ -119,7 +119,8 @@ pub(super) async fn list(context: &mut RequestContext<'_, '_, impl Host>) -> Res
     Ok(json(&View { deliveries, next: page.next.map(|id| id.to_string()) }))
 }
 
-/// `GET` and `DELETE /api/v2/deliveries/{id}`: shows or deletes a stored delivery.
+/// `GET` and `DELETE /api/v2/deliveries/{id}`: shows or deletes a stored delivery. While a drain is at work that deletes
+/// it, the response is a 202.
 pub(super) async fn delivery(
     context: &mut RequestContext<'_, '_, impl Host>,
     id: &str,
@@ -127,8 +128,10 @@ pub(super) async fn delivery(
     let gateway = authorize(context)?;
     let id = delivery_id(id)?;
     if context.method == Method::DELETE {
-        gateway.delete(id).await.map_err(|error| to_problem(context, error))?;
-        return Ok(respond::no_store(respond::empty(StatusCode::NO_CONTENT)));
+        let is_deleted = gateway.delete(id).await.map_err(|error| to_problem(context, error))?;
+        // A drain that is at work deletes it.
+        let status = if is_deleted { StatusCode::NO_CONTENT } else { StatusCode::ACCEPTED };
+        return Ok(respond::no_store(respond::empty(status)));
     }
     let (state, delivery) = gateway.show(id).await.map_err(|error| to_problem(context, error))?;
 
@@ -208,6 +211,7 @@ pub(super) fn redelivered(outcome: &Outcome) -> (RedeliveryState, Option<String>
     match outcome {
         Outcome::Delivered { .. } => (Delivered, None),
         Outcome::Duplicate { .. } => (Dropped, None),
+        Outcome::Deleted => (Dropped, Some("an operator has deleted it meanwhile".to_owned())),
         Outcome::Rejected { .. } => (Dead, failure),
         Outcome::Dead { .. } => (Dead, failure.or_else(|| Some("it has expired".to_owned()))),
         Outcome::Conflict { .. } | Outcome::KeyReused { .. } => {

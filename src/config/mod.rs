@@ -12,6 +12,7 @@ use crate::json::Pointer;
 use crate::ports::{Timeouts, Variables};
 use crate::routing::Table;
 use crate::secret::Secret;
+use crate::store::StoreSize;
 use crate::time::Retention;
 
 pub use trust::{
@@ -49,6 +50,8 @@ pub struct Settings {
     pub database_url: Option<Secret>,
     /// `drain_width_max`: the greatest number of deliveries that drains have in flight.
     pub width_max: u32,
+    /// `store_doors` and `store_max_keys`: the size of the key-value store.
+    pub store: StoreSize,
 }
 
 impl Settings {
@@ -79,6 +82,7 @@ pub fn settings(variables: &impl Variables) -> Result<Settings, ConfigError> {
         retention: retention(variables)?,
         database_url: database_url(variables)?,
         width_max: width_max(variables)?,
+        store: StoreSize { doors: store_doors(variables)?, max_keys: store_max_keys(variables)? },
     })
 }
 
@@ -128,6 +132,16 @@ fn retry_max_attempts(variables: &impl Variables) -> Result<u32, ConfigError> {
 /// Reads `drain_width_max`.
 fn width_max(variables: &impl Variables) -> Result<u32, ConfigError> {
     parse(variables, "drain_width_max", |text| number(text, 1, 1_024))
+}
+
+/// Reads `store_doors`.
+fn store_doors(variables: &impl Variables) -> Result<u32, ConfigError> {
+    parse(variables, "store_doors", |text| number(text, 16, 65_536))
+}
+
+/// Reads `store_max_keys`.
+fn store_max_keys(variables: &impl Variables) -> Result<usize, ConfigError> {
+    parse(variables, "store_max_keys", |text| number(text, 500, 10_000_000))
 }
 
 /// Reads `callback_early_ms`, which is at most one day.
@@ -278,6 +292,8 @@ pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
         retry_max_age(variables).err(),
         retry_max_attempts(variables).err(),
         width_max(variables).err(),
+        store_doors(variables).err(),
+        store_max_keys(variables).err(),
         callback_early(variables).err(),
         callback_wait(variables).err(),
         orphan_after(variables).err(),

@@ -90,6 +90,17 @@ pub struct Hold {
     pub settles_later: bool,
     /// Its row in a database. Only the instance that knows the token may change the row.
     pub row: Option<Row>,
+    /// The drain's lease under which it is sent, in a key-value store.
+    pub lease: Option<DrainLease>,
+}
+
+/// The drain's lease in a key-value store, as a delivery knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainLease {
+    /// The token of its holder.
+    pub token: String,
+    /// When it ends.
+    pub until: Timestamp,
 }
 
 /// A row that an instance holds.

@@ -161,6 +161,8 @@ pub enum Outcome {
     Unreadable,
     /// Another instance has taken it over, because this one was suspended for too long. Nothing was changed.
     TakenOver,
+    /// An operator has deleted it.
+    Deleted,
     /// The time for its request was over before its turn came: it was neither sent nor stored.
     NotTaken,
     /// It could not be stored, and nothing is promised to the sender.
@@ -187,6 +189,7 @@ impl Outcome {
             | Self::KeyReused { .. }
             | Self::Unreadable
             | Self::TakenOver
+            | Self::Deleted
             | Self::NotTaken => None,
         }
     }
@@ -203,6 +206,7 @@ impl Outcome {
             | Self::NotTaken
             | Self::NotStored { .. } => "rejected",
             Self::Dead { .. } => "dead",
+            Self::Deleted => "deleted",
         }
     }
 }

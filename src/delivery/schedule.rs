@@ -187,6 +187,11 @@ impl Delivery<'_> {
         now.since(self.since) >= limits.max_age
     }
 
+    /// When it becomes too old to be attempted; `None` if it is early, and is kept for another time.
+    pub fn expires(&self, limits: &Limits) -> Option<Timestamp> {
+        self.early_since.is_none().then(|| self.since.plus(limits.max_age))
+    }
+
     /// Whether it has reached one of its limits, and becomes a dead letter. Never while it is in flight, because the
     /// engine may still accept it. One that is early expires only once `callback_wait_hours` are over as well.
     pub fn is_exhausted(&self, now: Timestamp, limits: &Limits) -> bool {

@@ -45,8 +45,10 @@ impl<H: Host> Gateway<'_, H> {
         }
         // If this instance dies while it sends, the next drain looks up the run first.
         delivery.begin_attempt(self.now(), &self.settings.limits);
-        if self.store().begin(delivery).await? == Begin::Late {
-            return Ok(Outcome::TakenOver);
+        match self.store().begin(delivery).await? {
+            Begin::Go => {}
+            Begin::Late => return Ok(Outcome::TakenOver),
+            Begin::Deleted => return Ok(Outcome::Deleted),
         }
         let sent = self.send(delivery).await;
         notes.answered(delivery, &sent, &self.settings.limits);
@@ -153,12 +155,19 @@ impl<H: Host> Gateway<'_, H> {
     /// Checks the key of a delivery. Returns an outcome if the delivery must not be sent now, because another delivery
     /// has settled the key, or may have.
     async fn superseded(&self, delivery: &mut Delivery<'static>) -> Result<Option<Outcome>, StoreError> {
-        let Some(claim) = &delivery.claim else { return Ok(None) };
+        if delivery.claim.is_none() {
+            return Ok(None);
+        }
         let settled = match self.store().superseded(delivery).await? {
+            // Another delivery of the key may be about to be sent.
+            None if delivery.is_in_flight(self.now(), &self.settings.limits) => {
+                return self.store_outcome(delivery, Outcome::Pending { last: None }).await.map(Some);
+            }
             None => return Ok(None),
             Some(Err(_)) => return Ok(Some(Outcome::Unreadable)),
             Some(Ok(settled)) => settled,
         };
+        let Some(claim) = &delivery.claim else { return Ok(None) };
         let outcome = settled.outcome(claim.key.digest());
         self.settle_superseded(delivery, outcome).await.map(Some)
     }

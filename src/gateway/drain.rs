@@ -25,6 +25,9 @@ use crate::time::Timestamp;
 /// The number of failed attempts in a row after which a pass ends.
 const MAX_FAILURES: usize = 8;
 
+/// The time that a pass has for the sweep at least, even if its attempts have used up its budget.
+const SWEEP_TIME: Duration = Duration::from_secs(2);
+
 /// The result of one pass of the drain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainSummary {
@@ -34,7 +37,7 @@ pub struct DrainSummary {
     pub rejected: u64,
     /// Number of deliveries that reached a limit of their retries, and became dead letters.
     pub dead: u64,
-    /// Number of duplicates that were removed.
+    /// Number of duplicates that were removed, and of deliveries that an operator has deleted.
     pub dropped: u64,
     /// Number of deliveries that are still pending; `None` if another drain holds the lease.
     pub pending: Option<u64>,
@@ -87,8 +90,12 @@ impl<H: Host> Gateway<'_, H> {
     /// Runs one pass, if anything may be due. Begins no attempt after `budget`.
     pub async fn drain(&self, budget: Duration, eagerness: Eagerness) -> Result<DrainSummary, StoreError> {
         let store = self.store();
-        let mut opened = match store.begin_pass(budget.saturating_add(self.attempt_length())).await? {
-            Begun::Idle => return Ok(DrainSummary { pending: Some(0), ..DrainSummary::default() }),
+        let length = budget.saturating_add(self.attempt_length()).saturating_add(SWEEP_TIME);
+        let mut opened = match store.begin_pass(length).await? {
+            Begun::Idle { pending, due } => {
+                let pending = Some(u64::try_from(pending).unwrap_or(u64::MAX));
+                return Ok(DrainSummary { pending, due, ..DrainSummary::default() });
+            }
             Begun::Leased => return Ok(DrainSummary { stopped: Some(Stopped::Leased), ..DrainSummary::default() }),
             Begun::Pass(opened) => opened,
         };
@@ -130,7 +137,8 @@ impl<H: Host> Gateway<'_, H> {
             None if pending == 0 || summary.delivered > 0 => store.clear_fault().await?,
             None => {}
         }
-        let more = match store.sweep(opened, end).await {
+        let sweep_end = end.max(self.host.monotonic().saturating_add(SWEEP_TIME));
+        let more = match store.sweep(opened, sweep_end).await {
             Ok(more) => more,
             Err(error) => {
                 summary.warnings.push(format!("an expired key was not deleted: {error}"));
@@ -356,7 +364,9 @@ impl<H: Host> Gateway<'_, H> {
             let next = match &outcome {
                 // A pass attempts each delivery once.
                 Some(Outcome::Pending { .. }) => {
-                    pass.next_due = pass.next_due.into_iter().chain([delivery.next_attempt]).min();
+                    let expires = delivery.expires(&self.settings.limits);
+                    let due = [delivery.next_attempt].into_iter().chain(expires);
+                    pass.next_due = pass.next_due.into_iter().chain(due).min();
                     Next::Returned
                 }
                 Some(Outcome::TakenOver | Outcome::Unreadable) | None => Next::Returned,
@@ -414,7 +424,7 @@ impl Pass {
                 &mut self.summary.rejected
             }
             Outcome::Dead { .. } => &mut self.summary.dead,
-            Outcome::Duplicate { .. } => &mut self.summary.dropped,
+            Outcome::Duplicate { .. } | Outcome::Deleted => &mut self.summary.dropped,
             Outcome::Pending { .. } | Outcome::NotStored { .. } | Outcome::NotTaken => &mut 0,
             Outcome::TakenOver => {
                 self.summary.warnings.push(format!("another instance has taken delivery {id} over"));

@@ -33,7 +33,7 @@ use crate::delivery::width::Refusal;
 use crate::delivery::{Delivery, DeliveryId, Limits, Outcome};
 use crate::engine::RequestError;
 use crate::ports::{Clock, StoreError, Variables};
-use crate::store::Store;
+use crate::store::{Store, StoreSize};
 use crate::time::{Retention, Timestamp};
 
 pub use crate::store::{Found, MAX_SCANNED};
@@ -49,18 +49,21 @@ const ATTEMPT_MARGIN: Duration = Duration::from_secs(5);
 pub struct Gateway<'a, H> {
     host: &'a H,
     settings: Settings,
+    store: Store<'a, H>,
 }
 
 impl<H> Clone for Gateway<'_, H> {
     fn clone(&self) -> Self {
-        Self { host: self.host, settings: self.settings.clone() }
+        Self::new(self.host, self.settings.clone())
     }
 }
 
 impl<'a, H> Gateway<'a, H> {
     /// A gateway on a host.
     pub fn new(host: &'a H, settings: Settings) -> Self {
-        Self { host, settings }
+        let retention = [settings.retention, settings.callback_retention()];
+        let store = Store::new(host, settings.database_url.clone(), retention, settings.limits, settings.store);
+        Self { host, settings, store }
     }
 
     /// The settings.
@@ -83,17 +86,16 @@ impl<'a, H> Gateway<'a, H> {
         self.settings.engine.run_id(body)
     }
 
-    fn store(&self) -> Store<'a, H> {
-        let settings = &self.settings;
-        let retention = [settings.retention, settings.callback_retention()];
-        Store::new(self.host, settings.database_url.clone(), retention, settings.limits)
+    /// The store. What it has learned about its form is kept for the request.
+    fn store(&self) -> &Store<'a, H> {
+        &self.store
     }
 }
 
 /// The store of a host whose other settings may be wrong, to read what doesn't depend on them.
 pub(crate) fn store_of<H: Variables>(host: &H) -> Store<'_, H> {
     let url = config::database_url(host).ok().flatten();
-    Store::new(host, url, [Retention::default(); 2], Limits::default())
+    Store::new(host, url, [Retention::default(); 2], Limits::default(), StoreSize::default())
 }
 
 impl<H: Clock> Gateway<'_, H> {

@@ -88,10 +88,10 @@ impl<H: Host> Gateway<'_, H> {
         Ok(outcome?)
     }
 
-    /// Deletes a delivery and forgets its key: the same delivery is accepted again as if it were new.
-    pub async fn delete(&self, id: DeliveryId) -> Result<(), OperatorError> {
-        done(self.store().delete(id).await?)?;
-        Ok(())
+    /// Deletes a delivery and forgets its key: the same delivery is accepted again as if it were new. Returns whether it
+    /// is deleted; if not, a drain is at work that has to do it.
+    pub async fn delete(&self, id: DeliveryId) -> Result<bool, OperatorError> {
+        Ok(done(self.store().delete(id, self.attempt_length()).await?)?.is_some())
     }
 
     /// Returns the last callback that was accepted for a run and topic.

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::{DrainSummary, store_of};
 use crate::delivery::DeliveryId;
 use crate::ports::{Host, StoreError};
-use crate::store::{EngineFault, Outbox as _, Status, Twice};
+use crate::store::{EngineFault, Outbox as _, Status, StoreHealth, Twice};
 use crate::time::Timestamp;
 
 /// The state of the gateway.
@@ -25,12 +25,14 @@ pub struct Overview {
     pub twice: Option<Twice>,
     /// The end of the last complete pass of the drain, and its summary if that can be decoded.
     pub drained: Option<(Timestamp, Option<DrainSummary>)>,
+    /// What an operator has to know about the store itself.
+    pub store: StoreHealth,
 }
 
 /// Reads the state from the store. Needs no other settings than those of the store: it is shown even if those are
 /// wrong.
 pub async fn overview(host: &impl Host) -> Result<Overview, StoreError> {
-    let Status { pending, dead, oldest, oldest_delivery, faults, drained } = store_of(host).status().await?;
+    let Status { pending, dead, oldest, oldest_delivery, faults, drained, store } = store_of(host).status().await?;
     let failure = oldest_delivery
         .filter(|delivery| delivery.early_since.is_none())
         .and_then(|delivery| delivery.last_failure().map(str::to_owned));
@@ -43,5 +45,6 @@ pub async fn overview(host: &impl Host) -> Result<Overview, StoreError> {
         fault: faults.engine,
         twice: faults.twice,
         drained: drained.map(|(at, text)| (at, summary(text))),
+        store,
     })
 }

@@ -44,6 +44,8 @@ pub(super) enum Progress<'a> {
     GivenUp,
     /// Another instance has taken it over.
     TakenOver,
+    /// An operator has deleted it.
+    Deleted,
     /// The callback of an earlier holder of the task, which is due now.
     Taken(Box<Delivery<'static>>),
     /// The time is over, perhaps while it is being sent.
@@ -88,6 +90,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                 self.store_outcome(delivery, Outcome::Pending { last: None }).await
             }
             Progress::TakenOver => Ok(Outcome::TakenOver),
+            Progress::Deleted => Ok(Outcome::Deleted),
             Progress::GivenUp => {
                 delivery.close("it was sent three times, and the task still waits", self.now());
                 self.store_outcome(delivery, Outcome::Dead { last: None }).await
@@ -109,8 +112,10 @@ impl<'a, H: Host> Gateway<'a, H> {
     async fn send_unseen(&self, delivery: &mut Delivery<'_>, unknown: Verdict) -> Result<Outcome, StoreError> {
         delivery.unseen = true;
         delivery.begin_attempt(self.now(), &self.settings.limits);
-        if self.store().begin(delivery).await? == Begin::Late {
-            return Ok(Outcome::TakenOver);
+        match self.store().begin(delivery).await? {
+            Begin::Go => {}
+            Begin::Late => return Ok(Outcome::TakenOver),
+            Begin::Deleted => return Ok(Outcome::Deleted),
         }
         let sent = self.send(delivery).await;
         let verdict = match sent.verdict {
@@ -198,9 +203,22 @@ impl<'a, H: Host> Gateway<'a, H> {
                 }
                 (Step::Send, _) => {}
             }
+            if notes.is_some()
+                && let Some(until) = self.store().take_over(delivery).await?
+                && delivery.sent.is_none_or(|sent| sent < until)
+            {
+                delivery.begin_attempt(until, &limits);
+                if delivery.is_in_flight(self.now(), &limits) {
+                    return Ok(Progress::Kept);
+                }
+            }
             delivery.begin_send(self.now(), &limits);
-            if notes.is_some() && self.store().begin(delivery).await? == Begin::Late {
-                return Ok(Progress::TakenOver);
+            if notes.is_some() {
+                match self.store().begin(delivery).await? {
+                    Begin::Go => {}
+                    Begin::Late => return Ok(Progress::TakenOver),
+                    Begin::Deleted => return Ok(Progress::Deleted),
+                }
             }
             let sent = match self.in_time(pursuer, self.send(delivery)).await {
                 Ok(sent) => sent,
@@ -237,6 +255,7 @@ impl Progress<'_> {
             Self::NotSeen(verdict) if delivery.sent.is_some() => delivery.conclude_lookup(verdict, now, limits),
             Self::NotSeen(verdict) | Self::Failed(verdict) => delivery.conclude_attempt(verdict, now, limits),
             Self::TakenOver => Outcome::TakenOver,
+            Self::Deleted => Outcome::Deleted,
             Self::Delivered | Self::Settled(_) | Self::Kept | Self::GivenUp | Self::Taken(_) | Self::Late(_) => {
                 Outcome::Pending { last: None }
             }

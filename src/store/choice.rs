@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use super::kv::{self, KeyValueStore};
+use super::key_value::{self, KeyValueStore};
 use super::postgres::{self, PostgresStore};
 use super::{
     Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Effect, Faults, Found, Holder, Joined, Offer, Operated,
-    Outbox, Page, PassNote, RunRecord, Settled, Status, WidthNotes,
+    Outbox, Page, PassNote, RunRecord, Settled, Status, StoreHealth, StoreSize, WidthNotes,
 };
 use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
 use crate::reference::{RunRef, Topic};
 use crate::secret::Secret;
-use crate::time::Retention;
+use crate::time::{Retention, Timestamp};
 
 /// A store: one of the kinds that there are.
 #[derive(Debug)]
@@ -27,18 +27,24 @@ pub enum Store<'a, H> {
 #[derive(Debug)]
 pub enum StorePass {
     /// Over a key-value store.
-    KeyValue(kv::Pass),
+    KeyValue(key_value::Pass),
     /// Over PostgreSQL.
     Postgres(postgres::Pass),
 }
 
 impl<'a, H> Store<'a, H> {
     /// The store of a host, with the retention of starts and of callbacks: PostgreSQL if there is a URL, otherwise the
-    /// key-value store.
-    pub fn new(host: &'a H, database_url: Option<Secret>, retention: [Retention; 2], limits: Limits) -> Self {
+    /// key-value store, of this size.
+    pub fn new(
+        host: &'a H,
+        database_url: Option<Secret>,
+        retention: [Retention; 2],
+        limits: Limits,
+        size: StoreSize,
+    ) -> Self {
         match database_url {
             Some(url) => Self::Postgres(PostgresStore::new(host, url, retention, limits)),
-            None => Self::KeyValue(KeyValueStore::new(host, retention, limits)),
+            None => Self::KeyValue(KeyValueStore::new(host, retention, limits, size)),
         }
     }
 }
@@ -171,8 +177,15 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
         on!(self, store => store.remove(delivery))
     }
 
-    async fn superseded(&self, delivery: &Delivery<'_>) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
+    async fn superseded(
+        &self,
+        delivery: &mut Delivery<'_>,
+    ) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
         on!(self, store => store.superseded(delivery))
+    }
+
+    async fn take_over(&self, delivery: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError> {
+        on!(self, store => store.take_over(delivery))
     }
 
     async fn notify(&self) -> Result<(), StoreError> {
@@ -286,12 +299,16 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
         }
     }
 
-    async fn delete(&self, id: DeliveryId) -> Result<Operated<()>, StoreError> {
-        on!(self, store => store.delete(id))
+    async fn delete(&self, id: DeliveryId, length: Duration) -> Result<Operated<()>, StoreError> {
+        on!(self, store => store.delete(id, length))
     }
 
     async fn status(&self) -> Result<Status, StoreError> {
         on!(self, store => store.status())
+    }
+
+    async fn health(&self) -> Result<StoreHealth, StoreError> {
+        on!(self, store => store.health())
     }
 
     async fn faults(&self) -> Result<Faults, StoreError> {

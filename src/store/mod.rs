@@ -5,7 +5,8 @@
 //!
 //! Both are traits with one implementation for each kind of store, which [`Store`] chooses between:
 //!
-//! - `kv`: a key-value store without compare-and-swap. `kv/keys.rs` names every key and describes its value.
+//! - `key_value`: a key-value store without compare-and-swap. `key_value/names.rs` names every key and describes its
+//!   value.
 //! - [`postgres`]: PostgreSQL. A claim is the row of its delivery.
 //!
 //! No other layer depends on how a claim is decided, or on where a delivery is kept.
@@ -13,7 +14,7 @@
 
 mod choice;
 mod fault;
-mod kv;
+mod key_value;
 mod page;
 mod pass;
 pub mod postgres;
@@ -27,11 +28,12 @@ use crate::callback::CallbackRecord;
 use crate::delivery::{Delivery, DeliveryId, Key, StoredError, Work};
 use crate::ports::StoreError;
 use crate::reference::{RunRef, Topic};
+use crate::time::Timestamp;
 
 pub use choice::{Store, StorePass};
 pub use fault::{EngineFault, Faults, Twice};
 pub use page::{CallbackPage, DeliveryState, Found, MAX_SCANNED, Page};
-pub use pass::{Begun, Offer, PassNote, Status, WidthNotes};
+pub use pass::{Begun, Offer, PassNote, Status, StoreHealth, WidthNotes};
 pub use record::{OutcomeRecord, Settled};
 pub use run::RunRecord;
 
@@ -86,6 +88,8 @@ pub enum Begin {
     Go,
     /// Another instance has taken the delivery over.
     Late,
+    /// An operator has asked for its deletion meanwhile, and it is deleted.
+    Deleted,
 }
 
 /// The result of an operator's request about one delivery.
@@ -119,6 +123,21 @@ impl<T> Operated<T> {
             Self::Unknown => Operated::Unknown,
             Self::Damaged => Operated::Damaged,
         }
+    }
+}
+
+/// The size of a key-value store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreSize {
+    /// The size of the table of races, unless the store already has one.
+    pub doors: u32,
+    /// The number of keys above which the oldest outcomes are dropped.
+    pub max_keys: usize,
+}
+
+impl Default for StoreSize {
+    fn default() -> Self {
+        Self { doors: 4_096, max_keys: 250_000 }
     }
 }
 
@@ -252,8 +271,14 @@ pub trait Outbox {
     async fn remove(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError>;
 
     /// Returns the record of another delivery that has settled the key of a taken one. The inner error is a record that
-    /// can't be decoded.
-    async fn superseded(&self, delivery: &Delivery<'_>) -> Result<Option<Result<Settled, StoredError>>, StoreError>;
+    /// can't be decoded. Without such a record, nobody else begins to send a delivery of the key from now on. If one may
+    /// already be about to, the taken delivery counts as sent at the latest time at which it is.
+    async fn superseded(&self, delivery: &mut Delivery<'_>)
+    -> Result<Option<Result<Settled, StoredError>>, StoreError>;
+
+    /// Shuts out other callbacks for the task of a contended one that is about to be sent. Returns the latest time at
+    /// which one that has the task already begins to send; `None` if there is none.
+    async fn take_over(&self, delivery: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError>;
 
     /// Notifies the drain that deliveries were stored.
     async fn notify(&self) -> Result<(), StoreError>;
@@ -335,11 +360,14 @@ pub trait Outbox {
     /// Ends the attempt for an operator.
     async fn end_one(&self, pass: Option<Self::Pass>) -> Result<(), StoreError>;
 
-    /// Deletes a delivery and forgets its key.
-    async fn delete(&self, id: DeliveryId) -> Result<Operated<()>, StoreError>;
+    /// Deletes a delivery and forgets its key, within `length`.
+    async fn delete(&self, id: DeliveryId, length: Duration) -> Result<Operated<()>, StoreError>;
 
     /// The state of the outbox at a glance.
     async fn status(&self) -> Result<Status, StoreError>;
+
+    /// Reads what an operator has to know about the store itself.
+    async fn health(&self) -> Result<StoreHealth, StoreError>;
 
     /// Reads the faults that an operator has to see.
     async fn faults(&self) -> Result<Faults, StoreError>;

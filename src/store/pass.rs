@@ -11,7 +11,12 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub enum Begun<P> {
     /// Nothing is due, as far as the store can tell without a pass.
-    Idle,
+    Idle {
+        /// Number of deliveries that the last pass has left.
+        pending: usize,
+        /// The earliest time at which one of them is due.
+        due: Option<Timestamp>,
+    },
     /// Another drain is at work, and the store permits only one.
     Leased,
     /// The pass.
@@ -22,7 +27,7 @@ impl<P> Begun<P> {
     /// Converts the pass.
     pub(super) fn map<Q>(self, convert: impl FnOnce(P) -> Q) -> Begun<Q> {
         match self {
-            Self::Idle => Begun::Idle,
+            Self::Idle { pending, due } => Begun::Idle { pending, due },
             Self::Leased => Begun::Leased,
             Self::Pass(pass) => Begun::Pass(convert(pass)),
         }
@@ -75,4 +80,17 @@ pub struct Status {
     pub faults: Faults,
     /// The end of the last complete pass of the drain, and its summary.
     pub drained: Option<(Timestamp, Option<Box<RawValue>>)>,
+    /// What an operator has to know about the store itself.
+    pub store: StoreHealth,
+}
+
+/// What an operator has to know about a store itself. Nothing of PostgreSQL.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// Whether nothing new can be stored.
+    pub full: bool,
+    /// Since when each event is still known, if the store has dropped outcomes before their retention was over.
+    pub known_since: Option<Timestamp>,
+    /// What an upgrade of the stored form still has to do.
+    pub upgrade: Option<String>,
 }

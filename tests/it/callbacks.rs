@@ -25,14 +25,14 @@ fn callback_is_stored_before_the_engine_is_called() {
     assert_eq!(world.post_json("/api/v2/callback?ref=run1&topic=t&status=failed", r#"{"n":1e2}"#).status(), 200);
     let received = world.engine.received.borrow();
     let stored = &received[0].store;
-    let flags: Vec<_> = stored.iter().filter(|(key, _)| key.starts_with("sluice/flag/")).collect();
+    let flags: Vec<_> = stored.iter().filter(|(key, _)| key.starts_with("sluice:won:")).collect();
     let [(key, flag)] = flags[..] else { panic!("{:?}", stored.keys()) };
-    assert!(key.starts_with(&format!("sluice/flag/{}/", NOW / (168 * HOUR))), "{key}");
-    assert_eq!(key.matches('/').count(), 5, "run, topic and task: {key}");
+    assert!(key.starts_with(&format!("sluice:won:{}:", NOW / (168 * HOUR))), "{key}");
+    assert_eq!(key.matches(':').count(), 4, "run, topic and task: {key}");
     let record = &serde_json::from_slice::<Value>(flag).unwrap()["callback"];
     assert_eq!((&record["v"], &record["run"], &record["state"]), (&json!(1), &json!("run1"), &json!("pending")));
     assert!(std::str::from_utf8(flag).unwrap().contains(r#""payload":{"n":1e2}"#));
-    let record = world.store.only_record("sluice/callback/");
+    let record = world.store.only_record("sluice:callback:");
     assert_eq!((&record["run"], &record["state"]), (&json!("run1"), &json!("delivered")));
     assert_eq!((&record["task"], &record["sent"]), (&json!("task-t"), &json!(NOW)));
     let operations: Vec<_> = world.store.operations.borrow().iter().map(|op| op[..3].to_owned()).collect();

@@ -1,5 +1,5 @@
 //! When the drain runs and what it cleans up: the notification, the lease, the periodic scan, the sweep, and the sample
-//! of responses that are followed by a drain. The notification's key is `sluice/hint`.
+//! of responses that are followed by a drain. The notification's key is `sluice:notify`.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -48,15 +48,15 @@ fn scan_without_notification_runs_every_15_minutes() {
 fn notification_causes_a_scan_and_is_deleted_once_nothing_is_pending() {
     let world = world();
     store_pending(&world);
-    assert_eq!(world.store.keys("sluice/hint").len(), 1);
+    assert_eq!(world.store.keys("sluice:notify").len(), 1);
     world.engine.behaviour.set(Behaviour::Unreachable);
     assert_eq!(world.drain()["pending"], 1);
-    assert_eq!(world.store.keys("sluice/hint").len(), 1);
+    assert_eq!(world.store.keys("sluice:notify").len(), 1);
     world.engine.recover();
     world.store.take_cost();
     assert_eq!(world.drain()["delivered"], 1);
     assert_eq!(world.store.take_cost().scans, 1);
-    assert!(world.store.keys("sluice/hint").is_empty());
+    assert!(world.store.keys("sluice:notify").is_empty());
     world.drain();
     assert_eq!(world.store.take_cost().scans, 0);
 }
@@ -74,7 +74,7 @@ fn notification_stays_if_another_delivery_arrived_meanwhile() {
         drained.json()
     });
     assert_eq!((&drained["delivered"], &drained["pending"]), (&json!(1), &json!(0)), "the scan was earlier");
-    assert_eq!(world.store.keys("sluice/hint").len(), 1);
+    assert_eq!(world.store.keys("sluice:notify").len(), 1);
     world.advance(MINUTE);
     assert_eq!(world.drain()["delivered"], 1);
 }
@@ -83,7 +83,7 @@ fn notification_stays_if_another_delivery_arrived_meanwhile() {
 fn delivery_without_notification_is_found_by_the_periodic_scan() {
     let sound = world().unreachable();
     sound.post_json(WEBHOOK_URI, "{}");
-    let notification = sound.store.position("set sluice/hint");
+    let notification = sound.store.position("set sluice:notify");
 
     let world = world().unreachable();
     world.store.fail(StoreFault::Once(notification));
@@ -145,9 +145,9 @@ fn keys_are_listed_before_any_attempt() {
     world.drain();
     let scan = world.store.position("keys");
     let operations = world.store.operations.borrow();
-    let is_lease = |operation: &String| operation.contains(" sluice/hint") || operation.contains(" sluice/lease");
+    let is_lease = |operation: &String| operation.contains(" sluice:notify") || operation.contains(" sluice:lease");
     assert!(operations[..scan].iter().all(is_lease), "{operations:?}");
-    assert!(operations[scan + 1].starts_with("get sluice/pending/"));
+    assert!(operations[scan + 1].starts_with("get sluice:pending:"));
     assert_eq!(operations.iter().filter(|operation| operation.starts_with("keys")).count(), 1);
 }
 
@@ -161,21 +161,21 @@ fn sweep_deletes_only_expired_windows() {
         assert_eq!(world.post_json(EVENT_URI, event).status(), 200);
         assert_eq!(world.post_json(&format!("/api/v2/callback?ref=r&topic={hour}"), "{}").status(), 200);
     }
-    world.store.put("other/done/1/x", b"");
-    world.store.put(format!("sluice/dead/{UNKNOWN_ID}"), b"");
+    world.store.put("other:done:1:x", b"");
+    world.store.put(format!("sluice:dead:{UNKNOWN_ID}"), b"");
     world.advance(20 * MINUTE);
     world.store.take_cost();
     world.drain();
     let present = world.now() / HOUR;
-    for kept in ["done", "callback", "flag", "door"] {
-        let keys = world.store.keys(&format!("sluice/{kept}/"));
-        let windows: BTreeSet<u64> = keys.iter().map(|key| key.split('/').next().unwrap().parse().unwrap()).collect();
+    for kept in ["done", "callback", "won", "mark"] {
+        let keys = world.store.keys(&format!("sluice:{kept}:"));
+        let windows: BTreeSet<u64> = keys.iter().map(|key| key.split(':').next().unwrap().parse().unwrap()).collect();
         assert_eq!(windows.into_iter().collect::<Vec<_>>(), [present - 1, present], "{kept}");
     }
-    assert!(world.store.entries.borrow().contains_key("other/done/1/x"));
-    assert_eq!(world.store.keys("sluice/dead/").len(), 1);
+    assert!(world.store.entries.borrow().contains_key("other:done:1:x"));
+    assert_eq!(world.store.keys("sluice:dead:").len(), 1);
     let operations = world.store.operations.borrow();
-    let reads: Vec<_> = operations.iter().filter(|operation| operation.starts_with("get sluice/d")).collect();
+    let reads: Vec<_> = operations.iter().filter(|operation| operation.starts_with("get sluice:d")).collect();
     assert!(reads.is_empty(), "the sweep reads values: {reads:?}");
     drop(operations);
     // An event within the retention is still known.
@@ -194,7 +194,7 @@ fn failed_deletion_of_an_old_key_is_reported_and_retried() {
     };
     let sound = with_old_keys();
     sound.drain();
-    let deletion = sound.store.position("delete sluice/");
+    let deletion = sound.store.position("delete sluice:");
 
     let world = with_old_keys();
     world.store.fail(StoreFault::Once(deletion));
@@ -204,8 +204,8 @@ fn failed_deletion_of_an_old_key_is_reported_and_retried() {
     world.store.recover();
     world.advance(15 * MINUTE);
     world.drain();
-    for kind in ["done", "flag", "door"] {
-        assert!(world.store.keys(&format!("sluice/{kind}/")).is_empty(), "{kind}");
+    for kind in ["done", "won", "mark"] {
+        assert!(world.store.keys(&format!("sluice:{kind}:")).is_empty(), "{kind}");
     }
 }
 

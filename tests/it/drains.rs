@@ -303,7 +303,7 @@ fn unreadable_key_record_delays_no_other_delivery() {
     world.advance(1);
     store_pending(&world, ["b"]);
     for (key, value) in world.store.entries.borrow_mut().iter_mut() {
-        if key.starts_with("sluice/done/") {
+        if key.starts_with("sluice:done:") {
             *value = b"{\"v\":2}".to_vec();
         }
     }

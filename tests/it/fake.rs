@@ -26,7 +26,7 @@ use sluice::ports::{Body, Rng, VariableError, Variables};
 
 pub use clock::{FakeClock, HOUR, MINUTE, NOW};
 pub use engine::{Behaviour, EngineResult, FakeEngine, Received, answer, label, looked_at, summary};
-pub use kept::{DEAD, NOTIFICATION, PENDING, StoreKind};
+pub use kept::{DEAD, MOVED, NOTIFICATION, PENDING, STORE_FORM, StoreKind};
 pub use model::{Profile, RealEngine, Workflow};
 pub use plan::{Action, Operation, Plan};
 pub use requests::{Chunks, Reply, request};
@@ -120,6 +120,8 @@ impl World {
             random: Cell::new(7),
             log: RefCell::default(),
         };
+        // As a drain leaves it: nothing of an earlier release is there.
+        world.store.put(STORE_FORM, MOVED);
         if kind == StoreKind::Postgres { world.with_database() } else { world }
     }
 

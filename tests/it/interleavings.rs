@@ -28,14 +28,14 @@ use sluice::gateway::{DrainSummary, Eagerness, Receipt, Stopped};
 use sluice::ports::Clock;
 use sluice::reference::{RunRef, Topic, WorkflowRef};
 
-use crate::fake::{HOUR, NOW, StoreKind, World};
+use crate::fake::{HOUR, MOVED, NOW, STORE_FORM, StoreKind, World};
 use crate::tables::Tables;
 use view::{Contents, Shared, Step, View};
 
 /// Longer than any claim, wait and call.
 const LATER: u64 = HOUR;
 /// The longest duration of a drain's lease.
-const LEASE: u64 = 50_000;
+const LEASE: u64 = 52_000;
 
 /// The response to a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,6 +116,9 @@ impl Case {
 
     /// Creates the initial store. With drains, it has a recent pass, and a later delivery that is due.
     fn prepare(&self, shared: &Shared) {
+        if self.kind == StoreKind::KeyValue {
+            shared.store.borrow_mut().insert(STORE_FORM.to_owned(), MOVED.to_vec());
+        }
         if self.drains == 0 || self.takes_over {
             return;
         }

@@ -64,7 +64,7 @@ fn only_one_file_of_the_store_names_a_key() {
         .filter(|source| source.text.contains("sluice/"))
         .map(|source| source.path.strip_prefix(src()).unwrap().display().to_string())
         .collect();
-    assert_eq!(named, ["store/kv/keys.rs"]);
+    assert_eq!(named, ["store/key_value/old_names.rs"]);
 }
 
 fn src() -> PathBuf {

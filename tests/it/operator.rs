@@ -349,7 +349,7 @@ fn contended_delivery_is_under_way_while_the_first_may_be() {
         .await;
         contended.delivery()
     });
-    world.store.entries.borrow_mut().retain(|key, _| !key.starts_with("sluice/done/"));
+    world.store.entries.borrow_mut().retain(|key, _| !key.starts_with("sluice:done:"));
     redeliver(&world, &contended).problem(409, "under-way");
 }
 

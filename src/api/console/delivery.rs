@@ -61,8 +61,13 @@ pub(in crate::api) async fn delete(
     let id = operator::delivery_id(id)?;
     let gateway = context.gateway()?;
     if context.method == Method::POST {
-        gateway.delete(id).await.map_err(|error| operator::to_problem(context, error))?;
-        return Ok(removed(id, "Deleted", "The delivery and its key were removed."));
+        let is_deleted = gateway.delete(id).await.map_err(|error| operator::to_problem(context, error))?;
+        let text = if is_deleted {
+            "The delivery and its key were removed."
+        } else {
+            "A drain is running, and removes the delivery and its key before it would send it."
+        };
+        return Ok(removed(id, "Deleted", text));
     }
     let view = load(context, &gateway, id).await?;
     Ok(confirm_delete(id, view.as_ref()))

@@ -13,6 +13,7 @@ use crate::config;
 use crate::gateway::{DrainSummary, Overview, Stopped, overview};
 use crate::ports::{Host, Variables};
 use crate::routing::{InputKind, Route, Table};
+use crate::store::StoreHealth;
 use crate::time::Timestamp;
 
 /// `GET /console`
@@ -103,6 +104,22 @@ fn status(state: &Overview, now: Timestamp) -> Markup {
                 h2 { "Dead" }
                 p.big { a href="/console/deliveries?state=dead" { (state.dead) } }
                 p.mute { @if state.dead == 0 { "No dead deliveries" } @else { "Redeliver or delete them" } }
+            }
+            @if state.store != StoreHealth::default() {
+                section.card.pad {
+                    h2 { "Store" }
+                    @if state.store.full {
+                        p.big.bad { "Full" }
+                        p { "store_max_keys are pending or dead: deliver or delete some" }
+                    }
+                    @if let Some(upgrade) = &state.store.upgrade {
+                        p.big { "Being upgraded" }
+                        p.mute { (upgrade) }
+                    }
+                    @if let Some(since) = state.store.known_since {
+                        p { "Only events since " (time(since)) " are still known: raise store_max_keys, or set database_url" }
+                    }
+                }
             }
             section.card.pad {
                 h2 { "Last drain" }

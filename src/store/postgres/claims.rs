@@ -140,7 +140,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
                 match (standing.as_str(), row) {
                     ("won", row) => {
                         let until = row.is_some().then_some(until);
-                        delivery.hold = Hold { is_stored: !holds, until, row, settles_later: false };
+                        delivery.hold = Hold { is_stored: !holds, until, row, ..Hold::default() };
                         return Ok(Claim::Won);
                     }
                     ("taken", Some(row)) => {

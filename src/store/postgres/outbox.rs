@@ -19,7 +19,7 @@ use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::store::record::bounded;
 use crate::store::{
     Begin, Begun, Claims as _, DeliveryState, Effect, EngineFault, Faults, Found, MAX_SCANNED, Offer, Operated, Outbox,
-    Page, PassNote, Settled, Status, Twice, WidthNotes, codec_error,
+    Page, PassNote, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
 };
 use crate::time::Timestamp;
 
@@ -109,7 +109,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         let rows = self.query(CLAIM, &parameters).await?;
         let row = token.map(|token| Row { key: id, token });
         let until = row.is_some().then(|| self.until(begun));
-        delivery.hold = Hold { is_stored: true, until, row, settles_later: false };
+        delivery.hold = Hold { is_stored: true, until, row, ..Hold::default() };
         Ok(effect(&rows))
     }
 
@@ -247,11 +247,16 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
     }
 
     /// Never: a key has one row.
-    async fn superseded(&self, _: &Delivery<'_>) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
+    async fn superseded(&self, _: &mut Delivery<'_>) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
         Ok(None)
     }
 
     /// Nothing to do: a drain finds what is due by an index.
+    /// Nobody: the holder of a row is the only one that sends.
+    async fn take_over(&self, _: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
     async fn notify(&self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -458,7 +463,7 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         Ok(())
     }
 
-    async fn delete(&self, id: DeliveryId) -> Result<Operated<()>, StoreError> {
+    async fn delete(&self, id: DeliveryId, _: Duration) -> Result<Operated<()>, StoreError> {
         if let Some((_, Ok(delivery))) = self.show(id).await?
             && delivery.is_in_flight(self.host.now(), &self.limits)
         {
@@ -479,7 +484,13 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         let drain = self.notes(&["drain"]).await?.into_iter().next();
         let drain: Option<DrainNote> = drain.and_then(|(_, value, _)| read_json::read(value.as_bytes()).ok());
         let drained = drain.map(|note| (note.at, note.summary));
-        Ok(Status { pending, dead, oldest, oldest_delivery, faults: self.faults().await?, drained })
+        let (faults, store) = (self.faults().await?, StoreHealth::default());
+        Ok(Status { pending, dead, oldest, oldest_delivery, faults, drained, store })
+    }
+
+    /// Nothing: a table has no limit, and its schema has a version of its own.
+    async fn health(&self) -> Result<StoreHealth, StoreError> {
+        Ok(StoreHealth::default())
     }
 
     async fn faults(&self) -> Result<Faults, StoreError> {

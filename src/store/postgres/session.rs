@@ -134,7 +134,7 @@ fn unexpected() -> StoreError {
 
 /// A delivery of a row, which this instance holds until a time of its monotonic clock.
 pub(super) fn held(mut delivery: Delivery<'static>, row: Row, until: Duration) -> Delivery<'static> {
-    delivery.hold = Hold { is_stored: true, until: Some(until), row: Some(row), settles_later: false };
+    delivery.hold = Hold { is_stored: true, until: Some(until), row: Some(row), ..Hold::default() };
     delivery
 }
 

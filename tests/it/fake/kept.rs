@@ -11,14 +11,17 @@ use super::{At, Cost, Fault, Lag, StoreFault, World};
 use crate::tables::{Delivery as Row, State};
 
 /// The prefixes of keys in the key-value store.
-pub const PENDING: &str = "sluice/pending/";
-pub const DEAD: &str = "sluice/dead/";
+pub const PENDING: &str = "sluice:pending:";
+pub const DEAD: &str = "sluice:dead:";
 /// The notification of the drain, in the key-value store.
-pub const NOTIFICATION: &str = "sluice/hint";
+pub const NOTIFICATION: &str = "sluice:notify";
+/// The form of the key-value store, once nothing of an earlier release is left.
+pub const STORE_FORM: &str = "sluice:form";
+pub const MOVED: &[u8] = br#"{"v":1,"doors":4096,"moved":true,"full":false,"left":0}"#;
 /// The records of outcomes, in the key-value store.
-const RECORDS: [&str; 2] = ["sluice/done/", "sluice/callback/"];
+const RECORDS: [&str; 2] = ["sluice:done:", "sluice:callback:"];
 /// The claims, in the key-value store.
-const CLAIMS: [&str; 2] = ["sluice/flag/", "sluice/door/"];
+const CLAIMS: [&str; 4] = ["sluice:won:", "sluice:mark:", "sluice:void:", "sluice:race:"];
 
 /// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +133,7 @@ impl World {
             Some(database) => database.tables().deliveries().iter().next().is_none(),
             None => {
                 let all = [PENDING, DEAD, NOTIFICATION].into_iter().chain(RECORDS).chain(CLAIMS);
-                all.into_iter().all(|prefix| prefix == CLAIMS[1] || self.store.keys(prefix).is_empty())
+                all.into_iter().all(|prefix| prefix == CLAIMS[3] || self.store.keys(prefix).is_empty())
             }
         }
     }
@@ -153,7 +156,7 @@ impl World {
     /// Deletes everything but the claims of keys: the state that claimants leave which stopped right after claiming.
     pub fn keep_claims(&self) {
         let Some(database) = &self.database else {
-            let is_claim = |key: &str| CLAIMS.iter().any(|prefix| key.starts_with(prefix));
+            let is_claim = |key: &str| key == STORE_FORM || CLAIMS.iter().any(|prefix| key.starts_with(prefix));
             return self.store.entries.borrow_mut().retain(|key, _| is_claim(key));
         };
         let claims = database.claims();
@@ -164,7 +167,7 @@ impl World {
     pub fn put_note(&self, name: &str, value: &str) {
         match &self.database {
             Some(database) => database.put_note(name, value),
-            None => self.store.put(format!("sluice/{name}"), value.as_bytes()),
+            None => self.store.put(format!("sluice:{name}"), value.as_bytes()),
         }
     }
 
@@ -172,7 +175,7 @@ impl World {
     pub fn forget(&self) {
         match &self.database {
             Some(database) => database.replace_rows(|_| None),
-            None => self.store.entries.borrow_mut().clear(),
+            None => self.store.entries.borrow_mut().retain(|key, _| key == STORE_FORM),
         }
     }
 
@@ -195,7 +198,10 @@ impl World {
         let damaged = || b"{\"v\":9}".to_vec();
         match &self.database {
             Some(database) => database.replace_rows(|row| Some(Row { delivery: Some(damaged()), ..row })),
-            None => self.store.entries.borrow_mut().values_mut().for_each(|value| *value = damaged()),
+            None => {
+                let mut entries = self.store.entries.borrow_mut();
+                entries.iter_mut().filter(|(key, _)| *key != STORE_FORM).for_each(|(_, value)| *value = damaged());
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use super::{Operation, World};
 #[derive(Default)]
 pub struct FakeStore {
     pub entries: RefCell<BTreeMap<String, Vec<u8>>>,
-    /// Operations since the last [`FakeStore::take_cost`] or [`FakeStore::fail`], such as `get sluice/lease`.
+    /// Operations since the last [`FakeStore::take_cost`] or [`FakeStore::fail`], such as `get sluice:lease`.
     pub operations: RefCell<Vec<String>>,
     fault: Cell<StoreFault>,
     /// If set, operations take time, and reads may be stale.
@@ -82,7 +82,7 @@ impl FakeStore {
         self.entries.borrow_mut().insert(key.into(), value.to_vec());
     }
 
-    /// The number of the first operation that starts with this text, such as `delete sluice/pending/`.
+    /// The number of the first operation that starts with this text, such as `delete sluice:pending:`.
     #[track_caller]
     pub fn position(&self, operation: &str) -> usize {
         let operations = self.operations.borrow();
@@ -125,7 +125,10 @@ impl FakeStore {
     }
 
     fn record(&self, operation: &str, key: &str) -> Result<(), StoreError> {
-        assert!((key.starts_with("sluice/") && key.len() <= 255) || operation == "keys", "invalid key {key}");
+        assert!(
+            ((key.starts_with("sluice:") || key.starts_with("sluice/")) && key.len() <= 255) || operation == "keys",
+            "invalid key {key}"
+        );
         let mut operations = self.operations.borrow_mut();
         let nth = operations.len();
         operations.push(format!("{operation} {key}"));

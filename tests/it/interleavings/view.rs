@@ -21,7 +21,7 @@ use sluice::ports::{
 use sluice::secret::Secret;
 use sluice::time::{ArrivalTime, Timestamp};
 
-use crate::fake::{DEAD, NOTIFICATION, PENDING, looked_at, summary};
+use crate::fake::{DEAD, NOTIFICATION, PENDING, STORE_FORM, looked_at, summary};
 use crate::tables::{self, Outcome, State, Tables, statement};
 
 /// The least duration of a sleep, in milliseconds.
@@ -31,7 +31,10 @@ use crate::tables::{self, Outcome, State, Tables, statement};
 const SLEEP: u64 = 10_000;
 
 /// The doors of the claims, in the key-value store.
-const DOOR: &str = "sluice/flag/";
+const DOOR: &str = "sluice:won:";
+
+/// What only a drain reads. Nobody writes the form in the course of a case.
+const OF_DRAIN: [&str; 3] = ["sluice:width", "sluice:refusal", "sluice:asked:"];
 
 /// How long the engine may take to act on a request, and to answer it, in milliseconds.
 const ACTS_WITHIN: u64 = 11_000;
@@ -147,7 +150,10 @@ impl<'s> View<'s> {
 
     /// The kind of step of an operation on a key.
     fn step_of(&self, key: &str) -> Step {
-        let of_drain = [PENDING, NOTIFICATION].iter().any(|prefix| key.starts_with(prefix));
+        if key == STORE_FORM {
+            return Step::Private;
+        }
+        let of_drain = [PENDING, NOTIFICATION].iter().chain(&OF_DRAIN).any(|prefix| key.starts_with(prefix));
         if of_drain && !self.observes_drain { Step::Private } else { Step::Store }
     }
 
@@ -207,13 +213,14 @@ impl SqlConnection for Connection<'_> {
 
 impl KeyValue for View<'_> {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.step(Step::Store).await;
+        self.step(self.step_of(key)).await;
         let value = self.shared.store.borrow().get(key).cloned();
-        // Of a claim, a contender uses the time and whether it wrote it itself, but not which other contender did.
+        // Of a claim, a contender uses the time, the round, and whether it wrote it itself, but not which other contender
+        // did.
         match value.as_deref().and_then(|value| serde_json::from_slice::<Value>(value).ok()) {
             Some(claim) if claim["by"].is_string() && claim["callback"].is_null() => {
                 let own = claim["by"].as_str().filter(|by| by.starts_with(&self.name));
-                self.observe((claim["at"].as_u64(), own));
+                self.observe((claim["at"].as_u64(), claim["mark"].as_str(), claim["withdrawn"].as_bool(), own));
             }
             _ => _ = self.observe(&value),
         }

@@ -1,59 +1,43 @@
-//! The state in a key-value store without compare-and-swap.
-//!
-//! At most one contender wins the claim of a key (`splitter.rs`). A loser stores its delivery as well, as a copy: the
-//! drain settles it. Only one drain runs at a time (`lease.rs`), so it can decide which copy is sent.
-
-mod claims;
-mod keys;
-mod lease;
-mod notification;
-mod outbox;
-mod pass;
-mod splitter;
-mod sweep;
+//! The store's claims: those of `claim.rs` and `outcome.rs`, for a delivery that says which key it has.
 
 use std::time::Duration;
 
-use self::claims::{Contest, KeyClaims, Won};
-use self::outbox::Records;
-pub(super) use self::pass::Pass;
-use super::{CallbackPage, Claim, Claims, Holder, Joined, RunRecord, SEND_WITHIN, Settled};
-use crate::delivery::{Delivery, DeliveryId, Hold, Key, KeyClaim, Limits, StoredError, Work};
-use crate::ports::{Clock, KeyValue, StoreError};
+use super::claim::{Claim as Contest, Claims as KeyClaims, Won};
+use super::outbox::Outbox as Records;
+use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, Limits, StoredError, Work};
+use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::reference::{RunRef, Topic};
+use crate::store::{CallbackPage, Claim, Claims, Holder, Joined, RunRecord, SEND_WITHIN, Settled, StoreSize};
 use crate::time::Retention;
 
-/// A key-value store.
+/// A key-value store. Made for one request or one pass, because it remembers the form of the store.
 #[derive(Debug)]
 pub struct KeyValueStore<'a, H> {
-    host: &'a H,
-    /// How long records of starts and of callbacks are kept.
-    retention: [Retention; 2],
-    limits: Limits,
+    pub(super) host: &'a H,
+    pub(super) claims: KeyClaims<'a, H>,
+    pub(super) size: StoreSize,
+    pub(super) limits: Limits,
+    callback_retention: Retention,
 }
 
 impl<'a, H> KeyValueStore<'a, H> {
     /// A host's store, with the retention of starts and of callbacks.
-    pub(super) fn new(host: &'a H, retention: [Retention; 2], limits: Limits) -> Self {
-        Self { host, retention, limits }
+    pub fn new(host: &'a H, [starts, callbacks]: [Retention; 2], limits: Limits, size: StoreSize) -> Self {
+        let claims = KeyClaims::new(host, starts, size.doors).with_callback_retention(callbacks);
+        Self { host, claims, size, limits, callback_retention: callbacks }
     }
 
-    fn claims(&self) -> KeyClaims<'a, H> {
-        let [starts, callbacks] = self.retention;
-        KeyClaims::new(self.host, starts).with_callback_retention(callbacks)
-    }
-
-    fn deliveries(&self) -> Records<'a, H> {
+    pub(super) fn deliveries(&self) -> Records<'a, H> {
         Records::new(self.host)
     }
 }
 
-impl<H: KeyValue + Clock> KeyValueStore<'_, H> {
+impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
     async fn contend(&self, delivery: &mut Delivery<'_>, key: Key, patience: Duration) -> Result<Claim, StoreError> {
-        let (claim, window) = match self.claims().claim(delivery, &key, patience).await? {
+        let (claim, window) = match self.claims.claim(delivery, &key, patience).await? {
             Contest::Settled(settled) => return Ok(Claim::Settled(settled)),
             Contest::Won(Won { window, until }) => {
-                delivery.hold = Hold { until: Some(until), ..delivery.hold.clone() };
+                delivery.hold.until = Some(until);
                 (Claim::Won, window)
             }
             Contest::Contended { window } => (Claim::Contended(None), window),
@@ -62,9 +46,18 @@ impl<H: KeyValue + Clock> KeyValueStore<'_, H> {
         delivery.claim = Some(KeyClaim { key, window, contended });
         Ok(claim)
     }
+
+    /// Returns an error if a delivery without a key can't be stored, because the store is full. One with a key was
+    /// checked when it claimed that.
+    pub(super) async fn check_room(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+        if delivery.claim.is_some() || delivery.hold.is_stored {
+            return Ok(());
+        }
+        self.claims.form().await?.check_room()
+    }
 }
 
-impl<H: KeyValue + Clock> Claims for KeyValueStore<'_, H> {
+impl<H: KeyValue + Clock + Rng> Claims for KeyValueStore<'_, H> {
     async fn claim(&self, delivery: &mut Delivery<'_>, key: Key, patience: Duration) -> Result<Claim, StoreError> {
         self.contend(delivery, key, patience).await
     }
@@ -90,7 +83,7 @@ impl<H: KeyValue + Clock> Claims for KeyValueStore<'_, H> {
         patience: Duration,
     ) -> Result<Claim, StoreError> {
         if delivery.early_window.is_none()
-            && let Some(first) = self.claims().record_of(&delivery.work, &early).await?
+            && let Some(first) = self.claims.record_of(&delivery.work, &early).await?
             && first.id() != delivery.id
         {
             return Ok(Claim::Settled(first));
@@ -98,8 +91,7 @@ impl<H: KeyValue + Clock> Claims for KeyValueStore<'_, H> {
         match self.contend(delivery, task.clone(), patience).await? {
             // It holds the task already.
             Claim::Settled(settled) if settled.id() == delivery.id => {
-                let [_, callbacks] = self.retention;
-                let window = callbacks.window(self.host.now());
+                let window = self.callback_retention.window(self.host.now());
                 delivery.claim = Some(KeyClaim { key: task, window, contended: true });
                 Ok(Claim::Contended(None))
             }
@@ -123,7 +115,7 @@ impl<H: KeyValue + Clock> Claims for KeyValueStore<'_, H> {
 
     async fn first_record(&self, work: &Work<'_>, keys: &[Key]) -> Result<Option<(usize, Settled)>, StoreError> {
         for (position, key) in keys.iter().enumerate() {
-            if let Some(settled) = self.claims().record_of(work, key).await? {
+            if let Some(settled) = self.claims.record_of(work, key).await? {
                 return Ok(Some((position, settled)));
             }
         }
@@ -131,11 +123,11 @@ impl<H: KeyValue + Clock> Claims for KeyValueStore<'_, H> {
     }
 
     async fn holder(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
-        self.claims().holder(key).await
+        self.claims.holder(key).await
     }
 
     async fn settle_holder(&self, key: &Key, holder: Holder) -> Result<Settled, StoreError> {
-        self.claims().settle_holder(key, holder).await
+        self.claims.settle_holder(key, holder).await
     }
 
     async fn callbacks(
@@ -145,14 +137,14 @@ impl<H: KeyValue + Clock> Claims for KeyValueStore<'_, H> {
         limit: usize,
         after: Option<&str>,
     ) -> Result<Result<CallbackPage, StoredError>, StoreError> {
-        self.claims().callbacks(run, topic, limit, after).await
+        self.claims.callbacks(run, topic, limit, after).await
     }
 
     async fn run(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
-        self.claims().run(run).await
+        self.claims.run(run).await
     }
 
     async fn record_run(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
-        self.claims().record_run(run, record).await
+        self.claims.record_run(run, record).await
     }
 }

@@ -1,0 +1,650 @@
+//! The outbox over the keys of deliveries, and the passes of the drain under its lease.
+//!
+//! A pass lists the keys, upgrades them, carries out what an operator has asked for, attempts what is due, and sweeps.
+//!
+//! Nobody but the holder of the lease changes a stored delivery, apart from the instance that is sending it for the
+//! first time. An operator's request takes the lease, or leaves a mark for its holder ([`Ask`]).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::form::Form;
+use super::lease::{Lease, Scan};
+use super::names::{self, KeyList};
+use super::outbox::{Ask, Asked};
+use super::state::KeyValueStore;
+use super::upgrade::{Upgrade, Upgraded};
+use crate::delivery::width::Due;
+use crate::delivery::{Delivery, DeliveryId, DrainLease, StoredError, Work};
+use crate::json;
+use crate::ports::{Clock, KeyValue, Rng, StoreError};
+use crate::store::page::contains;
+use crate::store::{
+    Begin, Begun, DeliveryState, Effect, EngineFault, Faults, Found, MAX_SCANNED, Offer, Operated, Outbox, Page,
+    PassNote, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
+};
+use crate::time::Timestamp;
+
+/// A pass of the drain, which holds the lease.
+#[derive(Debug)]
+pub struct Pass {
+    lease: Lease,
+    /// Whether a notification has led to it.
+    notified: bool,
+    list: KeyList,
+    /// The deliveries that the pass has not read yet.
+    ids: VecDeque<DeliveryId>,
+    /// Deliveries that were read and are about to be sent.
+    read: BTreeMap<DeliveryId, Delivery<'static>>,
+    /// When deliveries are due that were offered and not opened.
+    offered: BTreeMap<DeliveryId, Timestamp>,
+    /// Whether a delivery was found that can't be decoded.
+    is_unreadable: bool,
+    /// Number of pending deliveries.
+    pending: usize,
+    /// The earliest time at which something else is due: an operator's request, or an upgrade that waits.
+    next_due: Option<Timestamp>,
+    /// Whether the next pass has something to do at once.
+    more: bool,
+}
+
+impl Pass {
+    /// A pass that has not listed the keys.
+    fn without_list(lease: Lease, notified: bool) -> Self {
+        Self {
+            lease,
+            notified,
+            list: KeyList(Vec::new()),
+            ids: VecDeque::new(),
+            read: BTreeMap::new(),
+            offered: BTreeMap::new(),
+            is_unreadable: false,
+            pending: 0,
+            next_due: None,
+            more: false,
+        }
+    }
+
+    /// The lease, for a delivery that is sent under it.
+    fn hold(&self) -> DrainLease {
+        DrainLease { token: self.lease.token.clone(), until: self.lease.until }
+    }
+}
+
+impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
+    /// Whether the lease has ended under which a delivery was taken: another drain may have it by now.
+    fn is_late(&self, delivery: &Delivery<'_>) -> bool {
+        delivery.hold.lease.as_ref().is_some_and(|lease| lease.until <= self.host.now())
+    }
+
+    /// Lists the keys under the lease, upgrades them until `end`, and carries out what an operator has asked for.
+    async fn open_pass(&self, pass: &mut Pass, end: Timestamp) -> Result<(), StoreError> {
+        let deliveries = self.deliveries();
+        if pass.notified {
+            deliveries.clear_notification().await?;
+        }
+        pass.list = deliveries.list().await?;
+        match self.claims.upgrade(&pass.list, self.size.doors, end).await? {
+            Upgraded::Done => {}
+            Upgraded::Left(_) => {
+                pass.more = true;
+                pass.list = deliveries.list().await?;
+            }
+            Upgraded::Waits(until) => pass.next_due = Some(until),
+        }
+        deliveries.undo_half_moves(&pass.list).await?;
+        let asked = pass.list.asked();
+        for id in &asked {
+            if let Some(waits) = self.answer(*id).await? {
+                pass.next_due = pass.next_due.into_iter().chain([waits]).min();
+            }
+        }
+        if !asked.is_empty() {
+            pass.list = deliveries.list().await?;
+        }
+        pass.ids = pass.list.pending().into();
+        pass.pending = pass.ids.len();
+        Ok(())
+    }
+
+    /// Carries out what an operator has asked for a delivery. While that is in flight, returns until when it is.
+    async fn answer(&self, id: DeliveryId) -> Result<Option<Timestamp>, StoreError> {
+        let deliveries = self.deliveries();
+        let Some(Asked { ask, .. }) = deliveries.asked(id).await? else { return Ok(None) };
+        match (self.show(id).await?, ask) {
+            (Some((_, Ok(delivery))), _) if delivery.is_in_flight(self.host.now(), &self.limits) => {
+                return Ok(Some(delivery.next_attempt));
+            }
+            (Some((_, Ok(delivery))), Ask::Delete) => self.delete_now(id, Some(&delivery)).await?,
+            (Some((_, Err(StoredError))), Ask::Delete) => self.delete_now(id, None).await?,
+            (Some((state, Ok(mut delivery))), Ask::Redeliver) => self.renew(state, &mut delivery).await?,
+            (Some((_, Err(StoredError))), Ask::Redeliver) | (None, _) => {}
+        }
+        deliveries.answer_ask(id).await?;
+        Ok(None)
+    }
+
+    /// Stores a delivery as pending, with its age and attempts reset.
+    async fn renew(&self, state: DeliveryState, delivery: &mut Delivery<'_>) -> Result<(), StoreError> {
+        delivery.renew(self.host.now(), &self.limits);
+        if state == DeliveryState::Dead
+            && let Some(claim) = &mut delivery.claim
+        {
+            // Another delivery may have claimed its key meanwhile.
+            claim.contended = true;
+        }
+        self.deliveries().put(delivery).await?;
+        self.promise(delivery).await?;
+        // Also for a pending delivery: it is still dead as well if an earlier redelivery failed here.
+        self.deliveries().remove(DeliveryState::Dead, delivery.id).await
+    }
+
+    /// Deletes a delivery. Its key is released if it can be decoded.
+    async fn delete_now(&self, id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Result<(), StoreError> {
+        if let Some(delivery) = delivery {
+            if let Some(Ok(settled)) = self.claims.own_record(delivery).await?
+                && settled.id() == id
+            {
+                self.claims.release(delivery).await?;
+            }
+            self.claims.release_early(delivery).await?;
+        }
+        self.deliveries().remove(DeliveryState::Pending, id).await?;
+        self.deliveries().remove(DeliveryState::Dead, id).await
+    }
+
+    /// Leaves an operator's request to the drain that holds the lease.
+    async fn defer<T>(&self, id: DeliveryId, ask: Ask) -> Result<Operated<T>, StoreError> {
+        match (self.show(id).await?, ask) {
+            (None, _) => return Ok(Operated::Unknown),
+            (Some((_, Err(StoredError))), Ask::Redeliver) => return Ok(Operated::Damaged),
+            (Some((_, Ok(delivery))), _) if delivery.is_in_flight(self.host.now(), &self.limits) => {
+                return Ok(Operated::InFlight);
+            }
+            _ => {}
+        }
+        self.deliveries().ask(id, ask).await?;
+        Ok(Operated::Deferred)
+    }
+
+    /// Takes a delivery under the lease.
+    async fn take_under_lease(&self, id: DeliveryId) -> Result<Operated<Delivery<'static>>, StoreError> {
+        let (state, mut delivery) = match self.show(id).await? {
+            None => return Ok(Operated::Unknown),
+            Some((_, Err(StoredError))) => return Ok(Operated::Damaged),
+            Some((state, Ok(delivery))) => (state, delivery),
+        };
+        if delivery.is_in_flight(self.host.now(), &self.limits) {
+            return Ok(Operated::InFlight);
+        }
+        self.renew(state, &mut delivery).await?;
+        // The last request counts.
+        self.deliveries().answer_ask(id).await?;
+        self.notify().await?;
+        Ok(Operated::Done(delivery))
+    }
+
+    /// Deletes a delivery under the lease.
+    async fn delete_under_lease(&self, id: DeliveryId) -> Result<Operated<()>, StoreError> {
+        match self.show(id).await? {
+            None => return Ok(Operated::Unknown),
+            Some((_, Ok(delivery))) if delivery.is_in_flight(self.host.now(), &self.limits) => {
+                return Ok(Operated::InFlight);
+            }
+            Some((_, Ok(delivery))) => self.delete_now(id, Some(&delivery)).await?,
+            // A record that can't be decoded can be deleted all the same.
+            Some((_, Err(StoredError))) => self.delete_now(id, None).await?,
+        }
+        Ok(Operated::Done(()))
+    }
+}
+
+impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
+    type Pass = Pass;
+
+    async fn keep(&self, delivery: &mut Delivery<'_>, _: bool) -> Result<Effect, StoreError> {
+        self.check_room(delivery).await?;
+        self.deliveries().put(delivery).await?;
+        delivery.hold.is_stored = true;
+        Ok(Effect::Done)
+    }
+
+    async fn promise(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
+        if delivery.claim.as_ref().is_some_and(|claim| !claim.contended) {
+            self.claims.record_pending(delivery).await?;
+        }
+        Ok(())
+    }
+
+    async fn save(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError> {
+        if self.is_late(delivery) {
+            return Ok(Effect::Late);
+        }
+        self.claims.record_pending(delivery).await?;
+        self.deliveries().put(delivery).await?;
+        Ok(Effect::Done)
+    }
+
+    /// Looks at what an operator has asked for and at the lease, and stores the delivery as sent. Only these writes stand
+    /// between that and the send.
+    async fn begin(&self, delivery: &mut Delivery<'_>) -> Result<Begin, StoreError> {
+        let deliveries = self.deliveries();
+        let asked = deliveries.asked(delivery.id).await?;
+        if let Some(lease) = &delivery.hold.lease
+            && !deliveries.holds_until(&lease.token, lease.until).await?
+        {
+            return Ok(Begin::Late);
+        }
+        match asked.map(|asked| asked.ask) {
+            Some(Ask::Delete) => {
+                self.delete_now(delivery.id, Some(delivery)).await?;
+                deliveries.answer_ask(delivery.id).await?;
+                return Ok(Begin::Deleted);
+            }
+            Some(Ask::Redeliver) => delivery.renew(self.host.now(), &self.limits),
+            None => {}
+        }
+        deliveries.put(delivery).await?;
+        if asked.is_some() {
+            deliveries.answer_ask(delivery.id).await?;
+        }
+        if matches!(delivery.work, Work::Resolve(_)) && !delivery.unseen {
+            self.claims.record_pending(delivery).await?;
+        }
+        Ok(Begin::Go)
+    }
+
+    async fn settle(&self, delivery: &Delivery<'_>, body: &[u8]) -> Result<Effect, StoreError> {
+        // In this order: a drain that finds the delivery still pending finds the record as well.
+        self.claims.record_delivered(delivery, body).await?;
+        self.claims.release_early(delivery).await?;
+        if delivery.hold.is_stored {
+            self.deliveries().remove(DeliveryState::Pending, delivery.id).await?;
+        }
+        Ok(Effect::Done)
+    }
+
+    async fn reschedule(&self, delivery: &mut Delivery<'_>) -> Result<Effect, StoreError> {
+        if self.is_late(delivery) {
+            return Ok(Effect::Late);
+        }
+        self.deliveries().put(delivery).await?;
+        Ok(Effect::Done)
+    }
+
+    async fn bury(&self, delivery: &Delivery<'_>, forgets_key: bool) -> Result<Effect, StoreError> {
+        if self.is_late(delivery) {
+            return Ok(Effect::Late);
+        }
+        self.deliveries().dead_letter(delivery).await?;
+        if forgets_key {
+            self.claims.release(delivery).await?;
+        }
+        self.claims.release_early(delivery).await?;
+        Ok(Effect::Done)
+    }
+
+    async fn release(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError> {
+        self.claims.release(delivery).await?;
+        self.claims.release_early(delivery).await?;
+        Ok(Effect::Done)
+    }
+
+    async fn abandon(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError> {
+        self.claims.release_early(delivery).await?;
+        Ok(Effect::Done)
+    }
+
+    async fn remove(&self, delivery: &Delivery<'_>) -> Result<Effect, StoreError> {
+        if delivery.hold.is_stored {
+            self.deliveries().remove(DeliveryState::Pending, delivery.id).await?;
+        }
+        self.claims.release_early(delivery).await?;
+        Ok(Effect::Done)
+    }
+
+    /// Shuts out other contenders of a contended key. If one of them may still begin to send, the delivery counts as
+    /// sent at the latest time at which it does.
+    async fn superseded(
+        &self,
+        delivery: &mut Delivery<'_>,
+    ) -> Result<Option<Result<Settled, StoredError>>, StoreError> {
+        let settled = self.claims.settled(delivery).await?;
+        if let Some(settled) = settled.filter(|settled| !settled.as_ref().is_ok_and(|it| it.is_pending(delivery))) {
+            return Ok(Some(settled));
+        }
+        // A callback takes the key over right before it is sent: once it has a record, it counts as the first one.
+        if matches!(delivery.work, Work::Start(_))
+            && let Some(until) = self.claims.take_over(delivery).await?
+            && delivery.sent.is_none_or(|sent| sent < until)
+        {
+            delivery.begin_attempt(until, &self.limits);
+        }
+        Ok(None)
+    }
+
+    async fn take_over(&self, delivery: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError> {
+        self.claims.take_over(delivery).await
+    }
+
+    async fn notify(&self) -> Result<(), StoreError> {
+        self.deliveries().ensure_notified().await
+    }
+
+    async fn begin_pass(&self, length: Duration) -> Result<Begun<Pass>, StoreError> {
+        let deliveries = self.deliveries();
+        let notified = deliveries.is_notified().await?;
+        if !notified {
+            let (scan, lease_end) = Scan::last(self.host).await?;
+            let now = self.host.now();
+            if lease_end > now {
+                return Ok(Begun::Leased);
+            }
+            if !scan.is_due(now) {
+                let pending = usize::try_from(scan.pending).unwrap_or(usize::MAX);
+                return Ok(Begun::Idle { pending, due: scan.next_due });
+            }
+        }
+        let Some(lease) = deliveries.acquire_lease(length).await? else {
+            return Ok(Begun::Leased);
+        };
+        let mut pass = Pass::without_list(lease, notified);
+        let end = self.host.now().plus(length.checked_div(2).unwrap_or_default());
+        match self.open_pass(&mut pass, end).await {
+            Ok(()) => Ok(Begun::Pass(pass)),
+            Err(error) => {
+                self.abort_pass(pass).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn offer(&self, pass: &mut Pass, room: usize, busy: &[String]) -> Result<Offer, StoreError> {
+        let mut offer = Offer { more: true, ..Offer::default() };
+        let mut can_start = 0_usize;
+        while can_start < room {
+            let Some(id) = pass.ids.pop_front() else {
+                offer.more = false;
+                break;
+            };
+            let Some(bytes) = self.host.get(&names::pending(id)).await? else {
+                // It was removed after the keys were listed.
+                pass.pending = pass.pending.saturating_sub(1);
+                continue;
+            };
+            let Ok(mut delivery) = Delivery::from_bytes(&bytes) else {
+                pass.is_unreadable = true;
+                offer.unreadable.push(id);
+                continue;
+            };
+            delivery.hold.lease = Some(pass.hold());
+            let now = self.host.now();
+            let mut due = Due::of(&delivery, bytes.len());
+            if delivery.is_exhausted(now, &self.limits) {
+                due.due = now;
+            }
+            let expires = delivery.expires(&self.limits);
+            pass.offered.insert(id, expires.map_or(due.due, |expires| due.due.min(expires)));
+            if due.due <= now && busy.iter().all(|reference| reference != delivery.work.reference()) {
+                can_start = can_start.saturating_add(1);
+                pass.read.insert(id, delivery);
+            }
+            offer.deliveries.push(due);
+        }
+        Ok(offer)
+    }
+
+    async fn open(
+        &self,
+        pass: &mut Pass,
+        id: DeliveryId,
+    ) -> Result<Option<Result<Delivery<'static>, StoredError>>, StoreError> {
+        pass.offered.remove(&id);
+        if let Some(delivery) = pass.read.remove(&id) {
+            return Ok(Some(Ok(delivery)));
+        }
+        let mut loaded = self.deliveries().load(DeliveryState::Pending, id).await?;
+        match &mut loaded {
+            Some(Ok(delivery)) => delivery.hold.lease = Some(pass.hold()),
+            Some(Err(StoredError)) => pass.is_unreadable = true,
+            None => {}
+        }
+        Ok(loaded)
+    }
+
+    async fn give_back_all(&self, _: &mut Pass, _: Vec<DeliveryId>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn has_other_passes(&self) -> bool {
+        false
+    }
+
+    async fn settle_all(&self, settled: &[(&Delivery<'_>, &[u8])]) -> Result<Vec<Effect>, StoreError> {
+        let mut effects = Vec::new();
+        for (delivery, body) in settled {
+            effects.push(self.settle(delivery, body).await?);
+        }
+        Ok(effects)
+    }
+
+    async fn width_notes(&self) -> Result<WidthNotes, StoreError> {
+        let text = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        let note = text(self.host.get(names::WIDTH).await?);
+        Ok(WidthNotes { note, refusal: text(self.host.get(names::REFUSAL).await?) })
+    }
+
+    async fn write_width(&self, note: &str) -> Result<(), StoreError> {
+        self.host.set(names::WIDTH, note.as_bytes()).await
+    }
+
+    async fn write_refusal(&self, refusal: &str) -> Result<(), StoreError> {
+        self.host.set(names::REFUSAL, refusal.as_bytes()).await
+    }
+
+    async fn sweep(&self, pass: &mut Pass, end: Duration) -> Result<bool, StoreError> {
+        let end = self.host.now().plus(end.saturating_sub(self.host.monotonic()));
+        pass.lease.scan.more = false;
+        let swept = self.claims.sweep(&pass.list, self.size.max_keys, &mut pass.lease.scan, end).await;
+        // Also after an error: what is left is swept by the next pass.
+        pass.more |= swept.as_ref().map_or(true, |swept| swept.more);
+        swept.map(|_| pass.more)
+    }
+
+    async fn pending(&self, pass: &mut Pass, concluded: usize) -> Result<usize, StoreError> {
+        pass.pending = pass.pending.saturating_sub(concluded);
+        Ok(pass.pending)
+    }
+
+    async fn end_pass(&self, pass: Pass, note: PassNote) -> Result<(), StoreError> {
+        let Pass { mut lease, notified, ids, offered, is_unreadable, pending, next_due, more, .. } = pass;
+        let next_due = offered.into_values().chain(next_due).chain(note.next_due).min();
+        // A delivery whose next attempt is not known is looked at by the next pass, unless that can't be decoded.
+        let is_unknown = note.pending && next_due.is_none() && !is_unreadable;
+        lease.scan.more = more || !ids.is_empty() || is_unknown;
+        (lease.scan.at, lease.scan.summary) = (self.host.now(), note.summary);
+        (lease.scan.again, lease.scan.next_due) = (notified, next_due);
+        lease.scan.pending = u64::try_from(pending).unwrap_or(u64::MAX);
+        self.deliveries().release_lease(lease).await
+    }
+
+    /// Nothing to do: it is due at `next_attempt`, as it was stored.
+    async fn give_back(&self, _: &mut Delivery<'_>) -> Result<Effect, StoreError> {
+        Ok(Effect::Done)
+    }
+
+    async fn abort_pass(&self, mut pass: Pass) {
+        // The notification may be deleted, with deliveries still pending. If it can't be restored, the lease is left to
+        // expire, as if this drain had died; the keys are then scanned again.
+        if !pass.notified || self.deliveries().notify().await.is_ok() {
+            pass.lease.scan.more = true;
+            // If this fails, the lease expires too.
+            let _: Result<(), StoreError> = self.deliveries().release_lease(pass.lease).await;
+        }
+    }
+
+    async fn list(&self, state: DeliveryState, limit: usize, after: Option<DeliveryId>) -> Result<Page, StoreError> {
+        let list = self.deliveries().list().await?;
+        let mut ids = ids_of(&list, state);
+        ids.retain(|id| after.is_none_or(|after| *id > after));
+        let more = ids.len() > limit;
+        ids.truncate(limit);
+        let mut deliveries = Vec::new();
+        for id in &ids {
+            // Leaves out a delivery that was removed meanwhile.
+            if let Some(delivery) = self.deliveries().load(state, *id).await? {
+                deliveries.push((*id, delivery));
+            }
+        }
+        Ok(Page { deliveries, next: ids.last().copied().filter(|_| more) })
+    }
+
+    async fn search(
+        &self,
+        state: DeliveryState,
+        text: &str,
+        limit: usize,
+        after: Option<DeliveryId>,
+    ) -> Result<Found, StoreError> {
+        let list = self.deliveries().list().await?;
+        let (pending, dead) = (list.pending().len(), list.dead().len());
+        let mut found = Found { deliveries: Vec::new(), scanned: 0, next: None, pending, dead };
+        let mut ids = ids_of(&list, state);
+        ids.retain(|id| after.is_none_or(|after| *id > after));
+
+        let wanted = text.to_ascii_lowercase();
+        let mut last = None;
+        for id in ids.iter().copied() {
+            if found.deliveries.len() >= limit || found.scanned >= MAX_SCANNED {
+                break;
+            }
+            (found.scanned, last) = (found.scanned.saturating_add(1), Some(id));
+            let is_wanted = |delivery: &Result<Delivery<'_>, _>| {
+                delivery.as_ref().map_or(wanted.is_empty(), |delivery| contains(delivery, &wanted))
+            };
+            // Leaves out a delivery that was removed meanwhile.
+            let loaded = self.deliveries().load(state, id).await?.filter(is_wanted);
+            found.deliveries.extend(loaded.map(|delivery| (id, delivery)));
+        }
+        found.next = last.filter(|_| found.scanned < ids.len());
+        Ok(found)
+    }
+
+    async fn show(
+        &self,
+        id: DeliveryId,
+    ) -> Result<Option<(DeliveryState, Result<Delivery<'static>, StoredError>)>, StoreError> {
+        for state in [DeliveryState::Pending, DeliveryState::Dead] {
+            if let Some(delivery) = self.deliveries().load(state, id).await? {
+                return Ok(Some((state, delivery)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn take_one(
+        &self,
+        id: DeliveryId,
+        length: Duration,
+    ) -> Result<Operated<(Delivery<'static>, Option<Pass>)>, StoreError> {
+        let Some(lease) = self.deliveries().acquire_lease(length).await? else {
+            return self.defer(id, Ask::Redeliver).await;
+        };
+        let pass = Pass::without_list(lease, false);
+        match self.take_under_lease(id).await {
+            Ok(Operated::Done(mut delivery)) => {
+                delivery.hold.lease = Some(pass.hold());
+                Ok(Operated::Done((delivery, Some(pass))))
+            }
+            ended => {
+                self.end_one(Some(pass)).await?;
+                Ok(ended?.map(|delivery| (delivery, None)))
+            }
+        }
+    }
+
+    async fn end_one(&self, pass: Option<Pass>) -> Result<(), StoreError> {
+        match pass {
+            Some(pass) => self.deliveries().release_lease(pass.lease).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn delete(&self, id: DeliveryId, length: Duration) -> Result<Operated<()>, StoreError> {
+        let Some(lease) = self.deliveries().acquire_lease(length).await? else {
+            return self.defer(id, Ask::Delete).await;
+        };
+        let deleted = self.delete_under_lease(id).await;
+        self.deliveries().release_lease(lease).await?;
+        deleted
+    }
+
+    async fn status(&self) -> Result<Status, StoreError> {
+        let list = self.deliveries().list().await?;
+        let pending = list.pending();
+        let oldest = pending.first().copied();
+        let oldest_delivery = match oldest {
+            Some(oldest) => self.deliveries().load(DeliveryState::Pending, oldest).await?.and_then(Result::ok),
+            None => None,
+        };
+        let (scan, _) = Scan::last(self.host).await?;
+        Ok(Status {
+            pending: pending.len(),
+            dead: list.dead().len(),
+            oldest,
+            oldest_delivery,
+            faults: self.faults().await?,
+            drained: (scan.at > Timestamp(0)).then_some((scan.at, scan.summary)),
+            store: self.health().await?,
+        })
+    }
+
+    /// Lists all keys of a store that no drain of this version has seen to its end.
+    async fn health(&self) -> Result<StoreHealth, StoreError> {
+        let form = Form::stored(self.host).await?;
+        let (scan, _) = Scan::last(self.host).await?;
+        let upgrade = if form.as_ref().is_some_and(|form| form.moved) {
+            None
+        } else {
+            Upgrade::plan(&self.deliveries().list().await?).map(|plan| plan.to_string())
+        };
+        Ok(StoreHealth { full: form.is_some_and(|form| form.full), known_since: scan.known_since, upgrade })
+    }
+
+    async fn faults(&self) -> Result<Faults, StoreError> {
+        let engine = self.host.get(names::FAULT).await?.and_then(|bytes| json::read(&bytes).ok());
+        let twice: Option<Twice> = self.host.get(names::TWICE).await?.and_then(|bytes| json::read(&bytes).ok());
+        Ok(Faults { engine, twice: twice.filter(|twice| twice.is_shown(self.host.now())) })
+    }
+
+    async fn record_fault(&self, reason: &str) -> Result<(), StoreError> {
+        let mut fault = EngineFault { at: self.host.now(), reason: reason.to_owned() };
+        let known: Option<EngineFault> = self.host.get(names::FAULT).await?.and_then(|bytes| json::read(&bytes).ok());
+        if let Some(known) = known {
+            if known.reason == fault.reason {
+                return Ok(());
+            }
+            fault.at = known.at;
+        }
+        self.host.set(names::FAULT, &serde_json::to_vec(&fault).map_err(codec_error)?).await
+    }
+
+    async fn clear_fault(&self) -> Result<(), StoreError> {
+        if self.host.exists(names::FAULT).await? {
+            self.host.delete(names::FAULT).await?;
+        }
+        Ok(())
+    }
+
+    async fn record_twice(&self, delivery: DeliveryId, runs: Vec<String>) -> Result<(), StoreError> {
+        let twice = Twice { at: self.host.now(), delivery, runs };
+        self.host.set(names::TWICE, &serde_json::to_vec(&twice).map_err(codec_error)?).await
+    }
+}
+
+fn ids_of(list: &KeyList, state: DeliveryState) -> Vec<DeliveryId> {
+    match state {
+        DeliveryState::Pending => list.pending(),
+        DeliveryState::Dead => list.dead(),
+    }
+}
