@@ -54,7 +54,6 @@ fn assert_weeks_stay_small() {
     let world = world();
     let in_a_window = usize::try_from(HOUR / INTERVAL).unwrap();
     let most = most_stored(&world, WINDOWS, INTERVAL);
-    println!("{most} of {in_a_window} in a window");
     assert!(most * 10 <= in_a_window * 22, "{most} of {in_a_window} in a window");
     assert!(most >= in_a_window, "events are forgotten before `retention_hours` are over: {most}");
 }
