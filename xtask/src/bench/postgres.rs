@@ -54,7 +54,7 @@ struct Databases<'a> {
 impl Databases<'_> {
     /// Starts an application over a new database of this name.
     fn start(&self, application: Application, name: &str, variables: &[(&str, &str)]) -> Result<Target> {
-        self.server.psql("postgres", &format!("CREATE DATABASE {name}"))?;
+        self.server.psql("postgres", &format!("CREATE DATABASE \"{name}\""))?;
         self.server.psql(name, &fs::read_to_string(SCHEMA).context(SCHEMA)?)?;
         let (url, host) = (self.server.url_of(name), self.server.host());
         let variables = [variables, &[("database_url", &url), ("database_host", &host)]].concat();
@@ -96,12 +96,12 @@ pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
 /// Measures a drain's pass and a keyed event over an empty store and over a full one, in turn.
 fn growth(databases: &Databases<'_>, plan: &Plan, section: &mut Section) -> Result<()> {
     let remembered = if plan.quick { 100_000 } else { 10_000_000 };
-    let names = ["empty", "full"];
+    let names = ["empty", "filled"];
     let targets =
-        [databases.start(Application::Sluice, "empty", &[])?, databases.start(Application::Sluice, "full", &[])?];
+        [databases.start(Application::Sluice, "empty", &[])?, databases.start(Application::Sluice, "filled", &[])?];
     let [_, full] = &targets;
     first_event(full)?;
-    databases.remember("full", remembered)?;
+    databases.remember("filled", remembered)?;
 
     let mut passes = [Vec::new(), Vec::new()];
     let mut events = CONNECTIONS.map(|_| [Vec::new(), Vec::new()]);
