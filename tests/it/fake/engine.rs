@@ -23,6 +23,14 @@ pub struct FakeEngine {
     pub behaviour: Cell<Behaviour>,
     /// Milliseconds until an engine without a script acts and responds.
     pub latency: Cell<u64>,
+    /// The number of requests at once above which it answers 503 at once; `None` for no limit.
+    pub capacity: Cell<Option<usize>>,
+    /// The requests that are under way beyond the script, and those that were above the capacity.
+    at_work: Cell<usize>,
+    pub refused: Cell<usize>,
+    /// Whether [`FakeEngine::received`] stays empty. A request is kept with a copy of the store, which is too much in a
+    /// test of thousands.
+    pub forgets_requests: Cell<bool>,
     /// Milliseconds until an engine answers a look.
     pub look_latency: Cell<u64>,
     /// Runs that were started and events that were accepted beyond the script, oldest first: the request's body with
@@ -283,6 +291,22 @@ pub fn summary(request: &Request<Vec<u8>>) -> String {
     }
 }
 
+/// Counts a request as under way.
+struct AtWork<'a>(&'a Cell<usize>);
+
+impl<'a> AtWork<'a> {
+    fn new(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 impl Http for World {
     async fn send(&self, request: Request<Vec<u8>>, timeouts: Timeouts) -> EngineResult {
         self.assert_no_idle_connection("a call to the engine");
@@ -302,13 +326,15 @@ impl Http for World {
             };
         }
         let index = engine.received.borrow().len();
-        engine.received.borrow_mut().push(Received {
-            request: request.clone(),
-            timeouts,
-            store: self.store.entries.borrow().clone(),
-            arrived_at: self.now(),
-            answered_at: Cell::new(None),
-        });
+        if !engine.forgets_requests.get() {
+            engine.received.borrow_mut().push(Received {
+                request: request.clone(),
+                timeouts,
+                store: self.store.entries.borrow().clone(),
+                arrived_at: self.now(),
+                answered_at: Cell::new(None),
+            });
+        }
         let scripted = engine.script.borrow_mut().pop_front();
         let result = match (scripted, engine.behaviour.get()) {
             (Some((delay, result)), _) => {
@@ -320,7 +346,12 @@ impl Http for World {
             }
             (None, Behaviour::Scripted) => panic!("no response is scripted for {}", summary(&request)),
             (None, Behaviour::Unreachable) => Err(SendError::NotSent("the connection was refused")),
+            (None, _) if engine.capacity.get().is_some_and(|capacity| engine.at_work.get() >= capacity) => {
+                engine.refused.set(engine.refused.get() + 1);
+                answer(503, "")
+            }
             (None, behaviour) => {
+                let _at_work = AtWork::new(&engine.at_work);
                 self.sleep(Duration::from_millis(engine.latency.get())).await;
                 let response = engine.act(&request);
                 if behaviour == Behaviour::LosesResponses && request.method() != "GET" {

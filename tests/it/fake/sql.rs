@@ -216,6 +216,12 @@ impl Database {
         self.tables.borrow_mut().replace(change);
     }
 
+    /// Adds rows as if they had been there before.
+    pub fn add_rows(&self, rows: impl IntoIterator<Item = Row>) {
+        let mut tables = self.tables.borrow_mut();
+        rows.into_iter().for_each(|row| tables.add(row).expect("a row that breaks no constraint"));
+    }
+
     /// Adds a pending delivery that is due, or gives it this stored form.
     pub fn put_pending(&self, id: &str, record: &[u8]) {
         let mut tables = self.tables.borrow_mut();

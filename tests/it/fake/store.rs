@@ -69,6 +69,11 @@ impl FakeStore {
         self.entries.borrow().keys().filter_map(|key| key.strip_prefix(prefix).map(str::to_owned)).collect()
     }
 
+    /// The number of keys for which this holds.
+    pub fn count(&self, is_counted: impl Fn(&str) -> bool) -> usize {
+        self.entries.borrow().keys().filter(|key| is_counted(key)).count()
+    }
+
     /// The value of the only key with this prefix.
     #[track_caller]
     pub fn only_record(&self, prefix: &str) -> Value {

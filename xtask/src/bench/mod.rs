@@ -17,6 +17,7 @@ mod lab;
 mod load;
 mod machine;
 mod peers;
+mod postgres;
 mod process;
 mod redis;
 mod report;
@@ -44,6 +45,8 @@ pub(crate) enum Part {
     Redis,
     /// Size, memory, time to the first response
     Start,
+    /// PostgreSQL, with millions of remembered events; only with --growth or --only
+    Postgres,
     /// Comparable programs; only with --peers or --only
     Peers,
 }
@@ -62,6 +65,12 @@ pub(crate) struct Arguments {
     /// Measures only this part
     #[arg(long)]
     only: Option<Part>,
+    /// Measures only PostgreSQL, with 10 million remembered events, or 100,000 with --quick
+    #[arg(long, conflicts_with = "only")]
+    growth: bool,
+    /// Instead of that, sends 5 keyed events a second for so many days of the database's time
+    #[arg(long, requires = "growth")]
+    days: Option<u32>,
     /// Also measures Debian's webhook, and Restate from npm
     #[arg(long)]
     peers: bool,
@@ -83,9 +92,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let plan = Plan { rounds, seconds, quick };
     let lab = lab::Lab::open(arguments.host.as_deref())?;
     let mut report = Report::new(&plan)?;
-    let is_selected = |part| match arguments.only {
+    let only = if arguments.growth { Some(Part::Postgres) } else { arguments.only };
+    let is_selected = |part| match only {
         Some(only) => only == part,
-        None => part != Part::Peers || arguments.peers,
+        None => part != Part::Postgres && (part != Part::Peers || arguments.peers),
     };
     for part in Part::value_variants().iter().copied().filter(|part| is_selected(*part)) {
         let name = part.to_possible_value().map(|name| name.get_name().to_owned()).unwrap_or_default();
@@ -96,11 +106,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             Part::Drain => drain::measure(&lab, &plan),
             Part::Redis => redis::measure(&lab, &plan),
             Part::Start => start::measure(&lab, &plan),
+            Part::Postgres => match arguments.days {
+                Some(days) => postgres::days(&lab, days),
+                None => postgres::measure(&lab, &plan),
+            },
             Part::Peers => peers::measure(&lab, &plan),
         }?;
         println!("{section}");
         report.add(section);
     }
-    let is_complete = !quick && arguments.only.is_none();
+    let is_complete = !quick && only.is_none();
     report.write(is_complete)
 }

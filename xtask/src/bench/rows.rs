@@ -102,6 +102,12 @@ pub(super) const LINKED: Row = Row { name: "bare, linked as Sluice", to: Destina
 pub(super) const CALLS: Row = limit("3 writes and the call", "/calls/3", Body::Event);
 pub(super) const STORES: Row = limit("1 write, no call", "/stores/1", Body::Webhook1);
 
+/// The statements of [`EVENT`] and of [`STORED`] in PostgreSQL, with the call, by the reference component that is linked
+/// as Sluice.
+pub(super) const CLAIMS: Row =
+    Row { name: "bare, linked, with its statements", path: "/claims", body: Body::Event, ..LINKED };
+pub(super) const KEPT: Row = Row { name: "bare, linked, engine down, with its statement", path: "/kept", ..LINKED };
+
 pub(super) const PLAIN: Row = Row {
     name: "plain webhook, 1 KB",
     to: Destination::Sluice,

@@ -79,6 +79,8 @@ pub(super) struct DrainResult {
     pub(super) delivered: u64,
     pub(super) pending: Option<u64>,
     pub(super) stopped: Option<String>,
+    /// Whether a further pass has something to do at once.
+    pub(super) again: bool,
 }
 
 /// Runs one pass of the drain.
