@@ -43,8 +43,8 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         let detail = "the store did not answer: check `key_value_stores` in spin.toml and its runtime configuration";
         Problem::new(Kind::StoreUnavailable, detail)
     })?;
-    let Faults { engine: fault, twice } = faults;
-    let is_ready = fault.is_none() && twice.is_none();
+    let Faults { engine: fault, twice, queues } = faults;
+    let is_ready = fault.is_none() && twice.is_none() && queues.is_empty();
 
     // A degraded Sluice answers 200 as well: deliveries are stored in the meantime. With a 503, a load balancer would
     // reject them.
@@ -57,6 +57,16 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         engine: Option<Engine<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         twice: Option<RunTwice<'a>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        queues: Vec<Queue<'a>>,
+    }
+    /// A queue that its first delivery holds back.
+    #[derive(Serialize)]
+    struct Queue<'a> {
+        workflow: &'a str,
+        delivery: String,
+        since: String,
+        failure: Option<&'a str>,
     }
     /// A delivery that has two runs.
     #[derive(Serialize)]
@@ -81,6 +91,13 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         runs: &twice.runs,
         at: twice.at.rfc3339(),
     });
+    let queues = queues.iter().map(|held| Queue {
+        workflow: &held.workflow,
+        delivery: held.delivery.to_string(),
+        since: held.since.rfc3339(),
+        failure: held.failure.as_deref(),
+    });
+    let queues = queues.collect();
     let status = if is_ready { "ready" } else { "degraded" };
-    Ok(respond::json(StatusCode::OK, &Readiness { status, warnings: &warnings, engine, twice }))
+    Ok(respond::json(StatusCode::OK, &Readiness { status, warnings: &warnings, engine, twice, queues }))
 }

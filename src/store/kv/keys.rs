@@ -15,6 +15,7 @@
 //! | `sluice/fault` | the configuration fault that an operator has to fix |
 //! | `sluice/width` | the width of the drain |
 //! | `sluice/refusal` | the last refusal of a fresh delivery by the engine |
+//! | `sluice/queues` | the queues whose first delivery waits for its next attempt |
 //! | `sluice/twice` | the last delivery that has two runs |
 //!
 //! All keys begin with `sluice/`, because on some stores the label is not a namespace, and have at most 255 bytes.
@@ -39,6 +40,8 @@ pub(super) const FAULT: &str = "sluice/fault";
 pub(super) const WIDTH: &str = "sluice/width";
 /// The last refusal of a fresh delivery.
 pub(super) const REFUSAL: &str = "sluice/refusal";
+/// The queues that are held.
+pub(super) const QUEUES: &str = "sluice/queues";
 /// The delivery that has two runs.
 pub(super) const TWICE: &str = "sluice/twice";
 /// The door of the lease's splitter, which holds the lease.

@@ -1,6 +1,6 @@
 //! The outbox over the keys of deliveries, and the passes of the drain under its lease.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::KeyValueStore;
@@ -12,8 +12,8 @@ use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::store::page::contains;
 use crate::store::{
-    Begin, Begun, DeliveryState, Effect, EngineFault, Faults, Found, MAX_SCANNED, Offer, Operated, Outbox, Page,
-    PassNote, Settled, Status, Twice, WidthNotes, codec_error,
+    Begin, Begun, DeliveryState, Effect, EngineFault, Faults, Found, HeldQueue, MAX_SCANNED, Offer, Operated, Outbox,
+    Page, PassNote, Settled, Status, Twice, WidthNotes, codec_error,
 };
 use crate::time::Timestamp;
 
@@ -34,6 +34,10 @@ pub struct Pass {
     ids: VecDeque<DeliveryId>,
     /// Deliveries that were read and are about to be sent.
     read: BTreeMap<DeliveryId, Delivery<'static>>,
+    /// The queues of which a delivery was read.
+    queues: BTreeSet<String>,
+    /// Deliveries that have joined the end of their queues again. They are offered after all others.
+    requeued: Vec<Due>,
     /// Number of pending deliveries.
     pending: usize,
 }
@@ -42,7 +46,7 @@ impl Pass {
     /// A pass that has not listed the keys.
     fn without_list(lease: Lease, notified: bool) -> Self {
         let (list, ids, read) = (KeyList(Vec::new()), VecDeque::new(), BTreeMap::new());
-        Self { lease, notified, list, ids, read, pending: 0 }
+        Self { lease, notified, list, ids, read, queues: BTreeSet::new(), requeued: Vec::new(), pending: 0 }
     }
 }
 
@@ -159,7 +163,7 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             Ok(list) => {
                 let ids: VecDeque<_> = list.pending().into();
                 let pending = ids.len();
-                Ok(Begun::Pass(Pass { lease, notified, list, ids, read: BTreeMap::new(), pending }))
+                Ok(Begun::Pass(Pass { list, ids, pending, ..Pass::without_list(lease, notified) }))
             }
             Err(error) => {
                 self.abort_pass(Pass::without_list(lease, notified)).await;
@@ -173,6 +177,7 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         let mut can_start = 0_usize;
         while can_start < room {
             let Some(id) = pass.ids.pop_front() else {
+                offer.deliveries.append(&mut pass.requeued);
                 offer.more = false;
                 break;
             };
@@ -190,7 +195,13 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             if delivery.is_exhausted(now, &self.limits) {
                 due.due = now;
             }
-            if due.due <= now && busy.iter().all(|reference| reference != delivery.work.reference()) {
+            if delivery.requeued.is_some() {
+                pass.requeued.push(due);
+                continue;
+            }
+            // One behind another one of its queue can't start.
+            let is_first = delivery.work.queue().is_none_or(|queue| pass.queues.insert(queue.to_owned()));
+            if is_first && due.due <= now && busy.iter().all(|reference| reference != delivery.work.reference()) {
                 can_start = can_start.saturating_add(1);
                 pass.read.insert(id, delivery);
             }
@@ -345,6 +356,9 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             return Ok(Operated::InFlight);
         }
         delivery.renew(self.host.now(), &self.limits);
+        if state == DeliveryState::Dead && delivery.work.queue().is_some() {
+            delivery.requeued = Some(self.host.now());
+        }
         if state == DeliveryState::Dead
             && let Some(claim) = &mut delivery.claim
         {
@@ -412,7 +426,13 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
     async fn faults(&self) -> Result<Faults, StoreError> {
         let engine = self.host.get(keys::FAULT).await?.and_then(|bytes| json::read(&bytes).ok());
         let twice: Option<Twice> = self.host.get(keys::TWICE).await?.and_then(|bytes| json::read(&bytes).ok());
-        Ok(Faults { engine, twice: twice.filter(|twice| twice.is_shown(self.host.now())) })
+        let mut queues = self.held_queues().await?;
+        for held in std::mem::take(&mut queues) {
+            if self.host.exists(&keys::pending(held.delivery)).await? {
+                queues.push(held);
+            }
+        }
+        Ok(Faults { engine, twice: twice.filter(|twice| twice.is_shown(self.host.now())), queues })
     }
 
     async fn record_fault(&self, reason: &str) -> Result<(), StoreError> {
@@ -432,6 +452,18 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             self.host.delete(keys::FAULT).await?;
         }
         Ok(())
+    }
+
+    async fn held_queues(&self) -> Result<Vec<HeldQueue>, StoreError> {
+        let bytes = self.host.get(keys::QUEUES).await?;
+        Ok(bytes.and_then(|bytes| json::read(&bytes).ok()).unwrap_or_default())
+    }
+
+    async fn write_held_queues(&self, queues: &[HeldQueue]) -> Result<(), StoreError> {
+        if queues.is_empty() {
+            return self.host.delete(keys::QUEUES).await;
+        }
+        self.host.set(keys::QUEUES, &serde_json::to_vec(queues).map_err(codec_error)?).await
     }
 
     async fn record_twice(&self, delivery: DeliveryId, runs: Vec<String>) -> Result<(), StoreError> {
