@@ -114,7 +114,8 @@ fn delivery_of<'a>(numbers: &[u8], [reference, topic, trace]: [&[u8]; 3], payloa
             _ if numbers.starts_with(b"e") => (Trigger::Event, Vec::new()),
             _ => (Trigger::Webhook, Vec::new()),
         };
-        Work::Start(Start { workflow: WorkflowRef::parse(reference).ok()?, payload, trigger, params })
+        let queue = (number % 5 == 0).then(|| topic_of(topic).to_owned());
+        Work::Start(Start { workflow: WorkflowRef::parse(reference).ok()?, payload, trigger, params, queue })
     };
     let mut headers = HeaderMap::new();
     if let Ok(value) = HeaderValue::from_bytes(trace)
@@ -126,6 +127,7 @@ fn delivery_of<'a>(numbers: &[u8], [reference, topic, trace]: [&[u8]; 3], payloa
     let mut delivery = Delivery::new(DeliveryId::new(now.into(), number), work, headers, now);
     (delivery.attempts, delivery.engine_attempts, delivery.since) = (7, 5, Timestamp(number / 2));
     delivery.next_attempt = Timestamp(number / 3);
+    delivery.requeued = (number % 7 == 0).then_some(Timestamp(number / 5));
     if number % 3 == 0 {
         let key = Key::event(topic_of(topic), "id", reference);
         delivery.claim = Some(KeyClaim { key, window: number, contended: number % 2 == 0 });

@@ -49,8 +49,8 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         context.log.warning(error.to_string());
         Problem::new(Kind::StoreUnavailable, error.to_string())
     })?;
-    let Faults { engine: fault, twice } = faults;
-    let is_ready = fault.is_none() && twice.is_none() && !store.full;
+    let Faults { engine: fault, twice, queues } = faults;
+    let is_ready = fault.is_none() && twice.is_none() && queues.is_empty() && !store.full;
 
     // A degraded Sluice answers 200 as well: deliveries are stored in the meantime. With a 503, a load balancer would
     // reject them.
@@ -65,6 +65,8 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         twice: Option<RunTwice<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         store: Option<StoreState<'a>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        queues: Vec<Queue<'a>>,
     }
     /// What an operator has to know about a key-value store.
     #[derive(Serialize)]
@@ -74,6 +76,14 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         known_since: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         upgrade: Option<&'a str>,
+    }
+    /// A queue that its first delivery holds back.
+    #[derive(Serialize)]
+    struct Queue<'a> {
+        workflow: &'a str,
+        delivery: String,
+        since: String,
+        failure: Option<&'a str>,
     }
     /// A delivery that has two runs.
     #[derive(Serialize)]
@@ -103,6 +113,13 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         known_since: store.known_since.map(Timestamp::rfc3339),
         upgrade: store.upgrade.as_deref(),
     });
+    let queues = queues.iter().map(|held| Queue {
+        workflow: &held.workflow,
+        delivery: held.delivery.to_string(),
+        since: held.since.rfc3339(),
+        failure: held.failure.as_deref(),
+    });
+    let queues = queues.collect();
     let status = if is_ready { "ready" } else { "degraded" };
-    Ok(respond::json(StatusCode::OK, &Readiness { status, warnings: &warnings, engine, twice, store: state }))
+    Ok(respond::json(StatusCode::OK, &Readiness { status, warnings: &warnings, engine, twice, store: state, queues }))
 }

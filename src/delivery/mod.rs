@@ -75,6 +75,8 @@ pub struct Delivery<'a> {
     pub unseen: bool,
     /// When a look has first shown that the run doesn't wait for a callback's topic yet.
     pub early_since: Option<Timestamp>,
+    /// When it joined the end of its queue again, as a dead letter that an operator had redelivered.
+    pub requeued: Option<Timestamp>,
     /// How this instance holds it. Not part of the stored form.
     pub hold: Hold,
 }
@@ -160,6 +162,8 @@ pub struct Start<'a> {
     pub trigger: Trigger,
     /// Names and values of the params that a route adds to those of the contract.
     pub params: Vec<(String, Cow<'a, RawValue>)>,
+    /// The queue of an `ordered` route. The starts in a queue are sent one at a time, in order of arrival.
+    pub queue: Option<String>,
 }
 
 /// The payload of a run.
@@ -209,6 +213,7 @@ impl<'a> Delivery<'a> {
             early_window: None,
             unseen: false,
             early_since: None,
+            requeued: None,
             hold: Hold::default(),
         }
     }
@@ -216,13 +221,13 @@ impl<'a> Delivery<'a> {
     /// Copies the borrowed parts.
     pub fn into_owned(self) -> Delivery<'static> {
         let work = match self.work {
-            Work::Start(Start { workflow, payload, trigger, params }) => {
+            Work::Start(Start { workflow, payload, trigger, params, queue }) => {
                 let payload = match payload {
                     Payload::Webhook(whole) => Payload::Webhook(owned(whole)),
                     Payload::Event { whole, data } => Payload::Event { whole: owned(whole), data: data.map(owned) },
                 };
                 let params = params.into_iter().map(|(name, value)| (name, owned(value))).collect();
-                Work::Start(Start { workflow, payload, trigger, params })
+                Work::Start(Start { workflow, payload, trigger, params, queue })
             }
             Work::Resolve(Callback { run, topic, status, payload }) => {
                 Work::Resolve(Callback { run, topic, status, payload: payload.map(owned) })
@@ -235,6 +240,11 @@ impl<'a> Delivery<'a> {
     /// one key share, or its id if it has no key.
     pub fn label(&self) -> String {
         self.claim.as_ref().map_or_else(|| self.id.to_string(), |claim| claim.key.hash().to_owned())
+    }
+
+    /// Since when it has its place in its queue: since its arrival, or since it joined the end again.
+    pub fn queued_since(&self) -> Timestamp {
+        self.requeued.unwrap_or(self.received)
     }
 
     /// Whether this delivery, or another one of its key, may have been sent with an unknown effect.
@@ -260,7 +270,15 @@ impl Work<'_> {
         }
     }
 
-    /// The reference of the workflow or run. A drain sends deliveries with the same reference one after another.
+    /// The queue of a start on an `ordered` route.
+    pub fn queue(&self) -> Option<&str> {
+        match self {
+            Self::Start(start) => start.queue.as_deref(),
+            Self::Resolve(_) => None,
+        }
+    }
+
+    /// The reference of the workflow or run.
     pub fn reference(&self) -> &str {
         match self {
             Self::Start(start) => start.workflow.as_str(),
@@ -272,7 +290,7 @@ impl Work<'_> {
 impl<'a> Start<'a> {
     /// A start without the params of a route.
     pub fn new(workflow: WorkflowRef, payload: Payload<'a>) -> Self {
-        Self { workflow, trigger: payload.trigger(), payload, params: Vec::new() }
+        Self { workflow, trigger: payload.trigger(), payload, params: Vec::new(), queue: None }
     }
 }
 

@@ -27,7 +27,8 @@ const VERSION: u32 = 1;
 /// The version of a record with a route's trigger or params, which a reader of the first version would silently drop.
 const ROUTED_VERSION: u32 = 2;
 
-/// The version of a record with the state of a run at the engine, which a reader of an earlier version would drop.
+/// The version of a record with the state of a run at the engine, or with a queue, which a reader of an earlier version
+/// would drop.
 const ENGINE_STATE_VERSION: u32 = 3;
 
 /// The headers of W3C Trace Context.
@@ -76,6 +77,10 @@ struct Stored<'a> {
     trigger: Option<Trigger>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     params: Vec<(Cow<'a, str>, Cow<'a, RawValue>)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    queue: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    requeued: Option<Timestamp>,
     /// Absent for a callback by GET. The last member, so a truncated record still shows all others.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     payload: Option<Cow<'a, RawValue>>,
@@ -137,10 +142,12 @@ impl Delivery<'_> {
             unseen: self.unseen,
             trigger: None,
             params: Vec::new(),
+            queue: None,
+            requeued: self.requeued,
             payload: None,
         };
         match &self.work {
-            Work::Start(Start { workflow, payload, trigger, params }) => {
+            Work::Start(Start { workflow, payload, trigger, params, queue }) => {
                 let (kind, whole) = match payload {
                     Payload::Webhook(whole) => (Kind::Webhook, whole),
                     Payload::Event { whole, .. } => (Kind::Event, whole),
@@ -150,6 +157,7 @@ impl Delivery<'_> {
                 stored.payload = Some(Cow::Borrowed(&**whole));
                 stored.trigger = Some(*trigger).filter(|trigger| *trigger != payload.trigger());
                 stored.params = params.iter().map(|(name, value)| (name.into(), Cow::Borrowed(&**value))).collect();
+                stored.queue = queue.as_deref().map(Cow::Borrowed);
                 if stored.trigger.is_some() || !params.is_empty() {
                     stored.v = ROUTED_VERSION;
                 }
@@ -167,7 +175,7 @@ impl Delivery<'_> {
             || self.early_window.is_some()
             || self.early_since.is_some()
             || self.unseen;
-        if has_engine_state {
+        if has_engine_state || stored.queue.is_some() {
             stored.v = ENGINE_STATE_VERSION;
         }
         serde_json::to_vec(&stored).map_err(|_| StoredError)
@@ -205,6 +213,7 @@ impl Delivery<'_> {
                         .into_iter()
                         .map(|(name, value)| (name.into_owned(), Cow::Owned(value.into_owned())))
                         .collect(),
+                    queue: stored.queue.map(Cow::into_owned),
                     payload,
                 })
             }
@@ -245,6 +254,7 @@ impl Delivery<'_> {
             early_window: stored.early_window,
             early_since: stored.early_since,
             unseen: stored.unseen,
+            requeued: stored.requeued,
             hold: Hold { is_stored: true, ..Hold::default() },
         })
     }

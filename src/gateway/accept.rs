@@ -42,6 +42,11 @@ impl<'a, H: Host> Gateway<'a, H> {
             Work::Resolve(callback) => return self.accept_callback(callback, trace, wait).await,
             start @ Work::Start(_) => start,
         };
+        if work.queue().is_some() {
+            let mut receipt = self.enqueue(work, key, trace).await;
+            receipt.drains = true;
+            return receipt;
+        }
         let mut delivery = match self.admit(work, key, trace, wait).await {
             Ok(delivery) => delivery,
             Err(receipt) => return receipt,
@@ -57,7 +62,8 @@ impl<'a, H: Host> Gateway<'a, H> {
         }
     }
 
-    /// Accepts a delivery by storing it for the drain, which is not notified.
+    /// Accepts a delivery by storing it for the drain, which is not notified. All starts on an `ordered` route are
+    /// accepted like this: a send of its own could overtake those that are stored.
     pub(super) async fn enqueue(&self, work: Work<'_>, key: Option<Key>, trace: HeaderMap) -> Receipt<'a> {
         let mut delivery = match self.admit(work, key, trace, Duration::ZERO).await {
             Ok(delivery) => delivery,

@@ -22,8 +22,8 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 type InFlight<'w, 'a> = Pin<Box<dyn Future<Output = (usize, Receipt<'a>)> + 'w>>;
 
 impl<'a, H: Host> Gateway<'a, H> {
-    /// Accepts deliveries, up to eight at a time, so their order at the engine is undefined. The receipts are in the
-    /// order of `works`. The sender waits at most `wait` in total for the engine: a delivery whose turn comes later is
+    /// Accepts deliveries, up to eight at a time, so their order at the engine is undefined. Those on
+    /// `ordered` routes are stored one after the other, in the order of `works`. So are the receipts. The sender waits at most `wait` in total for the engine: a delivery whose turn comes later is
     /// stored for the drain. After [`TAKEN_WITHIN`], none is taken any more.
     pub async fn accept_all<'w>(
         &'w self,
@@ -34,7 +34,15 @@ impl<'a, H: Host> Gateway<'a, H> {
         let (end, last) = (self.now().plus(wait), self.host.monotonic().saturating_add(TAKEN_WITHIN));
         let mut in_flight: Vec<InFlight<'w, 'a>> = Vec::new();
         let mut receipts: Vec<Option<Receipt<'a>>> = works.iter().map(|_| None).collect();
+        let mut last_ordered = None;
         for (index, (work, key)) in works.into_iter().enumerate() {
+            if work.queue().is_some()
+                && let Some(before) = last_ordered.replace(index)
+            {
+                while receipts.get(before).is_some_and(Option::is_none) {
+                    finish_one(&mut in_flight, &mut receipts).await;
+                }
+            }
             if in_flight.len() >= MAX_IN_FLIGHT {
                 finish_one(&mut in_flight, &mut receipts).await;
             }

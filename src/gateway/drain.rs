@@ -4,6 +4,7 @@
 //! begin the pass ─▶ take what is due ─▶ attempt it ─▶ sweep ─▶ end the pass
 //! ```
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -19,11 +20,13 @@ use crate::delivery::width::{Answer, Bounds, Decision, Next, Refusal, SYNC_INTER
 use crate::delivery::{Delivery, DeliveryId, Outcome, Verdict};
 use crate::json;
 use crate::ports::{Host, StoreError};
-use crate::store::{Begun, Outbox as _, PassNote, StorePass, WidthNotes};
+use crate::store::{Begun, HeldQueue, Outbox as _, PassNote, StorePass, WidthNotes};
 use crate::time::Timestamp;
 
 /// The number of failed attempts in a row after which a pass ends.
 const MAX_FAILURES: usize = 8;
+/// The number of queues that `/readyz` names at most.
+const MAX_NOTED: usize = 32;
 
 /// The time that a pass has for the sweep at least, even if its attempts have used up its budget.
 const SWEEP_TIME: Duration = Duration::from_secs(2);
@@ -125,7 +128,9 @@ impl<H: Host> Gateway<'_, H> {
         let attempted = self.attempt_all(opened, end, &mut pass).await;
         let left = self.leave(opened, &mut pass).await;
         attempted?;
-        let Pass { mut summary, fault, mut scheduler, next_due, .. } = pass;
+        let Pass { mut summary, fault, mut scheduler, next_due, queues, .. } = pass;
+        let held = queues.iter().filter(|(_, held)| held.is_some()).map(|(queue, _)| queue.clone()).collect();
+        summary.warnings.extend(self.note_queues(queues).await.err().map(|error| error.to_string()));
         summary.due = next_due;
         summary.warnings.extend(left.err().map(|error| format!("the width of the drain was not stored: {error}")));
         let concluded = [summary.delivered, summary.rejected, summary.dead, summary.dropped].iter().sum::<u64>();
@@ -148,7 +153,24 @@ impl<H: Host> Gateway<'_, H> {
         summary.again = summary.stopped == Some(Stopped::Budget) || more;
         summary.backlog =
             scheduler.widths().pace().and_then(|pace| pace.remaining(self.now())).map(|left| left.as_secs());
-        Ok((summary, PassNote { pending: pending > 0, next_due, ..PassNote::default() }))
+        Ok((summary, PassNote { pending: pending > 0, next_due, held, summary: None }))
+    }
+
+    /// Notes which queues are held, for `/readyz`. Passes that note it at the same moment may miss each other's queues
+    /// until the next attempt of a head.
+    async fn note_queues(&self, queues: BTreeMap<String, Option<HeldQueue>>) -> Result<(), StoreError> {
+        if queues.is_empty() {
+            return Ok(());
+        }
+        let known = self.store().held_queues().await?;
+        let mut noted: Vec<_> = known.iter().filter(|held| !queues.contains_key(&held.queue)).cloned().collect();
+        for mut held in queues.into_values().flatten() {
+            let before = known.iter().find(|known| known.delivery == held.delivery);
+            held.since = before.map_or(held.since, |before| before.since);
+            noted.push(held);
+        }
+        noted.truncate(MAX_NOTED);
+        if noted == known { Ok(()) } else { self.store().write_held_queues(&noted).await }
     }
 
     /// Tells the drain that the engine has refused a fresh delivery. If this fails, it learns so by itself.
@@ -197,7 +219,6 @@ impl<H: Host> Gateway<'_, H> {
         let notes = PassNotes::default();
         let mut in_flight = FuturesUnordered::new();
         let mut failed = None;
-        let mut more = true;
         let mut synced = self.host.monotonic();
         loop {
             let monotonic = self.host.monotonic();
@@ -210,7 +231,7 @@ impl<H: Host> Gateway<'_, H> {
             let (started, waits_until) = if failed.is_some() || pass.summary.stopped.is_some() {
                 (None, None)
             } else {
-                match self.next(opened, pass, &mut more, in_flight.is_empty(), end).await {
+                match self.next(opened, pass, in_flight.is_empty(), end).await {
                     Ok(next) => next,
                     Err(error) => {
                         failed = Some(error);
@@ -231,7 +252,7 @@ impl<H: Host> Gateway<'_, H> {
                 let now = self.now();
                 let pause = waits_until.map(|until| until.since(now));
                 let is_asked = pass.eagerness == Eagerness::Tries && pass.summary.stopped.is_none();
-                let is_held_up = more || pass.scheduler.next_due(now).is_some_and(|due| due <= now);
+                let is_held_up = pass.more || pass.scheduler.next_due(now).is_some_and(|due| due <= now);
                 if let Some(pause) = pause
                     && is_asked
                     && is_held_up
@@ -262,7 +283,6 @@ impl<H: Host> Gateway<'_, H> {
         &self,
         opened: &mut StorePass,
         pass: &mut Pass,
-        more: &mut bool,
         is_idle: bool,
         end: Duration,
     ) -> Result<(Option<Delivery<'static>>, Option<Timestamp>), StoreError> {
@@ -275,10 +295,10 @@ impl<H: Host> Gateway<'_, H> {
             let limit = if pass.reached { usize::MAX } else { 1 };
             let room = pass.scheduler.room(self.now()).min(limit);
             let mut is_offered = false;
-            if *more && room > 0 && !is_over {
+            if pass.more && room > 0 && !is_over {
                 let busy: Vec<String> = pass.scheduler.busy(self.now()).into_iter().map(str::to_owned).collect();
                 let offer = self.store().offer(opened, room, &busy).await?;
-                *more = offer.more;
+                pass.more = offer.more;
                 is_offered = !offer.deliveries.is_empty() || !offer.unreadable.is_empty();
                 let unreadable = |id| format!("the pending delivery {id} can't be read");
                 pass.summary.warnings.extend(offer.unreadable.into_iter().map(unreadable));
@@ -290,7 +310,7 @@ impl<H: Host> Gateway<'_, H> {
                 }
             }
             if is_over {
-                let is_due = *more || matches!(pass.scheduler.next_due(self.now()), Some(due) if due <= self.now());
+                let is_due = pass.more || matches!(pass.scheduler.next_due(self.now()), Some(due) if due <= self.now());
                 if is_due {
                     pass.summary.stopped = Some(Stopped::Budget);
                 }
@@ -308,10 +328,13 @@ impl<H: Host> Gateway<'_, H> {
                     }
                     None => pass.scheduler.end(id, Answer::Unsent, Next::Gone, self.now()),
                 },
+                // The store may have more, once the engine's width permits, or that those offered don't hold back.
+                Decision::Wait(_) | Decision::Done if pass.more && is_offered => {}
                 Decision::Wait(until) => return Ok((None, until)),
-                // The store may have more, once the engine's width permits.
-                Decision::Done if *more && is_offered => {}
-                Decision::Done => return Ok((None, pass.scheduler.opens(self.now()).filter(|_| *more))),
+                Decision::Done => {
+                    let more = pass.more;
+                    return Ok((None, pass.scheduler.opens(self.now()).filter(|_| more)));
+                }
             }
         }
     }
@@ -362,12 +385,14 @@ impl<H: Host> Gateway<'_, H> {
                 }
             };
             let next = match &outcome {
-                // A pass attempts each delivery once.
+                // A pass attempts each delivery once, except the first of a queue: while the pass has it, it holds back
+                // the others. Otherwise the store does.
                 Some(Outcome::Pending { .. }) => {
                     let expires = delivery.expires(&self.settings.limits);
                     let due = [delivery.next_attempt].into_iter().chain(expires);
                     pass.next_due = pass.next_due.into_iter().chain(due).min();
-                    Next::Returned
+                    let is_queued = delivery.work.queue().is_some() && !self.store().has_other_passes();
+                    if is_queued { Next::Again(delivery.next_attempt) } else { Next::Returned }
                 }
                 Some(Outcome::TakenOver | Outcome::Unreadable) | None => Next::Returned,
                 Some(_) => Next::Gone,
@@ -375,6 +400,7 @@ impl<H: Host> Gateway<'_, H> {
             pass.scheduler.end(delivery.id, notes.take_answer(delivery.id), next, self.now());
             if let Some(outcome) = outcome {
                 pass.count(delivery.id, &outcome);
+                pass.count_queue(&delivery, &outcome, self.now());
             }
         }
         failed.map_or(Ok(()), Err)
@@ -393,6 +419,10 @@ struct Pass {
     summary: DrainSummary,
     /// The earliest time at which a delivery that is pending may be attempted, as far as the pass knows.
     next_due: Option<Timestamp>,
+    /// Whether the store may have more to offer.
+    more: bool,
+    /// The queues of which a delivery was attempted, each with the delivery that holds it now.
+    queues: BTreeMap<String, Option<HeldQueue>>,
     /// Number of failed attempts in a row.
     failures: usize,
     /// Whether the engine has answered.
@@ -410,6 +440,8 @@ impl Pass {
             notes: WidthNotes::default(),
             summary,
             next_due: None,
+            more: true,
+            queues: BTreeMap::new(),
             failures: 0,
             reached: false,
             fault: None,
@@ -449,6 +481,30 @@ impl Pass {
             }
             _ => {}
         }
+    }
+
+    /// Notes whether a delivery holds its queue after an attempt, or lets the next one go.
+    fn count_queue(&mut self, delivery: &Delivery<'_>, outcome: &Outcome, now: Timestamp) {
+        let Some(queue) = delivery.work.queue() else { return };
+        let held = match outcome {
+            Outcome::Pending { .. } if delivery.next_attempt > now => Some(HeldQueue {
+                queue: queue.to_owned(),
+                workflow: delivery.work.reference().to_owned(),
+                delivery: delivery.id,
+                since: now,
+                failure: delivery.last_failure().map(str::to_owned),
+            }),
+            Outcome::Pending { .. } | Outcome::TakenOver | Outcome::Unreadable => return,
+            Outcome::Delivered { .. } | Outcome::Duplicate { .. } => None,
+            _ => {
+                let id = delivery.id;
+                self.summary.warnings.push(format!("delivery {id} is a dead letter: the next one in its queue goes"));
+                None
+            }
+        };
+        // A database may have the next one of the queue.
+        self.more |= held.is_none();
+        self.queues.insert(queue.to_owned(), held);
     }
 
     /// Counts a failed attempt, and ends the pass if the engine can't be reached or has failed too often in a row.

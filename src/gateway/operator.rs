@@ -7,7 +7,7 @@ use crate::callback::{Callback, CallbackRecord, State, Status};
 use crate::delivery::{Delivery, DeliveryId, Key, Outcome, StoredError, Wait, Work};
 use crate::ports::{Host, StoreError};
 use crate::reference::{RunRef, Topic};
-use crate::store::{CallbackPage, Claims as _, DeliveryState, Found, Operated, Outbox as _, Page, Settled};
+use crate::store::{CallbackPage, Claims as _, DeliveryState, Effect, Found, Operated, Outbox as _, Page, Settled};
 
 /// Why an operator's request fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +75,8 @@ impl<H: Host> Gateway<'_, H> {
     }
 
     /// Attempts a delivery now, with its age and attempts reset. If a drain is at work that has to do it, the result is
-    /// [`Outcome::Pending`] without a verdict.
+    /// [`Outcome::Pending`] without a verdict. So it is for one in a queue, which waits for its turn there; a dead letter
+    /// joins the end.
     pub async fn redeliver(&self, id: DeliveryId) -> Result<Outcome, OperatorError> {
         let taken = self.store().take_one(id, self.attempt_length()).await?;
         if let Operated::Superseded { is_repeat } = taken {
@@ -83,6 +84,11 @@ impl<H: Host> Gateway<'_, H> {
             return Ok(if is_repeat { Outcome::Duplicate { body: None } } else { reused });
         }
         let Some((mut delivery, pass)) = done(taken)? else { return Ok(Outcome::Pending { last: None }) };
+        if delivery.work.queue().is_some() {
+            let effect = self.store().reschedule(&mut delivery).await?;
+            self.store().end_one(pass).await?;
+            return Ok(if effect == Effect::Late { Outcome::TakenOver } else { Outcome::Pending { last: None } });
+        }
         let outcome = self.attempt(&mut delivery, &PassNotes::default()).await;
         self.store().end_one(pass).await?;
         Ok(outcome?)

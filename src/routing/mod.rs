@@ -64,6 +64,7 @@ pub struct Route {
     sender: Option<&'static str>,
     filter: Option<Filter>,
     params: Vec<(String, ParamSpec)>,
+    is_ordered: bool,
     /// Number of routes above this one that start the same workflow.
     nth: usize,
 }
@@ -102,8 +103,8 @@ impl Table {
 
 impl Route {
     fn parse(raw: &RawValue, reader: &TableReader) -> Result<Self, TableError> {
-        let [workflow, from, sender, filter, params] =
-            reader.known_members(raw, ["workflow", "from", "sender", "filter", "params"])?;
+        let [workflow, from, sender, filter, params, ordered] =
+            reader.known_members(raw, ["workflow", "from", "sender", "filter", "params", "ordered"])?;
         let (Some(workflow), Some(from)) = (workflow, from) else {
             return Err(reader.error("must have `workflow` and `from`"));
         };
@@ -117,7 +118,8 @@ impl Route {
         let sender = sender.map(|raw| parse_sender(raw, kind, &reader.at("sender"))).transpose()?;
         let filter = filter.map(|raw| Filter::parse(raw, kind, &reader.at("filter"))).transpose()?;
         let params = params.map(|raw| parse_params(raw, &reader.at("params"))).transpose()?.unwrap_or_default();
-        Ok(Self { workflow, kind, sender, filter, params, nth: 0 })
+        let is_ordered = ordered.map(|raw| reader.at("ordered").boolean(raw)).transpose()?.unwrap_or_default();
+        Ok(Self { workflow, kind, sender, filter, params, is_ordered, nth: 0 })
     }
 
     /// The workflow that the route starts.
@@ -143,6 +145,17 @@ impl Route {
     /// The names of the params that the route adds.
     pub fn param_names(&self) -> impl Iterator<Item = &str> {
         self.params.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Whether its starts are sent one at a time, in order of arrival.
+    pub fn is_ordered(&self) -> bool {
+        self.is_ordered
+    }
+
+    /// The queue of its starts, if it is `ordered`: the workflow. All `ordered` routes to a workflow share one queue, so
+    /// the order survives a change of the table.
+    fn queue(&self) -> Option<String> {
+        self.is_ordered.then(|| self.workflow.as_str().to_owned())
     }
 
     /// The name of the route, unique in its table: the workflow, followed by `#` and a number if routes above it start
@@ -172,7 +185,7 @@ impl Route {
                 params.push((name.clone(), value));
             }
         }
-        Ok(Start { workflow: self.workflow.clone(), payload, trigger: input.trigger(), params })
+        Ok(Start { workflow: self.workflow.clone(), payload, trigger: input.trigger(), params, queue: self.queue() })
     }
 }
 

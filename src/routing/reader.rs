@@ -97,6 +97,14 @@ impl TableReader {
         Ok(found)
     }
 
+    /// A boolean.
+    pub(super) fn boolean(&self, raw: &RawValue) -> Result<bool, TableError> {
+        match json::type_of(raw) {
+            JsonType::Boolean => Ok(raw.get() == "true"),
+            _ => Err(self.wrong_type(JsonType::Boolean, raw)),
+        }
+    }
+
     /// A string that is not empty.
     pub(super) fn text(&self, raw: &RawValue) -> Result<String, TableError> {
         if json::type_of(raw) != JsonType::String {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::key_value::{self, KeyValueStore};
 use super::postgres::{self, PostgresStore};
 use super::{
-    Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Effect, Faults, Found, Holder, Joined, Offer, Operated,
-    Outbox, Page, PassNote, RunRecord, Settled, Status, StoreHealth, StoreSize, WidthNotes,
+    Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Effect, Faults, Found, HeldQueue, Holder, Joined, Offer,
+    Operated, Outbox, Page, PassNote, RunRecord, Settled, Status, StoreHealth, StoreSize, WidthNotes,
 };
 use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
@@ -321,6 +321,14 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
 
     async fn clear_fault(&self) -> Result<(), StoreError> {
         on!(self, store => store.clear_fault())
+    }
+
+    async fn held_queues(&self) -> Result<Vec<HeldQueue>, StoreError> {
+        on!(self, store => store.held_queues())
+    }
+
+    async fn write_held_queues(&self, queues: &[HeldQueue]) -> Result<(), StoreError> {
+        on!(self, store => store.write_held_queues(queues))
     }
 
     async fn record_twice(&self, delivery: DeliveryId, runs: Vec<String>) -> Result<(), StoreError> {

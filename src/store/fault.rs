@@ -39,6 +39,21 @@ impl Twice {
     }
 }
 
+/// A queue whose first delivery waits for its next attempt, and holds back those behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldQueue {
+    /// The queue.
+    pub queue: String,
+    /// The workflow of the delivery.
+    pub workflow: String,
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// When a pass of the drain has first left it so.
+    pub since: Timestamp,
+    /// Why its last attempt failed.
+    pub failure: Option<String>,
+}
+
 /// The faults that are recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
@@ -46,4 +61,6 @@ pub struct Faults {
     pub engine: Option<EngineFault>,
     /// The last delivery that has two runs.
     pub twice: Option<Twice>,
+    /// The queues that are held.
+    pub queues: Vec<HeldQueue>,
 }

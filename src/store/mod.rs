@@ -31,7 +31,7 @@ use crate::reference::{RunRef, Topic};
 use crate::time::Timestamp;
 
 pub use choice::{Store, StorePass};
-pub use fault::{EngineFault, Faults, Twice};
+pub use fault::{EngineFault, Faults, HeldQueue, Twice};
 pub use page::{CallbackPage, DeliveryState, Found, MAX_SCANNED, Page};
 pub use pass::{Begun, Offer, PassNote, Status, StoreHealth, WidthNotes};
 pub use record::{OutcomeRecord, Settled};
@@ -377,6 +377,12 @@ pub trait Outbox {
 
     /// Removes the configuration fault, once the engine accepts deliveries again or none is pending.
     async fn clear_fault(&self) -> Result<(), StoreError>;
+
+    /// Reads the note about queues that are held, as it was written.
+    async fn held_queues(&self) -> Result<Vec<HeldQueue>, StoreError>;
+
+    /// Writes the note about queues that are held.
+    async fn write_held_queues(&self, queues: &[HeldQueue]) -> Result<(), StoreError>;
 
     /// Records that a delivery has two runs.
     async fn record_twice(&self, delivery: DeliveryId, runs: Vec<String>) -> Result<(), StoreError>;

@@ -63,6 +63,8 @@ pub struct PassNote {
     pub pending: bool,
     /// The earliest time at which a delivery that the pass has seen is due.
     pub next_due: Option<Timestamp>,
+    /// The queues whose first delivery the pass has left pending, so that the next one must wait.
+    pub held: Vec<String>,
 }
 
 /// The state of the outbox at a glance.

@@ -36,6 +36,7 @@ mod layering;
 mod links;
 mod openapi;
 mod operator;
+mod ordered;
 mod orphans;
 mod outage;
 mod postgres_differences;

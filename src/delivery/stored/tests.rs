@@ -39,6 +39,7 @@ fn sample(work: Work<'_>, keyed: bool, n: u64) -> Delivery<'_> {
         early_window: n.is_multiple_of(13).then_some(n),
         unseen: n.is_multiple_of(17),
         early_since: n.is_multiple_of(19).then_some(Timestamp(n)),
+        requeued: n.is_multiple_of(23).then_some(Timestamp(n)),
         hold: Hold { is_stored: true, ..Hold::default() },
     }
 }
@@ -65,7 +66,8 @@ proptest! {
             }
             3 => {
                 let start = Start::new(workflow, Payload::Webhook(raw(ODD)));
-                Work::Start(Start { trigger: Trigger::Github, params, ..start })
+                let queue = n.is_multiple_of(2).then(|| "wörk \"flow\"".to_owned());
+                Work::Start(Start { trigger: Trigger::Github, params, queue, ..start })
             }
             4 => resolve(Some(raw(ODD))),
             _ => resolve(None),
@@ -135,11 +137,12 @@ fn webhook_of_any_json_value_is_read_unchanged() {
 }
 
 #[test]
-fn trigger_or_params_of_a_route_have_their_own_version() {
+fn what_an_earlier_version_would_drop_has_its_own_version() {
     let start = Start::new(WorkflowRef::parse("w").unwrap(), Payload::Webhook(raw("{}")));
     let github = Start { trigger: Trigger::Github, ..start.clone() };
     let with_param = Start { params: vec![("n".to_owned(), raw("1e2"))], ..start.clone() };
-    for (start, version) in [(start, 1), (github, 2), (with_param, 2)] {
+    let ordered = Start { queue: Some("w".to_owned()), ..start.clone() };
+    for (start, version) in [(start, 1), (github, 2), (with_param, 2), (ordered, 3)] {
         let text = String::from_utf8(sample(Work::Start(start), false, 6).to_bytes().unwrap()).unwrap();
         assert!(text.starts_with(&format!(r#"{{"v":{version},"#)), "{text}");
     }

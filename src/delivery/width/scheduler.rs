@@ -37,7 +37,8 @@ pub enum Target {
         workflow: String,
         /// The queue.
         queue: String,
-        /// The place in it: the database's sequence, or 0 on a key-value store.
+        /// The place in it: the time since which the delivery has it. A database that keeps the order itself offers
+        /// only the first delivery of a queue.
         place: u64,
     },
     /// A callback. Those of a run go one at a time, and of those that are due the one that arrived first.
@@ -48,11 +49,17 @@ pub enum Target {
 }
 
 impl Due {
-    /// A delivery that is in no queue, with the size of its stored form.
+    /// A delivery, with the size of its stored form.
     pub fn of(delivery: &Delivery<'_>, bytes: usize) -> Self {
         let reference = delivery.work.reference().to_owned();
         let target = match &delivery.work {
-            Work::Start(_) => Target::Start { workflow: reference },
+            Work::Start(start) => match &start.queue {
+                Some(queue) => {
+                    let place = delivery.queued_since().0;
+                    Target::Ordered { workflow: reference, queue: queue.clone(), place }
+                }
+                None => Target::Start { workflow: reference },
+            },
             Work::Resolve(_) => Target::Callback { run: reference },
         };
         let key = delivery.claim.as_ref().map(|claim| claim.key.hash().to_owned());

@@ -44,12 +44,24 @@ struct Outage {
     backlog: Vec<u64>,
     /// Milliseconds between two fresh events of the last workflow; 0 for none.
     fresh_interval: u64,
+    /// The number of fresh events after which no more arrive.
+    fresh_most: u64,
+    /// Whether each workflow has a queue, and fresh events are stored.
+    ordered: bool,
 }
 
 impl Default for Outage {
     fn default() -> Self {
         // 7 fresh events a second.
-        Self { engine: ENGINE, width_max: 64, passes: 1, backlog: vec![25_000], fresh_interval: 1_000 / 7 }
+        Self {
+            engine: ENGINE,
+            width_max: 64,
+            passes: 1,
+            backlog: vec![25_000],
+            fresh_interval: 1_000 / 7,
+            fresh_most: u64::MAX,
+            ordered: false,
+        }
     }
 }
 
@@ -127,6 +139,8 @@ struct Record {
     note: usize,
     /// Number of requests without an answer.
     silent: usize,
+    /// The deliveries of each workflow in the order in which the engine has started them.
+    order: BTreeMap<usize, Vec<DeliveryId>>,
 }
 
 struct World {
@@ -226,9 +240,17 @@ impl World {
     fn fresh(&mut self) {
         let id = DeliveryId::new(self.clock().into(), self.sequence);
         let workflow = self.outage.backlog.len() - 1;
-        let stored = Stored { workflow, due: u64::MAX, attempts: 0, ambiguous: false };
-        self.send(id, &stored, By::Sender);
-        self.at(self.now + self.outage.fresh_interval, Event::Fresh);
+        if self.outage.ordered {
+            *self.left.get_mut(&workflow).unwrap() += 1;
+            self.store(id, Stored { workflow, due: self.now, attempts: 0, ambiguous: false });
+        } else {
+            let stored = Stored { workflow, due: u64::MAX, attempts: 0, ambiguous: false };
+            self.send(id, &stored, By::Sender);
+        }
+        self.outage.fresh_most -= 1;
+        if self.outage.fresh_most > 0 {
+            self.at(self.now + self.outage.fresh_interval, Event::Fresh);
+        }
     }
 
     fn begin(&mut self, pass: usize) {
@@ -249,7 +271,11 @@ impl World {
             let stored = &self.pending[&id];
             let due = Due {
                 id,
-                target: Target::Start { workflow: name(stored.workflow) },
+                target: if self.outage.ordered {
+                    Target::Ordered { workflow: name(stored.workflow), queue: name(stored.workflow), place: 0 }
+                } else {
+                    Target::Start { workflow: name(stored.workflow) }
+                },
                 key: None,
                 bytes: 1_000,
                 due: Timestamp(BEGIN + stored.due),
@@ -371,6 +397,7 @@ impl World {
             return self.at(now + 5, Event::Answer { id, by, answer: reply });
         }
         assert!(self.started.insert(id), "{id} was started twice");
+        self.record.order.entry(workflow).or_default().push(id);
         *self.at_work.entry((workflow, by == By::Sender)).or_default() += 1;
         let by_drain = self.at_work.iter().filter(|((_, fresh), _)| !fresh).map(|(_, count)| count).sum();
         self.record.most = self.record.most.max(by_drain);
@@ -466,6 +493,20 @@ fn backlog_of_an_outage_is_gone_in_15_minutes_with_few_refusals() {
     for (at, remaining) in record.estimates.iter().filter(|(at, _)| (120_000..540_000).contains(at)) {
         let end = Duration::from_millis(*at) + remaining.unwrap();
         assert!(end.abs_diff(gone) < gone / 10, "at {at}: {end:?}, and it was {gone:?}");
+    }
+}
+
+/// The engine dies and is back, and refuses more than one request of the first workflow at a time.
+#[test]
+fn queues_are_started_in_order_of_arrival() {
+    let engine = Engine { down: (20_500, 80_000), first_limit: 1, ..ENGINE };
+    let (backlog, fresh_most) = (vec![500, 700, 300], 200);
+    let outage = Outage { engine, backlog, fresh_most, ordered: true, ..Outage::default() };
+    let record = World::new(outage).run(MINUTE * 60);
+    assert!(record.silent > 0 && record.most == 3, "one at a time for each queue: {}", record.most);
+    for (workflow, count) in [(0, 500), (1, 700), (2, 500)] {
+        let order = &record.order[&workflow];
+        assert!(order.is_sorted() && order.len() == count, "workflow {workflow}: {} deliveries", order.len());
     }
 }
 

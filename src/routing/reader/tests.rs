@@ -31,8 +31,10 @@ fn error_names_its_place() {
         (route(r#""sender":"hunter2""#), "`/1/sender` must be a sender that docs/senders.md lists, or `custom`"),
         (
             route(r#""hunter2":1"#),
-            "`/1` has an unknown name (member 3): known are `workflow`, `from`, `sender`, `filter`, `params`",
+            "`/1` has an unknown name (member 3): known are `workflow`, `from`, `sender`, `filter`, `params`, `ordered`",
         ),
+        (route(r#""ordered":"hunter2""#), "`/1/ordered` must be a boolean, but is a string"),
+        (route(r#""ordered":null"#), "`/1/ordered` must be a boolean, but is null"),
         (route(r#""workflow":"x""#), "`/1` has a duplicate name (member 3)"),
         (filter(r#""hunter2""#), "`/1/filter` must be an object, but is a string"),
         (

@@ -17,6 +17,7 @@
 //! | `sluice:fault` | the configuration fault that an operator has to fix |
 //! | `sluice:twice` | the last delivery that has two runs |
 //! | `sluice:width`, `sluice:refusal` | the note about the drain's width, and the engine's last refusal |
+//! | `sluice:queues` | the queues whose first delivery waits for its next attempt |
 //! | `sluice:form` | the version of the stored form, and what a claim has to know about the store |
 //!
 //! All names begin with `sluice:`, because on some stores the label is not a namespace. They consist of letters, digits,
@@ -45,6 +46,8 @@ pub(super) const TWICE: &str = "sluice:twice";
 pub(super) const WIDTH: &str = "sluice:width";
 /// The engine's last refusal of a fresh delivery.
 pub(super) const REFUSAL: &str = "sluice:refusal";
+/// The queues that are held.
+pub(super) const QUEUES: &str = "sluice:queues";
 /// The version of the stored form.
 pub(super) const FORM: &str = "sluice:form";
 /// The drain's lease.

@@ -20,8 +20,8 @@ use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::store::page::contains;
 use crate::store::{
-    Begin, Begun, DeliveryState, Effect, EngineFault, Faults, Found, MAX_SCANNED, Offer, Operated, Outbox, Page,
-    PassNote, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
+    Begin, Begun, DeliveryState, Effect, EngineFault, Faults, Found, HeldQueue, MAX_SCANNED, Offer, Operated, Outbox,
+    Page, PassNote, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
 };
 use crate::time::Timestamp;
 
@@ -36,8 +36,12 @@ pub struct Pass {
     ids: VecDeque<DeliveryId>,
     /// Deliveries that were read and are about to be sent.
     read: BTreeMap<DeliveryId, Delivery<'static>>,
-    /// When deliveries are due that were offered and not opened.
-    offered: BTreeMap<DeliveryId, Timestamp>,
+    /// The deliveries that were offered and not opened: when each is due, and its queue.
+    offered: BTreeMap<DeliveryId, (Timestamp, Option<String>)>,
+    /// The first delivery of each queue.
+    heads: BTreeMap<String, DeliveryId>,
+    /// Deliveries that have joined the end of their queues again, and when. They are offered after all others.
+    requeued: Vec<(Timestamp, Due)>,
     /// Whether a delivery was found that can't be decoded.
     is_unreadable: bool,
     /// Number of pending deliveries.
@@ -58,11 +62,25 @@ impl Pass {
             ids: VecDeque::new(),
             read: BTreeMap::new(),
             offered: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            requeued: Vec::new(),
             is_unreadable: false,
             pending: 0,
             next_due: None,
             more: false,
         }
+    }
+
+    /// The earliest time at which a delivery is due that was offered and not opened. `held` are the queues whose first
+    /// delivery the pass has attempted and left pending.
+    fn next_due(&self, held: &[String]) -> Option<Timestamp> {
+        let may_start = |id: &DeliveryId, queue: &String| match self.heads.get(queue) {
+            Some(head) if self.offered.contains_key(head) => head == id,
+            _ => !held.contains(queue),
+        };
+        let offered = self.offered.iter();
+        let due = offered.filter(|(id, (_, queue))| queue.as_ref().is_none_or(|queue| may_start(id, queue)));
+        due.map(|(_, (due, _))| *due).min()
     }
 
     /// The lease, for a delivery that is sent under it.
@@ -127,6 +145,9 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
     /// Stores a delivery as pending, with its age and attempts reset.
     async fn renew(&self, state: DeliveryState, delivery: &mut Delivery<'_>) -> Result<(), StoreError> {
         delivery.renew(self.host.now(), &self.limits);
+        if state == DeliveryState::Dead && delivery.work.queue().is_some() {
+            delivery.requeued = Some(self.host.now());
+        }
         if state == DeliveryState::Dead
             && let Some(claim) = &mut delivery.claim
         {
@@ -364,6 +385,13 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         let mut can_start = 0_usize;
         while can_start < room {
             let Some(id) = pass.ids.pop_front() else {
+                pass.requeued.sort_by_key(|(since, due)| (*since, due.id));
+                for (_, due) in std::mem::take(&mut pass.requeued) {
+                    if let Some((_, Some(queue))) = pass.offered.get(&due.id) {
+                        pass.heads.entry(queue.clone()).or_insert(due.id);
+                    }
+                    offer.deliveries.push(due);
+                }
                 offer.more = false;
                 break;
             };
@@ -384,8 +412,16 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
                 due.due = now;
             }
             let expires = delivery.expires(&self.limits);
-            pass.offered.insert(id, expires.map_or(due.due, |expires| due.due.min(expires)));
-            if due.due <= now && busy.iter().all(|reference| reference != delivery.work.reference()) {
+            let earliest = expires.map_or(due.due, |expires| due.due.min(expires));
+            let queue = delivery.work.queue().map(str::to_owned);
+            pass.offered.insert(id, (earliest, queue.clone()));
+            if delivery.requeued.is_some() {
+                pass.requeued.push((delivery.queued_since(), due));
+                continue;
+            }
+            // One behind another one of its queue can't start.
+            let is_first = queue.is_none_or(|queue| *pass.heads.entry(queue).or_insert(id) == id);
+            if is_first && due.due <= now && busy.iter().all(|reference| reference != delivery.work.reference()) {
                 can_start = can_start.saturating_add(1);
                 pass.read.insert(id, delivery);
             }
@@ -457,8 +493,9 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
     }
 
     async fn end_pass(&self, pass: Pass, note: PassNote) -> Result<(), StoreError> {
-        let Pass { mut lease, notified, ids, offered, is_unreadable, pending, next_due, more, .. } = pass;
-        let next_due = offered.into_values().chain(next_due).chain(note.next_due).min();
+        let offered = pass.next_due(&note.held);
+        let Pass { mut lease, notified, ids, is_unreadable, pending, next_due, more, .. } = pass;
+        let next_due = offered.into_iter().chain(next_due).chain(note.next_due).min();
         // A delivery whose next attempt is not known is looked at by the next pass, unless that can't be decoded.
         let is_unknown = note.pending && next_due.is_none() && !is_unreadable;
         lease.scan.more = more || !ids.is_empty() || is_unknown;
@@ -614,7 +651,25 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
     async fn faults(&self) -> Result<Faults, StoreError> {
         let engine = self.host.get(names::FAULT).await?.and_then(|bytes| json::read(&bytes).ok());
         let twice: Option<Twice> = self.host.get(names::TWICE).await?.and_then(|bytes| json::read(&bytes).ok());
-        Ok(Faults { engine, twice: twice.filter(|twice| twice.is_shown(self.host.now())) })
+        let mut queues = self.held_queues().await?;
+        for held in std::mem::take(&mut queues) {
+            if self.host.exists(&names::pending(held.delivery)).await? {
+                queues.push(held);
+            }
+        }
+        Ok(Faults { engine, twice: twice.filter(|twice| twice.is_shown(self.host.now())), queues })
+    }
+
+    async fn held_queues(&self) -> Result<Vec<HeldQueue>, StoreError> {
+        let bytes = self.host.get(names::QUEUES).await?;
+        Ok(bytes.and_then(|bytes| json::read(&bytes).ok()).unwrap_or_default())
+    }
+
+    async fn write_held_queues(&self, queues: &[HeldQueue]) -> Result<(), StoreError> {
+        if queues.is_empty() {
+            return self.host.delete(names::QUEUES).await;
+        }
+        self.host.set(names::QUEUES, &serde_json::to_vec(queues).map_err(codec_error)?).await
     }
 
     async fn record_fault(&self, reason: &str) -> Result<(), StoreError> {

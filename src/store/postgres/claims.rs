@@ -120,7 +120,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
             text(key.digest()),
             text(delivery.work.reference()),
             optional(topic),
-            SqlValue::Null,
+            optional(delivery.work.queue()),
             SqlValue::Bytes(delivery.to_bytes().map_err(codec_error)?),
             milliseconds(due),
             SqlValue::Bool(!holds),
@@ -197,7 +197,9 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
 
 impl<H: Sql + Clock + Rng> Claims for PostgresStore<'_, H> {
     async fn claim(&self, delivery: &mut Delivery<'_>, key: Key, patience: Duration) -> Result<Claim, StoreError> {
-        self.claim_row(delivery, key, None, true, patience).await
+        // A start in a queue is sent by a drain alone.
+        let holds = delivery.work.queue().is_none();
+        self.claim_row(delivery, key, None, holds, patience).await
     }
 
     async fn claim_early(

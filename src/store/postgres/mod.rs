@@ -55,6 +55,7 @@
 //! |---|---|
 //! | without a key, the engine answers in time | – |
 //! | without a key, stored | [`CLAIM`] of its id, without a token |
+//! | on an `ordered` route | [`CLAIM`], without a token |
 //! | first of a key | [`CLAIM`], [`SETTLE`] |
 //! | first of a key, refused by the engine | [`CLAIM`], [`RELEASE`]; if another sender has a 2xx for it, [`DEAD_LETTER`] too |
 //! | first of a key, to be attempted later | [`CLAIM`], [`RESCHEDULE`] |
@@ -66,7 +67,7 @@
 //! | callback, no task waits yet | [`CLAIM`] of run and topic, without a token, once its sender has waited long enough |
 //! | callback that repeats another, or comes too late | [`FIND`] |
 //!
-//! A drain runs [`TAKE`] for as many rows as its width has free, sends without a connection, and settles those that
+//! A drain runs [`TAKE_HEADS`] and [`TAKE`] for as many rows as its width has free, sends without a connection, and settles those that
 //! have ended with one [`SETTLE`]. Any number of drains do so side by side: no lease but those of the rows, no
 //! notification. A callback that is early is moved to its task with [`MOVE`].
 //!

@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::kept_for;
-use super::session::{Columns, held, json, mark_maybe_sent, milliseconds, number, text};
+use super::session::{Columns, held, json, mark_maybe_sent, milliseconds, number, optional, text};
 use super::{
     CLAIM, CLEAR_NOTE, COUNTS, DEAD_LETTER, DELETE, LIST, NOTES, PROMISE, PostgresStore, RELEASE, RENEW, RESCHEDULE,
-    SEARCH, SETTLE, SHOW, SWEEP, SWEEP_KEYS, SWEEP_RUNS, Statement, TAKE, TAKE_ONE, WRITE_NOTE, lease_length,
+    SEARCH, SETTLE, SHOW, SWEEP, SWEEP_KEYS, SWEEP_RUNS, Statement, TAKE, TAKE_HEADS, TAKE_ONE, WRITE_NOTE,
+    lease_length,
 };
 use crate::delivery::width::Due;
 use crate::delivery::{Delivery, DeliveryId, Hold, Row, StoredError, Work};
@@ -18,8 +19,8 @@ use crate::json as read_json;
 use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::store::record::bounded;
 use crate::store::{
-    Begin, Begun, Claims as _, DeliveryState, Effect, EngineFault, Faults, Found, MAX_SCANNED, Offer, Operated, Outbox,
-    Page, PassNote, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
+    Begin, Begun, Claims as _, DeliveryState, Effect, EngineFault, Faults, Found, HeldQueue, MAX_SCANNED, Offer,
+    Operated, Outbox, Page, PassNote, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
 };
 use crate::time::Timestamp;
 
@@ -37,6 +38,9 @@ pub struct Pass {
     token: String,
     /// Deliveries that the pass has taken and not opened.
     taken: BTreeMap<DeliveryId, Delivery<'static>>,
+    /// Whether the first deliveries of queues are taken before those without a queue. The two take turns, so neither
+    /// waits for the end of the other.
+    heads_first: bool,
 }
 
 /// A row that `SETTLE` settles.
@@ -100,7 +104,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
             text(""),
             text(delivery.work.reference()),
             SqlValue::Null,
-            SqlValue::Null,
+            optional(delivery.work.queue()),
             SqlValue::Bytes(stored(delivery)?),
             milliseconds(due),
             SqlValue::Bool(true),
@@ -262,13 +266,26 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
     }
 
     async fn begin_pass(&self, _: Duration) -> Result<Begun<Pass>, StoreError> {
-        Ok(Begun::Pass(Pass { token: self.token(), taken: BTreeMap::new() }))
+        Ok(Begun::Pass(Pass { token: self.token(), taken: BTreeMap::new(), heads_first: true }))
     }
 
     async fn offer(&self, pass: &mut Pass, room: usize, busy: &[String]) -> Result<Offer, StoreError> {
         let begun = self.host.monotonic();
-        let parameters = [text(&pass.token), milliseconds(self.lease()), number(room), json(&busy)?];
-        let rows = self.query(TAKE, &parameters).await?;
+        let common = |room| [text(&pass.token), milliseconds(self.lease()), number(room)];
+        let mut rows = Vec::new();
+        for takes_heads in [pass.heads_first, !pass.heads_first] {
+            let left = room.saturating_sub(rows.len());
+            if left == 0 {
+                break;
+            }
+            rows.extend(if takes_heads {
+                self.query(TAKE_HEADS, &common(left)).await?
+            } else {
+                let [token, lease, room] = common(left);
+                self.query(TAKE, &[token, lease, room, json(&busy)?]).await?
+            });
+        }
+        pass.heads_first = !pass.heads_first;
         // Deliveries of a busy reference may be due as well.
         let mut offer = Offer { more: rows.len() == room || !busy.is_empty(), ..Offer::default() };
         for mut columns in rows {
@@ -448,6 +465,9 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
                 }
                 Ok((mut delivery, _)) => {
                     delivery.renew(self.host.now(), &self.limits);
+                    if was_dead && delivery.work.queue().is_some() {
+                        delivery.requeued = Some(self.host.now());
+                    }
                     if was_dead && let (Work::Start(_), Some(claim)) = (&delivery.work, &mut delivery.claim) {
                         // While it was dead, another delivery may have had its key: its run is looked up first.
                         claim.contended = true;
@@ -495,10 +515,16 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
 
     async fn faults(&self) -> Result<Faults, StoreError> {
         let mut faults = Faults::default();
-        for (name, value, since) in self.notes(&["fault", "twice"]).await? {
+        for (name, value, since) in self.notes(&["fault", "twice", "queues"]).await? {
             match name.as_str() {
+                "queues" => faults.queues = read_json::read(value.as_bytes()).unwrap_or_default(),
                 "fault" => faults.engine = Some(EngineFault { at: since, reason: value }),
                 _ => faults.twice = read_json::read(value.as_bytes()).ok(),
+            }
+        }
+        for held in std::mem::take(&mut faults.queues) {
+            if matches!(self.show(held.delivery).await?, Some((DeliveryState::Pending, _))) {
+                faults.queues.push(held);
             }
         }
         let now = self.host.now();
@@ -512,6 +538,18 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
 
     async fn clear_fault(&self) -> Result<(), StoreError> {
         self.query(CLEAR_NOTE, &[text("fault")]).await.map(drop)
+    }
+
+    async fn held_queues(&self) -> Result<Vec<HeldQueue>, StoreError> {
+        let note = self.notes(&["queues"]).await?.pop();
+        Ok(note.and_then(|(_, value, _)| read_json::read(value.as_bytes()).ok()).unwrap_or_default())
+    }
+
+    async fn write_held_queues(&self, queues: &[HeldQueue]) -> Result<(), StoreError> {
+        if queues.is_empty() {
+            return self.query(CLEAR_NOTE, &[text("queues")]).await.map(drop);
+        }
+        self.write_note("queues", json(&queues)?).await
     }
 
     async fn record_twice(&self, delivery: DeliveryId, runs: Vec<String>) -> Result<(), StoreError> {

@@ -3,17 +3,17 @@
 -- delivery of its queue is taken.
 WITH RECURSIVE head AS (
     (
-        SELECT h.queue, h.key, h.due
+        SELECT h.queue, h.seq, h.key, h.due
         FROM sluice_delivery AS h
         WHERE h.state = 'pending' AND h.queue IS NOT NULL
         ORDER BY h.queue, h.seq
         LIMIT 1
     )
     UNION ALL
-    SELECT n.queue, n.key, n.due
+    SELECT n.queue, n.seq, n.key, n.due
     FROM head
     CROSS JOIN LATERAL (
-        SELECT h.queue, h.key, h.due
+        SELECT h.queue, h.seq, h.key, h.due
         FROM sluice_delivery AS h
         WHERE h.state = 'pending' AND h.queue IS NOT NULL AND h.queue > head.queue
         ORDER BY h.queue, h.seq
@@ -28,6 +28,8 @@ WHERE d.key = ANY (ARRAY(
     SELECT c.key
     FROM sluice_delivery AS c
     WHERE c.key = ANY (ARRAY(SELECT head.key FROM head WHERE head.due <= sluice_now()))
+        -- A head that was buried and redelivered since has another place.
+        AND c.seq = ANY (ARRAY(SELECT head.seq FROM head))
         AND c.state = 'pending' AND c.due <= sluice_now()
     ORDER BY c.due
     LIMIT $3::int8
