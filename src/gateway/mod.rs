@@ -86,7 +86,7 @@ impl<'a, H> Gateway<'a, H> {
         self.settings.engine.run_id(body)
     }
 
-    /// The store. What it has learned about its form is kept for the request.
+    /// The store. It remembers its form for the request.
     fn store(&self) -> &Store<'a, H> {
         &self.store
     }

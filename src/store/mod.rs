@@ -159,7 +159,7 @@ impl Holder {
     }
 }
 
-/// Which delivery of an idempotency key is sent, and the records of those that were.
+/// Decides which delivery of an idempotency key is sent, and has the records of those that were.
 ///
 /// # Laws
 ///
@@ -287,7 +287,7 @@ pub trait Outbox {
     async fn begin_pass(&self, length: Duration) -> Result<Begun<Self::Pass>, StoreError>;
 
     /// Offers pending deliveries until `room` of them can start now, or the store has no more. `busy` are references of
-    /// which none can start. Whoever takes from a database holds what is offered.
+    /// which none can start. A pass over a database holds the deliveries that it is offered.
     async fn offer(&self, pass: &mut Self::Pass, room: usize, busy: &[String]) -> Result<Offer, StoreError>;
 
     /// Returns a delivery that was offered, to attempt it now; `None` if it isn't pending any more. The inner error is a

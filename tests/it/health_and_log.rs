@@ -29,7 +29,7 @@ fn readyz_checks_store_and_configuration() {
     let reply = world.get("/readyz");
     reply.problem(503, "store-unavailable");
     let error = if world.database.is_some() { "there is no connection to the server" } else { "disk full" };
-    // What is wrong with the database is for an operator, and no secret.
+    // The fault of the database is for an operator, and no secret.
     assert!((world.database.is_some() || !reply.text().contains(error)) && reply.warning().contains(error));
 }
 

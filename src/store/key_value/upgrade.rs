@@ -21,7 +21,7 @@ use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::time::{MAX_CLOCK_SKEW, Timestamp};
 
-/// What an upgrade has to do, as counted in a list of keys. Its text is for the log and for `/readyz`.
+/// The work of an upgrade, as counted in a list of keys. Its text is for the log and for `/readyz`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Upgrade {
     /// Number of deliveries, pending or dead.
