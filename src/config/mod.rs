@@ -49,6 +49,17 @@ pub struct Settings {
     pub database_url: Option<Secret>,
     /// `drain_width_max`: the greatest number of deliveries that drains have in flight.
     pub width_max: u32,
+    /// `move_from`: the store in use before, if its content is being moved.
+    pub move_from: Option<MoveFrom>,
+}
+
+/// The store whose content is moved to the one in use.
+#[derive(Clone, Debug)]
+pub enum MoveFrom {
+    /// The key-value store, to PostgreSQL.
+    KeyValue,
+    /// The database of this URL, to the key-value store.
+    Postgres(Secret),
 }
 
 impl Settings {
@@ -79,6 +90,7 @@ pub fn settings(variables: &impl Variables) -> Result<Settings, ConfigError> {
         retention: retention(variables)?,
         database_url: database_url(variables)?,
         width_max: width_max(variables)?,
+        move_from: move_from(variables)?,
     })
 }
 
@@ -189,14 +201,35 @@ pub fn operator_token(variables: &impl Variables) -> Result<Option<Secret>, Conf
 
 /// Reads `database_url`; `None` if it is empty. The host parses the URL further.
 pub fn database_url(variables: &impl Variables) -> Result<Option<Secret>, ConfigError> {
-    parse(variables, "database_url", |text| {
-        let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
-        match text {
-            "" => Ok(None),
-            _ if is_url && text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(Secret::new(text))),
-            _ => Err("must be a URL such as postgres://USER:PASSWORD@HOST:5432/DATABASE, percent-encoded".to_owned()),
-        }
+    parse(variables, "database_url", |text| match text {
+        "" => Ok(None),
+        text => match url_of_database(text) {
+            Some(url) => Ok(Some(url)),
+            None => {
+                Err("must be a URL such as postgres://USER:PASSWORD@HOST:5432/DATABASE, percent-encoded".to_owned())
+            }
+        },
     })
+}
+
+/// Reads `move_from`; `None` if it is empty. It names a store of the other kind than the one in use.
+pub fn move_from(variables: &impl Variables) -> Result<Option<MoveFrom>, ConfigError> {
+    // An invalid `database_url` is an error of its own.
+    let is_postgres = database_url(variables).is_ok_and(|url| url.is_some());
+    parse(variables, "move_from", |text| match (text, is_postgres) {
+        ("", _) => Ok(None),
+        ("key-value", true) => Ok(Some(MoveFrom::KeyValue)),
+        (_, true) => Err("must be `key-value` while `database_url` is set".to_owned()),
+        (text, false) => match url_of_database(text) {
+            Some(url) => Ok(Some(MoveFrom::Postgres(url))),
+            None => Err("must be the URL of a database, such as `database_url` was, while that is empty".to_owned()),
+        },
+    })
+}
+
+fn url_of_database(text: &str) -> Option<Secret> {
+    let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+    (is_url && text.bytes().all(|b| b.is_ascii_graphic())).then(|| Secret::new(text))
 }
 
 /// Reads `public_url`: scheme, host and port, without a slash at the end; `None` if it is empty.
@@ -284,6 +317,7 @@ pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
         webhook_any_json(variables).err(),
         operator_token(variables).err(),
         database_url(variables).err(),
+        move_from(variables).err(),
         public_url(variables).err(),
         callback_get(variables).err(),
         routes(variables).err(),

@@ -15,6 +15,7 @@ mod batch;
 mod callback;
 mod drain;
 mod look;
+mod move_store;
 pub mod operator;
 mod overview;
 mod preflight;
@@ -86,6 +87,7 @@ impl<'a, H> Gateway<'a, H> {
         let settings = &self.settings;
         let retention = [settings.retention, settings.callback_retention()];
         Store::new(self.host, settings.database_url.clone(), retention, settings.limits)
+            .with_previous(settings.move_from.clone())
     }
 }
 

@@ -19,6 +19,7 @@ pub mod postgres;
 mod record;
 mod run;
 mod store;
+mod transfer;
 
 use std::fmt;
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub use pass::{Begun, Offer, PassNote, Status, WidthNotes};
 pub use record::{OutcomeRecord, Settled};
 pub use run::RunRecord;
 pub use store::{Store, StorePass};
+pub use transfer::{Cursor, Transferred};
 
 /// The time within which the winner of a claim has to begin to send. Later, it counts as a loser: it may have been
 /// suspended for longer than the other contenders waited.

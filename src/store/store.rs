@@ -4,19 +4,32 @@ use std::time::Duration;
 
 use super::kv::{self, KeyValueStore};
 use super::postgres::{self, PostgresStore};
+use super::transfer::{Cursor, Standing, Transferred, transfer};
 use super::{
     Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Effect, Faults, Found, Holder, Joined, Offer, Operated,
     Outbox, Page, PassNote, RunRecord, Settled, Status, WidthNotes,
 };
+use crate::config::MoveFrom;
 use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
 use crate::reference::{RunRef, Topic};
 use crate::secret::Secret;
 use crate::time::Retention;
 
-/// A store: one of the kinds that there are.
+/// A store, and the one in use before, whose content is being moved.
 #[derive(Debug)]
-pub enum Store<'a, H> {
+pub struct Store<'a, H> {
+    host: &'a H,
+    current: Kind<'a, H>,
+    /// Each claim looks into it first: what it knows is not in `current` yet.
+    previous: Option<Kind<'a, H>>,
+    retention: [Retention; 2],
+    limits: Limits,
+}
+
+/// One of the kinds of stores that there are.
+#[derive(Debug)]
+enum Kind<'a, H> {
     /// A key-value store.
     KeyValue(KeyValueStore<'a, H>),
     /// PostgreSQL.
@@ -36,26 +49,100 @@ impl<'a, H> Store<'a, H> {
     /// The store of a host, with the retention of starts and of callbacks: PostgreSQL if there is a URL, otherwise the
     /// key-value store.
     pub fn new(host: &'a H, database_url: Option<Secret>, retention: [Retention; 2], limits: Limits) -> Self {
-        match database_url {
-            Some(url) => Self::Postgres(PostgresStore::new(host, url, retention, limits)),
-            None => Self::KeyValue(KeyValueStore::new(host, retention, limits)),
-        }
+        let current = match database_url {
+            Some(url) => Kind::Postgres(PostgresStore::new(host, url, retention, limits)),
+            None => Kind::KeyValue(KeyValueStore::new(host, retention, limits)),
+        };
+        Self { host, current, previous: None, retention, limits }
+    }
+
+    /// Names the store in use before, if its content is being moved.
+    pub fn with_previous(self, move_from: Option<MoveFrom>) -> Self {
+        let (host, retention, limits) = (self.host, self.retention, self.limits);
+        let previous = move_from.map(|from| match from {
+            MoveFrom::KeyValue => Kind::KeyValue(KeyValueStore::new(host, retention, limits)),
+            MoveFrom::Postgres(url) => Kind::Postgres(PostgresStore::new(host, url, retention, limits)),
+        });
+        Self { previous, ..self }
     }
 }
 
 /// Calls a method of the store that this is.
 macro_rules! on {
     ($self:ident, $store:ident => $call:expr) => {
-        match $self {
-            Self::KeyValue($store) => $call.await,
-            Self::Postgres($store) => $call.await,
+        match &$self.current {
+            Kind::KeyValue($store) => $call.await,
+            Kind::Postgres($store) => $call.await,
         }
     };
 }
 
+/// Calls a method of the store in use before, if there is one.
+macro_rules! on_previous {
+    ($self:ident, $store:ident => $call:expr, else $otherwise:expr) => {
+        match &$self.previous {
+            Some(Kind::KeyValue($store)) => $call.await?,
+            Some(Kind::Postgres($store)) => $call.await?,
+            None => $otherwise,
+        }
+    };
+}
+
+impl<H: KeyValue + Sql + Clock + Rng> Store<'_, H> {
+    /// What the store in use before knows of a key. Read before anything else: what isn't there is in this store, or
+    /// nowhere.
+    async fn before(&self, delivery: &Delivery<'_>, key: &Key) -> Result<Standing, StoreError> {
+        let standing =
+            on_previous!(self, store => store.standing(&delivery.work, key, delivery.id), else Standing::Unknown);
+        if matches!(standing, Standing::Unknown) {
+            return Ok(standing);
+        }
+        // It may have been moved since, and have gone on here.
+        let here = on!(self, store => store.first_record(&delivery.work, std::slice::from_ref(key)))?;
+        Ok(here.map_or(standing, |(_, here)| Standing::Settled(here)))
+    }
+
+    /// Moves at most `limit` records of the store in use before, until `end` by the monotonic clock. `length` is the
+    /// longest time that this may take. `None` if a drain of that store is at work, or another move.
+    pub async fn transfer(
+        &self,
+        after: Option<&Cursor>,
+        limit: usize,
+        end: Duration,
+        length: Duration,
+    ) -> Result<Option<Transferred>, StoreError> {
+        match (&self.previous, &self.current) {
+            (Some(Kind::KeyValue(source)), Kind::Postgres(target)) => {
+                let Some(lease) = source.lease(length).await? else { return Ok(None) };
+                let moved = transfer(self.host, source, target, after, limit, end).await;
+                let released = source.end_lease(lease).await;
+                let moved = moved?;
+                released?;
+                Ok(Some(moved))
+            }
+            (Some(Kind::Postgres(source)), Kind::KeyValue(target)) => {
+                let moved = transfer(self.host, source, target, after, limit, end).await?;
+                target.notify().await?;
+                Ok(Some(moved))
+            }
+            _ => Ok(Some(Transferred::default())),
+        }
+    }
+}
+
 impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
     async fn claim(&self, delivery: &mut Delivery<'_>, key: Key, patience: Duration) -> Result<Claim, StoreError> {
-        on!(self, store => store.claim(delivery, key, patience))
+        let standing = self.before(delivery, &key).await?;
+        if let Standing::Settled(settled) = standing {
+            return Ok(Claim::Settled(settled));
+        }
+        let claim = on!(self, store => store.claim(delivery, key, patience))?;
+        if let (Standing::Claimed, Claim::Won, Some(claim)) = (standing, &claim, &mut delivery.claim) {
+            // Another delivery of the key may have been sent: this one is stored, and its run is looked up first.
+            claim.contended = true;
+            delivery.hold.until = Some(Duration::ZERO);
+        }
+        Ok(claim)
     }
 
     async fn claim_early(
@@ -64,7 +151,11 @@ impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
         early: Key,
         patience: Duration,
     ) -> Result<Claim, StoreError> {
-        on!(self, store => store.claim_early(delivery, early, patience))
+        match self.before(delivery, &early).await? {
+            Standing::Settled(settled) => Ok(Claim::Settled(settled)),
+            Standing::Claimed => Ok(Claim::Contended(None)),
+            Standing::Unknown => on!(self, store => store.claim_early(delivery, early, patience)),
+        }
     }
 
     async fn claim_task(
@@ -74,6 +165,13 @@ impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
         early: Key,
         patience: Duration,
     ) -> Result<Claim, StoreError> {
+        for key in [&early, &task] {
+            match self.before(delivery, key).await? {
+                Standing::Settled(settled) => return Ok(Claim::Settled(settled)),
+                Standing::Claimed => return Ok(Claim::Contended(None)),
+                Standing::Unknown => {}
+            }
+        }
         on!(self, store => store.claim_task(delivery, task, early, patience))
     }
 
@@ -87,11 +185,18 @@ impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
     }
 
     async fn first_record(&self, work: &Work<'_>, keys: &[Key]) -> Result<Option<(usize, Settled)>, StoreError> {
-        on!(self, store => store.first_record(work, keys))
+        let before = on_previous!(self, store => store.first_record(work, keys), else None);
+        let here = on!(self, store => store.first_record(work, keys))?;
+        Ok(match (before, here) {
+            (Some(before), Some(here)) if before.0 < here.0 => Some(before),
+            (before, here) => here.or(before),
+        })
     }
 
     async fn holder(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
-        on!(self, store => store.holder(key))
+        let before = on_previous!(self, store => store.holder(key), else None);
+        let here = on!(self, store => store.holder(key))?;
+        Ok(here.or(before))
     }
 
     async fn settle_holder(&self, key: &Key, holder: Holder) -> Result<Settled, StoreError> {
@@ -105,11 +210,27 @@ impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
         limit: usize,
         after: Option<&str>,
     ) -> Result<Result<CallbackPage, StoredError>, StoreError> {
-        on!(self, store => store.callbacks(run, topic, limit, after))
+        let before = match after {
+            None => {
+                on_previous!(self, store => store.callbacks(run, topic, usize::MAX, None), else Ok(CallbackPage::default()))
+            }
+            Some(_) => Ok(CallbackPage::default()),
+        };
+        let here = on!(self, store => store.callbacks(run, topic, limit, after))?;
+        let (Ok(before), Ok(mut page)) = (before, here) else { return Ok(Err(StoredError)) };
+        // The first page has all that is not moved yet.
+        for record in before.records {
+            if page.records.iter().all(|here| here.id != record.id) {
+                page.records.push(record);
+            }
+        }
+        page.records.sort_by_key(|record| (record.received, record.id));
+        Ok(Ok(page))
     }
 
     async fn run(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
-        on!(self, store => store.run(run))
+        let before = on_previous!(self, store => store.run(run), else None);
+        Ok(on!(self, store => store.run(run))?.or(before))
     }
 
     async fn record_run(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
@@ -120,9 +241,9 @@ impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
 /// Calls a method of the store that this is, with its own kind of pass.
 macro_rules! on_pass {
     ($self:ident, $pass:ident, $store:ident => $call:expr, else $otherwise:expr) => {
-        match ($self, $pass) {
-            (Self::KeyValue($store), StorePass::KeyValue($pass)) => $call.await,
-            (Self::Postgres($store), StorePass::Postgres($pass)) => $call.await,
+        match (&$self.current, $pass) {
+            (Kind::KeyValue($store), StorePass::KeyValue($pass)) => $call.await,
+            (Kind::Postgres($store), StorePass::Postgres($pass)) => $call.await,
             _ => $otherwise,
         }
     };
@@ -180,9 +301,9 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
     }
 
     async fn begin_pass(&self, length: Duration) -> Result<Begun<StorePass>, StoreError> {
-        match self {
-            Self::KeyValue(store) => Ok(store.begin_pass(length).await?.map(StorePass::KeyValue)),
-            Self::Postgres(store) => Ok(store.begin_pass(length).await?.map(StorePass::Postgres)),
+        match &self.current {
+            Kind::KeyValue(store) => Ok(store.begin_pass(length).await?.map(StorePass::KeyValue)),
+            Kind::Postgres(store) => Ok(store.begin_pass(length).await?.map(StorePass::Postgres)),
         }
     }
 
@@ -273,15 +394,15 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
     ) -> Result<Operated<(Delivery<'static>, Option<StorePass>)>, StoreError> {
         let key_value = |(delivery, pass): (_, Option<_>)| (delivery, pass.map(StorePass::KeyValue));
         let postgres = |(delivery, pass): (_, Option<_>)| (delivery, pass.map(StorePass::Postgres));
-        match self {
-            Self::KeyValue(store) => Ok(store.take_one(id, length).await?.map(key_value)),
-            Self::Postgres(store) => Ok(store.take_one(id, length).await?.map(postgres)),
+        match &self.current {
+            Kind::KeyValue(store) => Ok(store.take_one(id, length).await?.map(key_value)),
+            Kind::Postgres(store) => Ok(store.take_one(id, length).await?.map(postgres)),
         }
     }
 
     async fn end_one(&self, pass: Option<StorePass>) -> Result<(), StoreError> {
-        match (self, pass) {
-            (Self::KeyValue(store), Some(StorePass::KeyValue(pass))) => store.end_one(Some(pass)).await,
+        match (&self.current, pass) {
+            (Kind::KeyValue(store), Some(StorePass::KeyValue(pass))) => store.end_one(Some(pass)).await,
             _ => Ok(()),
         }
     }

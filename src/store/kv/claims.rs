@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{self, Register};
 use super::splitter::{Entered, Splitter};
-use crate::callback::{CallbackRecord, State, topic_hash};
-use crate::delivery::{Delivery, Key, KeyClaim, StoredError, Work};
+use crate::callback::{CallbackRecord, State, run_id_hash, topic_hash};
+use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, StoredError, Work};
 use crate::json;
 use crate::ports::{Clock, KeyValue, StoreError};
 use crate::reference::{RunRef, Topic};
@@ -55,7 +55,7 @@ impl<'a, H> KeyClaims<'a, H> {
     }
 
     /// The retention of a key's record.
-    fn retention_of(&self, key: &Key) -> Retention {
+    pub(super) fn retention_of(&self, key: &Key) -> Retention {
         let is_of_callback = key.is_callback() && !key.is_of_first_release();
         if is_of_callback { self.callback_retention } else { self.retention }
     }
@@ -87,26 +87,31 @@ pub(super) struct Won {
 
 /// The value of `race` and of a closed `door`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Contender {
+pub(super) struct Contender {
     v: u32,
     /// The contender's name.
     by: String,
     /// When it was written.
-    at: Timestamp,
+    pub(super) at: Timestamp,
     /// In the door of a callback's claim: the callback, which is thereby stored before it is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    callback: Option<CallbackRecord>,
+    pub(super) callback: Option<CallbackRecord>,
 }
 
 impl Contender {
     const VERSION: u32 = 1;
 
     /// Decodes a value; `None` if it is damaged or of a later version.
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         json::read(bytes).ok().filter(|contender: &Self| contender.v == Self::VERSION)
     }
 
-    fn to_bytes(&self) -> Result<Vec<u8>, StoreError> {
+    /// The contender of a delivery that was moved here.
+    pub(super) fn imported(id: DeliveryId, at: Timestamp) -> Self {
+        Self { v: Self::VERSION, by: id.to_string(), at, callback: None }
+    }
+
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, StoreError> {
         serde_json::to_vec(self).map_err(codec_error)
     }
 
@@ -384,6 +389,11 @@ impl<H: KeyValue + Clock> KeyClaims<'_, H> {
 
     /// Reads the record of a run.
     pub(super) async fn run(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
+        self.run_named(&run_id_hash(run)).await
+    }
+
+    /// Reads the record of the run with this hash.
+    pub(super) async fn run_named(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
         for window in self.callback_retention.lookup(self.host.now()) {
             if let Some(bytes) = self.host.get(&keys::run(run, window)).await? {
                 return Ok(RunRecord::from_bytes(&bytes));
@@ -394,6 +404,11 @@ impl<H: KeyValue + Clock> KeyClaims<'_, H> {
 
     /// Writes the record of a run.
     pub(super) async fn record_run(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
+        self.record_run_named(&run_id_hash(run), record).await
+    }
+
+    /// Writes the record of the run with this hash.
+    pub(super) async fn record_run_named(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(record).map_err(codec_error)?;
         let window = self.callback_retention.window(self.host.now());
         self.host.set(&keys::run(run, window), &bytes).await

@@ -24,7 +24,7 @@
 //! as `flag`; in the lease, as `lease-door` and `lease`. They don't change, because instances of two versions share a
 //! store during an upgrade.
 
-use crate::callback::{run_hash, run_id_hash};
+use crate::callback::run_hash;
 use crate::delivery::{DeliveryId, Key};
 use crate::reference::RunRef;
 
@@ -83,9 +83,9 @@ pub(super) fn callback_doors_prefix(run: &RunRef, window: u64) -> String {
     format!("sluice/flag/{window}/{}/", run_hash(run))
 }
 
-/// The key of the record of a run.
+/// The key of the record of the run with this hash.
 pub(super) fn run(run: &str, window: u64) -> String {
-    format!("sluice/run/{window}/{}", run_id_hash(run))
+    format!("sluice/run/{window}/{run}")
 }
 
 pub(super) fn pending(id: DeliveryId) -> String {

@@ -65,7 +65,7 @@ impl StoredLease {
 
 /// A lease that is held.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(in crate::store) struct Lease {
     token: String,
     /// The end of the lease. No other drain can acquire it before.
     pub(super) until: Timestamp,

@@ -4,6 +4,7 @@
 //! drain settles it. Only one drain runs at a time (`lease.rs`), so it can decide which copy is sent.
 
 mod claims;
+mod export;
 mod keys;
 mod lease;
 mod notification;
@@ -25,7 +26,7 @@ use crate::time::Retention;
 
 /// A key-value store.
 #[derive(Debug)]
-pub struct KeyValueStore<'a, H> {
+pub(super) struct KeyValueStore<'a, H> {
     host: &'a H,
     /// How long records of starts and of callbacks are kept.
     retention: [Retention; 2],

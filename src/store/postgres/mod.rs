@@ -97,6 +97,7 @@
 mod claims;
 mod outbox;
 mod session;
+mod transfer;
 
 use std::time::Duration;
 
@@ -223,6 +224,12 @@ statements! {
     READY = "ready";
     /// Writes a row to see whether there is room for one.
     PROBE = "probe";
+    /// Imports a delivery from another store.
+    IMPORT = "import";
+    /// Lists the keys of remembered deliveries.
+    REMEMBERED = "remembered";
+    /// Lists the runs that have a record.
+    RUNS = "runs";
 }
 
 /// How much longer half a lease is than a look and a send may take.
