@@ -12,6 +12,7 @@ use crate::json::Pointer;
 use crate::ports::{Timeouts, Variables};
 use crate::routing::Table;
 use crate::secret::Secret;
+use crate::store::MoveFrom;
 use crate::time::Retention;
 
 pub use trust::{
@@ -51,15 +52,6 @@ pub struct Settings {
     pub width_max: u32,
     /// `move_from`: the store in use before, if its content is being moved.
     pub move_from: Option<MoveFrom>,
-}
-
-/// The store whose content is moved to the one in use.
-#[derive(Clone, Debug)]
-pub enum MoveFrom {
-    /// The key-value store, to PostgreSQL.
-    KeyValue,
-    /// The database of this URL, to the key-value store.
-    Postgres(Secret),
 }
 
 impl Settings {

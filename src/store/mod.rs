@@ -34,7 +34,7 @@ pub use page::{CallbackPage, DeliveryState, Found, MAX_SCANNED, Page};
 pub use pass::{Begun, Offer, PassNote, Status, WidthNotes};
 pub use record::{OutcomeRecord, Settled};
 pub use run::RunRecord;
-pub use store::{Store, StorePass};
+pub use store::{MoveFrom, Store, StorePass};
 pub use transfer::{Cursor, Transferred};
 
 /// The time within which the winner of a claim has to begin to send. Later, it counts as a loser: it may have been

@@ -9,12 +9,20 @@ use super::{
     Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Effect, Faults, Found, Holder, Joined, Offer, Operated,
     Outbox, Page, PassNote, RunRecord, Settled, Status, WidthNotes,
 };
-use crate::config::MoveFrom;
 use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
 use crate::reference::{RunRef, Topic};
 use crate::secret::Secret;
 use crate::time::Retention;
+
+/// The store whose content is moved to the one in use.
+#[derive(Clone, Debug)]
+pub enum MoveFrom {
+    /// The key-value store, to PostgreSQL.
+    KeyValue,
+    /// The database of this URL, to the key-value store.
+    Postgres(Secret),
+}
 
 /// A store, and the one in use before, whose content is being moved.
 #[derive(Debug)]

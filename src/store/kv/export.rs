@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::KeyValueStore;
 use super::claims::Contender;
-use super::keys::{self, KeyList, Present, Register, is_expired};
+use super::keys::{self, DOORS, KeyList, OUTCOMES, Present, RUNS, Register, is_expired};
 use super::lease::Lease;
 use crate::callback::CallbackRecord;
 use crate::delivery::{Delivery, DeliveryId, Hold, Key, Outcome, StoredError, Work};
@@ -15,11 +15,6 @@ use crate::store::transfer::{
 };
 use crate::store::{DeliveryState, OutcomeRecord, RunRecord, SEND_WITHIN, Settled, codec_error};
 use crate::time::Timestamp;
-
-/// What the names of outcomes, claims and records of runs begin with.
-const OUTCOMES: [&str; 2] = ["sluice/done/", "sluice/callback/"];
-const DOORS: &str = "sluice/flag/";
-const RUNS: &str = "sluice/run/";
 
 impl KeyList {
     /// All records to move, in order.

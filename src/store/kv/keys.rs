@@ -46,6 +46,13 @@ pub(super) const LEASE: &str = "sluice/lease";
 /// The race of the lease's splitter.
 pub(super) const LEASE_RACE: &str = "sluice/lease-door";
 
+/// What the names of outcomes begin with, before the window.
+pub(super) const OUTCOMES: [&str; 2] = ["sluice/done/", "sluice/callback/"];
+/// What the names of closed doors begin with.
+pub(super) const DOORS: &str = "sluice/flag/";
+/// What the names of the records of runs begin with.
+pub(super) const RUNS: &str = "sluice/run/";
+
 /// The segment after `sluice/` in the keys that belong to a retention window.
 const WINDOWED: [&str; 5] = ["done", "callback", "flag", "door", "run"];
 

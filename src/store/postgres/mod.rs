@@ -77,10 +77,10 @@
 //!
 //! | Index | Rows | Used by |
 //! |---|---|---|
-//! | primary key, `key` | all | [`CLAIM`], [`PROMISE`], [`RELEASE`], [`SETTLE`], [`RESCHEDULE`], [`RENEW`], [`MOVE`], [`DEAD_LETTER`], [`FIND`]; the second step of [`TAKE`] and the sweeps |
+//! | primary key, `key` | all | [`CLAIM`], [`PROMISE`], [`RELEASE`], [`SETTLE`], [`RESCHEDULE`], [`RENEW`], [`MOVE`], [`DEAD_LETTER`], [`FIND`], [`IMPORT`], [`REMEMBERED`]; the second step of [`TAKE`] and the sweeps |
 //! | `due` | pending, without a queue | [`TAKE`], [`COUNTS`] |
 //! | `queue, seq` | pending, in a queue | [`TAKE_HEADS`] |
-//! | `state, id` | pending, dead | [`TAKE_ONE`], [`DELETE`], [`SHOW`], [`LIST`], [`SEARCH`], [`COUNTS`], [`DOUBT`] |
+//! | `state, id` | pending, dead | [`TAKE_ONE`], [`DELETE`], [`SHOW`], [`LIST`], [`SEARCH`], [`COUNTS`], [`DOUBT`], [`IMPORT`] |
 //! | `reference, id` | callbacks | [`CALLBACKS`] |
 //! | `expires` | delivered; dead with a key | [`SWEEP`], [`SWEEP_KEYS`] |
 //!
