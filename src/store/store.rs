@@ -332,9 +332,9 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
     }
 
     fn offers_again(&self) -> bool {
-        match self {
-            Self::KeyValue(store) => store.offers_again(),
-            Self::Postgres(store) => store.offers_again(),
+        match &self.current {
+            Kind::KeyValue(store) => store.offers_again(),
+            Kind::Postgres(store) => store.offers_again(),
         }
     }
 

@@ -87,7 +87,7 @@ pub(super) enum Record {
     /// A dead letter, and the time since which it holds its key; `None` if it doesn't.
     Dead(Box<Delivery<'static>>, Option<Timestamp>),
     /// The outcome of a key that is delivered, and when it was recorded.
-    Remembered(Key, Settled, Timestamp),
+    Remembered(Key, Box<Settled>, Timestamp),
     /// The record of a run, by the [hash](crate::callback::run_id_hash) of its id.
     Run(String, RunRecord),
 }

@@ -140,7 +140,7 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
             return Ok(Found::Superfluous);
         }
         let key = Key::restore(hash.to_owned(), settled.digest().to_owned());
-        Ok(Found::Record(Record::Remembered(key, settled, at)))
+        Ok(Found::Record(Record::Remembered(key, Box::new(settled), at)))
     }
 
     /// A claim without an outcome: that of a callback has the callback itself.

@@ -98,7 +98,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         } else {
             known.outcome()
         };
-        Ok(Found::Record(Record::Remembered(key, settled, at)))
+        Ok(Found::Record(Record::Remembered(key, Box::new(settled), at)))
     }
 
     /// Inserts a row. One without its key has its id instead, and its label shows the key.
