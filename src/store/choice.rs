@@ -258,7 +258,7 @@ impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
         };
         let here = on!(self, store => store.callbacks(run, topic, limit, after))?;
         let (Ok(before), Ok(mut page)) = (before, here) else { return Ok(Err(StoredError)) };
-        // The first page has all that is not moved yet.
+        // The first page has those that are not moved yet.
         for record in before.records {
             if page.records.iter().all(|here| here.id != record.id) {
                 page.records.push(record);

@@ -405,6 +405,21 @@ fn delivery_that_is_moved_twice_is_looked_up() {
 }
 
 #[test]
+fn record_of_a_run_is_the_same_after_a_move_and_back() {
+    let world = empty();
+    let window = world.now() / (72 * HOUR);
+    let name = format!("sluice:run:{window}:{}", "ab".repeat(16));
+    let record = json!({ "v": 1, "scope": "team", "unseen": true, "hash": "ab".repeat(32) });
+    world.store.put(&name, record.to_string().as_bytes());
+    for direction in DIRECTIONS {
+        direction.set(&world, true);
+        assert_eq!(move_all(&world, 500, || {})["runs"], 1);
+        assert_eq!(world.store.entries.borrow().contains_key(&name), direction == Direction::Back);
+    }
+    assert_eq!(world.store.only_record("sluice:run:"), record);
+}
+
+#[test]
 fn claim_of_a_key_that_was_released_is_not_moved() {
     let world = empty();
     Direction::ToPostgres.set(&world, false);

@@ -3,7 +3,7 @@
 //! A pending delivery is taken before it is moved, as a drain takes it, so nobody else has it meanwhile. If the instance
 //! dies, the lease runs out, and the delivery counts as maybe sent.
 //!
-//! What is remembered stays in the source as well: nothing reads it there once it was moved, and the tables are dropped
+//! Remembered rows stay in the source as well: nothing reads them there once they were moved, and the tables are dropped
 //! in the end.
 
 use super::session::{json, milliseconds, number, optional, text};
