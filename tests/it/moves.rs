@@ -407,7 +407,8 @@ fn delivery_that_is_moved_twice_is_looked_up() {
 #[test]
 fn record_of_a_run_is_the_same_after_a_move_and_back() {
     let world = empty();
-    let window = world.now() / (72 * HOUR);
+    // A window is as long as a callback waits for its run.
+    let window = world.now() / (168 * HOUR);
     let name = format!("sluice:run:{window}:{}", "ab".repeat(16));
     let record = json!({ "v": 1, "scope": "team", "unseen": true, "hash": "ab".repeat(32) });
     world.store.put(&name, record.to_string().as_bytes());
