@@ -25,9 +25,9 @@
 //!
 //! `{h}` is the key's hash, of which each part is cut to its first half: 26 characters of base32, or 32 hexadecimal
 //! digits, and so at least 128 bits; `{run}` likewise. The whole hash of a start is in the outcome, and that of a run in
-//! its record, for a move to a store that has no short ones (`export.rs`). `mark`, `won` and `void` of a later round end in `.{round}`, and those of a later
-//! term in `.{round}.{term}` (`claim.rs`). `{window}` is the number of a retention window: the sweep recognizes an
-//! expired key by its name.
+//! its record, because other stores have no short ones (`export.rs`). `mark`, `won` and `void` of a later round end in
+//! `.{round}`, and those of a later term in `.{round}.{term}` (`claim.rs`). `{window}` is the number of a retention
+//! window: the sweep recognizes an expired key by its name.
 
 use std::fmt::{self, Write as _};
 
