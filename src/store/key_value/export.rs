@@ -267,10 +267,7 @@ impl<'a, H: KeyValue + Clock + Rng> KeyValueStore<'a, H> {
                 return Ok(Some(Imported::Done));
             }
         }
-        let bytes = match outcome {
-            Settled::Start(record) => record.to_bytes().map_err(codec_error)?,
-            Settled::Callback(record) => record.to_bytes().map_err(codec_error)?,
-        };
+        let bytes = outcome.to_bytes().map_err(codec_error)?;
         self.host.set(&names::outcome(key, window), &bytes).await?;
         Ok(None)
     }
