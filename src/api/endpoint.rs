@@ -57,6 +57,7 @@ endpoints! {
     Drain "/api/v2/deliveries/drain" "POST";
     Delivery(id) "/api/v2/deliveries/{id}" "DELETE, GET, HEAD";
     Redeliver(id) "/api/v2/deliveries/{id}/redeliver" "POST";
+    Move "/api/v2/move" "POST";
     Preflight "/api/v2/preflight" "GET, HEAD";
     Console "/console" "GET, HEAD";
     ConsoleDrain "/console/drain" "POST";

@@ -20,6 +20,7 @@ mod pass;
 pub mod postgres;
 mod record;
 mod run;
+mod transfer;
 
 use std::fmt;
 use std::time::Duration;
@@ -30,12 +31,13 @@ use crate::ports::StoreError;
 use crate::reference::{RunRef, Topic};
 use crate::time::Timestamp;
 
-pub use choice::{Store, StorePass};
+pub use choice::{MoveFrom, Store, StorePass};
 pub use fault::{EngineFault, Faults, HeldQueue, Twice};
 pub use page::{CallbackPage, DeliveryState, Found, MAX_SCANNED, Page};
 pub use pass::{Begun, Offer, PassNote, Status, StoreHealth, WidthNotes};
 pub use record::{OutcomeRecord, Settled};
 pub use run::RunRecord;
+pub use transfer::{Cursor, Transferred};
 
 /// The time within which the winner of a claim has to begin to send. Later, it counts as a loser: it may have been
 /// suspended for longer than the other contenders waited.

@@ -83,6 +83,7 @@ fn invalid_variable_is_named() {
         ("retry_max_hours", &["", "0", "8785", "1d"]),
         ("retry_max_attempts", &["", "0", "1000001"]),
         ("drain_width_max", &["", "0", "1025"]),
+        ("move_from", &["file", "mysql://u:s3cret@db/sluice"]),
         ("store_doors", &["", "15", "65537"]),
         ("store_max_keys", &["", "499", "10000001"]),
         ("callback_early_ms", &["", "-1", "86400001"]),

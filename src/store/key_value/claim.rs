@@ -476,6 +476,16 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         Ok(None)
     }
 
+    /// Whether an earlier release has claimed a key in one of these windows, and no upgrade has moved that yet.
+    pub(super) async fn is_claimed_before_upgrade(&self, key: &Key, windows: [u64; 2]) -> Result<bool, StoreError> {
+        for window in windows {
+            if self.host.exists(&old_names::flag(key, window)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Reads a register; `None` if it is absent or can't be decoded.
     pub(super) async fn contender(&self, name: &str) -> Result<Option<Contender>, StoreError> {
         Ok(self.host.get(name).await?.and_then(|bytes| Contender::from_bytes(&bytes)))
