@@ -35,7 +35,7 @@ const DOOR_CLOSED: Duration = Duration::from_secs(10);
 const ENTER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The interval between scans of the keys without a notification.
-const SCAN_INTERVAL: Duration = Duration::from_secs(15 * 60);
+pub(super) const SCAN_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 /// How long after a pass with a notification the keys are scanned again. On a store with stale reads, a request may
 /// have found a notification that the pass had already deleted.
@@ -76,6 +76,9 @@ pub(super) struct Scan {
     /// The earliest time at which something that was left is due; `None` if nothing is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) next_due: Option<Timestamp>,
+    /// When the keys have to be swept again, if registers of claims are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next_sweep: Option<Timestamp>,
     /// Since when each event is still known, if the store has dropped outcomes before their retention was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) known_since: Option<Timestamp>,
@@ -95,6 +98,7 @@ impl Default for Scan {
             again: false,
             more: false,
             next_due: None,
+            next_sweep: None,
             known_since: None,
             pending: 0,
             cursor: None,
@@ -145,7 +149,7 @@ impl Scan {
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let since = now.since(self.at);
         self.more
-            || self.next_due.is_some_and(|due| due <= now)
+            || self.next_due.into_iter().chain(self.next_sweep).any(|due| due <= now)
             || since >= if self.again { SETTLE_TIME } else { SCAN_INTERVAL }
     }
 }

@@ -1,19 +1,32 @@
 //! The sweep: deletes what no claim reads any more.
 //!
 //! 1. The keys of expired retention windows, which it recognizes by their names.
-//! 2. Of a key whose outcome is older than [`LONGEST_STALL`], the registers of the claim: one
-//!    key remains. Of a key that was released as long ago, those of earlier terms.
+//! 2. Of a key that was delivered more than a minute ago, the registers of the claim: one key remains. Of a start that
+//!    has been pending for [`LONGEST_STALL`], the same, and of a key that was released as long ago, those of earlier
+//!    terms.
 //! 3. An operator's requests for deliveries that are no longer stored.
 //! 4. At the ceiling, the oldest outcomes (`ceiling.rs`).
+
+use std::time::Duration;
 
 use super::LONGEST_STALL;
 use super::claim::Claims;
 use super::form::Form;
-use super::lease::Scan;
+use super::lease::{SCAN_INTERVAL, Scan};
 use super::names::{self, KeyList, Name};
 use super::outcome::Trace;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::time::Timestamp;
+
+/// How long after the delivery of a key the registers of its claim are kept. They may go at any time: a contender that
+/// is still under way finds the outcome once it has won. Until then they answer a contender sooner.
+const FINAL_AGE: Duration = Duration::from_secs(60);
+
+/// The time between two sweeps, for each key that is left: as long as a slow store takes to list them, a hundred times
+/// over.
+const INTERVAL_PER_KEY: Duration = Duration::from_millis(6);
+/// The shortest time between two sweeps.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +39,8 @@ pub(super) struct Swept {
     pub(super) more: bool,
     /// Number of keys that are left.
     pub(super) left: usize,
+    /// Whether registers of claims are among them.
+    pub(super) claims: bool,
     /// Whether the keys that are never dropped have reached the ceiling.
     pub(super) full: bool,
 }
@@ -103,6 +118,9 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         swept.left = left.len();
         swept.full = stored.len() >= max_keys;
         scan.more |= swept.more;
+        let interval = INTERVAL_PER_KEY.saturating_mul(u32::try_from(swept.left).unwrap_or(u32::MAX));
+        let interval = interval.clamp(SHORTEST_INTERVAL, SCAN_INTERVAL);
+        scan.next_sweep = swept.claims.then(|| self.host.now().plus(interval));
         if let Some(form) = Form::stored(self.host).await? {
             Form { full: swept.full, ..form.clone() }.write(self.host, Some(&form)).await?;
         }
@@ -153,11 +171,19 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
             }
             let now = self.host.now();
             let is_over = |trace: &Trace| {
-                now.since(trace.at) >= LONGEST_STALL && trace.term.as_ref().is_none_or(|present| present != term)
+                let age = match (trace.pending, &trace.term) {
+                    // The winner may be all that tells who has ended its task.
+                    (Some(_), _) if short.contains(':') => return false,
+                    (Some(_), _) | (None, Some(_)) => LONGEST_STALL,
+                    (None, None) => FINAL_AGE,
+                };
+                now.since(trace.at) >= age && trace.term.as_ref().is_none_or(|present| present != term)
             };
             let is_deletable = last.as_ref().is_some_and(|(.., traces)| traces.iter().any(is_over));
             if is_deletable && self.delete(name, swept, end).await? {
                 deleted.push(nth);
+            } else {
+                swept.claims = true;
             }
         }
         let mut nth = 0_usize;

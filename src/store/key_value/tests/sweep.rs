@@ -40,7 +40,7 @@ fn is_known(sim: &Sim, n: u64) -> bool {
 fn one_key_remains_of_a_settled_claim() {
     let sim = Sim::default();
     settle(&sim, 1);
-    sim.pass(5 * MINUTE - 1);
+    sim.pass(MINUTE - 1);
     sweep(&sim);
     assert_eq!(sim.names("sluice:mark:").len(), 1, "it is too early");
     sim.pass(1);
