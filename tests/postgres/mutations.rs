@@ -93,6 +93,7 @@ const MUTATIONS: &[(Law, Statement, &str, &str)] = &[
     // Queues are sent by their heads.
     (Law::Queue, TAKE, "AND c.queue IS NULL", ""),
     (Law::Queue, TAKE_HEADS, "ORDER BY h.queue, h.seq", "ORDER BY h.queue, h.due"),
+    (Law::Queue, TAKE_HEADS, "ORDER BY h.queue, h.seq", "ORDER BY h.queue, h.id"),
     (Law::HeadsByDue, TAKE_HEADS, "ORDER BY c.due", ""),
     (Law::Queue, TAKE_ONE, "d.state = 'dead' AND d.queue IS NOT NULL", "false"),
     // Of the callbacks of one run and topic, the early one comes first; a task has one.
