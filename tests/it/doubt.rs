@@ -76,7 +76,7 @@ fn start_in_doubt_without_a_run_is_sent() {
     let verbs = world.engine.take_verbs();
     assert!(verbs.iter().filter(|verb| *verb == "find").count() >= 3, "{verbs:?}");
     assert!(world.pending().is_empty() && world.dead().is_empty(), "{ids:?}");
-    // What comes later is not in doubt, and the mark goes with the last delivery that is.
+    // A later one is not in doubt, and the mark goes with the last delivery that is.
     world.engine.take_calls();
     let world = world.unreachable();
     world.advance(10 * MINUTE);
@@ -88,7 +88,7 @@ fn start_in_doubt_without_a_run_is_sent() {
     assert!(world.store.keys(MARK).is_empty());
 }
 
-/// What was sent right before the fail-over may still reach the engine.
+/// A request that was sent right before the fail-over may still reach the engine.
 #[on_each_store]
 fn delivery_in_doubt_is_left_alone_until_the_engine_has_acted() {
     let world = restored(WEBHOOK_URI, "{}");
@@ -154,10 +154,11 @@ fn doubt_during_a_drain_is_in_effect_from_its_next_attempt() {
     let is_deferred = world.kind() == StoreKind::KeyValue;
     assert_eq!(doubted.status(), if is_deferred { 202 } else { 200 });
     assert_eq!(doubted.json()["doubted"], 2);
-    assert_eq!(world.engine.take_verbs()[0], "submit");
     drain(&world);
     let verbs = world.engine.take_verbs();
-    assert_eq!(verbs[0], "find", "{verbs:?}");
+    // Nothing has lifted the doubt of the one whose attempt was under way.
+    let finds = verbs.iter().filter(|verb| *verb == "find").count();
+    assert_eq!((verbs[0].as_str(), finds), ("submit", if is_deferred { 1 } else { 2 }), "{verbs:?}");
     let mut targets = world.engine.targets();
     targets.sort();
     assert_eq!(targets, ["first", "second"]);

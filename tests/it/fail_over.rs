@@ -155,7 +155,7 @@ fn fail_over_loses_what_the_lost_commits_have_accepted_and_nothing_else() {
                     status => panic!("{to} got {status}"),
                 }
             }
-            // What was kept is still known: a repeat is recognized.
+            // An event that was kept is still known: its repeat is recognized.
             for to in ["at-once", "stored", "async", "slow", "last"] {
                 if scenario.told.borrow().get(to).is_some_and(|told| told.status < 300) && !is_lost(to) {
                     scenario.event(to, "t", &[]);

@@ -105,7 +105,7 @@ pub async fn doubt(database: &impl Database) {
         let taken = sql.take(token, 9).await.into_iter().map(|taken| (taken.id, taken.maybe_sent));
         taken.collect::<BTreeMap<_, _>>()
     };
-    // What was sent before may still be on its way, so they are left alone for a while.
+    // A request that was sent before may still be on its way, so they are left alone for a while.
     assert_eq!(doubt("", 2, 300).await, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
     assert_eq!(take("t1").await, BTreeMap::from([("c".to_owned(), false), ("d".to_owned(), false)]));
     sql.advance(300).await;

@@ -251,7 +251,7 @@ fn send_until(begun: Duration, lease: Duration) -> Duration {
     begun.saturating_add(half(lease))
 }
 
-/// Half a lease. What an earlier holder has sent is at least as old when the lease ends.
+/// Half a lease. A request of an earlier holder is at least as old when the lease ends.
 fn half(lease: Duration) -> Duration {
     lease.checked_div(2).unwrap_or_default()
 }
