@@ -25,6 +25,7 @@ pub enum Store<'a, H> {
 
 /// A pass of the drain.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a drain has one")]
 pub enum StorePass {
     /// Over a key-value store.
     KeyValue(key_value::Pass),

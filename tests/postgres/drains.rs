@@ -9,7 +9,7 @@ use sluice::store::postgres::{DEAD_LETTER, RESCHEDULE, TAKE};
 use crate::session::{Connection, Contender, Database, KEEP, LEASE, Session};
 use crate::{law, values};
 
-law!(three_drains_deliver_each_once_and_queues_in_order: side_by_side(20_000, 40));
+law!(three_drains_deliver_each_once_and_queues_in_order: side_by_side(10_000, 1_250));
 
 /// Three drains empty an outbox with this number of deliveries without a queue, and of deliveries in each of 8 queues.
 pub async fn side_by_side<D: Database>(database: &D, free: usize, queued: usize) {
