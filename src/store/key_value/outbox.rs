@@ -42,7 +42,7 @@ pub(super) struct Asked {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Doubt {
     v: u32,
-    /// When. What was pending then may have been sent until then.
+    /// When. A delivery that was pending then may have been sent until then.
     at: Timestamp,
 }
 
