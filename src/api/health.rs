@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::problem::{Kind, Problem};
 use super::{RequestContext, respond};
-use crate::ports::Host;
+use crate::ports::{Host, StoreError};
 use crate::store::{Faults, Outbox as _, StoreHealth};
 use crate::time::Timestamp;
 use crate::{config, gateway};
@@ -39,16 +39,15 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
     for warning in &warnings {
         context.log.warning(warning.clone());
     }
-    let faults = gateway::store_of(context.host).faults().await.map_err(|error| {
+    let (faults, store) = state_of(context.host).await.map_err(|error| {
         context.log.warning(error.to_string());
         let detail = "the store did not answer: check `key_value_stores` in spin.toml and its runtime configuration";
         Problem::new(Kind::StoreUnavailable, detail)
     })?;
-    // The same two keys of a key-value store on every request; nothing of a database.
-    let store = gateway::store_of(context.host).health().await.map_err(|error| {
-        context.log.warning(error.to_string());
-        Problem::new(Kind::StoreUnavailable, error.to_string())
-    })?;
+    if let Some(unusable) = store.unusable {
+        context.log.warning(unusable.clone());
+        return Err(Problem::new(Kind::StoreUnavailable, unusable));
+    }
     let Faults { engine: fault, twice, queues } = faults;
     let is_ready = fault.is_none() && twice.is_none() && queues.is_empty() && !store.full;
 
@@ -122,4 +121,10 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
     let queues = queues.collect();
     let status = if is_ready { "ready" } else { "degraded" };
     Ok(respond::json(StatusCode::OK, &Readiness { status, warnings: &warnings, engine, twice, store: state, queues }))
+}
+
+/// Reads the recorded faults, and the state of the store: the same few keys of a key-value store on every request.
+async fn state_of(host: &impl Host) -> Result<(Faults, StoreHealth), StoreError> {
+    let store = gateway::store_of(host);
+    Ok((store.faults().await?, store.health().await?))
 }

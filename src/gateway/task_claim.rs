@@ -95,8 +95,14 @@ impl<'a, H: Host> Gateway<'a, H> {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.store().first_record(&delivery.work, &keys).await? {
-                // The record is this callback's own, and only shows that it holds the claim.
+                // The record is this callback's own, and only shows that it holds the claim. If it was not sent, another
+                // one may have been, from which it has taken the claim over.
                 Some((0, settled)) if settled.id() == delivery.id => {
+                    let holder = if delivery.sent.is_some() { self.store().holder(&key).await? } else { None };
+                    let other = holder.filter(|it| it.record.id != delivery.id && status == Some(it.record.status));
+                    if let Some(other) = other {
+                        return self.store().settle_holder(&key, other).await.map(Progress::Settled);
+                    }
                     return Ok(if status == Some(own_status) { Progress::Delivered } else { too_late });
                 }
                 Some((0, settled)) => return Ok(Progress::Settled(settled)),

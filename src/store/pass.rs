@@ -89,6 +89,8 @@ pub struct Status {
 /// What an operator has to know about a store itself. Nothing of PostgreSQL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreHealth {
+    /// Why this version of Sluice can't use the store at all.
+    pub unusable: Option<String>,
     /// Whether nothing new can be stored.
     pub full: bool,
     /// Since when each event is still known, if the store has dropped outcomes before their retention was over.

@@ -95,6 +95,14 @@ impl Settled {
         }
     }
 
+    /// Encodes the stored form.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, StoredError> {
+        match self {
+            Self::Start(record) => record.to_bytes(),
+            Self::Callback(record) => record.to_bytes().map_err(|_| StoredError),
+        }
+    }
+
     /// The delivery that claimed the key.
     pub fn id(&self) -> DeliveryId {
         match self {

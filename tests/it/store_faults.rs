@@ -345,7 +345,16 @@ fn failed_deletion_can_be_repeated() {
             assert_not_disclosed(&reply);
             recover(&world);
             let again = world.as_operator("DELETE", &uri);
-            assert!(matches!(again.status(), 204 | 404), "{}", again.text());
+            match again.status() {
+                204 | 404 => {}
+                // The failed request may have left the lease's door closed, so the drain deletes it, and sends nothing.
+                202 => {
+                    world.advance(MINUTE);
+                    world.drain();
+                    assert_eq!(world.engine.targets().len(), 0);
+                }
+                _ => panic!("{}", again.text()),
+            }
             assert!(!is_stored(&world));
             world.advance(MINUTE);
             // The same request is a new delivery. If only its claim was not released, the drain delivers it.

@@ -12,7 +12,7 @@ use sluice::reference::{RunRef, Topic};
 use sluice::time::Timestamp;
 
 use crate::fake::{
-    CALLBACK_URI, HOUR, JSON, MINUTE, NOW, StoreKind, UNKNOWN_ID, WEBHOOK_URI, World, answer, request, row,
+    CALLBACK_URI, HOUR, JSON, MINUTE, NOW, STORE_FORM, StoreKind, UNKNOWN_ID, WEBHOOK_URI, World, answer, request, row,
 };
 
 /// A world whose runs have not reached the task with topic `t`.
@@ -389,6 +389,7 @@ fn callbacks_are_claimed_while_the_engine_is_unreachable() {
 fn callback_that_release_0_1_has_delivered_is_still_known() {
     StoreKind::KeyValue.choose();
     let world = World::with_operator().healthy();
+    world.store.entries.borrow_mut().remove(STORE_FORM);
     let (run, topic) = (RunRef::parse("r").unwrap(), Topic::parse("t").unwrap());
     let payload = Some(Cow::Borrowed(serde_json::from_str("{}").unwrap()));
     let callback = Callback { run, topic, status: Status::Succeeded, payload };

@@ -108,6 +108,10 @@ fn status(state: &Overview, now: Timestamp) -> Markup {
             @if state.store != StoreHealth::default() {
                 section.card.pad {
                     h2 { "Store" }
+                    @if let Some(unusable) = &state.store.unusable {
+                        p.big.bad { "Unusable" }
+                        p { (unusable) }
+                    }
                     @if state.store.full {
                         p.big.bad { "Full" }
                         p { "store_max_keys are pending or dead: deliver or delete some" }

@@ -40,7 +40,8 @@
 //!
 //! # Outcomes and terms
 //!
-//! Only a chosen contender and a drain write the outcome. It stays until its window has expired, and the other registers
+//! Only a chosen contender and a drain write the outcome, and whoever copies one of the window before that is final. It
+//! stays until its window has expired, and the other registers
 //! need not: once a contender has won, it looks for the outcome *again*. The sweep may therefore delete marks of a
 //! settled key under the feet of contenders that have stalled.
 //!
@@ -60,14 +61,14 @@ use std::cell::OnceCell;
 use std::time::Duration;
 
 use super::form::Form;
-use super::names::{Register, Round, race, short};
+use super::names::{self, Register, Round, race, short};
 use super::old_names;
 use super::outcome::Known;
 use super::registers::{Contender, VOID, slot};
 use crate::delivery::{Delivery, Key, Work};
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::store::record::callback_record;
-use crate::store::{SEND_WITHIN, Settled};
+use crate::store::{SEND_WITHIN, Settled, codec_error};
 use crate::time::{Retention, Timestamp};
 
 /// How contenders wait for each other.
@@ -148,6 +149,8 @@ enum Entered {
         at: Duration,
     },
     Settled(Settled),
+    /// An earlier window has the outcome.
+    SettledBefore(Settled),
     /// It has not won. If another key was in the way, nobody else may contend for this one.
     Lost {
         to_another_key: bool,
@@ -185,7 +188,8 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     /// Claims a key for a delivery. If another contender holds the key, waits up to `patience` for its outcome.
     ///
     /// Costs 9 reads and 3 writes for a key without a claim, and 2 reads for one that was settled in the current
-    /// window. Near the boundary of two windows, up to 2 more reads; while an upgrade is under way, 8 more.
+    /// window. The first repeat in the window after that costs 9 reads and 4 writes, because it copies the outcome. Near
+    /// the boundary of two windows, up to 2 more reads; while an upgrade is under way, 8 more.
     ///
     /// # Errors
     ///
@@ -214,7 +218,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         loop {
             let waited = match self.enter(delivery, key, &round, form.doors).await? {
                 Entered::Chosen { at } => return Ok(Claim::Won(Won { window, until: at.saturating_add(SEND_WITHIN) })),
-                Entered::Settled(settled) => return Ok(Claim::Settled(settled)),
+                Entered::Settled(settled) | Entered::SettledBefore(settled) => return Ok(Claim::Settled(settled)),
                 Entered::Term(term) => Waited::Term(term),
                 Entered::Elsewhere { window: other, at } => {
                     match self.await_other(delivery, key, other, at, patience, end).await? {
@@ -277,8 +281,14 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         let won = Register::Won.of(round);
         self.host.set(&won, &contender.winning(callback).to_bytes()?).await?;
         let result = self.chosen(delivery, key, round, now, begun).await?;
-        if !matches!(result, Entered::Chosen { .. }) {
-            self.host.set(&won, &contender.withdrawn().to_bytes()?).await?;
+        match &result {
+            Entered::Chosen { .. } => {}
+            // It can't change any more. From now on a repeat finds it in this window, and the sweep deletes the marks.
+            Entered::SettledBefore(settled) if settled.is_delivered() => {
+                let bytes = settled.to_bytes().map_err(codec_error)?;
+                self.host.set(&names::outcome(key, round.window), &bytes).await?;
+            }
+            _ => self.host.set(&won, &contender.withdrawn().to_bytes()?).await?,
         }
         Ok(result)
     }
@@ -304,6 +314,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         let neighbour = self.retention_of(key).neighbour(now).filter(|neighbour| Some(*neighbour) != previous);
         for window in previous.into_iter().chain(neighbour) {
             match self.other(delivery, key, window).await? {
+                Other::Settled(settled) if Some(window) == previous => return Ok(Entered::SettledBefore(settled)),
                 Other::Settled(settled) => return Ok(Entered::Settled(settled)),
                 Other::Held(at) => return Ok(Entered::Elsewhere { window, at }),
                 Other::Free => {}

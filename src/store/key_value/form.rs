@@ -43,20 +43,25 @@ impl Form {
         Ok(Self::stored(store).await?.unwrap_or_else(|| Self::unknown(doors)))
     }
 
-    /// Reads the form; `None` if the store has none yet.
+    /// Reads the form; `None` if the store has none yet. One that this version can't read is an error.
     pub(super) async fn stored(store: &impl KeyValue) -> Result<Option<Self>, StoreError> {
+        Self::readable(store).await?.map_err(StoreError)
+    }
+
+    /// Reads the form; `None` if the store has none yet. The inner error says why this version can't read it.
+    pub(super) async fn readable(store: &impl KeyValue) -> Result<Result<Option<Self>, String>, StoreError> {
         /// What all versions have.
         #[derive(Deserialize)]
         struct Version {
             v: u32,
         }
-        let Some(bytes) = store.get(FORM).await? else { return Ok(None) };
-        match json::read(&bytes) {
-            Ok(Version { v }) if v > VERSION => Err(StoreError(format!(
+        let Some(bytes) = store.get(FORM).await? else { return Ok(Ok(None)) };
+        Ok(match json::read(&bytes) {
+            Ok(Version { v }) if v > VERSION => Err(format!(
                 "the store was written by a later version of Sluice: its form is {v}, and this version knows form {VERSION}; nothing is read or changed"
-            ))),
-            _ => json::read(&bytes).map(Some).map_err(|error| codec_error(format!("the form of the store: {error}"))),
-        }
+            )),
+            _ => json::read(&bytes).map(Some).map_err(|error| format!("the form of the store can't be read: {error}")),
+        })
     }
 
     /// Writes the form, if it differs from the one that was read.

@@ -241,7 +241,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     /// now.
     ///
     /// The release is one write, so it can't be seen half done. Costs 1 read and 1 write if the delivery has a record,
-    /// otherwise 2 reads and 1 write, and the read of the form if it wasn't read before.
+    /// otherwise 2 reads and 2 writes, and the read of the form if it wasn't read before.
     pub(super) async fn release(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(()) };
         self.release_key(delivery, key, *window).await
@@ -257,20 +257,26 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     }
 
     async fn release_key(&self, delivery: &Delivery<'_>, key: &Key, window: u64) -> Result<(), StoreError> {
-        match self.known(&delivery.work, key, window).await? {
+        let winner = match self.known(&delivery.work, key, window).await? {
             Known::Settled(settled) if settled.id() != delivery.id => return Ok(()),
-            Known::Settled(_) => {}
+            Known::Settled(_) => None,
             Known::Open { term } => {
                 let round = Round { window, short: short(key.hash()), term, number: 0 };
-                if !self.winner(round).await?.is_some_and(|(_, winner)| winner.is_of(delivery.id)) {
+                let Some(winner) = self.winner(round).await?.filter(|(_, winner)| winner.is_of(delivery.id)) else {
                     return Ok(());
-                }
+                };
+                Some(winner)
             }
-        }
+        };
         let released = format!("{:016x}", self.host.random());
         let released = Released { v: 1, released, at: self.host.now() };
         let bytes = serde_json::to_vec(&released).map_err(codec_error)?;
-        self.host.set(&names::outcome(key, window), &bytes).await
+        self.host.set(&names::outcome(key, window), &bytes).await?;
+        // Nobody has sent this key's callback, as far as a later term is concerned.
+        if let Some((round, winner)) = winner {
+            self.host.set(&Register::Won.of(&round), &winner.withdrawn().to_bytes()?).await?;
+        }
+        Ok(())
     }
 
     /// Returns the callback of the contender that holds a key. Costs at most 6 reads.

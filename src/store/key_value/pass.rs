@@ -617,6 +617,9 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         id: DeliveryId,
         length: Duration,
     ) -> Result<Operated<(Delivery<'static>, Option<Pass>)>, StoreError> {
+        if self.show(id).await?.is_none() {
+            return Ok(Operated::Unknown);
+        }
         let Some(lease) = self.deliveries().acquire_lease(length).await? else {
             return self.defer(id, Ask::Redeliver).await;
         };
@@ -641,6 +644,9 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
     }
 
     async fn delete(&self, id: DeliveryId, length: Duration) -> Result<Operated<()>, StoreError> {
+        if self.show(id).await?.is_none() {
+            return Ok(Operated::Unknown);
+        }
         let Some(lease) = self.deliveries().acquire_lease(length).await? else {
             return self.defer(id, Ask::Delete).await;
         };
@@ -679,14 +685,18 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
 
     /// Lists all keys of a store that no drain of this version has seen to its end.
     async fn health(&self) -> Result<StoreHealth, StoreError> {
-        let form = Form::stored(self.host).await?;
+        let form = match Form::readable(self.host).await? {
+            Ok(form) => form,
+            Err(unusable) => return Ok(StoreHealth { unusable: Some(unusable), ..StoreHealth::default() }),
+        };
         let (scan, _) = Scan::last(self.host).await?;
         let upgrade = if form.as_ref().is_some_and(|form| form.moved) {
             None
         } else {
             Upgrade::plan(&self.deliveries().list().await?).map(|plan| plan.to_string())
         };
-        Ok(StoreHealth { full: form.is_some_and(|form| form.full), known_since: scan.known_since, upgrade })
+        let full = form.is_some_and(|form| form.full);
+        Ok(StoreHealth { unusable: None, full, known_since: scan.known_since, upgrade })
     }
 
     async fn faults(&self) -> Result<Faults, StoreError> {

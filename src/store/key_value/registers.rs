@@ -67,7 +67,7 @@ impl Contender {
 
     /// Its value of `won` once it has withdrawn.
     pub(super) fn withdrawn(&self) -> Self {
-        Self { withdrawn: true, ..self.clone() }
+        Self { withdrawn: true, callback: None, ..self.clone() }
     }
 
     /// Whether both have the same name.

@@ -115,8 +115,16 @@ impl World {
     pub fn remembered(&self) -> usize {
         match &self.database {
             Some(database) => database.tables().deliveries().iter().filter(|row| row.state == State::Delivered).count(),
-            None => RECORDS.iter().map(|prefix| self.store.keys(prefix).len()).sum(),
+            None => self.records().len(),
         }
+    }
+
+    /// The names of the records of outcomes in the key-value store, without those of keys that were released.
+    fn records(&self) -> Vec<String> {
+        let entries = self.store.entries.borrow();
+        let records = entries.iter().filter(|(key, _)| RECORDS.iter().any(|prefix| key.starts_with(prefix)));
+        let is_released = |value: &[u8]| value.starts_with(br#"{"v":1,"released":"#);
+        records.filter(|(_, value)| !is_released(value)).map(|(key, _)| key.clone()).collect()
     }
 
     /// The number of rows of deliveries, or of keys but for the doors, on which requests with one key meet.
@@ -140,7 +148,21 @@ impl World {
                 let is_claim = |row: &&Row| row.key == row.label && (row.state != State::Dead || row.expires.is_some());
                 tables.deliveries().iter().filter(|row| row.key != row.id).filter(is_claim).count()
             }
-            None => self.store.keys(CLAIMS[0]).len(),
+            None => {
+                let entries = self.store.entries.borrow();
+                let won = entries.iter().filter_map(|(key, value)| Some((key.strip_prefix(CLAIMS[0])?, value)));
+                let is_held = |(key, value): &(&str, &Vec<u8>)| {
+                    let (key, term) = key.split_once('.').unwrap_or((key, ""));
+                    let term = term.split_once('.').map_or("", |(_, term)| term);
+                    let outcome = RECORDS.iter().find_map(|prefix| entries.get(&format!("{prefix}{key}")));
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    // A key that was released goes on in another term.
+                    let present = outcome.map(|outcome| text(outcome)).filter(|outcome| outcome.contains("released"));
+                    let is_present = present.is_none_or(|present| !term.is_empty() && present.contains(term));
+                    is_present && !text(value).contains(r#""withdrawn":true"#)
+                };
+                won.filter(is_held).count()
+            }
         }
     }
 
@@ -149,8 +171,9 @@ impl World {
         match &self.database {
             Some(database) => database.tables().deliveries().iter().next().is_none(),
             None => {
-                let all = [PENDING, DEAD, NOTIFICATION].into_iter().chain(RECORDS).chain(CLAIMS);
-                all.into_iter().all(|prefix| prefix == CLAIMS[3] || self.store.keys(prefix).is_empty())
+                let all = [PENDING, DEAD, NOTIFICATION];
+                let is_empty = all.into_iter().all(|prefix| self.store.keys(prefix).is_empty());
+                is_empty && self.records().is_empty() && self.claimed() == 0
             }
         }
     }

@@ -77,8 +77,10 @@ pub struct Shared {
 /// The steps of one contender.
 #[derive(Default)]
 pub struct Steps {
-    /// The step that may be taken next.
-    pub granted: Cell<Option<Step>>,
+    /// The step that may be taken next, and its position among those for which the contender waits.
+    granted: Cell<Option<(Step, usize)>>,
+    /// The number of steps that were polled since [`Steps::grant`].
+    polled: Cell<usize>,
     /// Without a scheduler every step is taken at once.
     scheduled: bool,
     /// The steps for which the contender waits.
@@ -88,13 +90,23 @@ pub struct Steps {
 }
 
 impl Steps {
+    /// Permits a step, or none, before the contender is polled.
+    pub fn grant(&self, granted: Option<(Step, usize)>) {
+        self.waiting.borrow_mut().clear();
+        self.polled.set(0);
+        self.granted.set(granted);
+    }
+
     async fn step(&self, step: Step) {
-        std::future::poll_fn(|_| {
-            if !self.scheduled || self.granted.get() == Some(step) {
+        std::future::poll_fn(|context| {
+            let position = self.polled.replace(self.polled.get() + 1);
+            if !self.scheduled || self.granted.get() == Some((step, position)) {
                 self.granted.set(None);
                 return Poll::Ready(());
             }
             self.waiting.borrow_mut().push(step);
+            // A drain polls only those of its attempts that were woken.
+            context.waker().wake_by_ref();
             Poll::Pending
         })
         .await;
@@ -104,7 +116,7 @@ impl Steps {
 
 /// The host of one contender.
 pub struct View<'s> {
-    shared: &'s Shared,
+    pub shared: &'s Shared,
     pub steps: Rc<Steps>,
     /// The total duration of the sleeps, in milliseconds.
     pub slept: Cell<u64>,

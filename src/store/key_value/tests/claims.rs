@@ -56,7 +56,7 @@ fn costs_are_as_documented() {
     let delivery = win(&sim, 3, &event(3));
     sim.take_cost();
     run(sim.claims().release(&delivery)).unwrap();
-    assert_eq!(sim.take_cost(), (3, 1), "a release without a record, and the form");
+    assert_eq!(sim.take_cost(), (3, 2), "a release without a record, and the form");
     let copy = claimed(start(4, NOW), &event(4), WINDOW, true);
     run(sim.claims().take_over(&copy)).unwrap();
     assert_eq!(sim.take_cost(), (7, 1), "a take-over, and the form");
@@ -90,10 +90,32 @@ fn duplicate_gets_the_outcome_in_this_window_and_the_next() {
     let sim = sim();
     let delivery = win(&sim, 1, &event(1));
     run(sim.claims().record_delivered(&delivery, br#"{"id":"r"}"#)).unwrap();
-    for (at, is_known) in [(NOW, true), (NOW + HOUR, true), (NOW + 2 * HOUR, false)] {
+    for (at, is_known) in [(NOW, true), (NOW + HOUR, true), (NOW + 2 * HOUR, true), (NOW + 4 * HOUR, false)] {
         sim.at(at);
         let found = claim(&sim, &start(2, at), &event(1));
         assert_eq!(matches!(found, Claim::Settled(Settled::Start(_))), is_known, "{at}: {found:?}");
+    }
+}
+
+/// A repeat in the next window copies an outcome that is final, so the repeats after that cost as little as in the first
+/// window. Another outcome may still change or be released where it is.
+#[test]
+fn outcome_of_the_previous_window_is_copied_once_it_is_final() {
+    for is_final in [true, false] {
+        let sim = sim();
+        let delivery = win(&sim, 1, &event(1));
+        if is_final {
+            run(sim.claims().record_delivered(&delivery, b"{}")).unwrap();
+        } else {
+            run(sim.claims().record_pending(&delivery)).unwrap();
+        }
+        sim.at(NOW + HOUR);
+        sim.take_cost();
+        for cost in [(9, 4), if is_final { (2, 0) } else { (12, 4) }] {
+            assert!(matches!(claim(&sim, &start(2, NOW + HOUR), &event(1)), Claim::Settled(_)));
+            assert_eq!(sim.take_cost(), cost, "final: {is_final}");
+        }
+        assert_eq!(sim.names("sluice:done:").len(), if is_final { 2 } else { 1 });
     }
 }
 
