@@ -33,7 +33,7 @@ impl Law {
             Self::TakeOver => claims::take_over(database).await,
             Self::Late => claims::late(database).await,
             Self::Duplicates => claims::duplicates(database).await,
-            Self::SideBySide => drains::side_by_side(database, 1_000, 0).await,
+            Self::SideBySide => drains::side_by_side(database, 8_000, 0).await,
             Self::HeadsByDue => drains::heads_by_due(database).await,
             Self::Queue => drains::queue(database).await,
             Self::EarlyFirst => callbacks::early_first(database).await,
