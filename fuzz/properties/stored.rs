@@ -26,7 +26,8 @@ pub fn check(data: &[u8]) {
             let read = read.callback();
             assert_eq!((read.digest(), Key::callback(&read)), (callback.digest(), Key::callback(callback)));
         }
-        let outcome = OutcomeRecord::delivered(delivery.id, topic_of(topic), payload, delivery.received);
+        let outcome =
+            OutcomeRecord::delivered(delivery.id, &Key::event("/s", topic_of(topic), "w"), payload, delivery.received);
         let read = round_trip(&outcome, OutcomeRecord::to_bytes, |bytes| OutcomeRecord::from_bytes(bytes).ok());
         let kept = json::object(payload).ok().map(|run| run.get());
         assert_eq!(read.body.as_deref().map(|run| run.get()), kept);

@@ -58,6 +58,7 @@ endpoints! {
     Doubt "/api/v2/deliveries/doubt" "POST";
     Delivery(id) "/api/v2/deliveries/{id}" "DELETE, GET, HEAD";
     Redeliver(id) "/api/v2/deliveries/{id}/redeliver" "POST";
+    Move "/api/v2/move" "POST";
     Preflight "/api/v2/preflight" "GET, HEAD";
     Console "/console" "GET, HEAD";
     ConsoleDrain "/console/drain" "POST";

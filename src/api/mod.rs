@@ -29,6 +29,7 @@ mod intake;
 mod limits;
 mod link;
 mod log;
+mod move_store;
 mod openapi;
 mod operator;
 mod prefer;
@@ -158,6 +159,7 @@ async fn dispatch<H: Host>(
         Endpoint::Redeliver { id } => operator::redeliver(context, &id).await,
         Endpoint::Drain => operator::drain(context).await,
         Endpoint::Doubt => operator::doubt(context).await,
+        Endpoint::Move => move_store::run(context).await,
         Endpoint::Preflight => preflight::show(context).await,
         Endpoint::OpenApi => Ok(openapi::document(context.headers)),
         Endpoint::Console => console::overview::show(context).await,

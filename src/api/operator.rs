@@ -85,13 +85,13 @@ pub(super) fn after_parameter(query: &Query) -> Result<Option<DeliveryId>, Probl
 }
 
 /// Reads `limit`, the size of a page.
-fn limit_parameter(query: &Query) -> Result<usize, Problem> {
+pub(super) fn limit_parameter(query: &Query) -> Result<usize, Problem> {
     let Some(text) = query.one("limit")? else { return Ok(DEFAULT_LIMIT) };
     let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| invalid_parameter("limit", &format!("a whole number from 1 to {MAX_LIMIT}")))
 }
 
-fn invalid_parameter(name: &'static str, rule: &str) -> Problem {
+pub(super) fn invalid_parameter(name: &'static str, rule: &str) -> Problem {
     Problem::new(Kind::InvalidParameter, format!("`{name}` must be {rule}")).field(name)
 }
 

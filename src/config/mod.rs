@@ -12,7 +12,7 @@ use crate::json::Pointer;
 use crate::ports::{Timeouts, Variables};
 use crate::routing::Table;
 use crate::secret::Secret;
-use crate::store::StoreSize;
+use crate::store::{MoveFrom, StoreSize};
 use crate::time::Retention;
 
 pub use trust::{
@@ -52,6 +52,8 @@ pub struct Settings {
     pub width_max: u32,
     /// `store_doors` and `store_max_keys`: the size of the key-value store.
     pub store: StoreSize,
+    /// `move_from`: the store in use before, if its content is being moved.
+    pub move_from: Option<MoveFrom>,
 }
 
 impl Settings {
@@ -83,6 +85,7 @@ pub fn settings(variables: &impl Variables) -> Result<Settings, ConfigError> {
         database_url: database_url(variables)?,
         width_max: width_max(variables)?,
         store: StoreSize { doors: store_doors(variables)?, max_keys: store_max_keys(variables)? },
+        move_from: move_from(variables)?,
     })
 }
 
@@ -203,14 +206,35 @@ pub fn operator_token(variables: &impl Variables) -> Result<Option<Secret>, Conf
 
 /// Reads `database_url`; `None` if it is empty. The host parses the URL further.
 pub fn database_url(variables: &impl Variables) -> Result<Option<Secret>, ConfigError> {
-    parse(variables, "database_url", |text| {
-        let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
-        match text {
-            "" => Ok(None),
-            _ if is_url && text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(Secret::new(text))),
-            _ => Err("must be a URL such as postgres://USER:PASSWORD@HOST:5432/DATABASE, percent-encoded".to_owned()),
-        }
+    parse(variables, "database_url", |text| match text {
+        "" => Ok(None),
+        text => match url_of_database(text) {
+            Some(url) => Ok(Some(url)),
+            None => {
+                Err("must be a URL such as postgres://USER:PASSWORD@HOST:5432/DATABASE, percent-encoded".to_owned())
+            }
+        },
     })
+}
+
+/// Reads `move_from`; `None` if it is empty. It names a store of the other kind than the one in use.
+pub fn move_from(variables: &impl Variables) -> Result<Option<MoveFrom>, ConfigError> {
+    // An invalid `database_url` is an error of its own.
+    let is_postgres = database_url(variables).is_ok_and(|url| url.is_some());
+    parse(variables, "move_from", |text| match (text, is_postgres) {
+        ("", _) => Ok(None),
+        ("key-value", true) => Ok(Some(MoveFrom::KeyValue)),
+        (_, true) => Err("must be `key-value` while `database_url` is set".to_owned()),
+        (text, false) => match url_of_database(text) {
+            Some(url) => Ok(Some(MoveFrom::Postgres(url))),
+            None => Err("must be the URL of a database, such as `database_url` was, while that is empty".to_owned()),
+        },
+    })
+}
+
+fn url_of_database(text: &str) -> Option<Secret> {
+    let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+    (is_url && text.bytes().all(|b| b.is_ascii_graphic())).then(|| Secret::new(text))
 }
 
 /// Reads `public_url`: scheme, host and port, without a slash at the end; `None` if it is empty.
@@ -300,6 +324,7 @@ pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
         webhook_any_json(variables).err(),
         operator_token(variables).err(),
         database_url(variables).err(),
+        move_from(variables).err(),
         public_url(variables).err(),
         callback_get(variables).err(),
         routes(variables).err(),

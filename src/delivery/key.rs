@@ -59,7 +59,7 @@ impl Key {
     }
 
     /// Restores a key from its stored hash and digest.
-    pub(super) fn restore(hash: String, digest: String) -> Self {
+    pub(crate) fn restore(hash: String, digest: String) -> Self {
         Self { hash, digest }
     }
 

@@ -22,9 +22,10 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 type InFlight<'w, 'a> = Pin<Box<dyn Future<Output = (usize, Receipt<'a>)> + 'w>>;
 
 impl<'a, H: Host> Gateway<'a, H> {
-    /// Accepts deliveries, up to eight at a time, so their order at the engine is undefined. Those on
-    /// `ordered` routes are stored one after the other, in the order of `works`. So are the receipts. The sender waits at most `wait` in total for the engine: a delivery whose turn comes later is
-    /// stored for the drain. After [`TAKEN_WITHIN`], none is taken any more.
+    /// Accepts deliveries, up to eight at a time, so their order at the engine is undefined. Those on `ordered` routes are
+    /// stored one after the other, in the order of `works`. So are the receipts. The sender waits at most `wait` in total
+    /// for the engine: a delivery whose turn comes later is stored for the drain. After `TAKEN_WITHIN`, none is taken any
+    /// more.
     pub async fn accept_all<'w>(
         &'w self,
         works: Vec<(Work<'w>, Option<Key>)>,

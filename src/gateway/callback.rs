@@ -91,7 +91,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                 Err(error) => return self.callback_not_stored(delivery, last, &error).await,
             }
         }
-        // What was sent is confirmed in the background.
+        // A callback that was sent is confirmed in the background.
         let is_sending = delivery.sent.is_some() && delivery.claim.as_ref().is_some_and(|claim| !claim.contended);
         match self.store_pending(delivery, last.as_ref(), is_sending).await {
             Ok(receipt) => receipt,

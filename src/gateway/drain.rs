@@ -182,8 +182,10 @@ impl<H: Host> Gateway<'_, H> {
     /// Reads the notes about the drain's width, and writes what this pass adds if there may be others.
     async fn sync(&self, pass: &mut Pass) -> Result<(), StoreError> {
         let is_first = pass.notes.note.is_none();
+        let WidthNotes { note, refusal } = self.store().width_notes().await?;
+        pass.notes.refusal = refusal;
         if is_first || self.store().has_other_passes() {
-            pass.notes = self.store().width_notes().await?;
+            pass.notes.note = note;
         }
         let widths = pass.scheduler.widths();
         let written = widths.sync(pass.notes.note.as_deref(), self.now());

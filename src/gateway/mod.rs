@@ -15,6 +15,7 @@ mod batch;
 mod callback;
 mod drain;
 mod look;
+mod move_store;
 pub mod operator;
 mod overview;
 mod preflight;
@@ -62,7 +63,8 @@ impl<'a, H> Gateway<'a, H> {
     /// A gateway on a host.
     pub fn new(host: &'a H, settings: Settings) -> Self {
         let retention = [settings.retention, settings.callback_retention()];
-        let store = Store::new(host, settings.database_url.clone(), retention, settings.limits, settings.store);
+        let store = Store::new(host, settings.database_url.clone(), retention, settings.limits, settings.store)
+            .with_previous(settings.move_from.clone());
         Self { host, settings, store }
     }
 
@@ -86,7 +88,7 @@ impl<'a, H> Gateway<'a, H> {
         self.settings.engine.run_id(body)
     }
 
-    /// The store. What it has learned about its form is kept for the request.
+    /// The store. It remembers its form for the request.
     fn store(&self) -> &Store<'a, H> {
         &self.store
     }

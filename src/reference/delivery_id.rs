@@ -36,6 +36,11 @@ impl DeliveryId {
         Timestamp(self.0.timestamp_ms())
     }
 
+    /// The place of the arrival within its millisecond, in steps of 32 ns: 15 bits.
+    pub fn within_millisecond(self) -> u16 {
+        u16::try_from((self.0.random() >> (RANDOM_BITS + 5)) & 0x7fff).unwrap_or_default()
+    }
+
     /// Bits for jitter that differ between ids and between attempts: SplitMix64 over the random part of the id.
     pub fn jitter(self, attempt: u32) -> u64 {
         let mut bits = (u64::from(attempt).wrapping_add(1))

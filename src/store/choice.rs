@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::key_value::{self, KeyValueStore};
+use super::key_value::{self, KeyValueStore, Prepared};
 use super::postgres::{self, PostgresStore};
+use super::transfer::{Cursor, Standing, Transferred, transfer};
 use super::{
     Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Doubted, Effect, Faults, Found, HeldQueue, Holder,
     Joined, Offer, Operated, Outbox, Page, PassNote, RunRecord, Settled, Status, StoreHealth, StoreSize, WidthNotes,
@@ -14,9 +15,30 @@ use crate::reference::{RunRef, Topic};
 use crate::secret::Secret;
 use crate::time::{Retention, Timestamp};
 
-/// A store: one of the kinds that there are.
+/// The store whose content is moved to the one in use.
+#[derive(Clone, Debug)]
+pub enum MoveFrom {
+    /// The key-value store, to PostgreSQL.
+    KeyValue,
+    /// The database of this URL, to the key-value store.
+    Postgres(Secret),
+}
+
+/// A store, and the one in use before, whose content is being moved.
 #[derive(Debug)]
-pub enum Store<'a, H> {
+pub struct Store<'a, H> {
+    host: &'a H,
+    current: Kind<'a, H>,
+    /// Each claim looks into it first: what it knows is not in `current` yet.
+    previous: Option<Kind<'a, H>>,
+    retention: [Retention; 2],
+    limits: Limits,
+    size: StoreSize,
+}
+
+/// One of the kinds of stores that there are.
+#[derive(Debug)]
+enum Kind<'a, H> {
     /// A key-value store.
     KeyValue(KeyValueStore<'a, H>),
     /// PostgreSQL.
@@ -25,12 +47,22 @@ pub enum Store<'a, H> {
 
 /// A pass of the drain.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "a drain has one")]
+#[expect(clippy::large_enum_variant, reason = "a request has one at a time")]
 pub enum StorePass {
     /// Over a key-value store.
     KeyValue(key_value::Pass),
     /// Over PostgreSQL.
     Postgres(postgres::Pass),
+}
+
+impl StorePass {
+    /// Leaves deliveries in queues to a later pass.
+    fn hold_queues(&mut self) {
+        match self {
+            Self::KeyValue(pass) => pass.hold_queues(),
+            Self::Postgres(pass) => pass.hold_queues(),
+        }
+    }
 }
 
 impl<'a, H> Store<'a, H> {
@@ -43,26 +75,114 @@ impl<'a, H> Store<'a, H> {
         limits: Limits,
         size: StoreSize,
     ) -> Self {
-        match database_url {
-            Some(url) => Self::Postgres(PostgresStore::new(host, url, retention, limits)),
-            None => Self::KeyValue(KeyValueStore::new(host, retention, limits, size)),
-        }
+        let current = match database_url {
+            Some(url) => Kind::Postgres(PostgresStore::new(host, url, retention, limits)),
+            None => Kind::KeyValue(KeyValueStore::new(host, retention, limits, size)),
+        };
+        Self { host, current, previous: None, retention, limits, size }
+    }
+
+    /// Names the store in use before, if its content is being moved.
+    pub fn with_previous(self, move_from: Option<MoveFrom>) -> Self {
+        let Self { host, retention, limits, size, .. } = self;
+        let previous = move_from.map(|from| match from {
+            MoveFrom::KeyValue => Kind::KeyValue(KeyValueStore::new(host, retention, limits, size)),
+            MoveFrom::Postgres(url) => Kind::Postgres(PostgresStore::new(host, url, retention, limits)),
+        });
+        Self { previous, ..self }
     }
 }
 
 /// Calls a method of the store that this is.
 macro_rules! on {
     ($self:ident, $store:ident => $call:expr) => {
-        match $self {
-            Self::KeyValue($store) => $call.await,
-            Self::Postgres($store) => $call.await,
+        match &$self.current {
+            Kind::KeyValue($store) => $call.await,
+            Kind::Postgres($store) => $call.await,
         }
     };
 }
 
+/// Calls a method of the store in use before, if there is one.
+macro_rules! on_previous {
+    ($self:ident, $store:ident => $call:expr, else $otherwise:expr) => {
+        match &$self.previous {
+            Some(Kind::KeyValue($store)) => $call.await?,
+            Some(Kind::Postgres($store)) => $call.await?,
+            None => $otherwise,
+        }
+    };
+}
+
+impl<H: KeyValue + Sql + Clock + Rng> Store<'_, H> {
+    /// What the store in use before knows of a key. Read before anything else: what isn't there is in this store, or
+    /// nowhere.
+    async fn before(&self, delivery: &Delivery<'_>, key: &Key) -> Result<Standing, StoreError> {
+        let standing =
+            on_previous!(self, store => store.standing(&delivery.work, key, delivery.id), else Standing::Unknown);
+        if matches!(standing, Standing::Unknown) {
+            return Ok(standing);
+        }
+        // It may have been moved since, and have gone on here.
+        let here = on!(self, store => store.first_record(&delivery.work, std::slice::from_ref(key)))?;
+        Ok(here.map_or(standing, |(_, here)| Standing::Settled(here)))
+    }
+
+    /// Moves at most `limit` records of the store in use before, until `end` by the monotonic clock. `length` is the
+    /// longest time that this may take. `None` if a drain of the key-value store is at work, or another move.
+    pub async fn transfer(
+        &self,
+        after: Option<&Cursor>,
+        limit: usize,
+        end: Duration,
+        length: Duration,
+    ) -> Result<Option<Transferred>, StoreError> {
+        match (&self.previous, &self.current) {
+            (Some(Kind::KeyValue(source)), Kind::Postgres(target)) => {
+                let Some(mut source) = source.lease(length).await? else { return Ok(None) };
+                let moved = match source.prepare(end).await {
+                    Ok(Prepared::Ready) => transfer(self.host, &source, target, after, limit, end).await.map(Some),
+                    Ok(Prepared::Upgrading) => {
+                        let next = Some(after.cloned().unwrap_or_else(Cursor::start));
+                        Ok(Some(Transferred { next, ..Transferred::default() }))
+                    }
+                    Ok(Prepared::Busy) => Ok(None),
+                    Err(error) => Err(error),
+                };
+                let released = source.release().await;
+                let moved = moved?;
+                released.map(|()| moved)
+            }
+            (Some(Kind::Postgres(source)), Kind::KeyValue(target)) => {
+                let Some(leased) = target.lease(length).await? else { return Ok(None) };
+                let moved = transfer(self.host, source, &leased, after, limit, end).await;
+                let notified = target.notify().await;
+                let released = leased.release().await;
+                let moved = moved?;
+                notified.and(released).map(|()| Some(moved))
+            }
+            _ => Ok(Some(Transferred::default())),
+        }
+    }
+}
+
 impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
     async fn claim(&self, delivery: &mut Delivery<'_>, key: Key, patience: Duration) -> Result<Claim, StoreError> {
-        on!(self, store => store.claim(delivery, key, patience))
+        let standing = self.before(delivery, &key).await?;
+        let is_claimed = match standing {
+            Standing::Settled(settled) => return Ok(Claim::Settled(settled)),
+            Standing::Claimed => true,
+            Standing::Unknown => false,
+        };
+        if is_claimed {
+            // Another delivery of the key may have been sent: this one is stored, and its run is looked up first.
+            delivery.begin_attempt(self.host.now(), &self.limits);
+        }
+        let claim = on!(self, store => store.claim(delivery, key, patience))?;
+        if is_claimed && matches!(claim, Claim::Won) && delivery.work.queue().is_none() {
+            delivery.hold.until = Some(Duration::ZERO);
+        }
+        Ok(claim)
     }
 
     async fn claim_early(
@@ -71,7 +191,11 @@ impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
         early: Key,
         patience: Duration,
     ) -> Result<Claim, StoreError> {
-        on!(self, store => store.claim_early(delivery, early, patience))
+        match self.before(delivery, &early).await? {
+            Standing::Settled(settled) => Ok(Claim::Settled(settled)),
+            Standing::Claimed => Ok(Claim::Contended(None)),
+            Standing::Unknown => on!(self, store => store.claim_early(delivery, early, patience)),
+        }
     }
 
     async fn claim_task(
@@ -81,6 +205,13 @@ impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
         early: Key,
         patience: Duration,
     ) -> Result<Claim, StoreError> {
+        for key in [&early, &task] {
+            match self.before(delivery, key).await? {
+                Standing::Settled(settled) => return Ok(Claim::Settled(settled)),
+                Standing::Claimed => return Ok(Claim::Contended(None)),
+                Standing::Unknown => {}
+            }
+        }
         on!(self, store => store.claim_task(delivery, task, early, patience))
     }
 
@@ -94,11 +225,18 @@ impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
     }
 
     async fn first_record(&self, work: &Work<'_>, keys: &[Key]) -> Result<Option<(usize, Settled)>, StoreError> {
-        on!(self, store => store.first_record(work, keys))
+        let before = on_previous!(self, store => store.first_record(work, keys), else None);
+        let here = on!(self, store => store.first_record(work, keys))?;
+        Ok(match (before, here) {
+            (Some(before), Some(here)) if before.0 < here.0 => Some(before),
+            (before, here) => here.or(before),
+        })
     }
 
     async fn holder(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
-        on!(self, store => store.holder(key))
+        let before = on_previous!(self, store => store.holder(key), else None);
+        let here = on!(self, store => store.holder(key))?;
+        Ok(here.or(before))
     }
 
     async fn settle_holder(&self, key: &Key, holder: Holder) -> Result<Settled, StoreError> {
@@ -112,11 +250,27 @@ impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
         limit: usize,
         after: Option<&str>,
     ) -> Result<Result<CallbackPage, StoredError>, StoreError> {
-        on!(self, store => store.callbacks(run, topic, limit, after))
+        let before = match after {
+            None => {
+                on_previous!(self, store => store.callbacks(run, topic, usize::MAX, None), else Ok(CallbackPage::default()))
+            }
+            Some(_) => Ok(CallbackPage::default()),
+        };
+        let here = on!(self, store => store.callbacks(run, topic, limit, after))?;
+        let (Ok(before), Ok(mut page)) = (before, here) else { return Ok(Err(StoredError)) };
+        // The first page has those that are not moved yet.
+        for record in before.records {
+            if page.records.iter().all(|here| here.id != record.id) {
+                page.records.push(record);
+            }
+        }
+        page.records.sort_by_key(|record| (record.received, record.id));
+        Ok(Ok(page))
     }
 
     async fn run(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
-        on!(self, store => store.run(run))
+        let before = on_previous!(self, store => store.run(run), else None);
+        Ok(on!(self, store => store.run(run))?.or(before))
     }
 
     async fn record_run(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
@@ -127,9 +281,9 @@ impl<H: KeyValue + Sql + Clock + Rng> Claims for Store<'_, H> {
 /// Calls a method of the store that this is, with its own kind of pass.
 macro_rules! on_pass {
     ($self:ident, $pass:ident, $store:ident => $call:expr, else $otherwise:expr) => {
-        match ($self, $pass) {
-            (Self::KeyValue($store), StorePass::KeyValue($pass)) => $call.await,
-            (Self::Postgres($store), StorePass::Postgres($pass)) => $call.await,
+        match (&$self.current, $pass) {
+            (Kind::KeyValue($store), StorePass::KeyValue($pass)) => $call.await,
+            (Kind::Postgres($store), StorePass::Postgres($pass)) => $call.await,
             _ => $otherwise,
         }
     };
@@ -194,10 +348,18 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
     }
 
     async fn begin_pass(&self, length: Duration) -> Result<Begun<StorePass>, StoreError> {
-        match self {
-            Self::KeyValue(store) => Ok(store.begin_pass(length).await?.map(StorePass::KeyValue)),
-            Self::Postgres(store) => Ok(store.begin_pass(length).await?.map(StorePass::Postgres)),
-        }
+        // Before the pass reads anything: what is no longer there is in this store by then.
+        let holds_queues = on_previous!(self, store => store.has_pending(), else false);
+        let begun = match &self.current {
+            Kind::KeyValue(store) => store.begin_pass(length).await?.map(StorePass::KeyValue),
+            Kind::Postgres(store) => store.begin_pass(length).await?.map(StorePass::Postgres),
+        };
+        Ok(begun.map(|mut pass| {
+            if holds_queues {
+                pass.hold_queues();
+            }
+            pass
+        }))
     }
 
     async fn offer(&self, pass: &mut StorePass, room: usize, busy: &[String]) -> Result<Offer, StoreError> {
@@ -217,9 +379,9 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
     }
 
     fn has_other_passes(&self) -> bool {
-        match self {
-            Self::KeyValue(store) => store.has_other_passes(),
-            Self::Postgres(store) => store.has_other_passes(),
+        match &self.current {
+            Kind::KeyValue(store) => store.has_other_passes(),
+            Kind::Postgres(store) => store.has_other_passes(),
         }
     }
 
@@ -287,15 +449,15 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
     ) -> Result<Operated<(Delivery<'static>, Option<StorePass>)>, StoreError> {
         let key_value = |(delivery, pass): (_, Option<_>)| (delivery, pass.map(StorePass::KeyValue));
         let postgres = |(delivery, pass): (_, Option<_>)| (delivery, pass.map(StorePass::Postgres));
-        match self {
-            Self::KeyValue(store) => Ok(store.take_one(id, length).await?.map(key_value)),
-            Self::Postgres(store) => Ok(store.take_one(id, length).await?.map(postgres)),
+        match &self.current {
+            Kind::KeyValue(store) => Ok(store.take_one(id, length).await?.map(key_value)),
+            Kind::Postgres(store) => Ok(store.take_one(id, length).await?.map(postgres)),
         }
     }
 
     async fn end_one(&self, pass: Option<StorePass>) -> Result<(), StoreError> {
-        match (self, pass) {
-            (Self::KeyValue(store), Some(StorePass::KeyValue(pass))) => store.end_one(Some(pass)).await,
+        match (&self.current, pass) {
+            (Kind::KeyValue(store), Some(StorePass::KeyValue(pass))) => store.end_one(Some(pass)).await,
             _ => Ok(()),
         }
     }

@@ -20,6 +20,7 @@ mod pass;
 pub mod postgres;
 mod record;
 mod run;
+mod transfer;
 
 use std::fmt;
 use std::time::Duration;
@@ -30,12 +31,13 @@ use crate::ports::StoreError;
 use crate::reference::{RunRef, Topic};
 use crate::time::Timestamp;
 
-pub use choice::{Store, StorePass};
+pub use choice::{MoveFrom, Store, StorePass};
 pub use fault::{EngineFault, Faults, HeldQueue, Twice};
 pub use page::{CallbackPage, DeliveryState, Found, MAX_SCANNED, Page};
 pub use pass::{Begun, Offer, PassNote, Status, StoreHealth, WidthNotes};
 pub use record::{OutcomeRecord, Settled};
 pub use run::RunRecord;
+pub use transfer::{Cursor, Transferred};
 
 /// The time within which the winner of a claim has to begin to send. Later, it counts as a loser: it may have been
 /// suspended for longer than the other contenders waited.
@@ -170,7 +172,7 @@ impl Holder {
     }
 }
 
-/// Which delivery of an idempotency key is sent, and the records of those that were.
+/// Decides which delivery of an idempotency key is sent, and has the records of those that were.
 ///
 /// # Laws
 ///
@@ -298,7 +300,7 @@ pub trait Outbox {
     async fn begin_pass(&self, length: Duration) -> Result<Begun<Self::Pass>, StoreError>;
 
     /// Offers pending deliveries until `room` of them can start now, or the store has no more. `busy` are references of
-    /// which none can start. Whoever takes from a database holds what is offered.
+    /// which none can start. A pass over a database holds the deliveries that it is offered.
     async fn offer(&self, pass: &mut Self::Pass, room: usize, busy: &[String]) -> Result<Offer, StoreError>;
 
     /// Returns a delivery that was offered, to attempt it now; `None` if it isn't pending any more. The inner error is a

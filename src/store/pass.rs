@@ -95,6 +95,6 @@ pub struct StoreHealth {
     pub full: bool,
     /// Since when each event is still known, if the store has dropped outcomes before their retention was over.
     pub known_since: Option<Timestamp>,
-    /// What an upgrade of the stored form still has to do.
+    /// The rest of an upgrade of the stored form.
     pub upgrade: Option<String>,
 }

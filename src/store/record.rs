@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::callback::{Callback, CallbackRecord, State};
-use crate::delivery::{Delivery, DeliveryId, Outcome, StoredError, Work};
+use crate::delivery::{Delivery, DeliveryId, Key, Outcome, StoredError, Work};
 use crate::json;
 use crate::time::Timestamp;
 
@@ -24,23 +24,32 @@ pub struct OutcomeRecord {
     pub status: u16,
     /// The run that the engine responded with, once it is delivered; of a large run, only the small members.
     pub body: Option<Box<RawValue>>,
-    /// The key's digest ([`Key::digest`](crate::delivery::Key::digest)).
+    /// The key's digest ([`Key::digest`]).
     pub digest: String,
     /// When the outcome was recorded.
     pub at: Timestamp,
+    /// The key's whole hash ([`Key::hash`]), of which the name in a key-value store has a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hash: Option<String>,
 }
 
 impl OutcomeRecord {
     const VERSION: u32 = 1;
 
     /// The record of a delivery that is stored and not yet delivered.
-    pub fn pending(id: DeliveryId, digest: &str, at: Timestamp) -> Self {
-        Self { v: Self::VERSION, id, status: 202, body: None, digest: digest.to_owned(), at }
+    pub fn pending(id: DeliveryId, key: &Key, at: Timestamp) -> Self {
+        let (digest, hash) = (key.digest().to_owned(), Some(key.hash().to_owned()));
+        Self { v: Self::VERSION, id, status: 202, body: None, digest, at, hash }
     }
 
     /// The record of a delivery that the engine has accepted with this run as its response.
-    pub fn delivered(id: DeliveryId, digest: &str, run: &[u8], at: Timestamp) -> Self {
-        Self { status: 200, body: bounded(run), ..Self::pending(id, digest, at) }
+    pub fn delivered(id: DeliveryId, key: &Key, run: &[u8], at: Timestamp) -> Self {
+        Self { status: 200, body: bounded(run), ..Self::pending(id, key, at) }
+    }
+
+    /// A record of an earlier release, with the key's whole hash.
+    pub(super) fn with_hash(self, hash: &str) -> Self {
+        Self { hash: Some(hash.to_owned()), ..self }
     }
 
     /// Whether the engine has accepted the delivery.
@@ -163,7 +172,7 @@ mod tests {
 
     fn kept(run: &str) -> String {
         let id = DeliveryId::new(Timestamp(1).into(), 7);
-        let record = OutcomeRecord::delivered(id, "d", run.as_bytes(), Timestamp(9));
+        let record = OutcomeRecord::delivered(id, &Key::event("/s", "1", "w"), run.as_bytes(), Timestamp(9));
         let read = OutcomeRecord::from_bytes(&record.to_bytes().unwrap()).unwrap();
         assert_eq!((read.id, read.status, read.at), (id, 200, Timestamp(9)));
         read.body.unwrap().get().to_owned()

@@ -12,6 +12,10 @@ pub struct RunRecord {
     pub scope: Option<String>,
     /// Whether a lookup by label finds it, but the engine does not show it.
     pub unseen: bool,
+    /// The whole [hash](crate::callback::run_id_hash) of the run, of which the name in a key-value store has a half.
+    /// Only in the stored form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hash: Option<String>,
 }
 
 impl RunRecord {
@@ -22,8 +26,13 @@ impl RunRecord {
         json::read(bytes).ok().filter(|record: &Self| record.v == Self::VERSION)
     }
 
+    /// The stored form, with the whole hash of the run.
+    pub(super) fn with_hash(self, hash: &str) -> Self {
+        Self { hash: Some(hash.to_owned()), ..self }
+    }
+
     /// The record of a run.
     pub fn new(scope: Option<String>, unseen: bool) -> Self {
-        Self { v: Self::VERSION, scope, unseen }
+        Self { v: Self::VERSION, scope, unseen, hash: None }
     }
 }

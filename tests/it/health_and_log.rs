@@ -29,7 +29,7 @@ fn readyz_checks_store_and_configuration() {
     let reply = world.get("/readyz");
     reply.problem(503, "store-unavailable");
     let error = if world.database.is_some() { "there is no connection to the server" } else { "disk full" };
-    // What is wrong with the database is for an operator, and no secret.
+    // The fault of the database is for an operator, and no secret.
     assert!((world.database.is_some() || !reply.text().contains(error)) && reply.warning().contains(error));
 }
 
@@ -83,6 +83,7 @@ fn invalid_variable_is_named() {
         ("retry_max_hours", &["", "0", "8785", "1d"]),
         ("retry_max_attempts", &["", "0", "1000001"]),
         ("drain_width_max", &["", "0", "1025"]),
+        ("move_from", &["file", "mysql://u:s3cret@db/sluice"]),
         ("store_doors", &["", "15", "65537"]),
         ("store_max_keys", &["", "499", "10000001"]),
         ("callback_early_ms", &["", "-1", "86400001"]),

@@ -36,6 +36,7 @@ mod health_and_log;
 mod interleavings;
 mod layering;
 mod links;
+mod moves;
 mod openapi;
 mod operator;
 mod ordered;

@@ -124,23 +124,10 @@ fn backlog_of_an_outage_is_gone_in_time() {
     assert!(record.refused > 0, "{record:?}");
 }
 
-fn assert_few_are_refused() {
+#[on_each_store]
+fn drain_learns_from_refusals_of_fresh_deliveries() {
     let record = outage(CAPACITY);
     assert!(record.refused * 50 <= record.sends, "more than 2 % of the requests were refused: {record:?}");
-}
-
-#[test]
-#[ignore = "4.6 % are refused, nearly all of them fresh: a pass reads the refusals of fresh ones only before it sends"]
-fn drain_learns_from_refusals_of_fresh_deliveries_in_key_value() {
-    StoreKind::KeyValue.choose();
-    assert_few_are_refused();
-}
-
-#[test]
-#[ignore = "4.6 % are refused, nearly all of them fresh: the drain stays at its width of 64 meanwhile"]
-fn drain_learns_from_refusals_of_fresh_deliveries_in_postgres() {
-    StoreKind::Postgres.choose();
-    assert_few_are_refused();
 }
 
 #[on_each_store]

@@ -12,11 +12,12 @@ use sluice::store::postgres::{self, STATEMENTS, Statement};
 
 use crate::server::{Server, ServerConnection};
 use crate::session::{Connection, Database, START};
-use crate::tables::{Delivery, Note, Run, Tables, columns};
+use crate::tables::{Delivery, Note, Run, State, Tables, columns};
 use crate::values;
 
 /// Statements whose rows have an order. The others are compared as sets.
-const ORDERED: [Statement; 3] = [postgres::LIST, postgres::SEARCH, postgres::CALLBACKS];
+const ORDERED: [Statement; 5] =
+    [postgres::LIST, postgres::SEARCH, postgres::CALLBACKS, postgres::REMEMBERED, postgres::RUNS];
 
 /// A statement, and what its parameters are picked by.
 #[derive(Clone)]
@@ -184,8 +185,43 @@ impl Pick<'_> {
             postgres::CLEAR_NOTE => values![self.of(&["n1", "n2"])],
             postgres::NOTES => values![self.of(&[r#"["n1", "n2", "schema"]"#, r#"{"n1": 1}"#])],
             postgres::READY => values![],
+            postgres::IMPORT => self.import(nth),
+            postgres::REMEMBERED => values![self.of(&["", "k1"]), self.limit()],
+            postgres::RUNS => values![self.of(&["", "r1"]), self.limit()],
             Statement { name, .. } => panic!("no parameters for {name}"),
         }
+    }
+
+    /// A delivery that is there already, or another one.
+    fn import(&mut self, nth: usize) -> Vec<SqlValue> {
+        let key = self.key();
+        let stored = self.tables.deliveries().iter().filter(|row| row.state != State::Delivered);
+        let stored: Vec<_> = stored.map(|row| row.id.clone()).collect();
+        let is_there = !stored.is_empty() && self.of(&[true, false, false]);
+        let id = if is_there { self.of(&stored) } else { self.id_for(key, nth) };
+        let state = self.of(&[State::Pending, State::Dead, State::Delivered]);
+        let (is_pending, is_delivered) = (state == State::Pending, state == State::Delivered);
+        let topic = self.of(&[None, None, Some("Topic")]);
+        let queue = self.of(&[None, Some("q1")]).filter(|_| !is_delivered);
+        let delivery = Some(b"imported").filter(|_| !is_delivered || topic.is_some());
+        let expires = START + self.ms();
+        values![
+            key,
+            key,
+            id,
+            state.name(),
+            self.of(&["d1", "d1", "d2"]),
+            topic.map_or("W", |_| "run"),
+            topic,
+            delivery,
+            Some(b"{}").filter(|_| is_delivered),
+            is_pending.then(|| self.ms()),
+            START - 2,
+            START - 1,
+            (is_delivered || (state == State::Dead && self.of(&[true, false]))).then_some(expires),
+            queue,
+            queue.map(|_| i64::MIN + i64::from(self.of(&[1_u8, 2])))
+        ]
     }
 }
 
@@ -323,6 +359,11 @@ const SEEN: &[&str] = &[
     "write_note Refused",
     "clear_note  writes",
     "notes Refused",
+    "import Text(\"new\") writes",
+    "import Text(\"there\") reads",
+    "import Text(\"held\") reads",
+    "remembered  reads",
+    "runs  reads",
     "find Refused",
     "list Refused",
 ];

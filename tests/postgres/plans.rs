@@ -133,6 +133,9 @@ fn arguments(name: &str) -> &'static str {
         ("write_note", "'fault', 'x'"),
         ("clear_note", "'fault'"),
         ("notes", "'[\"fault\"]'"),
+        ("import", "'k500x', 'k500x', 'i500x', 'pending', '', 'w', NULL, '\\x00', NULL, 1000, 0, 0, NULL, 'queue', 1"),
+        ("remembered", "'k500', 100"),
+        ("runs", "'run500', 100"),
         ("ready", ""),
         ("probe", "60000"),
     ]);

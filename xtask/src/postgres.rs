@@ -102,7 +102,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         succeeds(self.program("pg_ctl").args(["stop", "--wait", "--mode=immediate"]));
-        // What is left is in the directory for temporary files.
+        // The rest is in the directory for temporary files.
         let _: std::io::Result<()> = fs::remove_dir_all(&self.directory);
     }
 }

@@ -16,7 +16,7 @@ const PACE_MIN: f64 = 0.001;
 
 /// The pace of the drain, as a moving average with exponential weights, and the number of pending deliveries.
 ///
-/// Each delivery that leaves the backlog adds 1/[`MEMORY`] to the pace, whichever pass has concluded it, so passes that
+/// Each delivery that leaves the backlog adds 1/`MEMORY` to the pace, whichever pass has concluded it, so passes that
 /// run side by side add up. The time between passes counts: the pace is that of the clock on the wall.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pace {

@@ -555,7 +555,7 @@ fn workflow_with_429_slows_down_no_other() {
             let (without, with) = (without.gone_by_workflow[&workflow], with.gone_by_workflow[&workflow]);
             assert!(with < without + without / 3, "{passes} passes: {with} ms, and {without} ms without the first");
         }
-        // AIMD below 5 is refused once in about 15.
+        // The width below 5 is refused once in about 15.
         let (refused, sends) = (with.drain_refused[&0], with.drain_sends[&0]);
         assert!(refused * 6 < sends, "{passes} passes: {refused} of {sends}");
         // At 5 a second it would take 100 s.

@@ -131,6 +131,9 @@ pub struct Slot {
 struct Gauge {
     /// Number of requests in flight, including those that the engine may still be at work on.
     in_flight: u32,
+    /// The most that were in flight since the last look for a refusal of a fresh delivery: at the moment of the look,
+    /// all of them may just have ended.
+    most: u32,
     /// The time of the last decrease that this pass knows of. Requests that were started until then say nothing about
     /// the present width.
     decreased: Timestamp,
@@ -139,7 +142,17 @@ struct Gauge {
 }
 
 impl Gauge {
-    const NEW: Self = Self { in_flight: 0, decreased: Timestamp(0), filled: Timestamp(0) };
+    const NEW: Self = Self { in_flight: 0, most: 0, decreased: Timestamp(0), filled: Timestamp(0) };
+
+    fn start(&mut self) {
+        self.in_flight = self.in_flight.saturating_add(1);
+        self.most = self.most.max(self.in_flight);
+    }
+
+    /// Returns the most that were in flight since the last call.
+    fn take_most(&mut self) -> u32 {
+        std::mem::replace(&mut self.most, self.in_flight)
+    }
 
     /// Whether the answer to a request says something about the present width.
     fn counts(&self, slot: &Slot) -> bool {
@@ -275,7 +288,7 @@ impl Widths {
     /// Starts a request that [`check`](Self::check) allows.
     pub fn start(&mut self, workflow: Option<&str>, bytes: usize, now: Timestamp) -> Slot {
         self.bytes = self.bytes.saturating_add(bytes);
-        self.gauge.in_flight = self.gauge.in_flight.saturating_add(1);
+        self.gauge.start();
         if self.gauge.in_flight >= self.engine_share().size {
             self.gauge.filled = now;
         }
@@ -285,7 +298,7 @@ impl Widths {
             let share = share.map(|width| self.share_of(width.size).size);
             let new = || Workflow { width: None, gauge: Gauge::NEW };
             let gauge = &mut self.workflows.entry(name.to_owned()).or_insert_with(new).gauge;
-            gauge.in_flight = gauge.in_flight.saturating_add(1);
+            gauge.start();
             beside_in_workflow = gauge.in_flight;
             if share.is_some_and(|share| gauge.in_flight >= share) {
                 gauge.filled = now;
@@ -361,17 +374,22 @@ impl Widths {
 
     /// Counts the refusal of a fresh delivery, unless it was counted before. Called after each [`sync`](Self::sync).
     pub fn refused_elsewhere(&mut self, refusal: &Refusal, now: Timestamp) {
-        if self.refused.replace(refusal.at) == Some(refusal.at) {
+        let is_known = self.refused.replace(refusal.at) == Some(refusal.at);
+        let passes = self.engine_share().passes;
+        let most = self.gauge.take_most();
+        let of_workflows = self.workflows.iter_mut().map(|(name, known)| (name.as_str(), known.gauge.take_most()));
+        let of_workflow = of_workflows.filter(|(name, _)| refusal.workflow.as_deref() == Some(name)).last();
+        let of_workflow = of_workflow.map_or(0, |(_, most)| most);
+        if is_known {
             return;
         }
-        let passes = self.engine_share().passes;
         match refusal.workflow.as_deref().map(|name| self.workflows.get_mut(name)) {
-            None if refusal.at > self.gauge.decreased && self.gauge.in_flight > 0 => {
-                self.engine.refuse(self.gauge.in_flight.saturating_mul(passes), now);
+            None if refusal.at > self.gauge.decreased && most > 0 => {
+                self.engine.refuse(most.saturating_mul(passes), now);
                 self.gauge.decreased = now;
             }
-            Some(Some(Workflow { width, gauge })) if refusal.at > gauge.decreased && gauge.in_flight > 0 => {
-                let in_flight = gauge.in_flight.saturating_mul(passes);
+            Some(Some(Workflow { width, gauge })) if refusal.at > gauge.decreased && of_workflow > 0 => {
+                let in_flight = of_workflow.saturating_mul(passes);
                 width.get_or_insert_with(|| Width::new(in_flight.min(self.bounds.width_max))).refuse(in_flight, now);
                 gauge.decreased = now;
             }

@@ -5,9 +5,9 @@
 //! the last time, and drops what is older. To drop few of many it takes an age that a tenth of them has, since it would
 //! have to read nearly all to find the very oldest: it reads about ten for each that it drops.
 //!
-//! What is pending or dead is never dropped, nor is its outcome. Nor is one younger than
-//! [`LONGEST_STALL`](super::LONGEST_STALL): contenders of its claim may still be under way. For the same reason, a
-//! release is only dropped if its term has no register.
+//! Deliveries that are pending or dead are never dropped, nor are their outcomes. Nor is an outcome younger than
+//! [`LONGEST_STALL`]: contenders of its claim may still be under way. For the same reason, a release is only dropped if
+//! its term has no register.
 
 use super::LONGEST_STALL;
 use super::claim::Claims;

@@ -40,9 +40,8 @@
 //!
 //! # Outcomes and terms
 //!
-//! Only a chosen contender and a drain write the outcome, and whoever copies one of the window before that is final. It
-//! stays until its window has expired, and the other registers
-//! need not: once a contender has won, it looks for the outcome *again*. The sweep may therefore delete marks of a
+//! Only a chosen contender and a drain write the outcome, and a contender that copies a final one from the window before.
+//! It stays until its window has expired, and the other registers need not: once a contender has won, it looks for the outcome *again*. The sweep may therefore delete marks of a
 //! settled key under the feet of contenders that have stalled.
 //!
 //! To release a key, its holder writes the name of a new *term* into the outcome. Each term has registers of its own, so
@@ -475,6 +474,16 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether an earlier release has claimed a key in one of these windows, and no upgrade has moved that yet.
+    pub(super) async fn is_claimed_before_upgrade(&self, key: &Key, windows: [u64; 2]) -> Result<bool, StoreError> {
+        for window in windows {
+            if self.host.exists(&old_names::flag(key, window)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Reads a register; `None` if it is absent or can't be decoded.

@@ -6,6 +6,7 @@
 //! - [`Form`](form::Form): the version of what is stored.
 //! - [`Claims::sweep`](claim::Claims::sweep): what a pass deletes, and what it drops at `max_keys`.
 //! - [`Upgrade`](upgrade::Upgrade): what earlier releases have stored, moved step by step.
+//! - [`Leased`](export::Leased): the move to and from another store.
 //!
 //! `names.rs` names every key and describes its value; `old_names.rs` those of earlier releases.
 //!
@@ -20,6 +21,7 @@
 
 mod ceiling;
 mod claim;
+mod export;
 mod form;
 mod lease;
 mod names;
@@ -45,6 +47,7 @@ use self::{
     sweep::Swept,
     upgrade::{Upgrade, Upgraded},
 };
+pub(super) use export::Prepared;
 pub(super) use pass::Pass;
 pub(super) use state::KeyValueStore;
 

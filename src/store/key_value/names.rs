@@ -25,13 +25,13 @@
 //! `:`, `-` and `.`, which every store permits, and have at most 255 bytes.
 //!
 //! `{h}` is the key's hash, of which each part is cut to its first half: 26 characters of base32, or 32 hexadecimal
-//! digits, and so at least 128 bits. `mark`, `won` and `void` of a later round end in `.{round}`, and those of a later
-//! term in `.{round}.{term}` (`claim.rs`). `{window}` is the number of a retention window: the sweep recognizes an
-//! expired key by its name.
+//! digits, and so at least 128 bits; `{run}` likewise. The whole hash of a start is in the outcome, and that of a run in
+//! its record, because other stores have no short ones (`export.rs`). `mark`, `won` and `void` of a later round end in
+//! `.{round}`, and those of a later term in `.{round}.{term}` (`claim.rs`). `{window}` is the number of a retention
+//! window: the sweep recognizes an expired key by its name.
 
 use std::fmt::{self, Write as _};
 
-use crate::callback::run_id_hash;
 use crate::delivery::{DeliveryId, Key};
 
 /// What all names begin with.
@@ -60,6 +60,13 @@ pub(super) const LEASE_RACE: &str = "sluice:lease-race";
 /// The `door` of the lease's splitter.
 pub(super) const LEASE_DOOR: &str = "sluice:lease-door";
 
+/// What the names of outcomes begin with.
+pub(super) const OUTCOMES: [&str; 2] = ["sluice:done:", "sluice:callback:"];
+/// What the names of the winners of claims begin with.
+pub(super) const WINNERS: &str = "sluice:won:";
+/// What the names of the records of runs begin with.
+pub(super) const RUNS: &str = "sluice:run:";
+
 /// The name of a pending delivery.
 pub(super) fn pending(id: DeliveryId) -> String {
     format!("{PREFIX}pending:{id}")
@@ -80,9 +87,9 @@ pub(super) fn race(slot: u64) -> String {
     format!("{PREFIX}race:{slot}")
 }
 
-/// The name of the record of a run, by the engine's id of it.
+/// The name of the record of the run with this hash.
 pub(super) fn run(run: &str, window: u64) -> String {
-    run_of(&short(&run_id_hash(run)), window)
+    run_of(&short(run), window)
 }
 
 /// The name of the record of the run with this short hash.
@@ -263,6 +270,11 @@ impl KeyList {
             Name::Pending(id) | Name::Dead(id) => Some(id),
             _ => None,
         })
+    }
+
+    /// Whether pending deliveries have the names of an earlier release.
+    pub(super) fn has_unmoved(&self) -> bool {
+        !self.unmoved().is_empty()
     }
 
     /// The ids of pending deliveries that have the name of an earlier release.

@@ -4,7 +4,6 @@
 //! value of a flag is that of `won` today, with the callback.
 
 use super::names::short;
-use crate::callback::run_id_hash;
 use crate::delivery::{DeliveryId, Key};
 
 /// What all names begin with.
@@ -27,9 +26,9 @@ pub(super) fn flag(key: &Key, window: u64) -> String {
     format!("{PREFIX}flag/{window}/{}", key.hash())
 }
 
-/// The name of the record of a run.
+/// The name of the record of the run with this hash.
 pub(super) fn run(run: &str, window: u64) -> String {
-    format!("{PREFIX}run/{window}/{}", run_id_hash(run))
+    format!("{PREFIX}run/{window}/{run}")
 }
 
 /// The delivery that is pending under this name.
@@ -42,8 +41,9 @@ pub(super) fn pending(name: &str) -> Option<DeliveryId> {
 pub(super) enum Fate {
     /// A delivery, pending or dead, which gets this name.
     Delivery(String),
-    /// A value that gets this name: an outcome, the record of a run, the notification, a fault.
-    Moved(String),
+    /// A value that gets this name: an outcome, the record of a run, the notification, a fault. Today's name of the
+    /// outcome of a start, and of the record of a run, has a part of the hash only: the value gets the whole one.
+    Moved(String, Option<String>),
     /// The flag of a key, by window and short hash. It is kept unless the key has an outcome.
     Flag(u64, String),
     /// A race or a lease, which nothing reads any more.
@@ -54,7 +54,7 @@ pub(super) enum Fate {
 pub(super) fn fate(name: &str) -> Option<Fate> {
     let rest = name.strip_prefix(PREFIX)?;
     if let Some((_, today)) = FIXED.iter().find(|(old, _)| *old == rest) {
-        return Some(Fate::Moved((*today).to_owned()));
+        return Some(Fate::Moved((*today).to_owned(), None));
     }
     let (kind, rest) = rest.split_once('/').unwrap_or((rest, ""));
     let windowed = || {
@@ -64,8 +64,12 @@ pub(super) fn fate(name: &str) -> Option<Fate> {
     Some(match (kind, DeliveryId::parse(rest), windowed()) {
         ("pending", Some(id), _) => Fate::Delivery(super::names::pending(id)),
         ("dead", Some(id), _) => Fate::Delivery(super::names::dead(id)),
-        ("done" | "callback", _, Some((window, hash))) => Fate::Moved(super::names::outcome_of(&short(hash), window)),
-        ("run", _, Some((window, hash))) => Fate::Moved(super::names::run_of(&short(hash), window)),
+        ("done" | "callback", _, Some((window, hash))) => {
+            Fate::Moved(super::names::outcome_of(&short(hash), window), (kind == "done").then(|| hash.to_owned()))
+        }
+        ("run", _, Some((window, hash))) => {
+            Fate::Moved(super::names::run_of(&short(hash), window), Some(hash.to_owned()))
+        }
         ("flag", _, Some((window, hash))) => Fate::Flag(window, short(hash)),
         ("door", ..) | ("lease" | "lease-door", ..) => Fate::Dropped,
         _ => return None,

@@ -8,7 +8,7 @@ use super::claim::Claims;
 use super::names::{self, Name, Register, Round, short};
 use super::old_names;
 use super::registers::Contender;
-use crate::callback::{CallbackRecord, State, run_hash, topic_hash};
+use crate::callback::{CallbackRecord, State, run_hash, run_id_hash, topic_hash};
 use crate::delivery::{Delivery, DeliveryId, Key, KeyClaim, StoredError, Work};
 use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
@@ -51,7 +51,7 @@ impl Known {
 }
 
 /// The term of a key that was released; `None` for any other outcome.
-fn released(bytes: &[u8]) -> Option<String> {
+pub(super) fn released(bytes: &[u8]) -> Option<String> {
     let released: Released = json::read(bytes).ok().filter(|_| bytes.len() <= MAX_RELEASED)?;
     (released.v == 1).then_some(released.released)
 }
@@ -89,7 +89,7 @@ impl Trace {
 impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     /// Reads the outcome of a key in one window: 1 read, and that of the form if it wasn't read before. During an
     /// upgrade up to 3: one that is moved has both names for a moment, and the new one counts.
-    async fn outcome(&self, key: &Key, window: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) async fn outcome(&self, key: &Key, window: u64) -> Result<Option<Vec<u8>>, StoreError> {
         // In this order: an outcome that is moved after the form was read is found under its old name or, at last, under
         // its new one.
         let moved = self.form().await?.moved;
@@ -167,7 +167,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     /// Records that a delivery is pending, to answer duplicates. Costs 1 write.
     pub(super) async fn record_pending(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         self.record(delivery, |key| match &delivery.work {
-            Work::Start(_) => OutcomeRecord::pending(delivery.id, key.digest(), self.host.now()).to_bytes(),
+            Work::Start(_) => OutcomeRecord::pending(delivery.id, key, self.host.now()).to_bytes(),
             Work::Resolve(callback) => callback_record(delivery, callback).to_bytes().map_err(|_| StoredError),
         })
         .await
@@ -176,7 +176,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     /// Records that a delivery was delivered, with the engine's response as `body`. Costs 1 write.
     pub(super) async fn record_delivered(&self, delivery: &Delivery<'_>, body: &[u8]) -> Result<(), StoreError> {
         self.record(delivery, |key| match &delivery.work {
-            Work::Start(_) => OutcomeRecord::delivered(delivery.id, key.digest(), body, self.host.now()).to_bytes(),
+            Work::Start(_) => OutcomeRecord::delivered(delivery.id, key, body, self.host.now()).to_bytes(),
             Work::Resolve(callback) => {
                 let mut record = callback_record(delivery, callback);
                 record.state = State::Delivered;
@@ -226,7 +226,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     }
 
     /// Finds the contender that was chosen in the term of a round, or may still be. Costs 2 reads for each round.
-    async fn winner(&self, mut round: Round) -> Result<Option<(Round, Contender)>, StoreError> {
+    pub(super) async fn winner(&self, mut round: Round) -> Result<Option<(Round, Contender)>, StoreError> {
         loop {
             match self.contender(&Register::Won.of(&round)).await? {
                 Some(winner) if !winner.withdrawn => return Ok(Some((round, winner))),
@@ -385,6 +385,11 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
 
     /// Reads the record of a run; `None` if it has none, or one that can't be decoded. Costs at most 2 reads.
     pub(super) async fn run(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
+        self.run_named(&run_id_hash(run)).await
+    }
+
+    /// Reads the record of the run with this hash.
+    pub(super) async fn run_named(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
         let moved = self.form().await?.moved;
         for window in self.callback_retention.lookup(self.host.now()) {
             let name = names::run(run, window);
@@ -404,7 +409,12 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
 
     /// Writes the record of a run. Costs 1 write.
     pub(super) async fn record_run(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
-        let bytes = serde_json::to_vec(record).map_err(codec_error)?;
+        self.record_run_named(&run_id_hash(run), record).await
+    }
+
+    /// Writes the record of the run with this hash.
+    pub(super) async fn record_run_named(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(&record.clone().with_hash(run)).map_err(codec_error)?;
         let window = self.callback_retention.window(self.host.now());
         self.host.set(&names::run(run, window), &bytes).await
     }

@@ -25,10 +25,13 @@ use crate::store::{
 };
 use crate::time::{MAX_CLOCK_SKEW, Timestamp};
 
+/// How long queues are left alone during a move before a pass looks again whether they can go on.
+const HELD_FOR: Duration = Duration::from_secs(5);
+
 /// A pass of the drain, which holds the lease.
 #[derive(Debug)]
 pub struct Pass {
-    lease: Lease,
+    pub(super) lease: Lease,
     /// Whether a notification has led to it.
     notified: bool,
     list: KeyList,
@@ -51,12 +54,14 @@ pub struct Pass {
     /// The earliest time at which something else is due: an operator's request, or an upgrade that waits.
     next_due: Option<Timestamp>,
     /// Whether the next pass has something to do at once.
-    more: bool,
+    pub(super) more: bool,
+    /// Whether deliveries in queues are left to a later pass.
+    holds_queues: bool,
 }
 
 impl Pass {
     /// A pass that has not listed the keys.
-    fn without_list(lease: Lease, notified: bool) -> Self {
+    pub(super) fn without_list(lease: Lease, notified: bool) -> Self {
         Self {
             lease,
             notified,
@@ -71,7 +76,13 @@ impl Pass {
             doubted_at: None,
             next_due: None,
             more: false,
+            holds_queues: false,
         }
+    }
+
+    /// Leaves deliveries in queues to a later pass: others that come before them are still being moved here.
+    pub(in crate::store) fn hold_queues(&mut self) {
+        self.holds_queues = true;
     }
 
     /// The earliest time at which a delivery is due that was offered and not opened. `held` are the queues whose first
@@ -99,7 +110,7 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
     }
 
     /// Lists the keys under the lease, upgrades them until `end`, and carries out what an operator has asked for.
-    async fn open_pass(&self, pass: &mut Pass, end: Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn open_pass(&self, pass: &mut Pass, end: Timestamp) -> Result<(), StoreError> {
         let deliveries = self.deliveries();
         if pass.notified {
             deliveries.clear_notification().await?;
@@ -444,6 +455,11 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             let expires = delivery.expires(&self.limits);
             let earliest = expires.map_or(due.due, |expires| due.due.min(expires));
             let queue = delivery.work.queue().map(str::to_owned);
+            if pass.holds_queues && queue.is_some() {
+                let again = now.plus(HELD_FOR);
+                pass.next_due = Some(pass.next_due.map_or(again, |due| due.min(again)));
+                continue;
+            }
             pass.offered.insert(id, (earliest, queue.clone()));
             if delivery.requeued.is_some() {
                 pass.requeued.push((delivery.queued_since(), due));

@@ -12,17 +12,22 @@ use crate::time::Retention;
 
 /// A key-value store. Made for one request or one pass, because it remembers the form of the store.
 #[derive(Debug)]
-pub struct KeyValueStore<'a, H> {
+pub(in crate::store) struct KeyValueStore<'a, H> {
     pub(super) host: &'a H,
     pub(super) claims: KeyClaims<'a, H>,
     pub(super) size: StoreSize,
     pub(super) limits: Limits,
-    callback_retention: Retention,
+    pub(super) callback_retention: Retention,
 }
 
 impl<'a, H> KeyValueStore<'a, H> {
     /// A host's store, with the retention of starts and of callbacks.
-    pub fn new(host: &'a H, [starts, callbacks]: [Retention; 2], limits: Limits, size: StoreSize) -> Self {
+    pub(in crate::store) fn new(
+        host: &'a H,
+        [starts, callbacks]: [Retention; 2],
+        limits: Limits,
+        size: StoreSize,
+    ) -> Self {
         let claims = KeyClaims::new(host, starts, size.doors).with_callback_retention(callbacks);
         Self { host, claims, size, limits, callback_retention: callbacks }
     }

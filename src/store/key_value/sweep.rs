@@ -1,7 +1,7 @@
 //! The sweep: deletes what no claim reads any more.
 //!
 //! 1. The keys of expired retention windows, which it recognizes by their names.
-//! 2. Of a key whose outcome is older than [`LONGEST_STALL`](super::LONGEST_STALL), the registers of the claim: one
+//! 2. Of a key whose outcome is older than [`LONGEST_STALL`], the registers of the claim: one
 //!    key remains. Of a key that was released as long ago, those of earlier terms.
 //! 3. An operator's requests for deliveries that are no longer stored.
 //! 4. At the ceiling, the oldest outcomes (`ceiling.rs`).

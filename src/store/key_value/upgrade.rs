@@ -19,9 +19,10 @@ use super::names::{KeyList, Name, Register, Round, outcome_of};
 use super::old_names::{self, Fate};
 use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
+use crate::store::{OutcomeRecord, RunRecord};
 use crate::time::{MAX_CLOCK_SKEW, Timestamp};
 
-/// What an upgrade has to do, as counted in a list of keys. Its text is for the log and for `/readyz`.
+/// The work of an upgrade, as counted in a list of keys. Its text is for the log and for `/readyz`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Upgrade {
     /// Number of deliveries, pending or dead.
@@ -52,7 +53,7 @@ impl Upgrade {
         for fate in list.0.iter().filter_map(|name| old_names::fate(name)) {
             let count = match fate {
                 Fate::Delivery(_) => &mut plan.deliveries,
-                Fate::Moved(_) => &mut plan.values,
+                Fate::Moved(..) => &mut plan.values,
                 Fate::Flag(..) => &mut plan.claims,
                 Fate::Dropped => &mut plan.dropped,
             };
@@ -77,6 +78,14 @@ impl fmt::Display for Upgrade {
             "the store was written by an earlier release: {deliveries} deliveries, {values} records and {claims} claims get their names of today, and {dropped} keys that are not needed are deleted"
         )
     }
+}
+
+/// An outcome of a start or the record of a run, with the whole hash; `None` if it can't be decoded.
+fn with_hash(value: &[u8], hash: &str) -> Option<Vec<u8>> {
+    if let Ok(record) = OutcomeRecord::from_bytes(value) {
+        return record.with_hash(hash).to_bytes().ok();
+    }
+    serde_json::to_vec(&RunRecord::from_bytes(value)?.with_hash(hash)).ok()
 }
 
 impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
@@ -112,7 +121,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
             self.move_key(&fate, name).await?;
             let count = match fate {
                 Fate::Delivery(_) => &mut left.deliveries,
-                Fate::Moved(_) => &mut left.values,
+                Fate::Moved(..) => &mut left.values,
                 Fate::Flag(..) => &mut left.claims,
                 Fate::Dropped => &mut left.dropped,
             };
@@ -124,10 +133,11 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
 
     async fn move_key(&self, fate: &Fate, name: &str) -> Result<(), StoreError> {
         match fate {
-            Fate::Delivery(today) | Fate::Moved(today) => {
+            Fate::Delivery(today) | Fate::Moved(today, _) => {
                 let is_moot = self.present().is_expired(&Name::parse(today)) || self.host.exists(today).await?;
                 if !is_moot && let Some(value) = self.host.get(name).await? {
-                    self.host.set(today, &value).await?;
+                    let hash = if let Fate::Moved(_, hash) = fate { hash.as_ref() } else { None };
+                    self.host.set(today, &hash.and_then(|hash| with_hash(&value, hash)).unwrap_or(value)).await?;
                 }
             }
             // All outcomes were moved before. Without one, its contender may have sent its delivery.

@@ -7,7 +7,7 @@ use super::{
     CALLBACKS, CLAIM, FIND, MOVE, PROMISE, PostgresStore, RECORD_RUN, RESCHEDULE, RUN, kept_for, lease_length,
     send_until,
 };
-use crate::callback::{CallbackRecord, State};
+use crate::callback::{CallbackRecord, State, run_id_hash};
 use crate::delivery::{Delivery, DeliveryId, Hold, Key, KeyClaim, Row, StoredError, Work};
 use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::reference::{RunRef, Topic};
@@ -22,14 +22,14 @@ use crate::time::Timestamp;
 const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(160)];
 
 /// The delivery that holds a key.
-struct Known {
+pub(super) struct Known {
     key: String,
-    id: DeliveryId,
-    state: String,
-    digest: String,
+    pub(super) id: DeliveryId,
+    pub(super) state: String,
+    pub(super) digest: String,
     accepted: bool,
-    changed: Timestamp,
-    delivery: Option<Vec<u8>>,
+    pub(super) changed: Timestamp,
+    pub(super) delivery: Option<Vec<u8>>,
     body: Option<Vec<u8>>,
     now: Timestamp,
 }
@@ -66,19 +66,16 @@ impl Known {
     }
 
     /// Whether nobody has a 2xx for it yet: it is being sent for the first time, or its instance has died.
-    fn is_under_way(&self) -> bool {
+    pub(super) fn is_under_way(&self) -> bool {
         self.state == "pending" && !self.accepted
     }
 
     /// Its record, as another delivery of the key sees it.
-    fn settled(self, work: &Work<'_>) -> Result<Settled, StoreError> {
+    pub(super) fn settled(self, work: &Work<'_>) -> Result<Settled, StoreError> {
         let is_delivered = self.state == "delivered";
         match work {
-            Work::Start(_) if is_delivered => {
-                let body = self.body.unwrap_or_default();
-                Ok(Settled::Start(OutcomeRecord::delivered(self.id, &self.digest, &body, self.changed)))
-            }
-            Work::Start(_) => Ok(Settled::Start(OutcomeRecord::pending(self.id, &self.digest, self.changed))),
+            Work::Start(_) if is_delivered => Ok(self.outcome()),
+            Work::Start(_) => Ok(Settled::Start(OutcomeRecord::pending(self.id, &self.named(), self.changed))),
             Work::Resolve(_) => self.record().map(|record| {
                 let state = if is_delivered { State::Delivered } else { State::Pending };
                 Settled::Callback(CallbackRecord { state, ..record })
@@ -86,8 +83,19 @@ impl Known {
         }
     }
 
+    /// The outcome of a start that is delivered.
+    pub(super) fn outcome(self) -> Settled {
+        let body = self.body.as_deref().unwrap_or_default();
+        Settled::Start(OutcomeRecord::delivered(self.id, &self.named(), body, self.changed))
+    }
+
+    /// The key.
+    pub(super) fn named(&self) -> Key {
+        Key::restore(self.key.clone(), self.digest.clone())
+    }
+
     /// The record of its callback, as pending.
-    fn record(&self) -> Result<CallbackRecord, StoreError> {
+    pub(super) fn record(&self) -> Result<CallbackRecord, StoreError> {
         let delivery = Delivery::from_bytes(self.delivery.as_deref().unwrap_or_default()).map_err(codec_error)?;
         match &delivery.work {
             Work::Resolve(callback) => Ok(callback_record(&delivery, callback)),
@@ -191,7 +199,21 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         }
     }
 
-    async fn find(&self, keys: &[Key]) -> Result<Vec<Known>, StoreError> {
+    /// Reads the record of the run with this hash.
+    pub(super) async fn run_named(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
+        let mut rows = self.query(RUN, &[text(run)]).await?;
+        let Some(columns) = rows.first_mut() else { return Ok(None) };
+        Ok(Some(RunRecord::new(columns.optional_text()?, columns.bool()?)))
+    }
+
+    /// Writes the record of the run with this hash.
+    pub(super) async fn record_run_named(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
+        let keep = milliseconds(kept_for(self.callback_retention));
+        let parameters = [text(run), optional(record.scope.as_deref()), SqlValue::Bool(record.unseen), keep];
+        self.query(RECORD_RUN, &parameters).await.map(drop)
+    }
+
+    pub(super) async fn find(&self, keys: &[Key]) -> Result<Vec<Known>, StoreError> {
         let names: Vec<&str> = keys.iter().map(Key::hash).collect();
         self.query(FIND, &[json(&names)?]).await?.iter_mut().map(Known::of_find).collect()
     }
@@ -297,14 +319,10 @@ impl<H: Sql + Clock + Rng> Claims for PostgresStore<'_, H> {
     }
 
     async fn run(&self, run: &str) -> Result<Option<RunRecord>, StoreError> {
-        let mut rows = self.query(RUN, &[text(run)]).await?;
-        let Some(columns) = rows.first_mut() else { return Ok(None) };
-        Ok(Some(RunRecord::new(columns.optional_text()?, columns.bool()?)))
+        self.run_named(&run_id_hash(run)).await
     }
 
     async fn record_run(&self, run: &str, record: &RunRecord) -> Result<(), StoreError> {
-        let keep = milliseconds(kept_for(self.callback_retention));
-        let parameters = [text(run), optional(record.scope.as_deref()), SqlValue::Bool(record.unseen), keep];
-        self.query(RECORD_RUN, &parameters).await.map(drop)
+        self.record_run_named(&run_id_hash(run), record).await
     }
 }

@@ -79,10 +79,10 @@
 //!
 //! | Index | Rows | Used by |
 //! |---|---|---|
-//! | primary key, `key` | all | [`CLAIM`], [`PROMISE`], [`RELEASE`], [`SETTLE`], [`RESCHEDULE`], [`RENEW`], [`MOVE`], [`DEAD_LETTER`], [`FIND`]; the second step of [`TAKE`] and the sweeps |
+//! | primary key, `key` | all | [`CLAIM`], [`PROMISE`], [`RELEASE`], [`SETTLE`], [`RESCHEDULE`], [`RENEW`], [`MOVE`], [`DEAD_LETTER`], [`FIND`], [`IMPORT`], [`REMEMBERED`]; the second step of [`TAKE`] and the sweeps |
 //! | `due` | pending, without a queue | [`TAKE`], [`COUNTS`] |
 //! | `queue, seq` | pending, in a queue | [`TAKE_HEADS`] |
-//! | `state, id` | pending, dead | [`TAKE_ONE`], [`DELETE`], [`SHOW`], [`LIST`], [`SEARCH`], [`COUNTS`], [`DOUBT`] |
+//! | `state, id` | pending, dead | [`TAKE_ONE`], [`DELETE`], [`SHOW`], [`LIST`], [`SEARCH`], [`COUNTS`], [`DOUBT`], [`IMPORT`] |
 //! | `reference, id` | callbacks | [`CALLBACKS`] |
 //! | `expires` | delivered; dead with a key | [`SWEEP`], [`SWEEP_KEYS`] |
 //!
@@ -99,6 +99,7 @@
 mod claims;
 mod outbox;
 mod session;
+mod transfer;
 
 use std::time::Duration;
 
@@ -229,6 +230,12 @@ statements! {
     READY = "ready";
     /// Writes a row to see whether there is room for one.
     PROBE = "probe";
+    /// Imports a delivery from another store.
+    IMPORT = "import";
+    /// Lists the keys of remembered deliveries.
+    REMEMBERED = "remembered";
+    /// Lists the runs that have a record.
+    RUNS = "runs";
 }
 
 /// How much longer half a lease is than a look and a send may take.

@@ -42,6 +42,15 @@ pub struct Pass {
     /// Whether the first deliveries of queues are taken before those without a queue. The two take turns, so neither
     /// waits for the end of the other.
     heads_first: bool,
+    /// Whether deliveries in queues are left to a later pass.
+    holds_queues: bool,
+}
+
+impl Pass {
+    /// Leaves deliveries in queues to a later pass: others that come before them are still being moved here.
+    pub(in crate::store) fn hold_queues(&mut self) {
+        self.holds_queues = true;
+    }
 }
 
 /// A row that `SETTLE` settles.
@@ -62,13 +71,13 @@ struct DrainNote {
 }
 
 impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
-    fn lease(&self) -> Duration {
+    pub(super) fn lease(&self) -> Duration {
         lease_length(self.limits.engine_timeout)
     }
 
     /// The time, by the monotonic clock, until which the holder of a row may begin to send, if the statement that gave
     /// it the lease was begun at `begun`.
-    fn until(&self, begun: Duration) -> Duration {
+    pub(super) fn until(&self, begun: Duration) -> Duration {
         send_until(begun, self.lease())
     }
 
@@ -132,7 +141,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
     }
 
     /// Reads a delivery that was taken, and the size of its stored form: columns `key`, `id`, `delivery`, `maybe_sent`.
-    async fn taken(
+    pub(super) async fn taken(
         &self,
         columns: &mut Columns,
         token: &str,
@@ -269,7 +278,7 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
     }
 
     async fn begin_pass(&self, _: Duration) -> Result<Begun<Pass>, StoreError> {
-        Ok(Begun::Pass(Pass { token: self.token(), taken: BTreeMap::new(), heads_first: true }))
+        Ok(Begun::Pass(Pass { token: self.token(), taken: BTreeMap::new(), heads_first: true, holds_queues: false }))
     }
 
     async fn offer(&self, pass: &mut Pass, room: usize, busy: &[String]) -> Result<Offer, StoreError> {
@@ -280,6 +289,9 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
             let left = room.saturating_sub(rows.len());
             if left == 0 {
                 break;
+            }
+            if takes_heads && pass.holds_queues {
+                continue;
             }
             rows.extend(if takes_heads {
                 self.query(TAKE_HEADS, &common(left)).await?

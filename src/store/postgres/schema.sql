@@ -114,7 +114,7 @@ CREATE INDEX IF NOT EXISTS sluice_delivery_expires ON sluice_delivery (expires) 
 
 -- Runs that are not looked at like others.
 CREATE TABLE IF NOT EXISTS sluice_run (
-    run     text COLLATE "C" PRIMARY KEY,
+    run     text COLLATE "C" PRIMARY KEY, -- the SHA-256 of its id, in hexadecimal
     scope   text,
     unseen  bool NOT NULL,
     expires int8 NOT NULL

@@ -1,4 +1,4 @@
-//! What a world's store has, and its faults, whichever kind of store it is.
+//! The contents of a world's store of either kind, and its faults.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -178,7 +178,7 @@ impl World {
         }
     }
 
-    /// All that is stored of deliveries, as one text for each.
+    /// The stored forms and records of all deliveries, as one text for each.
     pub fn everything(&self) -> Vec<String> {
         match &self.database {
             Some(database) => {

@@ -10,6 +10,7 @@ mod holder;
 mod operator;
 mod rows;
 mod statements;
+mod transfer;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -206,6 +207,9 @@ impl Tables {
             postgres::WRITE_NOTE => self.write_note(call),
             postgres::CLEAR_NOTE => self.clear_note(call),
             postgres::NOTES => self.read_notes(call),
+            postgres::IMPORT => self.import(call),
+            postgres::REMEMBERED => self.remembered(call),
+            postgres::RUNS => self.list_runs(call),
             postgres::READY => Ok(vec![values![true, None::<String>]]),
             // The model always has room.
             postgres::PROBE => Ok(Vec::new()),

@@ -89,6 +89,9 @@ pub fn columns(statement: Statement) -> &'static [&'static str] {
         postgres::RUN => &["scope", "unseen"],
         postgres::NOTES => &["name", "value", "since", "changed", "now"],
         postgres::READY => &["has_schema", "lacks"],
+        postgres::IMPORT => &["standing", "id", "state", "digest", "accepted"],
+        postgres::REMEMBERED => &["key"],
+        postgres::RUNS => &["run"],
         postgres::RECORD_RUN | postgres::WRITE_NOTE | postgres::CLEAR_NOTE => &[],
         Statement { name, .. } => panic!("the model doesn't know the statement {name}"),
     }

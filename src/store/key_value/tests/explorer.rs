@@ -471,7 +471,7 @@ fn one_of_two_contenders_in_two_windows_is_chosen() {
 #[test]
 fn key_of_an_earlier_release_is_settled_while_it_is_moved() {
     let old = |name: &str| format!("{}{name}/{WINDOW}/{}", concat!("sluice", "/"), event(1).hash());
-    let record = OutcomeRecord::delivered(start(50, NOW).id, "", b"{}", Timestamp(NOW)).to_bytes().unwrap();
+    let record = OutcomeRecord::delivered(start(50, NOW).id, &event(1), b"{}", Timestamp(NOW)).to_bytes().unwrap();
     let flag = format!(r#"{{"v":1,"by":"{}/1","at":{NOW}}}"#, start(50, NOW).id).into_bytes();
     let begin = Shared { store: RefCell::new(BTreeMap::from([(old("done"), record.clone())])), ..Shared::default() };
     let case = [(Actor::LookUp, NOW), (Actor::Upgrade, NOW), (Actor::Upgrade, NOW)];

@@ -17,8 +17,15 @@ fn old(sim: &Sim, name: &str, value: &[u8]) {
     sim.put(&format!("{OLD}{name}"), value);
 }
 
+/// The record as earlier releases have stored it.
+fn without_hash(record: &OutcomeRecord) -> Vec<u8> {
+    let mut record: serde_json::Value = serde_json::from_slice(&record.to_bytes().unwrap()).unwrap();
+    assert!(record.as_object_mut().unwrap().remove("hash").is_some());
+    serde_json::to_vec(&record).unwrap()
+}
+
 fn outcome(n: u64) -> Vec<u8> {
-    OutcomeRecord::delivered(start(n, NOW).id, "", b"{}", Timestamp(NOW)).to_bytes().unwrap()
+    without_hash(&OutcomeRecord::delivered(start(n, NOW).id, &event(n), b"{}", Timestamp(NOW)))
 }
 
 fn flag(n: u64, callback: Option<&CallbackRecord>) -> Vec<u8> {
@@ -35,7 +42,7 @@ fn store() -> Sim {
     old(&sim, &format!("pending/{}", pending.id), &pending.to_bytes().unwrap());
     let dead = start(2, NOW);
     old(&sim, &format!("dead/{}", dead.id), &dead.to_bytes().unwrap());
-    let pending_record = OutcomeRecord::pending(pending.id, "", Timestamp(NOW)).to_bytes().unwrap();
+    let pending_record = without_hash(&OutcomeRecord::pending(pending.id, &event(1), Timestamp(NOW)));
     for (n, record) in [(1, pending_record), (3, outcome(3))] {
         old(&sim, &format!("done/{WINDOW}/{}", event(n).hash()), &record);
         old(&sim, &format!("flag/{WINDOW}/{}", event(n).hash()), &flag(n, None));
@@ -123,6 +130,12 @@ fn check_moved(sim: &Sim) {
     }
     assert_eq!(sim.names("sluice:mark:").len(), 2, "of a settled key, only the outcome is moved");
     assert_eq!(sim.names(&format!("sluice:done:{}:", WINDOW - 2)).len(), 0);
+    for (n, window) in [(1, WINDOW), (3, WINDOW), (4, WINDOW - 1)] {
+        let record = sim.text(&names::outcome(&event(n), window)).unwrap();
+        assert_eq!(OutcomeRecord::from_bytes(record.as_bytes()).unwrap().hash.as_deref(), Some(event(n).hash()), "{n}");
+    }
+    let record = run(sim.claims().run("r")).unwrap().unwrap();
+    assert_eq!((record.hash, record.scope.as_deref()), (Some(run_id_hash("r")), Some("team")));
     let holder = run(sim.claims().holder(&Key::task(&callback("u"), "y"))).unwrap().unwrap();
     assert_eq!(holder.record.id, start(7, NOW).id);
 }
