@@ -53,8 +53,9 @@ endpoints! {
     CallbackLink "/api/v2/callback/link" "GET, HEAD, POST";
     Callbacks(run) "/api/v2/callbacks/{run}" "GET, HEAD";
     Deliveries "/api/v2/deliveries" "GET, HEAD";
-    // Must precede `Delivery`, whose template matches this path as well.
+    // These must precede `Delivery`, whose template matches their paths as well.
     Drain "/api/v2/deliveries/drain" "POST";
+    Doubt "/api/v2/deliveries/doubt" "POST";
     Delivery(id) "/api/v2/deliveries/{id}" "DELETE, GET, HEAD";
     Redeliver(id) "/api/v2/deliveries/{id}/redeliver" "POST";
     Move "/api/v2/move" "POST";

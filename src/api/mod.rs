@@ -158,6 +158,7 @@ async fn dispatch<H: Host>(
         Endpoint::Delivery { id } => operator::delivery(context, &id).await,
         Endpoint::Redeliver { id } => operator::redeliver(context, &id).await,
         Endpoint::Drain => operator::drain(context).await,
+        Endpoint::Doubt => operator::doubt(context).await,
         Endpoint::Move => move_store::run(context).await,
         Endpoint::Preflight => preflight::show(context).await,
         Endpoint::OpenApi => Ok(openapi::document(context.headers)),

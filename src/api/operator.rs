@@ -21,7 +21,7 @@ use crate::secret::Secret;
 use crate::store::DeliveryState;
 use crate::time::Timestamp;
 
-/// Time limit of a drain that the operator requested. Some platforms end a request after 30 s.
+/// Time limit of a drain, or of another long operation, that the operator requested. Some platforms end a request after 30 s.
 pub(super) const REQUESTED_DRAIN_BUDGET: Duration = Duration::from_secs(25);
 
 /// Number of deliveries on a page if `limit` is not given.
@@ -236,6 +236,24 @@ pub(super) async fn drain(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         due: Option<String>,
     }
     Ok(json(&View { summary: &summary, due: summary.due.map(Timestamp::rfc3339) }))
+}
+
+/// `POST /api/v2/deliveries/doubt`: treats all pending deliveries as maybe sent, or those after `after`. While a drain is
+/// at work that goes on without regard to it, the response is a 202.
+pub(super) async fn doubt(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
+    let gateway = authorize(context)?;
+    let after = after_parameter(&Query::parse(context.query)?)?;
+    let doubted = gateway.doubt(after, REQUESTED_DRAIN_BUDGET).await;
+    let doubted = doubted.map_err(|error| to_problem(context, error.into()))?;
+
+    #[derive(Serialize)]
+    struct View {
+        doubted: usize,
+        next: Option<String>,
+    }
+    let view = View { doubted: doubted.count, next: doubted.next.map(|id| id.to_string()) };
+    let status = if doubted.is_deferred { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok(respond::no_store(respond::json(status, &view)))
 }
 
 /// Runs a drain that the operator requested, and logs its warnings.

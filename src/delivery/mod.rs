@@ -112,6 +112,8 @@ pub struct Row {
     pub key: String,
     /// The token of the claim.
     pub token: String,
+    /// Whether the row has said that the delivery may have been sent. The delivery says so itself since.
+    pub maybe_sent: bool,
 }
 
 impl Hold {

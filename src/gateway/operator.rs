@@ -1,13 +1,17 @@
 //! The requests of an operator: listing, showing, redelivering and deleting stored deliveries, and showing the
 //! callbacks of a run.
 
+use std::time::Duration;
+
 use super::Gateway;
 use super::look::PassNotes;
 use crate::callback::{Callback, CallbackRecord, State, Status};
 use crate::delivery::{Delivery, DeliveryId, Key, Outcome, StoredError, Wait, Work};
 use crate::ports::{Host, StoreError};
 use crate::reference::{RunRef, Topic};
-use crate::store::{CallbackPage, Claims as _, DeliveryState, Effect, Found, Operated, Outbox as _, Page, Settled};
+use crate::store::{
+    CallbackPage, Claims as _, DeliveryState, Doubted, Effect, Found, Operated, Outbox as _, Page, Settled,
+};
 
 /// Why an operator's request fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +102,12 @@ impl<H: Host> Gateway<'_, H> {
     /// is deleted; if not, a drain is at work that has to do it.
     pub async fn delete(&self, id: DeliveryId) -> Result<bool, OperatorError> {
         Ok(done(self.store().delete(id, self.attempt_length()).await?)?.is_some())
+    }
+
+    /// Treats the deliveries after `after` that are pending now as maybe sent: an operator says that the store may have
+    /// lost what became of them, after a fail-over or a restore. Takes at most `budget`.
+    pub async fn doubt(&self, after: Option<DeliveryId>, budget: Duration) -> Result<Doubted, StoreError> {
+        self.store().doubt(after, self.host.monotonic().saturating_add(budget)).await
     }
 
     /// Returns the last callback that was accepted for a run and topic.

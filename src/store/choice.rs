@@ -6,8 +6,8 @@ use super::key_value::{self, KeyValueStore, Prepared};
 use super::postgres::{self, PostgresStore};
 use super::transfer::{Cursor, Standing, Transferred, transfer};
 use super::{
-    Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Effect, Faults, Found, HeldQueue, Holder, Joined, Offer,
-    Operated, Outbox, Page, PassNote, RunRecord, Settled, Status, StoreHealth, StoreSize, WidthNotes,
+    Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Doubted, Effect, Faults, Found, HeldQueue, Holder,
+    Joined, Offer, Operated, Outbox, Page, PassNote, RunRecord, Settled, Status, StoreHealth, StoreSize, WidthNotes,
 };
 use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
@@ -464,6 +464,10 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
 
     async fn delete(&self, id: DeliveryId, length: Duration) -> Result<Operated<()>, StoreError> {
         on!(self, store => store.delete(id, length))
+    }
+
+    async fn doubt(&self, after: Option<DeliveryId>, end: Duration) -> Result<Doubted, StoreError> {
+        on!(self, store => store.doubt(after, end))
     }
 
     async fn status(&self) -> Result<Status, StoreError> {

@@ -128,6 +128,17 @@ impl<T> Operated<T> {
     }
 }
 
+/// The result of putting pending deliveries in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubted {
+    /// Number of deliveries that count as maybe sent from now on.
+    pub count: usize,
+    /// The last one of these if there was no time for all.
+    pub next: Option<DeliveryId>,
+    /// Whether a drain is at work that goes on without regard to it. The next one has regard to it.
+    pub is_deferred: bool,
+}
+
 /// The size of a key-value store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreSize {
@@ -364,6 +375,10 @@ pub trait Outbox {
 
     /// Deletes a delivery and forgets its key, within `length`.
     async fn delete(&self, id: DeliveryId, length: Duration) -> Result<Operated<()>, StoreError>;
+
+    /// Treats the deliveries after `after` that are pending now as maybe sent, because the store may have lost what became
+    /// of them: each is looked up before it is sent. Ends at `end` by the monotonic clock.
+    async fn doubt(&self, after: Option<DeliveryId>, end: Duration) -> Result<Doubted, StoreError>;
 
     /// The state of the outbox at a glance.
     async fn status(&self) -> Result<Status, StoreError>;

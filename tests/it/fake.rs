@@ -30,7 +30,7 @@ pub use kept::{DEAD, MOVED, NOTIFICATION, PENDING, STORE_FORM, StoreKind};
 pub use model::{Profile, RealEngine, Workflow};
 pub use plan::{Action, Operation, Plan};
 pub use requests::{Chunks, Reply, request};
-pub use sql::{At, Connection, Database, Fault};
+pub use sql::{At, Connection, Database, FailOver, Fault};
 pub use store::{Cost, FakeStore, Lag, StoreFault};
 
 use store::draw;
@@ -52,6 +52,7 @@ pub const WEBHOOK_URI: &str = "/api/v2/webhook?ref=w";
 pub const EVENT_URI: &str = "/api/v2/event?ref=w";
 pub const CALLBACK_URI: &str = "/api/v2/callback?ref=r&topic=t";
 pub const DRAIN_URI: &str = "/api/v2/deliveries/drain";
+pub const DOUBT_URI: &str = "/api/v2/deliveries/doubt";
 /// A delivery id that no test stores.
 pub const UNKNOWN_ID: &str = "01M85MNVRRNF3YKJSMZYXYD1X7";
 /// A valid request to each ingress route: URI and body.

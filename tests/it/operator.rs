@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use sluice::ports::SendError;
 
 use crate::fake::{
-    ASYNC, CALLBACK_URI, DRAIN_URI, EVENT, EVENT_URI, HOUR, INGRESS, JSON, MINUTE, NOTIFICATION, NOW, OPERATOR, Reply,
-    StoreKind, UNKNOWN_ID, WEBHOOK_URI, World, answer, request, row,
+    ASYNC, CALLBACK_URI, DOUBT_URI, DRAIN_URI, EVENT, EVENT_URI, HOUR, INGRESS, JSON, MINUTE, NOTIFICATION, NOW,
+    OPERATOR, Reply, StoreKind, UNKNOWN_ID, WEBHOOK_URI, World, answer, request, row,
 };
 
 const LIST: &str = "/api/v2/deliveries";
@@ -40,6 +40,7 @@ fn routes_require_the_operator_token() {
         ("DELETE", &show),
         ("POST", &redeliver),
         ("POST", DRAIN_URI),
+        ("POST", DOUBT_URI),
         ("GET", "/api/v2/callbacks/r"),
         ("GET", "/api/v2/preflight?ref=w"),
     ] {

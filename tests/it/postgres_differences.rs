@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::{join, select};
 use sluice::ports::Clock;
-use sluice::store::postgres::DOUBT;
 
 use crate::fake::{
     ASYNC, CALLBACK_URI, DRAIN_URI, EVENT, EVENT_URI, HOUR, JSON, MINUTE, NOW, OPERATOR, StoreKind, WEBHOOK_URI, World,
     answer, request, row,
 };
-use crate::values;
 
 /// A world with a database.
 fn world() -> World {
@@ -190,39 +188,4 @@ fn late_holder_changes_nothing() {
         assert_eq!(before, after);
         assert_eq!(world.engine.targets().len(), 1);
     }
-}
-
-/// A fail-over to a standby that lacks the last commits: after the operator's statement, each pending delivery counts as
-/// maybe sent, so its run is looked up.
-#[test]
-fn fail_over_that_loses_commits_starts_no_second_run_once_in_doubt() {
-    let mut twice = 0;
-    for in_doubt in [true, false] {
-        for lost in 0.. {
-            let _row = row(format!("{lost} commits lost, in doubt: {in_doubt}"));
-            let world = world().unreachable();
-            assert_eq!(world.post_json(EVENT_URI, EVENT).status(), 202);
-            let stored = world.database().tables().journal().count();
-            world.engine.recover();
-            world.advance(MINUTE);
-            assert_eq!(world.drain()["delivered"], 1);
-            if lost > world.database().tables().journal().count() - stored {
-                break;
-            }
-            world.database().lose_last(lost);
-            if in_doubt {
-                let parameters = values!["", 1_000_i64];
-                world.database().run(DOUBT, &parameters);
-            }
-            for _ in 0..5 {
-                world.advance(10 * MINUTE);
-                world.drain();
-            }
-            assert!(world.pending().is_empty() && world.dead().is_empty());
-            let runs = world.engine.targets().len();
-            assert!(runs == 1 || !in_doubt, "{runs} runs");
-            twice += usize::from(runs == 2);
-        }
-    }
-    assert!(twice > 0, "the statement isn't needed");
 }

@@ -30,6 +30,26 @@ fn table() -> Vec<(String, [Vec<String>; 2])> {
 /// The statements of a path.
 type Counted = [Vec<&'static str>; 2];
 
+/// Routes with `ordered`, for events and for webhooks.
+const ORDERED: &str = r#"[
+    {"workflow":"w","from":"event","filter":{"exact":{"type":"t"}},"ordered":true},
+    {"workflow":"w","from":"webhook","ordered":true}
+]"#;
+
+/// Sends a request, and returns the statements until the response.
+fn counted_until_response(
+    world: &World,
+    uri: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+    status: u16,
+) -> Vec<&'static str> {
+    world.database().take_calls();
+    let (reply, _) = world.run(world.handle(request("POST", uri, headers, body)));
+    assert_eq!(reply.status(), status, "{}", reply.text());
+    world.database().take_statements()
+}
+
 /// Sends a request, and returns the statements until the response and after it.
 fn count(world: &World, uri: &str, headers: &[(&str, &str)], body: &str, status: u16) -> Counted {
     world.database().take_calls();
@@ -52,6 +72,14 @@ fn counted(path: &str) -> Counted {
     match path {
         "without a key, the engine answers in time" => count(&world(), WEBHOOK_URI, &[JSON], "{}", 200),
         "without a key, stored" => count(&world().unreachable(), WEBHOOK_URI, &[JSON], "{}", 202),
+        "on an `ordered` route" => {
+            let world = world().with("routes", ORDERED);
+            // Without the drain after the response.
+            let keyed = counted_until_response(&world, "/api/v2/event", &[JSON], EVENT, 202);
+            let plain = counted_until_response(&world, "/api/v2/webhook", &[JSON], "{}", 202);
+            assert_eq!(keyed, plain);
+            [keyed, Vec::new()]
+        }
         "first of a key" => event(&world(), 200),
         "first of a key, refused by the engine" => event(&world().respond(422, ""), 422),
         "first of a key, to be attempted later" => event(&world().respond(503, ""), 202),

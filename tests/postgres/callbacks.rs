@@ -58,7 +58,7 @@ pub async fn early_first(database: &impl Database) {
         [("i1".into(), "delivered".into(), b"task1".into()), ("i3".into(), "pending".into(), b"task2".into())];
     assert_eq!(list().await, expected, "the payload of a delivered callback stays");
     // A callback that fails is accepted again as if it were new.
-    assert!(sql.change(DEAD_LETTER, values![NEXT_TASK, "t3", b"dead", None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, values![NEXT_TASK, "t3", b"dead", None::<i64>, true]).await);
     assert_eq!(list().await, expected[..1]);
     assert_eq!(sql.claim(&for_task(NEXT_TASK, "i5", "t5")).await.short(), ("won", "i5", "pending"));
     assert_eq!(sql.take_one("i3", "t6").await, None, "another callback has its task");
@@ -93,7 +93,7 @@ law!(callback_that_is_put_back_keeps_its_task: kept());
 async fn kept(database: &impl Database) {
     let sql = database.connect().await;
     assert_eq!(sql.claim(&for_task(TASK, "i1", "t1")).await.short(), ("won", "i1", "pending"));
-    assert!(sql.change(RESCHEDULE, values![TASK, "t1", b"sent", 100_i64]).await);
+    assert!(sql.change(RESCHEDULE, values![TASK, "t1", b"sent", 100_i64, true]).await);
     assert_eq!(sql.claim(&for_task(TASK, "i2", "t2")).await.short(), ("held", "i1", "pending"));
     sql.advance(100).await;
     assert_eq!(sql.take("t3", 9).await.len(), 1);

@@ -61,7 +61,7 @@ pub async fn take_over(database: &impl Database) {
     sql.advance(1).await;
     let drained = sql.take("drain", 9).await;
     assert_eq!((drained.len(), drained[0].maybe_sent), (1, true));
-    assert!(sql.change(RESCHEDULE, values!["k", "drain", b"says that it was sent", 0_i64]).await);
+    assert!(sql.change(RESCHEDULE, values!["k", "drain", b"says that it was sent", 0_i64, true]).await);
     let again = sql.take("drain2", 9).await;
     assert_eq!((again[0].maybe_sent, &again[0].delivery[..]), (false, &b"says that it was sent"[..]));
     sql.advance(LEASE).await;
@@ -87,10 +87,10 @@ async fn assert_late(sql: &Session<impl Connection>, key: &str) {
     assert!(!sql.settle(key, "late", KEEP).await);
     assert!(!sql.settle(key, "late", 0).await);
     assert!(!sql.change(RELEASE, values![key, "late"]).await);
-    assert!(!sql.change(RESCHEDULE, values![key, "late", bytes, 0_i64]).await);
+    assert!(!sql.change(RESCHEDULE, values![key, "late", bytes, 0_i64, true]).await);
     assert!(!sql.change(RENEW, values![key, "late", Some(bytes), LEASE]).await);
-    assert!(!sql.change(DEAD_LETTER, values![key, "late", bytes, None::<i64>]).await);
-    assert!(!sql.change(DEAD_LETTER, values![key, "late", bytes, Some(KEEP)]).await);
+    assert!(!sql.change(DEAD_LETTER, values![key, "late", bytes, None::<i64>, true]).await);
+    assert!(!sql.change(DEAD_LETTER, values![key, "late", bytes, Some(KEEP), true]).await);
     assert!(!sql.change(MOVE, values![key, "late", "elsewhere", bytes, LEASE]).await);
     assert_eq!(sql.all_rows().await, before);
 }
@@ -111,14 +111,14 @@ pub async fn duplicates(database: &impl Database) {
     assert!(!sql.change(RELEASE, values!["k", "t1"]).await);
     assert!(assert_held(&sql, "pending").await.accepted);
     // Waiting for a drain.
-    assert!(sql.change(RESCHEDULE, values!["k", "t1", b"later", 5_000_i64]).await);
+    assert!(sql.change(RESCHEDULE, values!["k", "t1", b"later", 5_000_i64, true]).await);
     sql.advance(LEASE * 2).await;
     assert_held(&sql, "pending").await;
     sql.advance(5_000).await;
     assert_held(&sql, "pending").await;
     // Dead with its key.
     assert_eq!(sql.take("t2", 9).await.len(), 1);
-    assert!(sql.change(DEAD_LETTER, values!["k", "t2", b"dead", Some(KEEP)]).await);
+    assert!(sql.change(DEAD_LETTER, values!["k", "t2", b"dead", Some(KEEP), true]).await);
     assert_held(&sql, "dead").await;
     // Delivered.
     assert!(!sql.take_one("i1", "t3").await.unwrap().maybe_sent);
@@ -173,14 +173,14 @@ async fn repeated(database: &impl Database) {
         assert_eq!(sql.claim(&stored).await.short(), ("won", "s", "pending"));
     }
     assert!(sql.settle("a", "t", KEEP).await);
-    assert!(sql.change(RESCHEDULE, values!["b", "t", bytes, 9_000_i64]).await);
-    assert!(sql.change(DEAD_LETTER, values!["c", "t", bytes, Some(KEEP)]).await);
+    assert!(sql.change(RESCHEDULE, values!["b", "t", bytes, 9_000_i64, true]).await);
+    assert!(sql.change(DEAD_LETTER, values!["c", "t", bytes, Some(KEEP), true]).await);
     assert!(sql.change(RELEASE, values!["d", "t"]).await);
     assert!(sql.change(MOVE, values!["e", "t", "e2", bytes, LEASE]).await);
     let before = sql.all_rows().await;
     assert!(!sql.settle("a", "t", KEEP).await);
-    assert!(!sql.change(RESCHEDULE, values!["b", "t", bytes, 1_i64]).await);
-    assert!(!sql.change(DEAD_LETTER, values!["c", "t", bytes, None::<i64>]).await);
+    assert!(!sql.change(RESCHEDULE, values!["b", "t", bytes, 1_i64, true]).await);
+    assert!(!sql.change(DEAD_LETTER, values!["c", "t", bytes, None::<i64>, true]).await);
     assert!(!sql.change(RELEASE, values!["d", "t"]).await);
     let moved = sql.run(MOVE, values!["e", "t", "e2", bytes, LEASE]).await.unwrap();
     assert_eq!(moved[0].get::<String>("standing"), "won");

@@ -144,7 +144,7 @@ impl Pick<'_> {
             }
             postgres::RESCHEDULE => {
                 let (key, token) = self.hold();
-                values![key, token, b"later", self.ms()]
+                values![key, token, b"later", self.ms(), self.of(&[true, false])]
             }
             postgres::RENEW => {
                 let (key, token) = self.hold();
@@ -152,7 +152,7 @@ impl Pick<'_> {
             }
             postgres::DEAD_LETTER => {
                 let (key, token) = self.hold();
-                values![key, token, b"dead", self.of(&[None, Some(0_i64), Some(10)])]
+                values![key, token, b"dead", self.of(&[None, Some(0_i64), Some(10)]), self.of(&[true, false])]
             }
             postgres::TAKE => {
                 let without = self.of(&["[]", "[]", r#"["W", "x"]"#, "no list"]);
@@ -173,7 +173,7 @@ impl Pick<'_> {
                 let (run, topic) = (self.of(&["run", "run", "W"]), self.of(&[None, None, Some("topic")]));
                 values![run, topic, self.of(&["", "", "i1"]), self.limit()]
             }
-            postgres::DOUBT => values![self.of(&["", "i1"]), self.limit()],
+            postgres::DOUBT => values![self.of(&["", "i1"]), self.limit(), self.ms()],
             postgres::COUNTS | postgres::SWEEP | postgres::SWEEP_KEYS | postgres::SWEEP_RUNS => {
                 values![self.limit()]
             }

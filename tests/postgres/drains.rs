@@ -9,7 +9,7 @@ use sluice::store::postgres::{DEAD_LETTER, RESCHEDULE, TAKE};
 use crate::session::{Connection, Contender, Database, KEEP, LEASE, Session};
 use crate::{law, values};
 
-law!(three_drains_deliver_each_once_and_queues_in_order: side_by_side(20_000, 40));
+law!(three_drains_deliver_each_once_and_queues_in_order: side_by_side(10_000, 1_250));
 
 /// Three drains empty an outbox with this number of deliveries without a queue, and of deliveries in each of 8 queues.
 pub async fn side_by_side<D: Database>(database: &D, free: usize, queued: usize) {
@@ -66,17 +66,17 @@ pub async fn queue(database: &impl Database) {
     assert!(sql.take("t", 9).await.is_empty(), "a queue is drained by its head only");
     assert_eq!(heads("t1").await, [("1".into(), false)]);
     assert_eq!(heads("t2").await, [], "the head is under way");
-    assert!(sql.change(RESCHEDULE, values!["1", "t1", b"", 500_i64]).await);
+    assert!(sql.change(RESCHEDULE, values!["1", "t1", b"", 500_i64, true]).await);
     assert_eq!(heads("t2").await, [], "the head is in back-off");
     sql.advance(500).await;
     assert_eq!(heads("t2").await, [("1".into(), false)]);
     sql.advance(LEASE).await;
     assert_eq!(heads("t3").await, [("1".into(), true)], "the lease ran out");
-    assert!(sql.change(DEAD_LETTER, values!["1", "t3", b"", None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, values!["1", "t3", b"", None::<i64>, true]).await);
     assert_eq!(heads("t4").await, [("2".into(), false)]);
     // Redelivered, it is the last one.
     assert!(sql.take_one("1", "t5").await.is_some());
-    assert!(sql.change(RESCHEDULE, values!["1", "t5", b"", 0_i64]).await);
+    assert!(sql.change(RESCHEDULE, values!["1", "t5", b"", 0_i64, true]).await);
     assert!(sql.settle("2", "t4", KEEP).await);
     assert_eq!(heads("t6").await, [("3".into(), false)]);
     assert!(sql.settle("3", "t6", 0).await);

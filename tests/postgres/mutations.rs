@@ -1,8 +1,8 @@
 //! The laws notice when a rule is missing: each mutation of a statement breaks the law beside it.
 
 use sluice::store::postgres::{
-    CLAIM, DEAD_LETTER, DELETE, MOVE, PROMISE, RELEASE, RENEW, RESCHEDULE, SETTLE, SWEEP, Statement, TAKE, TAKE_HEADS,
-    TAKE_ONE,
+    CLAIM, DEAD_LETTER, DELETE, DOUBT, MOVE, PROMISE, RELEASE, RENEW, RESCHEDULE, SETTLE, SWEEP, Statement, TAKE,
+    TAKE_HEADS, TAKE_ONE,
 };
 use tokio::runtime::Handle;
 
@@ -21,6 +21,7 @@ enum Law {
     Queue,
     EarlyFirst,
     InFlight,
+    Doubt,
     DeadKey,
     Races,
 }
@@ -32,11 +33,12 @@ impl Law {
             Self::TakeOver => claims::take_over(database).await,
             Self::Late => claims::late(database).await,
             Self::Duplicates => claims::duplicates(database).await,
-            Self::SideBySide => drains::side_by_side(database, 1_000, 0).await,
+            Self::SideBySide => drains::side_by_side(database, 8_000, 0).await,
             Self::HeadsByDue => drains::heads_by_due(database).await,
             Self::Queue => drains::queue(database).await,
             Self::EarlyFirst => callbacks::early_first(database).await,
             Self::InFlight => operator::in_flight(database).await,
+            Self::Doubt => operator::doubt(database).await,
             Self::DeadKey => sweeps::dead_key(database).await,
             Self::Races => races::pairs(database, 20).await,
         }
@@ -59,7 +61,12 @@ const MUTATIONS: &[(Law, Statement, &str, &str)] = &[
     (Law::TakeOver, TAKE, "d.maybe_sent OR d.token IS NOT NULL", "d.maybe_sent"),
     (Law::Queue, TAKE_HEADS, "d.maybe_sent OR d.token IS NOT NULL", "d.maybe_sent"),
     (Law::InFlight, TAKE_ONE, "OR (d.token <> $2) IS TRUE", ""),
-    (Law::TakeOver, RESCHEDULE, "maybe_sent = false", "maybe_sent = true"),
+    (Law::TakeOver, RESCHEDULE, "maybe_sent AND NOT $5", "maybe_sent AND $5 IS NOT NULL"),
+    // So is one that an operator has put in doubt, also if its holder didn't know.
+    (Law::Doubt, RESCHEDULE, "maybe_sent AND NOT $5", "maybe_sent AND $5 IS NULL"),
+    (Law::Doubt, DEAD_LETTER, "maybe_sent AND NOT $5", "maybe_sent AND $5 IS NULL"),
+    (Law::Doubt, DOUBT, "greatest(d.due, sluice_clock() + $3::int8)", "d.due + 0 * $3::int8"),
+    (Law::Doubt, DOUBT, "greatest(d.due, sluice_clock() + $3::int8)", "sluice_clock() + $3::int8"),
     // Only the same content is taken over, by somebody who sends it.
     (Law::TakeOver, CLAIM, "AND h.digest = $4", ""),
     (Law::TakeOver, CLAIM, "AND $3::text IS NOT NULL", ""),
@@ -86,6 +93,7 @@ const MUTATIONS: &[(Law, Statement, &str, &str)] = &[
     // Queues are sent by their heads.
     (Law::Queue, TAKE, "AND c.queue IS NULL", ""),
     (Law::Queue, TAKE_HEADS, "ORDER BY h.queue, h.seq", "ORDER BY h.queue, h.due"),
+    (Law::Queue, TAKE_HEADS, "ORDER BY h.queue, h.seq", "ORDER BY h.queue, h.id"),
     (Law::HeadsByDue, TAKE_HEADS, "ORDER BY c.due", ""),
     (Law::Queue, TAKE_ONE, "d.state = 'dead' AND d.queue IS NOT NULL", "false"),
     // Of the callbacks of one run and topic, the early one comes first; a task has one.

@@ -1,5 +1,7 @@
 //! What an operator sees and does.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use sluice::store::postgres::{
     CLEAR_NOTE, COUNTS, DEAD_LETTER, DELETE, DOUBT, LIST, NOTES, READY, RECORD_RUN, RESCHEDULE, RUN, SEARCH, SHOW,
     WRITE_NOTE,
@@ -17,7 +19,7 @@ async fn pages(database: &impl Database) {
         sql.claim(&Contender { reference, ..Contender::stored(&id, &id) }).await;
     }
     sql.claim(&Contender::callback("c", "02C", "t")).await;
-    assert!(sql.change(DEAD_LETTER, values!["c", "t", b"dead", None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, values!["c", "t", b"dead", None::<i64>, true]).await);
 
     let page = async |state: &str, after: &str, limit: i64| {
         let rows = sql.run(LIST, values![state, after, limit]).await.unwrap();
@@ -64,9 +66,9 @@ pub async fn in_flight(database: &impl Database) {
     }
     assert!(!sql.change(DELETE, values!["i"]).await);
     // In back-off, it is taken before it is due.
-    assert!(sql.change(RESCHEDULE, values!["k", "t2", b"x", 9_000_i64]).await);
+    assert!(sql.change(RESCHEDULE, values!["k", "t2", b"x", 9_000_i64, true]).await);
     assert!(!sql.take_one("i", "t3").await.unwrap().maybe_sent);
-    assert!(sql.change(RESCHEDULE, values!["k", "t3", b"x", 9_000_i64]).await);
+    assert!(sql.change(RESCHEDULE, values!["k", "t3", b"x", 9_000_i64, true]).await);
     assert!(sql.change(DELETE, values!["i"]).await);
     assert_eq!(sql.claim(&Contender::start("k", "i2", "t4")).await.standing, "won", "the key is free");
 }
@@ -76,10 +78,10 @@ law!(dead_letter_takes_its_key_back_unless_another_delivery_has_it: redeliver())
 async fn redeliver(database: &impl Database) {
     let sql = database.connect().await;
     sql.claim(&Contender::start("k", "i1", "t1")).await;
-    assert!(sql.change(DEAD_LETTER, values!["k", "t1", b"refused", None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, values!["k", "t1", b"refused", None::<i64>, true]).await);
     assert_eq!(sql.claim(&Contender::start("k", "i2", "t2")).await.short(), ("won", "i2", "pending"));
     assert_eq!(sql.take_one("i1", "t3").await, None);
-    assert!(sql.change(DEAD_LETTER, values!["k", "t2", b"refused", None::<i64>]).await);
+    assert!(sql.change(DEAD_LETTER, values!["k", "t2", b"refused", None::<i64>, true]).await);
     let taken = sql.take_one("i1", "t3").await.unwrap();
     assert_eq!((&taken.key[..], &taken.delivery[..], taken.maybe_sent), ("k", &b"refused"[..], false));
     assert_eq!(sql.take_one("i2", "t4").await, None);
@@ -90,15 +92,37 @@ async fn redeliver(database: &impl Database) {
 
 law!(pending_deliveries_are_maybe_sent_after_a_fail_over: doubt());
 
-async fn doubt(database: &impl Database) {
+pub async fn doubt(database: &impl Database) {
     let sql = database.connect().await;
-    for id in ["a", "b", "c"] {
+    for id in ["a", "b", "c", "d"] {
         sql.claim(&Contender::stored(id, id)).await;
     }
-    assert_eq!(sql.run(DOUBT, values!["", 2_i64]).await.unwrap().len(), 2);
-    let mut taken = sql.take("t", 9).await;
-    taken.sort_by(|a, b| a.id.cmp(&b.id));
-    assert_eq!(taken.iter().map(|taken| taken.maybe_sent).collect::<Vec<_>>(), [true, true, false]);
+    let doubt = async |after: &str, limit: i64, ms: i64| {
+        let rows = sql.run(DOUBT, values![after, limit, ms]).await.unwrap();
+        rows.iter().map(|row| row.get("id")).collect::<BTreeSet<String>>()
+    };
+    let take = async |token: &str| {
+        let taken = sql.take(token, 9).await.into_iter().map(|taken| (taken.id, taken.maybe_sent));
+        taken.collect::<BTreeMap<_, _>>()
+    };
+    // A request that was sent before may still be on its way, so they are left alone for a while.
+    assert_eq!(doubt("", 2, 300).await, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
+    assert_eq!(take("t1").await, BTreeMap::from([("c".to_owned(), false), ("d".to_owned(), false)]));
+    sql.advance(300).await;
+    assert_eq!(take("t2").await, BTreeMap::from([("a".to_owned(), true), ("b".to_owned(), true)]));
+    // Those that are under way are in doubt as well. Their holders don't know of it, so it outlives them.
+    assert_eq!(doubt("b", 9, 300).await.len(), 2);
+    assert!(sql.change(RESCHEDULE, values!["a", "t2", b"says that it was sent", 0_i64, true]).await);
+    assert!(sql.change(RESCHEDULE, values!["c", "t1", b"", 0_i64, false]).await);
+    assert!(sql.change(DEAD_LETTER, values!["d", "t1", b"", None::<i64>, false]).await);
+    assert_eq!(take("t3").await, BTreeMap::from([("a".to_owned(), false), ("c".to_owned(), true)]));
+    assert!(sql.take_one("d", "t4").await.unwrap().maybe_sent);
+    // The lease of a holder becomes no shorter.
+    assert_eq!(doubt("", 9, 1).await.len(), 4);
+    sql.advance(LEASE - 1).await;
+    assert_eq!(take("t5").await, BTreeMap::new());
+    sql.advance(1).await;
+    assert_eq!(take("t5").await.into_values().collect::<Vec<_>>(), [true; 4]);
 }
 
 law!(notes_and_runs_are_kept: notes());

@@ -1,6 +1,8 @@
 //! Types and plans of the statements.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use sluice::store::postgres::{SCHEMA, STATEMENTS};
 use tokio_postgres::types::Type;
@@ -8,6 +10,24 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::server::Server;
 use crate::session::Database;
+
+/// Each file is a statement, so the tests that go through [`STATEMENTS`] leave out none.
+#[test]
+fn each_file_is_a_statement_with_arguments() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let files = files.filter(|file| file.extension().is_some_and(|extension| extension == "sql"));
+    let mut files: Vec<_> = files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    files.retain(|name| name != "schema");
+    files.sort();
+    let mut names: Vec<_> = STATEMENTS.iter().map(|statement| statement.name).collect();
+    names.sort_unstable();
+    assert_eq!(files, names);
+    for name in names {
+        let has_parameters = STATEMENTS.iter().any(|statement| statement.name == name && statement.sql.contains("$1"));
+        assert_eq!(!arguments(name).is_empty(), has_parameters, "{name}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: SLUICE_TEST_POSTGRES"]
@@ -90,10 +110,10 @@ fn arguments(name: &str) -> &'static str {
         ("promise", "'k500', 'i500'"),
         ("release", "'k500', 't'"),
         ("settle", "'[{\"key\": \"k500\", \"token\": \"t\", \"body\": \"{}\", \"keep\": 1000}]'"),
-        ("reschedule", "'k500', 't', '\\x00', 1000"),
+        ("reschedule", "'k500', 't', '\\x00', 1000, true"),
         ("renew", "'k500', 't', NULL, 1000"),
         ("move", "'k500', 't', 'k501', '\\x00', 1000"),
-        ("dead_letter", "'k500', 't', '\\x00', NULL"),
+        ("dead_letter", "'k500', 't', '\\x00', NULL, true"),
         ("take", "'t', 1000, 16, '[\"w\"]'"),
         ("take_heads", "'t', 1000, 16"),
         ("take_one", "'i500', 't', 1000"),
@@ -104,7 +124,7 @@ fn arguments(name: &str) -> &'static str {
         ("find", "'[\"k500\",\"k501\",\"k502\"]'"),
         ("callbacks", "'run500', NULL, '', 100"),
         ("counts", "10000"),
-        ("doubt", "'i500', 1000"),
+        ("doubt", "'i500', 1000, 25000"),
         ("sweep", "5000"),
         ("sweep_keys", "5000"),
         ("sweep_runs", "5000"),

@@ -37,7 +37,7 @@ law!(dead_letter_outlives_its_key: dead_key());
 pub async fn dead_key(database: &impl Database) {
     let sql = database.connect().await;
     sql.claim(&Contender::start("k", "i1", "t1")).await;
-    assert!(sql.change(DEAD_LETTER, values!["k", "t1", b"dead", Some(KEEP)]).await);
+    assert!(sql.change(DEAD_LETTER, values!["k", "t1", b"dead", Some(KEEP), true]).await);
     let swept = async |statement| sql.run(statement, values![9_i64]).await.unwrap()[0].get::<i64>("swept");
     sql.advance(KEEP - 1).await;
     assert_eq!((swept(SWEEP_KEYS).await, swept(SWEEP).await), (0, 0));

@@ -79,10 +79,12 @@ async fn walk(sql: Session<impl Connection>, name: String, steps: u64) -> Vec<(S
                 believed.extend(heads.iter().map(|head| (head.get("key"), token.clone())));
             }
             6 => drop(sql.settle(key, held, KEEP / 10).await),
-            7 => drop(sql.run(RESCHEDULE, values![key, held, bytes, 300_i64]).await.unwrap()),
+            7 => drop(sql.run(RESCHEDULE, values![key, held, bytes, 300_i64, true]).await.unwrap()),
             8 => drop(sql.run(RELEASE, values![key, held]).await.unwrap()),
             9 => drop(
-                sql.run(DEAD_LETTER, values![key, held, bytes, (next(2) == 0).then_some(KEEP / 10)]).await.unwrap(),
+                sql.run(DEAD_LETTER, values![key, held, bytes, (next(2) == 0).then_some(KEEP / 10), true])
+                    .await
+                    .unwrap(),
             ),
             10 => drop(sql.run(RENEW, values![key, held, None::<&[u8]>, LEASE]).await.unwrap()),
             11 => {

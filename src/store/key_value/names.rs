@@ -18,6 +18,7 @@
 //! | `sluice:twice` | the last delivery that has two runs |
 //! | `sluice:width`, `sluice:refusal` | the note about the drain's width, and the engine's last refusal |
 //! | `sluice:queues` | the queues whose first delivery waits for its next attempt |
+//! | `sluice:doubt` | the time until which pending deliveries may have been sent, as an operator says |
 //! | `sluice:form` | the version of the stored form, and what a claim has to know about the store |
 //!
 //! All names begin with `sluice:`, because on some stores the label is not a namespace. They consist of letters, digits,
@@ -48,6 +49,8 @@ pub(super) const WIDTH: &str = "sluice:width";
 pub(super) const REFUSAL: &str = "sluice:refusal";
 /// The queues that are held.
 pub(super) const QUEUES: &str = "sluice:queues";
+/// The time until which pending deliveries may have been sent.
+pub(super) const DOUBT: &str = "sluice:doubt";
 /// The version of the stored form.
 pub(super) const FORM: &str = "sluice:form";
 /// The drain's lease.

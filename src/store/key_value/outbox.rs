@@ -38,6 +38,14 @@ pub(super) struct Asked {
     pub(super) at: Timestamp,
 }
 
+/// The value of the mark that an operator has put all deliveries in doubt.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Doubt {
+    v: u32,
+    /// When. A delivery that was pending then may have been sent until then.
+    at: Timestamp,
+}
+
 /// The stored deliveries, the drain notification, the drain's lease, and an operator's requests.
 #[derive(Debug)]
 pub(super) struct Outbox<'a, H> {
@@ -143,5 +151,18 @@ impl<H: KeyValue + Clock> Outbox<'_, H> {
         let asked = Asked { v: 1, ask, at: self.host.now() };
         self.host.set(&names::asked(id), &serde_json::to_vec(&asked).map_err(codec_error)?).await?;
         self.ensure_notified().await
+    }
+
+    /// Puts the deliveries in doubt that are pending now, and notifies the drain. Costs 1 read, and 1 or 2 writes.
+    pub(super) async fn doubt(&self) -> Result<(), StoreError> {
+        let doubt = Doubt { v: 1, at: self.host.now() };
+        self.host.set(names::DOUBT, &serde_json::to_vec(&doubt).map_err(codec_error)?).await?;
+        self.ensure_notified().await
+    }
+
+    /// Reads when an operator has last put the deliveries in doubt that were pending then. Costs 1 read.
+    pub(super) async fn doubted_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let doubt = self.host.get(names::DOUBT).await?.and_then(|bytes| json::read(&bytes).ok());
+        Ok(doubt.filter(|doubt: &Doubt| doubt.v == 1).map(|doubt| doubt.at))
     }
 }

@@ -20,10 +20,10 @@ use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::store::page::contains;
 use crate::store::{
-    Begin, Begun, DeliveryState, Effect, EngineFault, Faults, Found, HeldQueue, MAX_SCANNED, Offer, Operated, Outbox,
-    Page, PassNote, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
+    Begin, Begun, DeliveryState, Doubted, Effect, EngineFault, Faults, Found, HeldQueue, MAX_SCANNED, Offer, Operated,
+    Outbox, Page, PassNote, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
 };
-use crate::time::Timestamp;
+use crate::time::{MAX_CLOCK_SKEW, Timestamp};
 
 /// How long queues are left alone during a move before a pass looks again whether they can go on.
 const HELD_FOR: Duration = Duration::from_secs(5);
@@ -49,6 +49,8 @@ pub struct Pass {
     is_unreadable: bool,
     /// Number of pending deliveries.
     pending: usize,
+    /// When an operator has put the deliveries in doubt that were pending then.
+    doubted_at: Option<Timestamp>,
     /// The earliest time at which something else is due: an operator's request, or an upgrade that waits.
     next_due: Option<Timestamp>,
     /// Whether the next pass has something to do at once.
@@ -71,6 +73,7 @@ impl Pass {
             requeued: Vec::new(),
             is_unreadable: false,
             pending: 0,
+            doubted_at: None,
             next_due: None,
             more: false,
             holds_queues: false,
@@ -133,7 +136,32 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
         }
         pass.ids = pass.list.pending().into();
         pass.pending = pass.ids.len();
+        if pass.list.0.iter().any(|name| name == names::DOUBT) {
+            pass.doubted_at = deliveries.doubted_at().await?;
+            if let Some(at) = pass.doubted_at
+                && !pass.ids.iter().any(|id| was_pending(*id, at))
+            {
+                self.host.delete(names::DOUBT).await?;
+            }
+        }
         Ok(())
+    }
+
+    /// Notes that a delivery may have been sent, if an operator has put it in doubt. It is in doubt until it is settled, so
+    /// it is looked up before each attempt.
+    ///
+    /// A callback whose task isn't known was not sent, and its run is looked at in any case.
+    fn put_in_doubt(&self, delivery: &mut Delivery<'_>, doubted_at: Option<Timestamp>) {
+        let is_early = matches!(delivery.work, Work::Resolve(_)) && delivery.wait.is_none() && !delivery.unseen;
+        let Some(at) = doubted_at.filter(|at| was_pending(delivery.id, *at) && !is_early) else { return };
+        if delivery.sent.is_none_or(|sent| sent < at) {
+            delivery.sent = Some(at);
+            delivery.concluded = false;
+            delivery.next_attempt = delivery.next_attempt.max(self.limits.engine_deadline(at));
+        }
+        if let Some(wait) = &mut delivery.wait {
+            wait.sends = wait.sends.max(1);
+        }
     }
 
     /// Carries out what an operator has asked for a delivery. While that is in flight, returns until when it is.
@@ -206,6 +234,7 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
             Some((_, Err(StoredError))) => return Ok(Operated::Damaged),
             Some((state, Ok(delivery))) => (state, delivery),
         };
+        self.put_in_doubt(&mut delivery, self.deliveries().doubted_at().await?);
         if delivery.is_in_flight(self.host.now(), &self.limits) {
             return Ok(Operated::InFlight);
         }
@@ -417,6 +446,7 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
                 continue;
             };
             delivery.hold.lease = Some(pass.hold());
+            self.put_in_doubt(&mut delivery, pass.doubted_at);
             let now = self.host.now();
             let mut due = Due::of(&delivery, bytes.len());
             if delivery.is_exhausted(now, &self.limits) {
@@ -457,7 +487,10 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         }
         let mut loaded = self.deliveries().load(DeliveryState::Pending, id).await?;
         match &mut loaded {
-            Some(Ok(delivery)) => delivery.hold.lease = Some(pass.hold()),
+            Some(Ok(delivery)) => {
+                delivery.hold.lease = Some(pass.hold());
+                self.put_in_doubt(delivery, pass.doubted_at);
+            }
             Some(Err(StoredError)) => pass.is_unreadable = true,
             None => {}
         }
@@ -638,6 +671,14 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         deleted
     }
 
+    /// Leaves a mark, which a pass reads before it reads a delivery. All are in doubt, also those before `after`.
+    async fn doubt(&self, _: Option<DeliveryId>, _: Duration) -> Result<Doubted, StoreError> {
+        self.deliveries().doubt().await?;
+        let (_, lease_end) = Scan::last(self.host).await?;
+        let count = self.deliveries().list().await?.pending().len();
+        Ok(Doubted { count, next: None, is_deferred: lease_end > self.host.now() })
+    }
+
     async fn status(&self) -> Result<Status, StoreError> {
         let list = self.deliveries().list().await?;
         let pending = list.pending();
@@ -721,6 +762,11 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         let twice = Twice { at: self.host.now(), delivery, runs };
         self.host.set(names::TWICE, &serde_json::to_vec(&twice).map_err(codec_error)?).await
     }
+}
+
+/// Whether a delivery that is pending now was pending at a time, by the clock of any host.
+fn was_pending(id: DeliveryId, at: Timestamp) -> bool {
+    id.at() <= at.plus(MAX_CLOCK_SKEW)
 }
 
 fn ids_of(list: &KeyList, state: DeliveryState) -> Vec<DeliveryId> {

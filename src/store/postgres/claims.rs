@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::kept_for;
 use super::session::{Columns, held, json, mark_maybe_sent, milliseconds, number, optional, text};
-use super::{CALLBACKS, CLAIM, FIND, MOVE, PROMISE, PostgresStore, RECORD_RUN, RESCHEDULE, RUN, lease_length};
+use super::{
+    CALLBACKS, CLAIM, FIND, MOVE, PROMISE, PostgresStore, RECORD_RUN, RESCHEDULE, RUN, kept_for, lease_length,
+    send_until,
+};
 use crate::callback::{CallbackRecord, State, run_id_hash};
 use crate::delivery::{Delivery, DeliveryId, Hold, Key, KeyClaim, Row, StoredError, Work};
 use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
@@ -143,8 +145,9 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
             if let Some(columns) = self.query(CLAIM, &parameters).await?.first_mut() {
                 let standing = columns.text()?;
                 let known = Known::of_claim(columns)?;
-                let until = begun.saturating_add(lease.checked_div(2).unwrap_or_default());
-                let row = token.clone().map(|token| Row { key: known.key.clone(), token });
+                let until = send_until(begun, lease);
+                let maybe_sent = standing == "taken";
+                let row = token.clone().map(|token| Row { key: known.key.clone(), token, maybe_sent });
                 match (standing.as_str(), row) {
                     ("won", row) => {
                         let until = row.is_some().then_some(until);
@@ -178,13 +181,12 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         let lease = lease_length(self.limits.engine_timeout);
         let begun = self.host.monotonic();
         let bytes = SqlValue::Bytes(delivery.to_bytes().map_err(codec_error)?);
-        let parameters = [text(row.key), text(&row.token), text(task.hash()), bytes, milliseconds(lease)];
+        let parameters = [text(&row.key), text(&row.token), text(task.hash()), bytes, milliseconds(lease)];
         let mut rows = self.query(MOVE, &parameters).await?;
         let Some(columns) = rows.first_mut() else { return Ok(Claim::Late) };
         if columns.text()? == "won" {
-            let until = begun.saturating_add(lease.checked_div(2).unwrap_or_default());
-            delivery.hold.until = Some(until);
-            delivery.hold.row = Some(Row { key: task.hash().to_owned(), token: row.token });
+            delivery.hold.until = Some(send_until(begun, lease));
+            delivery.hold.row = Some(Row { key: task.hash().to_owned(), ..row });
             return Ok(Claim::Won);
         }
         delivery.claim = before;

@@ -1,5 +1,6 @@
 -- Makes a delivery a dead letter: $1 key, $2 token, $3 delivery, $4 the time in ms for which it still holds its key, or
--- NULL to free the key at once: the same delivery is then accepted as if it were new.
+-- NULL to free the key at once: the same delivery is then accepted as if it were new. $5 whether the holder has known
+-- that it may have been sent, as for `reschedule`.
 --
 -- No row: the token is late.
 UPDATE sluice_delivery AS d
@@ -8,7 +9,7 @@ SET key = CASE WHEN $4::int8 IS NULL THEN d.id ELSE d.key END,
     delivery = $3,
     accepted = true,
     token = NULL,
-    maybe_sent = false,
+    maybe_sent = d.maybe_sent AND NOT $5,
     due = NULL,
     changed = sluice_clock(),
     expires = sluice_clock() + $4::int8

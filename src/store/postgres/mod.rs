@@ -37,13 +37,14 @@
 //!   connection that it takes back. A statement that broke may have had its effect, and is safe to repeat. No rule
 //!   rests on the code of an error.
 //! - Only the holder changes a row: `WHERE token = mine`. No row means that the lease ran out and another holder has
-//!   the delivery: the late one logs that, and touches nothing more. [`PROMISE`] alone needs no token. It only adds
-//!   that a sender has a 2xx, so that [`RELEASE`] doesn't delete the row.
-//! - A holder begins to send only in the first half of its lease ([`may_send`]), by a monotonic clock that was started
-//!   before the statement. The engine has dealt with what was sent by the time the lease ends, and the next holder can
-//!   rely on what the engine shows.
+//!   the delivery: the late one logs that, and touches nothing more. [`PROMISE`] and [`DOUBT`] alone need no token.
+//!   [`PROMISE`] only adds that a sender has a 2xx, so that [`RELEASE`] doesn't delete the row.
+//! - A holder begins to send only in the first half of its lease ([`Hold::may_send`](crate::delivery::Hold::may_send)),
+//!   by a monotonic clock that was started before the statement. The engine has dealt with what was sent by the time the
+//!   lease ends, and the next holder can rely on what the engine shows.
 //! - A holder that takes over a lease looks before it sends: `maybe_sent`. [`RESCHEDULE`] clears this, because the
-//!   delivery that it stores says itself whether it may have been sent.
+//!   delivery that it stores says itself whether it may have been sent. [`DOUBT`] sets it without a token, for an
+//!   operator. If it comes while the row is held, the holder hasn't known of it, and [`RESCHEDULE`] keeps it.
 //! - Time is the database's. `sluice_now()` is in conditions, and `sluice_clock()` in what is written; durations are
 //!   parameters. A statement that waits for another transaction thereby still gives a whole lease.
 //! - Parameters and results are `int8`, `text`, `bytea` and `bool`, the types that `fermyon:spin/postgres@2.0.0` has
@@ -67,9 +68,9 @@
 //! | callback, no task waits yet | [`CLAIM`] of run and topic, without a token, once its sender has waited long enough |
 //! | callback that repeats another, or comes too late | [`FIND`] |
 //!
-//! A drain runs [`TAKE_HEADS`] and [`TAKE`] for as many rows as its width has free, sends without a connection, and settles those that
-//! have ended with one [`SETTLE`]. Any number of drains do so side by side: no lease but those of the rows, no
-//! notification. A callback that is early is moved to its task with [`MOVE`].
+//! A drain runs [`TAKE_HEADS`] and [`TAKE`] for as many rows as its width has free, sends without a connection, and
+//! settles those that have ended with one [`SETTLE`]. Any number of drains do so side by side: no lease but those of the
+//! rows, no notification. A callback that is early is moved to its task with [`MOVE`].
 //!
 //! # Indexes
 //!
@@ -251,14 +252,21 @@ fn kept_for(retention: Retention) -> Duration {
     retention.length().saturating_add(MAX_CLOCK_SKEW)
 }
 
-/// Whether a holder may still begin to send, `elapsed` after it began the statement that gave it the lease.
-pub fn may_send(elapsed: Duration, lease: Duration) -> bool {
-    elapsed < lease.checked_div(2).unwrap_or_default()
+/// The time, by the holder's monotonic clock, before which it has to begin to send, if it began the statement that gave it
+/// the lease at `begun`.
+fn send_until(begun: Duration, lease: Duration) -> Duration {
+    begun.saturating_add(half(lease))
+}
+
+/// Half a lease. A request of an earlier holder is at least as old when the lease ends.
+fn half(lease: Duration) -> Duration {
+    lease.checked_div(2).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Hold;
 
     #[test]
     fn send_at_the_last_moment_is_over_when_the_lease_ends() {
@@ -266,8 +274,9 @@ mod tests {
             let timeout = Duration::from_millis(ms);
             let lease = lease_length(timeout);
             assert_eq!(lease, 2 * (2 * timeout + Duration::from_secs(5)));
+            let hold = Hold { until: Some(send_until(Duration::ZERO, lease)), ..Hold::default() };
             let last = lease / 2 - Duration::from_nanos(1);
-            assert!(may_send(last, lease) && !may_send(lease / 2, lease));
+            assert!(hold.may_send(last) && !hold.may_send(lease / 2));
             assert!(last + timeout + Duration::from_secs(1) < lease, "the engine still acts after {lease:?}");
         }
     }

@@ -6,12 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::kept_for;
 use super::session::{Columns, held, json, mark_maybe_sent, milliseconds, number, optional, text};
 use super::{
-    CLAIM, CLEAR_NOTE, COUNTS, DEAD_LETTER, DELETE, LIST, NOTES, PROMISE, PostgresStore, RELEASE, RENEW, RESCHEDULE,
-    SEARCH, SETTLE, SHOW, SWEEP, SWEEP_KEYS, SWEEP_RUNS, Statement, TAKE, TAKE_HEADS, TAKE_ONE, WRITE_NOTE,
-    lease_length,
+    CLAIM, CLEAR_NOTE, COUNTS, DEAD_LETTER, DELETE, DOUBT, LIST, NOTES, PROMISE, PostgresStore, RELEASE, RENEW,
+    RESCHEDULE, SEARCH, SETTLE, SHOW, SWEEP, SWEEP_KEYS, SWEEP_RUNS, Statement, TAKE, TAKE_HEADS, TAKE_ONE, WRITE_NOTE,
+    half, kept_for, lease_length, send_until,
 };
 use crate::delivery::width::Due;
 use crate::delivery::{Delivery, DeliveryId, Hold, Row, StoredError, Work};
@@ -19,8 +18,8 @@ use crate::json as read_json;
 use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::store::record::bounded;
 use crate::store::{
-    Begin, Begun, Claims as _, DeliveryState, Effect, EngineFault, Faults, Found, HeldQueue, MAX_SCANNED, Offer,
-    Operated, Outbox, Page, PassNote, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
+    Begin, Begun, Claims as _, DeliveryState, Doubted, Effect, EngineFault, Faults, Found, HeldQueue, MAX_SCANNED,
+    Offer, Operated, Outbox, Page, PassNote, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
 };
 use crate::time::Timestamp;
 
@@ -28,6 +27,8 @@ use crate::time::Timestamp;
 const MAX_COUNTED: usize = 100_000;
 /// Number of rows that one statement of the sweep deletes.
 const SWEPT_AT_ONCE: usize = 1_000;
+/// Number of deliveries that one statement puts in doubt.
+const DOUBTED_AT_ONCE: usize = 1_000;
 /// How long a drain leaves a delivery alone that can't be decoded.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(15 * 60);
 
@@ -77,7 +78,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
     /// The time, by the monotonic clock, until which the holder of a row may begin to send, if the statement that gave
     /// it the lease was begun at `begun`.
     pub(super) fn until(&self, begun: Duration) -> Duration {
-        begun.saturating_add(self.lease().checked_div(2).unwrap_or_default())
+        send_until(begun, self.lease())
     }
 
     /// Runs a statement that changes the row that this instance holds.
@@ -96,7 +97,8 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         row: &Row,
         [delivery, time]: [SqlValue; 2],
     ) -> Result<Effect, StoreError> {
-        let answer = self.answer(statement, &[text(&row.key), text(&row.token), delivery, time]).await?;
+        let known = SqlValue::Bool(row.maybe_sent);
+        let answer = self.answer(statement, &[text(&row.key), text(&row.token), delivery, time, known]).await?;
         let is_there = answer.rows.is_empty() && answer.is_repeated && self.show(id).await?.is_some();
         Ok(if is_there { Effect::Done } else { effect(&answer.rows) })
     }
@@ -120,7 +122,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
             SqlValue::Null,
         ];
         let rows = self.query(CLAIM, &parameters).await?;
-        let row = token.map(|token| Row { key: id, token });
+        let row = token.map(|token| Row { key: id, token, maybe_sent: false });
         let until = row.is_some().then(|| self.until(begun));
         delivery.hold = Hold { is_stored: true, until, row, ..Hold::default() };
         Ok(effect(&rows))
@@ -145,16 +147,17 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         token: &str,
         until: Duration,
     ) -> Result<Result<(Delivery<'static>, usize), DeliveryId>, StoreError> {
-        let row = Row { key: columns.text()?, token: token.to_owned() };
+        let mut row = Row { key: columns.text()?, token: token.to_owned(), maybe_sent: false };
         let id = columns.id()?;
         let bytes = columns.bytes()?.unwrap_or_default();
         let maybe_sent = columns.bool()?;
         let Ok(delivery) = Delivery::from_bytes(&bytes) else {
             // An operator can delete it only while nobody holds it.
-            let wait = milliseconds(UNREADABLE_PAUSE);
-            let _: Effect = self.change(RESCHEDULE, &row, &[SqlValue::Bytes(bytes), wait]).await?;
+            let _: Effect =
+                self.put_back(RESCHEDULE, id, &row, [SqlValue::Bytes(bytes), milliseconds(UNREADABLE_PAUSE)]).await?;
             return Ok(Err(id));
         };
+        row.maybe_sent = maybe_sent;
         let mut delivery = held(delivery, row, until);
         if maybe_sent {
             mark_maybe_sent(&mut delivery, self.host.now(), self.lease());
@@ -264,12 +267,12 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         Ok(None)
     }
 
-    /// Nothing to do: a drain finds what is due by an index.
     /// Nobody: the holder of a row is the only one that sends.
     async fn take_over(&self, _: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 
+    /// Nothing to do: a drain finds what is due by an index.
     async fn notify(&self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -504,6 +507,26 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         match effect(&self.query(DELETE, &[text(id.to_string())]).await?) {
             Effect::Done => Ok(Operated::Done(())),
             Effect::Late => self.why_not(id).await,
+        }
+    }
+
+    async fn doubt(&self, after: Option<DeliveryId>, end: Duration) -> Result<Doubted, StoreError> {
+        let mut doubted = Doubted { count: 0, next: after, is_deferred: false };
+        loop {
+            let after = doubted.next.map(|id| id.to_string()).unwrap_or_default();
+            let parameters = [text(after), number(DOUBTED_AT_ONCE), milliseconds(half(self.lease()))];
+            let mut rows = self.query(DOUBT, &parameters).await?;
+            doubted.count = doubted.count.saturating_add(rows.len());
+            for columns in &mut rows {
+                doubted.next = doubted.next.max(Some(columns.id()?));
+            }
+            if rows.len() < DOUBTED_AT_ONCE {
+                doubted.next = None;
+                return Ok(doubted);
+            }
+            if self.host.monotonic() >= end {
+                return Ok(doubted);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Statement;
+use super::{Statement, half};
 use crate::delivery::{Delivery, DeliveryId, Hold, Row, Work};
 use crate::ports::{Sql, SqlConnection as _, SqlError, SqlRow, SqlValue, StoreError};
 use crate::secret::Secret;
@@ -138,18 +138,19 @@ pub(super) fn held(mut delivery: Delivery<'static>, row: Row, until: Duration) -
     delivery
 }
 
-/// Notes that a delivery may have been sent: the lease of an earlier holder, of this length, has run out by `now`.
+/// Notes that a delivery may have been sent: the lease of an earlier holder, of this length, has run out by `now`, or an
+/// operator has put it in doubt.
 ///
-/// A holder begins to send in the first half of its lease. So the request was sent at the latest half a lease ago, and
-/// the engine no longer acts on it, except that it may still queue the run of a submit that it did not answer
-/// ([`Limits::orphan_after`](crate::delivery::Limits::orphan_after)).
+/// A holder begins to send in the first half of its lease, and `DOUBT` leaves a delivery alone for half a lease. So the
+/// request was sent at the latest half a lease ago, and the engine no longer acts on it, except that it may still queue
+/// the run of a submit that it did not answer ([`Limits::orphan_after`](crate::delivery::Limits::orphan_after)).
 ///
 /// A callback without a task was not sent: its row would have the key of the task, or say that it is sent without a look.
 pub(super) fn mark_maybe_sent(delivery: &mut Delivery<'_>, now: Timestamp, lease: Duration) {
     if matches!(delivery.work, Work::Resolve(_)) && delivery.wait.is_none() && !delivery.unseen {
         return;
     }
-    delivery.sent = Some(now.minus(lease.checked_div(2).unwrap_or_default()));
+    delivery.sent = Some(now.minus(half(lease)));
     delivery.concluded = false;
     delivery.next_attempt = now;
     if let Some(wait) = &mut delivery.wait {

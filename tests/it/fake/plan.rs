@@ -82,6 +82,14 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Ends the gateway's instance.
+    pub(super) async fn crash(&self) {
+        self.crashed.set(true);
+        std::future::pending::<()>().await;
+    }
+}
+
 impl World {
     /// Notes an operation, and lets happen what is planned after it.
     pub(super) async fn has_done(&self, operation: Operation) {
@@ -98,10 +106,7 @@ impl Plan {
         for fault in faults {
             let model = || engine().model.borrow_mut();
             match fault {
-                Action::Crash => {
-                    self.crashed.set(true);
-                    std::future::pending::<()>().await;
-                }
+                Action::Crash => self.crash().await,
                 Action::Kill => model().kill(Process::Engine),
                 Action::Freeze(ms) => engine().freeze(clock.now(), ms),
                 Action::Delay(_) => {}

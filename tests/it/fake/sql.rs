@@ -1,13 +1,14 @@
 //! A PostgreSQL server in simulated time: connections to the model of the tables, and faults on request.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use sluice::ports::{Sql, SqlConnection, SqlError, SqlRow, SqlValue};
 use sluice::secret::Secret;
-use sluice::store::postgres::{CLAIM, READY, Statement, WRITE_NOTE};
+use sluice::store::postgres::{CLAIM, DOUBT, READY, Statement, WRITE_NOTE, lease_length};
 
 use super::plan::{Operation, Plan};
 use super::{FakeClock, RealEngine, World, draw};
@@ -47,7 +48,9 @@ pub struct Database {
     most_open: Cell<usize>,
     waiting: RefCell<VecDeque<Waker>>,
     /// The number of fail-overs. A connection to an earlier server is broken.
-    fail_overs: Cell<usize>,
+    pub fail_overs: Cell<usize>,
+    /// The references of the deliveries that were claimed or stored by a commit that a fail-over has lost.
+    pub lost: RefCell<BTreeSet<String>>,
     chance: Cell<u64>,
 }
 
@@ -62,10 +65,29 @@ pub enum Fault {
     BreakAfter,
     /// The connection breaks, and the statement has its effect so many milliseconds later. A connect fails.
     BreakThenAct(u64),
+    /// The statement reaches the server so many milliseconds later. A connect takes as long.
+    Late(u64),
+    /// The statement's answer comes so many milliseconds later. A connect takes as long.
+    LateAnswer(u64),
     /// A table or the disk is full. A statement that writes is refused, and changes nothing.
     Full,
+    /// The server fails over before the statement reaches it.
+    FailOver(FailOver),
+    /// The server fails over right after the statement had its effect. A connect is made to the new server.
+    FailOverAfter(FailOver),
     /// Another contender changes the key of a claim meanwhile: the claim has no row, and no effect.
     Contend,
+}
+
+/// What a fail-over loses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailOver {
+    /// The number of the last commits that the new server lacks.
+    pub lost: usize,
+    /// Whether an operator puts all deliveries in doubt before anything else reaches the new server.
+    pub in_doubt: bool,
+    /// Whether the gateway's instance ends at the same moment.
+    pub crashes: bool,
 }
 
 /// The calls that a fault hits. They are numbered from 0 since [`Database::fail`]; a connect is a call, too.
@@ -123,6 +145,7 @@ impl World {
             most_open: Cell::new(0),
             waiting: RefCell::default(),
             fail_overs: Cell::new(0),
+            lost: RefCell::default(),
             chance: Cell::new(0),
         }));
         self.with("database_url", "postgres://sluice:pa55word@localhost:5432/sluice?connect_timeout=2&keepalives_idle=10&tcp_user_timeout=5000")
@@ -167,6 +190,31 @@ impl Database {
         self.late.borrow_mut().clear();
         self.tables.borrow_mut().lose_last(count);
         self.fail_overs.set(self.fail_overs.get() + 1);
+    }
+
+    /// A fail-over in the middle of something.
+    async fn fail_over(&self, FailOver { lost, in_doubt, crashes }: FailOver) {
+        self.act_late();
+        let inserted: Vec<_> = {
+            let tables = self.tables.borrow();
+            let commits = tables.journal().rev().take(lost);
+            let inserted = commits.flat_map(|commit| &commit.writes).filter_map(|write| match write {
+                Write::Delivery(None, Some(row)) => Some(row.reference.clone()),
+                _ => None,
+            });
+            inserted.collect()
+        };
+        self.lost.borrow_mut().extend(inserted);
+        let lost = lost.min(self.tables.borrow().journal().count());
+        self.lose_last(lost);
+        if in_doubt {
+            let wait = i64::try_from(lease_length(Duration::from_secs(10)).as_millis()).unwrap() / 2;
+            let parameters = values!["", 1_000_000_i64, wait];
+            self.run(DOUBT, &parameters);
+        }
+        if crashes {
+            self.plan.crash().await;
+        }
     }
 
     /// Gives the schema another version.
@@ -350,6 +398,11 @@ impl Connection {
                 database.late.borrow_mut().push(late);
                 return self.fail();
             }
+            Some(Fault::Late(ms)) => database.clock.sleep(ms).await,
+            Some(Fault::FailOver(fail_over)) => {
+                database.fail_over(fail_over).await;
+                return self.fail();
+            }
             Some(Fault::Contend) if name == CLAIM.name => return Ok(Outcome::default()),
             _ => {}
         }
@@ -374,8 +427,11 @@ impl Connection {
             let real = database.real.borrow().clone();
             database.plan.has_done(Operation::Write, &database.clock, real.as_deref()).await;
         }
-        if fault == Some(Fault::BreakAfter) {
-            return self.fail();
+        match fault {
+            Some(Fault::BreakAfter) => return self.fail(),
+            Some(Fault::LateAnswer(ms)) => database.clock.sleep(ms).await,
+            Some(Fault::FailOverAfter(fail_over)) => database.fail_over(fail_over).await,
+            _ => {}
         }
         database.work().await;
         if self.fail_overs == database.fail_overs.get() { outcome } else { Err(SqlError::Broken) }
@@ -408,7 +464,7 @@ impl Sql for World {
         // From here on it counts, and is given back if this future is dropped.
         database.open.set(database.open.get() + 1);
         database.most_open.set(database.most_open.get().max(database.open.get()));
-        let connection = Connection {
+        let mut connection = Connection {
             database: database.clone(),
             fail_overs: database.fail_overs.get(),
             is_broken: Cell::new(false),
@@ -418,6 +474,19 @@ impl Sql for World {
         match fault {
             Some(Fault::Refuse(error)) => Err(error),
             Some(Fault::BreakBefore | Fault::BreakAfter | Fault::BreakThenAct(_)) => Err(SqlError::Unreachable),
+            Some(Fault::Late(ms) | Fault::LateAnswer(ms)) => {
+                database.clock.sleep(ms).await;
+                Ok(connection)
+            }
+            Some(Fault::FailOver(fail_over)) => {
+                database.fail_over(fail_over).await;
+                Err(SqlError::Broken)
+            }
+            Some(Fault::FailOverAfter(fail_over)) => {
+                database.fail_over(fail_over).await;
+                connection.fail_overs = database.fail_overs.get();
+                Ok(connection)
+            }
             None | Some(Fault::Full | Fault::Contend) => Ok(connection),
         }
     }

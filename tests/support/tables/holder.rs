@@ -67,7 +67,7 @@ impl Tables {
             row.delivery = call.get(3);
             row.accepted = true;
             row.token = None;
-            row.maybe_sent = false;
+            row.maybe_sent &= !call.get::<bool>(5);
             row.due = Some(call.now + call.get::<i64>(4));
         })
     }
@@ -89,7 +89,7 @@ impl Tables {
             row.delivery = call.get(3);
             row.accepted = true;
             row.token = None;
-            row.maybe_sent = false;
+            row.maybe_sent &= !call.get::<bool>(5);
             row.due = None;
             row.changed = call.now;
             row.expires = keep.map(|keep| call.now + keep);

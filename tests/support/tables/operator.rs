@@ -26,7 +26,14 @@ impl Tables {
         let after: String = call.get(1);
         let pending = self.deliveries.stored_after(State::Pending, &after);
         let keys: Vec<_> = pending.take(call.limit(2)?).map(|row| row.key.clone()).collect();
-        let doubt = |key: &String| Ok(values![self.update(key, |row| row.maybe_sent = true)?.id]);
+        let left_alone_until = call.now + call.get::<i64>(3);
+        let doubt = |key: &String| {
+            let row = self.update(key, |row| {
+                row.maybe_sent = true;
+                row.due = row.due.max(Some(left_alone_until));
+            })?;
+            Ok(values![row.id])
+        };
         keys.iter().rev().map(doubt).collect()
     }
 

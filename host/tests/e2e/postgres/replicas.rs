@@ -9,31 +9,50 @@ use tokio::task::JoinSet;
 use super::server::Database;
 use crate::data::{Data, shared_server};
 use crate::process::Process;
-use crate::setup::{DrainTotals, HttpClient, OPERATOR, Setup, data_of};
+use crate::setup::{DrainTotals, HttpClient, OPERATOR, Setup, data_of, eventually};
 
+/// The deliveries of the outbox. Those of the ordered routes come first.
 const PENDING: usize = 20_000;
+const ORDERED: usize = 4_000;
+/// The workflows of the ordered routes, each of which has a queue, and those of the others.
+const QUEUES: usize = 8;
 const WORKFLOWS: usize = 64;
 const REPLICAS: usize = 3;
 
-/// A workflow whose name is as long as those that replace it.
-const TEMPLATE: &str = "w_";
+/// The workflow of an ordered route.
+const TEMPLATE: &str = "ordered";
+const ROUTES: &str = r#"[{"workflow":"ordered","from":"webhook","ordered":true}]"#;
 
-/// Stores deliveries that are due, to [`WORKFLOWS`] in turn, as copies of one that the component has stored.
+/// The workflow of a delivery.
+fn workflow(n: usize) -> String {
+    if n < ORDERED { format!("{TEMPLATE}{}", n % QUEUES) } else { format!("w{}", n % WORKFLOWS) }
+}
+
+/// Stores deliveries that are due, as copies of one that the component has stored on an ordered route. The order of ids
+/// is the opposite of their order in the queues.
 async fn fill(setup: &Setup) {
     setup.engine.script().next(Behaviour::status(503));
-    let stored = setup.post(&format!("/api/v2/webhook?ref={TEMPLATE}"), r#"{"n":-1}"#).await;
+    let stored = setup.post("/api/v2/webhook", r#"{"n":-1}"#).await;
     stored.assert_stored("pending", true);
     let id = stored.delivery();
-    setup.data.postgres().unwrap().psql(&format!(
+    let postgres = setup.data.postgres().unwrap();
+    // The drain after the response attempts it once.
+    let is_left =
+        "SELECT count(*) FROM sluice_delivery WHERE token IS NULL AND convert_from(delivery, 'UTF8') LIKE '%503%'";
+    eventually("the drain has left it", async || (postgres.psql(is_left) == "1").then_some(())).await;
+    postgres.psql(&format!(
         r#"INSERT INTO sluice_delivery
-            (key, label, id, state, digest, reference, delivery, accepted, due, received, changed)
+            (key, label, id, state, digest, reference, queue, seq, delivery, accepted, due, received, changed)
         SELECT n.id, n.id, n.id, d.state, d.digest, n.workflow,
-            convert_to(replace(replace(replace(convert_from(d.delivery, 'UTF8'),
-                d.id, n.id), '"{TEMPLATE}"', '"' || n.workflow || '"'), '"n":-1', '"n":' || n.n), 'UTF8'),
+            CASE WHEN n.is_ordered THEN n.workflow END, CASE WHEN n.is_ordered THEN n.n END,
+            convert_to(replace(replace(replace(replace(convert_from(d.delivery, 'UTF8'), d.id, n.id),
+                '"queue":"{TEMPLATE}"', CASE WHEN n.is_ordered THEN '"queue":"' || n.workflow || '"' ELSE '"queue":null' END),
+                '"{TEMPLATE}"', '"' || n.workflow || '"'), '"n":-1', '"n":' || n.n), 'UTF8'),
             d.accepted, sluice_clock(), d.received, d.changed
         FROM sluice_delivery AS d
         CROSS JOIN (
-            SELECT n, left('{id}', 16) || lpad(n::text, 10, '0') AS id, 'w' || n % {WORKFLOWS} AS workflow
+            SELECT n, left('{id}', 16) || lpad(({PENDING} - n)::text, 10, '0') AS id, n < {ORDERED} AS is_ordered,
+                CASE WHEN n < {ORDERED} THEN '{TEMPLATE}' || n % {QUEUES} ELSE 'w' || n % {WORKFLOWS} END AS workflow
             FROM generate_series(0, {PENDING} - 1) AS n
         ) AS n;
         DELETE FROM sluice_delivery WHERE id = '{id}';
@@ -55,15 +74,13 @@ async fn drain(host: String) -> (DrainTotals, u32) {
     }
 }
 
-/// The order of a route with `ordered` is not tested here yet: no route has that setting, and a drain takes from no queue
-/// (`TAKE_HEADS`; `tests/postgres/drains.rs` has its laws). A part of the deliveries then gets a `queue`, and their runs
-/// have to be in the order of `seq`.
+/// The runs of each ordered route are in the order of its queue, whichever replica has sent them.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgresql"]
 async fn replicas_drain_one_outbox_and_send_each_delivery_once() {
     let data = Data::in_postgres(Database::new(&shared_server()));
     let engine = StandIn::builder().any_workflow().capacity(2 * PENDING).start().await.unwrap();
-    let setup = Setup::with_engine(data, engine, &[]).await;
+    let setup = Setup::with_engine(data, engine, &[("routes", ROUTES)]).await;
     fill(&setup).await;
     let before = setup.engine.counts().requests;
 
@@ -78,11 +95,16 @@ async fn replicas_drain_one_outbox_and_send_each_delivery_once() {
     println!("{PENDING} deliveries in {seconds:.1} s; by replica: {drained:?}");
 
     let mut is_started = vec![false; PENDING];
+    let mut last = [None; QUEUES];
     for record in setup.engine.runs() {
         let data: Value = serde_json::from_str(&data_of(&record)).unwrap();
         let n = usize::try_from(data["n"].as_u64().unwrap()).unwrap();
         assert!(!std::mem::replace(&mut is_started[n], true), "delivery {n} has two runs");
-        assert_eq!(record.run.workflow_ref, format!("w{}", n % WORKFLOWS));
+        assert_eq!(record.run.workflow_ref, workflow(n));
+        if n < ORDERED {
+            let last = last[n % QUEUES].replace(n);
+            assert!(last < Some(n), "{}: {n} comes after {last:?}", workflow(n));
+        }
     }
     let missing = is_started.iter().filter(|is_started| !**is_started).count();
     assert_eq!(missing, 0, "deliveries without a run");

@@ -30,7 +30,8 @@ const OF_SENDERS: [&str; 9] =
 const OF_DRAINS: [&str; 10] =
     ["open", "any", "take", "settle", "reschedule", "move", "counts", "write_note", "clear_note", "sweep"];
 /// The calls that break for operators.
-const OF_OPERATORS: [&str; 9] = ["open", "any", "list", "show", "callbacks", "take_one", "settle", "delete", "notes"];
+const OF_OPERATORS: [&str; 10] =
+    ["open", "any", "list", "show", "callbacks", "take_one", "settle", "delete", "notes", "doubt"];
 
 fn breaks(calls: &[&'static str]) -> Vec<Break> {
     let modes = [(false, true), (true, true), (false, false), (true, false)];
@@ -316,6 +317,7 @@ async fn broken_statements_of_operators_are_reported() {
             ("POST", format!("/api/v2/deliveries/{event}/redeliver")),
             ("POST", format!("/api/v2/deliveries/{callback}/redeliver")),
             ("DELETE", format!("/api/v2/deliveries/{webhook}")),
+            ("POST", "/api/v2/deliveries/doubt".to_owned()),
         ] {
             breaker.inject(&setup, wanted);
             let reply = setup.operator(method, &path).await.in_case(&case);
