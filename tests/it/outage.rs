@@ -11,7 +11,7 @@ use futures_util::future::{join_all, join3};
 use serde_json::Value;
 use sluice::ports::Clock as _;
 
-use crate::fake::{DRAIN_URI, HOUR, JSON, MINUTE, OPERATOR, StoreKind, World, request};
+use crate::fake::{DRAIN_URI, HOUR, JSON, MINUTE, OPERATOR, World, request};
 
 const URI: &str = "/api/v2/event?ref=busy";
 
