@@ -48,7 +48,7 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         context.log.warning(unusable.clone());
         return Err(Problem::new(Kind::StoreUnavailable, unusable));
     }
-    let Faults { engine: fault, twice, queues } = faults;
+    let Faults { engine: fault, twice, queues, drained } = faults;
     let is_ready = fault.is_none() && twice.is_none() && queues.is_empty() && !store.full;
 
     // A degraded Sluice answers 200 as well: deliveries are stored in the meantime. With a 503, a load balancer would
@@ -66,6 +66,15 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         store: Option<StoreState<'a>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         queues: Vec<Queue<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        backlog: Option<Backlog>,
+    }
+    /// The deliveries that the last pass of the drain has left, and how long they will take at its pace.
+    #[derive(Serialize)]
+    struct Backlog {
+        pending: u64,
+        seconds: Option<u64>,
+        at: String,
     }
     /// What an operator has to know about a key-value store.
     #[derive(Serialize)]
@@ -119,8 +128,16 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         failure: held.failure.as_deref(),
     });
     let queues = queues.collect();
+    let backlog = gateway::last_drain(drained).and_then(|(at, drained)| {
+        let drained = drained?;
+        let pending = drained.pending.filter(|pending| *pending > 0)?;
+        Some(Backlog { pending, seconds: drained.backlog, at: at.rfc3339() })
+    });
     let status = if is_ready { "ready" } else { "degraded" };
-    Ok(respond::json(StatusCode::OK, &Readiness { status, warnings: &warnings, engine, twice, store: state, queues }))
+    Ok(respond::json(
+        StatusCode::OK,
+        &Readiness { status, warnings: &warnings, engine, twice, store: state, queues, backlog },
+    ))
 }
 
 /// Reads the recorded faults, and the state of the store: the same few keys of a key-value store on every request.

@@ -126,16 +126,16 @@ impl<H: Host> Gateway<'_, H> {
         let bounds = Bounds { width_max: self.settings.width_max, engine_timeout: self.settings.timeouts.total };
         let mut pass = Pass::new(Scheduler::new(Widths::new(bounds, self.host.random())), eagerness);
         let attempted = self.attempt_all(opened, end, &mut pass).await;
+        let pending = self.count_pending(opened, &mut pass).await;
         let left = self.leave(opened, &mut pass).await;
         attempted?;
+        let pending = pending?;
         let Pass { mut summary, fault, mut scheduler, next_due, queues, .. } = pass;
         let held = queues.iter().filter(|(_, held)| held.is_some()).map(|(queue, _)| queue.clone()).collect();
         summary.warnings.extend(self.note_queues(queues).await.err().map(|error| error.to_string()));
         summary.due = next_due;
         summary.warnings.extend(left.err().map(|error| format!("the width of the drain was not stored: {error}")));
-        let concluded = [summary.delivered, summary.rejected, summary.dead, summary.dropped].iter().sum::<u64>();
-        let pending = store.pending(opened, usize::try_from(concluded).unwrap_or(usize::MAX)).await?;
-        summary.pending = Some(u64::try_from(pending).unwrap_or(u64::MAX));
+        summary.pending = Some(pending);
         match fault {
             Some(reason) => store.record_fault(&reason).await?,
             // The engine accepts deliveries, or none is pending.
@@ -154,6 +154,16 @@ impl<H: Host> Gateway<'_, H> {
         summary.backlog =
             scheduler.widths().pace().and_then(|pace| pace.remaining(self.now())).map(|left| left.as_secs());
         Ok((summary, PassNote { pending: pending > 0, next_due, held, summary: None }))
+    }
+
+    /// Counts the pending deliveries, for the estimate of how long they will take.
+    async fn count_pending(&self, opened: &mut StorePass, pass: &mut Pass) -> Result<u64, StoreError> {
+        let DrainSummary { delivered, rejected, dead, dropped, .. } = &pass.summary;
+        let concluded = [delivered, rejected, dead, dropped].into_iter().sum::<u64>();
+        let pending = self.store().pending(opened, usize::try_from(concluded).unwrap_or(usize::MAX)).await?;
+        let pending = u64::try_from(pending).unwrap_or(u64::MAX);
+        pass.scheduler.widths().count_pending(pending, self.now());
+        Ok(pending)
     }
 
     /// Notes which queues are held, for `/readyz`. Passes that note it at the same moment may miss each other's queues

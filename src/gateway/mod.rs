@@ -39,7 +39,7 @@ use crate::time::{Retention, Timestamp};
 
 pub use crate::store::{Found, MAX_SCANNED};
 pub use drain::{DrainSummary, Eagerness, Stopped};
-pub use overview::{Overview, overview};
+pub use overview::{Overview, last_drain, overview};
 pub use preflight::MAX_TEMPLATES;
 
 /// How much longer an attempt may take than its requests to the engine.

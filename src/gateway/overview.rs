@@ -32,11 +32,10 @@ pub struct Overview {
 /// Reads the state from the store. Needs no other settings than those of the store: it is shown even if those are
 /// wrong.
 pub async fn overview(host: &impl Host) -> Result<Overview, StoreError> {
-    let Status { pending, dead, oldest, oldest_delivery, faults, drained, store } = store_of(host).status().await?;
+    let Status { pending, dead, oldest, oldest_delivery, faults, store } = store_of(host).status().await?;
     let failure = oldest_delivery
         .filter(|delivery| delivery.early_since.is_none())
         .and_then(|delivery| delivery.last_failure().map(str::to_owned));
-    let summary = |summary: Option<Box<RawValue>>| serde_json::from_str(summary?.get()).ok();
     Ok(Overview {
         pending,
         dead,
@@ -44,7 +43,12 @@ pub async fn overview(host: &impl Host) -> Result<Overview, StoreError> {
         failure,
         fault: faults.engine,
         twice: faults.twice,
-        drained: drained.map(|(at, text)| (at, summary(text))),
+        drained: last_drain(faults.drained),
         store,
     })
+}
+
+/// Decodes the summary of the last pass of the drain; `None` in place of one that can't be decoded.
+pub fn last_drain(drained: Option<(Timestamp, Option<Box<RawValue>>)>) -> Option<(Timestamp, Option<DrainSummary>)> {
+    drained.map(|(at, text)| (at, text.and_then(|text| serde_json::from_str(text.get()).ok())))
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::delivery::DeliveryId;
 use crate::time::Timestamp;
@@ -54,7 +55,7 @@ pub struct HeldQueue {
     pub failure: Option<String>,
 }
 
-/// The faults that are recorded.
+/// The faults that are recorded, and the last pass of the drain.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     /// The configuration fault.
@@ -63,4 +64,6 @@ pub struct Faults {
     pub twice: Option<Twice>,
     /// The queues that are held.
     pub queues: Vec<HeldQueue>,
+    /// The end of the last complete pass of the drain, and its summary as JSON.
+    pub drained: Option<(Timestamp, Option<Box<RawValue>>)>,
 }

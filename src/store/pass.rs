@@ -78,10 +78,8 @@ pub struct Status {
     pub oldest: Option<DeliveryId>,
     /// That delivery, if it can be decoded.
     pub oldest_delivery: Option<Delivery<'static>>,
-    /// What an operator has to see.
+    /// What an operator has to see, and the last pass of the drain.
     pub faults: Faults,
-    /// The end of the last complete pass of the drain, and its summary.
-    pub drained: Option<(Timestamp, Option<Box<RawValue>>)>,
     /// What an operator has to know about the store itself.
     pub store: StoreHealth,
 }

@@ -21,7 +21,7 @@ fn healthz_calls_neither_store_nor_engine() {
 fn readyz_checks_store_and_configuration() {
     let world = World::new();
     assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
-    world.assert_cost(Cost { reads: 5, writes: 0, scans: 0 }, &["settings", "ready", "notes", "probe", "notes"]);
+    world.assert_cost(Cost { reads: 6, writes: 0, scans: 0 }, &["settings", "ready", "notes", "probe", "notes"]);
     assert!(world.engine.received.borrow().is_empty(), "the engine was called");
 
     let world = World::new();
@@ -122,25 +122,49 @@ fn invalid_variable_is_named() {
 }
 
 #[on_each_store]
+fn readyz_and_console_say_how_long_the_backlog_will_take() {
+    let world = World::with_operator().with("drain_width_max", "1").unreachable();
+    for _ in 0..40 {
+        world.post_json(WEBHOOK_URI, "{}");
+    }
+    world.engine.recover();
+    world.engine.latency.set(1_000);
+    world.advance(60_000);
+    let left = world.drain()["pending"].as_u64().unwrap();
+    assert!((1..40).contains(&left), "{left}");
+    let backlog = &world.get("/readyz").json()["backlog"];
+    assert_eq!(backlog["pending"], left);
+    // One a second.
+    let seconds = backlog["seconds"].as_u64().unwrap();
+    assert!((left - 5..left + 20).contains(&seconds), "{backlog}");
+    let page = world.as_operator("GET", "/console");
+    assert!(page.text().contains("At the pace of the last drains, they take"), "{}", page.text());
+}
+
+#[on_each_store]
 fn engine_fault_degrades_readiness_until_the_next_success() {
     let world = World::with_operator().respond(401, "").respond(403, "");
     let reply = world.post_json(WEBHOOK_URI, "{}");
     assert_eq!(reply.outcome(), (202, Some("pending")));
     let warning = reply.warning();
     assert!(warning.contains("401") && warning.contains("engine_url and engine_token"), "{warning}");
-    let assert_degraded = |fault: &str, since: &str| {
+    let assert_degraded = |fault: &str, since: &str, drained: Option<&str>| {
         let ready = world.get("/readyz");
         assert_eq!(ready.status(), 200, "a degraded instance still accepts and stores deliveries");
-        let expected = serde_json::json!({
+        let mut expected = serde_json::json!({
             "status": "degraded",
             "engine": { "fault": fault, "since": since, "check": ["engine_url", "engine_token"] },
         });
+        // Nothing was concluded, so there is no pace yet.
+        if let Some(at) = drained {
+            expected["backlog"] = serde_json::json!({ "pending": 1, "seconds": null, "at": at });
+        }
         assert_eq!(ready.json(), expected);
     };
-    assert_degraded("the engine answered 401", "2026-11-24T08:30:00.000Z");
+    assert_degraded("the engine answered 401", "2026-11-24T08:30:00.000Z", None);
     world.advance(60_000);
     assert_eq!(world.drain()["pending"], 1);
-    assert_degraded("the engine answered 403", "2026-11-24T08:30:00.000Z");
+    assert_degraded("the engine answered 403", "2026-11-24T08:30:00.000Z", Some("2026-11-24T08:31:01.000Z"));
     world.engine.recover();
     world.advance(60_000);
     assert_eq!(world.drain()["delivered"], 1);

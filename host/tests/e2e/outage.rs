@@ -84,6 +84,29 @@ async fn deliveries_stored_in_an_outage_arrive_once_and_at_constant_cost() {
     assert_eq!(engine.counts().requests, TOTAL, "the engine gets one request per delivery");
 }
 
+/// With plain `spin up`, nobody calls the drain: the work after responses has to deliver what was stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_delivers_what_an_outage_has_left_without_a_timer() {
+    const LEFT: u64 = 50;
+    let engine_port = ReservedPort::new();
+    let mut setup = Setup::with_variables(&[("engine_url", &engine_port.url())]).await;
+    for n in 0..LEFT {
+        setup
+            .post("/api/v2/webhook?ref=left", &format!(r#"{{"sender":0,"n":{n}}}"#))
+            .await
+            .assert_stored("pending", true);
+    }
+    setup.engine = StandIn::builder().any_workflow().listen(engine_port.addr()).start().await.unwrap();
+    let started = |workflow| setup.engine.runs().iter().filter(|record| record.run.workflow_ref == workflow).count();
+
+    let end = Instant::now() + Duration::from_secs(60);
+    while started("left") < LEFT as usize && Instant::now() < end {
+        setup.post("/api/v2/webhook?ref=fresh", r#"{"sender":1,"n":0}"#).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(started("left"), LEFT as usize, "after a minute with {} fresh webhooks", started("fresh"));
+}
+
 /// Sends one delivery after the other; each sender has its own workflow.
 async fn send(host: String, sender: u64, stored: Arc<AtomicU64>) {
     let client = HttpClient::new();

@@ -19,10 +19,10 @@ async fn keys_are_plain_strings_and_foreign_keys_stay_untouched() {
     setup.engine.script().next(Behaviour::status(503));
     let reply = setup.post("/api/v2/event", EVENT).await;
     reply.assert_stored("pending", true);
-    let pending = setup.data.redis().cli(&["GET", &format!("sluice/pending/{}", reply.delivery())]);
+    let pending = setup.data.redis().cli(&["GET", &format!("sluice:pending:{}", reply.delivery())]);
     assert!(pending.starts_with(r#"{"v":1,"#), "{pending}");
     assert_eq!(setup.drain_all().await.delivered, 1);
-    assert_eq!(setup.data.redis().cli(&["KEYS", "sluice/pending/*"]), "");
+    assert_eq!(setup.data.redis().cli(&["KEYS", "sluice:pending:*"]), "");
     let others = setup.data.redis().cli(&["--scan", "--pattern", "[^s]*"]);
     assert_eq!(others, "others", "every key of Sluice needs its prefix, because the store's label is not a namespace");
 }

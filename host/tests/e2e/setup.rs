@@ -145,6 +145,17 @@ impl Setup {
         keys.into_iter().filter(|key| key.starts_with(prefix)).collect()
     }
 
+    /// Whether a key with this prefix has an outcome, and was not released.
+    pub async fn has_outcome(&self, prefix: &str) -> bool {
+        for name in self.keys(prefix).await {
+            let value = self.host.key_value().get("default", &name).await.unwrap().unwrap_or_default();
+            if !String::from_utf8_lossy(&value).contains(r#""released""#) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Makes each operation of the store fail.
     pub fn break_store(&self) {
         self.host.key_value().inject_faults(|_| Some("disk full".to_owned()));

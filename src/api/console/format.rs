@@ -30,7 +30,7 @@ pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// Formats a duration in the largest unit in which it is at least 2: `119 s`, `2 min`. The minimum is `1 s`.
-fn span(duration: Duration) -> String {
+pub(super) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (size, unit) = match seconds {
         0..120 => (1, "s"),

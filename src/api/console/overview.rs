@@ -1,10 +1,12 @@
 //! The overview: the engine, stored deliveries, the last drain, and the configuration. It shows which secrets are set,
 //! but never their values.
 
+use std::time::Duration;
+
 use http::Response;
 use maud::{Markup, html};
 
-use super::format::{ago, count, time};
+use super::format::{ago, count, span, time};
 use super::layout::{Tab, Tone, chip, notice, page};
 use super::preflight;
 use crate::api::problem::Problem;
@@ -97,6 +99,9 @@ fn status(state: &Overview, now: Timestamp) -> Markup {
                     @match state.oldest {
                         Some(oldest) => { "The oldest was received " a href={ "/console/deliveries/" (oldest) } { (ago(oldest.at(), now)) } }
                         None => { "No pending deliveries" }
+                    }
+                    @if let Some(seconds) = drained.and_then(|(_, drained)| drained.as_ref()?.backlog).filter(|_| state.pending > 0) {
+                        ". At the pace of the last drains, they take " (span(Duration::from_secs(seconds)))
                     }
                 }
             }

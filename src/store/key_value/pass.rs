@@ -687,14 +687,12 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             Some(oldest) => self.deliveries().load(DeliveryState::Pending, oldest).await?.and_then(Result::ok),
             None => None,
         };
-        let (scan, _) = Scan::last(self.host).await?;
         Ok(Status {
             pending: pending.len(),
             dead: list.dead().len(),
             oldest,
             oldest_delivery,
             faults: self.faults().await?,
-            drained: (scan.at > Timestamp(0)).then_some((scan.at, scan.summary)),
             store: self.health().await?,
         })
     }
@@ -724,7 +722,9 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
                 queues.push(held);
             }
         }
-        Ok(Faults { engine, twice: twice.filter(|twice| twice.is_shown(self.host.now())), queues })
+        let (scan, _) = Scan::last(self.host).await?;
+        let drained = (scan.at > Timestamp(0)).then_some((scan.at, scan.summary));
+        Ok(Faults { engine, twice: twice.filter(|twice| twice.is_shown(self.host.now())), queues, drained })
     }
 
     async fn held_queues(&self) -> Result<Vec<HeldQueue>, StoreError> {

@@ -536,11 +536,8 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
             Some(oldest) => self.show(oldest).await?.and_then(|(_, delivery)| delivery.ok()),
             None => None,
         };
-        let drain = self.notes(&["drain"]).await?.into_iter().next();
-        let drain: Option<DrainNote> = drain.and_then(|(_, value, _)| read_json::read(value.as_bytes()).ok());
-        let drained = drain.map(|note| (note.at, note.summary));
         let (faults, store) = (self.faults().await?, StoreHealth::default());
-        Ok(Status { pending, dead, oldest, oldest_delivery, faults, drained, store })
+        Ok(Status { pending, dead, oldest, oldest_delivery, faults, store })
     }
 
     /// Nothing: a table has no limit, and its schema has a version of its own.
@@ -550,9 +547,13 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
 
     async fn faults(&self) -> Result<Faults, StoreError> {
         let mut faults = Faults::default();
-        for (name, value, since) in self.notes(&["fault", "twice", "queues"]).await? {
+        for (name, value, since) in self.notes(&["fault", "twice", "queues", "drain"]).await? {
             match name.as_str() {
                 "queues" => faults.queues = read_json::read(value.as_bytes()).unwrap_or_default(),
+                "drain" => {
+                    let note: Option<DrainNote> = read_json::read(value.as_bytes()).ok();
+                    faults.drained = note.map(|note| (note.at, note.summary));
+                }
                 "fault" => faults.engine = Some(EngineFault { at: since, reason: value }),
                 _ => faults.twice = read_json::read(value.as_bytes()).ok(),
             }

@@ -50,7 +50,7 @@ pub(super) fn fill(template: &Path, directory: &Path, content: Content, count: u
 /// Number of pending deliveries in a store.
 pub(super) fn pending(directory: &Path) -> Result<u64> {
     let mut sqlite = command("sqlite3", ["-readonly"]);
-    sqlite.arg(directory.join(FILE)).arg("SELECT count(*) FROM spin_key_value WHERE key GLOB 'sluice/pending/*'");
+    sqlite.arg(directory.join(FILE)).arg("SELECT count(*) FROM spin_key_value WHERE key GLOB 'sluice:pending:*'");
     Ok(output(&mut sqlite)?.parse()?)
 }
 
