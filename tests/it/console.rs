@@ -199,6 +199,18 @@ fn problems_are_json_if_accepted() {
 }
 
 #[on_each_store]
+fn overview_says_how_long_the_backlog_will_take() {
+    let world = World::with_operator().with("drain_width_max", "1").unreachable();
+    (0..40).for_each(|_| _ = store(&world, WEBHOOK_URI, "{}"));
+    assert!(!open(&world, "/console").contains("At the pace"));
+    world.engine.recover();
+    world.engine.latency.set(1_000);
+    world.advance(60_000);
+    world.drain();
+    assert_has(&open(&world, "/console"), &["At the pace of the last drains, they take "]);
+}
+
+#[on_each_store]
 fn overview_shows_the_current_state() {
     let world = World::with_operator();
     assert_has(&open(&world, "/console"), &[">OK<", ">Valid<", "No pending deliveries", "No dead deliveries", "Never"]);
