@@ -92,7 +92,7 @@ async fn traffic_delivers_what_an_outage_has_left_without_a_timer() {
     let mut setup = Setup::with_variables(&[("engine_url", &engine_port.url())]).await;
     for n in 0..LEFT {
         setup
-            .post("/api/v2/webhook?ref=left", &format!(r#"{{"sender":0,"n":{n}}}"#))
+            .post("/api/v2/webhook?ref=left", format!(r#"{{"sender":0,"n":{n}}}"#))
             .await
             .assert_stored("pending", true);
     }
