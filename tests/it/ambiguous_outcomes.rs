@@ -1,8 +1,11 @@
 //! Deliveries that the engine may have acted on: it is queried for the delivery's label before anything is sent again.
 
-use futures_util::future::join;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{join, select};
 use serde_json::{Value, json};
-use sluice::ports::SendError;
+use sluice::ports::{Clock as _, SendError};
 
 use crate::fake::{
     ASYNC, CALLBACK_URI, DRAIN_URI, EVENT, EVENT_URI, EngineResult, HOUR, JSON, MINUTE, NOW, PENDING, StoreFault,
@@ -253,6 +256,49 @@ fn contended_callback_is_a_duplicate_only_if_it_equals_the_one_that_was_sent() {
             let ended = "the task that waited for the topic has ended, with status succeeded";
             assert_eq!(dead["last_failure"], ended);
         }
+    }
+}
+
+/// A drain has recorded the copy as the one that has the task, and has stopped before it sent it. Then the event of the
+/// stopped claimant, which the engine has received, ends the task.
+///
+/// PostgreSQL keeps no copy of a contended callback: `postgres_differences.rs`.
+#[test]
+fn callback_of_a_stopped_claimant_counts_although_a_copy_has_taken_its_task_over() {
+    StoreKind::KeyValue.choose();
+    let [one, two] = [r#"{"n":1}"#, r#"{"n":2}"#];
+    for (copy, expected) in [(one, [0, 0, 1]), (two, [0, 1, 0])] {
+        let _row = row(copy);
+        let with_copy = || {
+            let world = World::with_operator().slow(100);
+            world.run(async {
+                let claimant = pin!(world.handle(request("POST", CALLBACK_URI, &[JSON], one)));
+                select(claimant, pin!(world.sleep(Duration::from_millis(50)))).await;
+            });
+            world.engine.recover();
+            assert_eq!(world.post_json(CALLBACK_URI, copy).outcome(), (202, Some("pending")));
+            world.advance(20_000);
+            world.store.take_cost();
+            world
+        };
+        let sound = with_copy();
+        sound.drain();
+        let taken_over = sound.store.position("set sluice:callback:");
+        let world = with_copy();
+        world.store.fail(StoreFault::From(taken_over + 1));
+        world.as_operator("POST", DRAIN_URI).problem(503, "store-unavailable");
+        world.store.recover();
+        assert_eq!(world.remembered(), 1, "the copy has the task");
+        world.engine.take_calls();
+
+        world.engine.ended.borrow_mut().push(("r".to_owned(), "t".to_owned(), "succeeded".to_owned()));
+        world.advance(MINUTE);
+        let drained = world.drain();
+        let counts = ["delivered", "rejected", "dropped"].map(|name| drained[name].as_u64().unwrap());
+        assert_eq!(counts, expected, "{drained}");
+        assert!(world.engine.take_calls().is_empty(), "sent to a task that has ended");
+        assert_eq!(world.post_json(CALLBACK_URI, one).outcome(), (200, Some("duplicate")));
+        world.post_json(CALLBACK_URI, two).problem(409, "callback-conflict");
     }
 }
 
