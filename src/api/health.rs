@@ -48,6 +48,12 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         context.log.warning(unusable.clone());
         return Err(Problem::new(Kind::StoreUnavailable, unusable));
     }
+    if let Some(since) = store.known_since.map(Timestamp::rfc3339) {
+        let remedy = "raise `store_max_keys`, shorten `retention_hours`, or set `database_url`";
+        let warning = format!("only events since {since} are still known, because the store was full: {remedy}");
+        context.log.warning(warning.clone());
+        warnings.push(warning);
+    }
     let Faults { engine: fault, twice, queues, drained } = faults;
     let is_ready = fault.is_none() && twice.is_none() && queues.is_empty() && !store.full;
 
