@@ -84,7 +84,10 @@ fn store_at_its_ceiling_stays_there_and_every_pass_succeeds() {
     // Three keys of each event that arrives until the next pass come on top.
     let until_pass = 3 * usize::try_from(MINUTE / INTERVAL).unwrap();
     let ready = world.get("/readyz").json();
-    assert!(ready["warnings"].to_string().contains("still known") && ready["store"]["known_since"].is_string(), "{ready}");
+    assert!(
+        ready["warnings"].to_string().contains("still known") && ready["store"]["known_since"].is_string(),
+        "{ready}"
+    );
     assert!((MAX_KEYS..=MAX_KEYS + until_pass).contains(&(most + world.doors())), "{most}");
 }
 

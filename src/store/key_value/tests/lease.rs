@@ -62,6 +62,8 @@ fn pass_waits_until_something_is_due() {
     assert!(!due(&again, 29_999) && due(&again, 30_000));
     let next = Scan { next_due: Some(Timestamp(NOW + 5_000)), ..scan.clone() };
     assert!(!due(&next, 4_999) && due(&next, 5_000));
+    let sweep = Scan { next_sweep: Some(Timestamp(NOW + 60_000)), ..scan.clone() };
+    assert!(!due(&sweep, 59_999) && due(&sweep, 60_000));
     assert!(due(&Scan { more: true, ..scan }, 0));
 }
 

@@ -64,6 +64,46 @@ fn registers_of_an_unsettled_claim_stay_until_their_window_has_expired() {
     }
 }
 
+/// A start that is pending is looked up by its label; of a callback, the winner may be all that tells who has sent one.
+#[test]
+fn registers_of_what_is_pending_stay_longer_and_those_of_a_callback_until_it_is_delivered() {
+    let (task, start, resolve) = (Key::task(&callback("t"), "task"), start(1, NOW), resolve(2, NOW, "t"));
+    for (delivery, key, after) in [(start, event(1), [1, 0]), (resolve, task, [1, 1])] {
+        let sim = Sim::default();
+        let Claim::Won(won) = run(sim.claims().claim(&delivery, &key, PATIENCE)).unwrap() else { panic!("{key:?}") };
+        let delivery = claimed(delivery, &key, won.window, false);
+        run(sim.claims().record_pending(&delivery)).unwrap();
+        for (pause, count) in [(5 * MINUTE - 1, after[0]), (1, after[1])] {
+            sim.pass(pause);
+            sweep(&sim);
+            assert_eq!(sim.names("sluice:won:").len(), count, "{key:?}");
+        }
+        run(sim.claims().record_delivered(&delivery, b"{}")).unwrap();
+        sim.pass(MINUTE);
+        sweep(&sim);
+        assert!(sim.names("sluice:won:").is_empty());
+    }
+}
+
+/// A small store is swept each minute while there are registers, and a large one as often as listing it is cheap.
+#[test]
+fn store_is_swept_again_while_registers_are_left() {
+    let sim = Sim::default();
+    let mut scan = Scan::default();
+    settle(&sim, 1);
+    assert!(sweep_within(&sim, 250_000, &mut scan, PASS).claims);
+    assert_eq!(scan.next_sweep, Some(Timestamp(NOW + MINUTE)));
+    for n in 2..20_002 {
+        sim.put(&names::outcome(&event(n), WINDOW), b"{}");
+    }
+    sweep_within(&sim, 250_000, &mut scan, PASS);
+    let next = scan.next_sweep.unwrap();
+    assert!((NOW + 2 * MINUTE..NOW + 3 * MINUTE).contains(&next.0), "{next:?}");
+    sim.pass(MINUTE);
+    assert!(!sweep_within(&sim, 250_000, &mut scan, PASS).claims);
+    assert_eq!(scan.next_sweep, None);
+}
+
 #[test]
 fn registers_of_earlier_terms_go_and_those_of_the_present_term_stay() {
     let sim = Sim::default();
