@@ -26,6 +26,8 @@ pub(super) const REQUESTED_DRAIN_BUDGET: Duration = Duration::from_secs(25);
 
 /// Number of deliveries on a page if `limit` is not given.
 const DEFAULT_LIMIT: usize = 50;
+/// The longest `after` of a page of callbacks, in bytes.
+const MAX_CURSOR: usize = 64;
 /// Maximum of `limit`.
 const MAX_LIMIT: usize = 500;
 
@@ -286,6 +288,9 @@ pub(super) async fn callbacks(
     let query = Query::parse(context.query)?;
     if query.one("topic")?.is_none() {
         let (limit, after) = (limit_parameter(&query)?, query.one("after")?);
+        if after.is_some_and(|after| after.len() > MAX_CURSOR) {
+            return Err(invalid_parameter("after", "the `next` of the previous page"));
+        }
         let page = gateway.callbacks(&run, limit, after).await.map_err(|error| to_problem(context, error))?;
         #[derive(Serialize)]
         struct View<'a> {

@@ -40,6 +40,7 @@ ELSEWHERE = {
     ("docs/guides/stripe.md", "stripe listen"): "needs an account with Stripe",
     ("docs/postgresql.md", "createdb"): "needs PostgreSQL",
     ("docs/postgresql.md", "psql"): "needs PostgreSQL",
+    ("docs/postgresql.md", "sh deploy/move.sh"): "needs PostgreSQL",
     ("docs/runbook.md", "redis-cli"): "needs Spin and Redis",
 }
 

@@ -51,9 +51,12 @@ def test_examples_match_their_schemas():
     assert count > 60, count
 
 
-@pytest.mark.parametrize("example", list(request_examples()), ids=str)
+# The switch after a fail-over makes each delivery wait that is stored within a minute, so it comes last.
+@pytest.mark.parametrize("example", sorted(request_examples(), key=lambda example: str(example) == "doubt"), ids=str)
 def test_example_requests_get_their_example_responses(complete, example: Example):
     operation, values = example.operation, example.values
+    if str(example) == "moveStore":
+        pytest.skip("needs a second store; tests/it/moves.rs compares its responses")
     prepare(complete, operation, values)
     case = operation.Case(
         path_parameters=values["path"], query=values["query"], headers=values["header"], **example.body

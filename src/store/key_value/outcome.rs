@@ -240,8 +240,8 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     /// accepted nor stored, and for a stored delivery that is given up. Does nothing if another delivery has the key by
     /// now.
     ///
-    /// The release is one write, so it can't be seen half done. Costs 1 read and 1 write if the delivery has a record,
-    /// otherwise 2 reads and 2 writes, and the read of the form if it wasn't read before.
+    /// The release is one write, so it can't be seen half done. Costs 2 reads and 2 writes, and the read of the form if it
+    /// wasn't read before.
     pub(super) async fn release(&self, delivery: &Delivery<'_>) -> Result<(), StoreError> {
         let Some(KeyClaim { key, window, .. }) = &delivery.claim else { return Ok(()) };
         self.release_key(delivery, key, *window).await
@@ -259,7 +259,11 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     async fn release_key(&self, delivery: &Delivery<'_>, key: &Key, window: u64) -> Result<(), StoreError> {
         let winner = match self.known(&delivery.work, key, window).await? {
             Known::Settled(settled) if settled.id() != delivery.id => return Ok(()),
-            Known::Settled(_) => None,
+            // The record says no more in which term it was claimed, which is hardly ever another than the first.
+            Known::Settled(_) => {
+                let round = Round { window, short: short(key.hash()), term: String::new(), number: 0 };
+                self.winner(round).await?.filter(|(_, winner)| winner.is_of(delivery.id))
+            }
             Known::Open { term } => {
                 let round = Round { window, short: short(key.hash()), term, number: 0 };
                 let Some(winner) = self.winner(round).await?.filter(|(_, winner)| winner.is_of(delivery.id)) else {
@@ -359,8 +363,12 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         let (mut records, mut terms) = (Vec::new(), BTreeMap::new());
         for name in outcomes {
             let Some(bytes) = self.host.get(name).await? else { continue };
-            if let (Some(term), Name::Outcome(window, short)) = (released(&bytes), Name::parse(name)) {
+            let term = released(&bytes);
+            let is_released = term.is_some();
+            if let Name::Outcome(window, short) = Name::parse(name) {
                 terms.insert((window, short), term);
+            }
+            if is_released {
                 continue;
             }
             match CallbackRecord::from_bytes(&bytes) {
@@ -371,7 +379,8 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         for name in winners {
             // Without a record, a callback is being sent right now, or its instance has died.
             let Name::Claim(window, short, term) = Name::parse(name) else { continue };
-            if terms.get(&(window, short)).is_some_and(|present| present != term) {
+            // With a record, it is that callback's winner, or one of an earlier term.
+            if terms.get(&(window, short)).is_some_and(|present| present.as_deref() != Some(term)) {
                 continue;
             }
             let winner = self.contender(name).await?.filter(|winner| !winner.withdrawn);

@@ -52,7 +52,7 @@ fn costs_are_as_documented() {
     assert!(matches!(claim(&sim, &start(2, NOW), &event(1)), Claim::Settled(_)));
     assert_eq!(sim.take_cost(), (2, 0), "a duplicate");
     run(sim.claims().release(&delivery)).unwrap();
-    assert_eq!(sim.take_cost(), (2, 1), "a release with a record, and the form");
+    assert_eq!(sim.take_cost(), (3, 2), "a release with a record, and the form");
     let delivery = win(&sim, 3, &event(3));
     sim.take_cost();
     run(sim.claims().release(&delivery)).unwrap();
