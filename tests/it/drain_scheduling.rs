@@ -137,6 +137,23 @@ fn lease_of_a_dead_drain_expires() {
     assert!(world.engine.take_calls()[0].starts_with("find "), "the interrupted attempt is ambiguous");
 }
 
+/// It is looked at right before each attempt.
+#[test]
+fn drain_whose_lease_another_one_has_overwritten_sends_nothing_more() {
+    let world = world().with("drain_width_max", "1");
+    store_pending(&world);
+    store_pending(&world);
+    world.engine.latency.set(1_000);
+    let lease = format!(r#"{{"v":1,"token":"other","until":{},"scan":{{"at":{NOW}}}}}"#, NOW + MINUTE);
+    let (drained, ()) = world.run(join(world.handle(request("POST", DRAIN_URI, &[OPERATOR], "")), async {
+        world.sleep(Duration::from_millis(500)).await;
+        world.store.put("sluice:lease", lease.as_bytes());
+    }));
+    assert_eq!(drained.0.json()["delivered"], 1, "{}", drained.0.text());
+    assert_eq!((world.engine.targets().len(), world.pending().len()), (1, 1));
+    assert_eq!(world.store.entries.borrow()["sluice:lease"], lease.as_bytes(), "that of the other one stays");
+}
+
 #[test]
 fn keys_are_listed_before_any_attempt() {
     let world = world();
