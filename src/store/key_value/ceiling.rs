@@ -14,7 +14,7 @@ use super::claim::Claims;
 use super::lease::Scan;
 use super::names::{Name, Register, Round};
 use super::outcome::Trace;
-use super::sweep::Swept;
+use super::sweep::{Swept, remove_at};
 use crate::delivery::DeliveryId;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::time::{MAX_CLOCK_SKEW, Timestamp};
@@ -87,12 +87,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
             }
         }
         gone.sort_unstable();
-        let mut nth = 0_usize;
-        left.retain(|_| {
-            let is_gone = gone.binary_search(&nth).is_ok();
-            nth = nth.saturating_add(1);
-            !is_gone
-        });
+        remove_at(left, &gone);
         Ok(())
     }
 

@@ -186,12 +186,17 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
                 swept.claims = true;
             }
         }
-        let mut nth = 0_usize;
-        left.retain(|_| {
-            let is_deleted = deleted.binary_search(&nth).is_ok();
-            nth = nth.saturating_add(1);
-            !is_deleted
-        });
+        remove_at(left, &deleted);
         Ok(())
     }
+}
+
+/// Removes the names at these positions, which are sorted.
+pub(super) fn remove_at(names: &mut Vec<&str>, positions: &[usize]) {
+    let mut position = 0_usize;
+    names.retain(|_| {
+        let is_removed = positions.binary_search(&position).is_ok();
+        position = position.saturating_add(1);
+        !is_removed
+    });
 }
