@@ -149,11 +149,6 @@ impl Gauge {
         self.most = self.most.max(self.in_flight);
     }
 
-    /// Returns the most that were in flight since the last call.
-    fn take_most(&mut self) -> u32 {
-        std::mem::replace(&mut self.most, self.in_flight)
-    }
-
     /// Whether the answer to a request says something about the present width.
     fn counts(&self, slot: &Slot) -> bool {
         slot.started > self.decreased
@@ -376,16 +371,18 @@ impl Widths {
     pub fn refused_elsewhere(&mut self, refusal: &Refusal, now: Timestamp) {
         let is_known = self.refused.replace(refusal.at) == Some(refusal.at);
         let passes = self.engine_share().passes;
-        let most = self.gauge.take_most();
-        let of_workflows = self.workflows.iter_mut().map(|(name, known)| (name.as_str(), known.gauge.take_most()));
-        let of_workflow = of_workflows.filter(|(name, _)| refusal.workflow.as_deref() == Some(name)).last();
-        let of_workflow = of_workflow.map_or(0, |(_, most)| most);
+        let workflow = refusal.workflow.as_deref();
+        let of_workflow = workflow.and_then(|name| self.workflows.get(name)).map_or(0, |known| known.gauge.most);
+        let of_engine = self.gauge.most;
+        for gauge in self.workflows.values_mut().map(|known| &mut known.gauge).chain([&mut self.gauge]) {
+            gauge.most = gauge.in_flight;
+        }
         if is_known {
             return;
         }
-        match refusal.workflow.as_deref().map(|name| self.workflows.get_mut(name)) {
-            None if refusal.at > self.gauge.decreased && most > 0 => {
-                self.engine.refuse(most.saturating_mul(passes), now);
+        match workflow.map(|name| self.workflows.get_mut(name)) {
+            None if refusal.at > self.gauge.decreased && of_engine > 0 => {
+                self.engine.refuse(of_engine.saturating_mul(passes), now);
                 self.gauge.decreased = now;
             }
             Some(Some(Workflow { width, gauge })) if refusal.at > gauge.decreased && of_workflow > 0 => {
