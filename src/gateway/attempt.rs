@@ -5,7 +5,7 @@ use super::look::PassNotes;
 use super::send::Sent;
 use crate::delivery::{Delivery, Found, FoundRun, Outcome, Verdict, Work};
 use crate::ports::{Host, StoreError};
-use crate::store::{Begin, Claims as _, Effect, Outbox as _, RunRecord};
+use crate::store::{Claims as _, Effect, Outbox as _, RunRecord};
 
 /// Maximum number of lookups of a start's runs in one attempt: one, and one after a cancellation.
 const MAX_LOOKUPS: usize = 3;
@@ -45,10 +45,8 @@ impl<H: Host> Gateway<'_, H> {
         }
         // If this instance dies while it sends, the next drain looks up the run first.
         delivery.begin_attempt(self.now(), &self.settings.limits);
-        match self.store().begin(delivery).await? {
-            Begin::Go => {}
-            Begin::Late => return Ok(Outcome::TakenOver),
-            Begin::Deleted => return Ok(Outcome::Deleted),
+        if let Some(stopped) = self.store().begin(delivery).await?.stopped() {
+            return Ok(stopped);
         }
         let sent = self.send(delivery).await;
         notes.answered(delivery, &sent, &self.settings.limits);

@@ -79,7 +79,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                 }
             }
             Progress::Taken(taken) => return self.leave_to_drain(*taken).await,
-            Progress::Kept | Progress::GivenUp | Progress::TakenOver | Progress::Deleted | Progress::Late(_) => None,
+            Progress::Kept | Progress::GivenUp | Progress::Stopped(_) | Progress::Late(_) => None,
         };
         if delivery.claim.is_none() {
             match self.claim_early(delivery, LOSER_GRACE).await {

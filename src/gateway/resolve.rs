@@ -16,7 +16,7 @@ use super::task_claim::Claimed;
 use crate::callback::Callback;
 use crate::delivery::{Delivery, Limits, Outcome, Step, Verdict, Work};
 use crate::ports::{Host, StoreError};
-use crate::store::{Begin, Claims as _, Outbox as _, Settled};
+use crate::store::{Claims as _, Outbox as _, Settled};
 use crate::time::Timestamp;
 
 /// How long a drain looks for the effect of a callback that it has sent, before it leaves that to the next pass.
@@ -42,10 +42,8 @@ pub(super) enum Progress<'a> {
     Kept,
     /// It was sent as often as permitted.
     GivenUp,
-    /// Another instance has taken it over.
-    TakenOver,
-    /// An operator has deleted it.
-    Deleted,
+    /// Another instance has taken it over, or an operator has deleted it.
+    Stopped(Outcome),
     /// The callback of an earlier holder of the task, which is due now.
     Taken(Box<Delivery<'static>>),
     /// The time is over, perhaps while it is being sent.
@@ -89,8 +87,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                 self.leave_to_drain(*taken).await;
                 self.store_outcome(delivery, Outcome::Pending { last: None }).await
             }
-            Progress::TakenOver => Ok(Outcome::TakenOver),
-            Progress::Deleted => Ok(Outcome::Deleted),
+            Progress::Stopped(outcome) => Ok(outcome),
             Progress::GivenUp => {
                 delivery.close("it was sent three times, and the task still waits", self.now());
                 self.store_outcome(delivery, Outcome::Dead { last: None }).await
@@ -112,10 +109,8 @@ impl<'a, H: Host> Gateway<'a, H> {
     async fn send_unseen(&self, delivery: &mut Delivery<'_>, unknown: Verdict) -> Result<Outcome, StoreError> {
         delivery.unseen = true;
         delivery.begin_attempt(self.now(), &self.settings.limits);
-        match self.store().begin(delivery).await? {
-            Begin::Go => {}
-            Begin::Late => return Ok(Outcome::TakenOver),
-            Begin::Deleted => return Ok(Outcome::Deleted),
+        if let Some(stopped) = self.store().begin(delivery).await?.stopped() {
+            return Ok(stopped);
         }
         let sent = self.send(delivery).await;
         let verdict = match sent.verdict {
@@ -196,29 +191,24 @@ impl<'a, H: Host> Gateway<'a, H> {
                             delivery.next_attempt = delivery.next_attempt.max(later);
                             return Ok(Progress::Kept);
                         }
-                        Claimed::Late => return Ok(Progress::TakenOver),
+                        Claimed::Late => return Ok(Progress::Stopped(Outcome::TakenOver)),
                         Claimed::Settled(settled) => return Ok(Progress::Settled(settled)),
                         Claimed::Taken(taken) => return Ok(Progress::Taken(taken)),
                     }
                 }
                 (Step::Send, _) => {}
             }
-            if notes.is_some()
-                && let Some(until) = self.store().take_over(delivery).await?
-                && delivery.sent.is_none_or(|sent| sent < until)
-            {
-                delivery.begin_attempt(until, &limits);
+            if notes.is_some() {
+                self.store().take_over(delivery).await?;
                 if delivery.is_in_flight(self.now(), &limits) {
                     return Ok(Progress::Kept);
                 }
             }
             delivery.begin_send(self.now(), &limits);
-            if notes.is_some() {
-                match self.store().begin(delivery).await? {
-                    Begin::Go => {}
-                    Begin::Late => return Ok(Progress::TakenOver),
-                    Begin::Deleted => return Ok(Progress::Deleted),
-                }
+            if notes.is_some()
+                && let Some(stopped) = self.store().begin(delivery).await?.stopped()
+            {
+                return Ok(Progress::Stopped(stopped));
             }
             let sent = match self.in_time(pursuer, self.send(delivery)).await {
                 Ok(sent) => sent,
@@ -254,8 +244,7 @@ impl Progress<'_> {
         match self {
             Self::NotSeen(verdict) if delivery.sent.is_some() => delivery.conclude_lookup(verdict, now, limits),
             Self::NotSeen(verdict) | Self::Failed(verdict) => delivery.conclude_attempt(verdict, now, limits),
-            Self::TakenOver => Outcome::TakenOver,
-            Self::Deleted => Outcome::Deleted,
+            Self::Stopped(outcome) => outcome,
             Self::Delivered | Self::Settled(_) | Self::Kept | Self::GivenUp | Self::Taken(_) | Self::Late(_) => {
                 Outcome::Pending { last: None }
             }

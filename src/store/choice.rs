@@ -13,7 +13,7 @@ use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
 use crate::reference::{RunRef, Topic};
 use crate::secret::Secret;
-use crate::time::{Retention, Timestamp};
+use crate::time::Retention;
 
 /// The store whose content is moved to the one in use.
 #[derive(Clone, Debug)]
@@ -339,7 +339,7 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
         on!(self, store => store.superseded(delivery))
     }
 
-    async fn take_over(&self, delivery: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError> {
+    async fn take_over(&self, delivery: &mut Delivery<'_>) -> Result<(), StoreError> {
         on!(self, store => store.take_over(delivery))
     }
 

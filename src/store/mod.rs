@@ -26,10 +26,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::callback::CallbackRecord;
-use crate::delivery::{Delivery, DeliveryId, Key, StoredError, Work};
+use crate::delivery::{Delivery, DeliveryId, Key, Outcome, StoredError, Work};
 use crate::ports::StoreError;
 use crate::reference::{RunRef, Topic};
-use crate::time::Timestamp;
 
 pub use choice::{MoveFrom, Store, StorePass};
 pub use fault::{EngineFault, Faults, HeldQueue, Twice};
@@ -92,6 +91,17 @@ pub enum Begin {
     Late,
     /// An operator has asked for its deletion meanwhile, and it is deleted.
     Deleted,
+}
+
+impl Begin {
+    /// The outcome of an attempt that must not begin; `None` if it may.
+    pub fn stopped(self) -> Option<Outcome> {
+        match self {
+            Self::Go => None,
+            Self::Late => Some(Outcome::TakenOver),
+            Self::Deleted => Some(Outcome::Deleted),
+        }
+    }
 }
 
 /// The result of an operator's request about one delivery.
@@ -289,9 +299,9 @@ pub trait Outbox {
     async fn superseded(&self, delivery: &mut Delivery<'_>)
     -> Result<Option<Result<Settled, StoredError>>, StoreError>;
 
-    /// Shuts out other callbacks for the task of a contended one that is about to be sent. Returns the latest time at
-    /// which one that has the task already begins to send; `None` if there is none.
-    async fn take_over(&self, delivery: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError>;
+    /// Shuts out other deliveries of the key of a contended one that is about to be sent. If one may already be about to,
+    /// this one counts as sent at the latest time at which it is. Part of [`superseded`](Self::superseded) for a start.
+    async fn take_over(&self, delivery: &mut Delivery<'_>) -> Result<(), StoreError>;
 
     /// Notifies the drain that deliveries were stored.
     async fn notify(&self) -> Result<(), StoreError>;

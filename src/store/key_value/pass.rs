@@ -364,8 +364,6 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         Ok(Effect::Done)
     }
 
-    /// Shuts out other contenders of a contended key. If one of them may still begin to send, the delivery counts as
-    /// sent at the latest time at which it does.
     async fn superseded(
         &self,
         delivery: &mut Delivery<'_>,
@@ -375,17 +373,19 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             return Ok(Some(settled));
         }
         // A callback takes the key over right before it is sent: once it has a record, it counts as the first one.
-        if matches!(delivery.work, Work::Start(_))
-            && let Some(until) = self.claims.take_over(delivery).await?
-            && delivery.sent.is_none_or(|sent| sent < until)
-        {
-            delivery.begin_attempt(until, &self.limits);
+        if matches!(delivery.work, Work::Start(_)) {
+            self.take_over(delivery).await?;
         }
         Ok(None)
     }
 
-    async fn take_over(&self, delivery: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError> {
-        self.claims.take_over(delivery).await
+    async fn take_over(&self, delivery: &mut Delivery<'_>) -> Result<(), StoreError> {
+        if let Some(until) = self.claims.take_over(delivery).await?
+            && delivery.sent.is_none_or(|sent| sent < until)
+        {
+            delivery.begin_attempt(until, &self.limits);
+        }
+        Ok(())
     }
 
     async fn notify(&self) -> Result<(), StoreError> {

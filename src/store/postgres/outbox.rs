@@ -268,8 +268,8 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
     }
 
     /// Nobody: the holder of a row is the only one that sends.
-    async fn take_over(&self, _: &Delivery<'_>) -> Result<Option<Timestamp>, StoreError> {
-        Ok(None)
+    async fn take_over(&self, _: &mut Delivery<'_>) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// Nothing to do: a drain finds what is due by an index.
