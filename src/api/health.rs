@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::problem::{Kind, Problem};
 use super::{RequestContext, respond};
-use crate::ports::{Host, StoreError};
+use crate::ports::Host;
 use crate::store::{Faults, Outbox as _, StoreHealth};
 use crate::time::Timestamp;
 use crate::{config, gateway};
@@ -39,11 +39,12 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
     for warning in &warnings {
         context.log.warning(warning.clone());
     }
-    let (faults, store) = state_of(context.host).await.map_err(|error| {
+    let faults = gateway::store_of(context.host).faults().await.map_err(|error| {
         context.log.warning(error.to_string());
         let detail = "the store did not answer: check `key_value_stores` in spin.toml and its runtime configuration";
         Problem::new(Kind::StoreUnavailable, detail)
     })?;
+    let Faults { engine: fault, twice, queues, drained, store } = faults;
     if let Some(unusable) = store.unusable {
         context.log.warning(unusable.clone());
         return Err(Problem::new(Kind::StoreUnavailable, unusable));
@@ -54,7 +55,6 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         context.log.warning(warning.clone());
         warnings.push(warning);
     }
-    let Faults { engine: fault, twice, queues, drained } = faults;
     let is_ready = fault.is_none() && twice.is_none() && queues.is_empty() && !store.full;
 
     // A degraded Sluice answers 200 as well: deliveries are stored in the meantime. With a 503, a load balancer would
@@ -144,10 +144,4 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         StatusCode::OK,
         &Readiness { status, warnings: &warnings, engine, twice, store: state, queues, backlog },
     ))
-}
-
-/// Reads the recorded faults, and the state of the store: the same few keys of a key-value store on every request.
-async fn state_of(host: &impl Host) -> Result<(Faults, StoreHealth), StoreError> {
-    let store = gateway::store_of(host);
-    Ok((store.faults().await?, store.health().await?))
 }

@@ -32,7 +32,7 @@ pub struct Overview {
 /// Reads the state from the store. Needs no other settings than those of the store: it is shown even if those are
 /// wrong.
 pub async fn overview(host: &impl Host) -> Result<Overview, StoreError> {
-    let Status { pending, dead, oldest, oldest_delivery, faults, store } = store_of(host).status().await?;
+    let Status { pending, dead, oldest, oldest_delivery, faults } = store_of(host).status().await?;
     let failure = oldest_delivery
         .filter(|delivery| delivery.early_since.is_none())
         .and_then(|delivery| delivery.last_failure().map(str::to_owned));
@@ -44,7 +44,7 @@ pub async fn overview(host: &impl Host) -> Result<Overview, StoreError> {
         fault: faults.engine,
         twice: faults.twice,
         drained: last_drain(faults.drained),
-        store,
+        store: faults.store,
     })
 }
 

@@ -7,7 +7,7 @@ use super::postgres::{self, PostgresStore};
 use super::transfer::{Cursor, Standing, Transferred, transfer};
 use super::{
     Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Doubted, Effect, Faults, Found, HeldQueue, Holder,
-    Joined, Offer, Operated, Outbox, Page, PassNote, RunRecord, Settled, Status, StoreHealth, StoreSize, WidthNotes,
+    Joined, Offer, Operated, Outbox, Page, PassNote, RunRecord, Settled, Status, StoreSize, WidthNotes,
 };
 use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
@@ -472,10 +472,6 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
 
     async fn status(&self) -> Result<Status, StoreError> {
         on!(self, store => store.status())
-    }
-
-    async fn health(&self) -> Result<StoreHealth, StoreError> {
-        on!(self, store => store.health())
     }
 
     async fn faults(&self) -> Result<Faults, StoreError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::pass::StoreHealth;
 use crate::delivery::DeliveryId;
 use crate::time::Timestamp;
 
@@ -55,7 +56,7 @@ pub struct HeldQueue {
     pub failure: Option<String>,
 }
 
-/// The faults that are recorded, and the last pass of the drain.
+/// The faults that are recorded, the last pass of the drain, and the state of the store.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     /// The configuration fault.
@@ -66,4 +67,6 @@ pub struct Faults {
     pub queues: Vec<HeldQueue>,
     /// The end of the last complete pass of the drain, and its summary as JSON.
     pub drained: Option<(Timestamp, Option<Box<RawValue>>)>,
+    /// What an operator has to know about the store itself.
+    pub store: StoreHealth,
 }

@@ -393,10 +393,7 @@ pub trait Outbox {
     /// The state of the outbox at a glance.
     async fn status(&self) -> Result<Status, StoreError>;
 
-    /// Reads what an operator has to know about the store itself.
-    async fn health(&self) -> Result<StoreHealth, StoreError>;
-
-    /// Reads the faults that an operator has to see.
+    /// Reads what an operator has to see.
     async fn faults(&self) -> Result<Faults, StoreError>;
 
     /// Records a configuration fault. If one is recorded already, its time is kept.

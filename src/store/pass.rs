@@ -78,10 +78,8 @@ pub struct Status {
     pub oldest: Option<DeliveryId>,
     /// That delivery, if it can be decoded.
     pub oldest_delivery: Option<Delivery<'static>>,
-    /// What an operator has to see, and the last pass of the drain.
+    /// What an operator has to see.
     pub faults: Faults,
-    /// What an operator has to know about the store itself.
-    pub store: StoreHealth,
 }
 
 /// What an operator has to know about a store itself. Nothing of PostgreSQL.

@@ -21,7 +21,7 @@ fn healthz_calls_neither_store_nor_engine() {
 fn readyz_checks_store_and_configuration() {
     let world = World::new();
     assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
-    world.assert_cost(Cost { reads: 6, writes: 0, scans: 0 }, &["settings", "ready", "notes", "probe", "notes"]);
+    world.assert_cost(Cost { reads: 5, writes: 0, scans: 0 }, &["settings", "ready", "notes", "probe", "notes"]);
     assert!(world.engine.received.borrow().is_empty(), "the engine was called");
 
     let world = World::new();

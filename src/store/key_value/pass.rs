@@ -245,6 +245,22 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
         Ok(Operated::Done(delivery))
     }
 
+    /// The state of the store, with the note of the last scan. Lists all keys of a store that no drain of this version has
+    /// seen to its end.
+    async fn health(&self, scan: &Scan) -> Result<StoreHealth, StoreError> {
+        let form = match Form::readable(self.host).await? {
+            Ok(form) => form,
+            Err(unusable) => return Ok(StoreHealth { unusable: Some(unusable), ..StoreHealth::default() }),
+        };
+        let upgrade = if form.as_ref().is_some_and(|form| form.moved) {
+            None
+        } else {
+            Upgrade::plan(&self.deliveries().list().await?).map(|plan| plan.to_string())
+        };
+        let full = form.is_some_and(|form| form.full);
+        Ok(StoreHealth { unusable: None, full, known_since: scan.known_since, upgrade })
+    }
+
     /// Deletes a delivery under the lease.
     async fn delete_under_lease(&self, id: DeliveryId) -> Result<Operated<()>, StoreError> {
         match self.show(id).await? {
@@ -693,24 +709,7 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             oldest,
             oldest_delivery,
             faults: self.faults().await?,
-            store: self.health().await?,
         })
-    }
-
-    /// Lists all keys of a store that no drain of this version has seen to its end.
-    async fn health(&self) -> Result<StoreHealth, StoreError> {
-        let form = match Form::readable(self.host).await? {
-            Ok(form) => form,
-            Err(unusable) => return Ok(StoreHealth { unusable: Some(unusable), ..StoreHealth::default() }),
-        };
-        let (scan, _) = Scan::last(self.host).await?;
-        let upgrade = if form.as_ref().is_some_and(|form| form.moved) {
-            None
-        } else {
-            Upgrade::plan(&self.deliveries().list().await?).map(|plan| plan.to_string())
-        };
-        let full = form.is_some_and(|form| form.full);
-        Ok(StoreHealth { unusable: None, full, known_since: scan.known_since, upgrade })
     }
 
     async fn faults(&self) -> Result<Faults, StoreError> {
@@ -723,8 +722,9 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             }
         }
         let (scan, _) = Scan::last(self.host).await?;
+        let store = self.health(&scan).await?;
         let drained = (scan.at > Timestamp(0)).then_some((scan.at, scan.summary));
-        Ok(Faults { engine, twice: twice.filter(|twice| twice.is_shown(self.host.now())), queues, drained })
+        Ok(Faults { engine, twice: twice.filter(|twice| twice.is_shown(self.host.now())), queues, drained, store })
     }
 
     async fn held_queues(&self) -> Result<Vec<HeldQueue>, StoreError> {

@@ -19,7 +19,7 @@ use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::store::record::bounded;
 use crate::store::{
     Begin, Begun, Claims as _, DeliveryState, Doubted, Effect, EngineFault, Faults, Found, HeldQueue, MAX_SCANNED,
-    Offer, Operated, Outbox, Page, PassNote, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
+    Offer, Operated, Outbox, Page, PassNote, Settled, Status, Twice, WidthNotes, codec_error,
 };
 use crate::time::Timestamp;
 
@@ -536,13 +536,7 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
             Some(oldest) => self.show(oldest).await?.and_then(|(_, delivery)| delivery.ok()),
             None => None,
         };
-        let (faults, store) = (self.faults().await?, StoreHealth::default());
-        Ok(Status { pending, dead, oldest, oldest_delivery, faults, store })
-    }
-
-    /// Nothing: a table has no limit, and its schema has a version of its own.
-    async fn health(&self) -> Result<StoreHealth, StoreError> {
-        Ok(StoreHealth::default())
+        Ok(Status { pending, dead, oldest, oldest_delivery, faults: self.faults().await? })
     }
 
     async fn faults(&self) -> Result<Faults, StoreError> {
