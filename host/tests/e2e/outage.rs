@@ -84,7 +84,7 @@ async fn deliveries_stored_in_an_outage_arrive_once_and_at_constant_cost() {
     assert_eq!(engine.counts().requests, TOTAL, "the engine gets one request per delivery");
 }
 
-/// With plain `spin up`, nobody calls the drain: the work after responses has to deliver what was stored.
+/// With plain `spin up`, nobody calls the drain: the work after responses has to deliver the backlog.
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_delivers_what_an_outage_has_left_without_a_timer() {
     const LEFT: u64 = 50;

@@ -16,7 +16,7 @@ use sluice_host::Host;
 use sluice_host::spin::key_value::{Counts, KeyValue};
 use sluice_host::spin::logs::Logs;
 use sluice_host::spin::postgres::{Fault, Postgres};
-use sluice_host::stand_in::model::{Record, TaskRun, TaskType};
+use sluice_host::stand_in::model::{Record, Status, TaskRun, TaskType};
 use sluice_host::stand_in::{RequestKind, StandIn};
 use tokio::net::TcpSocket;
 
@@ -143,6 +143,18 @@ impl Setup {
     pub async fn keys(&self, prefix: &str) -> Vec<String> {
         let keys = self.host.key_value().keys("default").await.unwrap();
         keys.into_iter().filter(|key| key.starts_with(prefix)).collect()
+    }
+
+    /// The number of runs of a workflow.
+    pub fn started(&self, workflow: &str) -> usize {
+        self.engine.runs().iter().filter(|record| record.run.workflow_ref == workflow).count()
+    }
+
+    /// Whether the task of a run that waits for a callback has succeeded.
+    pub fn is_resolved(&self, run: &str) -> bool {
+        let runs = self.engine.runs();
+        let record = runs.iter().find(|record| record.run.id == run);
+        record.and_then(wait_task).is_some_and(|task| task.status == Status::Succeeded)
     }
 
     /// Whether a key with this prefix has an outcome, and was not released.
@@ -389,6 +401,20 @@ impl Reply {
         self.assert_status(status);
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self}");
         assert_eq!(self.json()["type"], format!("https://sluice.dev/problems/{slug}"), "{self}");
+    }
+
+    /// Asserts the problem of a store that fails, which tells the sender what to do; returns whether the engine may have
+    /// acted.
+    #[track_caller]
+    pub fn assert_store_problem(&self) -> bool {
+        let is_unclear = self.json()["type"] == "https://sluice.dev/problems/engine-unclear";
+        if is_unclear {
+            self.assert_problem(502, "engine-unclear");
+        } else {
+            self.assert_problem(503, "store-unavailable");
+        }
+        assert_eq!(self.header("sluice-outcome"), None, "{self}");
+        is_unclear
     }
 
     /// Asserts a 200 with the outcome `delivered` or `duplicate`.

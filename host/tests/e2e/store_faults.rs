@@ -260,14 +260,7 @@ fn assert_acknowledged_or_problem(reply: &Reply) -> bool {
     if reply.status.is_success() {
         return false;
     }
-    let slug = reply.json()["type"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
-    match slug.as_str() {
-        "store-unavailable" => reply.assert_problem(503, "store-unavailable"),
-        "engine-unclear" => reply.assert_problem(502, "engine-unclear"),
-        _ => panic!("unexpected problem: {reply}"),
-    }
-    assert_eq!(reply.header("sluice-outcome"), None, "{reply}");
-    slug == "engine-unclear"
+    reply.assert_store_problem()
 }
 
 /// Stores a webhook, an event and a callback that are due at once. Returns the workflow of the first two, the run of
@@ -292,16 +285,6 @@ async fn release_lease(setup: &Setup) {
     for name in ["sluice:lease", "sluice:lease-door"] {
         setup.host.key_value().delete("default", name).await.unwrap();
     }
-}
-
-fn started(setup: &Setup, workflow: &str) -> usize {
-    setup.engine.runs().iter().filter(|record| record.run.workflow_ref == workflow).count()
-}
-
-fn is_resolved(setup: &Setup, run: &str) -> bool {
-    let runs = setup.engine.runs();
-    let record = runs.iter().find(|record| record.run.id == run);
-    record.and_then(wait_task).is_some_and(|task| task.status == Status::Succeeded)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,7 +312,7 @@ async fn drain_over_a_failing_store_neither_loses_nor_repeats_a_delivery() {
 
     setup.drain_all().await;
     for (fault, (workflow, run, _)) in faults().iter().zip(&stored) {
-        assert_eq!((started(&setup, workflow), is_resolved(&setup, run)), (2, true), "{fault:?}");
+        assert_eq!((setup.started(workflow), setup.is_resolved(run)), (2, true), "{fault:?}");
     }
     assert!(setup.deliveries("dead").await.is_empty());
     setup.assert_works().await;
@@ -377,10 +360,10 @@ async fn operator_requests_over_a_failing_store_report_the_failure() {
     occurred.assert_all(&[("get", "sluice:fault")]);
     setup.drain_all().await;
     for workflow in &deleted {
-        assert_eq!(started(&setup, workflow), 1, "{workflow}: only the event starts a run");
+        assert_eq!(setup.started(workflow), 1, "{workflow}: only the event starts a run");
     }
     for workflow in &kept {
-        let runs = started(&setup, workflow);
+        let runs = setup.started(workflow);
         assert!(
             (1..=2).contains(&runs),
             "{workflow}: {runs} runs of the event, and of the webhook if it wasn't deleted"

@@ -1,4 +1,4 @@
-//! A host or the server is killed at each stage of a delivery: what was accepted is done exactly once.
+//! A host or the server is killed at each stage of a delivery: each accepted one is done exactly once.
 //!
 //! A trigger lets a statement wait when it changes a row in a certain way. The host or the server is killed meanwhile.
 
@@ -39,7 +39,7 @@ enum Stage {
 }
 use Stage::{Claim, End, Engine, Move, Promise, Reschedule, Store, Take};
 
-/// What is killed, and what becomes of the statement that waits.
+/// The victim of a kill, and the end of the statement that waits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Victim {
     /// The host. The server completes the statement.

@@ -159,7 +159,7 @@ async fn run_template(template: &Template, engine: Option<Behaviour>, breaker: B
             // A statement that breaks once is repeated. A connection that isn't there is not opened again.
             assert!(!wanted.is_once || ["open", "any"].contains(&wanted.call), "{reply}");
             // The engine may have acted; or a delivery without a key was stored, but nobody knows.
-            is_ambiguous = assert_store_problem(&reply) | wanted.is_after;
+            is_ambiguous = reply.assert_store_problem() | wanted.is_after;
             // The sender retries, and the database works again.
             reply = send().await;
             assert!(reply.status.is_success() || (is_refused && reply.status == 400), "{reply}");
@@ -174,7 +174,7 @@ async fn run_template(template: &Template, engine: Option<Behaviour>, breaker: B
                 assert!(outcome == Some("duplicate") || (may_be_new && outcome == Some("pending")), "{repeat}");
             } else {
                 assert!(has_broken && (!wanted.is_once || ["open", "any"].contains(&wanted.call)), "{repeat}");
-                assert_store_problem(&repeat);
+                repeat.assert_store_problem();
             }
         }
         sent.push((run, reply.status.is_success(), is_ambiguous, case));
@@ -217,19 +217,6 @@ async fn finish(setup: Setup) -> (Setup, DrainTotals) {
     (setup, totals)
 }
 
-/// Asserts a problem that tells the sender what to do; returns whether the engine may have acted.
-#[track_caller]
-fn assert_store_problem(reply: &Reply) -> bool {
-    let slug = reply.json()["type"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
-    match slug.as_str() {
-        "store-unavailable" => reply.assert_problem(503, "store-unavailable"),
-        "engine-unclear" => reply.assert_problem(502, "engine-unclear"),
-        _ => panic!("unexpected problem: {reply}"),
-    }
-    assert_eq!(reply.header("sluice-outcome"), None, "{reply}");
-    slug == "engine-unclear"
-}
-
 /// Stores a webhook, an event and a callback. Returns the workflow of the first two, the run of the callback, and the ids
 /// of the three deliveries.
 async fn store(setup: &Setup, n: usize) -> (String, String, [String; 3]) {
@@ -245,16 +232,6 @@ async fn store(setup: &Setup, n: usize) -> (String, String, [String; 3]) {
     }
     setup.engine.script().clear();
     (workflow, run, ids)
-}
-
-fn started(setup: &Setup, workflow: &str) -> usize {
-    setup.engine.runs().iter().filter(|record| record.run.workflow_ref == workflow).count()
-}
-
-fn is_resolved(setup: &Setup, run: &str) -> bool {
-    let runs = setup.engine.runs();
-    let record = runs.iter().find(|record| record.run.id == run);
-    record.and_then(wait_task).is_some_and(|task| task.status == Status::Succeeded)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -292,7 +269,7 @@ async fn broken_statements_of_drains_neither_lose_nor_repeat_a_delivery() {
     let (setup, totals) = finish(setup).await;
     assert_eq!((totals.dead, totals.rejected), (0, 0));
     for (case, (workflow, run, _)) in &stored {
-        assert_eq!((started(&setup, workflow), is_resolved(&setup, run)), (2, true), "{case}");
+        assert_eq!((setup.started(workflow), setup.is_resolved(run)), (2, true), "{case}");
     }
     assert_eq!(setup.deliveries("dead").await, Vec::<Value>::new());
     setup.assert_works().await;
@@ -345,7 +322,7 @@ async fn broken_statements_of_operators_are_reported() {
     let (setup, _) = finish(setup).await;
     for (case, workflow, run, is_deleted) in &stored {
         let expected = if *is_deleted { 1 } else { 2 };
-        assert_eq!((started(&setup, workflow), is_resolved(&setup, run)), (expected, true), "{case}");
+        assert_eq!((setup.started(workflow), setup.is_resolved(run)), (expected, true), "{case}");
     }
     setup.assert_works().await;
 }
