@@ -507,7 +507,7 @@ impl Pass {
                 failure: delivery.last_failure().map(str::to_owned),
             }),
             Outcome::Pending { .. } | Outcome::TakenOver | Outcome::Unreadable => return,
-            Outcome::Delivered { .. } | Outcome::Duplicate { .. } => None,
+            Outcome::Delivered { .. } | Outcome::Duplicate { .. } | Outcome::Deleted => None,
             _ => {
                 let id = delivery.id;
                 self.summary.warnings.push(format!("delivery {id} is a dead letter: the next one in its queue goes"));
