@@ -12,7 +12,7 @@ use super::query::Query;
 use crate::ports::Host;
 use crate::store::{Cursor, Transferred};
 
-/// Time limit of a call, as of a drain.
+/// Time limit of a call. Some platforms end a request after 30 s.
 const BUDGET: Duration = Duration::from_secs(20);
 
 /// Moves a page of records.

@@ -21,7 +21,8 @@ use crate::secret::Secret;
 use crate::store::DeliveryState;
 use crate::time::Timestamp;
 
-/// Time limit of a drain, or of another long operation, that the operator requested. Some platforms end a request after 30 s.
+/// Time limit of a drain, or of another long operation, that the operator requested. Some platforms end a request after
+/// 30 s.
 pub(super) const REQUESTED_DRAIN_BUDGET: Duration = Duration::from_secs(25);
 
 /// Number of deliveries on a page if `limit` is not given.

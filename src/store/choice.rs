@@ -348,7 +348,7 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
     }
 
     async fn begin_pass(&self, length: Duration) -> Result<Begun<StorePass>, StoreError> {
-        // Before the pass reads anything: what is no longer there is in this store by then.
+        // Before the pass reads anything: a delivery that is no longer there is in this store by then.
         let holds_queues = on_previous!(self, store => store.has_pending(), else false);
         let begun = match &self.current {
             Kind::KeyValue(store) => store.begin_pass(length).await?.map(StorePass::KeyValue),

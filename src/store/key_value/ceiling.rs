@@ -2,8 +2,8 @@
 //!
 //! Outcomes of the previous window go before those of the present one. Within a window, names are in the order of
 //! hashes, and only the value knows its age. So the sweep estimates an age from a sample, walks on from where it stopped
-//! the last time, and drops what is older. To drop few of many it takes an age that a tenth of them has, since it would
-//! have to read nearly all to find the very oldest: it reads about ten for each that it drops.
+//! the last time, and drops older outcomes. If few of many have to go, it takes the age of the oldest tenth: it would have
+//! to read nearly all outcomes to find the very oldest, and so it reads about ten for each that it drops.
 //!
 //! Deliveries that are pending or dead are never dropped, nor are their outcomes. Nor is an outcome younger than
 //! [`LONGEST_STALL`]: contenders of its claim may still be under way. For the same reason, a release is only dropped if

@@ -23,7 +23,7 @@
 //!
 //! At most one contender gets through. Suppose that A and B both do, and that A writes `race` first. A later reads its
 //! own name from `race`, so B has not written `race` yet, and A has already written `mark`. B reads `mark` after it has
-//! written `race`, so it finds the mark and loses: a contradiction. The proof doesn't ask who else writes `race`, so
+//! written `race`, so it finds the mark and loses: a contradiction. The proof holds for any other writers of `race`, so
 //! all keys share a table of races. Two keys in one slot can make each other lose; they never make both win.
 //!
 //! Everyone can lose, so the losers have to be able to begin another round. They must not if somebody is chosen:

@@ -373,7 +373,7 @@ impl<'a, H: KeyValue + Clock + Rng> KeyValueStore<'a, H> {
 }
 
 impl<H: KeyValue + Clock + Rng> Leased<'_, '_, H> {
-    /// Upgrades a store of an earlier release until `end`, and carries out what an operator has asked for.
+    /// Upgrades a store of an earlier release until `end`, and carries out an operator's requests.
     pub(in crate::store) async fn prepare(&mut self, end: Duration) -> Result<Prepared, StoreError> {
         let host = self.store.host;
         let end = host.now().plus(end.saturating_sub(host.monotonic()));

@@ -3,7 +3,7 @@
 //! - [`Claims`](claim::Claims): which delivery of an idempotency key is sent, and its outcome. One key remains of each.
 //! - [`Outbox`](outbox::Outbox): pending deliveries and dead letters, the drain notification, an operator's requests,
 //!   and the drain's [`Lease`](lease::Lease).
-//! - [`Form`](form::Form): the version of what is stored.
+//! - [`Form`](form::Form): the version of the stored form.
 //! - [`Claims::sweep`](claim::Claims::sweep): what a pass deletes, and what it drops at `max_keys`.
 //! - [`Upgrade`](upgrade::Upgrade): what earlier releases have stored, moved step by step.
 //! - [`Leased`](export::Leased): the move to and from another store.

@@ -32,7 +32,7 @@ pub(super) enum Ask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Asked {
     v: u32,
-    /// What was asked for.
+    /// The request.
     pub(super) ask: Ask,
     /// When.
     pub(super) at: Timestamp,
@@ -146,7 +146,7 @@ impl<H: KeyValue> Outbox<'_, H> {
 
 impl<H: KeyValue + Clock> Outbox<'_, H> {
     /// Records what an operator asks for a delivery, and notifies the drain. The last request counts. It is acted on by
-    /// whoever holds the lease: nobody else changes a stored delivery. Costs 1 read, and 1 or 2 writes.
+    /// the holder of the lease: nobody else changes a stored delivery. Costs 1 read, and 1 or 2 writes.
     pub(super) async fn ask(&self, id: DeliveryId, ask: Ask) -> Result<(), StoreError> {
         let asked = Asked { v: 1, ask, at: self.host.now() };
         self.host.set(&names::asked(id), &serde_json::to_vec(&asked).map_err(codec_error)?).await?;

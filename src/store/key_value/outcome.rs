@@ -1,4 +1,4 @@
-//! The outcomes of claims: what is recorded of a key once it is settled, and its release.
+//! The outcomes of claims: the record of a settled key, and its release.
 
 use std::collections::BTreeMap;
 
@@ -104,7 +104,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
         }
     }
 
-    /// Reads what is known of a key in one window. An outcome that can't be decoded is a failure of the store: nothing
+    /// Reads the state of a key in one window. An outcome that can't be decoded is a failure of the store: nothing
     /// else tells whether the key may be claimed.
     pub(super) async fn known(&self, work: &Work<'_>, key: &Key, window: u64) -> Result<Known, StoreError> {
         match self.outcome(key, window).await? {

@@ -1,6 +1,6 @@
 //! The outbox over the keys of deliveries, and the passes of the drain under its lease.
 //!
-//! A pass lists the keys, upgrades them, carries out what an operator has asked for, attempts what is due, and sweeps.
+//! A pass lists the keys, upgrades them, carries out an operator's requests, attempts the deliveries that are due, and sweeps.
 //!
 //! Nobody but the holder of the lease changes a stored delivery, apart from the instance that is sending it for the
 //! first time. An operator's request takes the lease, or leaves a mark for its holder ([`Ask`]).
@@ -109,7 +109,7 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
         delivery.hold.lease.as_ref().is_some_and(|lease| lease.until <= self.host.now())
     }
 
-    /// Lists the keys under the lease, upgrades them until `end`, and carries out what an operator has asked for.
+    /// Lists the keys under the lease, upgrades them until `end`, and carries out an operator's requests.
     pub(super) async fn open_pass(&self, pass: &mut Pass, end: Timestamp) -> Result<(), StoreError> {
         let deliveries = self.deliveries();
         if pass.notified {
