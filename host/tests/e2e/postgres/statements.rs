@@ -13,7 +13,7 @@ use sluice_host::stand_in::{Behaviour, RequestKind};
 
 use super::server::Database;
 use crate::data::{Data, shared_server};
-use crate::setup::{DrainTotals, JSON, Reply, Setup, eventually, root, wait_task};
+use crate::setup::{DrainTotals, JSON, Setup, eventually, root, wait_task};
 
 /// What breaks: a statement, by the name of its file; `open`; or `any`, for each call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
