@@ -272,6 +272,14 @@ impl Work<'_> {
         }
     }
 
+    /// Why a delivery becomes a dead letter if the first one of its key has another content.
+    pub fn superseded_reason(&self) -> &'static str {
+        match self {
+            Self::Resolve(_) => "another callback for this run and topic was accepted first",
+            Self::Start(_) => "the idempotency key was used with another payload first",
+        }
+    }
+
     /// The queue of a start on an `ordered` route.
     pub fn queue(&self) -> Option<&str> {
         match self {

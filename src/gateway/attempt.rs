@@ -180,11 +180,7 @@ impl<H: Host> Gateway<'_, H> {
         let effect = if matches!(outcome, Outcome::Duplicate { .. }) {
             self.store().remove(delivery).await?
         } else {
-            let reason = match &delivery.work {
-                Work::Resolve(_) => "another callback for this run and topic was accepted first",
-                Work::Start(_) => "the idempotency key was used with another payload first",
-            };
-            delivery.close(reason, self.now());
+            delivery.close(delivery.work.superseded_reason(), self.now());
             self.store().bury(delivery, false).await?
         };
         Ok(effective(effect, outcome))

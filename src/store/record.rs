@@ -98,10 +98,15 @@ pub enum Settled {
 impl Settled {
     /// Decodes a record of the kind that `work` has.
     pub(super) fn from_bytes(work: &Work<'_>, bytes: &[u8]) -> Result<Self, StoredError> {
-        match work {
-            Work::Start(_) => OutcomeRecord::from_bytes(bytes).map(Self::Start),
-            Work::Resolve(_) => CallbackRecord::from_bytes(bytes).map(Self::Callback).map_err(|_| StoredError),
+        Self::read(matches!(work, Work::Resolve(_)), bytes)
+    }
+
+    /// Decodes the record of a callback or of a start.
+    pub(super) fn read(is_callback: bool, bytes: &[u8]) -> Result<Self, StoredError> {
+        if is_callback {
+            return CallbackRecord::from_bytes(bytes).map(Self::Callback).map_err(|_| StoredError);
         }
+        OutcomeRecord::from_bytes(bytes).map(Self::Start)
     }
 
     /// Encodes the stored form.

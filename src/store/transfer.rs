@@ -252,7 +252,7 @@ async fn move_record(
         (Imported::Held { is_same: true, .. }, Record::Pending(_)) => Step::Dropped,
         (Imported::Held { .. }, Record::Remembered(..) | Record::Run(..)) => Step::Dropped,
         (Imported::Held { is_same: false, .. }, Record::Pending(mut delivery)) => {
-            delivery.close(superseded_reason(&delivery), clock.now());
+            delivery.close(delivery.work.superseded_reason(), clock.now());
             target.import(&Record::Dead(delivery, None)).await?;
             Step::Moved(Kind::Dead)
         }
@@ -285,14 +285,6 @@ pub(super) fn delivery_of(record: CallbackRecord, key: Key) -> Delivery<'static>
     delivery.wait = record.task.map(TaskWait::new);
     (delivery.sent, delivery.unseen) = (record.sent, record.unseen);
     delivery
-}
-
-/// Why a delivery with another content than the first one of its key becomes a dead letter.
-pub(super) fn superseded_reason(delivery: &Delivery<'_>) -> &'static str {
-    match delivery.work {
-        Work::Resolve(_) => "another callback for this run and topic was accepted first",
-        Work::Start(_) => "the idempotency key was used with another payload first",
-    }
 }
 
 #[cfg(test)]

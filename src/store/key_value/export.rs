@@ -16,7 +16,7 @@ use crate::delivery::{Delivery, DeliveryId, Hold, Key, Outcome, Row, StoredError
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::store::record::callback_record;
 use crate::store::transfer::{
-    Cursor, Found, Imported, Kind, Record, Source, Standing, Target, delivery_of, mark_maybe_sent, superseded_reason,
+    Cursor, Found, Imported, Kind, Record, Source, Standing, Target, delivery_of, mark_maybe_sent,
 };
 use crate::store::{DeliveryState, OutcomeRecord, RunRecord, SEND_WITHIN, Settled, codec_error};
 use crate::time::Timestamp;
@@ -155,7 +155,7 @@ impl<'a, H: KeyValue + Clock + Rng> KeyValueStore<'a, H> {
         if matches!(settled.outcome(&digest), Outcome::Duplicate { .. }) {
             return Ok(Found::Superfluous);
         }
-        delivery.close(superseded_reason(&delivery), now);
+        delivery.close(delivery.work.superseded_reason(), now);
         Ok(Found::Record(Record::Dead(Box::new(delivery), None)))
     }
 
@@ -253,12 +253,7 @@ impl<'a, H: KeyValue + Clock + Rng> KeyValueStore<'a, H> {
             if released(&bytes).is_some() {
                 continue;
             }
-            let known = match outcome {
-                Settled::Start(_) => OutcomeRecord::from_bytes(&bytes).map(Settled::Start).map_err(codec_error)?,
-                Settled::Callback(_) => {
-                    CallbackRecord::from_bytes(&bytes).map(Settled::Callback).map_err(codec_error)?
-                }
-            };
+            let known = Settled::read(matches!(outcome, Settled::Callback(_)), &bytes).map_err(codec_error)?;
             if known.id() != outcome.id() {
                 let is_same = known.digest() == outcome.digest();
                 return Ok(Some(Imported::Held { is_same, is_accepted: true }));
