@@ -14,28 +14,46 @@
 //! Pure: the current time is an argument. Names [`json`](crate::json), [`secret`](crate::secret) and
 //! [`time`](crate::time).
 
+mod body;
 mod challenge;
+mod definition;
 mod descriptor;
+mod explain;
 mod form;
 mod header;
+mod hint;
+mod jwt;
+mod locate;
 mod payload;
 mod preset;
+mod public_key;
+mod question;
 mod signature;
 mod template;
 #[cfg(test)]
 mod tests;
 mod verify;
 
+pub use body::{ArrayRule, BodyError, BodyRules, Events, FormRule, MAX_ITEMS};
 pub use challenge::{Challenge, ChallengeResponse};
+pub use definition::{Sender, SenderError};
 pub use descriptor::{
-    Algorithm, Descriptor, DescriptorError, Encoding, HeaderFormat, KeyEncoding, KeyFormat, MAX_TOLERANCE,
-    TimestampLocation, TimestampSpec, Unit, ValueLocation,
+    Algorithm, Descriptor, DescriptorError, DigestClaim, Encoding, HeaderFormat, KeyEncoding, KeyFormat, KeySource,
+    MAX_TOLERANCE, Repeat, TimestampLocation, TimestampSpec, TokenRules, Unit, UrlClaim, ValueLocation,
 };
+pub use explain::{MAX_EXPLAINED_BODY, MAX_LOOKS, NearMiss, near_miss};
 pub use form::{FormError, MAX_FORM_FIELDS, is_form, object as form_object};
 pub use header::MAX_SIGNATURES;
+pub use jwt::LEEWAY;
 pub use preset::{PRESETS, Preset, ResponsePolicy, SecretVariable, SuccessCriterion};
-pub use template::{Part, Template, TemplateError};
-pub use verify::{Identity, SignedRequest, Verified, VerifyError, event_type, verify, verify_preset};
+pub use public_key::{MAX_KEYS, MIN_RSA_BITS, PublicKey, PublicKeyError};
+pub use question::{Answer, AnswerSignature, MAX_VALUE, Question, QuestionError, QuestionMethod, Reply, Test};
+pub use signature::{Credentials, SecretError};
+pub use template::{Condition, Part, Template, TemplateError};
+pub use verify::{
+    Identity, KeyRequest, SignedRequest, Verified, VerifyError, event_type, verify, verify_any, verify_preset,
+    verify_with,
+};
 
 /// Name of the sender that the variable `sender_custom` describes.
 pub const CUSTOM: &str = "custom";

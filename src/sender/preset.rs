@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
+use serde::{Deserialize, Serialize};
 
 use super::descriptor::Descriptor;
 
@@ -47,15 +48,20 @@ pub struct ResponsePolicy {
 }
 
 /// The responses that a sender takes for success.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SuccessCriterion {
     /// Any 2xx, with any body.
+    #[default]
+    #[serde(rename = "2xx")]
     Any2xx,
     /// Only 200, with any body.
+    #[serde(rename = "200")]
     Only200,
     /// Only 200, without a body: the sender would show it to its user.
+    #[serde(rename = "200-empty")]
     Empty200,
     /// Only 204: the sender would execute a body as a program.
+    #[serde(rename = "204")]
     Only204,
 }
 
@@ -258,7 +264,7 @@ pub static PRESETS: &[Preset] = &[
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-zm-signature"],"prefix":"v0=",
                 "signed":"v0:{timestamp}:{body}",
                 "timestamp":{"from":{"header":"x-zm-request-timestamp"},"tolerance":300},
-                "type":{"pointer":"/event"}}"#],
+                "type":{"pointer":"/event"},"repeat":"body"}"#],
         response_policy: ResponsePolicy::new(Some(3), SuccessCriterion::Only200),
     },
     // The vendor recommends ten minutes (https://dev.twitch.tv/docs/eventsub/#guarding-against-replay-attacks). Its
