@@ -28,6 +28,8 @@ mod payload;
 mod preset;
 mod public_key;
 mod question;
+#[cfg(test)]
+mod scheme_tests;
 mod signature;
 mod template;
 #[cfg(test)]
