@@ -600,7 +600,7 @@ impl Descriptor {
                 // A host that ends in a wildcard, or has nothing fixed, would let anyone bring a certificate.
                 let is_pinned = |url: &String| {
                     let host = url.strip_prefix("https://").and_then(|rest| rest.split_once('/')).map(|(host, _)| host);
-                    host.is_some_and(|host| host.rsplit('.').take(2).all(|label| is_domain_label(label)))
+                    host.is_some_and(|host| host.rsplit('.').take(2).all(is_domain_label))
                 };
                 if urls.is_empty() || !urls.iter().all(is_pinned) {
                     return invalid(

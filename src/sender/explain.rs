@@ -230,8 +230,10 @@ impl Looks {
         request: SignedRequest<'_>,
         others: impl IntoIterator<Item = (&'o str, &'o [Secret])>,
     ) -> Option<NearMiss> {
+        let left = self.left;
         others
             .into_iter()
+            .take(left)
             .find(|(_, secrets)| self.fits(descriptor, Credentials { secrets, keys: &[] }, request))
             .map(|(name, _)| NearMiss::Source { source_name: name.to_owned() })
     }

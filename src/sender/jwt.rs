@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::descriptor::{Algorithm, Descriptor, DigestClaim, Encoding, KeySource, TokenRules, UrlClaim};
 use super::header::SignatureHeader;
 use super::payload;
-use super::signature::{self, Credentials, Piece};
+use super::signature::{self, Piece, UsableKey};
 use super::verify::{KeyRequest, SignedRequest, VerifyError};
 use crate::json::{self, JsonType};
 use crate::secret;
@@ -42,7 +42,7 @@ pub(super) struct Token {
 /// Verifies the token in a value of the request: its signature, and then the claims.
 pub(super) fn verify(
     descriptor: &Descriptor,
-    credentials: Credentials<'_>,
+    keys: &[UsableKey<'_>],
     value: SignatureHeader<'_>,
     request: SignedRequest<'_>,
     now: Timestamp,
@@ -61,25 +61,18 @@ pub(super) fn verify(
     if header.crit.is_some() {
         return Err(VerifyError::WrongClaim { claim: "crit".to_owned() });
     }
-    let keys = signature::usable_keys(descriptor, credentials, header.kid.as_deref());
-    if keys.is_empty() {
+    let meant: Vec<_> = keys.iter().filter(|key| key.is_meant(header.kid.as_deref())).collect();
+    if meant.is_empty() {
         return Err(match (&descriptor.keys, header.kid) {
             (Some(KeySource::Jwks(url)), Some(id)) if id.len() <= MAX_KEY_ID => {
                 VerifyError::KeyNeeded(KeyRequest { url: url.clone(), id })
             }
             (Some(KeySource::Jwks(_)), _) => malformed(),
-            _ => VerifyError::NoUsableSecret,
+            _ => VerifyError::Mismatch,
         });
     }
-    let given = part(signature)?;
     let message = [Piece::Bytes(signed.as_bytes().into())];
-    let mut matching = None;
-    for (index, key) in &keys {
-        if signature::is_signed(descriptor.algorithm, key, &given, &message) {
-            matching = Some(*index);
-        }
-    }
-    let key = matching.ok_or(VerifyError::Mismatch)?;
+    let key = signature::matching_key(descriptor, meant, &[signature], &message).ok_or(VerifyError::Mismatch)?;
     let claims = part(claims)?;
     let claims = json::object(&claims).map_err(|_| malformed())?;
     let default = TokenRules::default();

@@ -710,5 +710,5 @@ fn number_of_looks_is_bounded() {
     let credentials = Credentials { secrets: &none, keys: &[] };
     let scheme = case.schemes().remove(0);
     let miss = near_miss(&scheme, credentials, request, Timestamp(case.now * 1_000), &VerifyError::Mismatch, others);
-    assert_eq!((miss, asked), (None, 1_000));
+    assert!(miss.is_none() && asked > 0 && asked <= MAX_LOOKS, "{asked}");
 }

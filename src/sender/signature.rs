@@ -81,7 +81,7 @@ impl Descriptor {
 
 /// A key in the form that its algorithm takes.
 #[derive(Debug)]
-pub(super) enum Key<'a> {
+enum Key<'a> {
     Bytes(Vec<u8>),
     Public(Cow<'a, PublicKey>),
 }
@@ -139,38 +139,51 @@ fn suits(algorithm: Algorithm, key: &PublicKey) -> bool {
     key.is_rsa() != matches!(algorithm, Algorithm::EcdsaP256 | Algorithm::JwtEs256)
 }
 
-/// The usable keys, each with its index: that of its secret, or, for a fetched key, the number of secrets plus its own.
-/// With an id, only fetched keys of that id, and keys in secrets that have it or none.
-pub(super) fn usable_keys<'a>(
-    descriptor: &Descriptor,
-    credentials: Credentials<'a>,
-    id: Option<&str>,
-) -> Vec<(usize, Key<'a>)> {
+/// A usable key, with its index: that of its secret, or, for a fetched key, the number of secrets plus its own.
+#[derive(Debug)]
+pub(super) struct UsableKey<'a> {
+    index: usize,
+    is_fetched: bool,
+    key: Key<'a>,
+}
+
+/// The usable keys: those in secrets, and fetched ones, if the descriptor says where to fetch them.
+pub(super) fn usable_keys<'a>(descriptor: &Descriptor, credentials: Credentials<'a>) -> Vec<UsableKey<'a>> {
     let secrets = credentials.secrets.iter().enumerate();
     let given = secrets.flat_map(|(index, secret)| {
-        keys(descriptor, secret).unwrap_or_default().into_iter().map(move |key| (index, key))
+        let keys = keys(descriptor, secret).unwrap_or_default().into_iter();
+        keys.map(move |key| UsableKey { index, is_fetched: false, key })
     });
-    let fetched = credentials.keys.iter().enumerate().filter(|(_, key)| suits(descriptor.algorithm, key));
-    let fetched = fetched.filter(|(_, key)| id.is_some() && key.id() == id);
     let first = credentials.secrets.len();
-    let fetched = fetched.map(|(index, key)| (first.saturating_add(index), Key::Public(Cow::Borrowed(key))));
-    let is_meant = |key: &Key<'_>| match (key, id) {
-        (Key::Public(key), Some(id)) => key.id().is_none_or(|own| own == id),
-        _ => true,
-    };
-    given.filter(|(_, key)| is_meant(key)).chain(fetched.filter(|_| descriptor.keys.is_some())).collect()
+    let fetched = credentials.keys.iter().enumerate().map(|(index, key)| (first.saturating_add(index), key));
+    let fetched = fetched
+        .filter(|(_, key)| descriptor.keys.is_some() && suits(descriptor.algorithm, key))
+        .map(|(index, key)| UsableKey { index, is_fetched: true, key: Key::Public(Cow::Borrowed(key)) });
+    given.chain(fetched).collect()
+}
+
+impl UsableKey<'_> {
+    /// Returns whether a request that names a key may mean this one: it has that id, or, if it is given as a secret,
+    /// none. A request that names no key means only those.
+    pub(super) fn is_meant(&self, id: Option<&str>) -> bool {
+        match (&self.key, id) {
+            (Key::Bytes(_), _) => true,
+            (Key::Public(key), Some(id)) => key.id().map_or(!self.is_fetched, |own| own == id),
+            (Key::Public(_), None) => !self.is_fetched,
+        }
+    }
 }
 
 /// Returns the index of the key that made one of the signatures. Tries each key with each signature, even after a
 /// match: the time does not depend on which of them match.
-pub(super) fn matching_key(
+pub(super) fn matching_key<'k>(
     descriptor: &Descriptor,
-    keys: &[(usize, Key<'_>)],
+    keys: impl IntoIterator<Item = &'k UsableKey<'k>>,
     signatures: &[&str],
     message: &[Piece<'_>],
 ) -> Option<usize> {
     let mut matching = None;
-    for (index, key) in keys {
+    for UsableKey { index, key, .. } in keys {
         for signature in signatures {
             if matches(descriptor, key, signature, message) {
                 matching = Some(*index);
@@ -190,7 +203,8 @@ fn matches(descriptor: &Descriptor, key: &Key<'_>, signature: &str, message: &[P
         }
         _ => {}
     }
-    decode(descriptor.encoding, signature).is_some_and(|given| is_signed(descriptor.algorithm, key, &given, message))
+    let encoding = if descriptor.algorithm.is_jwt() { Encoding::Base64Url } else { descriptor.encoding };
+    decode(encoding, signature).is_some_and(|given| is_signed(descriptor.algorithm, key, &given, message))
 }
 
 /// Decodes a signature.
@@ -212,7 +226,7 @@ pub(super) fn encode(encoding: Encoding, bytes: &[u8]) -> String {
 }
 
 /// Returns whether this key made the signature, whose encoding is removed.
-pub(super) fn is_signed(algorithm: Algorithm, key: &Key<'_>, given: &[u8], message: &[Piece<'_>]) -> bool {
+fn is_signed(algorithm: Algorithm, key: &Key<'_>, given: &[u8], message: &[Piece<'_>]) -> bool {
     match (algorithm, key) {
         (Algorithm::Ed25519, Key::Bytes(key)) => ed25519(key, given, message),
         (_, Key::Bytes(key)) => {

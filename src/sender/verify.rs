@@ -13,7 +13,7 @@ use super::descriptor::{
 use super::header::{MAX_SIGNATURES, SignatureHeader};
 use super::jwt;
 use super::locate::{self, Values};
-use super::signature::{self, Credentials, Piece};
+use super::signature::{self, Credentials, Piece, UsableKey};
 use super::template::{Condition, Part, Template};
 use super::{Preset, form, header, payload};
 use crate::json;
@@ -215,7 +215,8 @@ pub fn verify_with(
     request: SignedRequest<'_>,
     now: Timestamp,
 ) -> Result<Verified, VerifyError> {
-    if descriptor.keys.is_none() && !credentials.secrets.iter().any(|secret| descriptor.accepts_secret(secret)) {
+    let keys = signature::usable_keys(descriptor, credentials);
+    if keys.is_empty() && descriptor.keys.is_none() {
         return Err(VerifyError::NoUsableSecret);
     }
     let located = descriptor.location.as_ref().map(|location| (location, location.to_string()));
@@ -228,17 +229,19 @@ pub fn verify_with(
         }
     };
     let urls = if descriptor.signed.contains(&Part::Url) { ports(request.url) } else { vec![request.url.into()] };
-    let mut outcome = Err(VerifyError::Mismatch);
+    let mut outcome: Option<Result<Verified, VerifyError>> = None;
     // All values are tried, even after a match: the time does not depend on which of them match.
     for value in values {
         for url in &urls {
-            let attempt = verify_value(descriptor, credentials, value, SignedRequest { url, ..request }, now);
-            if outcome.is_err() && (attempt.is_ok() || attempt.as_ref().is_err_and(|e| *e != VerifyError::Mismatch)) {
-                outcome = attempt;
-            }
+            let attempt = verify_value(descriptor, &keys, value, SignedRequest { url, ..request }, now);
+            outcome = Some(match (outcome, attempt) {
+                (Some(Err(before)), Err(error)) if before.progress() >= error.progress() => Err(before),
+                (Some(Ok(verified)), _) => Ok(verified),
+                (_, attempt) => attempt,
+            });
         }
     }
-    outcome
+    outcome.unwrap_or(Err(VerifyError::Mismatch))
 }
 
 /// A URL as it is, without its port, and with the scheme's port. Twilio signs one or the other, and its libraries try
@@ -266,13 +269,13 @@ fn ports(url: &str) -> Vec<Cow<'_, str>> {
 /// Verifies a request by the signatures in one of its values.
 fn verify_value(
     descriptor: &Descriptor,
-    credentials: Credentials<'_>,
+    keys: &[UsableKey<'_>],
     value: SignatureHeader<'_>,
     request: SignedRequest<'_>,
     now: Timestamp,
 ) -> Result<Verified, VerifyError> {
     if descriptor.algorithm.is_jwt() {
-        let token = jwt::verify(descriptor, credentials, value, request, now)?;
+        let token = jwt::verify(descriptor, keys, value, request, now)?;
         let values = Values { request, signature: None, claims: Some(&token.claims) };
         if let Some(spec) = &descriptor.timestamp {
             let TimestampLocation::Claim(name) = &spec.location else { return Err(VerifyError::InvalidTimestamp) };
@@ -289,11 +292,11 @@ fn verify_value(
     let message = message(descriptor, &values, timestamp)?;
     let pieces: Vec<Piece<'_>> = message.iter().map(|(_, piece)| piece.clone()).collect();
     let certificate = certificate_url(descriptor, &values)?;
-    let keys = signature::usable_keys(descriptor, credentials, certificate.as_deref());
-    if let (Some(id), true) = (certificate, keys.is_empty()) {
+    let meant: Vec<_> = keys.iter().filter(|key| key.is_meant(certificate.as_deref())).collect();
+    if let (Some(id), true) = (certificate, meant.is_empty()) {
         return Err(VerifyError::KeyNeeded(KeyRequest { url: id.clone(), id }));
     }
-    let key = signature::matching_key(descriptor, &keys, &signatures, &pieces).ok_or(VerifyError::Mismatch)?;
+    let key = signature::matching_key(descriptor, meant, &signatures, &pieces).ok_or(VerifyError::Mismatch)?;
 
     // The signature is valid. Only now is a timestamp in the body read.
     if let Some(spec) = descriptor.timestamp.as_ref().filter(|spec| !(spec.optional && timestamp.is_none())) {
