@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::body::{ArrayRule, BodyRules};
+use super::body::BodyRules;
 use super::descriptor::{Descriptor, DescriptorError};
 use super::hint;
 use super::preset::{Preset, SuccessCriterion};
@@ -153,8 +153,8 @@ impl Sender {
         self.schemes.iter().any(|scheme| scheme.is_carried_by(headers))
     }
 
-    /// The identity of one event of a batch. An id in the event counts as that of a body does; without one, the identity
-    /// of the request and the event's index.
+    /// The identity of one event of a batch. An id in the event counts as that of a body does; without one, the
+    /// identity of the request and the event's index.
     pub fn item_identity(descriptor: &Descriptor, verified: &Verified, index: usize, item: &[u8]) -> Identity {
         let id = match &descriptor.id {
             Some(ValueLocation::Pointer(pointer)) => payload::text_at(item, pointer),
@@ -172,11 +172,6 @@ impl Sender {
             (None, Identity::Key { key, digest }) => Identity::Key { key: numbered(key), digest: numbered(digest) },
             (None, Identity::Unknown { digest }) => Identity::Unknown { digest: numbered(digest) },
         }
-    }
-
-    /// Returns whether the sender posts several events in one body.
-    pub fn has_batches(&self) -> bool {
-        self.body.lines || self.body.array == ArrayRule::Batch
     }
 }
 

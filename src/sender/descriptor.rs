@@ -62,7 +62,7 @@ pub struct Descriptor {
     /// The location of the event's type.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub event_type: Option<ValueLocation>,
-    /// What two requests without an id have in common if they are the same event.
+    /// The criterion by which two requests without an id are the same event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Repeat>,
     /// JSON Pointers to members of the body that change with each attempt. They are left out of the digest that detects
@@ -259,7 +259,7 @@ pub struct UrlClaim {
     pub hashed: bool,
 }
 
-/// What two requests without an id have in common if they are the same event.
+/// A criterion by which two requests without an id are the same event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Repeat {

@@ -1,4 +1,5 @@
-//! Near misses: what would have made a refused request fit. For the log and the operator, never for the sender.
+//! Near misses: the changes that would have made a refused request fit. For the log and the operator, never for the
+//! sender.
 
 use std::borrow::Cow;
 
@@ -15,7 +16,7 @@ pub const MAX_EXPLAINED_BODY: usize = 65_536;
 /// Maximum number of looks for one request.
 pub const MAX_LOOKS: usize = 48;
 
-/// What would have made a request fit. Contains no secret, signature, query or part of the body.
+/// A change that would have made a request fit. Contains no secret, signature, query or part of the body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NearMiss {
     /// The sender signed another URL.
@@ -63,9 +64,9 @@ pub enum NearMiss {
     },
 }
 
-/// Looks for what would have made a refused request fit. `others` are the secrets of other sources by name. `None` if
-/// nothing does, or the body is longer than [`MAX_EXPLAINED_BODY`]. Takes up to [`MAX_LOOKS`] verifications: callers
-/// bound how often it is called.
+/// Looks for a change that would have made a refused request fit. `others` are the secrets of other sources by name.
+/// `None` if nothing does, or the body is longer than [`MAX_EXPLAINED_BODY`]. Takes up to [`MAX_LOOKS`] verifications:
+/// callers bound how often it is called.
 pub fn near_miss<'o>(
     descriptor: &Descriptor,
     credentials: Credentials<'_>,

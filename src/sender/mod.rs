@@ -1,15 +1,19 @@
-//! Webhook senders: a declarative [`Descriptor`] of each signature scheme, the table of known senders ([`PRESETS`]),
-//! and the verification of signed requests.
+//! Webhook senders as data: what each signs and how ([`Descriptor`]), what it asks, posts and expects ([`Sender`]), the
+//! table of known senders ([`PRESETS`]), and the verification of signed requests.
 //!
 //! ```text
-//! headers or `?sender=` ──▶ Preset ─┐
-//!                                   ├──▶ Descriptor ──▶ verify ──▶ Verified: id, type and identity of the event
-//! variable `sender_custom` ─────────┘                     ▲
-//!                                         secrets, raw body, current time
+//! `sender` ──▶ Sender ─┬─ questions ─▶ Reply
+//!    │ name, `like`     ├─ schemes ───▶ verify ─▶ Verified: id, type and identity of the event
+//!    ▼                  │                ▲  └───▶ KeyRequest: a public key to be fetched
+//! PRESETS               │     secrets, keys, raw body, current time
+//!                       └─ body ──────▶ Events
 //! ```
 //!
-//! A signature is verified over the raw body, before the body is parsed. [`Challenge`] and [`form_object`] handle the
-//! requests of known senders that are not JSON webhooks.
+//! A signature is verified over the raw body. Before that, the body is parsed only for values that the scheme itself
+//! takes from it. For the operator, [`near_miss`] finds a change that would have made a refused request fit.
+//!
+//! Until sources are configured by [`Sender`], [`Challenge`] and [`form_object`] handle the requests of known senders
+//! that are not JSON webhooks.
 //!
 //! Pure: the current time is an argument. Names [`json`](crate::json), [`secret`](crate::secret) and
 //! [`time`](crate::time).

@@ -192,15 +192,6 @@ impl PublicKey {
         let Numbers::Rsa(key) = &self.numbers else { return false };
         key.verify(Pkcs1v15Sign::new::<Sha1>(), digest, signature).is_ok()
     }
-
-    /// An id for a key without one: the beginning of the SHA-256 of its numbers, for the operator.
-    pub fn fingerprint(&self) -> String {
-        let bytes = match &self.numbers {
-            Numbers::P256(key) => key.to_sec1_point(true).as_bytes().to_vec(),
-            Numbers::Rsa(key) => key.n_bytes().to_vec(),
-        };
-        base16ct::lower::encode_string(Sha256::digest(bytes).get(..8).unwrap_or_default())
-    }
 }
 
 fn rsa(key: RsaPublicKey) -> Result<Numbers, PublicKeyError> {

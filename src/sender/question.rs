@@ -185,8 +185,8 @@ impl Question {
         request.method == method && self.when.iter().all(holds)
     }
 
-    /// Builds the answer. `tokens` are those that the operator has chosen at the sender. The first of the secrets signs:
-    /// for a signed question, the caller gives the one that verified it.
+    /// Builds the answer. `tokens` are those that the operator has chosen at the sender. The first of the secrets
+    /// signs: for a signed question, the caller gives the one that verified it.
     pub fn answer(
         &self,
         request: SignedRequest<'_>,

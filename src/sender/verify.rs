@@ -42,8 +42,8 @@ pub struct Verified {
     pub event_type: Option<String>,
     /// The identity of the event, by which duplicates are detected.
     pub identity: Identity,
-    /// Index of the secret that made the signature, in the list that was given. For a fetched key, the number of secrets
-    /// plus the key's index.
+    /// Index of the secret that made the signature, in the list that was given. For a fetched key, the number of
+    /// secrets plus the key's index.
     pub secret_index: usize,
 }
 
