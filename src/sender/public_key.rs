@@ -9,7 +9,7 @@ use rsa::traits::PublicKeyParts;
 use rsa::{BoxedUint, Pkcs1v15Sign, PublicKey as RsaPublicKey};
 use serde::Deserialize;
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 /// Minimum length of an RSA modulus, in bits (NIST SP 800-131A). The longest is 4,096.
 pub const MIN_RSA_BITS: u32 = 2_048;
