@@ -241,7 +241,7 @@ impl Looks {
 }
 
 /// Other spellings of a URL that senders and proxies confuse: the scheme, the default port, and a slash at the end of
-/// the path. The first is the nearest.
+/// the path. Those without a port come first, since verification tries a URL without its port as well.
 pub(super) fn spellings(url: &str) -> Vec<String> {
     let Some((scheme, rest)) = url.split_once("://") else { return Vec::new() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -256,7 +256,7 @@ pub(super) fn spellings(url: &str) -> Vec<String> {
     let mut spellings = Vec::new();
     for scheme in [scheme, if scheme == "https" { "http" } else { "https" }] {
         let port = if scheme == "https" { ":443" } else { ":80" };
-        for authority in [authority.to_owned(), host.to_owned(), format!("{host}{port}")] {
+        for authority in [host.to_owned(), authority.to_owned(), format!("{host}{port}")] {
             for path in [path.to_owned(), without.to_owned(), format!("{without}/")] {
                 let spelling = format!("{scheme}://{authority}{path}{query}");
                 if spelling != url && !spellings.contains(&spelling) {
