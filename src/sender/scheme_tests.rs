@@ -195,6 +195,8 @@ fn certificate_from_a_foreign_host_is_never_asked_for() {
     for foreign in [
         "https://sns.s3.amazonaws.com/",
         "https://sns.s3-us-west-2.amazonaws.com/",
+        "https://sns.elb-us-east-1.amazonaws.com/",
+        "https://sns.us--1.amazonaws.com/",
         "https://sns.us-east-1.amazonaws.com.example.com/",
         "https://sns.us-east-1.amazonaws.com@example.com/",
         "https://sns.us-east-1.amazonaws.com:8443/",
