@@ -59,6 +59,6 @@ fn assert_refuses(descriptor: &Descriptor) {
     for name in &descriptor.headers {
         set(name, &value);
     }
-    let request = SignedRequest { headers: &headers, url: "https://a/b?c", body: br#"{"t":1}"# };
+    let request = SignedRequest { method: "POST", headers: &headers, url: "https://a/b?c", body: br#"{"t":1}"# };
     assert!(verify(descriptor, SECRETS.as_slice(), request, Timestamp(1_000)).is_err());
 }

@@ -113,7 +113,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         let Authentication::Signature(pending) = authentication else { return Ok(None) };
         let PendingSignature { scheme, secrets } = &**pending;
         let url = self.public_url()?;
-        let request = SignedRequest { headers: self.headers, url: &url, body };
+        let request = SignedRequest { method: self.method.as_str(), headers: self.headers, url: &url, body };
         let (name, verified) = match scheme {
             AuthScheme::Preset(preset) => {
                 (preset.name, sender::verify_preset(preset, secrets, request, self.host.now()))

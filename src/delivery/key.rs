@@ -34,10 +34,8 @@ impl Key {
     /// The key of a signed webhook: the event's id if the signature covers it, otherwise a digest of the signed
     /// content.
     pub fn signed(sender: &str, identity: &Identity, workflow: &str) -> Self {
-        let (kind, value) = match identity {
-            Identity::Id(id) => ("id", id),
-            Identity::Digest(digest) => ("digest", digest),
-        };
+        let kind = if matches!(identity, Identity::Id(_)) { "id" } else { "digest" };
+        let value = identity.signed_text();
         Self { hash: hash(&["signed", sender, kind, value, workflow]), digest: String::new() }
     }
 

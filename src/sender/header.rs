@@ -24,7 +24,7 @@ pub(super) fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str
     single(headers, name)?.ok_or_else(|| VerifyError::MissingHeader { header: name.to_owned() })
 }
 
-/// The header that contains the signatures.
+/// A value of the request that contains signatures.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SignatureHeader<'a> {
     descriptor: &'a Descriptor,
@@ -33,14 +33,45 @@ pub(super) struct SignatureHeader<'a> {
 }
 
 impl<'a> SignatureHeader<'a> {
-    /// Finds the first of the descriptor's headers that is present.
-    pub(super) fn find(descriptor: &'a Descriptor, headers: &'a HeaderMap) -> Result<Self, VerifyError> {
-        for name in &descriptor.headers {
-            if let Some(value) = single(headers, name)? {
-                return Ok(Self { descriptor, name, value });
+    /// A value that was found elsewhere than in a header.
+    pub(super) fn new(descriptor: &'a Descriptor, name: &'a str, value: &'a str) -> Self {
+        Self { descriptor, name, value }
+    }
+
+    /// Finds those of the descriptor's headers that are present: at least one, and at most [`MAX_SIGNATURES`].
+    pub(super) fn find_all(descriptor: &'a Descriptor, headers: &'a HeaderMap) -> Result<Vec<Self>, VerifyError> {
+        let mut found = Vec::new();
+        for pattern in &descriptor.headers {
+            match pattern.strip_suffix('*') {
+                Some(prefix) => {
+                    for name in headers.keys().filter(|name| name.as_str().starts_with(&prefix.to_ascii_lowercase())) {
+                        found.extend(Self::at(descriptor, headers, name.as_str())?);
+                    }
+                }
+                None => found.extend(Self::at(descriptor, headers, pattern)?),
             }
         }
-        Err(VerifyError::MissingHeader { header: descriptor.headers.first().cloned().unwrap_or_default() })
+        match found.get(MAX_SIGNATURES) {
+            Some(excess) => Err(excess.malformed()),
+            None if found.is_empty() => {
+                Err(VerifyError::MissingHeader { header: descriptor.headers.first().cloned().unwrap_or_default() })
+            }
+            None => Ok(found),
+        }
+    }
+
+    fn at(descriptor: &'a Descriptor, headers: &'a HeaderMap, name: &'a str) -> Result<Option<Self>, VerifyError> {
+        Ok(single(headers, name)?.map(|value| Self { descriptor, name, value }))
+    }
+
+    /// The value, without the scheme of HTTP authentication (RFC 9110, section 11.4) before it. The scheme is required
+    /// in `Authorization`, and allowed elsewhere.
+    pub(super) fn credentials(&self, scheme: &str) -> Option<&'a str> {
+        let (first, rest) = self.value.split_once(' ').unwrap_or((self.value, ""));
+        if first.eq_ignore_ascii_case(scheme) && !rest.is_empty() {
+            return Some(rest.trim());
+        }
+        (!self.name.eq_ignore_ascii_case("authorization")).then_some(self.value)
     }
 
     /// The signatures, without their prefix. Items without the prefix are ignored: they belong to other schemes.
@@ -60,20 +91,16 @@ impl<'a> SignatureHeader<'a> {
         Ok(signatures)
     }
 
-    /// The value of the pair with this name, which must occur exactly once.
-    pub(super) fn field(&self, field: &str) -> Result<&'a str, VerifyError> {
-        let HeaderFormat::Pairs { separator, .. } = self.descriptor.header_format else {
-            return Err(VerifyError::InvalidTimestamp);
-        };
-        let mut values = values_of(self.value, separator, field);
-        match (values.next(), values.next()) {
-            (Some(value), None) => Ok(value),
-            (None, _) => Err(VerifyError::InvalidTimestamp),
-            (Some(_), Some(_)) => Err(self.malformed()),
-        }
+    /// The value of the pair with this name, which must not occur twice.
+    pub(super) fn pair(&self, name: &str) -> Result<Option<&'a str>, VerifyError> {
+        let HeaderFormat::Pairs { separator, .. } = self.descriptor.header_format else { return Ok(None) };
+        let mut values = values_of(self.value, separator, name);
+        let value = values.next();
+        if values.next().is_some() { Err(self.malformed()) } else { Ok(value) }
     }
 
-    fn malformed(&self) -> VerifyError {
+    /// The error for more signatures than [`MAX_SIGNATURES`], and for other faults of form.
+    pub(super) fn malformed(&self) -> VerifyError {
         VerifyError::MalformedHeader { header: self.name.to_owned() }
     }
 }
@@ -127,12 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn field_must_occur_once() {
+    fn pair_must_not_occur_twice() {
         let descriptor = descriptor(PAIRS);
-        let field = |value| header(&descriptor, value).field("t").map(str::to_owned);
-        assert_eq!(field("t=1,v1=a,t=2"), Err(malformed()));
-        assert_eq!(field("v1=a"), Err(VerifyError::InvalidTimestamp));
-        assert_eq!(field("v1=a, t = 1").unwrap(), "1");
+        let pair = |value| header(&descriptor, value).pair("t").map(|found| found.map(str::to_owned));
+        assert_eq!(pair("t=1,v1=a,t=2"), Err(malformed()));
+        assert_eq!(pair("v1=a"), Ok(None));
+        assert_eq!(pair("v1=a, t = 1"), Ok(Some("1".to_owned())));
     }
 
     proptest! {
@@ -145,7 +172,7 @@ mod tests {
                     if let Ok(signatures) = header.signatures() {
                         prop_assert!(signatures.iter().all(|signature| value.contains(signature)));
                     }
-                    let _ = header.field("t");
+                    let _ = header.pair("t");
                 }
             }
         }

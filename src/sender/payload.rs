@@ -7,9 +7,23 @@ use crate::json::{self, JsonType, Pointer};
 /// The text of a string, a number or a boolean at a JSON Pointer. `None` if there is no such value, it is an empty
 /// string, or the body is not JSON.
 pub(super) fn text_at(body: &[u8], pointer: &str) -> Option<String> {
-    let value = value_at(json::value(body).ok()?, pointer)?;
+    any_text_at(body, pointer).filter(|text| !text.is_empty())
+}
+
+/// Like [`text_at`], but the text may be empty.
+pub(super) fn any_text_at(body: &[u8], pointer: &str) -> Option<String> {
+    text_of(value_at(json::value(body).ok()?, pointer)?)
+}
+
+/// The text of a claim: a string, a number or a boolean. The name is no pointer: claims of OpenID have URLs as names.
+pub(super) fn claim(claims: &RawValue, name: &str) -> Option<String> {
+    text_of(json::member(claims, name)?)
+}
+
+/// The text of a string, a number or a boolean.
+pub(super) fn text_of(value: &RawValue) -> Option<String> {
     match json::type_of(value) {
-        JsonType::String => json::text(value).filter(|text| !text.is_empty()),
+        JsonType::String => json::text(value),
         JsonType::Number | JsonType::Boolean => Some(value.get().to_owned()),
         _ => None,
     }

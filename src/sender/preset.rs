@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
+use serde::{Deserialize, Serialize};
 
 use super::descriptor::Descriptor;
 
@@ -47,15 +48,20 @@ pub struct ResponsePolicy {
 }
 
 /// The responses that a sender takes for success.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SuccessCriterion {
     /// Any 2xx, with any body.
+    #[default]
+    #[serde(rename = "2xx")]
     Any2xx,
     /// Only 200, with any body.
+    #[serde(rename = "200")]
     Only200,
     /// Only 200, without a body: the sender would show it to its user.
+    #[serde(rename = "200-empty")]
     Empty200,
     /// Only 204: the sender would execute a body as a program.
+    #[serde(rename = "204")]
     Only204,
 }
 
@@ -179,7 +185,7 @@ pub static PRESETS: &[Preset] = &[
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-slack-signature"],"prefix":"v0=",
                 "signed":"v0:{timestamp}:{body}",
                 "timestamp":{"from":{"header":"x-slack-request-timestamp"},"tolerance":300},
-                "id":{"pointer":"/event_id"},"type":{"pointer":"/event/type"}}"#],
+                "id":{"pointer":"/event_id"},"type":{"pointer":"/event/type"},"repeat":"body"}"#],
         response_policy: ResponsePolicy::new(Some(3), SuccessCriterion::Empty200),
     },
     // The whole text of the secret is the key, including `whsec_`. `v0` is the scheme of Stripe's test mode, not a
@@ -231,7 +237,8 @@ pub static PRESETS: &[Preset] = &[
                 "id":{"header":"svix-id"},"type":{"pointer":"/type"}}"#],
         response_policy: ResponsePolicy::new(Some(15), SuccessCriterion::Any2xx),
     },
-    // There is no timestamp, so a replay is recognized only by its digest. With a matching Webhooks Rule, Twilio signs
+    // There is no timestamp, so a replay is recognized only by its digest, and by a token that a retry keeps and a second
+    // event with the same fields does not: the same key pressed twice in a call. With a matching Webhooks Rule, Twilio signs
     // with SHA-256 and a shared key (twilio-node, examples/WebhookSignatureValidation.md). The URL must be the one that
     // Twilio calls. A response's body must be TwiML.
     Preset {
@@ -242,8 +249,10 @@ pub static PRESETS: &[Preset] = &[
         detect_headers: &["x-twilio-signature"],
         secret_variable: Some(SecretVariable { name: "secret_twilio", description: "the account's auth token" }),
         schemes: &[
-            r#"{"algorithm":"hmac-sha1","encoding":"base64","headers":["x-twilio-signature"],"signed":"{url}{params}"}"#,
-            r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["x-twilio-signature"],"signed":"{url}{params}"}"#,
+            r#"{"algorithm":"hmac-sha1","encoding":"base64","headers":["x-twilio-signature"],"signed":"{url}{params}",
+                "id":{"header":"i-twilio-idempotency-token"},"repeat":"body"}"#,
+            r#"{"algorithm":"hmac-sha256","encoding":"base64","headers":["x-twilio-signature"],"signed":"{url}{params}",
+                "id":{"header":"i-twilio-idempotency-token"},"repeat":"body"}"#,
         ],
         response_policy: ResponsePolicy::new(Some(15), SuccessCriterion::Only204),
     },
@@ -258,7 +267,7 @@ pub static PRESETS: &[Preset] = &[
         schemes: &[r#"{"algorithm":"hmac-sha256","headers":["x-zm-signature"],"prefix":"v0=",
                 "signed":"v0:{timestamp}:{body}",
                 "timestamp":{"from":{"header":"x-zm-request-timestamp"},"tolerance":300},
-                "type":{"pointer":"/event"}}"#],
+                "type":{"pointer":"/event"},"repeat":"body"}"#],
         response_policy: ResponsePolicy::new(Some(3), SuccessCriterion::Only200),
     },
     // The vendor recommends ten minutes (https://dev.twitch.tv/docs/eventsub/#guarding-against-replay-attacks). Its

@@ -75,10 +75,12 @@ impl Scheme {
             Algorithm::HmacSha512 => mac::<Sha512>(&self.key, message),
             Algorithm::Ed25519 => self.private.sign(message).to_bytes().to_vec(),
             Algorithm::Token => return String::from_utf8(self.key.to_vec()).unwrap(),
+            other => unreachable!("no scheme under test has {other:?}"),
         };
         match self.descriptor.encoding {
             Encoding::Hex => HEXLOWER.encode(&bytes),
             Encoding::Base64 => BASE64.encode(&bytes),
+            Encoding::Base64Url => unreachable!("no scheme under test has base64url"),
         }
     }
 
@@ -145,13 +147,26 @@ fn check_given(scheme: &Scheme, mut sent: Sent<'_>, doubled: bool) {
             assert_eq!(verified.secret_index + 1, scheme.secrets.len());
             match verified.identity {
                 Identity::Id(id) => assert!(scheme.descriptor.id_is_covered() && verified.id == Some(id)),
-                Identity::Digest(digest) if scheme.descriptor.signed.contains(&Part::Params) => {
-                    assert_eq!(digest.len(), 64)
+                Identity::IdAndDigest { id, digest } => {
+                    assert!(!scheme.descriptor.id_is_covered() && verified.id == Some(id));
+                    check_digest(scheme, &sent, &digest);
                 }
-                Identity::Digest(digest) => assert_eq!(digest, HEXLOWER.encode(&Sha256::digest(&sent.body))),
+                Identity::Digest(digest) | Identity::Unknown { digest } => check_digest(scheme, &sent, &digest),
+                Identity::Key { .. } => unreachable!("the request has no Idempotency-Key"),
             }
         }
         Err(error) => assert_ne!(expected, Some(true), "refused with the right signature: {error}"),
+    }
+}
+
+/// The digest is that of the body, unless only its fields are signed, or it contains a timestamp.
+fn check_digest(scheme: &Scheme, sent: &Sent<'_>, digest: &str) {
+    let timestamp = scheme.descriptor.timestamp.as_ref().map(|spec| &spec.location);
+    let is_changed = matches!(timestamp, Some(TimestampLocation::Pointer(_)));
+    if scheme.descriptor.signed.contains(&Part::Params) || is_changed {
+        assert_eq!(digest.len(), 64);
+    } else {
+        assert_eq!(digest, HEXLOWER.encode(&Sha256::digest(&sent.body)));
     }
 }
 
@@ -166,6 +181,7 @@ fn check_signed(scheme: &Scheme, sent: Sent<'_>, age: i64, part: u8, at: u16) {
             Unit::Seconds => then.to_string(),
             Unit::Milliseconds => (then * 1_000).to_string(),
             Unit::Rfc3339 => Timestamp(then * 1_000).rfc3339(),
+            Unit::HttpDate => unreachable!("no scheme under test has an HTTP date"),
         };
         if let TimestampLocation::Pointer(pointer) = location {
             let rest = serde_json::to_string(&String::from_utf8_lossy(&sent.body)).unwrap();
@@ -266,7 +282,7 @@ fn headers(scheme: &Scheme, sent: &Sent<'_>) -> Option<HeaderMap> {
 
 /// Runs the code under test.
 fn verify_sent(scheme: &Scheme, sent: &Sent<'_>, headers: &HeaderMap) -> Result<Verified, VerifyError> {
-    let request = SignedRequest { headers, url: &sent.url, body: &sent.body };
+    let request = SignedRequest { method: "POST", headers, url: &sent.url, body: &sent.body };
     verify(&scheme.descriptor, &scheme.secrets, request, Timestamp(NOW * 1_000))
 }
 
@@ -280,6 +296,7 @@ fn message(scheme: &Scheme, sent: &Sent<'_>, timestamp: &[u8]) -> Vec<u8> {
         Part::Params if oracle::digest(&sent.url).is_some() => Vec::new(),
         Part::Params => form(sent).into_bytes(),
         Part::Text(text) => text.as_bytes().to_vec(),
+        other => unreachable!("no scheme under test signs {other}"),
     };
     scheme.descriptor.signed.parts().iter().flat_map(part).collect()
 }

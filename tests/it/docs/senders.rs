@@ -78,6 +78,7 @@ fn signed(descriptor: &Descriptor) -> String {
         Part::Url => Some("URL"),
         Part::Params => Some("the form's fields or the body's digest"),
         Part::Text(_) => None,
+        other => panic!("{other}: say what it is, in words"),
     });
     parts.collect::<Vec<_>>().join(", ")
 }

@@ -1,0 +1,259 @@
+//! A sender as data: its signature schemes, questions, bodies and answers. A source names a preset, or contains such a
+//! definition.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::body::BodyRules;
+use super::descriptor::{Descriptor, DescriptorError};
+use super::hint;
+use super::preset::{Preset, SuccessCriterion};
+use super::question::{Answer, Question};
+use super::verify::{Identity, SignedRequest, Verified};
+use super::{PRESETS, ValueLocation, payload};
+
+/// A sender: how it signs, what it asks, what it posts, and which response it expects.
+///
+/// In JSON, the members of the only scheme stand beside those of the sender, or `schemes` is an array. `like` names a
+/// preset whose members count where there are none; members of a scheme then replace those of each of its schemes.
+///
+/// ```json
+/// { "algorithm": "hmac-sha256", "headers": ["x-hub-signature-256"], "prefix": "sha256=", "repeat": "body",
+///   "questions": [{ "method": "GET", "when": [{ "at": { "query": "hub.mode" }, "is": "subscribe" }],
+///                   "token": { "query": "hub.verify_token" }, "answer": { "text": "{query:hub.challenge}" } }] }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sender {
+    /// Headers by which the sender is known. Those of the first scheme, if none are named.
+    pub marks: Vec<String>,
+    /// The signature schemes: one of them must verify a request. Empty if the sender signs nothing.
+    pub schemes: Vec<Descriptor>,
+    /// The questions.
+    pub questions: Vec<Question>,
+    /// The forms of the body.
+    pub body: BodyRules,
+    /// The response to an event, if the sender prescribes one.
+    pub answer: Option<Answer>,
+    /// How long the sender waits for a response, in seconds.
+    pub deadline: Option<u8>,
+    /// The responses that the sender takes for success.
+    pub success: SuccessCriterion,
+}
+
+/// The reason why a text is not a sender.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SenderError {
+    /// The text is not JSON. The parser's message names the position.
+    #[error("it is not valid JSON: {0}")]
+    Json(String),
+    /// The value is not an object.
+    #[error("it must be an object, or the name of a preset")]
+    Form,
+    /// No preset has the name.
+    #[error("there is no preset `{name}`{hint}")]
+    UnknownPreset {
+        /// The name.
+        name: String,
+        /// The nearest preset, as a half-sentence; empty if none is near.
+        hint: String,
+    },
+    /// A member is not valid.
+    #[error("{}{error}", if at.is_empty() { String::new() } else { format!("{at}: ") })]
+    Member {
+        /// The path of the member, such as `schemes[1]`; empty for a member of the only scheme.
+        at: String,
+        /// The error.
+        error: DescriptorError,
+    },
+}
+
+/// The members of a sender beside those of its only scheme.
+const MEMBERS: [&str; 8] = ["like", "schemes", "marks", "questions", "body", "answer", "deadline", "success"];
+
+impl Sender {
+    /// The sender that a preset describes.
+    pub fn of(preset: &Preset) -> Self {
+        Self {
+            marks: preset.detect_headers.iter().map(|&header| header.to_owned()).collect(),
+            schemes: preset.descriptors().collect(),
+            deadline: preset.response_policy.deadline,
+            success: preset.response_policy.success,
+            ..Self::default()
+        }
+    }
+
+    /// Parses a sender in JSON, and checks that its members are valid and consistent.
+    pub fn parse(json: &str) -> Result<Self, SenderError> {
+        Self::from_value(serde_json::from_str(json).map_err(|e| SenderError::Json(e.to_string()))?)
+    }
+
+    /// Reads a sender from a JSON value: a preset's name, or an object.
+    pub fn from_value(value: Value) -> Result<Self, SenderError> {
+        let mut members = match value {
+            Value::String(name) => return preset(&name).map(Self::of),
+            Value::Object(members) => members,
+            _ => return Err(SenderError::Form),
+        };
+        let like = match members.remove("like") {
+            Some(Value::String(name)) => Some(preset(&name)?),
+            Some(_) => return Err(rule("", "like", "must be the name of a preset")),
+            None => None,
+        };
+        let base = like.map(Self::of).unwrap_or_default();
+        let sender = Self {
+            marks: taken(&mut members, "marks")?.unwrap_or(base.marks),
+            questions: taken(&mut members, "questions")?.unwrap_or(base.questions),
+            body: taken(&mut members, "body")?.unwrap_or(base.body),
+            answer: taken(&mut members, "answer")?.or(base.answer),
+            deadline: taken(&mut members, "deadline")?.or(base.deadline),
+            success: taken(&mut members, "success")?.unwrap_or(base.success),
+            schemes: schemes(members, like)?,
+        };
+        sender.check()?;
+        Ok(sender)
+    }
+
+    fn check(&self) -> Result<(), SenderError> {
+        for (index, question) in self.questions.iter().enumerate() {
+            question.check().map_err(|error| SenderError::Member { at: format!("questions[{index}]"), error })?;
+            if question.signed && self.schemes.is_empty() {
+                return Err(rule(
+                    &format!("questions[{index}]"),
+                    "signed",
+                    "must not be true: the sender has no scheme",
+                ));
+            }
+        }
+        if let Some(answer) = &self.answer {
+            answer.check(false).map_err(|error| SenderError::Member { at: String::new(), error })?;
+            if !answer.is_fixed() {
+                return Err(rule("", "answer", "must not contain a value of the request: see `questions`"));
+            }
+        }
+        if let Some(mark) = self.marks.iter().find(|mark| http::HeaderName::try_from(mark.as_str()).is_err()) {
+            let error = DescriptorError::Json(format!("`{mark}` is not a valid header name"));
+            return Err(SenderError::Member { at: "marks".to_owned(), error });
+        }
+        Ok(())
+    }
+
+    /// The question that a request asks, if it asks one.
+    pub fn question(&self, request: SignedRequest<'_>) -> Option<&Question> {
+        self.questions.iter().find(|question| question.is_asked_by(request))
+    }
+
+    /// Returns whether a request has a header by which this sender is known. For a sender without marks, one of the
+    /// headers of its schemes, with the prefix: `Authorization: Bearer` is no mark of a sender that uses
+    /// `Authorization: Basic`.
+    pub fn is_marked(&self, headers: &http::HeaderMap) -> bool {
+        if !self.marks.is_empty() {
+            return self.marks.iter().any(|mark| headers.contains_key(mark.as_str()));
+        }
+        self.schemes.iter().any(|scheme| scheme.is_carried_by(headers))
+    }
+
+    /// The identity of one event of a batch. An id in the event counts as that of a body does; without one, the
+    /// identity of the request and the event's index.
+    pub fn item_identity(descriptor: &Descriptor, verified: &Verified, index: usize, item: &[u8]) -> Identity {
+        let id = match &descriptor.id {
+            Some(ValueLocation::Pointer(pointer)) => payload::text_at(item, pointer),
+            _ => None,
+        };
+        let numbered = |text: &str| format!("{text}#{index}");
+        match (id, &verified.identity) {
+            (Some(id), _) if descriptor.id_is_covered() => Identity::Id(id),
+            (Some(id), whole) => Identity::IdAndDigest { id, digest: numbered(whole.signed_text()) },
+            (None, Identity::Id(whole)) => Identity::Id(numbered(whole)),
+            (None, Identity::Digest(digest)) => Identity::Digest(numbered(digest)),
+            (None, Identity::IdAndDigest { id, digest }) => {
+                Identity::IdAndDigest { id: id.clone(), digest: numbered(digest) }
+            }
+            (None, Identity::Key { key, digest }) => Identity::Key { key: numbered(key), digest: numbered(digest) },
+            (None, Identity::Unknown { digest }) => Identity::Unknown { digest: numbered(digest) },
+        }
+    }
+}
+
+/// The preset with a name or alias.
+fn preset(name: &str) -> Result<&'static Preset, SenderError> {
+    Preset::by_name(name).ok_or_else(|| {
+        let near = hint::nearest(name, PRESETS.iter().map(|preset| preset.name));
+        let hint = near.map(|near| format!("; `{near}` is near")).unwrap_or_default();
+        SenderError::UnknownPreset { name: name.to_owned(), hint }
+    })
+}
+
+/// The schemes: `schemes`, or the remaining members as the only one, or over those of a preset.
+fn schemes(mut members: Map<String, Value>, like: Option<&Preset>) -> Result<Vec<Descriptor>, SenderError> {
+    let listed = match (members.remove("schemes"), like) {
+        (Some(Value::Array(schemes)), _) => {
+            if let Some(name) = members.keys().next() {
+                let near = hint::nearest(name, MEMBERS.into_iter());
+                let hint = near.map(|near| format!("; `{near}` is near")).unwrap_or_default();
+                let message = format!("unknown field `{name}` beside `schemes`{hint}");
+                return Err(SenderError::Member { at: String::new(), error: DescriptorError::Json(message) });
+            }
+            schemes
+        }
+        (Some(_), _) => return Err(rule("", "schemes", "must be an array of objects")),
+        (None, Some(preset)) => {
+            let base = preset.schemes.iter().filter_map(|json| serde_json::from_str::<Value>(json).ok());
+            base.map(|base| merged(base, &Value::Object(members.clone()))).collect()
+        }
+        // A sender that signs nothing.
+        (None, None) if members.is_empty() => Vec::new(),
+        (None, None) => {
+            let error = |error| {
+                let mut error = error;
+                if let DescriptorError::Json(message) = &mut error {
+                    *message = with_sender_members(message, &members);
+                }
+                SenderError::Member { at: String::new(), error }
+            };
+            return Descriptor::from_value(Value::Object(members.clone())).map(|one| vec![one]).map_err(error);
+        }
+    };
+    let scheme = |(index, value)| {
+        Descriptor::from_value(value).map_err(|error| SenderError::Member { at: format!("schemes[{index}]"), error })
+    };
+    listed.into_iter().enumerate().map(scheme).collect()
+}
+
+/// Adds the nearest member of a sender to a message about an unknown member, if the parser, which knows only those of a
+/// scheme, has found none.
+fn with_sender_members(message: &str, members: &Map<String, Value>) -> String {
+    let unknown = members.keys().find(|name| message.starts_with(&format!("unknown field `{name}`")));
+    match unknown.and_then(|name| hint::nearest(name, MEMBERS.into_iter())) {
+        Some(near) if !message.ends_with("is near") => format!("{message}; `{near}` is near"),
+        _ => message.to_owned(),
+    }
+}
+
+/// A value with the members of another one over its own.
+fn merged(base: Value, over: &Value) -> Value {
+    match (base, over) {
+        (Value::Object(mut base), Value::Object(over)) => {
+            for (name, value) in over {
+                let own = base.remove(name).unwrap_or_default();
+                base.insert(name.clone(), merged(own, value));
+            }
+            Value::Object(base)
+        }
+        (_, over) => over.clone(),
+    }
+}
+
+/// Takes a member out of an object.
+fn taken<T: DeserializeOwned>(members: &mut Map<String, Value>, name: &'static str) -> Result<Option<T>, SenderError> {
+    let Some(value) = members.remove(name) else { return Ok(None) };
+    Option::<T>::deserialize(value).map_err(|e| {
+        let error = DescriptorError::Json(hint::with_nearest(&e.to_string()));
+        SenderError::Member { at: format!("`{name}`"), error }
+    })
+}
+
+/// The error for a member that breaks a rule.
+fn rule(at: &str, member: &'static str, rule: &'static str) -> SenderError {
+    SenderError::Member { at: at.to_owned(), error: DescriptorError::Rule { member, rule } }
+}
