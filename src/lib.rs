@@ -17,7 +17,7 @@
 //! | [`reference`](mod@reference) | what a sender may name: a workflow, a run, a topic | pure |
 //! | [`event`] | CloudEvents: structured, binary, batched | pure |
 //! | [`sender`] | webhook senders: descriptors, presets, verification, challenges | pure |
-//! | [`source`] | sources: who may deliver, and what each may start or resume | pure |
+//! | [`source`] | sources: the senders that may deliver, with the workflows and callbacks of each | pure |
 //! | [`callback`] | callbacks, their stored form, signed links | pure |
 //! | [`delivery`] | a delivery: identity, retry schedule, outcome, stored form | pure |
 //! | [`engine`] | engine profiles: the requests to an engine, and the meaning of its responses | pure |

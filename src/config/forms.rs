@@ -35,7 +35,7 @@ pub trait Form<'a> {
         None
     }
 
-    /// What the value must be. Completes a sentence that begins with the member's name.
+    /// The rule for the value. Completes a sentence that begins with the member's name: "must be a boolean".
     fn rule(&self) -> String;
 }
 
@@ -47,7 +47,7 @@ pub trait AnyMember: Sync {
     /// The default as JSON; `None` if the member is simply not set.
     fn default_json(&self) -> Option<String>;
 
-    /// What the value must be. Completes a sentence that begins with the member's name.
+    /// The rule for the value. Completes a sentence that begins with the member's name: "must be a boolean".
     fn rule(&self) -> String;
 
     /// Checks a value.
@@ -83,7 +83,7 @@ pub struct Number<T> {
 /// A duration: a whole number of a unit.
 #[derive(Debug)]
 pub struct Span {
-    pub(super) number: Number<u64>,
+    pub(super) number: Number<u32>,
     pub(super) unit: Duration,
 }
 
@@ -147,8 +147,8 @@ impl<'a, T: FromStr + PartialOrd + Display + Copy> Form<'a> for Number<T> {
 }
 
 impl Span {
-    fn of(&self, number: u64) -> Duration {
-        self.unit.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX))
+    fn of(&self, number: u32) -> Duration {
+        self.unit.saturating_mul(number)
     }
 }
 

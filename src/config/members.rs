@@ -6,18 +6,18 @@ use super::CallbackGet;
 use super::forms::{AnyMember, Boolean, Choice, Hosts, Member, Number, Object, Origin, Span, Text, Token, Tokens};
 use crate::time::Retention;
 
-const DAY_MS: u64 = 86_400_000;
+const DAY_MS: u32 = 86_400_000;
 
 const fn number<T>(name: &'static str, default: T, min: T, max: T) -> Member<Number<T>> {
     Member { name, form: Number { default, min, max } }
 }
 
-const fn milliseconds(name: &'static str, default: u64, min: u64, max: u64) -> Member<Span> {
+const fn milliseconds(name: &'static str, default: u32, min: u32, max: u32) -> Member<Span> {
     Member { name, form: Span { number: Number { default, min, max }, unit: Duration::from_millis(1) } }
 }
 
-const fn hours(name: &'static str, default: u64) -> Member<Span> {
-    let max = Retention::MAX_HOURS as u64;
+const fn hours(name: &'static str, default: u32) -> Member<Span> {
+    let max = Retention::MAX_HOURS;
     Member { name, form: Span { number: Number { default, min: 1, max }, unit: Duration::from_secs(3_600) } }
 }
 

@@ -3,8 +3,8 @@
 /// The known name that is nearest to a misspelled one; `None` if none is near. Case doesn't count, and `-` equals `_`.
 ///
 /// The distance is the number of letters that are added, left out, replaced or swapped with their neighbour (optimal
-/// string alignment); a name is near if that is at most a third of the known name's length. Of two at the same distance,
-/// the first one wins.
+/// string alignment). A name is near if the distance is at most a third of the known name's length. Of two names at the
+/// same distance, the first one wins.
 pub fn nearest<'n>(given: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     /// No known name is longer. A long text is not compared at all: the time grows with the product of both lengths.
     const MAX_NAME: usize = 64;

@@ -10,7 +10,7 @@ use super::{Claim, Entry, Lists, Source, SourceSender, Sources};
 use crate::secret::Secret;
 use crate::sender::Preset;
 
-/// What a request says about its source.
+/// The parts of a request that point to its source.
 #[derive(Clone, Copy, Debug)]
 pub struct Clues<'r> {
     /// `?source=`, or its other name `?sender=`: the name of a source, or of a sender.
@@ -26,15 +26,17 @@ pub struct Clues<'r> {
 #[error("names neither a source nor a sender that docs/senders.md lists")]
 pub struct UnknownSource;
 
-/// The sources that a request may come from, and what else was tried.
+/// The result of a search: the sources that a request may come from, and the reasons why others are not among
+/// them.
 #[derive(Debug, Default)]
 pub struct Found<'s, 'a> {
     /// In the order in which they are to be tried: the first one whose [`Proof`] holds has sent the request.
     pub candidates: Vec<Candidate<'s, 'a>>,
-    /// The known sender of the first source to be tried, or else the one that the request names or resembles, whether it
-    /// is set up or not. It is not authenticated: it serves the form of the response only.
+    /// The known sender of the first source whose signature is to be tried; `None` if that has a descriptor. Without
+    /// such a source, the known sender that the request names or resembles, whether it is set up or not. It is not
+    /// authenticated: it decides only on the form of the response.
     pub preset: Option<&'static Preset>,
-    /// What was tried in vain.
+    /// The attempts that failed.
     pub misses: Vec<Miss>,
 }
 
@@ -43,7 +45,7 @@ pub struct Found<'s, 'a> {
 pub struct Candidate<'s, 'a> {
     /// The authority, if the proof holds.
     pub authority: Authority<'s, 'a>,
-    /// What proves it.
+    /// The proof of it.
     pub proof: Proof<'s>,
 }
 
@@ -58,16 +60,16 @@ pub enum Authority<'s, 'a> {
     Source(&'s Source<'a>, &'s Scope),
 }
 
-/// What proves that a request has an authority.
+/// The proof that a request has an authority.
 #[derive(Clone, Copy, Debug)]
 pub enum Proof<'s> {
-    /// Nothing more: a token matched, or everyone may deliver.
+    /// None is missing: a token matched, or anyone may deliver.
     Complete,
     /// A signature that the source's sender makes with one of these secrets, or with its keys if there are none.
     Signature(&'s [Secret]),
 }
 
-/// Something that was tried in vain. The message is for the sender of the request, and contains no secret.
+/// An attempt to find the source that failed. The message is for the sender of the request, and contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Miss {
     /// The request resembles one of a known sender that no source has.
@@ -154,8 +156,11 @@ impl<'a> Sources<'a> {
         let signed = self.signed(named, clues.headers, &mut found.misses);
         let by_token = self.by_token(named, clues.tokens, &mut found.misses);
         let first = signed.first().and_then(|(_, candidate)| candidate.authority.source()?.sender());
-        if let Some(SourceSender::Preset(preset)) = first {
-            found.preset = Some(preset);
+        if let Some(sender) = first {
+            found.preset = match sender {
+                SourceSender::Preset(preset) => Some(preset),
+                SourceSender::Descriptor(_) => None,
+            };
         }
         let (shared, own) = signed.into_iter().partition::<Vec<_>, _>(|(marks, _)| *marks == Marks::Shared);
         found.candidates.extend(own.into_iter().map(|(_, candidate)| candidate));

@@ -1,4 +1,5 @@
-//! Sources: who may deliver, and what each of them may start or resume. The variable `sources` is a JSON array of them.
+//! Sources: those who may deliver, and the workflows and callbacks of each. The variable `sources` is a JSON array of
+//! them.
 //!
 //! ```json
 //! [{"name": "acme-github", "sender": "github", "secrets": ["…"], "workflows": ["build", "deploy-*"]},
@@ -111,14 +112,14 @@ struct Lists {
     scope: Scope,
 }
 
-/// What tells the repeat of an event from another event, if the sender says nothing that does.
+/// The part of a request that tells the repeat of an event from another event, if the sender names no other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
     /// The body: two events with the same body are one.
     Body,
 }
 
-/// What a source demands of a JSON Web Token (RFC 7519), as JSON: the sender's scheme decides on its form.
+/// The demands on a JSON Web Token (RFC 7519), as JSON: the sender's scheme decides on their form.
 #[derive(Clone, Copy, Default)]
 pub struct TokenRules<'a> {
     /// The audience, `aud`.
@@ -205,7 +206,7 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// The error of a source that can't be told from another one.
+    /// The error of a source whose requests could be another one's.
     fn conflict(&self, at: usize, source: &Source<'a>, lists: &Lists) -> Option<InvalidValue> {
         let others = || self.entries.iter().enumerate().filter(|(other, _)| *other != at);
         let root = Reader::root();
@@ -325,12 +326,12 @@ impl<'a> Source<'a> {
         self.ordered
     }
 
-    /// What tells a repeat from another event, if the source says so.
+    /// The part of a request that tells a repeat from another event, if the source names one.
     pub fn repeat(&self) -> Option<Repeat> {
         self.repeat
     }
 
-    /// What the source demands of a JSON Web Token.
+    /// The demands on a JSON Web Token.
     pub fn token_rules(&self) -> TokenRules<'a> {
         self.token_rules
     }

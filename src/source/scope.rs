@@ -11,7 +11,7 @@ use crate::reference::WorkflowRef;
 /// Maximum number of patterns of a source.
 const MAX_PATTERNS: usize = 256;
 
-/// What a source may do.
+/// The actions that a source may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     /// `None`: all workflows.
@@ -86,8 +86,8 @@ pub enum Grant {
     Pattern(usize),
 }
 
-/// An action that is out of scope. The message is for the sender of the request: it tells nothing about a run's workflow
-/// that the sender hasn't said itself.
+/// An action that is out of scope. The message is for the sender of the request: it says no more about a run's workflow
+/// than the sender did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The source's name.
@@ -236,7 +236,7 @@ impl Authority<'_, '_> {
         }
     }
 
-    /// Decides whether all targets of one delivery are in scope. If one of them is not, none of them is brought.
+    /// Decides whether all targets of one delivery are in scope. If one of them is not, none of them may be delivered.
     pub fn decide_all<'t>(
         &self,
         actions: impl IntoIterator<Item = Action<'t>>,
