@@ -277,11 +277,11 @@ proptest! {
             value.is_some_and(|value| member.check(raw(&value), &Reader::root()).is_err())
         }).collect();
         let unknown = settings.as_object().unwrap().keys().filter(|key| names().all(|name| name != *key)).count();
-        prop_assert_eq!(errors.len(), wrong.len() + unknown);
+        prop_assert_eq!(errors.len(), [wrong.len(), unknown].iter().sum::<usize>());
         for InvalidValue { pointer, rule } in &errors {
             prop_assert!(!rule.is_empty() && settings.pointer(pointer).is_some(), "{} {}", pointer, rule);
         }
-        prop_assert!(unknown > 0 || document.get(&OPEN).is_ok() == !wrong.iter().any(|member| member.name() == "open"));
+        prop_assert!(unknown > 0 || document.get(&OPEN).is_ok() != wrong.iter().any(|member| member.name() == "open"));
     }
 
     #[test]
