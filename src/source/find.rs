@@ -154,7 +154,12 @@ impl<'a> Sources<'a> {
             return Ok(found);
         }
         let signed = self.signed(named, clues.headers, &mut found.misses);
+        let before = found.misses.len();
         let by_token = self.by_token(named, clues.tokens, &mut found.misses);
+        let is_known = clues.tokens.is_empty() || !by_token.is_empty() || found.misses.len() > before;
+        if !is_known {
+            self.note_unknown_token(named, &mut found.misses);
+        }
         let first = signed.first().and_then(|(_, candidate)| candidate.authority.source()?.sender());
         if let Some(sender) = first {
             found.preset = match sender {
@@ -166,7 +171,7 @@ impl<'a> Sources<'a> {
         found.candidates.extend(own.into_iter().map(|(_, candidate)| candidate));
         found.candidates.extend(by_token);
         found.candidates.extend(shared.into_iter().map(|(_, candidate)| candidate));
-        self.note_misses(&mut found, named, preset, clues);
+        self.note_misses(&mut found, preset);
         Ok(found)
     }
 
@@ -225,7 +230,7 @@ impl<'a> Sources<'a> {
             candidates.push(Candidate { authority: Authority::AccessToken, proof: Proof::Complete });
         }
         for (at, entry) in self.entries.iter().enumerate() {
-            // The tokens of a source with an error can't be read: `note_misses` counts it if no other has the token.
+            // The tokens of a source with an error can't be read: `note_unknown_token` counts it if no other has the token.
             let Some(lists) = entry.source.as_ref().ok().and_then(|source| source.lists().ok()) else { continue };
             if may_have_token(named, entry) && matches_any(&lists.tokens, given) {
                 match self.admit(at, entry) {
@@ -248,21 +253,15 @@ impl<'a> Sources<'a> {
         }
     }
 
-    fn note_misses(
-        &self,
-        found: &mut Found<'_, 'a>,
-        named: Option<Named<'_>>,
-        preset: Option<&'static Preset>,
-        clues: Clues<'_>,
-    ) {
-        let has_token = found.candidates.iter().any(|candidate| matches!(candidate.proof, Proof::Complete));
-        if !clues.tokens.is_empty() && !has_token {
-            // A source whose lists can't be read may have the token.
-            let is_unread = |entry: &Entry<'_>| entry.source.as_ref().map_or(true, |source| source.lists().is_err());
-            let unread = self.entries.iter().filter(|entry| is_unread(entry) && may_have_token(named, entry));
-            found.misses.extend(unread.map(Entry::miss));
-            found.misses.push(Miss::UnknownToken);
-        }
+    /// Notes that no source is known to have the token: one whose lists can't be read may have it.
+    fn note_unknown_token(&self, named: Option<Named<'_>>, misses: &mut Vec<Miss>) {
+        let is_unread = |entry: &Entry<'_>| entry.source.as_ref().map_or(true, |source| source.lists().is_err());
+        let unread = self.entries.iter().filter(|entry| is_unread(entry) && may_have_token(named, entry));
+        misses.extend(unread.map(Entry::miss));
+        misses.push(Miss::UnknownToken);
+    }
+
+    fn note_misses(&self, found: &mut Found<'_, 'a>, preset: Option<&'static Preset>) {
         if let Some(preset) = preset {
             let has_sender = |entry: &Entry<'_>| match &entry.sender {
                 Claim::Sender(sender) => sender.preset_name() == Some(preset.name),

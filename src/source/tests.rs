@@ -327,11 +327,7 @@ fn source_that_cannot_be_told_from_another_is_never_a_candidate() {
             &[][..],
             stopped(&["acme-github", "b"]),
         ),
-        (r#"{"name":"b","tokens":["p-token"]}"#, &[], &["p-token"], {
-            let mut misses = stopped(&["partner", "b"]);
-            misses.push(Miss::UnknownToken);
-            misses
-        }),
+        (r#"{"name":"b","tokens":["p-token"]}"#, &[], &["p-token"], stopped(&["partner", "b"])),
         (r#"{"name":"billing","tokens":["t"]}"#, &["x-sig"], &[], stopped(&["billing"])),
     ] {
         assert_eq!(candidates(other, names, tokens), (vec![], misses), "{other}");
