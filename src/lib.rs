@@ -17,6 +17,7 @@
 //! | [`reference`](mod@reference) | what a sender may name: a workflow, a run, a topic | pure |
 //! | [`event`] | CloudEvents: structured, binary, batched | pure |
 //! | [`sender`] | webhook senders: descriptors, presets, verification, challenges | pure |
+//! | [`source`] | sources: the senders that may deliver, with the workflows and callbacks of each | pure |
 //! | [`callback`] | callbacks, their stored form, signed links | pure |
 //! | [`delivery`] | a delivery: identity, retry schedule, outcome, stored form | pure |
 //! | [`engine`] | engine profiles: the requests to an engine, and the meaning of its responses | pure |
@@ -66,6 +67,7 @@ pub mod reference;
 pub mod routing;
 pub mod secret;
 pub mod sender;
+pub mod source;
 pub mod store;
 pub mod time;
 

@@ -1,6 +1,10 @@
 //! Reads variables into checked settings. Each endpoint reads only the variables that it needs; `/readyz` reads all of
 //! them ([`check`]).
 
+mod document;
+mod forms;
+pub mod members;
+mod moved;
 mod trust;
 
 use std::borrow::Cow;
@@ -15,6 +19,9 @@ use crate::secret::Secret;
 use crate::store::{MoveFrom, StoreSize};
 use crate::time::Retention;
 
+pub use document::{Document, DocumentError};
+pub use forms::{AnyMember, Form, Member};
+pub use moved::{MOVED, Moved, Place};
 pub use trust::{
     Origins, access_tokens, allowed_origins, custom_descriptor, custom_secrets, link_secrets, preset_secrets,
     requires_authentication, senders_with_secrets,
@@ -239,23 +246,30 @@ fn url_of_database(text: &str) -> Option<Secret> {
 
 /// Reads `public_url`: scheme, host and port, without a slash at the end; `None` if it is empty.
 pub fn public_url(variables: &impl Variables) -> Result<Option<String>, ConfigError> {
-    parse(variables, "public_url", |text| match text.trim_end_matches('/') {
+    parse(variables, "public_url", |text| match text {
         "" => Ok(None),
-        text => match EngineUrl::parse(text) {
-            Ok(_) => Ok(Some(text.to_owned())),
-            Err(EngineUrlError::UserInfo) => Err("must not carry a user or password".to_owned()),
-            Err(EngineUrlError::Path) => Err("must end after host and port".to_owned()),
-            Err(EngineUrlError::NotAbsolute | EngineUrlError::Scheme) => {
-                Err("must be an absolute URL, such as https://gate.example.com".to_owned())
-            }
-        },
+        text => origin(text).map(Some).map_err(str::to_owned),
     })
 }
 
+/// Parses scheme, host and port of a URL. The error completes a sentence that begins with its place.
+fn origin(text: &str) -> Result<String, &'static str> {
+    let text = text.trim_end_matches('/');
+    match EngineUrl::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(EngineUrlError::UserInfo) => Err("must not carry a user or password"),
+        Err(EngineUrlError::Path) => Err("must end after host and port"),
+        Err(EngineUrlError::NotAbsolute | EngineUrlError::Scheme) => {
+            Err("must be an absolute URL, such as https://gate.example.com")
+        }
+    }
+}
+
 /// The effect of `GET /api/v2/callback`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CallbackGet {
     /// Completes the callback, as the contract says.
+    #[default]
     Complete,
     /// Shows a page with a button that completes the callback.
     Confirm,

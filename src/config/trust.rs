@@ -91,6 +91,16 @@ pub fn link_secrets(variables: &impl Variables) -> Result<Vec<Secret>, ConfigErr
 pub struct Origins(Vec<String>);
 
 impl Origins {
+    /// The origins of a list.
+    pub(super) fn new(origins: Vec<String>) -> Self {
+        Self(origins)
+    }
+
+    /// Returns whether a text is a host name, perhaps with a port, or `*`.
+    pub(super) fn is_origin(text: &str) -> bool {
+        text == "*" || text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b))
+    }
+
     /// Returns whether no origin is set, in which case deliveries are not restricted by origin.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -104,10 +114,9 @@ impl Origins {
 
 /// `allowed_origins`: host names, or `*` for all.
 pub fn allowed_origins(variables: &impl Variables) -> Result<Origins, ConfigError> {
-    let is_host = |item: &str| item.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
     parse(variables, "allowed_origins", |text| {
         let origins: Vec<_> = items(text).map(str::to_owned).collect();
-        if origins.iter().all(|origin| origin == "*" || is_host(origin)) {
+        if origins.iter().all(|origin| Origins::is_origin(origin)) {
             Ok(Origins(origins))
         } else {
             Err("must be host names without a scheme, separated by commas, or `*`".to_owned())

@@ -1,15 +1,20 @@
 //! JSON that passes through byte for byte: checked and bounded in depth, never rebuilt. Numbers keep their digits,
-//! members keep their order, and duplicate names stay.
+//! members keep their order, and duplicate names stay. A [`Reader`] checks what the operator writes.
 
+mod nearest;
 mod pointer;
+mod reader;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
+pub use nearest::nearest;
 pub use pointer::Pointer;
+pub use reader::{InvalidValue, Reader, Step, code_list};
 
 /// Maximum nesting depth of arrays and objects. A parser that receives the payload may use stack for each level. 128 is
 /// also `serde_json`'s own limit; the deepest payload of a known sender has about ten levels.
@@ -174,6 +179,14 @@ pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
 /// The text of a JSON string. `None` for a value of another type, or if an escape is an unpaired surrogate.
 pub fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
+}
+
+/// Like [`text`], but borrows a text without escapes.
+pub fn borrowed_text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    match raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'))? {
+        escaped if escaped.contains('\\') => text(raw).map(Cow::Owned),
+        plain => Some(Cow::Borrowed(plain)),
+    }
 }
 
 /// The type of a checked value.

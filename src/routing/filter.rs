@@ -4,9 +4,8 @@ use serde_json::value::RawValue;
 
 use super::MAX_FILTER_DEPTH;
 use super::input::{Input, InputKind, Operand};
-use super::reader::{TableError, TableReader, code_list};
 use crate::event::is_attribute_name;
-use crate::json::{self, Pointer};
+use crate::json::{self, InvalidValue, Pointer, Reader, code_list};
 
 /// The supported dialects: all but the optional `sql`.
 const DIALECTS: [&str; 6] = ["exact", "prefix", "suffix", "all", "any", "not"];
@@ -35,7 +34,7 @@ pub(super) enum Match {
 impl Filter {
     /// Parses a filter, or an array of filters that must all match; an empty array matches everything (section 3.2.1,
     /// "filters").
-    pub(super) fn parse(raw: &RawValue, kind: InputKind, reader: &TableReader) -> Result<Self, TableError> {
+    pub(super) fn parse(raw: &RawValue, kind: InputKind, reader: &Reader<'_>) -> Result<Self, InvalidValue> {
         match json::elements(raw) {
             Some(filters) => parse_filters(&filters, kind, reader, 1).map(Self::All),
             None => parse_filter(raw, kind, reader, 1),
@@ -65,7 +64,7 @@ impl Match {
     }
 }
 
-fn parse_filter(raw: &RawValue, kind: InputKind, reader: &TableReader, depth: usize) -> Result<Filter, TableError> {
+fn parse_filter(raw: &RawValue, kind: InputKind, reader: &Reader<'_>, depth: usize) -> Result<Filter, InvalidValue> {
     if depth > MAX_FILTER_DEPTH {
         return Err(reader.error(format!("nests filters deeper than {MAX_FILTER_DEPTH} levels")));
     }
@@ -75,24 +74,24 @@ fn parse_filter(raw: &RawValue, kind: InputKind, reader: &TableReader, depth: us
     };
     let inner = depth.saturating_add(1);
     let compare = |comparison| {
-        let operands = parse_operands(value, kind, &reader.at(dialect))?;
+        let operands = parse_operands(value, kind, &reader.at(&**dialect))?;
         Ok(Filter::Compare(comparison, operands))
     };
     let filters = || {
-        let reader = reader.at(dialect);
+        let reader = reader.at(&**dialect);
         let filters = parse_filters(&reader.elements(value)?, kind, &reader, inner)?;
         if filters.is_empty() {
             return Err(reader.error("must have at least one filter"));
         }
         Ok(filters)
     };
-    match dialect.as_str() {
+    match &**dialect {
         "exact" => compare(Match::Exact),
         "prefix" => compare(Match::Prefix),
         "suffix" => compare(Match::Suffix),
         "all" => filters().map(Filter::All),
         "any" => filters().map(Filter::Any),
-        "not" => parse_filter(value, kind, &reader.at(dialect), inner).map(|filter| Filter::Not(Box::new(filter))),
+        "not" => parse_filter(value, kind, &reader.at(&**dialect), inner).map(|filter| Filter::Not(Box::new(filter))),
         _ => Err(reader.error(format!("has an unknown dialect: known are {}", code_list(&DIALECTS)))),
     }
 }
@@ -100,14 +99,18 @@ fn parse_filter(raw: &RawValue, kind: InputKind, reader: &TableReader, depth: us
 fn parse_filters(
     filters: &[&RawValue],
     kind: InputKind,
-    reader: &TableReader,
+    reader: &Reader<'_>,
     depth: usize,
-) -> Result<Vec<Filter>, TableError> {
+) -> Result<Vec<Filter>, InvalidValue> {
     filters.iter().enumerate().map(|(at, raw)| parse_filter(raw, kind, &reader.at(at), depth)).collect()
 }
 
 /// Parses operands with their expected texts. There is at least one, and neither operands nor texts are empty.
-fn parse_operands(raw: &RawValue, kind: InputKind, reader: &TableReader) -> Result<Vec<(Operand, String)>, TableError> {
+fn parse_operands(
+    raw: &RawValue,
+    kind: InputKind,
+    reader: &Reader<'_>,
+) -> Result<Vec<(Operand, String)>, InvalidValue> {
     let members = reader.members(raw)?;
     if members.is_empty() {
         return Err(reader.error("must have at least one member"));
@@ -121,7 +124,7 @@ fn parse_operands(raw: &RawValue, kind: InputKind, reader: &TableReader) -> Resu
             reader
                 .error(format!("has an invalid name (member {n}): use {names} or a JSON Pointer that starts with `/`"))
         })?;
-        Ok((operand, reader.at(&name).text(value)?))
+        Ok((operand, reader.at(&*name).text(value)?.into_owned()))
     });
     operands.collect()
 }

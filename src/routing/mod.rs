@@ -15,10 +15,10 @@
 //! [`sender`](crate::sender) for its input, and [`json`] and [`reference`](mod@crate::reference).
 
 mod document;
+mod error;
 mod filter;
 mod input;
 mod param;
-mod reader;
 #[cfg(test)]
 mod tests;
 
@@ -27,16 +27,15 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::delivery::{Payload, Start};
-use crate::json;
+use crate::json::{self, InvalidValue, Reader};
 use crate::reference::WorkflowRef;
 use crate::sender::{CUSTOM, Preset};
 use filter::Filter;
 use param::{ParamSpec, ValueTooLarge};
-use reader::TableReader;
 
+pub use error::TableError;
 pub use input::{Input, InputKind};
 pub use param::ParamsTooLarge;
-pub use reader::TableError;
 
 /// Maximum length of the table, in bytes. The table is parsed for each request that names no workflow.
 pub const MAX_TABLE: usize = 262_144;
@@ -76,10 +75,10 @@ impl Table {
             return Err(TableError::TooLong);
         }
         let raw = json::value(json.as_bytes()).map_err(TableError::Json)?;
-        let reader = TableReader::root();
+        let reader = Reader::root();
         let elements = reader.elements(raw)?;
         if elements.is_empty() || elements.len() > MAX_ROUTES {
-            return Err(reader.error(format!("must have 1 to {MAX_ROUTES} routes")));
+            return Err(reader.error(format!("must have 1 to {MAX_ROUTES} routes")).into());
         }
         let mut routes: Vec<Route> = Vec::with_capacity(elements.len());
         for (at, raw) in elements.into_iter().enumerate() {
@@ -102,13 +101,13 @@ impl Table {
 }
 
 impl Route {
-    fn parse(raw: &RawValue, reader: &TableReader) -> Result<Self, TableError> {
+    fn parse(raw: &RawValue, reader: &Reader<'_>) -> Result<Self, InvalidValue> {
         let [workflow, from, sender, filter, params, ordered] =
             reader.known_members(raw, ["workflow", "from", "sender", "filter", "params", "ordered"])?;
         let (Some(workflow), Some(from)) = (workflow, from) else {
             return Err(reader.error("must have `workflow` and `from`"));
         };
-        let kind = match reader.at("from").text(from)?.as_str() {
+        let kind = match &*reader.at("from").text(from)? {
             "event" => InputKind::Event,
             "webhook" => InputKind::Webhook,
             _ => return Err(reader.at("from").error("must be `event` or `webhook`")),
@@ -190,11 +189,11 @@ impl Route {
 }
 
 /// Parses the name of a sender: `custom`, or a preset's name or alias. Returns the preset's name for an alias.
-fn parse_sender(raw: &RawValue, kind: InputKind, reader: &TableReader) -> Result<&'static str, TableError> {
+fn parse_sender(raw: &RawValue, kind: InputKind, reader: &Reader<'_>) -> Result<&'static str, InvalidValue> {
     if kind == InputKind::Event {
         return Err(reader.error("is for webhooks only: filter events by their attributes"));
     }
-    match reader.text(raw)?.as_str() {
+    match &*reader.text(raw)? {
         CUSTOM => Ok(CUSTOM),
         name => Preset::by_name(name)
             .map(|preset| preset.name)
@@ -202,7 +201,7 @@ fn parse_sender(raw: &RawValue, kind: InputKind, reader: &TableReader) -> Result
     }
 }
 
-fn parse_params(raw: &RawValue, reader: &TableReader) -> Result<Vec<(String, ParamSpec)>, TableError> {
+fn parse_params(raw: &RawValue, reader: &Reader<'_>) -> Result<Vec<(String, ParamSpec)>, InvalidValue> {
     let members = reader.members(raw)?;
     if members.len() > MAX_PARAMS {
         return Err(reader.error(format!("must have at most {MAX_PARAMS} params")));
@@ -211,8 +210,8 @@ fn parse_params(raw: &RawValue, reader: &TableReader) -> Result<Vec<(String, Par
         if name.is_empty() || name.len() > MAX_PARAM_NAME {
             return Err(reader.error(format!("must have names of 1 to {MAX_PARAM_NAME} bytes: see member {n}")));
         }
-        let spec = ParamSpec::parse(raw, &reader.at(&name))?;
-        Ok((name, spec))
+        let spec = ParamSpec::parse(raw, &reader.at(&*name))?;
+        Ok((name.into_owned(), spec))
     });
     params.collect()
 }

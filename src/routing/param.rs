@@ -7,8 +7,7 @@ use serde_json::value::RawValue;
 
 use super::MAX_PARAM_BYTES;
 use super::input::Input;
-use super::reader::{TableError, TableReader};
-use crate::json::{self, JsonType};
+use crate::json::{self, InvalidValue, JsonType, Reader};
 
 /// Maximum length of a path, in bytes.
 const MAX_PATH: usize = 1_024;
@@ -38,7 +37,7 @@ pub(super) enum ParamSpec {
 impl ParamSpec {
     /// Parses a definition. A string that starts with `$` is a path, `{"value": …}` stands for the literal in it, and
     /// any other value is a literal itself.
-    pub(super) fn parse(raw: &RawValue, reader: &TableReader) -> Result<Self, TableError> {
+    pub(super) fn parse(raw: &RawValue, reader: &Reader<'_>) -> Result<Self, InvalidValue> {
         if json::type_of(raw) == JsonType::String {
             let text = json::text(raw).ok_or_else(|| reader.unpaired_surrogate())?;
             if text.len() > MAX_PATH && text.starts_with('$') {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice::delivery::{Payload, Start, Trigger};
+use sluice::json::InvalidValue;
 use sluice::routing::{Input, MAX_PARAM_BYTES, Route, Table, TableError};
 use sluice::sender::{Preset, event_type};
 
@@ -207,7 +208,7 @@ proptest! {
                     prop_assert!(route.start(&input, Payload::Webhook(Cow::Borrowed(payload))).is_ok());
                 }
             }
-            Err(TableError::Rule { pointer, rule }) => {
+            Err(TableError::Value(InvalidValue { pointer, rule })) => {
                 prop_assert!(!rule.is_empty());
                 prop_assert!(json.pointer(&pointer).is_some(), "{pointer} is not in {json}");
             }

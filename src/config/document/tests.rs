@@ -1,0 +1,294 @@
+//! The members of `settings`: errors, defaults, and what takes the place of the variables that are gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::members::*;
+use crate::config::{self, CallbackGet, ConfigError};
+use crate::ports::memory::Memory;
+use crate::sender::PRESETS;
+
+/// The variables that stay.
+const VARIABLES: [&str; 10] = [
+    "engine_url",
+    "engine",
+    "engine_token",
+    "access_tokens",
+    "operator_token",
+    "sources",
+    "routes",
+    "settings",
+    "database_url",
+    "database_host",
+];
+
+fn raw(json: &str) -> &RawValue {
+    serde_json::from_str(json).unwrap()
+}
+
+fn errors(text: &str) -> Vec<String> {
+    Document::parse(text).unwrap().errors().iter().map(ToString::to_string).collect()
+}
+
+/// The variables of the manifest with their defaults.
+fn manifest() -> BTreeMap<String, String> {
+    let manifest: toml::Table = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/spin.toml")).parse().unwrap();
+    let variables = manifest["variables"].as_table().unwrap().iter();
+    variables.map(|(name, variable)| (name.clone(), variable["default"].as_str().unwrap().to_owned())).collect()
+}
+
+/// No error repeats a value, here `hunter2`.
+#[test]
+fn error_names_its_place_and_what_may_be_there() {
+    for (text, expected) in [
+        (r#"{"engine_wait_ms":"2500"}"#, "`/engine_wait_ms` must be a whole number from 1 to 600000, but is a string"),
+        (r#"{"engine_wait_ms":0}"#, "`/engine_wait_ms` must be a whole number from 1 to 600000"),
+        (r#"{"engine_wait_ms":600001}"#, "`/engine_wait_ms` must be a whole number from 1 to 600000"),
+        (r#"{"engine_wait_ms":2.5e3}"#, "`/engine_wait_ms` must be a whole number from 1 to 600000"),
+        (r#"{"engine_wait_ms":-1}"#, "`/engine_wait_ms` must be a whole number from 1 to 600000"),
+        (r#"{"max_keys":1e999}"#, "`/max_keys` must be a whole number from 500 to 10000000"),
+        (r#"{"open":"true"}"#, "`/open` must be a boolean, but is a string"),
+        (r#"{"engine":"hunter2"}"#, "`/engine` must be an object, but is a string"),
+        (r#"{"callback_get":"hunter2"}"#, "`/callback_get` must be `complete` or `confirm`"),
+        (r#"{"link_token":"hunter 2"}"#, "`/link_token` must be visible ASCII without blanks"),
+        (r#"{"drain_token":""}"#, "`/drain_token` must not be empty"),
+        (r#"{"link_secrets":"hunter2"}"#, "`/link_secrets` must be an array, but is a string"),
+        (r#"{"link_secrets":[]}"#, "`/link_secrets` must not be empty: leave it out if there is none"),
+        (r#"{"link_secrets":["a","hunter2é"]}"#, "`/link_secrets/1` must be visible ASCII without blanks"),
+        (r#"{"public_url":"hunter2"}"#, "`/public_url` must be an absolute URL, such as https://gate.example.com"),
+        (r#"{"public_url":"https://hunter2@a"}"#, "`/public_url` must not carry a user or password"),
+        (r#"{"public_url":"https://a/hunter2"}"#, "`/public_url` must end after host and port"),
+        (
+            r#"{"allowed_origins":["https://hunter2"]}"#,
+            "`/allowed_origins/0` must be a host name without a scheme, or `*`",
+        ),
+        (
+            r#"{"move_from":"é hunter2"}"#,
+            "`/move_from` must be `key-value`, or the URL of the database that was in use, percent-encoded",
+        ),
+        (r#"{"callback_gte":"confirm"}"#, "it has an unknown name `callback_gte`: did you mean `callback_get`?"),
+        (r#"{"store_doors":16}"#, "it has an unknown name `store_doors`: use `doors` in `settings`"),
+        (r#"{"link_secret":"hunter2"}"#, "it has an unknown name `link_secret`: use `link_secrets` in `settings`"),
+        (
+            r#"{"secret_github":"hunter2"}"#,
+            "it has an unknown name `secret_github`: use `secrets` of a source with the sender `github`, in `sources`",
+        ),
+        (r#"{"sender_custom":{}}"#, "it has an unknown name `sender_custom`: use `sender` of a source, in `sources`"),
+    ] {
+        let errors = errors(text);
+        assert_eq!(errors, [expected], "{text}");
+        assert!(!errors[0].contains("hunter2"), "{text}");
+    }
+    let unknown = errors(r#"{"open":true,"hunter2":1}"#);
+    assert!(unknown[0].starts_with("it has an unknown name (member 2): known are `engine`, `engine_start`,"));
+    assert_eq!(errors(r#"{"open":1,"callback_get":1}"#).len(), 2);
+}
+
+#[test]
+fn text_that_is_no_object_is_an_error() {
+    let error = |text: &str| Document::parse(text).unwrap_err().to_string();
+    assert_eq!(error("[]"), "is no JSON object: it must be an object, but is an array");
+    assert_eq!(error("{"), "is no JSON object: it is not valid JSON: EOF while parsing an object at line 1 column 1");
+    assert_eq!(error(r#"{"open":true,"open":true}"#), "is no JSON object: it has a duplicate name (member 2)");
+    assert_eq!(error(&" ".repeat(70_000).replacen(' ', "{", 1)), "is longer than 65536 bytes");
+    assert_eq!(errors(" \n"), [""; 0]);
+}
+
+#[test]
+fn member_has_its_value_or_its_default() {
+    let text = r#"{"engine":{"team":"acme"},"engine_wait_ms":7,"retry_max_hours":2,"open":true,"callback_get":"confirm",
+        "link_secrets":["new","old"],"link_token":"l","public_url":"https://a.example:8443/","max_keys":500,
+        "allowed_origins":["a.example","*"],"move_from":"key-value"}"#;
+    let set = Document::parse(text).unwrap();
+    let unset = Document::parse("{}").unwrap();
+    let texts = |secrets: Vec<crate::secret::Secret>| -> Vec<_> {
+        secrets.iter().map(|secret| secret.expose().to_owned()).collect()
+    };
+    let text = |secret: Option<crate::secret::Secret>| secret.map(|secret| secret.expose().to_owned());
+    assert_eq!(set.errors(), []);
+    assert_eq!(set.get(&ENGINE).unwrap().map(RawValue::get), Some(r#"{"team":"acme"}"#));
+    assert!(unset.get(&ENGINE).unwrap().is_none());
+    assert_eq!([set.get(&ENGINE_WAIT).unwrap().as_millis(), unset.get(&ENGINE_WAIT).unwrap().as_millis()], [7, 2_500]);
+    assert_eq!([set.get(&RETRY_MAX).unwrap().as_secs(), unset.get(&RETRY_MAX).unwrap().as_secs()], [7_200, 86_400]);
+    assert_eq!([set.get(&OPEN).unwrap(), unset.get(&OPEN).unwrap()], [true, false]);
+    assert_eq!(set.get(&CALLBACK_GET).unwrap(), CallbackGet::Confirm);
+    assert_eq!(unset.get(&CALLBACK_GET).unwrap(), CallbackGet::Complete);
+    assert_eq!(texts(set.get(&LINK_SECRETS).unwrap()), ["new", "old"]);
+    assert!(unset.get(&LINK_SECRETS).unwrap().is_empty());
+    assert_eq!(text(set.get(&LINK_TOKEN).unwrap()).as_deref(), Some("l"));
+    assert_eq!(text(unset.get(&DRAIN_TOKEN).unwrap()), None);
+    assert_eq!(set.get(&PUBLIC_URL).unwrap().as_deref(), Some("https://a.example:8443"));
+    assert_eq!([set.get(&MAX_KEYS).unwrap(), unset.get(&MAX_KEYS).unwrap()], [500, 250_000]);
+    assert!(set.get(&ALLOWED_ORIGINS).unwrap().allow("b.example") && unset.get(&ALLOWED_ORIGINS).unwrap().is_empty());
+    assert_eq!(text(set.get(&MOVE_FROM).unwrap()).as_deref(), Some("key-value"));
+}
+
+/// A mistake must not make a member have its default, but members that it doesn't concern keep working.
+#[test]
+fn misspelled_member_is_an_error_of_the_member_that_was_meant() {
+    for (text, is_get, is_doors, is_open) in [
+        (r#"{"callback_gte":"confirm"}"#, false, true, true),
+        (r#"{"callback-get":"confirm"}"#, false, true, true),
+        (r#"{"store_doors":16}"#, true, false, true),
+        (r#"{"Open":true}"#, true, true, false),
+        (r#"{"callback_gte":"confirm","callback_get":"confirm"}"#, true, true, true),
+        (r#"{"hunter2":1}"#, true, true, true),
+        (r#"{"secret_github":1}"#, true, true, true),
+        (r#"{"doors":1}"#, true, false, true),
+    ] {
+        let document = Document::parse(text).unwrap();
+        let is_ok = (document.get(&CALLBACK_GET).is_ok(), document.get(&DOORS).is_ok(), document.get(&OPEN).is_ok());
+        assert_eq!(is_ok, (is_get, is_doors, is_open), "{text}");
+        assert!(!document.errors().is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn members_are_named_once_and_their_defaults_are_valid() {
+    let unique: BTreeSet<_> = names().collect();
+    assert_eq!(unique.len(), MEMBERS.len());
+    for member in MEMBERS {
+        let reader = Reader::root();
+        assert!(member.rule().starts_with("must be "), "{}", member.name());
+        if let Some(default) = member.default_json() {
+            assert_eq!(member.check(raw(&default), &reader), Ok(()), "{}", member.name());
+        }
+        assert!(member.check(raw("null"), &reader).is_err(), "{}", member.name());
+        assert_eq!(meant(member.name()), Some(member.name()));
+    }
+}
+
+#[test]
+fn variable_stays_or_has_a_place() {
+    let manifest = manifest();
+    let moved: BTreeSet<_> = MOVED.iter().map(|moved| moved.variable).collect();
+    assert_eq!(moved.len(), MOVED.len());
+    for variable in manifest.keys() {
+        let stays = VARIABLES.contains(&variable.as_str());
+        assert!(stays != moved.contains(variable.as_str()), "{variable}");
+    }
+    for moved in MOVED {
+        let default = manifest.get(moved.variable).unwrap_or_else(|| panic!("{moved:?}"));
+        match moved.to {
+            Place::Settings(name) => {
+                let member = MEMBERS.iter().find(|member| member.name() == name).unwrap_or_else(|| panic!("{moved:?}"));
+                let new = member.default_json().unwrap_or_default();
+                assert_eq!(new.trim_matches('"'), default, "{moved:?}");
+            }
+            Place::SecretsOf(sender) => {
+                let preset = PRESETS.iter().find(|preset| preset.name == sender).unwrap();
+                assert_eq!(preset.secret_variable.map(|variable| variable.name), Some(moved.variable));
+            }
+            Place::SecretsOfDescriptor | Place::Sender => assert!(moved.variable.ends_with("_custom")),
+        }
+    }
+    let kept: BTreeSet<_> = MOVED
+        .iter()
+        .filter_map(|moved| match moved.to {
+            Place::Settings(name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    let new: Vec<_> = names().filter(|name| !kept.contains(name)).collect();
+    assert_eq!(new, ["link_token", "drain_token", "open"]);
+}
+
+/// Whether the variable may have this value.
+fn is_valid_variable(variable: &str, value: &str) -> bool {
+    let mut variables = manifest();
+    variables.insert(variable.to_owned(), value.to_owned());
+    let host = Memory::new(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let of_engine = |error: &ConfigError| error.problem.contains("the engine takes no larger payload");
+    config::check(&host).iter().all(|error| error.variable != variable || of_engine(error))
+}
+
+#[test]
+fn member_accepts_what_its_variable_accepts() {
+    let mut compared = 0;
+    for moved in MOVED {
+        let Place::Settings(name) = moved.to else { continue };
+        let member = MEMBERS.iter().find(|member| member.name() == name).unwrap();
+        let rule = member.rule();
+        let words = rule.split(|c: char| !c.is_ascii_digit());
+        let bounds: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
+        let values: Vec<(String, Value)> = match (name, &*bounds) {
+            (_, [min, max]) => {
+                let numbers = [min.wrapping_sub(1), *min, *max, max + 1];
+                numbers.into_iter().map(|number| (number.to_string(), json!(number))).collect()
+            }
+            ("engine_start" | "webhook_any_json", _) => {
+                vec![("true".to_owned(), json!(true)), ("1".to_owned(), json!(1)), ("yes".to_owned(), json!("yes"))]
+            }
+            ("callback_get" | "public_url", _) => {
+                let texts = ["complete", "confirm", "x", "https://a.example/", "http://a:1", "https://u@a", "a/b", "é"];
+                texts.into_iter().map(|text| (text.to_owned(), json!(text))).collect()
+            }
+            ("link_secrets" | "allowed_origins", _) => {
+                let texts = ["a", "a b", "é", "*", "a.example:80", "https://a"];
+                texts.into_iter().map(|text| (text.to_owned(), json!([text]))).collect()
+            }
+            // Their users check them further.
+            _ => {
+                assert!(matches!(name, "engine" | "move_from"), "{name}");
+                continue;
+            }
+        };
+        for (old, new) in values {
+            let new = new.to_string();
+            let is_valid = member.check(raw(&new), &Reader::root()).is_ok();
+            assert_eq!(is_valid, is_valid_variable(moved.variable, &old), "{}={old}", moved.variable);
+            compared += 1;
+        }
+    }
+    assert!(compared > 80, "{compared}");
+}
+
+#[test]
+fn debug_is_redacted() {
+    let document = Document::parse(r#"{"link_token":"hunter2"}"#).unwrap();
+    assert!(!format!("{document:?}").contains("hunter2"));
+}
+
+fn any_settings() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Into::into),
+        (0_u32..1_000).prop_map(Into::into),
+        "[a-z]{0,6}".prop_map(Into::into),
+        prop::collection::vec("[a-z]{0,4}", 0..3).prop_map(Into::into),
+        Just(json!({})),
+    ];
+    let known: Vec<_> = names().map(str::to_owned).collect();
+    let name = prop_oneof![4 => prop::sample::select(known), 1 => "[a-z_]{1,14}"];
+    prop::collection::btree_map(name, leaf, 0..8).prop_map(|members| Value::Object(members.into_iter().collect()))
+}
+
+proptest! {
+    #[test]
+    fn errors_are_those_of_the_members_and_of_unknown_names(settings in any_settings()) {
+        let text = settings.to_string();
+        let document = Document::parse(&text).unwrap();
+        let errors = document.errors();
+        let wrong: Vec<_> = MEMBERS.iter().filter(|member| {
+            let value = settings.get(member.name()).map(Value::to_string);
+            value.is_some_and(|value| member.check(raw(&value), &Reader::root()).is_err())
+        }).collect();
+        let unknown = settings.as_object().unwrap().keys().filter(|key| names().all(|name| name != *key)).count();
+        prop_assert_eq!(errors.len(), [wrong.len(), unknown].iter().sum::<usize>());
+        for InvalidValue { pointer, rule } in &errors {
+            prop_assert!(!rule.is_empty() && settings.pointer(pointer).is_some(), "{} {}", pointer, rule);
+        }
+        prop_assert!(unknown > 0 || document.get(&OPEN).is_ok() != wrong.iter().any(|member| member.name() == "open"));
+    }
+
+    #[test]
+    fn arbitrary_text_is_parsed_or_refused(text in "[{\"a:,}\\\\ 0]{0,20}|\\PC{0,20}") {
+        match Document::parse(&text) {
+            Ok(document) => drop(document.errors()),
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! Sources: those who may deliver, and the workflows and callbacks of each. The variable `sources` is a JSON array of
+//! them.
+//!
+//! ```json
+//! [{"name": "acme-github", "sender": "github", "secrets": ["…"], "workflows": ["build", "deploy-*"]},
+//!  {"name": "partner", "tokens": ["…"], "workflows": ["intake"]},
+//!  {"name": "billing", "sender": {"algorithm": "hmac-sha256", "headers": ["x-sig"]}, "secrets": ["…"],
+//!   "callbacks": true}]
+//! ```
+//!
+//! ```text
+//! sources ──parse──▶ Sources ──find(name, headers, tokens)──▶ Found ──signature, token──▶ Authority
+//!                                                                                           │
+//!                                            start, callback ──decide────▶ Grant | Refusal ◀┘
+//! ```
+//!
+//! Errors are confined: a source that breaks a rule is stopped, and the others go on. The text is parsed for each
+//! request, so the lists of a source are read only if the request may be its own, and texts are borrowed.
+//!
+//! Pure. Names [`json`], [`reference`](mod@crate::reference), [`secret`](crate::secret) and
+//! [`sender`](crate::sender).
+
+mod find;
+mod scope;
+mod sender;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use crate::json::{self, InvalidValue, JsonError, JsonType, Reader};
+use crate::secret::Secret;
+
+pub use find::{Authority, Candidate, Clues, Found, Miss, Proof, UnknownSource};
+pub use scope::{Action, Grant, Pattern, Reason, Refusal, RunWorkflow, Scope, Via, Workflow};
+pub use sender::SourceSender;
+
+/// Maximum length of `sources`, in bytes. The text is parsed for each request.
+pub const MAX_TEXT: usize = 262_144;
+/// Maximum number of sources.
+pub const MAX_SOURCES: usize = 256;
+/// Maximum length of a source's name, in bytes: that of a label's value in Kubernetes, since each run of a source has
+/// the label `sluice.dev/source`.
+pub const MAX_NAME: usize = 63;
+
+/// The members of a source.
+pub const MEMBERS: [&str; 11] = [
+    "name",
+    "sender",
+    "secrets",
+    "tokens",
+    "workflows",
+    "callbacks",
+    "ordered",
+    "repeat",
+    "audience",
+    "issuer",
+    "keys",
+];
+
+/// The sources, and the tokens of `access_tokens`, which have no limits.
+#[derive(Debug, Default)]
+pub struct Sources<'a> {
+    entries: Vec<Entry<'a>>,
+    access_tokens: Vec<Secret>,
+}
+
+/// An element of the array.
+#[derive(Debug)]
+struct Entry<'a> {
+    /// The name; `None` if it can't be read.
+    name: Option<Cow<'a, str>>,
+    sender: Claim<'a>,
+    source: Result<Source<'a>, InvalidValue>,
+}
+
+/// The sender that an element names, whether the element is valid or not.
+#[derive(Debug)]
+enum Claim<'a> {
+    /// No sender.
+    None,
+    Sender(SourceSender<'a>),
+    /// One that can't be read.
+    Unreadable,
+}
+
+/// Someone who may deliver.
+pub struct Source<'a> {
+    /// The index in the array.
+    at: usize,
+    name: Cow<'a, str>,
+    sender: Option<SourceSender<'a>>,
+    secrets: Option<&'a RawValue>,
+    tokens: Option<&'a RawValue>,
+    workflows: Option<&'a RawValue>,
+    callbacks: bool,
+    ordered: bool,
+    repeat: Option<Repeat>,
+    token_rules: TokenRules<'a>,
+    lists: OnceCell<Result<Lists, InvalidValue>>,
+}
+
+/// The lists of a source, read when a request may be its own.
+#[derive(Debug)]
+struct Lists {
+    secrets: Vec<Secret>,
+    tokens: Vec<Secret>,
+    scope: Scope,
+}
+
+/// The part of a request that tells the repeat of an event from another event, if the sender names no other one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// The body: two events with the same body are one.
+    Body,
+}
+
+/// The demands on a JSON Web Token (RFC 7519), as JSON: the sender's scheme decides on their form.
+#[derive(Clone, Copy, Default)]
+pub struct TokenRules<'a> {
+    /// The audience, `aud`.
+    pub audience: Option<&'a RawValue>,
+    /// The issuer, `iss`.
+    pub issuer: Option<&'a RawValue>,
+    /// The keys, or the place that they are fetched from.
+    pub keys: Option<&'a RawValue>,
+}
+
+/// The reason why the whole text can't be used. Repeats no value of the text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourcesError {
+    /// The text is longer than [`MAX_TEXT`].
+    #[error("is longer than {MAX_TEXT} bytes")]
+    TooLong,
+    /// The text is not JSON.
+    #[error("is no array of sources: {0}")]
+    Json(JsonError),
+    /// The text is not an array, or has too many elements.
+    #[error("is no array of sources: {0}")]
+    Value(#[from] InvalidValue),
+}
+
+/// A source that an error stops: no request is accepted as one of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// The index in the array.
+    pub at: usize,
+    /// The name; `None` if it can't be read.
+    pub name: Option<String>,
+    /// The error. Its pointer begins with the index.
+    pub error: InvalidValue,
+}
+
+impl<'a> Sources<'a> {
+    /// Parses the array. An empty text is an empty array. A source that breaks a rule is an element of
+    /// [`stopped`](Self::stopped), not an error.
+    pub fn parse(text: &'a str, access_tokens: Vec<Secret>) -> Result<Self, SourcesError> {
+        if text.trim().is_empty() {
+            return Ok(Self { entries: Vec::new(), access_tokens });
+        }
+        if text.len() > MAX_TEXT {
+            return Err(SourcesError::TooLong);
+        }
+        let reader = Reader::root();
+        let elements = reader.elements(json::value(text.as_bytes()).map_err(SourcesError::Json)?)?;
+        if elements.len() > MAX_SOURCES {
+            return Err(reader.error(format!("must have at most {MAX_SOURCES} sources")).into());
+        }
+        let entries = elements.into_iter().enumerate().map(|(at, raw)| Entry::parse(raw, at)).collect();
+        Ok(Self { entries, access_tokens })
+    }
+
+    /// Returns whether anyone may deliver: there is neither a source nor an access token. A source that is stopped
+    /// counts.
+    pub fn is_open(&self) -> bool {
+        self.entries.is_empty() && self.access_tokens.is_empty()
+    }
+
+    /// The sources that have no error in themselves, in their order. One of them may still be stopped, because another
+    /// source has its name, token or secret.
+    pub fn iter(&self) -> impl Iterator<Item = &Source<'a>> {
+        self.entries.iter().filter_map(|entry| entry.source.as_ref().ok())
+    }
+
+    /// The sources that are stopped, in their order. Reads all lists of all sources.
+    pub fn stopped(&self) -> Vec<Stopped> {
+        let stopped = self.entries.iter().enumerate().filter_map(|(at, entry)| {
+            let error = self.error(at, entry)?;
+            Some(Stopped { at, name: entry.name.as_deref().map(str::to_owned), error })
+        });
+        stopped.collect()
+    }
+
+    /// The error that stops a source, if there is one: in itself, or with another one.
+    fn error(&self, at: usize, entry: &Entry<'a>) -> Option<InvalidValue> {
+        match &entry.source {
+            Err(error) => Some(error.clone()),
+            Ok(source) => match source.lists() {
+                Err(error) => Some(error.clone()),
+                Ok(lists) => self.conflict(at, source, lists),
+            },
+        }
+    }
+
+    /// The error of a source whose requests could be another one's.
+    fn conflict(&self, at: usize, source: &Source<'a>, lists: &Lists) -> Option<InvalidValue> {
+        let others = || self.entries.iter().enumerate().filter(|(other, _)| *other != at);
+        let root = Reader::root();
+        let reader = root.at(at);
+        if let Some((other, _)) = others().find(|(_, entry)| entry.name.as_deref() == Some(&*source.name)) {
+            return Some(reader.at("name").error(format!("is also the name of `/{other}`: each source needs its own")));
+        }
+        let shared = |list: &'static str, mine: &[Secret], others: &[Secret], owner: &dyn fmt::Display| {
+            let is_shared = |secret: &Secret| others.iter().any(|other| other.expose() == secret.expose());
+            let index = mine.iter().position(is_shared)?;
+            Some(reader.at(list).at(index).error(format!("is also {owner}: its requests could be either's")))
+        };
+        if let Some(error) = shared("tokens", &lists.tokens, &self.access_tokens, &"in `access_tokens`") {
+            return Some(error);
+        }
+        others().filter_map(|(_, entry)| entry.source.as_ref().ok()).find_map(|other| {
+            let theirs = other.lists().ok()?;
+            let has_same_sender = source.sender.is_some() && source.sender == other.sender;
+            let secrets = if has_same_sender { &*theirs.secrets } else { &[] };
+            shared("secrets", &lists.secrets, secrets, &format!("a secret of `{}`, which has this sender", other.name))
+                .or_else(|| shared("tokens", &lists.tokens, &theirs.tokens, &format!("a token of `{}`", other.name)))
+        })
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn parse(raw: &'a RawValue, at: usize) -> Self {
+        match Source::parse(raw, at) {
+            Ok(source) => {
+                let sender = source.sender.map_or(Claim::None, Claim::Sender);
+                Self { name: Some(source.name.clone()), sender, source: Ok(source) }
+            }
+            Err(error) => {
+                let name = json::member(raw, "name").and_then(json::borrowed_text).filter(|name| is_name(name));
+                let sender = match json::member(raw, "sender") {
+                    _ if json::type_of(raw) != JsonType::Object => Claim::Unreadable,
+                    None => Claim::None,
+                    Some(raw) => SourceSender::read(raw).map_or(Claim::Unreadable, Claim::Sender),
+                };
+                Self { name, sender, source: Err(error) }
+            }
+        }
+    }
+}
+
+impl<'a> Source<'a> {
+    fn parse(raw: &'a RawValue, at: usize) -> Result<Self, InvalidValue> {
+        let root = Reader::root();
+        let reader = root.at(at);
+        let [name, sender, secrets, tokens, workflows, callbacks, ordered, repeat, audience, issuer, keys] =
+            reader.known_members(raw, MEMBERS)?;
+        let name = name.ok_or_else(|| reader.error("must have a `name`"))?;
+        let name = parse_name(name, &reader.at("name"))?;
+        let sender = sender.map(|raw| SourceSender::parse(raw, &reader.at("sender"))).transpose()?;
+        if let Some(preset) = sender::preset_named(&name)
+            && sender.is_none_or(|sender| sender.preset_name() != Some(preset))
+        {
+            let rule = format!("is a name of the sender `{preset}`: set `sender` to it, or use another name");
+            return Err(reader.at("name").error(rule));
+        }
+        let boolean = |raw: Option<&RawValue>, member| {
+            raw.map(|raw| reader.at(member).boolean(raw)).transpose().map(Option::unwrap_or_default)
+        };
+        let source = Self {
+            at,
+            name,
+            sender,
+            secrets,
+            tokens,
+            workflows,
+            callbacks: boolean(callbacks, "callbacks")?,
+            ordered: boolean(ordered, "ordered")?,
+            repeat: repeat.map(|raw| parse_repeat(raw, &reader.at("repeat"))).transpose()?,
+            token_rules: TokenRules { audience, issuer, keys },
+            lists: OnceCell::new(),
+        };
+        source.check(&reader).map(|()| source)
+    }
+
+    /// Checks that the members fit each other.
+    fn check(&self, reader: &Reader<'_>) -> Result<(), InvalidValue> {
+        let rules = self.token_rules;
+        let Some(sender) = self.sender else {
+            return match (self.secrets, self.tokens) {
+                (Some(_), _) => Err(reader.error("must have a `sender`, which says how its `secrets` are used")),
+                (None, _) if rules.is_any() => {
+                    Err(reader.error("must have a `sender`, which says how its `keys` are used"))
+                }
+                (None, None) => Err(reader.error("must have `tokens`, or a `sender` with `secrets` or `keys`")),
+                (None, Some(_)) => Ok(()),
+            };
+        };
+        match self.secrets {
+            Some(_) if !sender.signs() => {
+                Err(reader.at("secrets").error("must not be set: this sender signs nothing, so use `tokens`"))
+            }
+            None if self.tokens.is_none() && !rules.is_any() => {
+                Err(reader.error("must have `secrets`, `tokens` or `keys`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The name: the value of `?source=` and of the label `sluice.dev/source`. 1 to [`MAX_NAME`] letters, digits, `.`,
+    /// `_` and `-`, with a letter or digit at both ends.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The sender, which says how a request is signed; `None` if only a token authenticates the source.
+    pub fn sender(&self) -> Option<SourceSender<'a>> {
+        self.sender
+    }
+
+    /// Whether its starts are sent one at a time, in order of arrival.
+    pub fn is_ordered(&self) -> bool {
+        self.ordered
+    }
+
+    /// The part of a request that tells a repeat from another event, if the source names one.
+    pub fn repeat(&self) -> Option<Repeat> {
+        self.repeat
+    }
+
+    /// The demands on a JSON Web Token.
+    pub fn token_rules(&self) -> TokenRules<'a> {
+        self.token_rules
+    }
+
+    /// Whether a request may be signed: there are secrets or keys to verify a signature with.
+    fn is_signed(&self) -> bool {
+        self.sender.is_some() && (self.secrets.is_some() || self.token_rules.is_any())
+    }
+
+    /// The lists, which are read once.
+    fn lists(&self) -> Result<&Lists, &InvalidValue> {
+        self.lists.get_or_init(|| self.read_lists()).as_ref()
+    }
+
+    fn read_lists(&self) -> Result<Lists, InvalidValue> {
+        let root = Reader::root();
+        let reader = root.at(self.at);
+        let secrets = |raw: Option<&RawValue>, member, rule: Rule| {
+            raw.map(|raw| parse_secrets(raw, &reader.at(member), rule)).transpose().map(Option::unwrap_or_default)
+        };
+        Ok(Lists {
+            secrets: secrets(self.secrets, "secrets", secret_rule)?,
+            tokens: secrets(self.tokens, "tokens", token_rule)?,
+            scope: Scope::parse(self.workflows, self.callbacks, &reader.at("workflows"))?,
+        })
+    }
+}
+
+/// Redacted: a value in the wrong place might be a secret.
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Redacted: a key may be a secret.
+impl fmt::Debug for TokenRules<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenRules(…)")
+    }
+}
+
+impl TokenRules<'_> {
+    fn is_any(self) -> bool {
+        self.audience.is_some() || self.issuer.is_some() || self.keys.is_some()
+    }
+}
+
+fn parse_name<'a>(raw: &'a RawValue, reader: &Reader<'_>) -> Result<Cow<'a, str>, InvalidValue> {
+    let name = reader.text(raw)?;
+    if is_name(&name) {
+        return Ok(name);
+    }
+    Err(reader.error(format!(
+        "must be 1 to {MAX_NAME} letters, digits, `.`, `_` and `-`, with a letter or digit at both ends"
+    )))
+}
+
+fn is_name(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let ends = [name.bytes().next(), name.bytes().next_back()];
+    name.len() <= MAX_NAME
+        && name.bytes().all(is_inner)
+        && ends.into_iter().all(|end| end.is_some_and(|byte| byte.is_ascii_alphanumeric()))
+}
+
+fn parse_repeat(raw: &RawValue, reader: &Reader<'_>) -> Result<Repeat, InvalidValue> {
+    match &*reader.text(raw)? {
+        "body" => Ok(Repeat::Body),
+        _ => Err(reader.error("must be `body`")),
+    }
+}
+
+/// Returns the rule that a secret breaks. Completes a sentence that begins with its place.
+type Rule = fn(&str) -> Option<&'static str>;
+
+fn parse_secrets(raw: &RawValue, reader: &Reader<'_>, rule: Rule) -> Result<Vec<Secret>, InvalidValue> {
+    let elements = reader.elements(raw)?;
+    if elements.is_empty() {
+        return Err(reader.error("must not be empty: leave it out if there is none"));
+    }
+    let secrets = elements.into_iter().enumerate().map(|(at, raw)| {
+        let reader = reader.at(at);
+        let text = reader.text(raw)?;
+        rule(&text).map_or_else(|| Ok(Secret::new(&text)), |rule| Err(reader.error(rule)))
+    });
+    secrets.collect()
+}
+
+/// A signing secret may contain blanks: senders accept any text, such as `It's a Secret to Everybody` in GitHub's
+/// documentation.
+fn secret_rule(text: &str) -> Option<&'static str> {
+    match text {
+        _ if text.trim() != text => Some("must not begin or end with white space, such as a line break"),
+        _ if !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => {
+            Some("must be ASCII without control characters")
+        }
+        _ => None,
+    }
+}
+
+/// A token is sent in a header, so it must be visible ASCII (RFC 9110, section 5.5).
+fn token_rule(text: &str) -> Option<&'static str> {
+    let is_token = text.bytes().all(|b| b.is_ascii_graphic());
+    (!is_token).then_some("must be visible ASCII without blanks")
+}
