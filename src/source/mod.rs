@@ -21,6 +21,7 @@
 //! [`sender`](crate::sender).
 
 mod find;
+mod refused;
 mod scope;
 mod sender;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use crate::json::{self, InvalidValue, JsonError, JsonType, Reader};
 use crate::secret::Secret;
 
 pub use find::{Authority, Candidate, Clues, Found, Miss, Proof, UnknownSource};
+pub use refused::{FailedVerification, LastRefused, LastVerified, MAX_REFUSED, NOTE_INTERVAL, Refused};
 pub use scope::{Action, Grant, Pattern, Reason, Refusal, RunWorkflow, Scope, Via, Workflow};
 pub use sender::SourceSender;
 
