@@ -344,9 +344,15 @@ impl<'a> CallbackView<'a> {
 /// Authorizes the operator by `operator_token` in `Authorization: Bearer` (RFC 6750). Returns a 404 if that variable is
 /// not set.
 pub(super) fn authorize<'h, H: Host>(context: &RequestContext<'_, 'h, H>) -> Result<Gateway<'h, H>, Problem> {
+    authenticate(context)?;
+    context.gateway()
+}
+
+/// [`authorize`], for a request that needs no settings.
+pub(super) fn authenticate(context: &RequestContext<'_, '_, impl Host>) -> Result<(), Problem> {
     let token = operator_token(context)?;
     match super::bearer(context.headers) {
-        Some(given) if token.matches(given) => context.gateway(),
+        Some(given) if token.matches(given) => Ok(()),
         _ => {
             let detail = "send the operator token as `Authorization: Bearer`";
             Err(Problem::new(Kind::Unauthorized, detail).field("Authorization"))

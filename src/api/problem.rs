@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::delivery::{Outcome, Verdict};
+use crate::gateway::keys::KeyError;
 use crate::json::SingleMember;
 
 /// The prefix of all problem types.
@@ -135,6 +136,8 @@ kinds! {
     StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE Safe "The store is not available";
     /// The time for a request with several deliveries was over before the turn of this one came.
     OutOfTime "out-of-time" SERVICE_UNAVAILABLE Safe "There was no time left for this delivery";
+    /// The public keys of the sender can't be fetched.
+    KeysUnavailable "keys-unavailable" SERVICE_UNAVAILABLE Safe "The sender's public keys are not available";
     /// A variable is missing or not valid.
     Configuration "configuration" SERVICE_UNAVAILABLE Safe "Sluice is misconfigured";
 }
@@ -361,6 +364,19 @@ impl Problem {
 impl From<crate::routing::ParamsTooLarge> for Problem {
     fn from(error: crate::routing::ParamsTooLarge) -> Self {
         Self::new(Kind::BodyTooLarge, error.to_string()).field("routes")
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::NotPermitted => Self::new(Kind::InvalidSignature, error.to_string()),
+            KeyError::Unavailable { .. } => Self::new(Kind::KeysUnavailable, error.to_string()),
+            KeyError::Store(_) => {
+                let detail = "the store with the sender's public keys failed: send the request again, or see /readyz";
+                Self::new(Kind::StoreUnavailable, detail)
+            }
+        }
     }
 }
 
