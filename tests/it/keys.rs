@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use sluice::gateway::keys::{KeyError, KeyLookup, public_keys};
 use sluice::ports::{SendError, Timeouts};
 use sluice::sender::{
-    Credentials, Descriptor, KeyRequest, MAX_ATTEMPTS, MAX_KEY_RESPONSE, PublicKey, Sender, SignedRequest, Verified,
-    VerifyError, verify_any,
+    Credentials, Descriptor, KeyRequest, KeySource, MAX_ATTEMPTS, MAX_KEY_RESPONSE, PRESETS, PublicKey, Sender,
+    SignedRequest, Verified, VerifyError, verify_any,
 };
 use sluice::time::Timestamp;
 
@@ -385,6 +385,36 @@ fn store_failure_is_an_error_before_anything_is_fetched() {
     assert!(failure(look(&world, "a")).contains("less than a minute old"));
     world.advance(MINUTE);
     assert_eq!((look(&world, "a"), fetches(&world)), (found("a"), 1));
+}
+
+/// Each host that a shipped sender, or one of the vectors, has its keys on may be called.
+#[test]
+fn hosts_of_keys_are_in_the_manifest() {
+    let manifest: toml::Table = include_str!("../../spin.toml").parse().unwrap();
+    let allowed = manifest["component"]["sluice"]["allowed_outbound_hosts"].as_array().unwrap();
+    let allowed: Vec<_> = allowed.iter().map(|host| host.as_str().unwrap()).collect();
+    let is_allowed = |url: &str| {
+        let (host, _) = url.strip_prefix("https://").and_then(|rest| rest.split_once('/')).unwrap();
+        allowed.iter().any(|entry| match entry.strip_prefix("https://") {
+            Some(entry) if entry.starts_with("*.") => host.ends_with(&entry[1..]),
+            entry => entry == Some(host),
+        })
+    };
+    let vectors: Vec<Case> = serde_json::from_str(include_str!("../vectors/schemes.json")).unwrap();
+    let vectors = vectors.iter().filter(|case| case.sender["keys"].is_object()).flat_map(Case::schemes);
+    let mut seen = 0;
+    for descriptor in vectors.chain(PRESETS.iter().flat_map(|preset| preset.descriptors())) {
+        let urls = match descriptor.keys {
+            Some(KeySource::Jwks(url)) => vec![url],
+            Some(KeySource::Certificate { urls, .. }) => urls,
+            None => continue,
+        };
+        for url in urls {
+            seen += 1;
+            assert!(is_allowed(&url), "{url} is not among {allowed:?}");
+        }
+    }
+    assert!(seen >= 5, "{seen}");
 }
 
 #[test]
