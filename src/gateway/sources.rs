@@ -58,7 +58,7 @@ pub async fn remember_verified(
     store.write_source_note(NoteKind::Verified, source, &note.to_json()).await
 }
 
-/// All that is remembered of sources. Notes that can't be decoded are left out.
+/// The notes about sources, without those that can't be decoded.
 #[derive(Clone, Debug, Default)]
 pub struct Remembered {
     /// The last refused requests, by source.
@@ -71,7 +71,7 @@ pub struct Remembered {
     pub fetches: Vec<FetchAttempts>,
 }
 
-/// Reads all that is remembered of sources. Needs no other settings than those of the store. Lists all keys of a
+/// Reads the notes about sources. Needs no other settings than those of the store. Lists all keys of a
 /// key-value store.
 pub async fn remembered(host: &impl Host) -> Result<Remembered, StoreError> {
     let mut remembered = Remembered::default();
