@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Response, StatusCode};
 
+use super::auth::Admitted;
 use super::confirm_page::{self, Question};
 use super::intake::Received;
 use super::problem::{Kind, Problem};
@@ -12,7 +13,7 @@ use super::query::Query;
 use super::respond::{self, no_store};
 use super::{RequestContext, body, link};
 use crate::callback::Callback;
-use crate::config::{self, CallbackGet, ConfigError};
+use crate::config::{CallbackGet, ConfigError, members};
 use crate::delivery::Work;
 use crate::ports::{Body, Host};
 use crate::sender;
@@ -53,7 +54,12 @@ pub(super) async fn complete(
         }
         _ => {}
     }
-    let Received { gateway, bytes, .. } = context.receive(&authentication, incoming).await?;
+    let Received { gateway, bytes, admitted } = context.receive(authentication, incoming).await?;
+    let admission = match admitted {
+        Admitted::Delivery(admission) => admission,
+        Admitted::Question(reply) => return Ok(context.reply(reply)),
+    };
+    context.permit_callback(&admission, &gateway, &run).await?;
     let callback = Callback { run, topic, status, payload: None };
     match mode {
         CallbackMode::Head => Ok(no_store(respond::empty(StatusCode::OK))),
@@ -78,7 +84,7 @@ pub(super) async fn complete(
 impl CallbackMode {
     /// Determines the kind from the method, the content type and the `callback_get` variable.
     fn of(context: &RequestContext<'_, '_, impl Host>) -> Result<Self, ConfigError> {
-        let confirms = || config::callback_get(context.host).map(|get| get == CallbackGet::Confirm);
+        let confirms = || context.config.get(&members::CALLBACK_GET).map(|get| get == CallbackGet::Confirm);
         let is_form = || body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
         Ok(match context.method {
             Method::POST if is_form() && confirms()? => Self::Confirm,

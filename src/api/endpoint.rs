@@ -48,7 +48,7 @@ macro_rules! endpoints {
 endpoints! {
     Event "/api/v2/event" "POST";
     Callback "/api/v2/callback" "GET, HEAD, POST";
-    Webhook "/api/v2/webhook" "POST";
+    Webhook "/api/v2/webhook" "GET, HEAD, POST";
     CallbackLinks "/api/v2/callback-links" "POST";
     CallbackLink "/api/v2/callback/link" "GET, HEAD, POST";
     Callbacks(run) "/api/v2/callbacks/{run}" "GET, HEAD";

@@ -44,7 +44,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
-use crate::config;
+use crate::config::Config;
 use crate::delivery::{Key, Outcome, Work};
 use crate::gateway::{Eagerness, Gateway, Receipt, Report};
 use crate::ports::{Body, Host};
@@ -93,8 +93,10 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
     let (parts, mut body) = request.into_parts();
     let endpoint = Endpoint::of(parts.uri.path());
     let template = endpoint.as_ref().map_or("(none)", Endpoint::template);
+    let config = Config::new(host);
     let mut context = RequestContext {
         host,
+        config: &config,
         log: LogLine::new(host.now(), &parts.method, template),
         method: parts.method,
         uri: &parts.uri,
@@ -150,7 +152,8 @@ async fn dispatch<H: Host>(
     match endpoint {
         Endpoint::Event => event::post(context, body).await,
         Endpoint::Callback => callback::complete(context, body).await,
-        Endpoint::Webhook => webhook::post(context, body).await,
+        Endpoint::Webhook if context.method == Method::POST => webhook::post(context, body).await,
+        Endpoint::Webhook => webhook::ask(context),
         Endpoint::CallbackLinks => link::create(context, body).await,
         Endpoint::CallbackLink => link::answer(context, body).await,
         Endpoint::Callbacks { run } => operator::callbacks(context, &run).await,
@@ -179,6 +182,7 @@ async fn dispatch<H: Host>(
 /// response and the log line are made.
 struct RequestContext<'r, 'h, H> {
     host: &'h H,
+    config: &'r Config<'h, H>,
     method: Method,
     uri: &'r Uri,
     query: Option<&'r str>,
@@ -195,7 +199,7 @@ struct RequestContext<'r, 'h, H> {
 impl<'h, H: Host> RequestContext<'_, 'h, H> {
     /// Reads the settings, and creates the gateway.
     fn gateway(&self) -> Result<Gateway<'h, H>, Problem> {
-        Ok(Gateway::new(self.host, config::settings(self.host)?))
+        Ok(Gateway::new(self.host, self.config.settings()?))
     }
 
     /// Returns the request's trace headers (W3C Trace Context), which are passed on to the engine.

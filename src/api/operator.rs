@@ -10,7 +10,6 @@ use super::problem::{Kind, Problem};
 use super::query::{Query, decode, invalid_reference};
 use super::{RequestContext, respond};
 use crate::callback::{CallbackRecord, State, Status};
-use crate::config;
 use crate::delivery::{Delivery, DeliveryId, Outcome, Work};
 use crate::gateway::operator::OperatorError;
 use crate::gateway::{DrainSummary, Eagerness, Gateway};
@@ -358,7 +357,7 @@ pub(super) fn authorize<'h, H: Host>(context: &RequestContext<'_, 'h, H>) -> Res
 pub(super) fn operator_token(context: &RequestContext<'_, '_, impl Host>) -> Result<Secret, Problem> {
     let missing =
         || Problem::new(Kind::NotFound, "this path is disabled: set the variable `operator_token` to enable it");
-    config::operator_token(context.host)?.ok_or_else(missing)
+    context.config.operator_token()?.ok_or_else(missing)
 }
 
 /// Parses the id of a delivery. An invalid id is reported in the same way as an unknown one.

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::delivery::{Outcome, Verdict};
 use crate::json::SingleMember;
+use crate::source::Refusal;
 
 /// The prefix of all problem types.
 pub const TYPE_BASE: &str = "https://sluice.dev/problems/";
@@ -99,6 +100,10 @@ kinds! {
     InvalidSignature "invalid-signature" UNAUTHORIZED FixFirst "A valid signature is required";
     /// `WebHook-Request-Origin` is not among `allowed_origins`.
     OriginNotAllowed "origin-not-allowed" FORBIDDEN FixFirst "This origin is not allowed to deliver";
+    /// The source may not start the workflow, or resolve the callback.
+    OutOfScope "out-of-scope" FORBIDDEN FixFirst "The source may not do this";
+    /// The source is limited to callbacks of some workflows, and the engine does not show the workflow of the run.
+    ScopeUndecided "scope-undecided" SERVICE_UNAVAILABLE Safe "The workflow of the run is not known now";
     /// A page of another site sent a form of the console.
     CrossSite "cross-site" FORBIDDEN FixFirst "The form was not sent by the console";
     /// The request has too many headers, or they are too large.
@@ -355,6 +360,20 @@ impl Problem {
                 "the delivery was neither accepted by the engine nor stored: send it again, or see /readyz",
             ),
         }
+    }
+}
+
+impl Problem {
+    /// The problem of a request that its source may not make.
+    pub(super) fn out_of_scope(refusal: &Refusal) -> Self {
+        Self::new(Kind::OutOfScope, format!("{refusal}: nothing was delivered")).field("ref")
+    }
+
+    /// The problem of a callback whose source is limited, while the engine does not show the workflow of the run.
+    pub(super) fn scope_undecided() -> Self {
+        let detail = "the source may resolve callbacks of some workflows only, and the engine does not show the run now, \
+                      so nothing was delivered: send the request again";
+        Self::new(Kind::ScopeUndecided, detail).field("ref")
     }
 }
 

@@ -10,7 +10,7 @@ use super::problem::{Kind, Problem};
 use crate::reference::{RunRef, Topic, WorkflowRef};
 
 /// Names of the parameters of a callback. Parameters with other names are ignored.
-const CALLBACK_PARAMETERS: [&str; 5] = ["ref", "workflowrun", "topic", "status", "access_token"];
+const CALLBACK_PARAMETERS: [&str; 7] = ["ref", "workflowrun", "topic", "status", "access_token", "source", "sender"];
 
 /// A decoded query.
 #[derive(Debug)]
@@ -87,6 +87,11 @@ impl Query {
         let given = self.either("ref", "workflowrun")?;
         let (name, text) = given.ok_or_else(|| missing("ref", "the id of the WorkflowRun"))?;
         RunRef::parse(text).map_err(|e| invalid_reference(name, e))
+    }
+
+    /// Returns the name in `source`, with the name of the parameter. In 0.1, it was called `sender`.
+    pub(super) fn source(&self) -> Result<Option<(&'static str, &str)>, Problem> {
+        self.either("source", "sender")
     }
 
     /// Returns `dedup`: whether duplicates are detected by the sender's key.

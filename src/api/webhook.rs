@@ -3,110 +3,167 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response};
 use serde_json::value::RawValue;
 
-use super::auth::{Authentication, VerifiedSender};
+use super::auth::Admitted;
+use super::batch_response::Item;
 use super::intake::Received;
 use super::problem::{Kind, Problem};
-use super::{RequestContext, body, query};
-use crate::config;
-use crate::delivery::{Key, Payload, Start, Work};
+use super::query::{self, Query};
+use super::{RequestContext, body};
+use crate::config::members;
+use crate::delivery::{Key, Payload, Start};
 use crate::json::{self, JsonType};
 use crate::ports::{Body, Host};
 use crate::routing::Input;
-use crate::sender::{self, Challenge};
+use crate::sender::{BodyError, Events, Sender};
+use crate::source::{Source, Via};
 
 /// Maximum bytes of an `Idempotency-Key`.
 const MAX_KEY: usize = 255;
 
-/// Starts the workflow that `ref` names, or the workflows of the matching routes. If the request is a challenge,
-/// responds to it instead.
+/// Answers a question that a sender asks by GET or HEAD.
+pub(super) fn ask(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
+    let not_allowed = || {
+        let detail = "this path allows POST; GET and HEAD are only for the questions of senders";
+        Problem::new(Kind::MethodNotAllowed, detail).allow("POST")
+    };
+    let query = Query::parse(context.query)?;
+    let authentication = context.authenticate(&query).map_err(|problem| match problem.kind {
+        Kind::Unauthorized => not_allowed(),
+        _ => problem,
+    })?;
+    let reply = context.answer(&authentication)?.ok_or_else(not_allowed)?;
+    Ok(context.reply(reply))
+}
+
+/// Starts the workflow that `ref` names, or the workflows of the matching routes. If the request is a question of its
+/// sender, answers it instead.
 pub(super) async fn post(
     context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let head = context.head()?;
-    let authentication = head.authentication;
-    // The contract accepts only JSON, but some of the known senders post forms.
-    let is_form =
-        authentication.preset().is_some() && body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
-    if !is_form {
+    // The contract accepts only JSON; a known sender says itself what it posts.
+    if !head.authentication.may_know_sender() {
         body::require_json(context.headers)?;
     }
-    let key = idempotency_key(context.headers)?;
+    let idempotency_key = idempotency_key(context.headers)?;
 
-    let Received { gateway, bytes, sender } = context.receive(&authentication, incoming).await?;
-    if let Some(response) = answer_challenge(context, &authentication, sender.as_ref(), &bytes) {
-        return Ok(response);
-    }
-    let table = if head.workflow.is_none() { config::routes(context.host)? } else { None };
+    let Received { gateway, bytes, admitted } = context.receive(head.authentication, incoming).await?;
+    let admission = match admitted {
+        Admitted::Delivery(admission) => admission,
+        Admitted::Question(reply) => return Ok(context.reply(reply)),
+    };
+    let table = if head.workflow.is_none() { context.config.routes()? } else { None };
     if head.workflow.is_none() && table.is_none() {
         return Err(query::missing("ref", "the workflow to start, or set the variable `routes`"));
     }
-    let form;
-    let payload = if is_form {
-        form = sender::form_object(&bytes)
-            .map_err(|error| Problem::new(Kind::InvalidBody, error.to_string()).field("body"))?;
-        &*form
-    } else {
-        payload(context.host, &bytes)?
+    let (payloads, is_batch) = match payloads(context, admission.sender.as_ref(), &bytes)? {
+        Payloads::One(payload) => (vec![payload], false),
+        Payloads::Batch(payloads) => (payloads.into_iter().map(Cow::Owned).collect(), true),
     };
-    let key = |workflow: &str| match (&sender, key) {
-        _ if !head.dedup => None,
-        // A signed id takes precedence over `Idempotency-Key`, which anyone could have added.
-        (Some(VerifiedSender { name, verified, .. }), _) => Some(Key::signed(name, &verified.identity, workflow)),
-        (None, Some(key)) => Some(Key::idempotency(key, workflow, payload.get())),
-        (None, None) => None,
-    };
-    if let Some(workflow) = head.workflow {
-        let key = key(workflow.as_str());
-        let start = Start::new(workflow, Payload::Webhook(Cow::Borrowed(payload)));
-        return context.deliver(gateway, Work::Start(start), key).await;
+    let source = admission.source();
+    // Only routes filter by the type.
+    let type_of = |payload| admission.event_type(context.headers, payload);
+    let event_types: Vec<_> = payloads.iter().map(|payload| table.as_ref().and_then(|_| type_of(payload))).collect();
+    let mut items = Vec::new();
+    for (index, (payload, event_type)) in payloads.iter().zip(&event_types).enumerate() {
+        let identity = match is_batch {
+            true => admission.item_identity(index, payload.get().as_bytes()),
+            false => admission.identity(),
+        };
+        let key = |workflow: &str| match (&identity, idempotency_key) {
+            _ if !head.dedup => None,
+            // What the sender itself says takes precedence over `Idempotency-Key`, which anyone could have added.
+            (Some(identity), _) => Key::of_identity(admission.key_scope(), identity, workflow),
+            (None, Some(key)) => {
+                let key = if is_batch { format!("{key}#{index}") } else { key.to_owned() };
+                Some(Key::idempotency(source.map(Source::name), &key, workflow, payload.get()))
+            }
+            (None, None) => None,
+        };
+        let via = if is_batch { Via::BatchElement(index) } else { Via::Webhook };
+        let payload = &**payload;
+        let starts: Vec<(Start<'_>, Option<Key>)> = match &head.workflow {
+            Some(workflow) => {
+                context.permit(&admission, &gateway, via, workflow)?;
+                let key = key(workflow.as_str());
+                vec![(Start::new(workflow.clone(), Payload::Webhook(Cow::Borrowed(payload))), key)]
+            }
+            None => {
+                let input =
+                    Input::webhook(admission.sender_name, source.map(Source::name), event_type.as_deref(), payload);
+                let starts = table.iter().flat_map(|table| table.matching(&input)).map(|route| {
+                    context.permit(&admission, &gateway, Via::Route(&route.name()), route.workflow())?;
+                    let start = route.start(&input, Payload::Webhook(Cow::Borrowed(payload)))?;
+                    Ok((start, key(&route.name())))
+                });
+                starts.collect::<Result<_, Problem>>()?
+            }
+        };
+        items.push(starts);
     }
-    let event_type = authentication.event_type(context.headers, payload);
-    let input = Input::webhook(authentication.sender(), event_type.as_deref(), payload);
-    let starts: Result<Vec<_>, Problem> = table
-        .iter()
-        .flat_map(|table| table.matching(&input))
-        .map(|route| Ok((route.start(&input, Payload::Webhook(Cow::Borrowed(payload)))?, key(&route.name()))))
-        .collect();
-    context.start(gateway, starts?).await
+    let mut items = items.into_iter().map(|starts| starts.into_iter().map(|(start, key)| (admission.mark(start), key)));
+    let response = match is_batch {
+        false => {
+            let starts = items.next().into_iter().flatten().collect();
+            context.start(gateway, starts).await
+        }
+        true => {
+            let mut batch = Vec::new();
+            for starts in items {
+                let count = batch.len();
+                batch.extend(starts.map(|start| Item { event: None, start: Some(start) }));
+                if batch.len() == count {
+                    batch.push(Item { event: None, start: None });
+                }
+            }
+            context.deliver_all(gateway, batch).await
+        }
+    };
+    Ok(admission.prescribed(response?))
 }
 
-/// Parses a payload: a JSON object, or any JSON value if `webhook_any_json` is on.
-fn payload<'b>(host: &impl Host, bytes: &'b [u8]) -> Result<&'b RawValue, Problem> {
+/// The payloads of a request.
+enum Payloads<'b> {
+    One(Cow<'b, RawValue>),
+    Batch(Vec<Box<RawValue>>),
+}
+
+/// Reads the payloads: JSON objects in the forms of the sender, if that is known. Otherwise one object, or any JSON
+/// value if `webhook_any_json` is on.
+fn payloads<'b>(
+    context: &RequestContext<'_, '_, impl Host>,
+    sender: Option<&Sender>,
+    bytes: &'b [u8],
+) -> Result<Payloads<'b>, Problem> {
+    if let Some(sender) = sender {
+        let content_type = body::text_of(context.headers, CONTENT_TYPE).unwrap_or_default();
+        match sender.body.events(content_type, bytes) {
+            Ok(Events::One(event)) => return Ok(Payloads::One(Cow::Owned(event))),
+            Ok(Events::Batch(events)) => return Ok(Payloads::Batch(events)),
+            Err(error @ BodyError::Type { .. }) => {
+                return Err(body::unsupported(context.headers, "application/json").detail(error.to_string()));
+            }
+            Err(BodyError::Json { .. }) if context.config.get(&members::WEBHOOK_ANY_JSON)? => {}
+            Err(error) => return Err(body::invalid(error.to_string())),
+        }
+    }
     match json::value(bytes) {
         Ok(object) if json::type_of(object) == JsonType::Object => Ok(object),
-        any if config::webhook_any_json(host)? => {
+        any if context.config.get(&members::WEBHOOK_ANY_JSON)? => {
             any.map_err(|error| body::invalid(format!("the body must be JSON, but {error}")))
         }
         Ok(other) => Err(body::invalid(format!(
-            "the body must be a JSON object, but it is {}: send an object, or set the variable `webhook_any_json` to `true`",
+            "the body must be a JSON object, but it is {}: send an object, or set `webhook_any_json` in `settings` to `true`",
             json::type_of(other)
         ))),
         Err(error) => Err(body::not_an_object(&error)),
     }
-}
-
-/// Returns the response to a sender's challenge. `None` if the request is not a challenge, or lacks a required
-/// signature.
-fn answer_challenge(
-    context: &mut RequestContext<'_, '_, impl Host>,
-    authentication: &Authentication,
-    sender: Option<&VerifiedSender>,
-    body: &[u8],
-) -> Option<Response<Vec<u8>>> {
-    let challenge = Challenge::detect(authentication.preset(), context.headers, body)?;
-    if challenge.requires_signature() && sender.is_none() {
-        return None;
-    }
-    let answer = challenge.response(sender.and_then(|sender| sender.secret.as_ref()))?;
-    context.log.outcome("challenge");
-    let mut response = Response::new(answer.body.into_bytes());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-    Some(response)
+    .map(|payload| Payloads::One(Cow::Borrowed(payload)))
 }
 
 /// Reads `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07, section 2). The draft requires a quoted

@@ -21,22 +21,35 @@ pub struct Key {
 impl Key {
     /// The key of a CloudEvent for a workflow. `source` and `id` identify the event (CloudEvents 1.0.2, "Required
     /// Attributes"), whatever else it contains; one event may start several workflows.
-    pub fn event(source: &str, id: &str, workflow: &str) -> Self {
-        Self { hash: hash(&["event", source, id, workflow]), digest: String::new() }
+    ///
+    /// `sluice_source` is the source in the configuration that has sent it, which is `None` for a request without
+    /// limits: a key never crosses sources.
+    pub fn event(sluice_source: Option<&str>, source: &str, id: &str, workflow: &str) -> Self {
+        let parts: Vec<&str> = ["event", source, id, workflow].into_iter().chain(sluice_source).collect();
+        Self { hash: hash(&parts), digest: String::new() }
     }
 
-    /// The key of a webhook with an `Idempotency-Key`. Another payload under the same key is the client's mistake
+    /// The key of a webhook with an `Idempotency-Key`, which never crosses sources. `source` is `None` for a request
+    /// without limits. Another payload under the same key is the client's mistake
     /// (draft-ietf-httpapi-idempotency-key-header-07, section 2.7).
-    pub fn idempotency(key: &str, workflow: &str, payload: &str) -> Self {
-        Self { hash: hash(&["idempotency-key", key, workflow]), digest: hex(&Sha256::digest(payload)) }
+    pub fn idempotency(source: Option<&str>, key: &str, workflow: &str, payload: &str) -> Self {
+        let parts: Vec<&str> = ["idempotency-key", key, workflow].into_iter().chain(source).collect();
+        Self { hash: hash(&parts), digest: hex(&Sha256::digest(payload)) }
     }
 
-    /// The key of a signed webhook: the event's id if the signature covers it, otherwise a digest of the signed
-    /// content.
-    pub fn signed(sender: &str, identity: &Identity, workflow: &str) -> Self {
-        let kind = if matches!(identity, Identity::Id(_)) { "id" } else { "digest" };
-        let value = identity.signed_text();
-        Self { hash: hash(&["signed", sender, kind, value, workflow]), digest: String::new() }
+    /// The key of a signed webhook; `None` if nothing tells its event from another one. `scope` is the name of the
+    /// source: a key never crosses sources.
+    pub fn of_identity(scope: &str, identity: &Identity, workflow: &str) -> Option<Self> {
+        let (hash, digest) = match identity {
+            Identity::Id(id) => (hash(&["signed", scope, "id", id, workflow]), ""),
+            Identity::IdAndDigest { id, digest } => {
+                (hash(&["signed", scope, "id-and-digest", id, digest, workflow]), "")
+            }
+            Identity::Key { key, digest } => (hash(&["signed", scope, "key", key, workflow]), &**digest),
+            Identity::Digest(digest) => (hash(&["signed", scope, "digest", digest, workflow]), ""),
+            Identity::Unknown { .. } => return None,
+        };
+        Some(Self { hash, digest: digest.to_owned() })
     }
 
     /// The key of a callback for a task run that waits for its topic. A run can wait for one topic several times, each
@@ -100,20 +113,34 @@ mod tests {
 
     #[test]
     fn keys_of_different_parts_differ() {
+        let signed = |scope: &str, identity| Key::of_identity(scope, &identity, "w").unwrap();
         let keys = [
-            Key::event("ab", "c", "w"),
-            Key::event("a", "bc", "w"),
-            Key::event("a", "b", "cw"),
-            Key::event("", "abc", "w"),
-            Key::idempotency("ab", "c", "w"),
-            Key::signed("ab", &Identity::Id("c".into()), "w"),
-            Key::signed("ab", &Identity::Digest("c".into()), "w"),
+            Key::event(None, "ab", "c", "w"),
+            Key::event(None, "a", "bc", "w"),
+            Key::event(None, "a", "b", "cw"),
+            Key::event(None, "", "abc", "w"),
+            Key::event(Some("s"), "ab", "c", "w"),
+            Key::event(Some("t"), "ab", "c", "w"),
+            Key::idempotency(None, "ab", "c", "w"),
+            Key::idempotency(Some("s"), "ab", "c", "w"),
+            signed("ab", Identity::Id("c".into())),
+            signed("b", Identity::Id("c".into())),
+            signed("ab", Identity::Digest("c".into())),
+            signed("ab", Identity::IdAndDigest { id: "c".into(), digest: "d".into() }),
+            signed("ab", Identity::IdAndDigest { id: "c".into(), digest: "e".into() }),
+            signed("ab", Identity::Key { key: "c".into(), digest: "d".into() }),
         ];
         for (n, key) in keys.iter().enumerate() {
             assert_eq!(key.hash().len(), 52);
             assert!(keys.iter().skip(n + 1).all(|other| other.hash() != key.hash()), "{n}");
         }
-        assert_eq!(Key::event("a", "b", "w"), Key::event("a", "b", "w"));
-        assert_ne!(Key::idempotency("k", "w", "{}").digest(), Key::idempotency("k", "w", "{ }").digest());
+        assert_eq!(Key::event(None, "a", "b", "w"), Key::event(None, "a", "b", "w"));
+        assert_ne!(Key::idempotency(None, "k", "w", "{}").digest(), Key::idempotency(None, "k", "w", "{ }").digest());
+        let (key, digest) = ("k".to_owned(), String::new());
+        assert_eq!(
+            signed("s", Identity::Key { key: key.clone(), digest }).hash(),
+            signed("s", Identity::Key { key, digest: "d".into() }).hash()
+        );
+        assert_eq!(Key::of_identity("s", &Identity::Unknown { digest: "d".into() }, "w"), None);
     }
 }

@@ -564,7 +564,7 @@ impl VerifyError {
     }
 
     /// The rank of the step at which the verification failed.
-    fn progress(&self) -> u8 {
+    pub fn progress(&self) -> u8 {
         match self {
             Self::Unsigned => 0,
             Self::NoUsableSecret => 1,

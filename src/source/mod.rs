@@ -30,10 +30,12 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
 
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::json::{self, InvalidValue, JsonError, JsonType, Reader};
 use crate::secret::Secret;
+use crate::sender::{Sender, SenderError};
 
 pub use find::{Authority, Candidate, Clues, Found, Miss, Proof, UnknownSource};
 pub use scope::{Action, Grant, Pattern, Reason, Refusal, RunWorkflow, Scope, Via, Workflow};
@@ -145,14 +147,30 @@ pub enum SourcesError {
 }
 
 /// A source that an error stops: no request is accepted as one of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stopped {
     /// The index in the array.
+    #[serde(skip)]
     pub at: usize,
     /// The name; `None` if it can't be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The error. Its pointer begins with the index.
+    #[serde(serialize_with = "as_text")]
     pub error: InvalidValue,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "the source `{name}` is stopped: {}", self.error),
+            None => write!(f, "a source is stopped: {}", self.error),
+        }
+    }
+}
+
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 impl<'a> Sources<'a> {
@@ -310,6 +328,11 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// The index in `sources`.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
     /// The name: the value of `?source=` and of the label `sluice.dev/source`. 1 to [`MAX_NAME`] letters, digits, `.`,
     /// `_` and `-`, with a letter or digit at both ends.
     pub fn name(&self) -> &str {
@@ -331,9 +354,19 @@ impl<'a> Source<'a> {
         self.repeat
     }
 
-    /// The demands on a JSON Web Token.
-    pub fn token_rules(&self) -> TokenRules<'a> {
-        self.token_rules
+    /// The sender's schemes, questions and bodies, with the demands of this source; `None` without a sender.
+    pub fn definition(&self) -> Option<Result<Sender, SenderError>> {
+        self.sender.map(|sender| sender.definition(self.token_rules))
+    }
+
+    /// The tokens; none if they can't be read.
+    pub fn tokens(&self) -> &[Secret] {
+        self.lists().map_or(&[], |lists| &lists.tokens)
+    }
+
+    /// The public keys that the source itself contains, as texts.
+    pub fn given_keys(&self) -> Vec<Secret> {
+        self.token_rules.given_keys()
     }
 
     /// Whether a request may be signed: there are secrets or keys to verify a signature with.
@@ -375,6 +408,27 @@ impl fmt::Debug for TokenRules<'_> {
 }
 
 impl TokenRules<'_> {
+    /// The URL in `keys`.
+    fn key_url(self) -> Option<String> {
+        self.keys.and_then(json::text).filter(|text| text.starts_with("https://"))
+    }
+
+    /// The keys in `keys`: a JWK Set or a JWK as an object, or an array of texts, each a key in PEM, base64 or JSON.
+    fn given_keys(self) -> Vec<Secret> {
+        let Some(raw) = self.keys else { return Vec::new() };
+        match json::type_of(raw) {
+            JsonType::Object => vec![Secret::new(raw.get())],
+            JsonType::Array => {
+                json::elements(raw).into_iter().flatten().filter_map(json::text).map(|t| Secret::new(&t)).collect()
+            }
+            _ => json::text(raw)
+                .filter(|text| !text.starts_with("https://"))
+                .map(|text| Secret::new(&text))
+                .into_iter()
+                .collect(),
+        }
+    }
+
     fn is_any(self) -> bool {
         self.audience.is_some() || self.issuer.is_some() || self.keys.is_some()
     }

@@ -4,11 +4,12 @@ use std::fmt;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
+use super::TokenRules;
 use crate::json::{self, InvalidValue, JsonType, Reader, nearest};
-use crate::sender::{PRESETS, Preset};
+use crate::sender::{CUSTOM, PRESETS, Preset, Sender, SenderError};
 
 /// The sender of a source.
 #[derive(Clone, Copy)]
@@ -56,6 +57,34 @@ impl<'a> SourceSender<'a> {
         Self::parse(raw, &Reader::root()).ok()
     }
 
+    /// The sender's schemes, questions and bodies, with the demands of the source on a JSON Web Token.
+    pub(super) fn definition(self, rules: TokenRules<'_>) -> Result<Sender, SenderError> {
+        let demands = rules.members();
+        let over = |value: Value| match value {
+            Value::Object(mut members) => {
+                for (name, demand) in demands.clone() {
+                    merge(members.entry(name).or_insert(Value::Null), demand);
+                }
+                Value::Object(members)
+            }
+            other => other,
+        };
+        match self {
+            Self::Preset(preset) if demands.is_empty() => Ok(Sender::of(preset)),
+            Self::Preset(preset) => Sender::from_value(over(json!({ "like": preset.name }))),
+            Self::Descriptor(raw) if demands.is_empty() => Sender::parse(raw.get()),
+            Self::Descriptor(raw) => {
+                let value = serde_json::from_str(raw.get()).map_err(|error| SenderError::Json(error.to_string()))?;
+                Sender::from_value(over(value))
+            }
+        }
+    }
+
+    /// The preset's name, or [`CUSTOM`] for a descriptor.
+    pub fn name(self) -> &'static str {
+        self.preset_name().unwrap_or(CUSTOM)
+    }
+
     /// The preset's name; `None` for a descriptor.
     pub fn preset_name(self) -> Option<&'static str> {
         match self {
@@ -96,6 +125,34 @@ impl<'a> SourceSender<'a> {
                 PRESETS.iter().position(|preset| preset.name == own.name).map_or(usize::MAX, |at| at.saturating_add(1))
             }
         }
+    }
+}
+
+impl TokenRules<'_> {
+    /// The demands as members of a scheme: `jwt` and `keys`.
+    fn members(self) -> Map<String, Value> {
+        let list = |raw: &RawValue| match serde_json::from_str(raw.get()) {
+            Ok(Value::Array(list)) => Value::Array(list),
+            Ok(one) => json!([one]),
+            Err(_) => Value::Null,
+        };
+        let mut claims = Map::new();
+        claims.extend(self.audience.map(|raw| ("audiences".to_owned(), list(raw))));
+        claims.extend(self.issuer.map(|raw| ("issuers".to_owned(), list(raw))));
+        let mut members = Map::new();
+        if !claims.is_empty() {
+            members.insert("jwt".to_owned(), Value::Object(claims));
+        }
+        members.extend(self.key_url().map(|url| ("keys".to_owned(), json!({ "jwks": url }))));
+        members
+    }
+}
+
+/// Replaces the members of an object by those of another one.
+fn merge(base: &mut Value, over: Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => base.extend(over),
+        (base, over) => *base = over,
     }
 }
 

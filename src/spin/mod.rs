@@ -162,7 +162,7 @@ impl ports::Rng for Spin {
 }
 
 impl ports::Variables for Spin {
-    fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError> {
+    fn variable(&self, name: &str) -> Result<Option<&str>, VariableError> {
         self.variables.variable(name)
     }
 }

@@ -16,7 +16,7 @@ fn callback() -> Delivery<'static> {
 
 fn view(state: WaitState) -> RunView {
     let task = WaitTask { id: "1".to_owned(), topic: Some("t".to_owned()), state };
-    RunView { state: RunState::Active, has_tasks: true, waits: vec![task] }
+    RunView { state: RunState::Active, has_tasks: true, waits: vec![task], workflow: RunWorkflow::default() }
 }
 
 fn at(ms: u64) -> Timestamp {
