@@ -10,6 +10,7 @@ use super::problem::{Kind, Problem};
 use super::query::{Query, decode, invalid_reference};
 use super::{RequestContext, respond};
 use crate::callback::{CallbackRecord, State, Status};
+use crate::config::{Member, Token, members};
 use crate::delivery::{Delivery, DeliveryId, Outcome, Work};
 use crate::gateway::operator::OperatorError;
 use crate::gateway::{DrainSummary, Eagerness, Gateway};
@@ -228,7 +229,7 @@ pub(super) fn redelivered(outcome: &Outcome) -> (RedeliveryState, Option<String>
 
 /// `POST /api/v2/deliveries/drain`: attempts all due deliveries.
 pub(super) async fn drain(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
-    let gateway = authorize(context)?;
+    let gateway = authorize_or(context, &members::DRAIN_TOKEN)?;
     let summary = run_drain(context, &gateway).await?;
 
     #[derive(Serialize)]
@@ -343,14 +344,35 @@ impl<'a> CallbackView<'a> {
 /// Authorizes the operator by `operator_token` in `Authorization: Bearer` (RFC 6750). Returns a 404 if that variable is
 /// not set.
 pub(super) fn authorize<'h, H: Host>(context: &RequestContext<'_, 'h, H>) -> Result<Gateway<'h, H>, Problem> {
-    let token = operator_token(context)?;
-    match super::bearer(context.headers) {
-        Some(given) if token.matches(given) => context.gateway(),
-        _ => {
-            let detail = "send the operator token as `Authorization: Bearer`";
-            Err(Problem::new(Kind::Unauthorized, detail).field("Authorization"))
+    authorize_by(context, &[operator_token(context)?])
+}
+
+/// Authorizes the operator, or a client with the token in a member of `settings` that is for this path only. Returns a
+/// 404 if neither is set.
+pub(super) fn authorize_or<'h, H: Host>(
+    context: &RequestContext<'_, 'h, H>,
+    member: &'static Member<Token>,
+) -> Result<Gateway<'h, H>, Problem> {
+    match context.config.get(member)? {
+        Some(own) => {
+            let tokens: Vec<Secret> = context.config.operator_token()?.into_iter().chain([own]).collect();
+            authorize_by(context, &tokens)
         }
+        None => authorize(context),
     }
+}
+
+fn authorize_by<'h, H: Host>(
+    context: &RequestContext<'_, 'h, H>,
+    tokens: &[Secret],
+) -> Result<Gateway<'h, H>, Problem> {
+    let given = super::bearer(context.headers).unwrap_or_default();
+    // All tokens are compared, so the time does not depend on which of them matches.
+    if tokens.iter().fold(false, |matches, token| token.matches(given) | matches) {
+        return context.gateway();
+    }
+    let detail = "send the operator token as `Authorization: Bearer`";
+    Err(Problem::new(Kind::Unauthorized, detail).field("Authorization"))
 }
 
 /// Returns `operator_token`. If it is not set, returns the 404 that all operator paths respond with.

@@ -16,12 +16,12 @@ use crate::json::{InvalidValue, Pointer};
 use crate::ports::{Timeouts, Variables};
 use crate::routing::Table;
 use crate::secret::Secret;
-use crate::source::Sources;
+use crate::source::{Action, SourceSender, Sources, Via, Workflow};
 use crate::store::{MoveFrom, StoreSize};
 use crate::time::Retention;
 
 pub use document::{Document, DocumentError};
-pub use forms::{AnyMember, Form, Member};
+pub use forms::{AnyMember, Form, Member, Token};
 pub use moved::{MOVED, Moved, Place};
 pub use trust::Origins;
 
@@ -249,6 +249,39 @@ impl<'h, H: Variables> Config<'h, H> {
             check_routes(table, &engine).map_err(|problem| ConfigError { variable: "routes", problem })?;
         }
         Ok(table)
+    }
+
+    /// Returns the routes that refuse deliveries of a source, because it may not start their workflow: a delivery that
+    /// matches one of them is refused as a whole. Completes the sentence "`routes` …".
+    pub fn refusing_routes(&self) -> Vec<String> {
+        let (Ok(Some(table)), Ok(sources), Ok(engine)) = (self.routes(), self.sources(), self.engine()) else {
+            return Vec::new();
+        };
+        let default_team = engine.scopes().into_iter().next();
+        let mut found = Vec::new();
+        for (at, route) in table.iter().enumerate() {
+            if let Some(name) = route.source().filter(|name| sources.iter().all(|source| source.name() != *name)) {
+                found.push(format!("has a source `{name}` at `/{at}/source` that is not in `sources`"));
+            }
+            let workflow = Workflow::of_reference(route.workflow(), |text| engine.is_workflow_id(text));
+            let name = route.name();
+            let refusing = sources.iter().filter(|source| {
+                let sender = source.sender().map(SourceSender::name);
+                let may_match = route.source().is_none_or(|name| name == source.name())
+                    && (route.sender().is_none() || sender.is_none() || route.sender() == sender);
+                let action = Action::Start(Via::Route(&name), workflow);
+                may_match && source.authority().is_some_and(|it| it.decide(&action, default_team.as_deref()).is_err())
+            });
+            found.extend(refusing.map(|source| {
+                format!(
+                    "has the workflow `{}` at `/{at}`, which the source `{}` may not start: what it sends and the \
+                     route matches is refused; set `source` in the route, or `workflows` in the source",
+                    route.workflow().as_str(),
+                    source.name()
+                )
+            }));
+        }
+        found
     }
 
     /// Returns all errors that stop the gateway. `/readyz` succeeds only if there are none.

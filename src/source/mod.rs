@@ -344,6 +344,11 @@ impl<'a> Source<'a> {
         self.sender
     }
 
+    /// Its authority; `None` if its lists have an error.
+    pub fn authority(&self) -> Option<Authority<'_, 'a>> {
+        self.lists().ok().map(|lists| Authority::Source(self, &lists.scope))
+    }
+
     /// Whether its starts are sent one at a time, in order of arrival.
     pub fn is_ordered(&self) -> bool {
         self.ordered
@@ -479,6 +484,7 @@ fn parse_secrets(raw: &RawValue, reader: &Reader<'_>, rule: Rule) -> Result<Vec<
 /// documentation.
 fn secret_rule(text: &str) -> Option<&'static str> {
     match text {
+        "" => Some("must not be empty"),
         _ if text.trim() != text => Some("must not begin or end with white space, such as a line break"),
         _ if !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => {
             Some("must be ASCII without control characters")
@@ -489,6 +495,6 @@ fn secret_rule(text: &str) -> Option<&'static str> {
 
 /// A token is sent in a header, so it must be visible ASCII (RFC 9110, section 5.5).
 fn token_rule(text: &str) -> Option<&'static str> {
-    let is_token = text.bytes().all(|b| b.is_ascii_graphic());
-    (!is_token).then_some("must be visible ASCII without blanks")
+    let is_token = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    (!is_token).then_some("must be visible ASCII without blanks, and not empty")
 }
