@@ -81,7 +81,7 @@ pub(super) async fn post(
             (Some(identity), _) => Key::of_identity(admission.key_scope(), identity, workflow),
             (None, Some(key)) => {
                 let key = if is_batch { format!("{key}#{index}") } else { key.to_owned() };
-                Some(Key::idempotency(source.map(Source::name), &key, workflow, payload.get()))
+                Some(Key::idempotency(&key, workflow, payload.get()).within(source.map(Source::name)))
             }
             (None, None) => None,
         };
@@ -94,8 +94,8 @@ pub(super) async fn post(
                 vec![(Start::new(workflow.clone(), Payload::Webhook(Cow::Borrowed(payload))), key)]
             }
             None => {
-                let input =
-                    Input::webhook(admission.sender_name, source.map(Source::name), event_type.as_deref(), payload);
+                let input = Input::webhook(admission.sender_name, event_type.as_deref(), payload)
+                    .of_source(source.map(Source::name));
                 let starts = table.iter().flat_map(|table| table.matching(&input)).map(|route| {
                     context.permit(&admission, &gateway, Via::Route(&route.name()), route.workflow())?;
                     let start = route.start(&input, Payload::Webhook(Cow::Borrowed(payload)))?;

@@ -206,8 +206,18 @@ impl<'a> Sources<'a> {
 
     /// The sources that are stopped, in their order. Reads all lists of all sources.
     pub fn stopped(&self) -> Vec<Stopped> {
+        self.stopped_by(|_| None)
+    }
+
+    /// The sources that are stopped, and those whose descriptor is not valid or that have a secret or key which is not in
+    /// the sender's form. Requests do not look for the latter errors until they use what has them.
+    pub fn faults(&self) -> Vec<Stopped> {
+        self.stopped_by(Source::sender_error)
+    }
+
+    fn stopped_by(&self, further: impl Fn(&Source<'a>) -> Option<InvalidValue>) -> Vec<Stopped> {
         let stopped = self.entries.iter().enumerate().filter_map(|(at, entry)| {
-            let error = self.error(at, entry)?;
+            let error = self.error(at, entry).or_else(|| further(entry.source.as_ref().ok()?))?;
             Some(Stopped { at, name: entry.name.as_deref().map(str::to_owned), error })
         });
         stopped.collect()
@@ -331,6 +341,27 @@ impl<'a> Source<'a> {
     /// The index in `sources`.
     pub fn at(&self) -> usize {
         self.at
+    }
+
+    /// The error in the definition of its sender, or in a secret or key whose form is not the sender's.
+    fn sender_error(&self) -> Option<InvalidValue> {
+        let root = Reader::root();
+        let reader = root.at(self.at);
+        let sender = match self.definition()? {
+            Ok(sender) => sender,
+            Err(error) => return Some(reader.at("sender").error(format!("is not valid: {}", error.redacted()))),
+        };
+        let reason = |secret: &Secret| {
+            let mut errors = sender.schemes.iter().map(|scheme| scheme.check_secret(secret));
+            let first = errors.next()?.err()?;
+            errors.all(|checked| checked.is_err()).then_some(first)
+        };
+        let invalid = |list: &'static str, secrets: &[Secret]| {
+            let (at, error) = secrets.iter().enumerate().find_map(|(at, secret)| Some((at, reason(secret)?)))?;
+            Some(reader.at(list).at(at).error(error.to_string()))
+        };
+        let secrets = self.lists().map_or(&[][..], |lists| &lists.secrets);
+        invalid("secrets", secrets).or_else(|| invalid("keys", &self.given_keys()))
     }
 
     /// The name: the value of `?source=` and of the label `sluice.dev/source`. 1 to [`MAX_NAME`] letters, digits, `.`,
@@ -484,7 +515,6 @@ fn parse_secrets(raw: &RawValue, reader: &Reader<'_>, rule: Rule) -> Result<Vec<
 /// documentation.
 fn secret_rule(text: &str) -> Option<&'static str> {
     match text {
-        "" => Some("must not be empty"),
         _ if text.trim() != text => Some("must not begin or end with white space, such as a line break"),
         _ if !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => {
             Some("must be ASCII without control characters")
@@ -495,6 +525,6 @@ fn secret_rule(text: &str) -> Option<&'static str> {
 
 /// A token is sent in a header, so it must be visible ASCII (RFC 9110, section 5.5).
 fn token_rule(text: &str) -> Option<&'static str> {
-    let is_token = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-    (!is_token).then_some("must be visible ASCII without blanks, and not empty")
+    let is_token = text.bytes().all(|b| b.is_ascii_graphic());
+    (!is_token).then_some("must be visible ASCII without blanks")
 }
