@@ -35,7 +35,7 @@ use serde_json::value::RawValue;
 
 use crate::json::{self, InvalidValue, JsonError, JsonType, Reader};
 use crate::secret::Secret;
-use crate::sender::{Sender, SenderError};
+use crate::sender::{Repeat, Sender, SenderError};
 
 pub use find::{Authority, Candidate, Clues, Found, Miss, Proof, UnknownSource};
 pub use scope::{Action, Grant, Pattern, Reason, Refusal, RunWorkflow, Scope, Via, Workflow};
@@ -102,7 +102,7 @@ pub struct Source<'a> {
     callbacks: bool,
     ordered: bool,
     repeat: Option<Repeat>,
-    token_rules: TokenRules<'a>,
+    token_demands: TokenDemands<'a>,
     lists: OnceCell<Result<Lists, InvalidValue>>,
 }
 
@@ -114,22 +114,15 @@ struct Lists {
     scope: Scope,
 }
 
-/// The part of a request that tells the repeat of an event from another event, if the sender names no other one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeat {
-    /// The body: two events with the same body are one.
-    Body,
-}
-
 /// The demands on a JSON Web Token (RFC 7519), as JSON: the sender's scheme decides on their form.
 #[derive(Clone, Copy, Default)]
-pub struct TokenRules<'a> {
+struct TokenDemands<'a> {
     /// The audience, `aud`.
-    pub audience: Option<&'a RawValue>,
+    audience: Option<&'a RawValue>,
     /// The issuer, `iss`.
-    pub issuer: Option<&'a RawValue>,
+    issuer: Option<&'a RawValue>,
     /// The keys, or the place that they are fetched from.
-    pub keys: Option<&'a RawValue>,
+    keys: Option<&'a RawValue>,
 }
 
 /// The reason why the whole text can't be used. Repeats no value of the text.
@@ -308,7 +301,7 @@ impl<'a> Source<'a> {
             callbacks: boolean(callbacks, "callbacks")?,
             ordered: boolean(ordered, "ordered")?,
             repeat: repeat.map(|raw| parse_repeat(raw, &reader.at("repeat"))).transpose()?,
-            token_rules: TokenRules { audience, issuer, keys },
+            token_demands: TokenDemands { audience, issuer, keys },
             lists: OnceCell::new(),
         };
         source.check(&reader).map(|()| source)
@@ -316,7 +309,7 @@ impl<'a> Source<'a> {
 
     /// Checks that the members fit each other.
     fn check(&self, reader: &Reader<'_>) -> Result<(), InvalidValue> {
-        let rules = self.token_rules;
+        let rules = self.token_demands;
         let Some(sender) = self.sender else {
             return match (self.secrets, self.tokens) {
                 (Some(_), _) => Err(reader.error("must have a `sender`, which says how its `secrets` are used")),
@@ -392,7 +385,7 @@ impl<'a> Source<'a> {
 
     /// The sender's schemes, questions and bodies, with the demands of this source; `None` without a sender.
     pub fn definition(&self) -> Option<Result<Sender, SenderError>> {
-        self.sender.map(|sender| sender.definition(self.token_rules))
+        self.sender.map(|sender| sender.definition(self.token_demands))
     }
 
     /// The tokens; none if they can't be read.
@@ -402,12 +395,12 @@ impl<'a> Source<'a> {
 
     /// The public keys that the source itself contains, as texts.
     pub fn given_keys(&self) -> Vec<Secret> {
-        self.token_rules.given_keys()
+        self.token_demands.given_keys()
     }
 
     /// Whether a request may be signed: there are secrets or keys to verify a signature with.
     fn is_signed(&self) -> bool {
-        self.sender.is_some() && (self.secrets.is_some() || self.token_rules.is_any())
+        self.sender.is_some() && (self.secrets.is_some() || self.token_demands.is_any())
     }
 
     /// The lists, which are read once.
@@ -437,13 +430,13 @@ impl fmt::Debug for Source<'_> {
 }
 
 /// Redacted: a key may be a secret.
-impl fmt::Debug for TokenRules<'_> {
+impl fmt::Debug for TokenDemands<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenRules(…)")
+        f.write_str("TokenDemands(…)")
     }
 }
 
-impl TokenRules<'_> {
+impl TokenDemands<'_> {
     /// The URL in `keys`.
     fn key_url(self) -> Option<String> {
         self.keys.and_then(json::text).filter(|text| text.starts_with("https://"))

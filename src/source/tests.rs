@@ -523,7 +523,7 @@ fn debug_is_redacted() {
     let headers = headers(&["x"]);
     let found = sources.find(Clues { source: None, headers: &headers, tokens: &["hunter2"] }).unwrap();
     let debug =
-        format!("{sources:?} {found:?} {:?} {:?}", sources.stopped(), sources.iter().next().unwrap().token_rules);
+        format!("{sources:?} {found:?} {:?} {:?}", sources.stopped(), sources.iter().next().unwrap().token_demands);
     assert!(debug.contains("Descriptor(…)") && debug.contains("Secret(…)"), "{debug}");
     assert!(!debug.contains("hunter2"), "{debug}");
 }
