@@ -50,7 +50,7 @@ pub(super) struct Signed {
 /// The result of authenticating a request.
 pub(super) enum Admitted<'r, 'h> {
     /// The request is from the source.
-    Delivery(Admission<'r, 'h>),
+    Delivery(Box<Admission<'r, 'h>>),
     /// The request is a question of a sender, with its answer. It delivers nothing.
     Question(Reply),
 }
@@ -292,11 +292,11 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
         let (authority, sender_name) = (*authority, *sender_name);
         let Some(secrets) = secrets else {
             let sender = trial.sender;
-            return Ok(Admitted::Delivery(Admission { authority, sender, sender_name, signed: None }));
+            return Ok(Admitted::Delivery(Box::new(Admission { authority, sender, sender_name, signed: None })));
         };
         let mut furthest = VerifyError::Unsigned;
         for (scheme, descriptor) in sender.iter().flat_map(|sender| &sender.schemes).enumerate() {
-            let credentials = Credentials { secrets: &secrets, keys: &[] };
+            let credentials = Credentials { secrets, keys: &[] };
             match sender::verify_with(descriptor, credentials, request, self.host.now()) {
                 Ok(verified) => {
                     let secret = secrets.get(verified.secret_index).map_or(&[][..], std::slice::from_ref);
@@ -306,7 +306,7 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
                     }
                     let signed = Some(Signed { verified, scheme });
                     let sender = trial.sender;
-                    return Ok(Admitted::Delivery(Admission { authority, sender, sender_name, signed }));
+                    return Ok(Admitted::Delivery(Box::new(Admission { authority, sender, sender_name, signed })));
                 }
                 Err(error) if error.progress() > furthest.progress() => furthest = error,
                 Err(_) => {}

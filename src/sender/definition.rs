@@ -210,7 +210,7 @@ fn schemes(mut members: Map<String, Value>, like: Option<&Preset>) -> Result<Vec
     let listed = match (members.remove("schemes"), like) {
         (Some(Value::Array(schemes)), _) => {
             if let Some(name) = members.keys().next() {
-                let near = nearest(name, MEMBERS.into_iter());
+                let near = nearest(name, MEMBERS);
                 let hint = near.map(|near| format!("; `{near}` is near")).unwrap_or_default();
                 let message = format!("unknown field `{name}` beside `schemes`{hint}");
                 return Err(SenderError::Member { at: String::new(), error: DescriptorError::Json(message) });
@@ -245,7 +245,7 @@ fn schemes(mut members: Map<String, Value>, like: Option<&Preset>) -> Result<Vec
 /// scheme, has found none.
 fn with_sender_members(message: &str, members: &Map<String, Value>) -> String {
     let unknown = members.keys().find(|name| message.starts_with(&format!("unknown field `{name}`")));
-    match unknown.and_then(|name| nearest(name, MEMBERS.into_iter())) {
+    match unknown.and_then(|name| nearest(name, MEMBERS)) {
         Some(near) if !message.ends_with("is near") => format!("{message}; `{near}` is near"),
         _ => message.to_owned(),
     }
