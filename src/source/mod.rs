@@ -21,6 +21,7 @@
 //! [`sender`](crate::sender).
 
 mod find;
+mod refused;
 mod scope;
 mod sender;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use crate::secret::Secret;
 use crate::sender::{Repeat, Sender, SenderError};
 
 pub use find::{Authority, Candidate, Clues, Found, Miss, Proof, UnknownSource};
+pub use refused::{FailedVerification, LastRefused, LastVerified, MAX_REFUSED, NOTE_INTERVAL, Refused};
 pub use scope::{Action, Grant, Pattern, Reason, Refusal, RunWorkflow, Scope, Via, Workflow};
 pub use sender::SourceSender;
 
@@ -391,6 +393,11 @@ impl<'a> Source<'a> {
     /// The tokens; none if they can't be read.
     pub fn tokens(&self) -> &[Secret] {
         self.lists().map_or(&[], |lists| &lists.tokens)
+    }
+
+    /// The secrets; none if they can't be read.
+    pub fn secrets(&self) -> &[Secret] {
+        self.lists().map_or(&[], |lists| &lists.secrets)
     }
 
     /// The public keys that the source itself contains, as texts.
