@@ -68,7 +68,9 @@ pub(super) async fn complete(
         CallbackMode::Confirm => link::confirm(context, gateway, callback).await,
         CallbackMode::Get | CallbackMode::Post => {
             let has_payload = mode == CallbackMode::Post;
-            let payload = has_payload.then(|| body::object(&bytes)).transpose()?.map(Cow::Borrowed);
+            let payload = has_payload.then(|| body::object(&bytes)).transpose()?;
+            payload.map_or(Ok(()), |payload| query.check_payload(payload))?;
+            let payload = payload.map(Cow::Borrowed);
             let callback = Callback { payload, ..callback };
             context.deliver(gateway, Work::Resolve(callback), None).await.map(no_store)
         }

@@ -34,6 +34,7 @@ pub(super) async fn post(
         Mode::of(content_type.as_ref(), context.headers).ok_or_else(|| body::unsupported(context.headers, ACCEPTED))?;
 
     let Received { gateway, bytes, .. } = context.receive(&head.authentication, incoming).await?;
+    let mode = mode.with_body(content_type.as_ref(), &bytes);
     let events = match mode {
         Mode::Binary => {
             vec![event::read_binary(content_type.as_ref(), context.headers, &bytes).map_err(event_problem)?]
@@ -120,7 +121,7 @@ fn has_path_subject(event: &Event<'_>) -> bool {
 
 fn event_problem(error: EventError) -> Problem {
     let kind = match error {
-        EventError::Body(_) | EventError::Data(_) => Kind::InvalidBody,
+        EventError::Body(_) | EventError::Batch | EventError::Data(_) => Kind::InvalidBody,
         _ => Kind::InvalidEvent,
     };
     Problem::new(kind, error.to_string()).field(error.field())

@@ -22,6 +22,7 @@ mod body;
 mod callback;
 mod confirm_page;
 mod console;
+mod content_coding;
 mod event;
 mod handshake;
 mod health;

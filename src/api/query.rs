@@ -16,8 +16,8 @@ const CALLBACK_PARAMETERS: [&str; 5] = ["ref", "workflowrun", "topic", "status",
 #[derive(Debug)]
 pub struct Query {
     pairs: Vec<(String, String)>,
-    /// Whether the query as it was sent ends with `&`.
-    ends_with_ampersand: bool,
+    /// Whether the query has an empty part, as in `a&&b` and `a&`, after its last [known](CALLBACK_PARAMETERS) parameter.
+    has_gap: bool,
 }
 
 impl Query {
@@ -25,7 +25,7 @@ impl Query {
     /// that is not UTF-8.
     pub fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let query = query.unwrap_or_default();
-        pairs(query, query.split('&'))
+        pairs(query.split('&'))
     }
 
     /// Decodes the query of a callback. Also accepts the spelling in the contract's published reference,
@@ -33,7 +33,7 @@ impl Query {
     /// separates two pairs only if a known name and `=` follow it, since a topic may contain commas.
     pub fn parse_callback(query: Option<&str>) -> Result<Self, Problem> {
         let query = query.unwrap_or_default();
-        let plain = pairs(query, query.split('&'))?;
+        let plain = pairs(query.split('&'))?;
         if query.contains('&') || plain.pairs.iter().any(|(name, _)| name == "topic") {
             return Ok(plain);
         }
@@ -47,7 +47,7 @@ impl Query {
                 _ => parts.push(Cow::Borrowed(part)),
             }
         }
-        pairs(query, parts.iter().map(AsRef::as_ref))
+        pairs(parts.iter().map(AsRef::as_ref))
     }
 
     /// Returns the value of a parameter. A parameter that is present more than once is an error.
@@ -141,18 +141,23 @@ pub(super) fn decode(text: &str) -> Option<String> {
 }
 
 /// Decodes pairs such as `name=value`, the parts of a query. Empty parts are ignored.
-fn pairs<'a>(query: &str, parts: impl Iterator<Item = &'a str>) -> Result<Query, Problem> {
-    let mut pairs = Vec::new();
-    for part in parts.filter(|part| !part.is_empty()) {
+fn pairs<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Query, Problem> {
+    let (mut pairs, mut has_gap) = (Vec::new(), false);
+    for part in parts {
+        if part.is_empty() {
+            has_gap = true;
+            continue;
+        }
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         let decode_form = |text: &str| decode(&text.replace('+', " "));
         let (Some(name), Some(value)) = (decode_form(name), decode_form(value)) else {
             let detail = "the query is not UTF-8 after percent-decoding: encode its values as UTF-8";
             return Err(Problem::new(Kind::InvalidParameter, detail).field("query"));
         };
+        has_gap &= !CALLBACK_PARAMETERS.contains(&&*name);
         pairs.push((name, value));
     }
-    Ok(Query { pairs, ends_with_ampersand: query.ends_with('&') })
+    Ok(Query { pairs, has_gap })
 }
 
 #[cfg(test)]

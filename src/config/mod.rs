@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::delivery::Limits;
 use crate::engine::{Constants, DEFAULT_PROFILE, Engine, EngineUrl, EngineUrlError, Profile};
-use crate::json::Pointer;
+use crate::json::{Pointer, without_mark};
 use crate::ports::{Timeouts, Variables};
 use crate::routing::Table;
 use crate::secret::Secret;
@@ -348,14 +348,14 @@ pub fn check(variables: &impl Variables) -> Vec<ConfigError> {
     errors
 }
 
-/// Reads a variable, trims the white space around its value, and parses it.
+/// Reads a variable, and parses its value without the white space around it and without a byte order mark.
 fn parse<T>(
     variables: &impl Variables,
     variable: &'static str,
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Result<T, ConfigError> {
     let text = text(variables, variable)?;
-    read(text.trim()).map_err(|problem| ConfigError { variable, problem })
+    read(without_mark(text.trim()).trim()).map_err(|problem| ConfigError { variable, problem })
 }
 
 /// Reads the text of a variable.
