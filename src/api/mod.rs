@@ -23,6 +23,7 @@ mod callback;
 mod confirm_page;
 mod console;
 mod content_coding;
+mod cors;
 mod event;
 mod handshake;
 mod health;
@@ -94,6 +95,7 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
     let (parts, mut body) = request.into_parts();
     let endpoint = Endpoint::of(parts.uri.path());
     let template = endpoint.as_ref().map_or("(none)", Endpoint::template);
+    let is_for_senders = endpoint.as_ref().is_some_and(Endpoint::is_for_senders);
     let mut context = RequestContext {
         host,
         log: LogLine::new(host.now(), &parts.method, template),
@@ -118,6 +120,9 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
         // RFC 6750, section 2.3.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
+    if is_for_senders {
+        cors::share(host, &parts.headers, response.headers_mut());
+    }
     if method == Method::HEAD {
         // No `Content-Length`: it would have to state the length of the response to GET (RFC 9110, section 8.6).
         response.body_mut().clear();
@@ -138,6 +143,9 @@ async fn dispatch<H: Host>(
     let Some(endpoint) = endpoint else {
         return Err(Problem::new(Kind::NotFound, "this path does not exist: the README of Sluice lists all routes"));
     };
+    if context.method == Method::OPTIONS && endpoint.is_for_senders() && cors::is_preflight(context.headers) {
+        return cors::answer(context, &endpoint);
+    }
     if context.method == Method::OPTIONS && matches!(endpoint, Endpoint::Event | Endpoint::Webhook) {
         return handshake::answer(context);
     }

@@ -16,8 +16,11 @@ const CALLBACK_PARAMETERS: [&str; 5] = ["ref", "workflowrun", "topic", "status",
 #[derive(Debug)]
 pub struct Query {
     pairs: Vec<(String, String)>,
-    /// Whether the query has an empty part, as in `a&&b` and `a&`, after its last [known](CALLBACK_PARAMETERS) parameter.
-    has_gap: bool,
+    /// Whether a part ends within a percent-escape, or one without `=`, which may be empty, follows the last
+    /// [known](CALLBACK_PARAMETERS) parameter: `a=%2`, `a&&b=c`, `a&sta`.
+    is_cut: bool,
+    /// Whether commas separate the parameters.
+    is_separated_by_commas: bool,
 }
 
 impl Query {
@@ -47,7 +50,7 @@ impl Query {
                 _ => parts.push(Cow::Borrowed(part)),
             }
         }
-        pairs(parts.iter().map(AsRef::as_ref))
+        Ok(Self { is_separated_by_commas: parts.len() > 1, ..pairs(parts.iter().map(AsRef::as_ref))? })
     }
 
     /// Returns the value of a parameter. A parameter that is present more than once is an error.
@@ -142,22 +145,29 @@ pub(super) fn decode(text: &str) -> Option<String> {
 
 /// Decodes pairs such as `name=value`, the parts of a query. Empty parts are ignored.
 fn pairs<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Query, Problem> {
-    let (mut pairs, mut has_gap) = (Vec::new(), false);
+    let (mut pairs, mut is_cut) = (Vec::new(), false);
     for part in parts {
+        let split = part.split_once('=');
+        is_cut |= split.is_none();
         if part.is_empty() {
-            has_gap = true;
             continue;
         }
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let (name, value) = split.unwrap_or((part, ""));
         let decode_form = |text: &str| decode(&text.replace('+', " "));
         let (Some(name), Some(value)) = (decode_form(name), decode_form(value)) else {
             let detail = "the query is not UTF-8 after percent-decoding: encode its values as UTF-8";
             return Err(Problem::new(Kind::InvalidParameter, detail).field("query"));
         };
-        has_gap &= !CALLBACK_PARAMETERS.contains(&&*name);
+        is_cut &= !CALLBACK_PARAMETERS.contains(&&*name);
+        is_cut |= ends_within_escape(part);
         pairs.push((name, value));
     }
-    Ok(Query { pairs, has_gap })
+    Ok(Query { pairs, is_cut, is_separated_by_commas: false })
+}
+
+/// Returns whether a text ends with `%` or `%2`, the beginning of a percent-escape.
+fn ends_within_escape(text: &str) -> bool {
+    text.rsplit_once('%').is_some_and(|(_, digits)| digits.len() < 2 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ pub use document::{Document, DocumentError};
 pub use forms::{AnyMember, Form, Member};
 pub use moved::{MOVED, Moved, Place};
 pub use trust::{
-    Origins, access_tokens, allowed_origins, custom_descriptor, custom_secrets, link_secrets, preset_secrets,
-    requires_authentication, senders_with_secrets,
+    Origins, WebOrigins, access_tokens, allowed_origins, cors_origins, custom_descriptor, custom_secrets, link_secrets,
+    preset_secrets, requires_authentication, senders_with_secrets,
 };
 
 /// A variable whose value can't be used. The error doesn't contain the value, which might be a secret.

@@ -59,14 +59,19 @@ impl Query {
     /// Returns the problem of a query that ends within a parameter, before its value: `&`, `&amp;`, `&sta`. Parameters
     /// may follow that a mail program has added.
     fn cut(&self) -> Option<Problem> {
-        let is_cut = |(name, value): &(String, String)| {
+        let is_start = |(name, value): &(String, String)| {
             let letters = letters(name);
-            let rest = letters.strip_prefix("amp").unwrap_or(&letters);
-            let is_start = rest.len() < 2 || NAME.starts_with(rest) || "amp".starts_with(rest);
-            value.is_empty() && is_start && !OTHERS.contains(&&**name)
+            let rest = ["amp", "3d"].iter().find_map(|start| letters.strip_prefix(start)).unwrap_or(&letters);
+            let is_start = rest.is_empty() || NAME.starts_with(rest) || "amp".starts_with(rest);
+            self::letters(value).is_empty() && is_start && !OTHERS.contains(&&**name)
         };
-        (self.has_gap || self.pairs.iter().any(is_cut)).then(|| {
-            let detail = "the query seems to be cut off, so `status` may be lost: send the whole URL, or end it with `&status=Succeeded` or `&status=Failed`";
+        // Between commas, whatever is no parameter is taken as a part of the value before it.
+        let is_joined = |(_, value): &(String, String)| value.contains([',', ';', '?', '&', '|']);
+        let is_cut = self.is_cut
+            || self.pairs.iter().any(is_start)
+            || self.is_separated_by_commas && self.pairs.iter().any(is_joined);
+        is_cut.then(|| {
+            let detail = "the query seems to be cut off or damaged, so `status` may be lost: send the whole URL, or end it with `&status=Succeeded` or `&status=Failed`";
             Problem::new(Kind::InvalidParameter, detail).field("query")
         })
     }

@@ -43,6 +43,8 @@ fn intact_status_is_read_whatever_else_a_mail_program_adds() {
         ("ref=r&topic=ready%3F", Status::Succeeded),
         ("ref=r&topic=Ready?", Status::Succeeded),
         ("ref=r&topic=a;b|c,d", Status::Succeeded),
+        ("ref=r,topic=t", Status::Succeeded),
+        ("ref=r,topic=a,b,status=Succeeded", Status::Succeeded),
     ] {
         assert_eq!(status(query), Some(expected), "{query}");
     }
@@ -104,6 +106,17 @@ fn damaged_status_is_refused() {
         "&s",
         "&sta",
         "&amp;statu",
+        "&amp;statu&utm_source=x",
+        "&&utm_source=x",
+        "&foo",
+        "&task_s",
+        "&sta=%0A",
+        "&=s",
+        "&amp;utm_source=x",
+        "&%3E",
+        "&filter%5Bx%5D=1",
+        "&x=build+failed",
+        "&buildfailed=1",
     ] {
         assert_eq!(status(&format!("ref=r&topic=t{damaged}")), None, "{damaged}");
     }
@@ -111,6 +124,9 @@ fn damaged_status_is_refused() {
         "ref=r,topic=t,Status=Failed",
         "ref=r,topic=t,state=failed",
         "ref=r,topic=t, status=failed",
+        "ref=r,topic=t,statusfailed",
+        "ref=r,topic=t,",
+        "ref=r,topic=t,b",
         "status=succeeded&ref=r&topic=t?status=failed",
         "ref=r?status=failed&topic=t",
         "ref=r&topic=t&access_token=a?status=failed",
