@@ -11,7 +11,7 @@ use super::query::Query;
 use crate::config;
 use crate::ports::Host;
 use crate::secret::Secret;
-use crate::sender::{self, Descriptor, Preset, SignedRequest, Verified};
+use crate::sender::{self, Descriptor, PRESETS, Preset, SignedRequest, Verified};
 
 /// The authentication of a request before its body is read.
 pub(super) enum Authentication {
@@ -84,7 +84,10 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
                 Problem::new(Kind::InvalidParameter, detail).field("sender")
             })?),
         };
-        let preset = preset.or_else(|| named.is_none().then(|| Preset::by_headers(self.headers)).flatten());
+        let preset = match preset {
+            None if named.is_none() => self.preset_by_headers()?,
+            preset => preset,
+        };
         if let Some(preset) = preset {
             self.response_policy = preset.response_policy;
             let secrets = config::preset_secrets(self.host, preset)?;
@@ -102,6 +105,20 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         }
         self.check_token(query)?;
         Ok(Authentication::Complete(preset))
+    }
+
+    /// The preset that the headers identify, or else the first one that has secrets and one of whose headers is there.
+    fn preset_by_headers(&self) -> Result<Option<&'static Preset>, Problem> {
+        if let Some(preset) = Preset::by_headers(self.headers) {
+            return Ok(Some(preset));
+        }
+        for preset in PRESETS {
+            let is_marked = preset.marks.iter().any(|mark| self.headers.contains_key(*mark));
+            if is_marked && !config::preset_secrets(self.host, preset)?.is_empty() {
+                return Ok(Some(preset));
+            }
+        }
+        Ok(None)
     }
 
     /// Verifies the signature over the raw body, before the body is parsed. `None` if no signature is required.

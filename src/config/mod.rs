@@ -24,7 +24,7 @@ pub use forms::{AnyMember, Form, Member};
 pub use moved::{MOVED, Moved, Place};
 pub use trust::{
     Origins, access_tokens, allowed_origins, custom_descriptor, custom_secrets, link_secrets, preset_secrets,
-    requires_authentication, senders_with_secrets,
+    requires_authentication, secret_variable, senders_with_secrets,
 };
 
 /// A variable whose value can't be used. The error doesn't contain the value, which might be a secret.

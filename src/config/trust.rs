@@ -10,18 +10,41 @@ pub fn access_tokens(variables: &impl Variables) -> Result<Vec<Secret>, ConfigEr
     parse(variables, "access_tokens", tokens)
 }
 
+/// The variable with the secrets of a preset. Other presets have their secrets only in `sources`.
+pub fn secret_variable(preset: &Preset) -> Option<&'static str> {
+    Some(match preset.name {
+        "bitbucket" => "secret_bitbucket",
+        "gitea" => "secret_gitea",
+        "github" => "secret_github",
+        "gitlab" => "secret_gitlab",
+        "linear" => "secret_linear",
+        "paddle" => "secret_paddle",
+        "shopify" => "secret_shopify",
+        "slack" => "secret_slack",
+        "standard-webhooks" => "secret_standard_webhooks",
+        "stripe" => "secret_stripe",
+        "svix" => "secret_svix",
+        "twilio" => "secret_twilio",
+        "twitch" => "secret_twitch",
+        "vercel" => "secret_vercel",
+        "zoom" => "secret_zoom",
+        _ => return None,
+    })
+}
+
 /// The secrets of a preset: a signature made with any of them is valid. Empty if none is set, or if the sender doesn't
 /// sign.
 pub fn preset_secrets(variables: &impl Variables, preset: &Preset) -> Result<Vec<Secret>, ConfigError> {
-    let Some(variable) = preset.secret_variable else { return Ok(Vec::new()) };
-    parse(variables, variable.name, |text| {
+    let Some(variable) = secret_variable(preset) else { return Ok(Vec::new()) };
+    parse(variables, variable, |text| {
         // Most of these variables are empty, and parsing the descriptors costs more than the rest of a small request.
         if text.is_empty() {
             return Ok(Vec::new());
         }
         let descriptors: Vec<_> = preset.descriptors().collect();
+        let secret = preset.secret.unwrap_or("its secret");
         signing_secrets(text, &descriptors)?
-            .ok_or_else(|| format!("has a secret that is not in {}'s form: set {}", preset.title, variable.description))
+            .ok_or_else(|| format!("has a secret that is not in {}'s form: set {secret}", preset.title))
     })
 }
 

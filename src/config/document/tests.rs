@@ -180,7 +180,7 @@ fn variable_stays_or_has_a_place() {
             }
             Place::SecretsOf(sender) => {
                 let preset = PRESETS.iter().find(|preset| preset.name == sender).unwrap();
-                assert_eq!(preset.secret_variable.map(|variable| variable.name), Some(moved.variable));
+                assert_eq!(crate::config::secret_variable(preset), Some(moved.variable));
             }
             Place::SecretsOfDescriptor | Place::Sender => assert!(moved.variable.ends_with("_custom")),
         }
