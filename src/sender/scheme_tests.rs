@@ -524,7 +524,7 @@ fn sender_like_a_preset_has_its_members_unless_it_has_its_own() {
     expected.deadline = Some(7);
     expected.schemes[0].timestamp.as_mut().unwrap().tolerance = 60;
     assert_eq!(like, expected);
-    assert_eq!(stripe.marks, ["stripe-signature"]);
+    assert_eq!(Sender::parse(r#"{"like":"slack"}"#).unwrap().marks, ["x-slack-signature", "x-slack-request-timestamp"]);
     assert_eq!(Sender::parse("{}").unwrap(), Sender::default());
 }
 
