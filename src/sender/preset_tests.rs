@@ -172,7 +172,7 @@ impl Case {
         let content_type = sent.headers.get("content-type").map_or("application/json", String::as_str);
         match sender.body.events(content_type, sent.body.as_bytes()) {
             Ok(Events::Batch(events)) => {
-                let identity = |(index, event): (usize, &Box<serde_json::value::RawValue>)| {
+                let identity = |(index, event): (usize, &std::borrow::Cow<'_, serde_json::value::RawValue>)| {
                     Sender::item_identity(&sender.schemes[0], &verified, index, event.get().as_bytes())
                 };
                 events.iter().enumerate().map(identity).collect()
