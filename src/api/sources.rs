@@ -1,4 +1,4 @@
-//! `GET /api/v2/sources`: what is remembered of each source, and of the public keys of senders.
+//! `GET /api/v2/sources`: the notes about each source, and about the public keys of senders.
 
 use std::collections::BTreeMap;
 

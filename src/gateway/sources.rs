@@ -1,4 +1,4 @@
-//! What is remembered of sources for the operator: refused requests, secrets that verified, and fetched keys.
+//! Notes about sources, for the operator: refused requests, secrets that verified, and fetched keys.
 
 use super::store_of;
 use crate::ports::{Host, StoreError};

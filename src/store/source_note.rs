@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ports::StoreError;
 
-/// How long a note is kept that is not written again: notes of sources that no longer exist, and of keys that nobody
+/// The time for which a note is kept that is not written again: notes of sources that no longer exist, and of keys that nobody
 /// uses, go with a sweep.
 pub const SOURCE_NOTE_AGE: Duration = Duration::from_secs(30 * 24 * 3_600);
 

@@ -34,6 +34,7 @@ mod fuzz_properties;
 mod handshake;
 mod health_and_log;
 mod interleavings;
+mod keys;
 mod layering;
 mod links;
 mod moves;
@@ -56,6 +57,7 @@ mod sender_protocols;
 mod senders;
 mod simulated_database;
 mod snapshots;
+mod sources;
 mod statements;
 mod store_faults;
 #[path = "../support/tables/mod.rs"]

@@ -5,7 +5,9 @@
 
 use std::fmt::Write;
 
-use sluice::api::problem::Kind;
+use serde_json::json;
+use sluice::api::problem::{Kind, Problem};
+use sluice::gateway::keys::{KeyError, KeyFailure};
 
 use crate::console::{as_operator, basic, dead_letter, store};
 use crate::fake::{
@@ -14,6 +16,7 @@ use crate::fake::{
 };
 use crate::links::links;
 use crate::preflight::with_shell;
+use crate::sources::known_sources;
 
 /// Pages respond with JSON if it is accepted.
 const ACCEPT_JSON: (&str, &str) = ("accept", "application/json");
@@ -106,6 +109,13 @@ fn provoke(kind: Kind) -> Reply {
             let batch = format!("[{}]", (0..17).map(event).collect::<Vec<_>>().join(","));
             world.post(EVENT_URI, &[("content-type", "application/cloudevents-batch+json")], batch)
         }
+        // Provoked by a sender whose keys are fetched.
+        Kind::KeysUnavailable => {
+            let (url, failure) =
+                ("https://keys.example/jwks".to_owned(), KeyFailure::NoResponse("the attempt timed out"));
+            let response = Problem::from(KeyError::Unavailable { url, failure }).into_response();
+            Reply { response, log: json!({ "problem": "keys-unavailable", "status": 503 }) }
+        }
         Kind::Configuration => world.with("engine_url", "nonsense").with("engine_wait_ms", "0").get("/readyz"),
     }
 }
@@ -195,6 +205,8 @@ fn console_pages_match_the_snapshot() {
             "preflight",
             contents(&with_shell(World::with_operator()), "GET", "/console/preflight?ref=6b08ce3a2bb126dc8dc5a8a8"),
         ),
+        ("sources, none known", contents(&busy, "GET", "/console/sources")),
+        ("sources", contents(&known_sources(), "GET", "/console/sources")),
         ("drained", contents(&busy, "POST", "/console/drain")),
         ("deletion to be confirmed", contents(&busy, "GET", &format!("{LIST}/{pending}/delete"))),
         ("deleted", contents(&busy, "POST", &format!("{LIST}/{pending}/delete"))),
