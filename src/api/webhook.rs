@@ -30,8 +30,7 @@ pub(super) async fn post(
     let head = context.head()?;
     let authentication = head.authentication;
     // The contract accepts only JSON, but some of the known senders post forms.
-    let is_form =
-        authentication.preset().is_some() && body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
+    let is_form = authentication.preset().is_some() && body::is_form(context.headers);
     if !is_form {
         body::require_json(context.headers)?;
     }

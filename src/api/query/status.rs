@@ -119,7 +119,7 @@ fn damage(name: &str, value: &str, given: Option<Status>) -> Option<Problem> {
 /// Returns whether a name other than `status` resembles it: `amp;status`, `Status`, `?status`, `stat us`, `statsu`,
 /// `task_status`, `state`.
 fn resembles_status(name: &str) -> bool {
-    letters(name).contains(NAME) || words(&folded(name)).any(|word| is_like_status(word))
+    letters(name).contains(NAME) || words(&folded(name)).any(is_like_status)
 }
 
 /// Returns whether a word is `status`, `state`, `stat`, or differs from `status` by one edit.
