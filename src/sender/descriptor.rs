@@ -499,7 +499,11 @@ impl Descriptor {
         self.signed.contains(&Part::Value(location.clone()))
             || match location {
                 ValueLocation::Header(_) => self.signs(Part::Id),
-                ValueLocation::Pointer(_) => self.signs(Part::Body),
+                // A CRC-32 stops nobody who wants to change the body. It tells events apart all the same, and such a
+                // sender has nothing better.
+                ValueLocation::Pointer(_) => {
+                    self.signs(Part::Body) || self.signs(Part::BodySha256) || self.signs(Part::BodyCrc32)
+                }
                 ValueLocation::Form(_) => self.signs(Part::Body) || self.signs(Part::Params),
                 ValueLocation::Query(_) => self.signs(Part::Url),
                 ValueLocation::Field(_) | ValueLocation::Claim(_) => false,

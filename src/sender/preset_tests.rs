@@ -399,6 +399,9 @@ fn token_rules_of_the_source_are_required() {
         }
     }
     assert!(required >= 7, "{required}");
+    let url = "https://issuer.example/jwks";
+    let knative = Sender::of(Preset::by_name("knative-oidc").unwrap()).with_token_rules(&[], &[], Some(url));
+    assert_eq!(knative.schemes[0].keys, Some(KeySource::Jwks(url.to_owned())));
 }
 
 /// The preset that another one is like.

@@ -303,7 +303,7 @@ impl<'a> Source<'a> {
             Some(_) if !sender.signs() => {
                 Err(reader.at("secrets").error("must not be set: this sender signs nothing, so use `tokens`"))
             }
-            None if self.tokens.is_none() && !rules.is_any() => {
+            None if self.tokens.is_none() && !rules.is_any() && !sender.has_own_keys() => {
                 Err(reader.error("must have `secrets`, `tokens` or `keys`"))
             }
             _ => Ok(()),
@@ -338,7 +338,9 @@ impl<'a> Source<'a> {
 
     /// Whether a request may be signed: there are secrets or keys to verify a signature with.
     fn is_signed(&self) -> bool {
-        self.sender.is_some() && (self.secrets.is_some() || self.token_rules.is_any())
+        let has_key =
+            |sender: SourceSender<'_>| self.secrets.is_some() || self.token_rules.is_any() || sender.has_own_keys();
+        self.sender.is_some_and(has_key)
     }
 
     /// The lists, which are read once.

@@ -1,5 +1,6 @@
 //! The sender of a source: all that this layer asks of presets and descriptors.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::HeaderMap;
@@ -79,10 +80,19 @@ impl<'a> SourceSender<'a> {
         };
         match self {
             Self::Preset(preset) => preset.marks.iter().copied().filter_map(marks).min(),
-            Self::Descriptor(raw) => {
-                let names = json::member(raw, "headers").and_then(json::elements).unwrap_or_default();
-                names.into_iter().filter_map(json::borrowed_text).filter_map(|name| marks(&name)).min()
-            }
+            Self::Descriptor(raw) => match (own_marks(raw), like(raw)) {
+                (own, Some(preset)) if own.is_empty() => preset.marks.iter().copied().filter_map(marks).min(),
+                (own, _) => own.iter().filter_map(|name| marks(name)).min(),
+            },
+        }
+    }
+
+    /// Whether the sender's keys are fetched from where its definition says, so that the source needs no secret.
+    pub(super) fn has_own_keys(self) -> bool {
+        let of_preset = |preset: &Preset| preset.signs && preset.secret.is_none();
+        match self {
+            Self::Preset(preset) => of_preset(preset),
+            Self::Descriptor(raw) => json::member(raw, "keys").is_some() || like(raw).is_some_and(of_preset),
         }
     }
 
@@ -96,6 +106,24 @@ impl<'a> SourceSender<'a> {
             }
         }
     }
+}
+
+/// The headers by which a descriptor says that its sender is known: its marks, or those of its signatures.
+fn own_marks(raw: &RawValue) -> Vec<Cow<'_, str>> {
+    let headers = |raw| json::member(raw, "headers").and_then(json::elements).unwrap_or_default();
+    let listed = match json::member(raw, "marks").and_then(json::elements) {
+        Some(marks) => marks,
+        None => match json::member(raw, "schemes").and_then(json::elements) {
+            Some(schemes) => schemes.into_iter().flat_map(headers).collect(),
+            None => headers(raw),
+        },
+    };
+    listed.into_iter().filter_map(json::borrowed_text).collect()
+}
+
+/// The preset that a descriptor is like.
+fn like(raw: &RawValue) -> Option<&'static Preset> {
+    Preset::by_name(&json::member(raw, "like").and_then(json::borrowed_text)?)
 }
 
 /// Redacted: a value in the wrong place might be a secret.
