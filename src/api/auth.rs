@@ -289,7 +289,10 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
                     break;
                 }
                 // An error in the configuration, not of the sender.
-                Err(Refused { reason: Reason::Signature(VerifyError::NoUsableSecret, _), .. }) => is_stopped = true,
+                Err(Refused {
+                    reason: Reason::Signature(VerifyError::NoUsableSecret | VerifyError::RuleNotSet { .. }, _),
+                    ..
+                }) => is_stopped = true,
                 Err(error) => refused.push(error),
             }
         }
