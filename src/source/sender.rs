@@ -111,6 +111,18 @@ impl<'a> SourceSender<'a> {
         }
     }
 
+    /// Whether the sender hands its secret over, so that a source may have none yet.
+    pub(super) fn hands_over(self) -> bool {
+        match self {
+            Self::Preset(preset) => preset.hands_over,
+            Self::Descriptor(raw) => {
+                let questions = json::member(raw, "questions").and_then(json::elements).unwrap_or_default();
+                questions.into_iter().any(|question| json::member(question, "keep").is_some())
+                    || like(raw).is_some_and(|preset| preset.hands_over)
+            }
+        }
+    }
+
     /// The rank among senders whose headers are all there: descriptors first, since the operator names their headers,
     /// and then presets in the order of detection.
     pub(super) fn rank(self) -> usize {
