@@ -107,13 +107,14 @@ fn entry(table: &mut String, name: &str, presets: &Presets) -> Result<(), Box<dy
         table,
         "Preset {{ name: {name:?}, aliases: &{:?}, title: {:?}, pages: &{:?}, secret: {:?}, marks: &{marks:?}, \
          detect: &[{}], response_policy: ResponsePolicy {{ deadline: {:?}, success: SuccessCriterion::{success} }}, \
-         signs: {:?}, sender: {:?} }},",
+         like: {:?}, signs: {:?}, sender: {:?} }},",
         texts(preset.get("aliases")),
         preset.get("title").and_then(Value::as_str).ok_or("`title` is missing")?,
         texts(preset.get("pages")),
         preset.get("secret").and_then(Value::as_str),
         detect.iter().map(|set| format!("&{set:?}")).collect::<Vec<_>>().join(", "),
         member("deadline").and_then(Value::as_u64),
+        sender.get("like").and_then(Value::as_str),
         !schemes.is_empty(),
         serde_json::to_string(sender)?,
     )?;

@@ -46,8 +46,9 @@ pub use body::{ArrayRule, BodyError, BodyRules, Events, FormRule, MAX_ITEMS};
 pub use challenge::{Challenge, ChallengeResponse};
 pub use definition::{Sender, SenderError};
 pub use descriptor::{
-    Algorithm, Descriptor, DescriptorError, DigestClaim, Encoding, HeaderFormat, KeyEncoding, KeyFormat, KeySource,
-    MAX_TOLERANCE, Repeat, RequiredRule, TimestampLocation, TimestampSpec, TokenRules, Unit, UrlClaim, ValueLocation,
+    Algorithm, Binding, Descriptor, DescriptorError, DigestClaim, Encoding, HeaderFormat, KeyEncoding, KeyFormat,
+    KeySource, MAX_TOLERANCE, Repeat, RequiredRule, TimestampLocation, TimestampSpec, TokenRules, Unit, UrlClaim,
+    ValueLocation,
 };
 pub use explain::{MAX_EXPLAINED_BODY, MAX_LOOKS, NearMiss, near_miss};
 pub use form::{FormError, MAX_FORM_FIELDS, is_form, object as form_object};

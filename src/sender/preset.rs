@@ -44,6 +44,8 @@ pub struct Preset {
     pub detect: &'static [&'static [&'static str]],
     /// The response that the sender expects.
     pub response_policy: ResponsePolicy,
+    /// The preset that this one is like: they have the same headers.
+    pub like: Option<&'static str>,
     /// Whether the sender signs its requests, or sends a secret in them.
     pub signs: bool,
     /// The definition, a [`Sender`] in JSON.
