@@ -1,6 +1,6 @@
-//! The index of the known senders. All that is known of a sender is in `presets/<name>.json`: what people need for its
-//! set-up, how it is recognized, and its definition, a [`Sender`](super::Sender). `build.rs` reads these files, and
-//! compiles the index from them: to recognize a sender, none of the definitions is parsed.
+//! The index of the known senders. The file `presets/<name>.json` describes a sender: its set-up, for people; the headers
+//! that identify it; and its definition, a [`Sender`](super::Sender). `build.rs` makes the index from these files: no
+//! definition is parsed to recognize a sender.
 //!
 //! | Member of a file | Content |
 //! |---|---|
