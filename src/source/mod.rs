@@ -348,8 +348,8 @@ impl<'a> Source<'a> {
             Ok(sender) => sender,
             Err(error) => return Some(reader.at("sender").error(format!("is not valid: {}", error.redacted()))),
         };
-        if let Some(rule) = sender.schemes.iter().find_map(Descriptor::missing_rule) {
-            return Some(reader.error(format!("must have `{}`, which this sender needs", rule.member())));
+        if let Some(member) = sender.schemes.iter().find_map(Descriptor::missing) {
+            return Some(reader.error(format!("must have `{member}`, which this sender needs")));
         }
         let reason = |secret: &Secret| {
             let mut errors = sender.schemes.iter().map(|scheme| scheme.check_secret(secret));
