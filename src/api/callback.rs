@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Response, StatusCode};
 
+use super::auth::Admitted;
 use super::confirm_page::{self, Question};
 use super::intake::Received;
 use super::problem::{Kind, Problem};
@@ -12,15 +13,14 @@ use super::query::Query;
 use super::respond::{self, no_store};
 use super::{RequestContext, body, link};
 use crate::callback::Callback;
-use crate::config::{self, CallbackGet, ConfigError};
+use crate::config::{CallbackGet, ConfigError, members};
 use crate::delivery::Work;
 use crate::ports::{Body, Host};
-use crate::sender;
 
 /// The kind of a request to this endpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CallbackMode {
-    /// POST with a payload, which completes the callback.
+    /// POST, perhaps with a payload, which completes the callback.
     Post,
     /// A plain link: GET without a payload, which completes the callback.
     Get,
@@ -45,15 +45,21 @@ pub(super) async fn complete(
         context.problem_page = confirm_page::problem_page;
     }
     let authentication = context.authenticate(&query)?;
+    let has_type = context.headers.contains_key(CONTENT_TYPE);
     match mode {
-        CallbackMode::Post => body::require_json(context.headers)?,
+        CallbackMode::Post if has_type => body::require_json(context.headers)?,
         CallbackMode::Get | CallbackMode::Head if is_prefetch(context.headers) => {
             let detail = "a prefetch or preview of this link does not complete the callback: open the link itself";
             return Err(Problem::new(Kind::Prefetch, detail).no_store());
         }
         _ => {}
     }
-    let Received { gateway, bytes, .. } = context.receive(&authentication, incoming).await?;
+    let Received { gateway, bytes, admitted } = context.receive(authentication, incoming).await?;
+    let admission = match admitted {
+        Admitted::Delivery(admission) => admission,
+        Admitted::Question(reply) => return Ok(context.reply(reply)),
+    };
+    context.permit_callback(&admission, &gateway, &run).await?;
     let callback = Callback { run, topic, status, payload: None };
     match mode {
         CallbackMode::Head => Ok(no_store(respond::empty(StatusCode::OK))),
@@ -67,8 +73,14 @@ pub(super) async fn complete(
         }
         CallbackMode::Confirm => link::confirm(context, gateway, callback).await,
         CallbackMode::Get | CallbackMode::Post => {
-            let has_payload = mode == CallbackMode::Post;
-            let payload = has_payload.then(|| body::object(&bytes)).transpose()?.map(Cow::Borrowed);
+            // Without a content type and a body, POST completes the callback as GET does.
+            let has_payload = mode == CallbackMode::Post && (has_type || !bytes.is_empty());
+            if has_payload && !has_type {
+                return Err(body::unsupported(context.headers, "application/json"));
+            }
+            let payload = has_payload.then(|| body::object(&bytes)).transpose()?;
+            payload.map_or(Ok(()), |payload| query.check_payload(payload))?;
+            let payload = payload.map(Cow::Borrowed);
             let callback = Callback { payload, ..callback };
             context.deliver(gateway, Work::Resolve(callback), None).await.map(no_store)
         }
@@ -78,8 +90,8 @@ pub(super) async fn complete(
 impl CallbackMode {
     /// Determines the kind from the method, the content type and the `callback_get` variable.
     fn of(context: &RequestContext<'_, '_, impl Host>) -> Result<Self, ConfigError> {
-        let confirms = || config::callback_get(context.host).map(|get| get == CallbackGet::Confirm);
-        let is_form = || body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
+        let confirms = || context.config.get(&members::CALLBACK_GET).map(|get| get == CallbackGet::Confirm);
+        let is_form = || body::is_form(context.headers);
         Ok(match context.method {
             Method::POST if is_form() && confirms()? => Self::Confirm,
             Method::POST => Self::Post,

@@ -48,7 +48,7 @@ macro_rules! endpoints {
 endpoints! {
     Event "/api/v2/event" "POST";
     Callback "/api/v2/callback" "GET, HEAD, POST";
-    Webhook "/api/v2/webhook" "POST";
+    Webhook "/api/v2/webhook" "GET, HEAD, POST";
     CallbackLinks "/api/v2/callback-links" "POST";
     CallbackLink "/api/v2/callback/link" "GET, HEAD, POST";
     Callbacks(run) "/api/v2/callbacks/{run}" "GET, HEAD";
@@ -76,6 +76,11 @@ endpoints! {
 }
 
 impl Endpoint {
+    /// Returns whether senders deliver to it.
+    pub(super) fn is_for_senders(&self) -> bool {
+        matches!(self, Self::Event | Self::Webhook | Self::Callback)
+    }
+
     /// Returns whether this is a page or an action of the console.
     pub(super) fn is_console(&self) -> bool {
         let template = self.template();

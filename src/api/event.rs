@@ -6,16 +6,17 @@ use std::borrow::Cow;
 use http::Response;
 use serde::Serialize;
 
+use super::auth::Admitted;
 use super::batch_response::Item;
 use super::intake::Received;
 use super::problem::{Kind, Problem};
 use super::{RequestContext, body};
-use crate::config;
 use crate::delivery::{Key, Payload, Start};
 use crate::event::{self, BatchError, Event, EventError, Mode};
 use crate::ports::{Body, Host};
 use crate::reference::WorkflowRef;
 use crate::routing::{Input, Table};
+use crate::source::{Source, Via};
 
 /// The supported content types, which the 415 for any other type lists.
 const ACCEPTED: &str = "application/cloudevents+json, application/cloudevents-batch+json, application/json";
@@ -33,7 +34,12 @@ pub(super) async fn post(
     let mode =
         Mode::of(content_type.as_ref(), context.headers).ok_or_else(|| body::unsupported(context.headers, ACCEPTED))?;
 
-    let Received { gateway, bytes, .. } = context.receive(&head.authentication, incoming).await?;
+    let Received { gateway, bytes, admitted } = context.receive(head.authentication, incoming).await?;
+    let admission = match admitted {
+        Admitted::Delivery(admission) => admission,
+        Admitted::Question(reply) => return Ok(context.reply(reply)),
+    };
+    let mode = mode.with_body(content_type.as_ref(), &bytes);
     let events = match mode {
         Mode::Binary => {
             vec![event::read_binary(content_type.as_ref(), context.headers, &bytes).map_err(event_problem)?]
@@ -42,13 +48,19 @@ pub(super) async fn post(
         Mode::Batch => event::read_batch(&bytes).map_err(batch_problem)?,
     };
     let by_routes = head.workflow.is_none() && events.iter().any(|event| !by_subject || !has_path_subject(event));
-    let table = if by_routes { config::routes(context.host)? } else { None };
-    let targets = Targets { by_ref: head.workflow, by_subject, table: table.as_ref(), dedup: head.dedup };
+    let table = if by_routes { context.config.routes()? } else { None };
+    let source = admission.source().map(Source::name);
+    let targets = Targets { by_ref: head.workflow, by_subject, table: table.as_ref(), dedup: head.dedup, source };
 
     let (mut items, mut invalid) = (Vec::with_capacity(events.len()), Vec::new());
     for (index, event) in events.iter().enumerate() {
-        match targets.starts(event) {
+        let permit = |via: Via<'_>, workflow: &WorkflowRef| {
+            let via = if mode == Mode::Batch { Via::BatchElement(index) } else { via };
+            context.permit(&admission, &gateway, via, workflow)
+        };
+        match targets.starts(event, &permit) {
             Ok(starts) => items.push((event, starts)),
+            Err(problem) if problem.kind == Kind::OutOfScope => return Err(problem),
             Err(problem) if mode == Mode::Batch => {
                 invalid.push(Invalid { index, id: Some(event::truncated(&event.id)), problem });
             }
@@ -59,7 +71,8 @@ pub(super) async fn post(
         return Err(invalid_events(invalid.into_iter()));
     }
     if mode != Mode::Batch {
-        let starts = items.into_iter().flat_map(|(_, starts)| starts).collect();
+        let starts = items.into_iter().flat_map(|(_, starts)| starts);
+        let starts = starts.map(|(start, key)| (admission.mark(start), key)).collect();
         return context.start(gateway, starts).await;
     }
     let mut batch = Vec::new();
@@ -68,7 +81,8 @@ pub(super) async fn post(
         if starts.is_empty() {
             batch.push(Item { event: name(), start: None });
         }
-        batch.extend(starts.into_iter().map(|start| Item { event: name(), start: Some(start) }));
+        let starts = starts.into_iter().map(|(start, key)| (admission.mark(start), key));
+        batch.extend(starts.map(|start| Item { event: name(), start: Some(start) }));
     }
     context.deliver_all(gateway, batch).await
 }
@@ -79,14 +93,21 @@ struct Targets<'t> {
     by_subject: bool,
     table: Option<&'t Table>,
     dedup: bool,
+    /// The name of the source in the configuration.
+    source: Option<&'t str>,
 }
 
 impl Targets<'_> {
-    /// Returns the runs that an event starts; none if no route matches.
-    fn starts<'a>(&'a self, event: &'a Event<'a>) -> Result<Vec<(Start<'a>, Option<Key>)>, Problem> {
+    /// Returns the runs that an event starts; none if no route matches. `permit` checks that each may be started.
+    fn starts<'a>(
+        &'a self,
+        event: &'a Event<'a>,
+        permit: &dyn Fn(Via<'_>, &WorkflowRef) -> Result<(), Problem>,
+    ) -> Result<Vec<(Start<'a>, Option<Key>)>, Problem> {
         let payload =
             || Payload::Event { whole: Cow::Borrowed(&*event.json), data: event.data.as_deref().map(Cow::Borrowed) };
-        let key = |workflow: &str| self.dedup.then(|| Key::event(&event.source, &event.id, workflow));
+        let key =
+            |workflow: &str| self.dedup.then(|| Key::event(&event.source, &event.id, workflow).within(self.source));
         let named = match &self.by_ref {
             Some(workflow) => Some(workflow.clone()),
             // While routes are set, a subject names a workflow only in the contract's form, `/workflow/topic`.
@@ -101,6 +122,7 @@ impl Targets<'_> {
             None => None,
         };
         if let Some(workflow) = named {
+            permit(Via::Event, &workflow)?;
             let key = key(workflow.as_str());
             return Ok(vec![(Start::new(workflow, payload()), key)]);
         }
@@ -108,8 +130,12 @@ impl Targets<'_> {
             let detail = "the request names no workflow: add `?ref=`, or the attribute `subject` in the form /workflow/topic, or set the variable `routes`";
             return Err(Problem::new(Kind::MissingParameter, detail).field("ref"));
         };
-        let input = Input::event(&event.json, event.data.as_deref());
-        table.matching(&input).map(|route| Ok((route.start(&input, payload())?, key(&route.name())))).collect()
+        let input = Input::event(&event.json, event.data.as_deref()).of_source(self.source);
+        let starts = table.matching(&input).map(|route| {
+            permit(Via::Route(&route.name()), route.workflow())?;
+            Ok((route.start(&input, payload())?, key(&route.name())))
+        });
+        starts.collect()
     }
 }
 
@@ -120,7 +146,7 @@ fn has_path_subject(event: &Event<'_>) -> bool {
 
 fn event_problem(error: EventError) -> Problem {
     let kind = match error {
-        EventError::Body(_) | EventError::Data(_) => Kind::InvalidBody,
+        EventError::Body(_) | EventError::Batch | EventError::Data(_) => Kind::InvalidBody,
         _ => Kind::InvalidEvent,
     };
     Problem::new(kind, error.to_string()).field(error.field())

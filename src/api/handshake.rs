@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 
 use super::problem::{Kind, Problem};
 use super::{RequestContext, respond};
-use crate::config;
+use crate::config::members;
 use crate::ports::Host;
 
 const ORIGIN: &str = "webhook-request-origin";
@@ -17,10 +17,10 @@ const ORIGIN: &str = "webhook-request-origin";
 /// `OPTIONS` at an endpoint for deliveries. Requires no token, because the handshake is not an authorization (section
 /// 4): the deliveries themselves still need a token.
 pub(super) fn answer(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
-    let origins = config::allowed_origins(context.host)?;
+    let origins = context.config.get(&members::ALLOWED_ORIGINS)?;
     if origins.is_empty() {
         // "As if OPTIONS were not supported" (section 4.2).
-        let detail = "this path allows POST; it also allows OPTIONS once the variable `allowed_origins` is set";
+        let detail = "this path allows POST; it also allows OPTIONS once `allowed_origins` in `settings` is set";
         return Err(Problem::new(Kind::MethodNotAllowed, detail).allow("POST"));
     }
     let origin = context.headers.get(ORIGIN);
@@ -45,7 +45,7 @@ impl<H: Host> RequestContext<'_, '_, H> {
     /// handshake send no origin.
     pub(super) fn check_origin(&self) -> Result<(), Problem> {
         let Some(origin) = self.headers.get(ORIGIN) else { return Ok(()) };
-        let origins = config::allowed_origins(self.host)?;
+        let origins = self.config.get(&members::ALLOWED_ORIGINS)?;
         if origins.is_empty() || origin.to_str().is_ok_and(|origin| origins.allow(origin)) {
             Ok(())
         } else {
@@ -55,6 +55,6 @@ impl<H: Host> RequestContext<'_, '_, H> {
 }
 
 fn origin_not_allowed() -> Problem {
-    let detail = "this WebHook-Request-Origin is not in the variable `allowed_origins`: ask the operator to add it";
+    let detail = "this WebHook-Request-Origin is not in `allowed_origins` in `settings`: ask the operator to add it";
     Problem::new(Kind::OriginNotAllowed, detail).field("WebHook-Request-Origin")
 }

@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use super::problem::{Kind, Problem};
 use super::{RequestContext, respond};
+use crate::config::members;
+use crate::gateway;
 use crate::ports::Host;
+use crate::source::Stopped;
 use crate::store::{Faults, Outbox as _, StoreHealth};
 use crate::time::Timestamp;
-use crate::{config, gateway};
 
 /// `GET /healthz`: always succeeds, without using the store or the engine.
 pub(super) fn alive() -> Response<Vec<u8>> {
@@ -20,7 +22,7 @@ pub(super) fn alive() -> Response<Vec<u8>> {
 /// `GET /readyz`: checks all variables, the store, and the database if there is one. Also reports the [`Faults`] that
 /// an operator has to see, and warnings.
 pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
-    let errors = config::check(context.host);
+    let errors = context.config.check();
     if let Some(first) = errors.first() {
         let detail: Vec<String> = errors.iter().map(ToString::to_string).collect();
         return Err(Problem::new(Kind::Configuration, detail.join("; "))
@@ -28,7 +30,7 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
             .member("errors", &errors));
     }
     let mut warnings = Vec::new();
-    if let Some(url) = config::database_url(context.host)? {
+    if let Some(url) = context.config.database_url()? {
         let checked = database::check(context.host, &url).await;
         let warning = checked.map_err(|detail| {
             context.log.warning(format!("the database: {detail}"));
@@ -36,6 +38,13 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         })?;
         warnings.extend(warning);
     }
+    let sources = context.config.sources()?;
+    if sources.is_open() && !context.config.get(&members::OPEN)? {
+        warnings.push("anyone may deliver: set `sources` or `access_tokens`, or `open` in `settings`".to_owned());
+    }
+    warnings.extend(context.config.refusing_routes().into_iter().map(|route| format!("`routes` {route}")));
+    let stopped = sources.faults();
+    warnings.extend(stopped.iter().map(ToString::to_string));
     for warning in &warnings {
         context.log.warning(warning.clone());
     }
@@ -50,12 +59,12 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         return Err(Problem::new(Kind::StoreUnavailable, unusable));
     }
     if let Some(since) = store.known_since.map(Timestamp::rfc3339) {
-        let remedy = "raise `store_max_keys`, shorten `retention_hours`, or set `database_url`";
+        let remedy = "raise `max_keys` in `settings`, shorten `retention_hours`, or set `database_url`";
         let warning = format!("only events since {since} are still known, because the store was full: {remedy}");
         context.log.warning(warning.clone());
         warnings.push(warning);
     }
-    let is_ready = fault.is_none() && twice.is_none() && queues.is_empty() && !store.full;
+    let is_ready = fault.is_none() && twice.is_none() && queues.is_empty() && !store.full && stopped.is_empty();
 
     // A degraded Sluice answers 200 as well: deliveries are stored in the meantime. With a 503, a load balancer would
     // reject them.
@@ -72,6 +81,8 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         store: Option<StoreState<'a>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         queues: Vec<Queue<'a>>,
+        #[serde(skip_serializing_if = "<[Stopped]>::is_empty")]
+        sources: &'a [Stopped],
         #[serde(skip_serializing_if = "Option::is_none")]
         backlog: Option<Backlog>,
     }
@@ -142,6 +153,6 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
     let status = if is_ready { "ready" } else { "degraded" };
     Ok(respond::json(
         StatusCode::OK,
-        &Readiness { status, warnings: &warnings, engine, twice, store: state, queues, backlog },
+        &Readiness { status, warnings: &warnings, engine, twice, store: state, queues, sources: &stopped, backlog },
     ))
 }

@@ -2,37 +2,36 @@
 
 use http::Method;
 
-use super::auth::{Authentication, VerifiedSender};
+use super::auth::{Admitted, Authentication};
 use super::problem::Problem;
 use super::query::{Query, invalid_reference};
 use super::{RequestContext, body};
-use crate::config;
+use crate::config::members;
 use crate::gateway::Gateway;
 use crate::ports::{Body, Host};
 use crate::reference::WorkflowRef;
 
 /// The checked head of a request to start runs: its origin, query and token are valid, and its body is still unread.
-pub(super) struct Head {
+pub(super) struct Head<'r, 'h> {
     pub(super) query: Query,
     /// The workflow in `ref`.
     pub(super) workflow: Option<WorkflowRef>,
     /// The `dedup` parameter: whether duplicates are detected.
     pub(super) dedup: bool,
-    pub(super) authentication: Authentication,
+    pub(super) authentication: Authentication<'r, 'h>,
 }
 
-/// A request whose body was read, and whose signature was verified if one is required.
-pub(super) struct Received<'h, H> {
+/// A request whose body was read, and that was authenticated.
+pub(super) struct Received<'r, 'h, H> {
     pub(super) gateway: Gateway<'h, H>,
     /// The body; empty for GET and HEAD.
     pub(super) bytes: Vec<u8>,
-    /// The sender, if it signed the request.
-    pub(super) sender: Option<VerifiedSender>,
+    pub(super) admitted: Admitted<'r, 'h>,
 }
 
-impl<'h, H: Host> RequestContext<'_, 'h, H> {
+impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
     /// Checks the head of a webhook or event.
-    pub(super) fn head(&mut self) -> Result<Head, Problem> {
+    pub(super) fn head(&mut self) -> Result<Head<'r, 'h>, Problem> {
         self.check_origin()?;
         let query = Query::parse(self.query)?;
         let (workflow, dedup) = (query.workflow()?, query.dedup()?);
@@ -46,17 +45,17 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         Ok(Head { query, workflow, dedup, authentication })
     }
 
-    /// Reads the settings and the body, then verifies the signature.
+    /// Reads the settings and the body, then authenticates the request.
     pub(super) async fn receive(
-        &self,
-        authentication: &Authentication,
+        &mut self,
+        authentication: Authentication<'r, 'h>,
         incoming: &mut impl Body,
-    ) -> Result<Received<'h, H>, Problem> {
-        let max = config::max_body(self.host)?;
+    ) -> Result<Received<'r, 'h, H>, Problem> {
+        let max = self.config.get(&members::MAX_BODY_BYTES)?;
         let gateway = self.gateway()?;
         let has_body = self.method == Method::POST;
         let bytes = if has_body { body::read(incoming, self.headers, max).await? } else { Vec::new() };
-        let sender = self.verify(authentication, &bytes)?;
-        Ok(Received { gateway, bytes, sender })
+        let admitted = self.admit(authentication, &bytes).await?;
+        Ok(Received { gateway, bytes, admitted })
     }
 }

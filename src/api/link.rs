@@ -9,7 +9,7 @@ use super::problem::{Kind, Problem};
 use super::query::invalid_reference;
 use super::{RequestContext, SLUICE_OUTCOME, body, operator, respond};
 use crate::callback::{Callback, Link, LinkError, MAX_BUTTON, MAX_QUESTION, Status};
-use crate::config;
+use crate::config::members;
 use crate::delivery::{Outcome, Verdict, Work};
 use crate::gateway::Gateway;
 use crate::gateway::operator::Answer;
@@ -52,25 +52,25 @@ pub(super) async fn create(
     context: &mut RequestContext<'_, '_, impl Host>,
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
-    let gateway = operator::authorize(context)?;
-    let secrets = config::link_secrets(context.host)?;
+    let gateway = operator::authorize_or(context, &members::LINK_TOKEN)?;
+    let secrets = context.config.get(&members::LINK_SECRETS)?;
     let secret = secrets.first().ok_or_else(|| {
-        let detail = "variable `link_secret` is empty: set it to a long random text, which signs the links";
-        Problem::new(Kind::Configuration, detail).field("link_secret")
+        let detail = "`link_secrets` in `settings` is not set: set it to an array with a long random text, which signs the links";
+        Problem::new(Kind::Configuration, detail).field("settings")
     })?;
     let origin = context.origin()?.ok_or_else(|| {
         let detail =
-            "variable `public_url` is empty, and the request does not show the URL at which people reach Sluice: set it";
-        Problem::new(Kind::Configuration, detail).field("public_url")
+            "`public_url` in `settings` is not set, and the request does not show the URL at which people reach Sluice: set it";
+        Problem::new(Kind::Configuration, detail).field("settings")
     })?;
     body::require_json(context.headers)?;
-    let bytes = body::read(incoming, context.headers, config::max_body(context.host)?).await?;
+    let bytes = body::read(incoming, context.headers, context.config.get(&members::MAX_BODY_BYTES)?).await?;
+    let object = body::object(&bytes)?;
     // serde would also accept an array, because it can read a struct from one.
-    if json::member(body::object(&bytes)?, "buttons").is_some_and(|buttons| json::type_of(buttons) != JsonType::Object)
-    {
+    if json::member(object, "buttons").is_some_and(|buttons| json::type_of(buttons) != JsonType::Object) {
         return Err(Problem::new(Kind::InvalidBody, "`buttons` must be an object").field("buttons"));
     }
-    let request: LinkRequest = json::read(&bytes).map_err(|error| {
+    let request: LinkRequest = json::read(object.get().as_bytes()).map_err(|error| {
         let detail =
             format!("a request for links has `ref`, `topic` and optional `question`, `buttons`, `expires_in`: {error}");
         Problem::new(Kind::InvalidBody, detail).field("body")
@@ -125,11 +125,11 @@ pub(super) async fn answer(
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
     context.problem_page = confirm_page::problem_page;
-    let link = verify(context, &config::link_secrets(context.host)?)?;
+    let link = verify(context, &context.config.get(&members::LINK_SECRETS)?)?;
     let gateway = context.gateway()?;
     let callback = link.callback();
     if context.method == Method::POST {
-        body::read(incoming, context.headers, config::max_body(context.host)?).await?;
+        body::read(incoming, context.headers, context.config.get(&members::MAX_BODY_BYTES)?).await?;
         return confirm(context, gateway, callback).await;
     }
     show(
@@ -145,7 +145,7 @@ fn verify(context: &RequestContext<'_, '_, impl Host>, secrets: &[Secret]) -> Re
     if secrets.is_empty() {
         return Err(Problem::new(
             Kind::NotFound,
-            "callback links are disabled: set the variable `link_secret` to enable them",
+            "callback links are disabled: set `link_secrets` in `settings` to enable them",
         ));
     }
     Link::open(context.query.unwrap_or_default(), secrets, context.host.now()).map_err(|error| {
@@ -213,7 +213,7 @@ impl<H: Host> RequestContext<'_, '_, H> {
     /// Returns the scheme and host at which people reach Sluice: from `public_url` if it is set, otherwise from the URL
     /// of this request.
     fn origin(&self) -> Result<Option<String>, Problem> {
-        if let Some(origin) = config::public_url(self.host)? {
+        if let Some(origin) = self.config.get(&members::PUBLIC_URL)? {
             return Ok(Some(origin));
         }
         let received = self.received_url().and_then(|url| url.parse::<Uri>().ok());

@@ -22,6 +22,8 @@ mod body;
 mod callback;
 mod confirm_page;
 mod console;
+mod content_coding;
+mod cors;
 mod event;
 mod handshake;
 mod health;
@@ -45,13 +47,13 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
-use crate::config;
+use crate::config::Config;
 use crate::delivery::{Key, Outcome, Work};
 use crate::gateway::sources::{remember_refusal, remember_verified};
 use crate::gateway::{Eagerness, Gateway, Receipt, Report};
 use crate::ports::{Body, Host};
 use crate::sender::{ResponsePolicy, SuccessCriterion};
-use crate::source::{LastVerified, Refused};
+use crate::source::{FailedVerification, LastVerified, Refused};
 use crate::time::Timestamp;
 use endpoint::Endpoint;
 pub use log::LogLine;
@@ -97,14 +99,19 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
     let (parts, mut body) = request.into_parts();
     let endpoint = Endpoint::of(parts.uri.path());
     let template = endpoint.as_ref().map_or("(none)", Endpoint::template);
+    let is_for_senders = endpoint.as_ref().is_some_and(Endpoint::is_for_senders);
+    let config = Config::new(host);
     let mut context = RequestContext {
         host,
+        config: &config,
         log: LogLine::new(host.now(), &parts.method, template),
         method: parts.method,
         uri: &parts.uri,
         query: parts.uri.query(),
         headers: &parts.headers,
         background: None,
+        source: None,
+        failed: None,
         verified_by: None,
         has_record: false,
         problem_page: Problem::into_response,
@@ -115,6 +122,11 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
         Err(problem) => Err(problem),
     };
     context.note_verified();
+    if let Err(problem) = &result
+        && is_for_senders
+    {
+        context.note_refused(problem);
+    }
     let RequestContext { mut log, method, background, problem_page, .. } = context;
     let mut response = result.unwrap_or_else(|problem| {
         log.problem(problem.kind.definition().slug);
@@ -123,6 +135,9 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
     if query::carries_token(parts.uri.query()) {
         // RFC 6750, section 2.3.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    }
+    if is_for_senders {
+        cors::share(&config, &parts.headers, response.headers_mut());
     }
     if method == Method::HEAD {
         // No `Content-Length`: it would have to state the length of the response to GET (RFC 9110, section 8.6).
@@ -144,6 +159,9 @@ async fn dispatch<H: Host>(
     let Some(endpoint) = endpoint else {
         return Err(Problem::new(Kind::NotFound, "this path does not exist: the README of Sluice lists all routes"));
     };
+    if context.method == Method::OPTIONS && endpoint.is_for_senders() && cors::is_preflight(context.headers) {
+        return cors::answer(context, &endpoint);
+    }
     if context.method == Method::OPTIONS && matches!(endpoint, Endpoint::Event | Endpoint::Webhook) {
         return handshake::answer(context);
     }
@@ -157,7 +175,8 @@ async fn dispatch<H: Host>(
     match endpoint {
         Endpoint::Event => event::post(context, body).await,
         Endpoint::Callback => callback::complete(context, body).await,
-        Endpoint::Webhook => webhook::post(context, body).await,
+        Endpoint::Webhook if context.method == Method::POST => webhook::post(context, body).await,
+        Endpoint::Webhook => webhook::ask(context),
         Endpoint::CallbackLinks => link::create(context, body).await,
         Endpoint::CallbackLink => link::answer(context, body).await,
         Endpoint::Callbacks { run } => operator::callbacks(context, &run).await,
@@ -188,12 +207,17 @@ async fn dispatch<H: Host>(
 /// response and the log line are made.
 struct RequestContext<'r, 'h, H> {
     host: &'h H,
+    config: &'r Config<'h, H>,
     method: Method,
     uri: &'r Uri,
     query: Option<&'r str>,
     headers: &'r HeaderMap,
     log: LogLine,
     background: Option<Background<'h>>,
+    /// The name of the source, as far as it is known.
+    source: Option<String>,
+    /// The verification that failed.
+    failed: Option<FailedVerification>,
     /// The secret that verified the request.
     verified_by: Option<VerifiedBy>,
     /// Whether a delivery of the request has written a record.
@@ -207,8 +231,6 @@ struct RequestContext<'r, 'h, H> {
 
 /// The secret of a source that verified a request.
 struct VerifiedBy {
-    /// The name of the source.
-    source: String,
     /// [`Verified::secret_index`](crate::sender::Verified::secret_index).
     secret_index: usize,
     /// The number of the source's secrets.
@@ -231,7 +253,6 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
 
     /// Remembers after the response that the request was refused. `source` is the name of a configured source; `None`
     /// if the request belongs to none. `explain` is called at most once a minute for each source.
-    #[expect(dead_code, reason = "authentication by sources calls it")]
     fn remember_refusal(&mut self, source: Option<String>, explain: impl FnOnce(Timestamp) -> Refused + 'h) {
         let host = self.host;
         self.after_response(async move {
@@ -242,10 +263,28 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         });
     }
 
+    /// Remembers after the response that a request with a delivery was refused because of its source.
+    fn note_refused(&mut self, problem: &Problem) {
+        let reason = problem.kind.definition().slug;
+        if let Some(mut failed) = self.failed.take() {
+            let (host, source) = (self.host, self.source.clone());
+            self.remember_refusal(source.clone(), move |now| {
+                failed.others = auth::secrets_of_others(&Config::new(host), source.as_deref());
+                failed.explain(reason, now)
+            });
+        } else if problem.is_refusal() {
+            let (detail, headers) = (problem.text().to_owned(), self.headers.clone());
+            self.remember_refusal(self.source.clone(), move |now| Refused::new(reason, &detail, &headers, now));
+        }
+    }
+
     /// Remembers after the response which secret verified the request, if one of its deliveries has written a record.
     fn note_verified(&mut self) {
         let host = self.host;
-        let Some(VerifiedBy { source, secret_index, secrets }) = self.verified_by.take() else { return };
+        let (Some(VerifiedBy { secret_index, secrets }), Some(source)) = (self.verified_by.take(), self.source.clone())
+        else {
+            return;
+        };
         if !self.has_record || !LastVerified::is_noted(secret_index, secrets) {
             return;
         }
@@ -259,7 +298,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
 
     /// Reads the settings, and creates the gateway.
     fn gateway(&self) -> Result<Gateway<'h, H>, Problem> {
-        Ok(Gateway::new(self.host, config::settings(self.host)?))
+        Ok(Gateway::new(self.host, self.config.settings()?))
     }
 
     /// Returns the request's trace headers (W3C Trace Context), which are passed on to the engine.

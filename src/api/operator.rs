@@ -10,7 +10,7 @@ use super::problem::{Kind, Problem};
 use super::query::{Query, decode, invalid_reference};
 use super::{RequestContext, respond};
 use crate::callback::{CallbackRecord, State, Status};
-use crate::config;
+use crate::config::{Member, Token, members};
 use crate::delivery::{Delivery, DeliveryId, Outcome, Work};
 use crate::gateway::operator::OperatorError;
 use crate::gateway::{DrainSummary, Eagerness, Gateway};
@@ -229,7 +229,7 @@ pub(super) fn redelivered(outcome: &Outcome) -> (RedeliveryState, Option<String>
 
 /// `POST /api/v2/deliveries/drain`: attempts all due deliveries.
 pub(super) async fn drain(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
-    let gateway = authorize(context)?;
+    let gateway = authorize_or(context, &members::DRAIN_TOKEN)?;
     let summary = run_drain(context, &gateway).await?;
 
     #[derive(Serialize)]
@@ -350,21 +350,37 @@ pub(super) fn authorize<'h, H: Host>(context: &RequestContext<'_, 'h, H>) -> Res
 
 /// [`authorize`], for a request that needs no settings.
 pub(super) fn authenticate(context: &RequestContext<'_, '_, impl Host>) -> Result<(), Problem> {
-    let token = operator_token(context)?;
-    match super::bearer(context.headers) {
-        Some(given) if token.matches(given) => Ok(()),
-        _ => {
-            let detail = "send the operator token as `Authorization: Bearer`";
-            Err(Problem::new(Kind::Unauthorized, detail).field("Authorization"))
-        }
+    require_one(context, &[operator_token(context)?])
+}
+
+/// Authorizes the operator, or a client with the token in a member of `settings` that is for this path only. Returns a
+/// 404 if neither is set.
+pub(super) fn authorize_or<'h, H: Host>(
+    context: &RequestContext<'_, 'h, H>,
+    member: &'static Member<Token>,
+) -> Result<Gateway<'h, H>, Problem> {
+    let Some(own) = context.config.get(member)? else { return authorize(context) };
+    let tokens: Vec<Secret> = context.config.operator_token()?.into_iter().chain([own]).collect();
+    require_one(context, &tokens)?;
+    context.gateway()
+}
+
+/// Requires one of these tokens in `Authorization: Bearer`. All are compared, so the time does not depend on which of
+/// them matches.
+fn require_one(context: &RequestContext<'_, '_, impl Host>, tokens: &[Secret]) -> Result<(), Problem> {
+    let given = super::bearer(context.headers).unwrap_or_default();
+    if tokens.iter().fold(false, |matches, token| token.matches(given) | matches) {
+        return Ok(());
     }
+    let detail = "send the operator token as `Authorization: Bearer`";
+    Err(Problem::new(Kind::Unauthorized, detail).field("Authorization"))
 }
 
 /// Returns `operator_token`. If it is not set, returns the 404 that all operator paths respond with.
 pub(super) fn operator_token(context: &RequestContext<'_, '_, impl Host>) -> Result<Secret, Problem> {
     let missing =
         || Problem::new(Kind::NotFound, "this path is disabled: set the variable `operator_token` to enable it");
-    config::operator_token(context.host)?.ok_or_else(missing)
+    context.config.operator_token()?.ok_or_else(missing)
 }
 
 /// Parses the id of a delivery. An invalid id is reported in the same way as an unknown one.

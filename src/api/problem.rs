@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::delivery::{Outcome, Verdict};
 use crate::gateway::keys::KeyError;
 use crate::json::SingleMember;
+use crate::source::Refusal;
 
 /// The prefix of all problem types.
 pub const TYPE_BASE: &str = "https://sluice.dev/problems/";
@@ -100,6 +101,10 @@ kinds! {
     InvalidSignature "invalid-signature" UNAUTHORIZED FixFirst "A valid signature is required";
     /// `WebHook-Request-Origin` is not among `allowed_origins`.
     OriginNotAllowed "origin-not-allowed" FORBIDDEN FixFirst "This origin is not allowed to deliver";
+    /// The source may not start the workflow, or resolve the callback.
+    OutOfScope "out-of-scope" FORBIDDEN FixFirst "The source may not do this";
+    /// The source is limited to callbacks of some workflows, and the engine does not show the workflow of the run.
+    ScopeUndecided "scope-undecided" SERVICE_UNAVAILABLE Safe "The workflow of the run is not known now";
     /// A page of another site sent a form of the console.
     CrossSite "cross-site" FORBIDDEN FixFirst "The form was not sent by the console";
     /// The request has too many headers, or they are too large.
@@ -188,6 +193,23 @@ impl Problem {
     }
 
     /// Returns the detail and the field.
+    /// Returns whether the request was refused because of its source: who it is, or what it may do.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Unauthorized
+                | Kind::InvalidSignature
+                | Kind::OutOfScope
+                | Kind::KeysUnavailable
+                | Kind::Configuration
+        )
+    }
+
+    /// The detail.
+    pub(super) fn text(&self) -> &str {
+        &self.detail
+    }
+
     pub(super) fn into_detail_and_field(self) -> (String, Option<String>) {
         (self.detail, self.field)
     }
@@ -298,7 +320,7 @@ impl Problem {
         match outcome {
             Outcome::Conflict { status, received } => {
                 let detail = format!(
-                    "another callback with status {} was accepted at {}: this one differs from it and was not delivered",
+                    "another callback with status {} was accepted at {}: this one differs from it, and was not delivered (payloads are compared byte for byte)",
                     status.as_str(),
                     received.rfc3339()
                 );
@@ -306,7 +328,7 @@ impl Problem {
             }
             Outcome::KeyReused { at } => {
                 let detail = format!(
-                    "a delivery with this Idempotency-Key and another payload was accepted at {}: send a new delivery with a new key",
+                    "a delivery with this Idempotency-Key and another payload was accepted at {}: repeat it byte for byte, or send a new delivery with a new key",
                     at.rfc3339()
                 );
                 Self::new(Kind::KeyReused, detail).field("Idempotency-Key").header(super::SLUICE_OUTCOME, "rejected")
@@ -358,6 +380,20 @@ impl Problem {
                 "the delivery was neither accepted by the engine nor stored: send it again, or see /readyz",
             ),
         }
+    }
+}
+
+impl Problem {
+    /// The problem of a request that its source may not make.
+    pub(super) fn out_of_scope(refusal: &Refusal) -> Self {
+        Self::new(Kind::OutOfScope, format!("{refusal}: nothing was delivered")).field("ref")
+    }
+
+    /// The problem of a callback whose source is limited, while the engine does not show the workflow of the run.
+    pub(super) fn scope_undecided() -> Self {
+        let detail = "the source may resolve callbacks of some workflows only, and the engine does not show the run now, \
+                      so nothing was delivered: send the request again";
+        Self::new(Kind::ScopeUndecided, detail).field("ref")
     }
 }
 

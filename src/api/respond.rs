@@ -4,6 +4,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
+use crate::sender::Reply;
+
 /// Returns a response without a body.
 pub(super) fn empty(status: StatusCode) -> Response<Vec<u8>> {
     json_bytes(status, Vec::new())
@@ -21,6 +23,16 @@ pub(super) fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response<Vec<u8>>
     if !response.body().is_empty() {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
+    response
+}
+
+/// Returns the answer to a sender's question.
+pub(super) fn reply(reply: Reply) -> Response<Vec<u8>> {
+    let mut response = Response::new(reply.body.into_bytes());
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.extend(reply.headers);
+    headers.extend(reply.content_type.map(|content_type| (CONTENT_TYPE, HeaderValue::from_static(content_type))));
     response
 }
 

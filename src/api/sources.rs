@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use super::{RequestContext, operator};
+use crate::config::Config;
 use crate::gateway::sources::{Remembered, remembered};
-use crate::ports::Host;
+use crate::ports::{Host, Variables};
 use crate::sender::{FetchAttempt, FetchAttempts, FetchedKeys};
-use crate::source::{LastRefused, LastVerified, Refused};
+use crate::source::{HandedSecret, HandedSecrets, LastRefused, LastVerified, Refused, Sources};
 
 /// A source, and what is remembered of it.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub(super) struct SourceRow {
     pub(super) refused: Vec<Refused>,
     /// The secret that last verified, if it was not the first one.
     pub(super) verified: Option<LastVerified>,
+    /// The secrets that its sender has handed over.
+    pub(super) handed: Vec<HandedSecret>,
 }
 
 /// The sources by name, and the refused requests that belong to none.
@@ -48,14 +51,17 @@ impl SourceRows {
             let name = &verified.source;
             rows.entry(name.clone()).or_insert_with(|| row(name)).verified = Some(verified.clone());
         }
+        for HandedSecrets { source, secrets, .. } in &remembered.handed {
+            rows.entry(source.clone()).or_insert_with(|| row(source)).handed.clone_from(secrets);
+        }
         Self { sources: rows.into_values().collect(), unknown }
     }
 }
 
-/// The names of the configured sources.
-// Those of the variable `sources`, once `config` reads it.
-pub(super) fn configured() -> impl Iterator<Item = String> {
-    std::iter::empty()
+/// The names of the configured sources. None if `sources` can't be read.
+pub(super) fn configured(config: &Config<'_, impl Variables>) -> Vec<String> {
+    let sources = config.sources().ok().into_iter().flat_map(Sources::iter);
+    sources.map(|source| source.name().to_owned()).collect()
 }
 
 /// The last attempts that have failed, and whose URL was not fetched since.
@@ -82,12 +88,27 @@ struct SourceView<'a> {
     refused: Vec<RefusedView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     old_secret: Option<SecretView>,
+    /// The only place that shows a secret: nobody else knows it, and the operator has to set it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    handed: Vec<HandedView<'a>>,
+}
+
+#[derive(Serialize)]
+struct HandedView<'a> {
+    at: String,
+    secret: &'a str,
 }
 
 impl<'a> SourceView<'a> {
-    fn of(SourceRow { name, refused, verified }: &'a SourceRow) -> Self {
+    fn of(SourceRow { name, refused, verified, handed }: &'a SourceRow) -> Self {
+        let handed = handed.iter().map(|handed| HandedView { at: handed.at.rfc3339(), secret: &handed.secret });
         let old_secret = |last: &LastVerified| SecretView { index: last.secret, at: last.at.rfc3339() };
-        Self { name, refused: RefusedView::all(refused), old_secret: verified.as_ref().map(old_secret) }
+        Self {
+            name,
+            refused: RefusedView::all(refused),
+            old_secret: verified.as_ref().map(old_secret),
+            handed: handed.collect(),
+        }
     }
 }
 
@@ -154,7 +175,7 @@ struct FailureView<'a> {
 pub(super) async fn list(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
     operator::authenticate(context)?;
     let remembered = remembered(context.host).await.map_err(|error| operator::to_problem(context, error.into()))?;
-    let rows = SourceRows::new(configured(), &remembered);
+    let rows = SourceRows::new(configured(context.config), &remembered);
     let failed = failed_fetches(&remembered);
     let view = View {
         sources: rows.sources.iter().map(SourceView::of).collect(),

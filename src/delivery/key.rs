@@ -31,12 +31,27 @@ impl Key {
         Self { hash: hash(&["idempotency-key", key, workflow]), digest: hex(&Sha256::digest(payload)) }
     }
 
-    /// The key of a signed webhook: the event's id if the signature covers it, otherwise a digest of the signed
-    /// content.
-    pub fn signed(sender: &str, identity: &Identity, workflow: &str) -> Self {
-        let kind = if matches!(identity, Identity::Id(_)) { "id" } else { "digest" };
-        let value = identity.signed_text();
-        Self { hash: hash(&["signed", sender, kind, value, workflow]), digest: String::new() }
+    /// The key within a source, by its name; `None` for a request without limits. A key never crosses sources.
+    pub fn within(self, source: Option<&str>) -> Self {
+        match source {
+            Some(source) => Self { hash: hash(&["source", source, &self.hash]), ..self },
+            None => self,
+        }
+    }
+
+    /// The key of a signed webhook; `None` if nothing tells its event from another one. `scope` is the name of the
+    /// source: a key never crosses sources.
+    pub fn of_identity(scope: &str, identity: &Identity, workflow: &str) -> Option<Self> {
+        let (hash, digest) = match identity {
+            Identity::Id(id) => (hash(&["signed", scope, "id", id, workflow]), ""),
+            Identity::IdAndDigest { id, digest } => {
+                (hash(&["signed", scope, "id-and-digest", id, digest, workflow]), "")
+            }
+            Identity::Key { key, digest } => (hash(&["signed", scope, "key", key, workflow]), &**digest),
+            Identity::Digest(digest) => (hash(&["signed", scope, "digest", digest, workflow]), ""),
+            Identity::Unknown { .. } => return None,
+        };
+        Some(Self { hash, digest: digest.to_owned() })
     }
 
     /// The key of a callback for a task run that waits for its topic. A run can wait for one topic several times, each
@@ -100,14 +115,22 @@ mod tests {
 
     #[test]
     fn keys_of_different_parts_differ() {
+        let signed = |scope: &str, identity| Key::of_identity(scope, &identity, "w").unwrap();
         let keys = [
             Key::event("ab", "c", "w"),
             Key::event("a", "bc", "w"),
             Key::event("a", "b", "cw"),
             Key::event("", "abc", "w"),
+            Key::event("ab", "c", "w").within(Some("s")),
+            Key::event("ab", "c", "w").within(Some("t")),
             Key::idempotency("ab", "c", "w"),
-            Key::signed("ab", &Identity::Id("c".into()), "w"),
-            Key::signed("ab", &Identity::Digest("c".into()), "w"),
+            Key::idempotency("ab", "c", "w").within(Some("s")),
+            signed("ab", Identity::Id("c".into())),
+            signed("b", Identity::Id("c".into())),
+            signed("ab", Identity::Digest("c".into())),
+            signed("ab", Identity::IdAndDigest { id: "c".into(), digest: "d".into() }),
+            signed("ab", Identity::IdAndDigest { id: "c".into(), digest: "e".into() }),
+            signed("ab", Identity::Key { key: "c".into(), digest: "d".into() }),
         ];
         for (n, key) in keys.iter().enumerate() {
             assert_eq!(key.hash().len(), 52);
@@ -115,5 +138,11 @@ mod tests {
         }
         assert_eq!(Key::event("a", "b", "w"), Key::event("a", "b", "w"));
         assert_ne!(Key::idempotency("k", "w", "{}").digest(), Key::idempotency("k", "w", "{ }").digest());
+        let (key, digest) = ("k".to_owned(), String::new());
+        assert_eq!(
+            signed("s", Identity::Key { key: key.clone(), digest }).hash(),
+            signed("s", Identity::Key { key, digest: "d".into() }).hash()
+        );
+        assert_eq!(Key::of_identity("s", &Identity::Unknown { digest: "d".into() }, "w"), None);
     }
 }

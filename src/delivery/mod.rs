@@ -32,7 +32,7 @@ pub use outcome::{Outcome, Verdict};
 pub use resolve::{MAX_SENDS, Step, TaskWait};
 pub use schedule::{BACKOFF_CAP, BACKOFF_FIRST, Limits, RETRY_AFTER_CAP};
 pub use stored::StoredError;
-pub use view::{FoundRun, RunState, RunView, Wait, WaitState, WaitTask};
+pub use view::{FoundRun, RunState, RunView, RunWorkflow, Wait, WaitState, WaitTask};
 
 /// Maximum number of failed attempts in a delivery's history, which keeps the last ones.
 pub const MAX_HISTORY: usize = 10;
@@ -164,8 +164,10 @@ pub struct Start<'a> {
     pub trigger: Trigger,
     /// Names and values of the params that a route adds to those of the contract.
     pub params: Vec<(String, Cow<'a, RawValue>)>,
-    /// The queue of an `ordered` route. The starts in a queue are sent one at a time, in order of arrival.
+    /// The queue of an `ordered` route or source. The starts in a queue are sent one at a time, in order of arrival.
     pub queue: Option<String>,
+    /// The name of the source; `None` for one without limits.
+    pub source: Option<String>,
 }
 
 /// The payload of a run.
@@ -223,13 +225,13 @@ impl<'a> Delivery<'a> {
     /// Copies the borrowed parts.
     pub fn into_owned(self) -> Delivery<'static> {
         let work = match self.work {
-            Work::Start(Start { workflow, payload, trigger, params, queue }) => {
+            Work::Start(Start { workflow, payload, trigger, params, queue, source }) => {
                 let payload = match payload {
                     Payload::Webhook(whole) => Payload::Webhook(owned(whole)),
                     Payload::Event { whole, data } => Payload::Event { whole: owned(whole), data: data.map(owned) },
                 };
                 let params = params.into_iter().map(|(name, value)| (name, owned(value))).collect();
-                Work::Start(Start { workflow, payload, trigger, params, queue })
+                Work::Start(Start { workflow, payload, trigger, params, queue, source })
             }
             Work::Resolve(Callback { run, topic, status, payload }) => {
                 Work::Resolve(Callback { run, topic, status, payload: payload.map(owned) })
@@ -300,7 +302,7 @@ impl Work<'_> {
 impl<'a> Start<'a> {
     /// A start without the params of a route.
     pub fn new(workflow: WorkflowRef, payload: Payload<'a>) -> Self {
-        Self { workflow, trigger: payload.trigger(), payload, params: Vec::new(), queue: None }
+        Self { workflow, trigger: payload.trigger(), payload, params: Vec::new(), queue: None, source: None }
     }
 }
 

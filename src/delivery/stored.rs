@@ -81,6 +81,9 @@ struct Stored<'a> {
     queue: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     requeued: Option<Timestamp>,
+    /// Absent in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<Cow<'a, str>>,
     /// Absent for a callback by GET. The last member, so a truncated record still shows all others.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     payload: Option<Cow<'a, RawValue>>,
@@ -144,10 +147,11 @@ impl Delivery<'_> {
             params: Vec::new(),
             queue: None,
             requeued: self.requeued,
+            source: None,
             payload: None,
         };
         match &self.work {
-            Work::Start(Start { workflow, payload, trigger, params, queue }) => {
+            Work::Start(Start { workflow, payload, trigger, params, queue, source }) => {
                 let (kind, whole) = match payload {
                     Payload::Webhook(whole) => (Kind::Webhook, whole),
                     Payload::Event { whole, .. } => (Kind::Event, whole),
@@ -158,6 +162,7 @@ impl Delivery<'_> {
                 stored.trigger = Some(*trigger).filter(|trigger| *trigger != payload.trigger());
                 stored.params = params.iter().map(|(name, value)| (name.into(), Cow::Borrowed(&**value))).collect();
                 stored.queue = queue.as_deref().map(Cow::Borrowed);
+                stored.source = source.as_deref().map(Cow::Borrowed);
                 if stored.trigger.is_some() || !params.is_empty() {
                     stored.v = ROUTED_VERSION;
                 }
@@ -214,6 +219,7 @@ impl Delivery<'_> {
                         .map(|(name, value)| (name.into_owned(), Cow::Owned(value.into_owned())))
                         .collect(),
                     queue: stored.queue.map(Cow::into_owned),
+                    source: stored.source.map(Cow::into_owned),
                     payload,
                 })
             }

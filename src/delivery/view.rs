@@ -53,6 +53,17 @@ pub struct RunView {
     pub has_tasks: bool,
     /// The tasks that wait for a topic, in the engine's order.
     pub waits: Vec<WaitTask>,
+    /// Its workflow.
+    pub workflow: RunWorkflow,
+}
+
+/// The workflow of a run, as far as the engine shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunWorkflow {
+    /// The id.
+    pub id: Option<String>,
+    /// The name.
+    pub name: Option<String>,
 }
 
 /// A task that waits for a topic.

@@ -151,6 +151,9 @@ pub(super) struct RunForm<'a> {
     pub(super) child_triggers: Vec<&'a str>,
     #[serde(borrow)]
     pub(super) workflow_id: WorkflowId<'a>,
+    /// The place of the workflow's name, if a run has it.
+    #[serde(default)]
+    pub(super) workflow_name: Option<&'a str>,
     #[serde(borrow)]
     pub(super) states: Vec<StateRule<'a, RunState>>,
 }
@@ -163,6 +166,13 @@ pub(super) struct WorkflowId<'a> {
     pub(super) at: &'a str,
     /// Number of hexadecimal digits of each id. A reference of this form is an id and no name.
     pub(super) hex: usize,
+}
+
+impl WorkflowId<'_> {
+    /// Returns whether a text has the form of an id.
+    pub(super) fn is_id(&self, text: &str) -> bool {
+        text.len() == self.hex && text.bytes().all(|b| b.is_ascii_hexdigit())
+    }
 }
 
 /// The places of a task's parts, and the meaning of its status.

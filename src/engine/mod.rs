@@ -142,6 +142,7 @@ impl Engine {
                     "start" => text(if self.start { "true" } else { "false" }),
                     "params" => Some(Hole::Params(&params)),
                     "label" => text(&label),
+                    "source" => start.source.as_deref().and_then(text),
                     name => text(self.constants.get(name)?),
                 };
                 self.build(&form.request, &holes, capacity(&params), &delivery.trace)
@@ -274,6 +275,11 @@ impl Engine {
         let scope = self.profile.document().and_then(|document| Ok(document.scope()?.map(|it| it.setting.to_owned())));
         let Some(scope) = scope.ok().flatten() else { return Err(ScopeError::NoScope) };
         if self.scopes().iter().any(|known| known == named) { Ok(()) } else { Err(ScopeError::Unknown { scope }) }
+    }
+
+    /// Returns whether a text has the form of a workflow's id. A name may have it, too.
+    pub fn is_workflow_id(&self, text: &str) -> bool {
+        self.profile.document().and_then(|document| document.run()).is_ok_and(|form| form.workflow_id.is_id(text))
     }
 
     /// Returns the configured scopes, such as teams, with the default one first. Empty if the profile has no scopes.

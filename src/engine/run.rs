@@ -8,7 +8,7 @@ use super::profile::Document;
 use super::response::{Members, Success, success};
 use super::{Operation, malformed};
 use crate::callback::Status;
-use crate::delivery::{Delivery, FoundRun, RunState, RunView, Verdict, WaitState, WaitTask, Work};
+use crate::delivery::{Delivery, FoundRun, RunState, RunView, RunWorkflow, Verdict, WaitState, WaitTask, Work};
 use crate::json;
 use crate::time::Timestamp;
 
@@ -130,7 +130,7 @@ pub(super) fn read_found(
 /// compared with the id of the run's workflow, and names can change, so its runs all count.
 fn is_of_another_workflow(members: &Members<'_>, form: &RunForm<'_>, delivery: &Delivery<'_>) -> bool {
     let Work::Start(start) = &delivery.work else { return false };
-    let is_id = |text: &str| text.len() == form.workflow_id.hex && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_id = |text: &str| form.workflow_id.is_id(text);
     let reference = start.workflow.workflow();
     is_id(reference)
         && members
@@ -169,7 +169,11 @@ pub(super) fn read_look(
                 .push(task.ok_or_else(|| success.unclear("and a task that waits has no status that is known", false))?);
         }
     }
-    Ok(RunView { state, has_tasks: !tasks.is_empty(), waits })
+    let workflow = RunWorkflow {
+        id: members.text_at(form.workflow_id.at),
+        name: form.workflow_name.and_then(|at| members.text_at(at)),
+    };
+    Ok(RunView { state, has_tasks: !tasks.is_empty(), waits, workflow })
 }
 
 fn wait_task(members: &Members<'_>, form: &TasksForm<'_>) -> Option<WaitTask> {

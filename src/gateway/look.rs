@@ -8,7 +8,7 @@ use http::HeaderMap;
 use super::Gateway;
 use super::send::Sent;
 use crate::delivery::width::Answer;
-use crate::delivery::{Delivery, DeliveryId, Limits, RunView, Verdict, Wait};
+use crate::delivery::{Delivery, DeliveryId, Limits, RunView, RunWorkflow, Verdict, Wait};
 use crate::ports::Host;
 use crate::reference::{RunRef, Topic};
 use crate::store::Claims as _;
@@ -62,13 +62,23 @@ impl PassNotes {
 impl<H: Host> Gateway<'_, H> {
     /// Looks at a run, in each configured scope if it has to. Returns a verdict if the engine does not show it.
     pub(super) async fn look(&self, run: &str, trace: &HeaderMap) -> Result<RunView, Verdict> {
+        self.look_in_scopes(run, trace).await.map(|(view, _)| view)
+    }
+
+    /// Looks at the workflow of a run. Returns it with its scope, such as a team.
+    pub async fn workflow_of(&self, run: &RunRef, trace: &HeaderMap) -> Result<(RunWorkflow, Option<String>), Verdict> {
+        self.look_in_scopes(run.as_str(), trace).await.map(|(view, scope)| (view.workflow, scope))
+    }
+
+    /// Looks at a run. Returns it with the scope in which the engine shows it.
+    async fn look_in_scopes(&self, run: &str, trace: &HeaderMap) -> Result<(RunView, Option<String>), Verdict> {
         let scopes = self.settings.engine.scopes();
         let Some((first, others)) = scopes.split_first() else {
-            return self.look_in(run, None, trace).await;
+            return Ok((self.look_in(run, None, trace).await?, None));
         };
         let unknown = match self.look_in(run, Some(first), trace).await {
             Err(unknown @ Verdict::UnknownRun { .. }) => unknown,
-            seen => return seen,
+            seen => return Ok((seen?, Some(first.clone()))),
         };
         // The store failing here costs a look at the run's own scope, and no more.
         let record = self.store().run(run).await.ok().flatten();
@@ -76,7 +86,7 @@ impl<H: Host> Gateway<'_, H> {
         for scope in own.iter().chain(others.iter().filter(|other| Some(*other) != own.as_ref())) {
             match self.look_in(run, Some(scope), trace).await {
                 Err(Verdict::UnknownRun { .. }) => {}
-                seen => return seen,
+                seen => return Ok((seen?, Some(scope.clone()))),
             }
         }
         Err(unknown)

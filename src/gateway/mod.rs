@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use http::{Request, StatusCode};
 
-use crate::config::{self, Settings};
+use crate::config::{Config, Settings};
 use crate::delivery::width::Refusal;
 use crate::delivery::{Delivery, DeliveryId, Limits, Outcome};
 use crate::engine::RequestError;
@@ -99,7 +99,7 @@ impl<'a, H> Gateway<'a, H> {
 
 /// The store of a host whose other settings may be wrong, to read what doesn't depend on them.
 pub(crate) fn store_of<H: Variables>(host: &H) -> Store<'_, H> {
-    let url = config::database_url(host).ok().flatten();
+    let url = Config::new(host).database_url().ok().flatten();
     Store::new(host, url, [Retention::default(); 2], Limits::default(), StoreSize::default())
 }
 

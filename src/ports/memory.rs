@@ -2,7 +2,6 @@
 //!
 //! Nothing is durable, and two [`Memory`] hosts share nothing.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -108,8 +107,8 @@ impl Rng for Memory {
 }
 
 impl Variables for Memory {
-    fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError> {
-        Ok(self.variables.get(name).map(|value| Cow::Borrowed(value.as_str())))
+    fn variable(&self, name: &str) -> Result<Option<&str>, VariableError> {
+        Ok(self.variables.get(name).map(String::as_str))
     }
 }
 

@@ -10,7 +10,6 @@
 pub mod memory;
 mod sql;
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -129,7 +128,7 @@ pub trait Rng {
 /// A variable that can't be read is an error, never an empty text: an empty secret disables the check that uses it.
 pub trait Variables {
     /// Returns a variable's value; `None` if the manifest doesn't declare it.
-    fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError>;
+    fn variable(&self, name: &str) -> Result<Option<&str>, VariableError>;
 }
 
 /// The error of a variable whose provider did not answer.

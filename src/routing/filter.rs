@@ -138,7 +138,7 @@ impl Operand {
         }
         let is_attribute = match kind {
             InputKind::Event => text != "data" && is_attribute_name(text),
-            InputKind::Webhook => matches!(text, "sender" | "type"),
+            InputKind::Webhook => matches!(text, "sender" | "source" | "type"),
         };
         is_attribute.then(|| Self::Attribute(text.to_owned()))
     }

@@ -23,7 +23,7 @@ pub enum InputKind {
 /// A reference to the value that a filter compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operand {
-    /// A context attribute of an event; `sender` or `type` of a webhook.
+    /// A context attribute of an event; `sender`, `source` or `type` of a webhook.
     Attribute(String),
     /// A part of the payload, which is the `data` of an event.
     Pointer(Pointer),
@@ -31,6 +31,8 @@ pub(super) enum Operand {
 
 /// An event or a webhook to be routed.
 pub struct Input<'a> {
+    /// The name of the source in the configuration; `None` for a request without limits.
+    source: Option<&'a str>,
     content: Content<'a>,
     /// Parsed on first use.
     document: OnceCell<JsonDocument<'a>>,
@@ -53,13 +55,22 @@ enum Content<'a> {
 impl<'a> Input<'a> {
     /// Creates the input for an event, from the whole event in the JSON format and its `data`.
     pub fn event(event: &'a RawValue, data: Option<&'a RawValue>) -> Self {
-        Self { content: Content::Event { attributes: OnceCell::new(), event, data }, document: OnceCell::new() }
+        Self {
+            source: None,
+            content: Content::Event { attributes: OnceCell::new(), event, data },
+            document: OnceCell::new(),
+        }
     }
 
     /// Creates the input for a webhook, from the sender's name, the event's type ([`crate::sender::event_type`]) and
     /// the payload.
     pub fn webhook(sender: Option<&'a str>, event_type: Option<&'a str>, payload: &'a RawValue) -> Self {
-        Self { content: Content::Webhook { sender, event_type, payload }, document: OnceCell::new() }
+        Self { source: None, content: Content::Webhook { sender, event_type, payload }, document: OnceCell::new() }
+    }
+
+    /// The input of a source, by its name.
+    pub fn of_source(self, source: Option<&'a str>) -> Self {
+        Self { source, ..self }
     }
 
     /// The kind of this input.
@@ -76,6 +87,11 @@ impl<'a> Input<'a> {
             Content::Event { .. } => None,
             Content::Webhook { sender, .. } => sender,
         }
+    }
+
+    /// The name of the source; `None` for a request without limits.
+    pub fn source(&self) -> Option<&'a str> {
+        self.source
     }
 
     /// The trigger of the runs that routes start for this input.
@@ -109,6 +125,7 @@ impl<'a> Input<'a> {
             }
             (Operand::Attribute(name), Content::Webhook { sender, event_type, .. }) => match name.as_str() {
                 "sender" => sender.map(Cow::Borrowed),
+                "source" => self.source.map(Cow::Borrowed),
                 _ => event_type.map(Cow::Borrowed),
             },
             (Operand::Pointer(pointer), Content::Event { data, .. }) => scalar(pointer.find((*data)?)?),

@@ -61,6 +61,7 @@ pub struct Route {
     workflow: WorkflowRef,
     kind: InputKind,
     sender: Option<&'static str>,
+    source: Option<String>,
     filter: Option<Filter>,
     params: Vec<(String, ParamSpec)>,
     is_ordered: bool,
@@ -102,8 +103,8 @@ impl Table {
 
 impl Route {
     fn parse(raw: &RawValue, reader: &Reader<'_>) -> Result<Self, InvalidValue> {
-        let [workflow, from, sender, filter, params, ordered] =
-            reader.known_members(raw, ["workflow", "from", "sender", "filter", "params", "ordered"])?;
+        let [workflow, from, sender, source, filter, params, ordered] =
+            reader.known_members(raw, ["workflow", "from", "sender", "source", "filter", "params", "ordered"])?;
         let (Some(workflow), Some(from)) = (workflow, from) else {
             return Err(reader.error("must have `workflow` and `from`"));
         };
@@ -115,10 +116,11 @@ impl Route {
         let workflow = WorkflowRef::parse(&reader.at("workflow").text(workflow)?)
             .map_err(|error| reader.at("workflow").error(error.to_string()))?;
         let sender = sender.map(|raw| parse_sender(raw, kind, &reader.at("sender"))).transpose()?;
+        let source = source.map(|raw| reader.at("source").text(raw).map(Cow::into_owned)).transpose()?;
         let filter = filter.map(|raw| Filter::parse(raw, kind, &reader.at("filter"))).transpose()?;
         let params = params.map(|raw| parse_params(raw, &reader.at("params"))).transpose()?.unwrap_or_default();
         let is_ordered = ordered.map(|raw| reader.at("ordered").boolean(raw)).transpose()?.unwrap_or_default();
-        Ok(Self { workflow, kind, sender, filter, params, is_ordered, nth: 0 })
+        Ok(Self { workflow, kind, sender, source, filter, params, is_ordered, nth: 0 })
     }
 
     /// The workflow that the route starts.
@@ -134,6 +136,11 @@ impl Route {
     /// The only sender whose webhooks the route matches, if it names one.
     pub fn sender(&self) -> Option<&'static str> {
         self.sender
+    }
+
+    /// The name of the only source whose deliveries the route matches, if it names one.
+    pub fn source(&self) -> Option<&str> {
+        self.source.as_deref()
     }
 
     /// Returns whether the route has a filter.
@@ -166,10 +173,11 @@ impl Route {
         }
     }
 
-    /// Returns whether the route matches this input: its kind, sender and filter.
+    /// Returns whether the route matches this input: its kind, sender, source and filter.
     pub fn matches(&self, input: &Input<'_>) -> bool {
         self.kind == input.kind()
             && self.sender.is_none_or(|sender| input.sender() == Some(sender))
+            && self.source.as_deref().is_none_or(|source| input.source() == Some(source))
             && self.filter.as_ref().is_none_or(|filter| filter.matches(input))
     }
 
@@ -184,7 +192,14 @@ impl Route {
                 params.push((name.clone(), value));
             }
         }
-        Ok(Start { workflow: self.workflow.clone(), payload, trigger: input.trigger(), params, queue: self.queue() })
+        Ok(Start {
+            workflow: self.workflow.clone(),
+            payload,
+            trigger: input.trigger(),
+            params,
+            queue: self.queue(),
+            source: None,
+        })
     }
 }
 

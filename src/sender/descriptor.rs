@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::header::SignatureHeader;
 use super::hint;
+use super::question::Test;
 use super::template::{Part, Template};
 use crate::json::Pointer;
 
@@ -17,6 +18,10 @@ use crate::json::Pointer;
 pub struct Descriptor {
     /// The algorithm of the signature.
     pub algorithm: Algorithm,
+    /// The conditions under which a request is signed by this scheme: all of them hold. A sender with several schemes may
+    /// say in a header which one it uses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<Test>,
     /// The encoding of the signature.
     #[serde(default)]
     pub encoding: Encoding,
@@ -44,6 +49,10 @@ pub struct Descriptor {
     /// Texts that the operator has from the sender, for `{constant:…}` in `signed`. PayPal signs a webhook's id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub constants: BTreeMap<String, String>,
+    /// Values that must be the operator's constants. Amazon SNS signs the messages of all its customers with one key: only
+    /// the topic tells whose they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bound: Vec<Binding>,
     /// The form in which a secret holds the key.
     #[serde(default, rename = "secret")]
     pub key_format: KeyFormat,
@@ -235,6 +244,57 @@ pub struct TokenRules {
     /// The claim with the URL that the sender called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<UrlClaim>,
+    /// The rules that only the operator knows. Until the source gives them, no token is accepted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub required: Vec<RequiredRule>,
+}
+
+/// A value that must be one of the descriptor's constants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Binding {
+    /// The location of the value.
+    pub at: ValueLocation,
+    /// The name of the constant.
+    pub constant: String,
+}
+
+/// A rule for a JSON Web Token that the source has to give, by the name of its member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequiredRule {
+    /// The audiences.
+    Audience,
+    /// The issuers.
+    Issuer,
+}
+
+impl Descriptor {
+    /// The path of the source's member that has to give a value which only the operator knows, and does not.
+    pub fn missing(&self) -> Option<String> {
+        let constant = || self.constants.iter().find(|(_, text)| text.is_empty());
+        let rule = self.jwt.as_ref().and_then(TokenRules::missing);
+        rule.or_else(|| constant().map(|(name, _)| format!("sender.constants.{name}")))
+    }
+}
+
+impl TokenRules {
+    /// The member of the source that has to give a rule, and does not: `audience`, `issuer`, or, for a claim whose text is
+    /// empty, the claim's.
+    pub fn missing(&self) -> Option<String> {
+        let rule = self.required.iter().find_map(|rule| match rule {
+            RequiredRule::Audience => self.audiences.is_empty().then(|| "audience".to_owned()),
+            RequiredRule::Issuer => self.issuers.is_empty().then(|| "issuer".to_owned()),
+        });
+        let claim = || self.claims.iter().find(|(_, text)| text.is_empty());
+        rule.or_else(|| claim().map(|(name, _)| format!("sender.jwt.claims.{name}")))
+    }
+
+    /// Returns whether tokens of any issuer, or for any receiver, would be accepted.
+    fn is_unbound(&self) -> bool {
+        let is_missing = |rule, values: &[String]| values.is_empty() && !self.required.contains(&rule);
+        is_missing(RequiredRule::Issuer, &self.issuers) || is_missing(RequiredRule::Audience, &self.audiences)
+    }
 }
 
 /// A claim with a SHA-256 digest.
@@ -372,7 +432,7 @@ pub enum Unit {
 pub enum ValueLocation {
     /// A header.
     Header(String),
-    /// A member of the body, by JSON Pointer (RFC 6901). Arrays are not entered.
+    /// A member of the body, by JSON Pointer (RFC 6901).
     Pointer(String),
     /// A field of a form, which must occur once.
     Form(String),
@@ -444,7 +504,7 @@ impl Descriptor {
         let Ok(found) = SignatureHeader::find_all(self, headers) else { return false };
         found.iter().any(|header| match self.algorithm {
             Algorithm::Basic => header.credentials("Basic").is_some(),
-            algorithm if algorithm.is_jwt() => header.credentials("Bearer").is_some(),
+            algorithm if algorithm.is_jwt() => header.credentials("Bearer").or_else(|| header.bare_token()).is_some(),
             _ => header.signatures().is_ok_and(|signatures| !signatures.is_empty()),
         })
     }
@@ -465,7 +525,11 @@ impl Descriptor {
         self.signed.contains(&Part::Value(location.clone()))
             || match location {
                 ValueLocation::Header(_) => self.signs(Part::Id),
-                ValueLocation::Pointer(_) => self.signs(Part::Body),
+                // A CRC-32 stops nobody who wants to change the body. It tells events apart all the same, and such a
+                // sender has nothing better.
+                ValueLocation::Pointer(_) => {
+                    self.signs(Part::Body) || self.signs(Part::BodySha256) || self.signs(Part::BodyCrc32)
+                }
                 ValueLocation::Form(_) => self.signs(Part::Body) || self.signs(Part::Params),
                 ValueLocation::Query(_) => self.signs(Part::Url),
                 ValueLocation::Field(_) | ValueLocation::Claim(_) => false,
@@ -476,6 +540,7 @@ impl Descriptor {
         self.check_header()?;
         self.check_signed()?;
         self.check_keys()?;
+        self.when.iter().try_for_each(Test::check)?;
         check_location("id", self.id.as_ref())?;
         check_location("type", self.event_type.as_ref())?;
         check_location("signature", self.location.as_ref())?;
@@ -572,9 +637,11 @@ impl Descriptor {
                 return invalid("signed", "must not contain {field:…}, because `grammar` is not `pairs`");
             }
         }
-        if self.signed.constants().any(|name| !self.constants.contains_key(name)) {
-            return invalid("constants", "must have a member for each {constant:…} in `signed`");
+        let bound = self.bound.iter().map(|binding| binding.constant.as_str());
+        if self.signed.constants().chain(bound).any(|name| !self.constants.contains_key(name)) {
+            return invalid("constants", "must have a member for each {constant:…} in `signed`, and each of `bound`");
         }
+        self.bound.iter().try_for_each(|binding| check_location("bound", Some(&binding.at)))?;
         Ok(())
     }
 
@@ -621,8 +688,7 @@ impl Descriptor {
         if !self.algorithm.is_jwt() {
             return invalid("jwt", "must not be set, because `algorithm` is not a `jwt-…`");
         }
-        let is_bound = !rules.issuers.is_empty() && !rules.audiences.is_empty();
-        if self.algorithm.has_public_key() && !is_bound && rules.body.is_none() {
+        if self.algorithm.has_public_key() && rules.is_unbound() && rules.body.is_none() {
             return invalid("jwt", "must name `issuers` and `audiences`, or the `body` claim");
         }
         Ok(())

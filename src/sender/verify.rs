@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::descriptor::{
-    Algorithm, Descriptor, KeySource, Repeat, TimestampLocation, TimestampSpec, Unit, ValueLocation,
+    Algorithm, Binding, Descriptor, KeySource, Repeat, TimestampLocation, TimestampSpec, Unit, ValueLocation,
 };
 use super::header::{MAX_SIGNATURES, SignatureHeader};
 use super::jwt;
@@ -106,6 +106,21 @@ pub enum VerifyError {
     /// The sender does not sign its requests.
     #[error("this sender does not sign its requests")]
     Unsigned,
+    /// The request is signed by another of the sender's schemes ([`Descriptor::when`]).
+    #[error("the request says that it is signed in another way")]
+    OtherScheme,
+    /// The source does not give a rule for tokens that it has to give.
+    #[error("the source has no `{member}`, which this sender's tokens need")]
+    RuleNotSet {
+        /// Path of the source's member.
+        member: String,
+    },
+    /// A value is not the constant that the source gives: the request is another customer's.
+    #[error("`{location}` is not the one that the source names")]
+    OtherValue {
+        /// The location, as in a [`Template`].
+        location: String,
+    },
     /// There is no secret, or none has the form of [`Descriptor::key_format`].
     #[error("no secret is set, or none has the form that this sender uses")]
     NoUsableSecret,
@@ -215,6 +230,18 @@ pub fn verify_with(
     request: SignedRequest<'_>,
     now: Timestamp,
 ) -> Result<Verified, VerifyError> {
+    if !descriptor.when.iter().all(|test| test.holds(request)) {
+        return Err(VerifyError::OtherScheme);
+    }
+    if let Some(member) = descriptor.missing() {
+        return Err(VerifyError::RuleNotSet { member });
+    }
+    for Binding { at, constant } in &descriptor.bound {
+        let value = required(&Values::of(request), at)?;
+        if value.as_bytes() != self::constant(Some(descriptor), constant)? {
+            return Err(VerifyError::OtherValue { location: at.to_string() });
+        }
+    }
     let keys = signature::usable_keys(descriptor, credentials);
     if keys.is_empty() && descriptor.keys.is_none() {
         return Err(VerifyError::NoUsableSecret);
@@ -433,10 +460,7 @@ fn piece<'a>(
         Part::Method => Cow::Borrowed(method.as_bytes()),
         Part::Url => Cow::Borrowed(url.as_bytes()),
         Part::Params => Cow::Owned(params(values.request)?.into_bytes()),
-        Part::Constant(name) => {
-            let constant = descriptor.and_then(|descriptor| descriptor.constants.get(name));
-            Cow::Borrowed(constant.ok_or(VerifyError::Mismatch)?.as_bytes())
-        }
+        Part::Constant(name) => Cow::Borrowed(constant(descriptor, name)?),
         Part::Value(location) => match required(values, location)? {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
@@ -446,6 +470,13 @@ fn piece<'a>(
         Part::Signature | Part::If(..) => return Err(VerifyError::Mismatch),
     };
     Ok((!matches!(part, Part::Timestamp), Piece::Bytes(bytes)))
+}
+
+/// One of the descriptor's constants. A preset has it empty: only the operator knows it.
+fn constant<'a>(descriptor: Option<&'a Descriptor>, name: &str) -> Result<&'a [u8], VerifyError> {
+    let found = descriptor.and_then(|descriptor| descriptor.constants.get(name)).filter(|text| !text.is_empty());
+    let missing = || VerifyError::RuleNotSet { member: format!("sender.constants.{name}") };
+    found.map(String::as_bytes).ok_or_else(missing)
 }
 
 /// The CRC-32 of some bytes (ISO 3309), as in zlib and PNG.
@@ -564,13 +595,15 @@ impl VerifyError {
     }
 
     /// The rank of the step at which the verification failed.
-    fn progress(&self) -> u8 {
+    pub fn progress(&self) -> u8 {
         match self {
-            Self::Unsigned => 0,
-            Self::NoUsableSecret => 1,
+            Self::Unsigned | Self::OtherScheme => 0,
+            Self::NoUsableSecret | Self::RuleNotSet { .. } => 1,
             Self::MissingHeader { .. } => 2,
             Self::MalformedHeader { .. } | Self::MissingValue { .. } | Self::InvalidTimestamp => 3,
-            Self::ForeignCertificate | Self::Mismatch => 4,
+            // Of several schemes with a token, the one that the token names gets further.
+            Self::WrongClaim { claim } if claim == "alg" => 3,
+            Self::ForeignCertificate | Self::Mismatch | Self::OtherValue { .. } => 4,
             Self::KeyNeeded(_) => 5,
             Self::WrongClaim { .. } => 6,
             Self::TooOld { .. } | Self::TooNew { .. } | Self::Expired | Self::NotYetValid => 7,

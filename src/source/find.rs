@@ -95,6 +95,15 @@ impl fmt::Display for Miss {
 }
 
 impl Found<'_, '_> {
+    /// The result of a search among access tokens only.
+    pub fn by_access_token(tokens: &[Secret], given: &[&str]) -> Self {
+        let mut found = Self::default();
+        if matches_any(tokens, given) {
+            found.candidates.push(Candidate { authority: Authority::AccessToken, proof: Proof::Complete });
+        }
+        found
+    }
+
     /// Whether a source that is stopped may have sent the request.
     pub fn is_maybe_stopped(&self) -> bool {
         self.misses.iter().any(|miss| matches!(miss, Miss::Stopped(_)))
@@ -102,6 +111,11 @@ impl Found<'_, '_> {
 }
 
 impl<'s, 'a> Authority<'s, 'a> {
+    /// Whether the decision on a callback depends on the workflow of its run.
+    pub fn needs_run_workflow(self) -> bool {
+        matches!(self, Self::Source(_, scope) if scope.needs_run_workflow())
+    }
+
     /// The source; `None` for an authority without limits.
     pub fn source(self) -> Option<&'s Source<'a>> {
         match self {
@@ -264,7 +278,7 @@ impl<'a> Sources<'a> {
     fn note_misses(&self, found: &mut Found<'_, 'a>, preset: Option<&'static Preset>) {
         if let Some(preset) = preset {
             let has_sender = |entry: &Entry<'_>| match &entry.sender {
-                Claim::Sender(sender) => sender.preset_name() == Some(preset.name),
+                Claim::Sender(sender) => sender.resembles(preset),
                 Claim::None | Claim::Unreadable => false,
             };
             if !self.entries.iter().any(has_sender) {

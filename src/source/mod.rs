@@ -21,6 +21,7 @@
 //! [`sender`](crate::sender).
 
 mod find;
+mod handed;
 mod refused;
 mod scope;
 mod sender;
@@ -31,12 +32,15 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
 
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::json::{self, InvalidValue, JsonError, JsonType, Reader};
 use crate::secret::Secret;
+use crate::sender::{Descriptor, Repeat, Sender, SenderError};
 
 pub use find::{Authority, Candidate, Clues, Found, Miss, Proof, UnknownSource};
+pub use handed::{HandedSecret, HandedSecrets, MAX_HANDED};
 pub use refused::{FailedVerification, LastRefused, LastVerified, MAX_REFUSED, NOTE_INTERVAL, Refused};
 pub use scope::{Action, Grant, Pattern, Reason, Refusal, RunWorkflow, Scope, Via, Workflow};
 pub use sender::SourceSender;
@@ -102,7 +106,7 @@ pub struct Source<'a> {
     callbacks: bool,
     ordered: bool,
     repeat: Option<Repeat>,
-    token_rules: TokenRules<'a>,
+    token_demands: TokenDemands<'a>,
     lists: OnceCell<Result<Lists, InvalidValue>>,
 }
 
@@ -114,22 +118,15 @@ struct Lists {
     scope: Scope,
 }
 
-/// The part of a request that tells the repeat of an event from another event, if the sender names no other one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeat {
-    /// The body: two events with the same body are one.
-    Body,
-}
-
 /// The demands on a JSON Web Token (RFC 7519), as JSON: the sender's scheme decides on their form.
 #[derive(Clone, Copy, Default)]
-pub struct TokenRules<'a> {
+struct TokenDemands<'a> {
     /// The audience, `aud`.
-    pub audience: Option<&'a RawValue>,
+    audience: Option<&'a RawValue>,
     /// The issuer, `iss`.
-    pub issuer: Option<&'a RawValue>,
+    issuer: Option<&'a RawValue>,
     /// The keys, or the place that they are fetched from.
-    pub keys: Option<&'a RawValue>,
+    keys: Option<&'a RawValue>,
 }
 
 /// The reason why the whole text can't be used. Repeats no value of the text.
@@ -147,21 +144,37 @@ pub enum SourcesError {
 }
 
 /// A source that an error stops: no request is accepted as one of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stopped {
     /// The index in the array.
+    #[serde(skip)]
     pub at: usize,
     /// The name; `None` if it can't be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The error. Its pointer begins with the index.
+    #[serde(serialize_with = "as_text")]
     pub error: InvalidValue,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "the source `{name}` is stopped: {}", self.error),
+            None => write!(f, "a source is stopped: {}", self.error),
+        }
+    }
+}
+
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 impl<'a> Sources<'a> {
     /// Parses the array. An empty text is an empty array. A source that breaks a rule is an element of
     /// [`stopped`](Self::stopped), not an error.
     pub fn parse(text: &'a str, access_tokens: Vec<Secret>) -> Result<Self, SourcesError> {
-        if text.trim().is_empty() {
+        if json::without_mark(text).trim().is_empty() {
             return Ok(Self { entries: Vec::new(), access_tokens });
         }
         if text.len() > MAX_TEXT {
@@ -190,8 +203,18 @@ impl<'a> Sources<'a> {
 
     /// The sources that are stopped, in their order. Reads all lists of all sources.
     pub fn stopped(&self) -> Vec<Stopped> {
+        self.stopped_by(|_| None)
+    }
+
+    /// The sources that are stopped, and those whose descriptor is not valid or that have a secret or key which is not in
+    /// the sender's form. Requests do not look for the latter errors until they use what has them.
+    pub fn faults(&self) -> Vec<Stopped> {
+        self.stopped_by(Source::sender_error)
+    }
+
+    fn stopped_by(&self, further: impl Fn(&Source<'a>) -> Option<InvalidValue>) -> Vec<Stopped> {
         let stopped = self.entries.iter().enumerate().filter_map(|(at, entry)| {
-            let error = self.error(at, entry)?;
+            let error = self.error(at, entry).or_else(|| further(entry.source.as_ref().ok()?))?;
             Some(Stopped { at, name: entry.name.as_deref().map(str::to_owned), error })
         });
         stopped.collect()
@@ -282,7 +305,7 @@ impl<'a> Source<'a> {
             callbacks: boolean(callbacks, "callbacks")?,
             ordered: boolean(ordered, "ordered")?,
             repeat: repeat.map(|raw| parse_repeat(raw, &reader.at("repeat"))).transpose()?,
-            token_rules: TokenRules { audience, issuer, keys },
+            token_demands: TokenDemands { audience, issuer, keys },
             lists: OnceCell::new(),
         };
         source.check(&reader).map(|()| source)
@@ -290,7 +313,7 @@ impl<'a> Source<'a> {
 
     /// Checks that the members fit each other.
     fn check(&self, reader: &Reader<'_>) -> Result<(), InvalidValue> {
-        let rules = self.token_rules;
+        let rules = self.token_demands;
         let Some(sender) = self.sender else {
             return match (self.secrets, self.tokens) {
                 (Some(_), _) => Err(reader.error("must have a `sender`, which says how its `secrets` are used")),
@@ -305,11 +328,40 @@ impl<'a> Source<'a> {
             Some(_) if !sender.signs() => {
                 Err(reader.at("secrets").error("must not be set: this sender signs nothing, so use `tokens`"))
             }
-            None if self.tokens.is_none() && !rules.is_any() => {
+            None if self.tokens.is_none() && !rules.is_any() && !sender.has_own_keys() && !sender.hands_over() => {
                 Err(reader.error("must have `secrets`, `tokens` or `keys`"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// The index in `sources`.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The error in the definition of its sender, or in a secret or key whose form is not the sender's.
+    fn sender_error(&self) -> Option<InvalidValue> {
+        let root = Reader::root();
+        let reader = root.at(self.at);
+        let sender = match self.definition()? {
+            Ok(sender) => sender,
+            Err(error) => return Some(reader.at("sender").error(format!("is not valid: {}", error.redacted()))),
+        };
+        if let Some(member) = sender.schemes.iter().find_map(Descriptor::missing) {
+            return Some(reader.error(format!("must have `{member}`, which this sender needs")));
+        }
+        let reason = |secret: &Secret| {
+            let mut errors = sender.schemes.iter().map(|scheme| scheme.check_secret(secret));
+            let first = errors.next()?.err()?;
+            errors.all(|checked| checked.is_err()).then_some(first)
+        };
+        let invalid = |list: &'static str, secrets: &[Secret]| {
+            let (at, error) = secrets.iter().enumerate().find_map(|(at, secret)| Some((at, reason(secret)?)))?;
+            Some(reader.at(list).at(at).error(error.to_string()))
+        };
+        let secrets = self.lists().map_or(&[][..], |lists| &lists.secrets);
+        invalid("secrets", secrets).or_else(|| invalid("keys", &self.given_keys()))
     }
 
     /// The name: the value of `?source=` and of the label `sluice.dev/source`. 1 to [`MAX_NAME`] letters, digits, `.`,
@@ -323,6 +375,11 @@ impl<'a> Source<'a> {
         self.sender
     }
 
+    /// Its authority; `None` if its lists have an error.
+    pub fn authority(&self) -> Option<Authority<'_, 'a>> {
+        self.lists().ok().map(|lists| Authority::Source(self, &lists.scope))
+    }
+
     /// Whether its starts are sent one at a time, in order of arrival.
     pub fn is_ordered(&self) -> bool {
         self.ordered
@@ -333,14 +390,32 @@ impl<'a> Source<'a> {
         self.repeat
     }
 
-    /// The demands on a JSON Web Token.
-    pub fn token_rules(&self) -> TokenRules<'a> {
-        self.token_rules
+    /// The sender's schemes, questions and bodies, with the demands of this source; `None` without a sender.
+    pub fn definition(&self) -> Option<Result<Sender, SenderError>> {
+        self.sender.map(|sender| sender.definition(self.token_demands))
+    }
+
+    /// The tokens; none if they can't be read.
+    pub fn tokens(&self) -> &[Secret] {
+        self.lists().map_or(&[], |lists| &lists.tokens)
+    }
+
+    /// The secrets; none if they can't be read.
+    pub fn secrets(&self) -> &[Secret] {
+        self.lists().map_or(&[], |lists| &lists.secrets)
+    }
+
+    /// The public keys that the source itself contains, as texts.
+    pub fn given_keys(&self) -> Vec<Secret> {
+        self.token_demands.given_keys()
     }
 
     /// Whether a request may be signed: there are secrets or keys to verify a signature with.
     fn is_signed(&self) -> bool {
-        self.sender.is_some() && (self.secrets.is_some() || self.token_rules.is_any())
+        let has_key = |sender: SourceSender<'_>| {
+            self.secrets.is_some() || self.token_demands.is_any() || sender.has_own_keys() || sender.hands_over()
+        };
+        self.sender.is_some_and(has_key)
     }
 
     /// The lists, which are read once.
@@ -370,13 +445,34 @@ impl fmt::Debug for Source<'_> {
 }
 
 /// Redacted: a key may be a secret.
-impl fmt::Debug for TokenRules<'_> {
+impl fmt::Debug for TokenDemands<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenRules(…)")
+        f.write_str("TokenDemands(…)")
     }
 }
 
-impl TokenRules<'_> {
+impl TokenDemands<'_> {
+    /// The URL in `keys`.
+    fn key_url(self) -> Option<String> {
+        self.keys.and_then(json::text).filter(|text| text.starts_with("https://"))
+    }
+
+    /// The keys in `keys`: a JWK Set or a JWK as an object, or an array of texts, each a key in PEM, base64 or JSON.
+    fn given_keys(self) -> Vec<Secret> {
+        let Some(raw) = self.keys else { return Vec::new() };
+        match json::type_of(raw) {
+            JsonType::Object => vec![Secret::new(raw.get())],
+            JsonType::Array => {
+                json::elements(raw).into_iter().flatten().filter_map(json::text).map(|t| Secret::new(&t)).collect()
+            }
+            _ => json::text(raw)
+                .filter(|text| !text.starts_with("https://"))
+                .map(|text| Secret::new(&text))
+                .into_iter()
+                .collect(),
+        }
+    }
+
     fn is_any(self) -> bool {
         self.audience.is_some() || self.issuer.is_some() || self.keys.is_some()
     }

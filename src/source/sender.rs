@@ -1,5 +1,6 @@
 //! The sender of a source: all that this layer asks of presets and descriptors.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::HeaderMap;
@@ -7,8 +8,9 @@ use http::header::AUTHORIZATION;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::TokenDemands;
 use crate::json::{self, InvalidValue, JsonType, Reader, nearest};
-use crate::sender::{PRESETS, Preset};
+use crate::sender::{CUSTOM, PRESETS, Preset, Sender, SenderError};
 
 /// The sender of a source.
 #[derive(Clone, Copy)]
@@ -40,8 +42,7 @@ impl<'a> SourceSender<'a> {
             JsonType::String => {
                 let name = reader.text(raw)?;
                 Preset::by_name(&name).map(Self::Preset).ok_or_else(|| {
-                    let names = PRESETS.iter().flat_map(|preset| std::iter::once(preset.name).chain(preset.alias));
-                    match nearest(&name, names) {
+                    match nearest(&name, PRESETS.iter().flat_map(Preset::names)) {
                         Some(near) => reader.error(format!("is an unknown sender `{name}`: did you mean `{near}`?")),
                         None => reader.error("must be a sender that docs/senders.md lists, or a descriptor"),
                     }
@@ -56,6 +57,20 @@ impl<'a> SourceSender<'a> {
         Self::parse(raw, &Reader::root()).ok()
     }
 
+    /// The sender's schemes, questions and bodies, with the demands of the source on a JSON Web Token.
+    pub(super) fn definition(self, demands: TokenDemands<'_>) -> Result<Sender, SenderError> {
+        let sender = match self {
+            Self::Preset(preset) => Sender::of(preset),
+            Self::Descriptor(raw) => Sender::parse(raw.get())?,
+        };
+        Ok(sender.with_token_rules(&demands.audiences(), &demands.issuers(), demands.key_url().as_deref()))
+    }
+
+    /// The preset's name, or [`CUSTOM`] for a descriptor.
+    pub fn name(self) -> &'static str {
+        self.preset_name().unwrap_or(CUSTOM)
+    }
+
     /// The preset's name; `None` for a descriptor.
     pub fn preset_name(self) -> Option<&'static str> {
         match self {
@@ -64,10 +79,19 @@ impl<'a> SourceSender<'a> {
         }
     }
 
+    /// Whether a request that looks like one from this preset may be from this sender.
+    pub(super) fn resembles(self, preset: &Preset) -> bool {
+        let own = match self {
+            Self::Preset(own) => Some(own),
+            Self::Descriptor(raw) => like(raw),
+        };
+        own.is_some_and(|own| own.name == preset.name || own.like == Some(preset.name))
+    }
+
     /// Whether the sender signs its requests, or sends a secret in them.
     pub(super) fn signs(self) -> bool {
         match self {
-            Self::Preset(preset) => !preset.schemes.is_empty(),
+            Self::Preset(preset) => preset.signs,
             Self::Descriptor(_) => true,
         }
     }
@@ -79,10 +103,31 @@ impl<'a> SourceSender<'a> {
             headers.contains_key(name).then_some(if is_shared { Marks::Shared } else { Marks::Own })
         };
         match self {
-            Self::Preset(preset) => preset.detect_headers.iter().copied().filter_map(marks).min(),
+            Self::Preset(preset) => preset.marks.iter().copied().filter_map(marks).min(),
+            Self::Descriptor(raw) => match (own_marks(raw), like(raw)) {
+                (own, Some(preset)) if own.is_empty() => preset.marks.iter().copied().filter_map(marks).min(),
+                (own, _) => own.iter().filter_map(|name| marks(name)).min(),
+            },
+        }
+    }
+
+    /// Whether the sender's keys are fetched from where its definition says, so that the source needs no secret.
+    pub(super) fn has_own_keys(self) -> bool {
+        let of_preset = |preset: &Preset| preset.signs && preset.secret.is_none();
+        match self {
+            Self::Preset(preset) => of_preset(preset),
+            Self::Descriptor(raw) => json::member(raw, "keys").is_some() || like(raw).is_some_and(of_preset),
+        }
+    }
+
+    /// Whether the sender hands its secret over, so that a source may have none yet.
+    pub(super) fn hands_over(self) -> bool {
+        match self {
+            Self::Preset(preset) => preset.hands_over,
             Self::Descriptor(raw) => {
-                let names = json::member(raw, "headers").and_then(json::elements).unwrap_or_default();
-                names.into_iter().filter_map(json::borrowed_text).filter_map(|name| marks(&name)).min()
+                let questions = json::member(raw, "questions").and_then(json::elements).unwrap_or_default();
+                questions.into_iter().any(|question| json::member(question, "keep").is_some())
+                    || like(raw).is_some_and(|preset| preset.hands_over)
             }
         }
     }
@@ -97,6 +142,42 @@ impl<'a> SourceSender<'a> {
             }
         }
     }
+}
+
+impl TokenDemands<'_> {
+    fn audiences(self) -> Vec<String> {
+        self.audience.map(texts).unwrap_or_default()
+    }
+
+    fn issuers(self) -> Vec<String> {
+        self.issuer.map(texts).unwrap_or_default()
+    }
+}
+
+/// A text, or the texts of an array.
+fn texts(raw: &RawValue) -> Vec<String> {
+    match json::elements(raw) {
+        Some(elements) => elements.into_iter().filter_map(json::text).collect(),
+        None => json::text(raw).into_iter().collect(),
+    }
+}
+
+/// The headers by which a descriptor says that its sender is known: its marks, or those of its signatures.
+fn own_marks(raw: &RawValue) -> Vec<Cow<'_, str>> {
+    let headers = |raw| json::member(raw, "headers").and_then(json::elements).unwrap_or_default();
+    let listed = match json::member(raw, "marks").and_then(json::elements) {
+        Some(marks) => marks,
+        None => match json::member(raw, "schemes").and_then(json::elements) {
+            Some(schemes) => schemes.into_iter().flat_map(headers).collect(),
+            None => headers(raw),
+        },
+    };
+    listed.into_iter().filter_map(json::borrowed_text).collect()
+}
+
+/// The preset that a descriptor is like.
+fn like(raw: &RawValue) -> Option<&'static Preset> {
+    Preset::by_name(&json::member(raw, "like").and_then(json::borrowed_text)?)
 }
 
 /// Redacted: a value in the wrong place might be a secret.

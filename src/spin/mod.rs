@@ -9,7 +9,6 @@ mod outbound;
 mod variables;
 mod wait;
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::time::Duration;
 
@@ -162,7 +161,7 @@ impl ports::Rng for Spin {
 }
 
 impl ports::Variables for Spin {
-    fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError> {
+    fn variable(&self, name: &str) -> Result<Option<&str>, VariableError> {
         self.variables.variable(name)
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use super::layout;
 use crate::api::problem::{Kind, Problem};
 use crate::api::{RequestContext, credentials, operator};
-use crate::config;
+use crate::config::members;
 use crate::ports::Host;
 
 /// Checks the password, which is `operator_token`; the user name is ignored. Returns a 404 if that variable is not set.
@@ -44,7 +44,7 @@ pub(super) fn check_form_origin(context: &RequestContext<'_, '_, impl Host>) -> 
     if is_own {
         return Ok(());
     }
-    let detail = "press the button on the console's own page, or call the operator API from a program; behind a proxy, check that the variable `public_url` is set";
+    let detail = "press the button on the console's own page, or call the operator API from a program; behind a proxy, check that `public_url` in `settings` is set";
     Err(Problem::new(Kind::CrossSite, detail).field("Origin"))
 }
 
@@ -54,7 +54,7 @@ fn is_own_origin(context: &RequestContext<'_, '_, impl Host>) -> Result<bool, Pr
     let (Some(origin), None) = (origins.next().and_then(|origin| host(origin.to_str().ok()?)), origins.next()) else {
         return Ok(false);
     };
-    let public = config::public_url(context.host)?;
+    let public = context.config.get(&members::PUBLIC_URL)?;
     let requested = context.headers.get(HOST).and_then(|host| host.to_str().ok()).map(without_port);
     let ours = [public.as_deref().and_then(host), context.received_url().and_then(host), requested];
     Ok(ours.into_iter().flatten().any(|ours| ours.eq_ignore_ascii_case(origin)))

@@ -11,10 +11,11 @@ use super::layout::{Tab, Tone, chip, notice, page};
 use super::preflight;
 use crate::api::problem::Problem;
 use crate::api::{RequestContext, operator};
-use crate::config;
+use crate::config::{Config, ConfigError, members};
 use crate::gateway::{DrainSummary, Overview, Stopped, overview};
 use crate::ports::{Host, Variables};
 use crate::routing::{InputKind, Route, Table};
+use crate::source::{SourceSender, Sources};
 use crate::store::StoreHealth;
 use crate::time::Timestamp;
 
@@ -39,20 +40,21 @@ async fn overview_page(
     drained: Option<&DrainSummary>,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let state = overview(context.host).await.map_err(|error| operator::to_problem(context, error.into()))?;
-    let configuration = match config::check(context.host) {
-        errors if errors.is_empty() => settings(context.host)?,
+    let config = context.config;
+    let configuration = match config.check() {
+        errors if errors.is_empty() => settings(config)?,
         errors => config_errors(&errors),
     };
-    let (senders, routes) = (config::senders_with_secrets(context.host), config::routes(context.host).ok().flatten());
+    let routes = config.routes().ok().flatten();
     let content = html! {
         @if let Some(drained) = drained { (drain_notice(drained)) }
         (status(&state, context.host.now()))
         div.card.pad { (configuration) }
         h2 { "Preflight" }
         p.mute { "Asks the engine whether a workflow can be used as its senders use it" }
-        (preflight::form(context.host, ""))
-        h2 { "Senders with secrets" }
-        div.card.pad { (senders_list(&senders)) }
+        (preflight::form(config, ""))
+        h2 { "Sources" }
+        div.card.pad { (sources_list(config.sources().ok())) }
         h2 { "Routes" }
         (routes_table(routes.as_ref()))
     };
@@ -119,14 +121,14 @@ fn status(state: &Overview, now: Timestamp) -> Markup {
                     }
                     @if state.store.full {
                         p.big.bad { "Full" }
-                        p { "store_max_keys are pending or dead: deliver or delete some" }
+                        p { "max_keys are pending or dead: deliver or delete some" }
                     }
                     @if let Some(upgrade) = &state.store.upgrade {
                         p.big { "Being upgraded" }
                         p.mute { (upgrade) }
                     }
                     @if let Some(since) = state.store.known_since {
-                        p { "Only events since " (time(since)) " are still known: raise store_max_keys, or set database_url" }
+                        p { "Only events since " (time(since)) " are still known: raise max_keys, or set database_url" }
                     }
                 }
             }
@@ -175,10 +177,10 @@ fn summary(drained: &DrainSummary) -> String {
     if parts.is_empty() { "nothing was pending".to_owned() } else { parts.join(", ") }
 }
 
-fn settings(variables: &impl Variables) -> Result<Markup, Problem> {
-    let settings = config::settings(variables)?;
-    let tokens = config::access_tokens(variables)?.len();
-    let links = !config::link_secrets(variables)?.is_empty();
+fn settings<H: Variables>(config: &Config<'_, H>) -> Result<Markup, Problem> {
+    let settings = config.settings()?;
+    let sources = config.sources()?;
+    let links = !config.get(&members::LINK_SECRETS)?.is_empty();
     let set = |is_set: bool| if is_set { "set" } else { "not set" };
     Ok(html! {
         p.above { (chip(Tone::Good, "Valid")) }
@@ -187,32 +189,48 @@ fn settings(variables: &impl Variables) -> Result<Markup, Problem> {
             dt { "Engine token" } dd { (set(settings.engine.token.is_some())) }
             dt { "Authentication" }
             dd {
-                @if config::requires_authentication(variables)? {
-                    "A signature or an access token (" (count(tokens, "token is", "tokens are")) " set)"
+                @if !sources.is_open() {
+                    "A signature or a token of a source, or an access token ("
+                    (count(config.access_tokens()?.len(), "token is", "tokens are")) " set)"
                 } @else {
-                    (chip(Tone::Busy, "None")) " Anyone may deliver: no access token and no sender's secret is set"
+                    (chip(Tone::Busy, "None")) " Anyone may deliver: neither sources nor access tokens are set"
                 }
             }
-            dt { "Public URL" } dd { (config::public_url(variables)?.as_deref().unwrap_or("not set")) }
-            dt { "Callback links" } dd { (if links { "on" } else { "off: link_secret is not set" }) }
+            dt { "Public URL" } dd { (config.get(&members::PUBLIC_URL)?.as_deref().unwrap_or("not set")) }
+            dt { "Callback links" } dd { (if links { "on" } else { "off: link_secrets is not set" }) }
             dt { "Retention" } dd { "At least " (settings.retention.length().as_secs().checked_div(3_600).unwrap_or(0)) " h" }
         }
     })
 }
 
-fn config_errors(errors: &[config::ConfigError]) -> Markup {
+fn config_errors(errors: &[ConfigError]) -> Markup {
     html! {
         p { (chip(Tone::Bad, "Not valid")) " Correct these variables of the Spin application:" }
         ul.errors { @for error in errors { li { (error) } } }
     }
 }
 
-fn senders_list(senders: &[(&str, usize)]) -> Markup {
+fn sources_list(sources: Option<&Sources<'_>>) -> Markup {
+    let stopped = sources.map(Sources::faults).unwrap_or_default();
     html! {
-        @if senders.is_empty() { span.mute { "No sender has a secret, so no signature is required." } }
+        @if sources.is_none_or(|sources| sources.iter().next().is_none() && stopped.is_empty()) {
+            span.mute { "No sources are set." }
+        }
         ul.chips {
-            @for (name, secrets) in senders {
-                li { (chip(Tone::Plain, name)) " " small { (count(*secrets, "secret", "secrets")) } }
+            @for source in sources.into_iter().flat_map(Sources::iter) {
+                @if stopped.iter().all(|stopped| stopped.at != source.at()) {
+                    li {
+                        (chip(Tone::Plain, source.name()))
+                        @if let Some(sender) = source.sender().map(SourceSender::name) { " " small { (sender) } }
+                    }
+                }
+            }
+        }
+        @if !stopped.is_empty() {
+            ul.errors {
+                @for stopped in &stopped {
+                    li { (chip(Tone::Bad, "Stopped")) " " @if let Some(name) = &stopped.name { bdi { (name) } ": " } (stopped.error) }
+                }
             }
         }
     }

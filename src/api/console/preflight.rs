@@ -9,7 +9,7 @@ use super::layout::{Tab, Tone, chip, page};
 use crate::api::RequestContext;
 use crate::api::problem::Problem;
 use crate::api::query::{Query, invalid_reference};
-use crate::config;
+use crate::config::Config;
 use crate::engine::preflight::{Finding, Level};
 use crate::ports::{Host, Variables};
 use crate::reference::WorkflowRef;
@@ -31,15 +31,15 @@ pub(in crate::api) async fn show(
         list(&gateway.preflight(&workflow).await)
     };
     let content = html! {
-        (form(context.host, text))
+        (form(context.config, text))
         (found)
     };
     Ok(page(Tab::Overview, "Preflight", &content))
 }
 
 /// A form that asks about a workflow, with the workflows of the routes as suggestions.
-pub(super) fn form(variables: &impl Variables, workflow: &str) -> Markup {
-    let routes = config::routes(variables).ok().flatten();
+pub(super) fn form(config: &Config<'_, impl Variables>, workflow: &str) -> Markup {
+    let routes = config.routes().ok().flatten();
     let suggestions: BTreeSet<&str> =
         routes.iter().flat_map(Table::iter).map(|route| route.workflow().as_str()).collect();
     html! {

@@ -19,7 +19,7 @@ pub(in crate::api) async fn show(
     context: &mut RequestContext<'_, '_, impl Host>,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let remembered = remembered(context.host).await.map_err(|error| operator::to_problem(context, error.into()))?;
-    let (rows, now) = (SourceRows::new(configured(), &remembered), context.host.now());
+    let (rows, now) = (SourceRows::new(configured(context.config), &remembered), context.host.now());
     let content = html! {
         p.mute { "Requests that were refused, at most one a minute for each source, and the last 8 kinds of them" }
         @for row in &rows.sources { (source(row, now)) }
@@ -35,6 +35,13 @@ fn source(row: &SourceRow, now: Timestamp) -> Markup {
     html! {
         h2 { bdi { (row.name) } }
         @if let Some(verified) = &row.verified { (old_secret(verified, now)) }
+        @if let Some(handed) = row.handed.last() {
+            p {
+                (chip(Tone::Busy, "Secret handed over"))
+                " Its sender has handed over a secret " (ago(handed.at, now)) ": set it in " code { "sources" } ". "
+                code { "GET /api/v2/sources" } " shows it"
+            }
+        }
         (refusals(&row.refused, now))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::delivery::fixtures::{self, LIMITS};
-use crate::delivery::{RunState, WaitTask};
+use crate::delivery::{RunState, RunWorkflow, WaitTask};
 
 const NOW: Timestamp = Timestamp(1_795_509_000_000);
 /// From this long after a send, the engine no longer acts on it.
@@ -16,7 +16,7 @@ fn callback() -> Delivery<'static> {
 
 fn view(state: WaitState) -> RunView {
     let task = WaitTask { id: "1".to_owned(), topic: Some("t".to_owned()), state };
-    RunView { state: RunState::Active, has_tasks: true, waits: vec![task] }
+    RunView { state: RunState::Active, has_tasks: true, waits: vec![task], workflow: RunWorkflow::default() }
 }
 
 fn at(ms: u64) -> Timestamp {

@@ -12,7 +12,12 @@ fn view(state: RunState, tasks: &[(&str, WaitState)]) -> RunView {
         topic: (*topic != "$").then(|| (*topic).to_owned()),
         state: *state,
     });
-    RunView { state, has_tasks: state != RunState::NotStarted, waits: waits.collect() }
+    RunView {
+        state,
+        has_tasks: state != RunState::NotStarted,
+        waits: waits.collect(),
+        workflow: RunWorkflow::default(),
+    }
 }
 
 #[test]
