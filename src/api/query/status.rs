@@ -41,21 +41,6 @@ impl Query {
         }
     }
 
-    /// Checks a payload: with a `status` that is `failed` and no such parameter, the sender may have meant either
-    /// result.
-    pub(in crate::api) fn check_payload(&self, payload: &RawValue) -> Result<(), Problem> {
-        if self.one(NAME)?.is_some() {
-            return Ok(());
-        }
-        let is = |raw: &RawValue, word: &str| json::text(raw).is_some_and(|text| letters(&text) == word);
-        let mut members = json::members(payload).unwrap_or_default().into_iter();
-        if !members.any(|(name, value)| is(name, NAME) && is(value, Status::Failed.as_str())) {
-            return Ok(());
-        }
-        let detail = "the payload has the status `failed`, but only the query's `status` counts: add `&status=Failed`, or `&status=Succeeded` if the task succeeds with this payload";
-        Err(Problem::new(Kind::InvalidParameter, detail).field(NAME))
-    }
-
     /// Returns the problem of a query that ends within a parameter, before its value: `&`, `&amp;`, `&sta`. Parameters
     /// may follow that a mail program has added.
     fn cut(&self) -> Option<Problem> {
