@@ -5,13 +5,11 @@
 //! into lines, or misspell a name. An intact `status` elsewhere in the query shows that nothing was lost, so some rules
 //! apply only without it.
 
-use serde_json::value::RawValue;
 
 use super::{Query, decode};
 use crate::api::problem::{Kind, Problem};
 use crate::callback::Status;
 use crate::event::truncated;
-use crate::json;
 
 /// The name of the parameter.
 const NAME: &str = "status";
