@@ -422,6 +422,8 @@ pub enum Unit {
     Milliseconds,
     /// RFC 3339.
     Rfc3339,
+    /// As in RFC 3339, or without a time zone, which then is UTC.
+    Iso8601Utc,
     /// An HTTP date (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
     HttpDate,
 }

@@ -544,6 +544,9 @@ pub(super) fn parse_timestamp(unit: Unit, text: &str) -> Option<Timestamp> {
             let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
             Some(Timestamp(u64::try_from(time.timestamp_millis()).ok()?))
         }
+        Unit::Iso8601Utc => {
+            parse_timestamp(Unit::Rfc3339, text).or_else(|| parse_timestamp(Unit::Rfc3339, &format!("{text}Z")))
+        }
         Unit::HttpDate => {
             let since = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
             Some(Timestamp(0).plus(since))

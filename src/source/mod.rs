@@ -523,6 +523,8 @@ fn parse_secrets(raw: &RawValue, reader: &Reader<'_>, rule: Rule) -> Result<Vec<
 /// documentation.
 fn secret_rule(text: &str) -> Option<&'static str> {
     match text {
+        // A public key in PEM (RFC 7468) has lines.
+        _ if text.trim().starts_with("-----BEGIN ") => None,
         _ if text.trim() != text => Some("must not begin or end with white space, such as a line break"),
         _ if !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => {
             Some("must be ASCII without control characters")

@@ -5,7 +5,6 @@
 //! into lines, or misspell a name. An intact `status` elsewhere in the query shows that nothing was lost, so some rules
 //! apply only without it.
 
-
 use super::{Query, decode};
 use crate::api::problem::{Kind, Problem};
 use crate::callback::Status;
