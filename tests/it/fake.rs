@@ -9,18 +9,17 @@ mod requests;
 mod sql;
 mod store;
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use http::Request;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice::api::{self, Handled};
 use sluice::ports::{Body, Rng, VariableError, Variables};
 
@@ -62,11 +61,22 @@ pub const INGRESS: [(&str, &str); 3] = [(WEBHOOK_URI, "{}"), (EVENT_URI, EVENT),
 pub const PROVIDER_FAILS: &str = "(provider fails)";
 
 /// The defaults of `spin.toml`: the shipped manifest is part of what is tested.
-static DEFAULTS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+static DEFAULTS: LazyLock<BTreeMap<String, &str>> = LazyLock::new(|| {
     let manifest: toml::Table = include_str!("../../spin.toml").parse().unwrap();
     let variables = manifest["variables"].as_table().unwrap();
-    variables.iter().map(|(name, spec)| (name.clone(), spec["default"].as_str().unwrap().to_owned())).collect()
+    variables.iter().map(|(name, spec)| (name.clone(), interned(spec["default"].as_str().unwrap()))).collect()
 });
+
+/// A text that lives as long as the tests, as [`Variables`] lends it. Each text is leaked once.
+pub fn interned(text: &str) -> &'static str {
+    static TEXTS: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let mut texts = TEXTS.lock().unwrap();
+    texts.get(text).copied().unwrap_or_else(|| {
+        let text: &str = text.to_owned().leak();
+        texts.insert(text);
+        text
+    })
+}
 
 /// Everything outside the component: clock, store, engine, variables and randomness.
 pub struct World {
@@ -79,7 +89,7 @@ pub struct World {
     pub real: Option<Rc<RealEngine>>,
     /// What happens after one of the gateway's operations.
     pub plan: Rc<Plan>,
-    pub variables: RefCell<BTreeMap<String, String>>,
+    pub variables: RefCell<BTreeMap<String, &'static str>>,
     /// The next value of [`Rng::random`].
     pub random: Cell<u64>,
     /// Lines logged after responses, oldest first.
@@ -139,8 +149,48 @@ impl World {
 
     /// Sets a variable.
     pub fn with(self, variable: &str, value: &str) -> Self {
-        self.variables.borrow_mut().insert(variable.to_owned(), value.to_owned());
+        self.set(variable, value);
         self
+    }
+
+    /// Sets a member of `settings`. `null` removes it.
+    pub fn setting(self, name: &str, value: impl Into<Value>) -> Self {
+        self.set_setting(name, value);
+        self
+    }
+
+    /// Appends a source to `sources`.
+    pub fn source(self, source: impl Into<Value>) -> Self {
+        let mut sources: Vec<Value> = self.json_of("sources").unwrap_or_default();
+        sources.push(source.into());
+        self.set("sources", &json!(sources).to_string());
+        self
+    }
+
+    /// Appends a source that has the name of its sender, and these secrets.
+    pub fn source_of(self, sender: &str, secrets: impl Into<Value>) -> Self {
+        self.source(json!({"name": sender, "sender": sender, "secrets": secrets.into()}))
+    }
+
+    /// Sets a variable of a host that is running.
+    pub fn set(&self, variable: &str, value: &str) {
+        self.variables.borrow_mut().insert(variable.to_owned(), interned(value));
+    }
+
+    /// Sets a member of `settings` of a host that is running. `null` removes it.
+    pub fn set_setting(&self, name: &str, value: impl Into<Value>) {
+        let mut settings: serde_json::Map<String, Value> = self.json_of("settings").unwrap_or_default();
+        match value.into() {
+            Value::Null => settings.remove(name),
+            value => settings.insert(name.to_owned(), value),
+        };
+        self.set("settings", &Value::Object(settings).to_string());
+    }
+
+    /// The JSON in a variable; `None` if it is empty.
+    fn json_of<T: serde::de::DeserializeOwned>(&self, variable: &str) -> Option<T> {
+        let text = self.variables.borrow()[variable];
+        (!text.is_empty()).then(|| serde_json::from_str(text).unwrap())
     }
 
     pub fn now(&self) -> u64 {
@@ -248,12 +298,10 @@ impl Rng for World {
 }
 
 impl Variables for World {
-    fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError> {
+    fn variable(&self, name: &str) -> Result<Option<&str>, VariableError> {
         match self.variables.borrow().get(name) {
-            Some(value) if value == PROVIDER_FAILS => {
-                Err(VariableError("vault at https://vault token s3cret".to_owned()))
-            }
-            value => Ok(value.map(|value| Cow::Owned(value.clone()))),
+            Some(&PROVIDER_FAILS) => Err(VariableError("vault at https://vault token s3cret".to_owned())),
+            value => Ok(value.copied()),
         }
     }
 }

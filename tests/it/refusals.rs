@@ -151,7 +151,7 @@ fn body_limit_counts_received_bytes() {
         }
         let _row = row(uri);
         // The limit is exact.
-        let world = World::new().with("max_body_bytes", "100").respond(200, RUN);
+        let world = World::new().setting("max_body_bytes", 100).respond(200, RUN);
         let padded = |length: usize| format!("{EVENT}{}", " ".repeat(length - EVENT.len()));
         world.post_json(uri, padded(101)).problem(413, "body-too-large");
         world.assert_untouched();
@@ -303,7 +303,7 @@ fn damaged_status_completes_nothing() {
         for method in ["POST", "GET", "HEAD"] {
             for get in ["complete", "confirm"] {
                 let _row = row(format!("{method} with {query}, callback_get={get}"));
-                let world = World::new().with("callback_get", get);
+                let world = World::new().setting("callback_get", get);
                 let headers = [JSON, ("accept", "application/json")];
                 let uri = format!("/api/v2/callback?{}", query.replace(' ', "%20"));
                 let reply = world.send(request(method, &uri, &headers, "{}"));
@@ -327,10 +327,10 @@ fn body_of_a_webhook_that_is_no_object_names_the_setting() {
         assert!(text.contains(detail) && text.contains("`webhook_any_json`"), "{problem}");
         world.assert_untouched();
     }
-    let world = World::new().with("webhook_any_json", "yes");
-    assert_eq!(world.post_json(WEBHOOK_URI, "[]").problem(503, "configuration")["field"], "webhook_any_json");
+    let world = World::new().setting("webhook_any_json", "yes");
+    world.post_json(WEBHOOK_URI, "[]").wrong_setting("webhook_any_json");
     // Any JSON value is not any text, and no other endpoint takes it.
-    let on = || World::new().with("webhook_any_json", "true");
+    let on = || World::new().setting("webhook_any_json", true);
     let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
     for (uri, body, detail) in [
         (WEBHOOK_URI, "", "must be JSON, but it is empty"),

@@ -25,7 +25,7 @@ fn provoke(kind: Kind) -> Reply {
         Kind::NotFound => world.get("/nothing"),
         Kind::MethodNotAllowed => world.send(request("PUT", WEBHOOK_URI, &[JSON], "{}")),
         Kind::UnsupportedMediaType => world.post(EVENT_URI, &[FORM], "a=b"),
-        Kind::BodyTooLarge => world.with("max_body_bytes", "10").post_json(WEBHOOK_URI, r#"{"a":"too large"}"#),
+        Kind::BodyTooLarge => world.setting("max_body_bytes", 10).post_json(WEBHOOK_URI, r#"{"a":"too large"}"#),
         Kind::BodyIncomplete => {
             let mut request = request("POST", WEBHOOK_URI, &[JSON], "");
             *request.body_mut() = Chunks([Some(b"{".to_vec()), None].into());
@@ -38,11 +38,11 @@ fn provoke(kind: Kind) -> Reply {
         Kind::Unauthorized => world.with("access_tokens", "t0ken").post_json(WEBHOOK_URI, "{}"),
         Kind::InvalidSignature => {
             let headers = [JSON, ("x-github-event", "push"), ("x-hub-signature-256", "sha256=00")];
-            world.with("secret_github", "s3cret").post(WEBHOOK_URI, &headers, "{}")
+            world.source_of("github", ["s3cret"]).post(WEBHOOK_URI, &headers, "{}")
         }
         Kind::OriginNotAllowed => {
             let headers = [JSON, ("webhook-request-origin", "other.example")];
-            world.with("allowed_origins", "eventgrid.azure.net").post(EVENT_URI, &headers, EVENT)
+            world.setting("allowed_origins", ["eventgrid.azure.net"]).post(EVENT_URI, &headers, EVENT)
         }
         Kind::CrossSite => {
             let authorization = basic("me:op3rator");
@@ -66,10 +66,10 @@ fn provoke(kind: Kind) -> Reply {
         Kind::UnknownTopic => world.post_json("/api/v2/callback?ref=r&topic=nobody-waits", "{}"),
         Kind::LinkForged => {
             let link = "/api/v2/callback/link?ref=r&topic=t";
-            world.with("link_secret", "s3cret").send(request("GET", link, &[ACCEPT_JSON], ""))
+            world.setting("link_secrets", ["s3cret"]).send(request("GET", link, &[ACCEPT_JSON], ""))
         }
         Kind::LinkExpired => {
-            let world = world.with("link_secret", "s3cret").with("public_url", "https://gate.example");
+            let world = world.setting("link_secrets", ["s3cret"]).setting("public_url", "https://gate.example");
             let [link, _] = links(&world, r#"{"ref":"r","topic":"t","expires_in":60}"#);
             world.advance(MINUTE);
             world.send(request("GET", &link, &[ACCEPT_JSON], ""))
@@ -106,7 +106,7 @@ fn provoke(kind: Kind) -> Reply {
             let batch = format!("[{}]", (0..17).map(event).collect::<Vec<_>>().join(","));
             world.post(EVENT_URI, &[("content-type", "application/cloudevents-batch+json")], batch)
         }
-        Kind::Configuration => world.with("engine_url", "nonsense").with("engine_wait_ms", "0").get("/readyz"),
+        Kind::Configuration => world.with("engine_url", "nonsense").setting("engine_wait_ms", 0).get("/readyz"),
     }
 }
 
@@ -157,8 +157,8 @@ fn console_pages_match_the_snapshot() {
         "params":{"who":"$.a"}},{"workflow":"audit","from":"event"}]"#;
     let busy = World::with_operator()
         .with("access_tokens", "s3cret-a,s3cret-b")
-        .with("secret_github", "s3cret-one,s3cret-two")
-        .with("public_url", "https://gate.example")
+        .source_of("github", ["s3cret-one", "s3cret-two"])
+        .setting("public_url", "https://gate.example")
         .with("routes", routes)
         .respond(401, "")
         .respond(500, "")

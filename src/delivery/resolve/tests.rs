@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::delivery::fixtures::{self, LIMITS};
-use crate::delivery::{RunState, WaitTask};
+use crate::delivery::{RunState, RunWorkflow, WaitTask};
 
 const NOW: Timestamp = Timestamp(1_795_509_000_000);
 /// From this long after a send, the engine no longer acts on it.

@@ -31,7 +31,7 @@ fn error_names_its_place() {
         (route(r#""sender":"hunter2""#), "`/1/sender` must be a sender that docs/senders.md lists, or `custom`"),
         (
             route(r#""hunter2":1"#),
-            "`/1` has an unknown name (member 3): known are `workflow`, `from`, `sender`, `filter`, `params`, `ordered`",
+            "`/1` has an unknown name (member 3): known are `workflow`, `from`, `sender`, `source`, `filter`, `params`, `ordered`",
         ),
         (route(r#""ordered":"hunter2""#), "`/1/ordered` must be a boolean, but is a string"),
         (route(r#""ordered":null"#), "`/1/ordered` must be a boolean, but is null"),

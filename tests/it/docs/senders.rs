@@ -132,16 +132,6 @@ fn signature_table_is_complete() {
     assert_rows("signatures", &rows("Signatures", 0), &expected);
 }
 
-#[test]
-fn secret_variables_are_listed() {
-    let variables = presets_by_name().into_iter().filter_map(|preset| preset.secret_variable);
-    let expected: Vec<_> =
-        variables.map(|variable| format!("| `{}` | empty | {} |", variable.name, variable.description)).collect();
-    let is_preset = |row: &String| row.starts_with("| `secret_") && !row.starts_with("| `secret_custom`");
-    let found: Vec<_> = rows("Signatures", 1).into_iter().filter(is_preset).collect();
-    assert_rows("secrets", &found, &expected);
-}
-
 /// The columns on retries and pages are the vendors' own.
 #[test]
 fn response_table_follows_the_policies() {

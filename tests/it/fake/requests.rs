@@ -68,6 +68,15 @@ impl Reply {
         assert_eq!(self.log["status"], status);
         problem
     }
+
+    /// Asserts the problem of a wrong member of `settings`, and returns it.
+    #[track_caller]
+    pub fn wrong_setting(&self, name: &str) -> Value {
+        let problem = self.problem(503, "configuration");
+        assert_eq!(problem["field"], "settings", "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(&format!("`/{name}")), "{problem}");
+        problem
+    }
 }
 
 /// A body in chunks; `None` is a connection that breaks off.
