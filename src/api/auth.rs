@@ -9,18 +9,21 @@ use serde_json::value::RawValue;
 
 use super::problem::{Kind, Problem};
 use super::query::Query;
-use super::{RequestContext, SLUICE_DELIVERY, SLUICE_OUTCOME, respond};
-use crate::config::{ConfigError, members};
+use super::{RequestContext, SLUICE_DELIVERY, SLUICE_OUTCOME, VerifiedBy, respond};
+use crate::config::{Config, ConfigError, members};
 use crate::delivery::Start;
 use crate::gateway::Gateway;
-use crate::ports::Host;
+use crate::gateway::keys::{self, KeyError, KeyLookup};
+use crate::ports::{Host, Variables};
 use crate::reference::{RunRef, WorkflowRef};
 use crate::secret::Secret;
 use crate::sender::{
-    self, Credentials, Identity, Preset, QuestionError, Reply, Sender, SignedRequest, Verified, VerifyError,
+    self, Credentials, Descriptor, Identity, Preset, PublicKey, QuestionError, Repeat, Reply, Sender, SignedRequest,
+    Verified, VerifyError,
 };
 use crate::source::{
-    Action, Authority, Candidate, Clues, Found, Proof, Repeat, RunWorkflow, Source, SourceSender, Via, Workflow,
+    Action, Authority, Candidate, Clues, FailedVerification, Found, Proof, RunWorkflow, Source, SourceSender, Sources,
+    Via, Workflow,
 };
 
 /// The sources that a request may come from, found before its body is read.
@@ -45,12 +48,14 @@ pub(super) struct Signed {
     pub(super) verified: Verified,
     /// The index of its scheme among those of the sender.
     pub(super) scheme: usize,
+    /// The number of the source's secrets.
+    secrets: usize,
 }
 
 /// The result of authenticating a request.
 pub(super) enum Admitted<'r, 'h> {
     /// The request is from the source.
-    Delivery(Admission<'r, 'h>),
+    Delivery(Box<Admission<'r, 'h>>),
     /// The request is a question of a sender, with its answer. It delivers nothing.
     Question(Reply),
 }
@@ -65,22 +70,41 @@ struct Trial<'r, 'h> {
     secrets: Option<Vec<Secret>>,
 }
 
-/// The reason why a request is not admitted as one of a source.
+/// A request that is not admitted as one of a source.
 struct Refused {
+    /// The name of the source; empty if anyone may deliver.
     source: String,
     reason: Reason,
+    secrets: Vec<Secret>,
 }
 
+/// The reason why a request is not admitted as one of a source.
 enum Reason {
-    Signature(VerifyError),
+    /// The signature is not valid, by the scheme that got furthest.
+    Signature(VerifyError, Option<Box<Descriptor>>),
+    /// A question gets no answer.
     Question(QuestionError),
+    /// A public key of the sender can't be looked for.
+    Keys(KeyError),
+}
+
+impl Reason {
+    /// The rank of the step that failed.
+    fn progress(&self) -> u8 {
+        match self {
+            Self::Signature(error, _) => error.progress(),
+            Self::Question(_) | Self::Keys(_) => u8::MAX,
+        }
+    }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Signature(error) => error.fmt(f),
+            Self::Signature(VerifyError::KeyNeeded(_), _) => f.write_str("the sender has published no such key"),
+            Self::Signature(error, _) => error.fmt(f),
             Self::Question(error) => error.fmt(f),
+            Self::Keys(error) => error.fmt(f),
         }
     }
 }
@@ -173,6 +197,10 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
         via: Via<'_>,
         workflow: &WorkflowRef,
     ) -> Result<(), Problem> {
+        // Most requests have no limits, and the profile is parsed to tell ids from names.
+        if admission.source().is_none() {
+            return Ok(());
+        }
         let engine = &gateway.settings().engine;
         let workflow = Workflow::of_reference(workflow, |text| engine.is_workflow_id(text));
         let default_team = engine.scopes().into_iter().next();
@@ -226,7 +254,7 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
             self.response_policy = preset.response_policy;
         }
         if found.candidates.is_empty() {
-            return Err(refusal(&found, &[], found.is_maybe_stopped()));
+            return Err(refusal(&found, &mut [], found.is_maybe_stopped()));
         }
         Ok(Authentication { found })
     }
@@ -240,7 +268,7 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
 
     /// Authenticates the request by its body: the first source whose signature is valid has sent it.
     pub(super) async fn admit(
-        &self,
+        &mut self,
         authentication: Authentication<'r, 'h>,
         body: &[u8],
     ) -> Result<Admitted<'r, 'h>, Problem> {
@@ -249,19 +277,45 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
         let request = SignedRequest { method: self.method.as_str(), headers: self.headers, url: &url, body };
         let mut refused = Vec::new();
         let mut is_stopped = found.is_maybe_stopped();
+        let mut admitted = None;
         for candidate in &found.candidates {
             let Some(trial) = Trial::of(*candidate, found.preset) else {
                 is_stopped = true;
                 continue;
             };
-            match self.try_source(trial, request).await {
-                Ok(admitted) => return Ok(admitted),
+            match trial.run(self.host, request).await {
+                Ok(it) => {
+                    admitted = Some(it);
+                    break;
+                }
                 // An error in the configuration, not of the sender.
-                Err(Refused { reason: Reason::Signature(VerifyError::NoUsableSecret), .. }) => is_stopped = true,
+                Err(Refused { reason: Reason::Signature(VerifyError::NoUsableSecret, _), .. }) => is_stopped = true,
                 Err(error) => refused.push(error),
             }
         }
-        Err(refusal(&found, &refused, is_stopped))
+        if let Some(admitted) = admitted {
+            if let Admitted::Delivery(admission) = &admitted {
+                self.source = admission.source().map(|source| source.name().to_owned());
+                self.verified_by = admission
+                    .signed
+                    .as_ref()
+                    .map(|signed| VerifiedBy { secret_index: signed.verified.secret_index, secrets: signed.secrets });
+            }
+            return Ok(admitted);
+        }
+        let problem = refusal(&found, &mut refused, is_stopped);
+        if let Some(Refused { source, reason, secrets }) = refused.into_iter().next() {
+            self.source = Some(source).filter(|source| !source.is_empty());
+            if let Reason::Signature(error, Some(descriptor)) = reason {
+                let (method, headers) = (self.method.to_string(), self.headers.clone());
+                let (keys, others, body) = (Vec::new(), Vec::new(), body.to_vec());
+                let descriptor = *descriptor;
+                let failed =
+                    FailedVerification { error, descriptor, secrets, keys, method, url, headers, body, others };
+                self.failed = Some(failed);
+            }
+        }
+        Err(problem)
     }
 
     /// Answers a question that a sender asks by GET or HEAD; `None` if the request is none.
@@ -277,38 +331,7 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
                 None => {}
             }
         }
-        if refused.is_empty() { Ok(None) } else { Err(refusal(found, &refused, false)) }
-    }
-
-    async fn try_source(&self, trial: Trial<'r, 'h>, request: SignedRequest<'_>) -> Result<Admitted<'r, 'h>, Refused> {
-        if let Some(answer) = trial.answer(request) {
-            return answer.map(Admitted::Question).map_err(|error| trial.refused(Reason::Question(error)));
-        }
-        let Trial { authority, sender, name: sender_name, secrets } = &trial;
-        let (authority, sender_name) = (*authority, *sender_name);
-        let Some(secrets) = secrets else {
-            let sender = trial.sender;
-            return Ok(Admitted::Delivery(Admission { authority, sender, sender_name, signed: None }));
-        };
-        let mut furthest = VerifyError::Unsigned;
-        for (scheme, descriptor) in sender.iter().flat_map(|sender| &sender.schemes).enumerate() {
-            let credentials = Credentials { secrets: &secrets, keys: &[] };
-            match sender::verify_with(descriptor, credentials, request, self.host.now()) {
-                Ok(verified) => {
-                    let secret = secrets.get(verified.secret_index).map_or(&[][..], std::slice::from_ref);
-                    if let Some(question) = sender.as_ref().and_then(|sender| sender.question(request)) {
-                        let answer = question.answer(request, secret, trial.tokens());
-                        return answer.map(Admitted::Question).map_err(|error| trial.refused(Reason::Question(error)));
-                    }
-                    let signed = Some(Signed { verified, scheme });
-                    let sender = trial.sender;
-                    return Ok(Admitted::Delivery(Admission { authority, sender, sender_name, signed }));
-                }
-                Err(error) if error.progress() > furthest.progress() => furthest = error,
-                Err(_) => {}
-            }
-        }
-        Err(trial.refused(Reason::Signature(furthest)))
+        if refused.is_empty() { Ok(None) } else { Err(refusal(found, &mut refused, false)) }
     }
 
     /// Returns the URL that the sender called. Behind a proxy, its scheme and host are known only from `public_url`.
@@ -363,14 +386,79 @@ impl<'r, 'h> Trial<'r, 'h> {
     }
 
     fn refused(&self, reason: Reason) -> Refused {
-        Refused { source: self.authority.source().map(|source| source.name().to_owned()).unwrap_or_default(), reason }
+        let source = self.authority.source().map(|source| source.name().to_owned()).unwrap_or_default();
+        Refused { source, reason, secrets: self.secrets.clone().unwrap_or_default() }
+    }
+
+    /// Verifies the request by each scheme of the sender. A question is answered.
+    async fn run(self, host: &impl Host, request: SignedRequest<'_>) -> Result<Admitted<'r, 'h>, Refused> {
+        if let Some(answer) = self.answer(request) {
+            return answer.map(Admitted::Question).map_err(|error| self.refused(Reason::Question(error)));
+        }
+        let signed = match &self.secrets {
+            None => None,
+            Some(secrets) => Some(self.verify(host, request, secrets).await?),
+        };
+        if let Some(signed) = &signed
+            && let Some(question) = self.sender.as_ref().and_then(|sender| sender.question(request))
+        {
+            let secrets = self.secrets.as_deref().unwrap_or_default();
+            let secret = secrets.get(signed.verified.secret_index).map_or(&[][..], std::slice::from_ref);
+            let answer = question.answer(request, secret, self.tokens());
+            return answer.map(Admitted::Question).map_err(|error| self.refused(Reason::Question(error)));
+        }
+        let Self { authority, sender, name: sender_name, .. } = self;
+        Ok(Admitted::Delivery(Box::new(Admission { authority, sender, sender_name, signed })))
+    }
+
+    /// Verifies the request by each scheme of the sender in turn. If none succeeds, the error is that of the scheme that
+    /// got furthest.
+    async fn verify(
+        &self,
+        host: &impl Host,
+        request: SignedRequest<'_>,
+        secrets: &[Secret],
+    ) -> Result<Signed, Refused> {
+        let schemes = self.sender.as_ref().map_or(&[][..], |sender| &sender.schemes);
+        let mut furthest = (VerifyError::Unsigned, None);
+        for (scheme, descriptor) in schemes.iter().enumerate() {
+            let verify = |keys: &[PublicKey]| {
+                sender::verify_with(descriptor, Credentials { secrets, keys }, request, host.now())
+            };
+            let verified = match verify(&[]) {
+                Err(VerifyError::KeyNeeded(needed)) => match keys::public_keys(host, schemes, &needed).await {
+                    Ok(KeyLookup::Found(keys)) => verify(&keys),
+                    Ok(KeyLookup::Unknown) => Err(VerifyError::KeyNeeded(needed)),
+                    Err(error) => return Err(self.refused(Reason::Keys(error))),
+                },
+                verified => verified,
+            };
+            match verified {
+                Ok(verified) => return Ok(Signed { verified, scheme, secrets: secrets.len() }),
+                Err(error) if error.progress() > furthest.0.progress() => furthest = (error, Some(descriptor)),
+                Err(_) => {}
+            }
+        }
+        let (error, descriptor) = furthest;
+        Err(self.refused(Reason::Signature(error, descriptor.cloned().map(Box::new))))
     }
 }
 
+/// The secrets of all sources but one, by their names.
+pub(super) fn secrets_of_others(
+    config: &Config<'_, impl Variables>,
+    source: Option<&str>,
+) -> Vec<(String, Vec<Secret>)> {
+    let sources = config.sources().ok().into_iter().flat_map(Sources::iter);
+    let others = sources.filter(|other| Some(other.name()) != source);
+    others.map(|other| (other.name().to_owned(), other.secrets().to_vec())).collect()
+}
+
 /// The problem of a request that no source has sent. If a source that is stopped may have sent it, the sender is asked
-/// to send it again.
-fn refusal(found: &Found<'_, '_>, refused: &[Refused], is_stopped: bool) -> Problem {
-    let not_verified = refused.iter().map(|Refused { source, reason }| match &**source {
+/// to send it again. The refusals are sorted: the one that got furthest comes first.
+fn refusal(found: &Found<'_, '_>, refused: &mut [Refused], is_stopped: bool) -> Problem {
+    refused.sort_by_key(|refused| std::cmp::Reverse(refused.reason.progress()));
+    let not_verified = refused.iter().map(|Refused { source, reason, .. }| match &**source {
         "" => format!("the request is not verified: {reason}"),
         source => format!("the request is not verified as one of the source `{source}`: {reason}"),
     });
@@ -380,6 +468,13 @@ fn refusal(found: &Found<'_, '_>, refused: &[Refused], is_stopped: bool) -> Prob
             reasons.push("the source is stopped by an error in its configuration".to_owned());
         }
         return Problem::new(Kind::Configuration, reasons.join("; ")).field("sources");
+    }
+    let key_error = refused.iter().find_map(|refused| match &refused.reason {
+        Reason::Keys(error) => Some(error.clone()),
+        _ => None,
+    });
+    if let Some(error) = key_error {
+        return Problem::from(error).detail(reasons.join("; "));
     }
     if refused.is_empty() {
         reasons.push(

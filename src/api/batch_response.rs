@@ -66,6 +66,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
                 problem: None,
             });
         }
+        let works_have_key = works.iter().any(|(_, key)| key.is_some());
         let mut receipts = gateway.accept_all(works, &self.trace(), wait).await;
         self.log.deliveries(&receipts);
         let run_id = |body: &[u8]| gateway.run_id(body);
@@ -87,6 +88,8 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
                 }
             }
         }
+        self.has_record |=
+            works_have_key || receipts.iter().any(|receipt| matches!(receipt.outcome, Outcome::Pending { .. }));
         self.background = work_after_response(gateway, &mut receipts);
         let count = |outcome: &str| list.iter().filter(|listed| listed.outcome == outcome).count();
         if let Some(worst) = worst {
@@ -144,7 +147,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
 /// that a retry of the request may overcome rank first, and failures after which a retry may act twice rank second.
 fn severity(kind: Kind) -> u8 {
     match kind {
-        Kind::StoreUnavailable | Kind::OutOfTime => 2,
+        Kind::StoreUnavailable | Kind::OutOfTime | Kind::KeysUnavailable => 2,
         Kind::EngineUnclear => 1,
         _ => 0,
     }

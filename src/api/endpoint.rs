@@ -60,6 +60,7 @@ endpoints! {
     Redeliver(id) "/api/v2/deliveries/{id}/redeliver" "POST";
     Move "/api/v2/move" "POST";
     Preflight "/api/v2/preflight" "GET, HEAD";
+    Sources "/api/v2/sources" "GET, HEAD";
     Console "/console" "GET, HEAD";
     ConsoleDrain "/console/drain" "POST";
     ConsoleDeliveries "/console/deliveries" "GET, HEAD";
@@ -68,6 +69,7 @@ endpoints! {
     ConsoleDelete(id) "/console/deliveries/{id}/delete" "GET, HEAD, POST";
     ConsoleCallbacks "/console/callbacks" "GET, HEAD";
     ConsolePreflight "/console/preflight" "GET, HEAD";
+    ConsoleSources "/console/sources" "GET, HEAD";
     OpenApi "/openapi.json" "GET, HEAD";
     Health "/healthz" "GET, HEAD";
     Ready "/readyz" "GET, HEAD";

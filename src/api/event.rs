@@ -105,7 +105,8 @@ impl Targets<'_> {
     ) -> Result<Vec<(Start<'a>, Option<Key>)>, Problem> {
         let payload =
             || Payload::Event { whole: Cow::Borrowed(&*event.json), data: event.data.as_deref().map(Cow::Borrowed) };
-        let key = |workflow: &str| self.dedup.then(|| Key::event(self.source, &event.source, &event.id, workflow));
+        let key =
+            |workflow: &str| self.dedup.then(|| Key::event(&event.source, &event.id, workflow).within(self.source));
         let named = match &self.by_ref {
             Some(workflow) => Some(workflow.clone()),
             // While routes are set, a subject names a workflow only in the contract's form, `/workflow/topic`.
@@ -128,7 +129,7 @@ impl Targets<'_> {
             let detail = "the request names no workflow: add `?ref=`, or the attribute `subject` in the form /workflow/topic, or set the variable `routes`";
             return Err(Problem::new(Kind::MissingParameter, detail).field("ref"));
         };
-        let input = Input::event(self.source, &event.json, event.data.as_deref());
+        let input = Input::event(&event.json, event.data.as_deref()).of_source(self.source);
         let starts = table.matching(&input).map(|route| {
             permit(Via::Route(&route.name()), route.workflow())?;
             Ok((route.start(&input, payload())?, key(&route.name())))

@@ -43,7 +43,7 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         warnings.push("anyone may deliver: set `sources` or `access_tokens`, or `open` in `settings`".to_owned());
     }
     warnings.extend(context.config.refusing_routes().into_iter().map(|route| format!("`routes` {route}")));
-    let stopped = sources.stopped();
+    let stopped = sources.faults();
     warnings.extend(stopped.iter().map(ToString::to_string));
     for warning in &warnings {
         context.log.warning(warning.clone());

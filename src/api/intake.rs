@@ -47,7 +47,7 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
 
     /// Reads the settings and the body, then authenticates the request.
     pub(super) async fn receive(
-        &self,
+        &mut self,
         authentication: Authentication<'r, 'h>,
         incoming: &mut impl Body,
     ) -> Result<Received<'r, 'h, H>, Problem> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::gateway::{DrainSummary, Receipt, Report};
 use crate::ports::StoreError;
+use crate::source::Refused;
 use crate::time::Timestamp;
 
 /// The methods of RFC 9110, section 9, and PATCH.
@@ -147,6 +148,33 @@ pub(super) fn report(report: &Report) -> String {
         warning: joined(&report.warnings),
     };
     serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// Returns the line about a request that was refused, with what would have fitted.
+pub(super) fn refused(source: Option<&str>, refused: &Refused) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        time: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        source: Option<&'a str>,
+        refused: &'a str,
+        detail: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        near_miss: Option<&'a str>,
+    }
+    let Refused { reason, detail, near_miss, .. } = refused;
+    let line = Line { time: refused.at.rfc3339(), source, refused: reason, detail, near_miss: near_miss.as_deref() };
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// Returns the line about a failure of the store after the response, which changes nothing for the sender.
+pub(super) fn not_noted(time: Timestamp, error: &StoreError) -> String {
+    #[derive(Serialize)]
+    struct Line {
+        time: String,
+        warning: String,
+    }
+    serde_json::to_string(&Line { time: time.rfc3339(), warning: error.to_string() }).unwrap_or_default()
 }
 
 /// Returns the line about a drain that ran after a response.

@@ -35,6 +35,7 @@ mod operator;
 mod prefer;
 mod preflight;
 mod respond;
+mod sources;
 mod webhook;
 
 use std::future::Future;
@@ -46,9 +47,12 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::config::Config;
 use crate::delivery::{Key, Outcome, Work};
+use crate::gateway::sources::{remember_refusal, remember_verified};
 use crate::gateway::{Eagerness, Gateway, Receipt, Report};
 use crate::ports::{Body, Host};
 use crate::sender::{ResponsePolicy, SuccessCriterion};
+use crate::source::{FailedVerification, LastVerified, Refused};
+use crate::time::Timestamp;
 use endpoint::Endpoint;
 pub use log::LogLine;
 use prefer::{PREFERENCE_APPLIED, Prefer};
@@ -93,6 +97,7 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
     let (parts, mut body) = request.into_parts();
     let endpoint = Endpoint::of(parts.uri.path());
     let template = endpoint.as_ref().map_or("(none)", Endpoint::template);
+    let takes_deliveries = matches!(endpoint, Some(Endpoint::Event | Endpoint::Callback | Endpoint::Webhook));
     let config = Config::new(host);
     let mut context = RequestContext {
         host,
@@ -103,6 +108,10 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
         query: parts.uri.query(),
         headers: &parts.headers,
         background: None,
+        source: None,
+        failed: None,
+        verified_by: None,
+        has_record: false,
         problem_page: Problem::into_response,
         response_policy: ResponsePolicy::UNKNOWN,
     };
@@ -110,6 +119,12 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
         Ok(()) => dispatch(&mut context, endpoint, &mut body).await,
         Err(problem) => Err(problem),
     };
+    context.note_verified();
+    if let Err(problem) = &result
+        && takes_deliveries
+    {
+        context.note_refused(problem);
+    }
     let RequestContext { mut log, method, background, problem_page, .. } = context;
     let mut response = result.unwrap_or_else(|problem| {
         log.problem(problem.kind.definition().slug);
@@ -164,6 +179,7 @@ async fn dispatch<H: Host>(
         Endpoint::Doubt => operator::doubt(context).await,
         Endpoint::Move => move_store::run(context).await,
         Endpoint::Preflight => preflight::show(context).await,
+        Endpoint::Sources => sources::list(context).await,
         Endpoint::OpenApi => Ok(openapi::document(context.headers)),
         Endpoint::Console => console::overview::show(context).await,
         Endpoint::ConsoleDrain => console::overview::drain(context).await,
@@ -173,6 +189,7 @@ async fn dispatch<H: Host>(
         Endpoint::ConsoleDelete { id } => console::delivery::delete(context, &id).await,
         Endpoint::ConsoleCallbacks => console::callbacks::show(context).await,
         Endpoint::ConsolePreflight => console::preflight::show(context).await,
+        Endpoint::ConsoleSources => console::sources::show(context).await,
         Endpoint::Health => Ok(health::alive()),
         Endpoint::Ready => health::ready(context).await,
     }
@@ -189,6 +206,14 @@ struct RequestContext<'r, 'h, H> {
     headers: &'r HeaderMap,
     log: LogLine,
     background: Option<Background<'h>>,
+    /// The name of the source, as far as it is known.
+    source: Option<String>,
+    /// The verification that failed.
+    failed: Option<FailedVerification>,
+    /// The secret that verified the request.
+    verified_by: Option<VerifiedBy>,
+    /// Whether a delivery of the request has written a record.
+    has_record: bool,
     /// Renders a problem for a client that [prefers HTML](confirm_page::prefers_html). Returns JSON, unless an endpoint
     /// for browsers sets another function.
     problem_page: fn(Problem) -> Response<Vec<u8>>,
@@ -196,7 +221,73 @@ struct RequestContext<'r, 'h, H> {
     response_policy: ResponsePolicy,
 }
 
+/// The secret of a source that verified a request.
+struct VerifiedBy {
+    /// [`Verified::secret_index`](crate::sender::Verified::secret_index).
+    secret_index: usize,
+    /// The number of the source's secrets.
+    secrets: usize,
+}
+
 impl<'h, H: Host> RequestContext<'_, 'h, H> {
+    /// Adds work that is done after the response, behind the work that is there.
+    fn after_response(&mut self, work: impl Future<Output = Vec<String>> + 'h) {
+        let before = self.background.take();
+        self.background = Some(Box::pin(async move {
+            let mut lines = match before {
+                Some(before) => before.await,
+                None => Vec::new(),
+            };
+            lines.extend(work.await);
+            lines
+        }));
+    }
+
+    /// Remembers after the response that the request was refused. `source` is the name of a configured source; `None`
+    /// if the request belongs to none. `explain` is called at most once a minute for each source.
+    fn remember_refusal(&mut self, source: Option<String>, explain: impl FnOnce(Timestamp) -> Refused + 'h) {
+        let host = self.host;
+        self.after_response(async move {
+            match remember_refusal(host, source.as_deref(), explain).await {
+                Ok(refused) => refused.iter().map(|refused| log::refused(source.as_deref(), refused)).collect(),
+                Err(error) => vec![log::not_noted(host.now(), &error)],
+            }
+        });
+    }
+
+    /// Remembers after the response that a request with a delivery was refused because of its source.
+    fn note_refused(&mut self, problem: &Problem) {
+        let reason = problem.kind.definition().slug;
+        if let Some(mut failed) = self.failed.take() {
+            let (host, source) = (self.host, self.source.clone());
+            self.remember_refusal(source.clone(), move |now| {
+                failed.others = auth::secrets_of_others(&Config::new(host), source.as_deref());
+                failed.explain(reason, now)
+            });
+        } else if problem.is_refusal() {
+            let (detail, headers) = (problem.text().to_owned(), self.headers.clone());
+            self.remember_refusal(self.source.clone(), move |now| Refused::new(reason, &detail, &headers, now));
+        }
+    }
+
+    /// Remembers after the response which secret verified the request, if one of its deliveries has written a record.
+    fn note_verified(&mut self) {
+        let host = self.host;
+        let (Some(VerifiedBy { secret_index, secrets }), Some(source)) = (self.verified_by.take(), self.source.clone())
+        else {
+            return;
+        };
+        if !self.has_record || !LastVerified::is_noted(secret_index, secrets) {
+            return;
+        }
+        self.after_response(async move {
+            match remember_verified(host, &source, secret_index, secrets).await {
+                Ok(()) => Vec::new(),
+                Err(error) => vec![log::not_noted(host.now(), &error)],
+            }
+        });
+    }
+
     /// Reads the settings, and creates the gateway.
     fn gateway(&self) -> Result<Gateway<'h, H>, Problem> {
         Ok(Gateway::new(self.host, self.config.settings()?))
@@ -244,8 +335,10 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         let wait = self.max_wait(&prefer, &gateway);
         // In the contract, the response to a callback has no body.
         let is_start = matches!(work, Work::Start(_));
+        let has_key = key.is_some();
         let mut receipt = gateway.accept(work, key, self.trace(), wait).await;
         self.log.delivery(&receipt);
+        self.has_record |= has_key || !is_start || matches!(receipt.outcome, Outcome::Pending { .. });
         self.background = work_after_response(gateway, &mut receipt);
         let Receipt { id, outcome, .. } = receipt;
         let delivery = HeaderValue::from_str(&id.to_string()).ok();

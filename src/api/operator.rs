@@ -344,7 +344,13 @@ impl<'a> CallbackView<'a> {
 /// Authorizes the operator by `operator_token` in `Authorization: Bearer` (RFC 6750). Returns a 404 if that variable is
 /// not set.
 pub(super) fn authorize<'h, H: Host>(context: &RequestContext<'_, 'h, H>) -> Result<Gateway<'h, H>, Problem> {
-    authorize_by(context, &[operator_token(context)?])
+    authenticate(context)?;
+    context.gateway()
+}
+
+/// [`authorize`], for a request that needs no settings.
+pub(super) fn authenticate(context: &RequestContext<'_, '_, impl Host>) -> Result<(), Problem> {
+    require_one(context, &[operator_token(context)?])
 }
 
 /// Authorizes the operator, or a client with the token in a member of `settings` that is for this path only. Returns a
@@ -353,23 +359,18 @@ pub(super) fn authorize_or<'h, H: Host>(
     context: &RequestContext<'_, 'h, H>,
     member: &'static Member<Token>,
 ) -> Result<Gateway<'h, H>, Problem> {
-    match context.config.get(member)? {
-        Some(own) => {
-            let tokens: Vec<Secret> = context.config.operator_token()?.into_iter().chain([own]).collect();
-            authorize_by(context, &tokens)
-        }
-        None => authorize(context),
-    }
+    let Some(own) = context.config.get(member)? else { return authorize(context) };
+    let tokens: Vec<Secret> = context.config.operator_token()?.into_iter().chain([own]).collect();
+    require_one(context, &tokens)?;
+    context.gateway()
 }
 
-fn authorize_by<'h, H: Host>(
-    context: &RequestContext<'_, 'h, H>,
-    tokens: &[Secret],
-) -> Result<Gateway<'h, H>, Problem> {
+/// Requires one of these tokens in `Authorization: Bearer`. All are compared, so the time does not depend on which of
+/// them matches.
+fn require_one(context: &RequestContext<'_, '_, impl Host>, tokens: &[Secret]) -> Result<(), Problem> {
     let given = super::bearer(context.headers).unwrap_or_default();
-    // All tokens are compared, so the time does not depend on which of them matches.
     if tokens.iter().fold(false, |matches, token| token.matches(given) | matches) {
-        return context.gateway();
+        return Ok(());
     }
     let detail = "send the operator token as `Authorization: Bearer`";
     Err(Problem::new(Kind::Unauthorized, detail).field("Authorization"))

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::delivery::{Outcome, Verdict};
+use crate::gateway::keys::KeyError;
 use crate::json::SingleMember;
 use crate::source::Refusal;
 
@@ -140,6 +141,8 @@ kinds! {
     StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE Safe "The store is not available";
     /// The time for a request with several deliveries was over before the turn of this one came.
     OutOfTime "out-of-time" SERVICE_UNAVAILABLE Safe "There was no time left for this delivery";
+    /// The public keys of the sender can't be fetched.
+    KeysUnavailable "keys-unavailable" SERVICE_UNAVAILABLE Safe "The sender's public keys are not available";
     /// A variable is missing or not valid.
     Configuration "configuration" SERVICE_UNAVAILABLE Safe "Sluice is misconfigured";
 }
@@ -190,6 +193,23 @@ impl Problem {
     }
 
     /// Returns the detail and the field.
+    /// Returns whether the request was refused because of its source: who it is, or what it may do.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Unauthorized
+                | Kind::InvalidSignature
+                | Kind::OutOfScope
+                | Kind::KeysUnavailable
+                | Kind::Configuration
+        )
+    }
+
+    /// The detail.
+    pub(super) fn text(&self) -> &str {
+        &self.detail
+    }
+
     pub(super) fn into_detail_and_field(self) -> (String, Option<String>) {
         (self.detail, self.field)
     }
@@ -380,6 +400,19 @@ impl Problem {
 impl From<crate::routing::ParamsTooLarge> for Problem {
     fn from(error: crate::routing::ParamsTooLarge) -> Self {
         Self::new(Kind::BodyTooLarge, error.to_string()).field("routes")
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::NotPermitted => Self::new(Kind::InvalidSignature, error.to_string()),
+            KeyError::Unavailable { .. } => Self::new(Kind::KeysUnavailable, error.to_string()),
+            KeyError::Store(_) => {
+                let detail = "the store with the sender's public keys failed: send the request again, or see /readyz";
+                Self::new(Kind::StoreUnavailable, detail)
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response};
 use serde_json::value::RawValue;
 
-use super::auth::Admitted;
+use super::auth::{Admission, Admitted};
 use super::batch_response::Item;
 use super::intake::Received;
 use super::problem::{Kind, Problem};
@@ -17,7 +17,8 @@ use crate::config::members;
 use crate::delivery::{Key, Payload, Start};
 use crate::json::{self, JsonType};
 use crate::ports::{Body, Host};
-use crate::routing::Input;
+use crate::reference::WorkflowRef;
+use crate::routing::{Input, Table};
 use crate::sender::{BodyError, Events, Sender};
 use crate::source::{Source, Via};
 
@@ -61,76 +62,104 @@ pub(super) async fn post(
     if head.workflow.is_none() && table.is_none() {
         return Err(query::missing("ref", "the workflow to start, or set the variable `routes`"));
     }
-    let (payloads, is_batch) = match payloads(context, admission.sender.as_ref(), &bytes)? {
-        Payloads::One(payload) => (vec![payload], false),
-        Payloads::Batch(payloads) => (payloads.into_iter().map(Cow::Owned).collect(), true),
+    let targets = Targets {
+        admission: &admission,
+        headers: context.headers,
+        workflow: head.workflow,
+        table: table.as_ref(),
+        key: idempotency_key.filter(|_| head.dedup),
+        dedup: head.dedup,
     };
-    let source = admission.source();
-    // Only routes filter by the type.
-    let type_of = |payload| admission.event_type(context.headers, payload);
-    let event_types: Vec<_> = payloads.iter().map(|payload| table.as_ref().and_then(|_| type_of(payload))).collect();
-    let mut items = Vec::new();
-    for (index, (payload, event_type)) in payloads.iter().zip(&event_types).enumerate() {
-        let identity = match is_batch {
-            true => admission.item_identity(index, payload.get().as_bytes()),
-            false => admission.identity(),
-        };
-        let key = |workflow: &str| match (&identity, idempotency_key) {
-            _ if !head.dedup => None,
-            // What the sender itself says takes precedence over `Idempotency-Key`, which anyone could have added.
-            (Some(identity), _) => Key::of_identity(admission.key_scope(), identity, workflow),
-            (None, Some(key)) => {
-                let key = if is_batch { format!("{key}#{index}") } else { key.to_owned() };
-                Some(Key::idempotency(source.map(Source::name), &key, workflow, payload.get()))
-            }
-            (None, None) => None,
-        };
-        let via = if is_batch { Via::BatchElement(index) } else { Via::Webhook };
-        let payload = &**payload;
-        let starts: Vec<(Start<'_>, Option<Key>)> = match &head.workflow {
-            Some(workflow) => {
-                context.permit(&admission, &gateway, via, workflow)?;
-                let key = key(workflow.as_str());
-                vec![(Start::new(workflow.clone(), Payload::Webhook(Cow::Borrowed(payload))), key)]
-            }
-            None => {
-                let input =
-                    Input::webhook(admission.sender_name, source.map(Source::name), event_type.as_deref(), payload);
-                let starts = table.iter().flat_map(|table| table.matching(&input)).map(|route| {
-                    context.permit(&admission, &gateway, Via::Route(&route.name()), route.workflow())?;
-                    let start = route.start(&input, Payload::Webhook(Cow::Borrowed(payload)))?;
-                    Ok((start, key(&route.name())))
-                });
-                starts.collect::<Result<_, Problem>>()?
-            }
-        };
-        items.push(starts);
-    }
-    let mut items = items.into_iter().map(|starts| starts.into_iter().map(|(start, key)| (admission.mark(start), key)));
-    let response = match is_batch {
-        false => {
-            let starts = items.next().into_iter().flatten().collect();
+    let permit = |via: Via<'_>, workflow: &WorkflowRef| context.permit(&admission, &gateway, via, workflow);
+    let response = match payloads(context, admission.sender.as_ref(), &bytes)? {
+        Events::One(payload) => {
+            let event_type = targets.event_type(&payload);
+            let starts = targets.starts(&payload, event_type.as_deref(), None, &permit)?;
             context.start(gateway, starts).await
         }
-        true => {
-            let mut batch = Vec::new();
-            for starts in items {
-                let count = batch.len();
-                batch.extend(starts.map(|start| Item { event: None, start: Some(start) }));
-                if batch.len() == count {
-                    batch.push(Item { event: None, start: None });
+        Events::Batch(payloads) => {
+            let event_types: Vec<_> = payloads.iter().map(|payload| targets.event_type(payload)).collect();
+            let mut items = Vec::with_capacity(payloads.len());
+            for (at, (payload, event_type)) in payloads.iter().zip(&event_types).enumerate() {
+                let starts = targets.starts(payload, event_type.as_deref(), Some(at), &permit)?;
+                if starts.is_empty() {
+                    items.push(Item { event: None, start: None });
                 }
+                items.extend(starts.into_iter().map(|start| Item { event: None, start: Some(start) }));
             }
-            context.deliver_all(gateway, batch).await
+            context.deliver_all(gateway, items).await
         }
     };
     Ok(admission.prescribed(response?))
 }
 
-/// The payloads of a request.
-enum Payloads<'b> {
-    One(Cow<'b, RawValue>),
-    Batch(Vec<Box<RawValue>>),
+/// The rules that select the workflows of a webhook: `ref` in the query, otherwise the routes.
+struct Targets<'t> {
+    admission: &'t Admission<'t, 't>,
+    headers: &'t HeaderMap,
+    workflow: Option<WorkflowRef>,
+    table: Option<&'t Table>,
+    /// The `Idempotency-Key`.
+    key: Option<&'t str>,
+    /// Whether duplicates are detected.
+    dedup: bool,
+}
+
+impl Targets<'_> {
+    /// Returns the type of an event. Only routes filter by it.
+    fn event_type(&self, payload: &RawValue) -> Option<String> {
+        self.table.and_then(|_| self.admission.event_type(self.headers, payload))
+    }
+
+    /// Returns the runs that a webhook, or the event of a batch at `index`, starts; none if no route matches. `permit`
+    /// checks that each may be started.
+    fn starts<'a>(
+        &'a self,
+        payload: &'a RawValue,
+        event_type: Option<&'a str>,
+        index: Option<usize>,
+        permit: &dyn Fn(Via<'_>, &WorkflowRef) -> Result<(), Problem>,
+    ) -> Result<Vec<(Start<'a>, Option<Key>)>, Problem> {
+        let body = || Payload::Webhook(Cow::Borrowed(payload));
+        let in_batch = index.map(Via::BatchElement);
+        if let Some(workflow) = &self.workflow {
+            permit(in_batch.unwrap_or(Via::Webhook), workflow)?;
+            let key = self.key(payload, index, workflow.as_str());
+            return Ok(vec![(self.admission.mark(Start::new(workflow.clone(), body())), key)]);
+        }
+        let input = Input::webhook(self.admission.sender_name, event_type, payload).of_source(self.source());
+        let routes = self.table.iter().flat_map(|table| table.matching(&input));
+        let starts = routes.map(|route| {
+            let name = route.name();
+            permit(in_batch.unwrap_or(Via::Route(&name)), route.workflow())?;
+            Ok((self.admission.mark(route.start(&input, body())?), self.key(payload, index, &name)))
+        });
+        starts.collect()
+    }
+
+    fn source(&self) -> Option<&str> {
+        self.admission.source().map(Source::name)
+    }
+
+    /// Returns the idempotency key for a workflow.
+    fn key(&self, payload: &RawValue, index: Option<usize>, workflow: &str) -> Option<Key> {
+        if !self.dedup {
+            return None;
+        }
+        let identity = match index {
+            None => self.admission.identity(),
+            Some(index) => self.admission.item_identity(index, payload.get().as_bytes()),
+        };
+        // What the sender itself says takes precedence over `Idempotency-Key`, which anyone could have added.
+        if let Some(identity) = identity {
+            return Key::of_identity(self.admission.key_scope(), &identity, workflow);
+        }
+        let key = match index {
+            None => Cow::Borrowed(self.key?),
+            Some(index) => Cow::Owned(format!("{}#{index}", self.key?)),
+        };
+        Some(Key::idempotency(&key, workflow, payload.get()).within(self.source()))
+    }
 }
 
 /// Reads the payloads: JSON objects in the forms of the sender, if that is known. Otherwise one object, or any JSON
@@ -139,31 +168,34 @@ fn payloads<'b>(
     context: &RequestContext<'_, '_, impl Host>,
     sender: Option<&Sender>,
     bytes: &'b [u8],
-) -> Result<Payloads<'b>, Problem> {
+) -> Result<Events<'b>, Problem> {
     if let Some(sender) = sender {
         let content_type = body::text_of(context.headers, CONTENT_TYPE).unwrap_or_default();
+        if body::content_type(context.headers).is_some_and(|media_type| !media_type.is_utf8()) {
+            return Err(body::unsupported(context.headers, "application/json"));
+        }
         match sender.body.events(content_type, bytes) {
-            Ok(Events::One(event)) => return Ok(Payloads::One(Cow::Owned(event))),
-            Ok(Events::Batch(events)) => return Ok(Payloads::Batch(events)),
             Err(error @ BodyError::Type { .. }) => {
                 return Err(body::unsupported(context.headers, "application/json").detail(error.to_string()));
             }
             Err(BodyError::Json { .. }) if context.config.get(&members::WEBHOOK_ANY_JSON)? => {}
-            Err(error) => return Err(body::invalid(error.to_string())),
+            events => return events.map_err(|error| body::invalid(error.to_string())),
         }
     }
-    match json::value(bytes) {
-        Ok(object) if json::type_of(object) == JsonType::Object => Ok(object),
+    let payload = match json::value(bytes) {
+        Ok(object) if json::type_of(object) == JsonType::Object => object,
         any if context.config.get(&members::WEBHOOK_ANY_JSON)? => {
-            any.map_err(|error| body::invalid(format!("the body must be JSON, but {error}")))
+            any.map_err(|error| body::invalid(format!("the body must be JSON, but {error}")))?
         }
-        Ok(other) => Err(body::invalid(format!(
-            "the body must be a JSON object, but it is {}: send an object, or set `webhook_any_json` in `settings` to `true`",
-            json::type_of(other)
-        ))),
-        Err(error) => Err(body::not_an_object(&error)),
-    }
-    .map(|payload| Payloads::One(Cow::Borrowed(payload)))
+        Ok(other) => {
+            return Err(body::invalid(format!(
+                "the body must be a JSON object, but it is {}: send an object, or set `webhook_any_json` in `settings` to `true`",
+                json::type_of(other)
+            )));
+        }
+        Err(error) => return Err(body::not_an_object(&error)),
+    };
+    Ok(Events::One(Cow::Borrowed(payload)))
 }
 
 /// Reads `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07, section 2). The draft requires a quoted

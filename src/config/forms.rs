@@ -217,8 +217,7 @@ impl<'a, T: Copy + Default> Form<'a> for Choice<T> {
 
 fn read_token(raw: &RawValue, reader: &Reader<'_>, rule: &str) -> Result<Secret, InvalidValue> {
     let text = reader.text(raw)?;
-    let is_token = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-    if is_token { Ok(Secret::new(&text)) } else { Err(reader.error(rule)) }
+    if text.bytes().all(|b| b.is_ascii_graphic()) { Ok(Secret::new(&text)) } else { Err(reader.error(rule)) }
 }
 
 /// Reads the elements of an array that isn't empty.
@@ -234,7 +233,7 @@ fn read_all<'a, T>(
     elements.into_iter().enumerate().map(|(at, raw)| read(raw, &reader.at(at))).collect()
 }
 
-const TOKEN_RULE: &str = "must be visible ASCII without blanks, and not empty";
+const TOKEN_RULE: &str = "must be visible ASCII without blanks";
 
 impl<'a> Form<'a> for Token {
     type Value = Option<Secret>;

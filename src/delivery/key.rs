@@ -21,20 +21,22 @@ pub struct Key {
 impl Key {
     /// The key of a CloudEvent for a workflow. `source` and `id` identify the event (CloudEvents 1.0.2, "Required
     /// Attributes"), whatever else it contains; one event may start several workflows.
-    ///
-    /// `sluice_source` is the source in the configuration that has sent it, which is `None` for a request without
-    /// limits: a key never crosses sources.
-    pub fn event(sluice_source: Option<&str>, source: &str, id: &str, workflow: &str) -> Self {
-        let parts: Vec<&str> = ["event", source, id, workflow].into_iter().chain(sluice_source).collect();
-        Self { hash: hash(&parts), digest: String::new() }
+    pub fn event(source: &str, id: &str, workflow: &str) -> Self {
+        Self { hash: hash(&["event", source, id, workflow]), digest: String::new() }
     }
 
-    /// The key of a webhook with an `Idempotency-Key`, which never crosses sources. `source` is `None` for a request
-    /// without limits. Another payload under the same key is the client's mistake
+    /// The key of a webhook with an `Idempotency-Key`. Another payload under the same key is the client's mistake
     /// (draft-ietf-httpapi-idempotency-key-header-07, section 2.7).
-    pub fn idempotency(source: Option<&str>, key: &str, workflow: &str, payload: &str) -> Self {
-        let parts: Vec<&str> = ["idempotency-key", key, workflow].into_iter().chain(source).collect();
-        Self { hash: hash(&parts), digest: hex(&Sha256::digest(payload)) }
+    pub fn idempotency(key: &str, workflow: &str, payload: &str) -> Self {
+        Self { hash: hash(&["idempotency-key", key, workflow]), digest: hex(&Sha256::digest(payload)) }
+    }
+
+    /// The key within a source, by its name; `None` for a request without limits. A key never crosses sources.
+    pub fn within(self, source: Option<&str>) -> Self {
+        match source {
+            Some(source) => Self { hash: hash(&["source", source, &self.hash]), ..self },
+            None => self,
+        }
     }
 
     /// The key of a signed webhook; `None` if nothing tells its event from another one. `scope` is the name of the
@@ -115,14 +117,14 @@ mod tests {
     fn keys_of_different_parts_differ() {
         let signed = |scope: &str, identity| Key::of_identity(scope, &identity, "w").unwrap();
         let keys = [
-            Key::event(None, "ab", "c", "w"),
-            Key::event(None, "a", "bc", "w"),
-            Key::event(None, "a", "b", "cw"),
-            Key::event(None, "", "abc", "w"),
-            Key::event(Some("s"), "ab", "c", "w"),
-            Key::event(Some("t"), "ab", "c", "w"),
-            Key::idempotency(None, "ab", "c", "w"),
-            Key::idempotency(Some("s"), "ab", "c", "w"),
+            Key::event("ab", "c", "w"),
+            Key::event("a", "bc", "w"),
+            Key::event("a", "b", "cw"),
+            Key::event("", "abc", "w"),
+            Key::event("ab", "c", "w").within(Some("s")),
+            Key::event("ab", "c", "w").within(Some("t")),
+            Key::idempotency("ab", "c", "w"),
+            Key::idempotency("ab", "c", "w").within(Some("s")),
             signed("ab", Identity::Id("c".into())),
             signed("b", Identity::Id("c".into())),
             signed("ab", Identity::Digest("c".into())),
@@ -134,8 +136,8 @@ mod tests {
             assert_eq!(key.hash().len(), 52);
             assert!(keys.iter().skip(n + 1).all(|other| other.hash() != key.hash()), "{n}");
         }
-        assert_eq!(Key::event(None, "a", "b", "w"), Key::event(None, "a", "b", "w"));
-        assert_ne!(Key::idempotency(None, "k", "w", "{}").digest(), Key::idempotency(None, "k", "w", "{ }").digest());
+        assert_eq!(Key::event("a", "b", "w"), Key::event("a", "b", "w"));
+        assert_ne!(Key::idempotency("k", "w", "{}").digest(), Key::idempotency("k", "w", "{ }").digest());
         let (key, digest) = ("k".to_owned(), String::new());
         assert_eq!(
             signed("s", Identity::Key { key: key.clone(), digest }).hash(),

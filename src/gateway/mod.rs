@@ -1,5 +1,6 @@
 //! The use cases, generic over the host: accepting a delivery ([`Gateway::accept`]) or several
-//! ([`Gateway::accept_all`]), draining the outbox ([`Gateway::drain`]), and the requests of an operator ([`operator`]).
+//! ([`Gateway::accept_all`]), draining the outbox ([`Gateway::drain`]), the requests of an operator
+//! ([`operator`]), the public keys of senders ([`keys`]), and what is remembered of sources ([`sources`]).
 //!
 //! ```text
 //! sender ──▶ accept ──▶ claim ────────────▶ send ──▶ engine
@@ -14,6 +15,7 @@ mod attempt;
 mod batch;
 mod callback;
 mod drain;
+pub mod keys;
 mod look;
 mod move_store;
 pub mod operator;
@@ -21,6 +23,7 @@ mod overview;
 mod preflight;
 mod resolve;
 mod send;
+pub mod sources;
 mod task_claim;
 
 use std::future::Future;

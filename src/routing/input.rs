@@ -53,21 +53,24 @@ enum Content<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Creates the input for an event, from the name of the source that has sent it, the whole event in the JSON format,
-    /// and its `data`.
-    pub fn event(source: Option<&'a str>, event: &'a RawValue, data: Option<&'a RawValue>) -> Self {
-        Self { source, content: Content::Event { attributes: OnceCell::new(), event, data }, document: OnceCell::new() }
+    /// Creates the input for an event, from the whole event in the JSON format and its `data`.
+    pub fn event(event: &'a RawValue, data: Option<&'a RawValue>) -> Self {
+        Self {
+            source: None,
+            content: Content::Event { attributes: OnceCell::new(), event, data },
+            document: OnceCell::new(),
+        }
     }
 
-    /// Creates the input for a webhook, from the names of its sender and source, the event's type ([`crate::sender::event_type`]) and
+    /// Creates the input for a webhook, from the sender's name, the event's type ([`crate::sender::event_type`]) and
     /// the payload.
-    pub fn webhook(
-        sender: Option<&'a str>,
-        source: Option<&'a str>,
-        event_type: Option<&'a str>,
-        payload: &'a RawValue,
-    ) -> Self {
-        Self { source, content: Content::Webhook { sender, event_type, payload }, document: OnceCell::new() }
+    pub fn webhook(sender: Option<&'a str>, event_type: Option<&'a str>, payload: &'a RawValue) -> Self {
+        Self { source: None, content: Content::Webhook { sender, event_type, payload }, document: OnceCell::new() }
+    }
+
+    /// The input of a source, by its name.
+    pub fn of_source(self, source: Option<&'a str>) -> Self {
+        Self { source, ..self }
     }
 
     /// The kind of this input.

@@ -1,5 +1,7 @@
 //! The forms of a known sender's body, and the events in it.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -93,20 +95,20 @@ pub enum BodyError {
     Form(#[from] FormError),
 }
 
-/// The events in a body.
+/// The events in a body, which are borrowed from it unless they are made of a form or an array.
 #[derive(Clone, Debug)]
-pub enum Events {
+pub enum Events<'b> {
     /// One event, a JSON object.
-    One(Box<RawValue>),
+    One(Cow<'b, RawValue>),
     /// At least one event, each a JSON object.
-    Batch(Vec<Box<RawValue>>),
+    Batch(Vec<Cow<'b, RawValue>>),
 }
 
 impl BodyRules {
     /// Reads the events in a body. A byte order mark before JSON is left out (RFC 8259, section 8.1).
-    pub fn events(&self, content_type: &str, body: &[u8]) -> Result<Events, BodyError> {
+    pub fn events<'b>(&self, content_type: &str, body: &'b [u8]) -> Result<Events<'b>, BodyError> {
         if form::is_form(content_type) && self.form != FormRule::Refuse {
-            return self.form_event(body).map(Events::One);
+            return self.form_event(body).map(|event| Events::One(Cow::Owned(event)));
         }
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let is_lines = self.lines
@@ -118,14 +120,14 @@ impl BodyRules {
         }
         let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         match json::value(body) {
-            Ok(value) if json::type_of(value) == JsonType::Object => Ok(Events::One(value.to_owned())),
+            Ok(value) if json::type_of(value) == JsonType::Object => Ok(Events::One(Cow::Borrowed(value))),
             Ok(value) if json::type_of(value) == JsonType::Array && self.array == ArrayRule::Batch => {
                 batch(json::elements(value).unwrap_or_default().into_iter().map(|event| event.get().as_bytes()))
             }
             Ok(value) if json::type_of(value) == JsonType::Array && self.array == ArrayRule::Items => {
                 let event = format!(r#"{{"items":{}}}"#, value.get());
                 json::object(event.as_bytes())
-                    .map(|event| Events::One(event.to_owned()))
+                    .map(|event| Events::One(Cow::Owned(event.to_owned())))
                     .map_err(|error| self.json(error))
             }
             Ok(value) => Err(self.json(JsonError::NotObject { found: json::type_of(value) })),
@@ -160,13 +162,13 @@ impl BodyRules {
     }
 }
 
-fn batch<'a>(events: impl Iterator<Item = &'a [u8]>) -> Result<Events, BodyError> {
+fn batch<'a>(events: impl Iterator<Item = &'a [u8]>) -> Result<Events<'a>, BodyError> {
     let events: Vec<_> = events.take(MAX_ITEMS.saturating_add(1)).collect();
     if events.len() > MAX_ITEMS {
         return Err(BodyError::TooMany);
     }
     let event =
-        |(index, event)| json::object(event).map(ToOwned::to_owned).map_err(|error| BodyError::Item { index, error });
+        |(index, event)| json::object(event).map(Cow::Borrowed).map_err(|error| BodyError::Item { index, error });
     let events: Vec<_> = events.into_iter().enumerate().map(event).collect::<Result<_, _>>()?;
     if events.is_empty() { Err(BodyError::Empty) } else { Ok(Events::Batch(events)) }
 }

@@ -12,6 +12,7 @@ use super::preset::{Preset, SuccessCriterion};
 use super::question::{Answer, Question};
 use super::verify::{Identity, SignedRequest, Verified};
 use super::{PRESETS, ValueLocation, payload};
+use crate::json::nearest;
 
 /// A sender: how it signs, what it asks, what it posts, and which response it expects.
 ///
@@ -66,6 +67,26 @@ pub enum SenderError {
         /// The error.
         error: DescriptorError,
     },
+}
+
+impl SenderError {
+    /// The message without values of the text, one of which might be a secret in the wrong place. Names of members stay.
+    pub fn redacted(&self) -> String {
+        let redact = |message: &str| match message.split_once(", expected") {
+            Some(_) if message.starts_with("unknown field") => message.to_owned(),
+            Some((before, expected)) if before.starts_with("unknown variant") => {
+                format!("it has an unknown value, expected{expected}")
+            }
+            _ if message.starts_with("missing field") => message.to_owned(),
+            _ => "its JSON is malformed, or a member has another type".to_owned(),
+        };
+        match self {
+            Self::Json(message) => redact(message),
+            Self::Member { at, error: DescriptorError::Json(message) } if at.is_empty() => redact(message),
+            Self::Member { at, error: DescriptorError::Json(message) } => format!("{at}: {}", redact(message)),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// The members of a sender beside those of its only scheme.
@@ -178,7 +199,7 @@ impl Sender {
 /// The preset with a name or alias.
 fn preset(name: &str) -> Result<&'static Preset, SenderError> {
     Preset::by_name(name).ok_or_else(|| {
-        let near = hint::nearest(name, PRESETS.iter().map(|preset| preset.name));
+        let near = nearest(name, PRESETS.iter().map(|preset| preset.name));
         let hint = near.map(|near| format!("; `{near}` is near")).unwrap_or_default();
         SenderError::UnknownPreset { name: name.to_owned(), hint }
     })
@@ -189,7 +210,7 @@ fn schemes(mut members: Map<String, Value>, like: Option<&Preset>) -> Result<Vec
     let listed = match (members.remove("schemes"), like) {
         (Some(Value::Array(schemes)), _) => {
             if let Some(name) = members.keys().next() {
-                let near = hint::nearest(name, MEMBERS.into_iter());
+                let near = nearest(name, MEMBERS);
                 let hint = near.map(|near| format!("; `{near}` is near")).unwrap_or_default();
                 let message = format!("unknown field `{name}` beside `schemes`{hint}");
                 return Err(SenderError::Member { at: String::new(), error: DescriptorError::Json(message) });
@@ -224,7 +245,7 @@ fn schemes(mut members: Map<String, Value>, like: Option<&Preset>) -> Result<Vec
 /// scheme, has found none.
 fn with_sender_members(message: &str, members: &Map<String, Value>) -> String {
     let unknown = members.keys().find(|name| message.starts_with(&format!("unknown field `{name}`")));
-    match unknown.and_then(|name| hint::nearest(name, MEMBERS.into_iter())) {
+    match unknown.and_then(|name| nearest(name, MEMBERS)) {
         Some(near) if !message.ends_with("is near") => format!("{message}; `{near}` is near"),
         _ => message.to_owned(),
     }

@@ -23,6 +23,7 @@ mod challenge;
 mod definition;
 mod descriptor;
 mod explain;
+mod fetched_keys;
 mod form;
 mod header;
 mod hint;
@@ -48,6 +49,10 @@ pub use descriptor::{
     MAX_TOLERANCE, Repeat, TimestampLocation, TimestampSpec, TokenRules, Unit, UrlClaim, ValueLocation,
 };
 pub use explain::{MAX_EXPLAINED_BODY, MAX_LOOKS, NearMiss, near_miss};
+pub use fetched_keys::{
+    DEFAULT_MAX_AGE, FetchAttempt, FetchAttempts, FetchedKeys, Freshness, MAX_ATTEMPTS, MAX_KEY_RESPONSE, MAX_KEY_URL,
+    MAX_MAX_AGE, MAX_STALE, MIN_MAX_AGE, Plan, RETRY_INTERVAL,
+};
 pub use form::{FormError, MAX_FORM_FIELDS, is_form, object as form_object};
 pub use header::MAX_SIGNATURES;
 pub use jwt::LEEWAY;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::descriptor::ValueLocation;
-use super::hint;
+use crate::json::nearest;
 
 /// The parts of a signed message, or of an answer. In the text form, all characters are literal but braces:
 ///
@@ -257,7 +257,7 @@ fn unknown(name: String) -> TemplateError {
     let names = PLAIN.iter().map(|(plain, _)| *plain);
     let kinds = ["header", "json", "form", "query", "field", "constant", "end"];
     let word = name.split([':', ' ']).next().unwrap_or_default();
-    let hint = hint::nearest(word, names.chain(kinds)).map(|near| format!("; `{near}` is near")).unwrap_or_default();
+    let hint = nearest(word, names.chain(kinds)).map(|near| format!("; `{near}` is near")).unwrap_or_default();
     TemplateError::UnknownPlaceholder { name, hint }
 }
 

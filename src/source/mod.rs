@@ -21,6 +21,7 @@
 //! [`sender`](crate::sender).
 
 mod find;
+mod refused;
 mod scope;
 mod sender;
 #[cfg(test)]
@@ -35,9 +36,10 @@ use serde_json::value::RawValue;
 
 use crate::json::{self, InvalidValue, JsonError, JsonType, Reader};
 use crate::secret::Secret;
-use crate::sender::{Sender, SenderError};
+use crate::sender::{Repeat, Sender, SenderError};
 
 pub use find::{Authority, Candidate, Clues, Found, Miss, Proof, UnknownSource};
+pub use refused::{FailedVerification, LastRefused, LastVerified, MAX_REFUSED, NOTE_INTERVAL, Refused};
 pub use scope::{Action, Grant, Pattern, Reason, Refusal, RunWorkflow, Scope, Via, Workflow};
 pub use sender::SourceSender;
 
@@ -102,7 +104,7 @@ pub struct Source<'a> {
     callbacks: bool,
     ordered: bool,
     repeat: Option<Repeat>,
-    token_rules: TokenRules<'a>,
+    token_demands: TokenDemands<'a>,
     lists: OnceCell<Result<Lists, InvalidValue>>,
 }
 
@@ -114,22 +116,15 @@ struct Lists {
     scope: Scope,
 }
 
-/// The part of a request that tells the repeat of an event from another event, if the sender names no other one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeat {
-    /// The body: two events with the same body are one.
-    Body,
-}
-
 /// The demands on a JSON Web Token (RFC 7519), as JSON: the sender's scheme decides on their form.
 #[derive(Clone, Copy, Default)]
-pub struct TokenRules<'a> {
+struct TokenDemands<'a> {
     /// The audience, `aud`.
-    pub audience: Option<&'a RawValue>,
+    audience: Option<&'a RawValue>,
     /// The issuer, `iss`.
-    pub issuer: Option<&'a RawValue>,
+    issuer: Option<&'a RawValue>,
     /// The keys, or the place that they are fetched from.
-    pub keys: Option<&'a RawValue>,
+    keys: Option<&'a RawValue>,
 }
 
 /// The reason why the whole text can't be used. Repeats no value of the text.
@@ -206,8 +201,18 @@ impl<'a> Sources<'a> {
 
     /// The sources that are stopped, in their order. Reads all lists of all sources.
     pub fn stopped(&self) -> Vec<Stopped> {
+        self.stopped_by(|_| None)
+    }
+
+    /// The sources that are stopped, and those whose descriptor is not valid or that have a secret or key which is not in
+    /// the sender's form. Requests do not look for the latter errors until they use what has them.
+    pub fn faults(&self) -> Vec<Stopped> {
+        self.stopped_by(Source::sender_error)
+    }
+
+    fn stopped_by(&self, further: impl Fn(&Source<'a>) -> Option<InvalidValue>) -> Vec<Stopped> {
         let stopped = self.entries.iter().enumerate().filter_map(|(at, entry)| {
-            let error = self.error(at, entry)?;
+            let error = self.error(at, entry).or_else(|| further(entry.source.as_ref().ok()?))?;
             Some(Stopped { at, name: entry.name.as_deref().map(str::to_owned), error })
         });
         stopped.collect()
@@ -298,7 +303,7 @@ impl<'a> Source<'a> {
             callbacks: boolean(callbacks, "callbacks")?,
             ordered: boolean(ordered, "ordered")?,
             repeat: repeat.map(|raw| parse_repeat(raw, &reader.at("repeat"))).transpose()?,
-            token_rules: TokenRules { audience, issuer, keys },
+            token_demands: TokenDemands { audience, issuer, keys },
             lists: OnceCell::new(),
         };
         source.check(&reader).map(|()| source)
@@ -306,7 +311,7 @@ impl<'a> Source<'a> {
 
     /// Checks that the members fit each other.
     fn check(&self, reader: &Reader<'_>) -> Result<(), InvalidValue> {
-        let rules = self.token_rules;
+        let rules = self.token_demands;
         let Some(sender) = self.sender else {
             return match (self.secrets, self.tokens) {
                 (Some(_), _) => Err(reader.error("must have a `sender`, which says how its `secrets` are used")),
@@ -331,6 +336,27 @@ impl<'a> Source<'a> {
     /// The index in `sources`.
     pub fn at(&self) -> usize {
         self.at
+    }
+
+    /// The error in the definition of its sender, or in a secret or key whose form is not the sender's.
+    fn sender_error(&self) -> Option<InvalidValue> {
+        let root = Reader::root();
+        let reader = root.at(self.at);
+        let sender = match self.definition()? {
+            Ok(sender) => sender,
+            Err(error) => return Some(reader.at("sender").error(format!("is not valid: {}", error.redacted()))),
+        };
+        let reason = |secret: &Secret| {
+            let mut errors = sender.schemes.iter().map(|scheme| scheme.check_secret(secret));
+            let first = errors.next()?.err()?;
+            errors.all(|checked| checked.is_err()).then_some(first)
+        };
+        let invalid = |list: &'static str, secrets: &[Secret]| {
+            let (at, error) = secrets.iter().enumerate().find_map(|(at, secret)| Some((at, reason(secret)?)))?;
+            Some(reader.at(list).at(at).error(error.to_string()))
+        };
+        let secrets = self.lists().map_or(&[][..], |lists| &lists.secrets);
+        invalid("secrets", secrets).or_else(|| invalid("keys", &self.given_keys()))
     }
 
     /// The name: the value of `?source=` and of the label `sluice.dev/source`. 1 to [`MAX_NAME`] letters, digits, `.`,
@@ -361,7 +387,7 @@ impl<'a> Source<'a> {
 
     /// The sender's schemes, questions and bodies, with the demands of this source; `None` without a sender.
     pub fn definition(&self) -> Option<Result<Sender, SenderError>> {
-        self.sender.map(|sender| sender.definition(self.token_rules))
+        self.sender.map(|sender| sender.definition(self.token_demands))
     }
 
     /// The tokens; none if they can't be read.
@@ -369,14 +395,19 @@ impl<'a> Source<'a> {
         self.lists().map_or(&[], |lists| &lists.tokens)
     }
 
+    /// The secrets; none if they can't be read.
+    pub fn secrets(&self) -> &[Secret] {
+        self.lists().map_or(&[], |lists| &lists.secrets)
+    }
+
     /// The public keys that the source itself contains, as texts.
     pub fn given_keys(&self) -> Vec<Secret> {
-        self.token_rules.given_keys()
+        self.token_demands.given_keys()
     }
 
     /// Whether a request may be signed: there are secrets or keys to verify a signature with.
     fn is_signed(&self) -> bool {
-        self.sender.is_some() && (self.secrets.is_some() || self.token_rules.is_any())
+        self.sender.is_some() && (self.secrets.is_some() || self.token_demands.is_any())
     }
 
     /// The lists, which are read once.
@@ -406,13 +437,13 @@ impl fmt::Debug for Source<'_> {
 }
 
 /// Redacted: a key may be a secret.
-impl fmt::Debug for TokenRules<'_> {
+impl fmt::Debug for TokenDemands<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenRules(…)")
+        f.write_str("TokenDemands(…)")
     }
 }
 
-impl TokenRules<'_> {
+impl TokenDemands<'_> {
     /// The URL in `keys`.
     fn key_url(self) -> Option<String> {
         self.keys.and_then(json::text).filter(|text| text.starts_with("https://"))
@@ -484,7 +515,6 @@ fn parse_secrets(raw: &RawValue, reader: &Reader<'_>, rule: Rule) -> Result<Vec<
 /// documentation.
 fn secret_rule(text: &str) -> Option<&'static str> {
     match text {
-        "" => Some("must not be empty"),
         _ if text.trim() != text => Some("must not begin or end with white space, such as a line break"),
         _ if !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => {
             Some("must be ASCII without control characters")
@@ -495,6 +525,6 @@ fn secret_rule(text: &str) -> Option<&'static str> {
 
 /// A token is sent in a header, so it must be visible ASCII (RFC 9110, section 5.5).
 fn token_rule(text: &str) -> Option<&'static str> {
-    let is_token = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-    (!is_token).then_some("must be visible ASCII without blanks, and not empty")
+    let is_token = text.bytes().all(|b| b.is_ascii_graphic());
+    (!is_token).then_some("must be visible ASCII without blanks")
 }

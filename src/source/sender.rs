@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::TokenRules;
+use super::TokenDemands;
 use crate::json::{self, InvalidValue, JsonType, Reader, nearest};
 use crate::sender::{CUSTOM, PRESETS, Preset, Sender, SenderError};
 
@@ -58,7 +58,7 @@ impl<'a> SourceSender<'a> {
     }
 
     /// The sender's schemes, questions and bodies, with the demands of the source on a JSON Web Token.
-    pub(super) fn definition(self, rules: TokenRules<'_>) -> Result<Sender, SenderError> {
+    pub(super) fn definition(self, rules: TokenDemands<'_>) -> Result<Sender, SenderError> {
         let demands = rules.members();
         let over = |value: Value| match value {
             Value::Object(mut members) => {
@@ -128,7 +128,7 @@ impl<'a> SourceSender<'a> {
     }
 }
 
-impl TokenRules<'_> {
+impl TokenDemands<'_> {
     /// The demands as members of a scheme: `jwt` and `keys`.
     fn members(self) -> Map<String, Value> {
         let list = |raw: &RawValue| match serde_json::from_str(raw.get()) {

@@ -119,7 +119,7 @@ fn error_names_its_place_and_what_may_be_there() {
         (github(r#","workflows":["a*/b"]"#), "`/1/workflows/0` must have `*` only at its end, and once"),
         (github(r#","workflows":["a/b/c"]"#), "`/1/workflows/0` must not contain '/'"),
         (github(r#","tokens":[]"#), "`/1/tokens` must not be empty: leave it out if there is none"),
-        (github(r#","tokens":["a","hunter 2"]"#), "`/1/tokens/1` must be visible ASCII without blanks, and not empty"),
+        (github(r#","tokens":["a","hunter 2"]"#), "`/1/tokens/1` must be visible ASCII without blanks"),
         (
             r#"{"name":"a","sender":"github","secrets":["hunter2\n"]}"#.to_owned(),
             "`/1/secrets/0` must not begin or end with white space, such as a line break",
@@ -523,7 +523,7 @@ fn debug_is_redacted() {
     let headers = headers(&["x"]);
     let found = sources.find(Clues { source: None, headers: &headers, tokens: &["hunter2"] }).unwrap();
     let debug =
-        format!("{sources:?} {found:?} {:?} {:?}", sources.stopped(), sources.iter().next().unwrap().token_rules);
+        format!("{sources:?} {found:?} {:?} {:?}", sources.stopped(), sources.iter().next().unwrap().token_demands);
     assert!(debug.contains("Descriptor(…)") && debug.contains("Secret(…)"), "{debug}");
     assert!(!debug.contains("hunter2"), "{debug}");
 }

@@ -9,7 +9,6 @@ mod outbound;
 mod variables;
 mod wait;
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::time::Duration;
 

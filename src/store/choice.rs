@@ -7,7 +7,8 @@ use super::postgres::{self, PostgresStore};
 use super::transfer::{Cursor, Standing, Transferred, transfer};
 use super::{
     Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Doubted, Effect, Faults, Found, HeldQueue, Holder,
-    Joined, Offer, Operated, Outbox, Page, PassNote, RunRecord, Settled, Status, StoreSize, WidthNotes,
+    Joined, NoteKind, Offer, Operated, Outbox, Page, PassNote, RunRecord, Settled, SourceNotes, Status, StoreSize,
+    WidthNotes,
 };
 use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
@@ -496,6 +497,20 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
 
     async fn record_twice(&self, delivery: DeliveryId, runs: Vec<String>) -> Result<(), StoreError> {
         on!(self, store => store.record_twice(delivery, runs))
+    }
+}
+
+impl<H: KeyValue + Sql + Clock + Rng> SourceNotes for Store<'_, H> {
+    async fn source_note(&self, kind: NoteKind, name: &str) -> Result<Option<String>, StoreError> {
+        on!(self, store => store.source_note(kind, name))
+    }
+
+    async fn write_source_note(&self, kind: NoteKind, name: &str, note: &str) -> Result<(), StoreError> {
+        on!(self, store => store.write_source_note(kind, name, note))
+    }
+
+    async fn source_notes(&self, limit: usize) -> Result<Vec<(NoteKind, String)>, StoreError> {
+        on!(self, store => store.source_notes(limit))
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! - [`Claims`]: which delivery of an idempotency key is sent, and its outcome.
 //! - [`Outbox`]: pending deliveries and dead letters, and the passes of the drain.
+//! - [`SourceNotes`]: the public keys of senders, refused requests, and the secrets that verified.
 //!
-//! Both are traits with one implementation for each kind of store, which [`Store`] chooses between:
+//! All are traits with one implementation for each kind of store, which [`Store`] chooses between:
 //!
 //! - `key_value`: a key-value store without compare-and-swap. `key_value/names.rs` names every key and describes its
 //!   value.
@@ -20,6 +21,7 @@ mod pass;
 pub mod postgres;
 mod record;
 mod run;
+mod source_note;
 mod transfer;
 
 use std::fmt;
@@ -36,6 +38,7 @@ pub use page::{CallbackPage, DeliveryState, Found, MAX_SCANNED, Page};
 pub use pass::{Begun, Offer, PassNote, Status, StoreHealth, WidthNotes};
 pub use record::{OutcomeRecord, Settled};
 pub use run::RunRecord;
+pub use source_note::{MAX_SOURCE_NOTE, NoteKind, SOURCE_NOTE_AGE, SourceNotes};
 pub use transfer::{Cursor, Transferred};
 
 /// The time within which the winner of a claim has to begin to send. Later, it counts as a loser: it may have been

@@ -181,8 +181,13 @@ impl Pick<'_> {
                 values![self.of(&["r1", "r2"]), self.of(&[None, Some("team")]), self.of(&[true, false]), self.ms()]
             }
             postgres::RUN => values![self.of(&["r1", "r2"])],
-            postgres::WRITE_NOTE => values![self.of(&["n1", "n2"]), self.of(&["v1", "v2", "\u{0}"])],
-            postgres::CLEAR_NOTE => values![self.of(&["n1", "n2"])],
+            postgres::WRITE_NOTE => {
+                let name = self.of(&["n1", "n2", "source:a", "source:b", "source", "source;"]);
+                values![name, self.of(&["v1", "v2", "\u{0}"])]
+            }
+            postgres::CLEAR_NOTE => values![self.of(&["n1", "n2", "source:a"])],
+            postgres::SOURCE_NOTES => values![self.limit()],
+            postgres::SWEEP_NOTES => values![self.limit(), self.ms()],
             postgres::NOTES => values![self.of(&[r#"["n1", "n2", "schema"]"#, r#"{"n1": 1}"#])],
             postgres::READY => values![],
             postgres::IMPORT => self.import(nth),
@@ -359,6 +364,8 @@ const SEEN: &[&str] = &[
     "write_note Refused",
     "clear_note  writes",
     "notes Refused",
+    "source_notes  reads",
+    "sweep_notes  writes",
     "import Text(\"new\") writes",
     "import Text(\"there\") reads",
     "import Text(\"held\") reads",

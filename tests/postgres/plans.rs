@@ -133,6 +133,8 @@ fn arguments(name: &str) -> &'static str {
         ("write_note", "'fault', 'x'"),
         ("clear_note", "'fault'"),
         ("notes", "'[\"fault\"]'"),
+        ("source_notes", "100"),
+        ("sweep_notes", "5000, 1000"),
         ("import", "'k500x', 'k500x', 'i500x', 'pending', '', 'w', NULL, '\\x00', NULL, 1000, 0, 0, NULL, 'queue', 1"),
         ("remembered", "'k500', 100"),
         ("runs", "'run500', 100"),

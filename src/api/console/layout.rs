@@ -12,12 +12,14 @@ pub(super) enum Tab {
     Overview,
     Deliveries,
     Callbacks,
+    Sources,
 }
 
-const TABS: [(Tab, &str, &str); 3] = [
+const TABS: [(Tab, &str, &str); 4] = [
     (Tab::Overview, "/console", "Overview"),
     (Tab::Deliveries, "/console/deliveries", "Deliveries"),
     (Tab::Callbacks, "/console/callbacks", "Callbacks"),
+    (Tab::Sources, "/console/sources", "Sources"),
 ];
 
 /// The tone of a state; the style sheet has a colour for each.

@@ -211,7 +211,7 @@ fn config_errors(errors: &[ConfigError]) -> Markup {
 }
 
 fn sources_list(sources: Option<&Sources<'_>>) -> Markup {
-    let stopped = sources.map(Sources::stopped).unwrap_or_default();
+    let stopped = sources.map(Sources::faults).unwrap_or_default();
     html! {
         @if sources.is_none_or(|sources| sources.iter().next().is_none() && stopped.is_empty()) {
             span.mute { "No sources are set." }

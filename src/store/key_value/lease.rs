@@ -88,6 +88,9 @@ pub(super) struct Scan {
     /// The name of the last outcome that was looked at to be dropped (`ceiling.rs`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cursor: Option<String>,
+    /// When the notes about sources were swept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) notes_swept: Option<Timestamp>,
 }
 
 impl Default for Scan {
@@ -102,6 +105,7 @@ impl Default for Scan {
             known_since: None,
             pending: 0,
             cursor: None,
+            notes_swept: None,
         }
     }
 }

@@ -19,6 +19,7 @@
 //! | `sluice:width`, `sluice:refusal` | the note about the drain's width, and the engine's last refusal |
 //! | `sluice:queues` | the queues whose first delivery waits for its next attempt |
 //! | `sluice:doubt` | the time until which pending deliveries may have been sent, as an operator says |
+//! | `sluice:note:{kind}:{h}` | a note about a source or its keys; `{h}` is 32 hexadecimal digits of its name's SHA-256 |
 //! | `sluice:form` | the version of the stored form, and what a claim has to know about the store |
 //!
 //! All names begin with `sluice:`, because on some stores the label is not a namespace. They consist of letters, digits,
@@ -95,6 +96,11 @@ pub(super) fn run(run: &str, window: u64) -> String {
 /// The name of the record of the run with this short hash.
 pub(super) fn run_of(short: &str, window: u64) -> String {
     format!("{PREFIX}run:{window}:{short}")
+}
+
+/// The name of a note about a source.
+pub(super) fn source_note(stored_name: &str) -> String {
+    format!("{PREFIX}note:{stored_name}")
 }
 
 /// A key's hash in names: each part cut to its first half, with `:` between them. The part `early` stays whole.
@@ -189,6 +195,8 @@ pub(super) enum Name<'n> {
     Run(u64),
     /// A register of a claim: window, short hash and term.
     Claim(u64, &'n str, &'n str),
+    /// A note about a source: the kind and the hash.
+    SourceNote(&'n str),
     /// A race, or a name that occurs once.
     Fixed,
     /// Not a name of this version.
@@ -218,6 +226,7 @@ impl<'n> Name<'n> {
                 Self::Outcome(window, short)
             }
             "run" => Self::Run(windowed()?.0),
+            "note" => Self::SourceNote(rest),
             _ if Register::ALL.iter().any(|(_, name)| *name == kind) => {
                 let (window, rest) = windowed()?;
                 let (short, suffix) = rest.split_once('.').unwrap_or((rest, ""));

@@ -5,7 +5,8 @@
 //!    has been pending for [`LONGEST_STALL`], the same, and of a key that was released as long ago, those of earlier
 //!    terms.
 //! 3. An operator's requests for deliveries that are no longer stored.
-//! 4. At the ceiling, the oldest outcomes (`ceiling.rs`).
+//! 4. Once a day, notes about sources that were not written for 30 days (`source_note.rs`).
+//! 5. At the ceiling, the oldest outcomes (`ceiling.rs`).
 
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
     /// the lease, and lists the keys under it; the note of its scan gets `more`, and since when each event is known.
     ///
     /// Costs 1 write for each key that is deleted, 1 read for each settled key whose claim's registers are still there,
-    /// and what `ceiling.rs` says; at most 1 read and 1 write besides.
+    /// and what `ceiling.rs` and `source_note.rs` say; at most 1 read and 1 write besides.
     pub(super) async fn sweep(
         &self,
         list: &KeyList,
@@ -114,6 +115,7 @@ impl<H: KeyValue + Clock + Rng> Claims<'_, H> {
             left.push(name);
         }
         self.sweep_claims(&mut left, &mut swept, end).await?;
+        self.sweep_source_notes(&mut left, scan, &mut swept, end).await?;
         self.keep_ceiling(&mut left, &stored, max_keys, scan, &mut swept, end).await?;
         swept.left = left.len();
         swept.full = stored.len() >= max_keys;

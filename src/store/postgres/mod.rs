@@ -99,6 +99,7 @@
 mod claims;
 mod outbox;
 mod session;
+mod source_note;
 mod transfer;
 
 use std::time::Duration;
@@ -226,6 +227,10 @@ statements! {
     CLEAR_NOTE = "clear_note";
     /// Reads notes.
     NOTES = "notes";
+    /// Reads notes about sources.
+    SOURCE_NOTES = "source_notes";
+    /// Deletes notes about sources that were not written for a long time.
+    SWEEP_NOTES = "sweep_notes";
     /// Whether the schema exists, and which privileges are missing.
     READY = "ready";
     /// Writes a row to see whether there is room for one.

@@ -390,7 +390,10 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
                 }
             }
         }
-        Ok(false)
+        if self.host.monotonic() >= end {
+            return Ok(true);
+        }
+        Ok(self.sweep_source_notes(SWEPT_AT_ONCE).await? >= SWEPT_AT_ONCE)
     }
 
     async fn pending(&self, _: &mut Pass, _: usize) -> Result<usize, StoreError> {

@@ -207,6 +207,8 @@ impl Tables {
             postgres::WRITE_NOTE => self.write_note(call),
             postgres::CLEAR_NOTE => self.clear_note(call),
             postgres::NOTES => self.read_notes(call),
+            postgres::SOURCE_NOTES => self.source_notes(call),
+            postgres::SWEEP_NOTES => self.sweep_notes(call),
             postgres::IMPORT => self.import(call),
             postgres::REMEMBERED => self.remembered(call),
             postgres::RUNS => self.list_runs(call),

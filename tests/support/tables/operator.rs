@@ -146,6 +146,23 @@ impl Tables {
         Ok(Vec::new())
     }
 
+    pub(super) fn source_notes(&self, call: &Call<'_>) -> Result<Vec<SqlRow>, Refused> {
+        let notes = self.notes.range("source:".to_owned().."source;".to_owned()).take(call.limit(1)?);
+        Ok(notes.map(|(_, note)| values![note.name, note.value, note.changed, call.now]).collect())
+    }
+
+    pub(super) fn sweep_notes(&mut self, call: &Call<'_>) -> Result<Vec<SqlRow>, Refused> {
+        let before = call.now - call.get::<i64>(2);
+        let notes = self.notes.range("source:".to_owned().."source;".to_owned());
+        let over = notes.filter(|(_, note)| note.changed <= before).take(call.limit(1)?);
+        let over: Vec<String> = over.map(|(name, _)| name.clone()).collect();
+        for name in &over {
+            let old = self.notes.remove(name);
+            self.writes.push(Write::Note(old, None));
+        }
+        Ok(vec![values![i64::try_from(over.len()).unwrap()]])
+    }
+
     pub(super) fn read_notes(&self, call: &Call<'_>) -> Result<Vec<SqlRow>, Refused> {
         let names: BTreeSet<String> = call.list(1)?.into_iter().collect();
         let notes = names.iter().rev().filter_map(|name| self.notes.get(name));

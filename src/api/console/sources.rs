@@ -1,0 +1,128 @@
+//! The page with the sources: refused requests, secrets that verified, and fetched keys.
+
+use http::Response;
+use maud::{Markup, html};
+
+use super::format::{ago, count, time};
+use super::layout::{Tab, Tone, chip, page};
+use crate::api::problem::Problem;
+use crate::api::sources::{SourceRow, SourceRows, configured, failed_fetches};
+use crate::api::{RequestContext, operator};
+use crate::gateway::sources::{Remembered, remembered};
+use crate::ports::Host;
+use crate::sender::{FetchedKeys, Freshness};
+use crate::source::{LastVerified, Refused};
+use crate::time::Timestamp;
+
+/// `GET /console/sources`
+pub(in crate::api) async fn show(
+    context: &mut RequestContext<'_, '_, impl Host>,
+) -> Result<Response<Vec<u8>>, Problem> {
+    let remembered = remembered(context.host).await.map_err(|error| operator::to_problem(context, error.into()))?;
+    let (rows, now) = (SourceRows::new(configured(context.config), &remembered), context.host.now());
+    let content = html! {
+        p.mute { "Requests that were refused, at most one a minute for each source, and the last 8 kinds of them" }
+        @for row in &rows.sources { (source(row, now)) }
+        h2 { "Requests of no source" }
+        (refusals(&rows.unknown, now))
+        h2 { "Public keys" }
+        (keys(&remembered, now))
+    };
+    Ok(page(Tab::Sources, "Sources", &content))
+}
+
+fn source(row: &SourceRow, now: Timestamp) -> Markup {
+    html! {
+        h2 { bdi { (row.name) } }
+        @if let Some(verified) = &row.verified { (old_secret(verified, now)) }
+        (refusals(&row.refused, now))
+    }
+}
+
+fn old_secret(verified: &LastVerified, now: Timestamp) -> Markup {
+    html! {
+        p {
+            (chip(Tone::Busy, "Old secret in use"))
+            " Its secret " code { "/secrets/" (verified.secret) } " last verified a request " (ago(verified.at, now)) ", " (time(verified.at))
+        }
+    }
+}
+
+fn refusals(refused: &[Refused], now: Timestamp) -> Markup {
+    if refused.is_empty() {
+        return html! { div.card.pad { p.mute { "No request was refused." } } };
+    }
+    html! {
+        div.card {
+            table {
+                thead { tr { th scope="col" { "Refused" } th scope="col" { "Reason" } th scope="col" { "Request" } } }
+                tbody { @for one in refused { (refusal(one, now)) } }
+            }
+        }
+    }
+}
+
+fn refusal(refused: &Refused, now: Timestamp) -> Markup {
+    html! {
+        tr {
+            td.when data-of="Refused" {
+                span { (ago(refused.at, now)) }
+                small { (time(refused.at)) }
+                @if refused.count > 1 { small { "in " (refused.count) " different minutes" } }
+            }
+            td data-of="Reason" {
+                bdi { (refused.detail) }
+                @if let Some(near_miss) = &refused.near_miss { small { bdi { (near_miss) } } }
+                small { code { (refused.reason) } }
+            }
+            td data-of="Request" {
+                @if let Some(size) = refused.size {
+                    span { (count(usize::try_from(size).unwrap_or(usize::MAX), "byte", "bytes")) }
+                } @else {
+                    span { "Body not read" }
+                }
+                @if let Some(digest) = &refused.digest { small { "SHA-256 " code { (digest) "…" } } }
+                small { "Headers: " bdi { (refused.headers.join(", ")) } }
+            }
+        }
+    }
+}
+
+fn keys(remembered: &Remembered, now: Timestamp) -> Markup {
+    let failed: Vec<_> = failed_fetches(remembered).collect();
+    if remembered.keys.is_empty() && failed.is_empty() {
+        return html! { div.card.pad { p.mute { "None was fetched." } } };
+    }
+    html! {
+        div.card {
+            table {
+                thead { tr { th scope="col" { "URL" } th scope="col" { "Fetched" } th scope="col" { "State" } } }
+                tbody {
+                    @for (attempt, failure) in &failed {
+                        tr {
+                            td data-of="URL" { bdi { (attempt.url) } }
+                            td.when data-of="Fetched" { span { "Tried " (ago(attempt.at, now)) } small { (time(attempt.at)) } }
+                            td data-of="State" { span { (chip(Tone::Bad, "Failed")) } small { bdi { (failure) } } }
+                        }
+                    }
+                    @for keys in &remembered.keys { (key_set(keys, now)) }
+                }
+            }
+        }
+    }
+}
+
+fn key_set(keys: &FetchedKeys, now: Timestamp) -> Markup {
+    let (tone, state) = match keys.freshness(now) {
+        Freshness::Fresh => (Tone::Good, "Fresh"),
+        Freshness::Stale => (Tone::Plain, "Fetched again when needed"),
+        Freshness::Expired => (Tone::Plain, "Too old to be used"),
+    };
+    html! {
+        tr {
+            td data-of="URL" { bdi { (keys.url()) } }
+            td.when data-of="Fetched" { span { (ago(keys.fetched(), now)) } small { (time(keys.fetched())) } }
+            td data-of="State" { span { (chip(tone, state)) } small { (count(keys.ids().count(), "key", "keys")) } }
+        }
+    }
+}

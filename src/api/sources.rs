@@ -1,0 +1,203 @@
+//! `GET /api/v2/sources`: what is remembered of each source, and of the public keys of senders.
+
+use std::collections::BTreeMap;
+
+use http::Response;
+use serde::Serialize;
+
+use super::problem::Problem;
+use super::{RequestContext, operator};
+use crate::config::Config;
+use crate::gateway::sources::{Remembered, remembered};
+use crate::ports::{Host, Variables};
+use crate::sender::{FetchAttempt, FetchAttempts, FetchedKeys};
+use crate::source::{LastRefused, LastVerified, Refused, Sources};
+
+/// A source, and what is remembered of it.
+#[derive(Debug, Default)]
+pub(super) struct SourceRow {
+    pub(super) name: String,
+    /// The last refused requests, the last one first.
+    pub(super) refused: Vec<Refused>,
+    /// The secret that last verified, if it was not the first one.
+    pub(super) verified: Option<LastVerified>,
+}
+
+/// The sources by name, and the refused requests that belong to none.
+#[derive(Debug, Default)]
+pub(super) struct SourceRows {
+    pub(super) sources: Vec<SourceRow>,
+    pub(super) unknown: Vec<Refused>,
+}
+
+impl SourceRows {
+    /// The sources with these names, and all others of which something is remembered.
+    pub(super) fn new(configured: impl IntoIterator<Item = String>, remembered: &Remembered) -> Self {
+        let mut rows: BTreeMap<String, SourceRow> = BTreeMap::new();
+        let mut unknown = Vec::new();
+        let row = |name: &str| SourceRow { name: name.to_owned(), ..SourceRow::default() };
+        for name in configured {
+            rows.entry(name.clone()).or_insert_with(|| row(&name));
+        }
+        for LastRefused { source, refused, .. } in &remembered.refused {
+            match source {
+                Some(name) => rows.entry(name.clone()).or_insert_with(|| row(name)).refused.clone_from(refused),
+                None => unknown.clone_from(refused),
+            }
+        }
+        for verified in &remembered.verified {
+            let name = &verified.source;
+            rows.entry(name.clone()).or_insert_with(|| row(name)).verified = Some(verified.clone());
+        }
+        Self { sources: rows.into_values().collect(), unknown }
+    }
+}
+
+/// The names of the configured sources. None if `sources` can't be read.
+pub(super) fn configured(config: &Config<'_, impl Variables>) -> Vec<String> {
+    let sources = config.sources().ok().into_iter().flat_map(Sources::iter);
+    sources.map(|source| source.name().to_owned()).collect()
+}
+
+/// The last attempts that have failed, and whose URL was not fetched since.
+pub(super) fn failed_fetches(remembered: &Remembered) -> impl Iterator<Item = (&FetchAttempt, &str)> {
+    let is_over = |attempt: &FetchAttempt| {
+        remembered.keys.iter().any(|keys| keys.url() == attempt.url && keys.fetched() >= attempt.at)
+    };
+    let attempts = remembered.fetches.iter().flat_map(FetchAttempts::iter).filter(move |attempt| !is_over(attempt));
+    attempts.filter_map(|attempt| Some((attempt, attempt.failure.as_deref()?)))
+}
+
+/// The response.
+#[derive(Serialize)]
+struct View<'a> {
+    sources: Vec<SourceView<'a>>,
+    unknown: Vec<RefusedView<'a>>,
+    keys: Vec<KeysView<'a>>,
+    failed_fetches: Vec<FailureView<'a>>,
+}
+
+#[derive(Serialize)]
+struct SourceView<'a> {
+    name: &'a str,
+    refused: Vec<RefusedView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_secret: Option<SecretView>,
+}
+
+impl<'a> SourceView<'a> {
+    fn of(SourceRow { name, refused, verified }: &'a SourceRow) -> Self {
+        let old_secret = |last: &LastVerified| SecretView { index: last.secret, at: last.at.rfc3339() };
+        Self { name, refused: RefusedView::all(refused), old_secret: verified.as_ref().map(old_secret) }
+    }
+}
+
+#[derive(Serialize)]
+struct SecretView {
+    index: usize,
+    at: String,
+}
+
+#[derive(Serialize)]
+struct RefusedView<'a> {
+    at: String,
+    count: u32,
+    reason: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    near_miss: Option<&'a str>,
+    headers: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'a str>,
+}
+
+impl<'a> RefusedView<'a> {
+    fn all(list: &'a [Refused]) -> Vec<Self> {
+        let view = |refused: &'a Refused| Self {
+            at: refused.at.rfc3339(),
+            count: refused.count,
+            reason: &refused.reason,
+            detail: &refused.detail,
+            near_miss: refused.near_miss.as_deref(),
+            headers: &refused.headers,
+            size: refused.size,
+            digest: refused.digest.as_deref(),
+        };
+        list.iter().map(view).collect()
+    }
+}
+
+#[derive(Serialize)]
+struct KeysView<'a> {
+    url: &'a str,
+    ids: Vec<&'a str>,
+    fetched: String,
+    fresh_until: String,
+}
+
+impl<'a> KeysView<'a> {
+    fn of(keys: &'a FetchedKeys) -> Self {
+        let (fetched, fresh_until) = (keys.fetched().rfc3339(), keys.fresh_until().rfc3339());
+        Self { url: keys.url(), ids: keys.ids().collect(), fetched, fresh_until }
+    }
+}
+
+#[derive(Serialize)]
+struct FailureView<'a> {
+    url: &'a str,
+    at: String,
+    failure: &'a str,
+}
+
+/// `GET /api/v2/sources`: lists the sources and the fetched keys. Needs no valid settings besides the operator's token.
+pub(super) async fn list(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
+    operator::authenticate(context)?;
+    let remembered = remembered(context.host).await.map_err(|error| operator::to_problem(context, error.into()))?;
+    let rows = SourceRows::new(configured(context.config), &remembered);
+    let failed = failed_fetches(&remembered);
+    let view = View {
+        sources: rows.sources.iter().map(SourceView::of).collect(),
+        unknown: RefusedView::all(&rows.unknown),
+        keys: remembered.keys.iter().map(KeysView::of).collect(),
+        failed_fetches: failed
+            .map(|(attempt, failure)| FailureView { url: &attempt.url, at: attempt.at.rfc3339(), failure })
+            .collect(),
+    };
+    Ok(operator::json(&view))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn rows_are_those_of_configured_sources_and_of_notes() {
+        let refused = |detail: &str| Refused::new("unauthorized", detail, &HeaderMap::new(), Timestamp(1));
+        let list = |source: Option<&str>, detail| {
+            let mut list = LastRefused::new(source);
+            list.add(refused(detail));
+            list
+        };
+        let remembered = Remembered {
+            refused: vec![list(Some("b"), "of b"), list(None, "of none"), list(Some("gone"), "of gone")],
+            verified: vec![LastVerified::new("a", 1, Timestamp(2)), LastVerified::new("b", 2, Timestamp(3))],
+            ..Remembered::default()
+        };
+        let rows = SourceRows::new(["c", "b", "c"].map(str::to_owned), &remembered);
+        let seen = rows.sources.iter().map(|row| {
+            let detail = row.refused.first().map(|refused| &*refused.detail);
+            (&*row.name, detail, row.verified.as_ref().map(|verified| verified.secret))
+        });
+        let seen: Vec<_> = seen.collect();
+        assert_eq!(
+            seen,
+            [("a", None, Some(1)), ("b", Some("of b"), Some(2)), ("c", None, None), ("gone", Some("of gone"), None)]
+        );
+        assert_eq!(rows.unknown, [refused("of none")]);
+    }
+}

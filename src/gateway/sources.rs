@@ -1,0 +1,90 @@
+//! What is remembered of sources for the operator: refused requests, secrets that verified, and fetched keys.
+
+use super::store_of;
+use crate::ports::{Host, StoreError};
+use crate::sender::{FetchAttempts, FetchedKeys};
+use crate::source::{LastRefused, LastVerified, Refused};
+use crate::store::{NoteKind, SourceNotes as _};
+use crate::time::Timestamp;
+
+/// Maximum number of notes that are read to be shown.
+const MAX_SHOWN: usize = 1_024;
+
+/// The name of the list of requests that belong to no source. No source has an empty name.
+const NO_SOURCE: &str = "";
+
+/// Remembers a request that was refused; called after the response. `source` is the name of a configured source, never
+/// one that the request made up; `None` if the request belongs to none.
+///
+/// `explain` gets the time. It is called only if the request is remembered, which is at most once a minute for each
+/// source, and its result is returned for the log. Costs 1 read, and 1 write if the request is remembered.
+pub async fn remember_refusal(
+    host: &impl Host,
+    source: Option<&str>,
+    explain: impl FnOnce(Timestamp) -> Refused,
+) -> Result<Option<Refused>, StoreError> {
+    let (store, name) = (store_of(host), source.unwrap_or(NO_SOURCE));
+    let list = store.source_note(NoteKind::Refused, name).await?.and_then(|text| LastRefused::read(&text));
+    let mut list = list.unwrap_or_else(|| LastRefused::new(source));
+    let now = host.now();
+    if !list.is_open(now) {
+        return Ok(None);
+    }
+    let refused = explain(now);
+    list.add(refused.clone());
+    store.write_source_note(NoteKind::Refused, name, &list.to_json()).await?;
+    Ok(Some(refused))
+}
+
+/// Remembers which secret of a source has verified a request, unless it was the first one; called after the response,
+/// and only for a request that has written a record. `secrets` is the number of the source's secrets.
+///
+/// Costs nothing for the first secret and for a fetched key; otherwise 1 read, and at most 1 write a minute.
+pub async fn remember_verified(
+    host: &impl Host,
+    source: &str,
+    secret_index: usize,
+    secrets: usize,
+) -> Result<(), StoreError> {
+    if !LastVerified::is_noted(secret_index, secrets) {
+        return Ok(());
+    }
+    let store = store_of(host);
+    let stored = store.source_note(NoteKind::Verified, source).await?.and_then(|text| LastVerified::read(&text));
+    let note = LastVerified::new(source, secret_index, host.now());
+    if !note.replaces(stored.as_ref()) {
+        return Ok(());
+    }
+    store.write_source_note(NoteKind::Verified, source, &note.to_json()).await
+}
+
+/// All that is remembered of sources. Notes that can't be decoded are left out.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// The last refused requests, by source.
+    pub refused: Vec<LastRefused>,
+    /// The secrets that last verified.
+    pub verified: Vec<LastVerified>,
+    /// The fetched keys, by URL.
+    pub keys: Vec<FetchedKeys>,
+    /// The last attempts to fetch keys.
+    pub fetches: Vec<FetchAttempts>,
+}
+
+/// Reads all that is remembered of sources. Needs no other settings than those of the store. Lists all keys of a
+/// key-value store.
+pub async fn remembered(host: &impl Host) -> Result<Remembered, StoreError> {
+    let mut remembered = Remembered::default();
+    for (kind, text) in store_of(host).source_notes(MAX_SHOWN).await? {
+        match kind {
+            NoteKind::Refused => remembered.refused.extend(LastRefused::read(&text)),
+            NoteKind::Verified => remembered.verified.extend(LastVerified::read(&text)),
+            NoteKind::Keys => remembered.keys.extend(FetchedKeys::read(&text)),
+            NoteKind::Fetches => remembered.fetches.extend(FetchAttempts::read(&text)),
+        }
+    }
+    remembered.refused.sort_by(|a, b| a.source.cmp(&b.source));
+    remembered.verified.sort_by(|a, b| a.source.cmp(&b.source));
+    remembered.keys.sort_by(|a, b| a.url().cmp(b.url()));
+    Ok(remembered)
+}
