@@ -219,7 +219,7 @@ impl Workload {
         if self == Self::Event {
             let workflow = WorkflowRef::parse("w").unwrap();
             let payload = Payload::Event { whole: Cow::Borrowed(payload), data: None };
-            return (Work::Start(Start::new(workflow, payload)), Some(Key::event(None, "/s", "1", "w")));
+            return (Work::Start(Start::new(workflow, payload)), Some(Key::event("/s", "1", "w")));
         }
         let (run, topic) = (RunRef::parse("r").unwrap(), Topic::parse("t").unwrap());
         let callback = Callback { run, topic, status: self.status(nth), payload: Some(Cow::Borrowed(payload)) };

@@ -75,7 +75,7 @@ fn github_push_starts_a_workflow_with_the_branch() {
     let preset = Preset::by_headers(&headers).unwrap();
     let event = event_type(preset.descriptors(), &headers, payload);
 
-    let input = Input::webhook(Some(preset.name), None, event.as_deref(), payload);
+    let input = Input::webhook(Some(preset.name), event.as_deref(), payload);
     let routes: Vec<_> = table.matching(&input).collect();
     assert_eq!(routes.len(), 1);
     let start = start(routes[0], &input, payload);
@@ -95,7 +95,7 @@ fn github_push_starts_a_workflow_with_the_branch() {
         ("other ref", Some("github"), Some("push"), raw(r#"{"ref":"refs/tags/v1"}"#)),
         ("no sender", None, Some("push"), payload),
     ] {
-        assert_eq!(table.matching(&Input::webhook(sender, None, event, payload)).count(), 0, "{name}");
+        assert_eq!(table.matching(&Input::webhook(sender, event, payload)).count(), 0, "{name}");
     }
 }
 

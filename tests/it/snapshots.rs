@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use serde_json::json;
 use sluice::api::problem::Kind;
 
 use crate::console::{as_operator, basic, dead_letter, store};
@@ -62,6 +63,15 @@ fn provoke(kind: Kind) -> Reply {
             let world = world.healthy();
             world.engine.ended.borrow_mut().push(("r".into(), "t".into(), "failed".into()));
             world.post_json(CALLBACK_URI, "{}")
+        }
+        Kind::OutOfScope => {
+            let source = json!({"name": "partner", "tokens": ["t0ken"], "workflows": ["intake"]});
+            world.source(source).post(WEBHOOK_URI, &[JSON, ("x-access-token", "t0ken")], "{}")
+        }
+        Kind::ScopeUndecided => {
+            let source = json!({"name": "partner", "tokens": ["t0ken"], "workflows": ["intake"], "callbacks": true});
+            let world = world.source(source).unreachable();
+            world.post(CALLBACK_URI, &[JSON, ("x-access-token", "t0ken")], "{}")
         }
         Kind::UnknownTopic => world.post_json("/api/v2/callback?ref=r&topic=nobody-waits", "{}"),
         Kind::LinkForged => {
