@@ -1,20 +1,159 @@
-//! Converts `docs/openapi.yaml` to compressed JSON, which `/openapi.json` serves.
+//! Prepares two things at compile time:
 //!
-//! With LZ4 the component is smaller than with deflate, because the decoder is a sixth of the size.
+//! - `docs/openapi.yaml` as compressed JSON, which `/openapi.json` serves. With LZ4 the component is smaller than with
+//!   deflate, because the decoder is a sixth of the size.
+//! - The index of the presets in `src/sender/presets/` (see `src/sender/preset.rs`), so that neither names nor headers
+//!   are parsed at run time, and none can differ from its file. `setup` and `notes` are for documents, and left out.
 #![allow(clippy::disallowed_methods, reason = "cargo passes the output directory in the environment")]
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt::Write;
 use std::path::Path;
 use std::{env, fs};
 
+use serde_json::{Map, Value};
+
 const SOURCE: &str = "docs/openapi.yaml";
+const PRESETS: &str = "src/sender/presets";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-changed={PRESETS}");
     println!("cargo::rerun-if-changed=build.rs");
+    let output = env::var("OUT_DIR")?;
+    let output = Path::new(&output);
     let mut document: yaml_serde::Value = yaml_serde::from_str(&fs::read_to_string(SOURCE)?)?;
     document.apply_merge()?;
     let json = serde_json::to_vec(&document)?;
-    let output = Path::new(&env::var("OUT_DIR")?).join("openapi.json.lz4");
-    Ok(fs::write(output, lz4_flex::compress_prepend_size(&json))?)
+    fs::write(output.join("openapi.json.lz4"), lz4_flex::compress_prepend_size(&json))?;
+    fs::write(output.join("presets.rs"), presets()?)?;
+    Ok(())
+}
+
+/// The presets by name.
+type Presets = BTreeMap<String, Map<String, Value>>;
+
+/// The members of a file, as `src/sender/preset.rs` lists them.
+const MEMBERS: [&str; 9] = ["title", "aliases", "pages", "setup", "secret", "notes", "detect", "before", "sender"];
+
+/// The table of presets, as an expression in Rust.
+fn presets() -> Result<String, Box<dyn Error>> {
+    let mut presets = Presets::new();
+    for entry in fs::read_dir(PRESETS)? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|stem| stem.to_str()).ok_or("a file without a name")?.to_owned();
+        let preset: Map<String, Value> =
+            serde_json::from_str(&fs::read_to_string(&path)?).map_err(|error| format!("{name}: {error}"))?;
+        if let Some(member) = preset.keys().find(|member| !MEMBERS.contains(&member.as_str())) {
+            return Err(format!("{name}: unknown member `{member}`").into());
+        }
+        presets.insert(name, preset);
+    }
+    let mut table = "&[\n".to_owned();
+    for name in order(&presets)? {
+        entry(&mut table, &name, &presets).map_err(|error| format!("{name}: {error}"))?;
+    }
+    table.push(']');
+    Ok(table)
+}
+
+/// The names in the order of detection.
+fn order(presets: &Presets) -> Result<Vec<String>, String> {
+    let mut rest: Vec<&String> = presets.keys().collect();
+    let mut order = Vec::new();
+    while !rest.is_empty() {
+        let is_before = |one: &str, other: &str| texts(presets[one].get("before")).contains(&other);
+        let is_next = |name: &&String| !rest.iter().any(|other| is_before(other, name));
+        let next = rest.iter().position(is_next).ok_or("`before` is circular")?;
+        order.push(rest.remove(next).clone());
+    }
+    Ok(order)
+}
+
+/// Appends a preset to the table.
+fn entry(table: &mut String, name: &str, presets: &Presets) -> Result<(), Box<dyn Error>> {
+    let preset = &presets[name];
+    let sender = preset.get("sender").and_then(Value::as_object).ok_or("`sender` must be an object")?;
+    let base = match sender.get("like").and_then(Value::as_str) {
+        None => None,
+        Some(base) => {
+            let base = presets.get(base).and_then(|base| base["sender"].as_object()).ok_or("`like` is unknown")?;
+            if base.contains_key("like") {
+                return Err("`like` must not name a preset that is like another one".into());
+            }
+            Some(base)
+        }
+    };
+    let member = |member| sender.get(member).or_else(|| base?.get(member));
+    let schemes = schemes(sender, base);
+    let marks = match member("marks") {
+        Some(marks) => texts(Some(marks)),
+        None => schemes.iter().flat_map(|scheme| headers(scheme)).collect(),
+    };
+    let success = match member("success").and_then(Value::as_str) {
+        None | Some("2xx") => "Any2xx",
+        Some("200") => "Only200",
+        Some("200-empty") => "Empty200",
+        Some("204") => "Only204",
+        Some(_) => return Err("`success` is unknown".into()),
+    };
+    let detect: Vec<Vec<&str>> =
+        preset.get("detect").and_then(Value::as_array).into_iter().flatten().map(|set| texts(Some(set))).collect();
+    if detect.iter().any(Vec::is_empty) {
+        return Err("`detect` must be an array of arrays of headers".into());
+    }
+    writeln!(
+        table,
+        "Preset {{ name: {name:?}, aliases: &{:?}, title: {:?}, pages: &{:?}, secret: {:?}, marks: &{marks:?}, \
+         detect: &[{}], response_policy: ResponsePolicy {{ deadline: {:?}, success: SuccessCriterion::{success} }}, \
+         signs: {:?}, sender: {:?} }},",
+        texts(preset.get("aliases")),
+        preset.get("title").and_then(Value::as_str).ok_or("`title` is missing")?,
+        texts(preset.get("pages")),
+        preset.get("secret").and_then(Value::as_str),
+        detect.iter().map(|set| format!("&{set:?}")).collect::<Vec<_>>().join(", "),
+        member("deadline").and_then(Value::as_u64),
+        !schemes.is_empty(),
+        serde_json::to_string(sender)?,
+    )?;
+    Ok(())
+}
+
+/// The schemes of a sender: its own, or those of the one that it is like, with the members that it has instead.
+fn schemes(sender: &Map<String, Value>, base: Option<&Map<String, Value>>) -> Vec<Map<String, Value>> {
+    let listed = |sender: &Map<String, Value>| {
+        let schemes = sender.get("schemes")?.as_array()?.iter();
+        Some(schemes.filter_map(Value::as_object).cloned().collect::<Vec<_>>())
+    };
+    let inline = |sender: &Map<String, Value>| sender.contains_key("algorithm").then(|| vec![sender.clone()]);
+    if let Some(own) = listed(sender) {
+        return own;
+    }
+    let mut schemes = match base {
+        Some(base) => listed(base).or_else(|| inline(base)).unwrap_or_default(),
+        None => inline(sender).unwrap_or_default(),
+    };
+    for scheme in &mut schemes {
+        scheme.extend(
+            ["headers", "algorithm"].iter().filter_map(|name| Some(((*name).to_owned(), sender.get(*name)?.clone()))),
+        );
+    }
+    schemes
+}
+
+/// The headers in which a scheme has the signature.
+fn headers(scheme: &Map<String, Value>) -> Vec<&str> {
+    let algorithm = scheme.get("algorithm").and_then(Value::as_str).unwrap_or_default();
+    let has_default = algorithm == "basic" || algorithm.starts_with("jwt-");
+    match texts(scheme.get("headers")) {
+        own if !own.is_empty() => own,
+        _ if has_default && !scheme.contains_key("signature") => vec!["authorization"],
+        _ => Vec::new(),
+    }
+}
+
+/// The strings in an array.
+fn texts(array: Option<&Value>) -> Vec<&str> {
+    array.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }

@@ -1,11 +1,14 @@
 //! Request bodies: reads them with a limit, and checks their content type and syntax.
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use std::borrow::Cow;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, HeaderName};
 use serde_json::value::RawValue;
 
+use super::content_coding;
 use super::problem::{Kind, Problem};
-use crate::event::MediaType;
+use crate::event::{MediaType, MediaTypeError, truncated};
 use crate::json::{self, JsonError};
 use crate::ports::Body;
 
@@ -13,16 +16,14 @@ use crate::ports::Body;
 /// when the connection closes would see a connection reset instead of the 413.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 
+/// Maximum length of a content type that a problem repeats, in bytes.
+const MAX_SHOWN_TYPE: usize = 100;
+
 /// Reads the whole body, which must not be longer than `max` bytes. The bytes are counted as they arrive.
 /// `Content-Length` is used only to bound the allocation, and to reject a body before the sender transmits it
 /// (`Expect`).
 pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) -> Result<Vec<u8>, Problem> {
-    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        let detail = "the body is compressed: send it without `Content-Encoding`";
-        return Err(Problem::new(Kind::UnsupportedMediaType, detail)
-            .field("Content-Encoding")
-            .accept_encoding("identity"));
-    }
+    content_coding::require_identity(headers)?;
     let too_large = || {
         let detail = format!("the body has more than {max} bytes: send a smaller body, or raise `max_body_bytes`");
         Problem::new(Kind::BodyTooLarge, detail).field("body")
@@ -55,30 +56,57 @@ pub(super) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Returns the `Content-Type`. `None` if it is missing or not valid; the detail of [`unsupported`] says which of the
-/// two.
+/// Returns the `Content-Type`. `None` if it is missing, not valid, or occurs twice with different values; the detail of
+/// [`unsupported`] says which.
 pub(super) fn content_type(headers: &HeaderMap) -> Option<MediaType> {
-    MediaType::parse(headers.get(CONTENT_TYPE)?.to_str().ok()?)
+    content_type_or_fault(headers).ok()
+}
+
+/// Returns the `Content-Type`, or what is wrong with it.
+fn content_type_or_fault(headers: &HeaderMap) -> Result<MediaType, String> {
+    let invalid = || "the Content-Type is not valid".to_owned();
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let first = values.next().ok_or("the Content-Type is missing")?.to_str().map_err(|_| invalid())?;
+    let mut list = Cow::Borrowed(first);
+    for value in values {
+        list = Cow::Owned(format!("{list},{}", value.to_str().map_err(|_| invalid())?));
+    }
+    // Two header lines are the same as a list of two values (RFC 9110, section 5.3).
+    MediaType::parse_list(&list).map_err(|error| match error {
+        MediaTypeError::Invalid if list.len() <= MAX_SHOWN_TYPE => format!("the Content-Type is {list:?}"),
+        MediaTypeError::Invalid => invalid(),
+        MediaTypeError::Different => "the Content-Type occurs twice, with different values".to_owned(),
+    })
 }
 
 /// Returns the problem of an unsupported content type. `accepted` lists the content types that the endpoint supports.
 pub(super) fn unsupported(headers: &HeaderMap, accepted: &str) -> Problem {
-    let sent = match headers.get(CONTENT_TYPE).map(|value| value.to_str()) {
-        None => "the Content-Type is missing".to_owned(),
-        Some(Ok(text)) if text.len() <= 100 => format!("the Content-Type is {text:?}"),
-        Some(_) => "the Content-Type is not valid".to_owned(),
-    };
-    Problem::new(Kind::UnsupportedMediaType, format!("{sent}: send {accepted}, in UTF-8"))
+    let fault = content_type_or_fault(headers).map(|media_type| match media_type.charset() {
+        Some(charset) if !media_type.is_utf8() => {
+            format!("the charset `{}` is not supported", truncated(&charset))
+        }
+        _ if media_type.as_str().len() <= MAX_SHOWN_TYPE => format!("the Content-Type is {:?}", media_type.as_str()),
+        _ => "the Content-Type is not supported".to_owned(),
+    });
+    let fault = fault.unwrap_or_else(|fault| fault);
+    Problem::new(Kind::UnsupportedMediaType, format!("{fault}: send {accepted}, in UTF-8"))
         .field("Content-Type")
         .accept_post(accepted)
 }
 
-/// Requires the content type of a payload: `application/json` in UTF-8.
+/// Requires the content type of a payload: `application/json`, or a type with the suffix `+json` (RFC 6839, section
+/// 3.1), in UTF-8. A CloudEvent is no payload, since its route is another one.
 pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    match content_type(headers) {
-        Some(media_type) if media_type.is("application", "json", None) && media_type.is_utf8() => Ok(()),
-        _ => Err(unsupported(headers, "application/json")),
+    let Some(media_type) = content_type(headers) else { return Err(unsupported(headers, "application/json")) };
+    if media_type.starts_with("application", "cloudevents") {
+        let detail = "the body is a CloudEvent by its Content-Type: send it to /api/v2/event, or as application/json";
+        let problem = Problem::new(Kind::UnsupportedMediaType, detail).field("Content-Type");
+        return Err(problem.accept_post("application/json"));
     }
+    if media_type.is_json_type() && media_type.is_utf8() {
+        return Ok(());
+    }
+    Err(unsupported(headers, "application/json"))
 }
 
 /// Parses a payload, which must be a JSON object.

@@ -21,7 +21,7 @@ use crate::sender;
 /// The kind of a request to this endpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CallbackMode {
-    /// POST with a payload, which completes the callback.
+    /// POST, perhaps with a payload, which completes the callback.
     Post,
     /// A plain link: GET without a payload, which completes the callback.
     Get,
@@ -46,8 +46,9 @@ pub(super) async fn complete(
         context.problem_page = confirm_page::problem_page;
     }
     let authentication = context.authenticate(&query)?;
+    let has_type = context.headers.contains_key(CONTENT_TYPE);
     match mode {
-        CallbackMode::Post => body::require_json(context.headers)?,
+        CallbackMode::Post if has_type => body::require_json(context.headers)?,
         CallbackMode::Get | CallbackMode::Head if is_prefetch(context.headers) => {
             let detail = "a prefetch or preview of this link does not complete the callback: open the link itself";
             return Err(Problem::new(Kind::Prefetch, detail).no_store());
@@ -73,8 +74,14 @@ pub(super) async fn complete(
         }
         CallbackMode::Confirm => link::confirm(context, gateway, callback).await,
         CallbackMode::Get | CallbackMode::Post => {
-            let has_payload = mode == CallbackMode::Post;
-            let payload = has_payload.then(|| body::object(&bytes)).transpose()?.map(Cow::Borrowed);
+            // Without a content type and a body, POST completes the callback as GET does.
+            let has_payload = mode == CallbackMode::Post && (has_type || !bytes.is_empty());
+            if has_payload && !has_type {
+                return Err(body::unsupported(context.headers, "application/json"));
+            }
+            let payload = has_payload.then(|| body::object(&bytes)).transpose()?;
+            payload.map_or(Ok(()), |payload| query.check_payload(payload))?;
+            let payload = payload.map(Cow::Borrowed);
             let callback = Callback { payload, ..callback };
             context.deliver(gateway, Work::Resolve(callback), None).await.map(no_store)
         }

@@ -76,6 +76,11 @@ endpoints! {
 }
 
 impl Endpoint {
+    /// Returns whether senders deliver to it.
+    pub(super) fn is_for_senders(&self) -> bool {
+        matches!(self, Self::Event | Self::Webhook | Self::Callback)
+    }
+
     /// Returns whether this is a page or an action of the console.
     pub(super) fn is_console(&self) -> bool {
         let template = self.template();

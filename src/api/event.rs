@@ -39,6 +39,7 @@ pub(super) async fn post(
         Admitted::Delivery(admission) => admission,
         Admitted::Question(reply) => return Ok(context.reply(reply)),
     };
+    let mode = mode.with_body(content_type.as_ref(), &bytes);
     let events = match mode {
         Mode::Binary => {
             vec![event::read_binary(content_type.as_ref(), context.headers, &bytes).map_err(event_problem)?]
@@ -145,7 +146,7 @@ fn has_path_subject(event: &Event<'_>) -> bool {
 
 fn event_problem(error: EventError) -> Problem {
     let kind = match error {
-        EventError::Body(_) | EventError::Data(_) => Kind::InvalidBody,
+        EventError::Body(_) | EventError::Batch | EventError::Data(_) => Kind::InvalidBody,
         _ => Kind::InvalidEvent,
     };
     Problem::new(kind, error.to_string()).field(error.field())

@@ -65,12 +65,12 @@ pub(super) async fn create(
     })?;
     body::require_json(context.headers)?;
     let bytes = body::read(incoming, context.headers, context.config.get(&members::MAX_BODY_BYTES)?).await?;
+    let object = body::object(&bytes)?;
     // serde would also accept an array, because it can read a struct from one.
-    if json::member(body::object(&bytes)?, "buttons").is_some_and(|buttons| json::type_of(buttons) != JsonType::Object)
-    {
+    if json::member(object, "buttons").is_some_and(|buttons| json::type_of(buttons) != JsonType::Object) {
         return Err(Problem::new(Kind::InvalidBody, "`buttons` must be an object").field("buttons"));
     }
-    let request: LinkRequest = json::read(&bytes).map_err(|error| {
+    let request: LinkRequest = json::read(object.get().as_bytes()).map_err(|error| {
         let detail =
             format!("a request for links has `ref`, `topic` and optional `question`, `buttons`, `expires_in`: {error}");
         Problem::new(Kind::InvalidBody, detail).field("body")

@@ -22,6 +22,8 @@ mod body;
 mod callback;
 mod confirm_page;
 mod console;
+mod content_coding;
+mod cors;
 mod event;
 mod handshake;
 mod health;
@@ -97,7 +99,7 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
     let (parts, mut body) = request.into_parts();
     let endpoint = Endpoint::of(parts.uri.path());
     let template = endpoint.as_ref().map_or("(none)", Endpoint::template);
-    let takes_deliveries = matches!(endpoint, Some(Endpoint::Event | Endpoint::Callback | Endpoint::Webhook));
+    let is_for_senders = endpoint.as_ref().is_some_and(Endpoint::is_for_senders);
     let config = Config::new(host);
     let mut context = RequestContext {
         host,
@@ -121,7 +123,7 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
     };
     context.note_verified();
     if let Err(problem) = &result
-        && takes_deliveries
+        && is_for_senders
     {
         context.note_refused(problem);
     }
@@ -133,6 +135,9 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
     if query::carries_token(parts.uri.query()) {
         // RFC 6750, section 2.3.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    }
+    if is_for_senders {
+        cors::share(&config, &parts.headers, response.headers_mut());
     }
     if method == Method::HEAD {
         // No `Content-Length`: it would have to state the length of the response to GET (RFC 9110, section 8.6).
@@ -154,6 +159,9 @@ async fn dispatch<H: Host>(
     let Some(endpoint) = endpoint else {
         return Err(Problem::new(Kind::NotFound, "this path does not exist: the README of Sluice lists all routes"));
     };
+    if context.method == Method::OPTIONS && endpoint.is_for_senders() && cors::is_preflight(context.headers) {
+        return cors::answer(context, &endpoint);
+    }
     if context.method == Method::OPTIONS && matches!(endpoint, Endpoint::Event | Endpoint::Webhook) {
         return handshake::answer(context);
     }

@@ -16,8 +16,11 @@ const CALLBACK_PARAMETERS: [&str; 7] = ["ref", "workflowrun", "topic", "status",
 #[derive(Debug)]
 pub struct Query {
     pairs: Vec<(String, String)>,
-    /// Whether the query as it was sent ends with `&`.
-    ends_with_ampersand: bool,
+    /// Whether a part ends within a percent-escape, or one without `=`, which may be empty, follows the last
+    /// [known](CALLBACK_PARAMETERS) parameter: `a=%2`, `a&&b=c`, `a&sta`.
+    is_cut: bool,
+    /// Whether commas separate the parameters.
+    is_separated_by_commas: bool,
 }
 
 impl Query {
@@ -25,7 +28,7 @@ impl Query {
     /// that is not UTF-8.
     pub fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let query = query.unwrap_or_default();
-        pairs(query, query.split('&'))
+        pairs(query.split('&'))
     }
 
     /// Decodes the query of a callback. Also accepts the spelling in the contract's published reference,
@@ -33,7 +36,7 @@ impl Query {
     /// separates two pairs only if a known name and `=` follow it, since a topic may contain commas.
     pub fn parse_callback(query: Option<&str>) -> Result<Self, Problem> {
         let query = query.unwrap_or_default();
-        let plain = pairs(query, query.split('&'))?;
+        let plain = pairs(query.split('&'))?;
         if query.contains('&') || plain.pairs.iter().any(|(name, _)| name == "topic") {
             return Ok(plain);
         }
@@ -47,7 +50,7 @@ impl Query {
                 _ => parts.push(Cow::Borrowed(part)),
             }
         }
-        pairs(query, parts.iter().map(AsRef::as_ref))
+        Ok(Self { is_separated_by_commas: parts.len() > 1, ..pairs(parts.iter().map(AsRef::as_ref))? })
     }
 
     /// Returns the value of a parameter. A parameter that is present more than once is an error.
@@ -146,18 +149,30 @@ pub(super) fn decode(text: &str) -> Option<String> {
 }
 
 /// Decodes pairs such as `name=value`, the parts of a query. Empty parts are ignored.
-fn pairs<'a>(query: &str, parts: impl Iterator<Item = &'a str>) -> Result<Query, Problem> {
-    let mut pairs = Vec::new();
-    for part in parts.filter(|part| !part.is_empty()) {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+fn pairs<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Query, Problem> {
+    let (mut pairs, mut is_cut) = (Vec::new(), false);
+    for part in parts {
+        let split = part.split_once('=');
+        is_cut |= split.is_none();
+        if part.is_empty() {
+            continue;
+        }
+        let (name, value) = split.unwrap_or((part, ""));
         let decode_form = |text: &str| decode(&text.replace('+', " "));
         let (Some(name), Some(value)) = (decode_form(name), decode_form(value)) else {
             let detail = "the query is not UTF-8 after percent-decoding: encode its values as UTF-8";
             return Err(Problem::new(Kind::InvalidParameter, detail).field("query"));
         };
+        is_cut &= !CALLBACK_PARAMETERS.contains(&&*name);
+        is_cut |= ends_within_escape(part);
         pairs.push((name, value));
     }
-    Ok(Query { pairs, ends_with_ampersand: query.ends_with('&') })
+    Ok(Query { pairs, is_cut, is_separated_by_commas: false })
+}
+
+/// Returns whether a text ends with `%` or `%2`, the beginning of a percent-escape.
+fn ends_within_escape(text: &str) -> bool {
+    text.rsplit_once('%').is_some_and(|(_, digits)| digits.len() < 2 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]

@@ -41,9 +41,9 @@ pub enum DocumentError {
 }
 
 impl<'a> Document<'a> {
-    /// Parses the object. An empty text sets nothing.
+    /// Parses the object. An empty text sets nothing. A byte order mark is left out.
     pub fn parse(text: &'a str) -> Result<Self, DocumentError> {
-        if text.trim().is_empty() {
+        if json::without_mark(text).trim().is_empty() {
             return Ok(Self::default());
         }
         if text.len() > MAX_TEXT {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::{Origins, origin};
+use super::{Origins, WebOrigins, origin};
 use crate::json::{self, InvalidValue, JsonType, Reader};
 use crate::secret::Secret;
 
@@ -117,6 +117,10 @@ pub struct Origin;
 /// Host names, or `*` for all.
 #[derive(Debug)]
 pub struct Hosts;
+
+/// Origins of web pages, or `*` for all.
+#[derive(Debug)]
+pub struct Pages;
 
 /// An object, whose members are read by its user.
 #[derive(Debug)]
@@ -319,6 +323,29 @@ impl<'a> Form<'a> for Hosts {
 
     fn rule(&self) -> String {
         "must be an array of host names without a scheme, or of `*`".to_owned()
+    }
+}
+
+impl<'a> Form<'a> for Pages {
+    type Value = WebOrigins;
+
+    fn read(&self, raw: &'a RawValue, reader: &Reader<'_>) -> Result<WebOrigins, InvalidValue> {
+        let origins = read_all(raw, reader, |raw, reader| {
+            let text = reader.text(raw)?;
+            match WebOrigins::parse(&text) {
+                Some(origin) => Ok(origin),
+                None => Err(reader.error("must be an origin such as https://app.example.com, or `*`")),
+            }
+        });
+        origins.map(WebOrigins::new)
+    }
+
+    fn default_value(&self) -> WebOrigins {
+        WebOrigins::default()
+    }
+
+    fn rule(&self) -> String {
+        "must be an array of origins such as https://app.example.com, or of `*`".to_owned()
     }
 }
 

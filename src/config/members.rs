@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::CallbackGet;
-use super::forms::{AnyMember, Boolean, Choice, Hosts, Member, Number, Object, Origin, Span, Text, Token, Tokens};
+use super::forms::{
+    AnyMember, Boolean, Choice, Hosts, Member, Number, Object, Origin, Pages, Span, Text, Token, Tokens,
+};
 use crate::time::Retention;
 
 const DAY_MS: u32 = 86_400_000;
@@ -68,6 +70,8 @@ pub static CALLBACK_GET: Member<Choice<CallbackGet>> = Member {
 };
 /// The origins that may deliver CloudEvents.
 pub static ALLOWED_ORIGINS: Member<Hosts> = Member { name: "allowed_origins", form: Hosts };
+/// The origins whose web pages may deliver.
+pub static CORS_ORIGINS: Member<Pages> = Member { name: "cors_origins", form: Pages };
 /// The store in use before, while its content is being moved.
 pub static MOVE_FROM: Member<Text> = Member {
     name: "move_from",
@@ -77,7 +81,7 @@ pub static MOVE_FROM: Member<Text> = Member {
 pub static OPEN: Member<Boolean> = Member { name: "open", form: Boolean };
 
 /// All members, in the order of the documentation.
-pub static MEMBERS: [&dyn AnyMember; 24] = [
+pub static MEMBERS: [&dyn AnyMember; 25] = [
     &ENGINE,
     &ENGINE_START,
     &ENGINE_CONNECT,
@@ -100,6 +104,7 @@ pub static MEMBERS: [&dyn AnyMember; 24] = [
     &DRAIN_TOKEN,
     &CALLBACK_GET,
     &ALLOWED_ORIGINS,
+    &CORS_ORIGINS,
     &MOVE_FROM,
     &OPEN,
 ];

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::delivery::Limits;
 use crate::engine::{Constants, DEFAULT_PROFILE, Engine, EngineUrl, EngineUrlError, Profile};
-use crate::json::{InvalidValue, Pointer};
+use crate::json::{InvalidValue, Pointer, without_mark};
 use crate::ports::{Timeouts, Variables};
 use crate::routing::Table;
 use crate::secret::Secret;
@@ -23,7 +23,7 @@ use crate::time::Retention;
 pub use document::{Document, DocumentError};
 pub use forms::{AnyMember, Form, Member, Token};
 pub use moved::{MOVED, Moved, Place};
-pub use trust::Origins;
+pub use trust::{Origins, WebOrigins};
 
 /// A variable whose value can't be used. The error doesn't contain the value, which might be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, thiserror::Error)]
@@ -314,10 +314,10 @@ impl<'h, H: Variables> Config<'h, H> {
         errors
     }
 
-    /// Reads a variable, trims the white space around its value, and parses it.
+    /// Reads a variable, and parses its value without the white space around it and without a byte order mark.
     fn parse<T>(&self, variable: &'static str, read: impl Fn(&'h str) -> Result<T, String>) -> Result<T, ConfigError> {
         let text = self.text(variable)?;
-        read(text.trim()).map_err(|problem| ConfigError { variable, problem })
+        read(without_mark(text.trim()).trim()).map_err(|problem| ConfigError { variable, problem })
     }
 
     /// Reads the text of a variable.

@@ -28,6 +28,38 @@ impl Origins {
     }
 }
 
+/// The origins whose web pages may deliver: `cors_origins` in `settings`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebOrigins(Vec<String>);
+
+impl WebOrigins {
+    /// The origins of a list.
+    pub(super) fn new(origins: Vec<String>) -> Self {
+        Self(origins)
+    }
+
+    /// Parses an origin as browsers write it (RFC 6454, section 6.1): in lower case, and without the scheme's default
+    /// port. `*` stands for all.
+    pub(super) fn parse(text: &str) -> Option<String> {
+        if text == "*" {
+            return Some(text.to_owned());
+        }
+        let origin = super::origin(text).ok()?.to_ascii_lowercase();
+        let port = if origin.starts_with("https:") { ":443" } else { ":80" };
+        Some(origin.strip_suffix(port).map(str::to_owned).unwrap_or(origin))
+    }
+
+    /// Returns whether no origin is set, in which case pages of other origins can't deliver.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns whether pages of an origin may deliver.
+    pub fn allow(&self, origin: &str) -> bool {
+        self.0.iter().any(|allowed| allowed == "*" || allowed == origin)
+    }
+}
+
 /// The items of a comma-separated list. White space around an item and empty items are ignored.
 fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
@@ -53,5 +85,30 @@ mod tests {
         for text in ["a b", "é", "a\u{7f}"] {
             assert!(tokens(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn origins_of_pages_are_compared_as_browsers_write_them() {
+        for (text, origin) in [
+            ("https://app.example.com", "https://app.example.com"),
+            ("https://App.Example.com/", "https://app.example.com"),
+            ("https://app.example.com:443", "https://app.example.com"),
+            ("http://localhost:8080", "http://localhost:8080"),
+            ("http://localhost:80", "http://localhost"),
+            ("https://[::1]:8443", "https://[::1]:8443"),
+            ("*", "*"),
+        ] {
+            assert_eq!(WebOrigins::parse(text).as_deref(), Some(origin), "{text}");
+        }
+        for text in ["", "app.example.com", "null", "https://app.example.com/a", "https://u@a.example", "*.example.com"]
+        {
+            assert_eq!(WebOrigins::parse(text), None, "{text}");
+        }
+        let origins = WebOrigins::new(vec!["https://a.example".to_owned()]);
+        assert!(origins.allow("https://a.example") && !origins.is_empty());
+        for other in ["http://a.example", "https://a.example:8443", "https://b.a.example", "null", "*", ""] {
+            assert!(!origins.allow(other), "{other}");
+        }
+        assert!(WebOrigins::new(vec!["*".to_owned()]).allow("null"));
     }
 }

@@ -15,7 +15,9 @@ pub enum BatchError {
     #[error("the body must be a JSON array of CloudEvents, but {0}")]
     Body(JsonError),
     /// The body is JSON, but not an array.
-    #[error("the body must be a JSON array of CloudEvents, but it is {found}")]
+    #[error(
+        "the body must be a JSON array of CloudEvents, but it is {found}: send one event as `application/cloudevents+json`"
+    )]
     NotArray {
         /// The type of the body.
         found: JsonType,

@@ -79,7 +79,7 @@ pub(super) fn read<'a>(
     Ok(Event { version, id, source, kind, subject, json: Cow::Owned(json), data })
 }
 
-/// The data by its content type: JSON, UTF-8 text, or else base64.
+/// The data by its content type: JSON, UTF-8 text, or else base64. A byte order mark is no part of JSON or text.
 fn plain<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a>, EventError> {
     if body.is_empty() {
         return Ok(Data::Absent);
@@ -93,7 +93,7 @@ fn plain<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a
     if content_type.is_binary() || !content_type.is_utf8() {
         return Ok(base64(body));
     }
-    Ok(std::str::from_utf8(body).map_or_else(|_| base64(body), Data::Text))
+    Ok(std::str::from_utf8(body).map_or_else(|_| base64(body), |text| Data::Text(json::without_mark(text))))
 }
 
 /// The data of an event of 0.3 with `ce-datacontentencoding: base64`. Some senders put the base64 text into the body;

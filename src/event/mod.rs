@@ -32,7 +32,7 @@ use crate::reference::{ReferenceError, WorkflowRef};
 
 pub use attributes::Attributes;
 pub use batch::{BatchError, InvalidEvent};
-pub use media::MediaType;
+pub use media::{MediaType, MediaTypeError};
 pub use rules::{is_attribute_name, truncated};
 
 /// A CloudEvent: the attributes that Sluice acts on, and the whole event.
@@ -99,6 +99,11 @@ pub enum EventError {
     /// The body is not the JSON object that the content mode requires.
     #[error("the body must be a CloudEvent in the JSON format, but {0}")]
     Body(JsonError),
+    /// The body is an array of events, but its content type is that of one event.
+    #[error(
+        "the body must be one CloudEvent, but it is an array: send a batch as `application/cloudevents-batch+json`"
+    )]
+    Batch,
     /// The data is not JSON, although its content type says so.
     #[error("the body must be JSON, as its content type says, but {0}")]
     Data(JsonError),
@@ -128,7 +133,7 @@ impl EventError {
     /// The part of the request to correct, for the `field` of a problem.
     pub fn field(&self) -> String {
         match self {
-            Self::Body(_) | Self::Data(_) => "body".to_owned(),
+            Self::Body(_) | Self::Batch | Self::Data(_) => "body".to_owned(),
             Self::Missing { attribute } => (*attribute).to_owned(),
             Self::Repeated { attribute } | Self::Invalid { attribute, .. } => attribute.clone(),
         }
@@ -151,7 +156,7 @@ impl Mode {
     ///
     /// `application/cloudevents+json` is structured, and `application/cloudevents-batch+json` is a batch. Any other
     /// content type with `ce-` headers is binary. Plain `application/json` without these headers is structured, as the
-    /// API contract requires.
+    /// API contract requires, or a batch ([`with_body`](Self::with_body)).
     pub fn of(content_type: Option<&MediaType>, headers: &HeaderMap) -> Option<Self> {
         let attributes = ["ce-specversion", "ce-id", "ce-source", "ce-type"].iter().any(|h| headers.contains_key(*h));
         match content_type {
@@ -163,6 +168,17 @@ impl Mode {
             _ if attributes => Some(Self::Binary),
             Some(t) if t.is("application", "json", None) => Some(Self::Structured),
             _ => None,
+        }
+    }
+
+    /// The mode, once the body is known: an array in plain `application/json` is a batch. The content type says nothing
+    /// of events, and an array is never one event.
+    pub fn with_body(self, content_type: Option<&MediaType>, body: &[u8]) -> Self {
+        let is_plain = content_type.is_some_and(|t| t.is("application", "json", None));
+        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+        match self {
+            Self::Structured if is_plain && body.trim_ascii_start().starts_with(b"[") => Self::Batch,
+            mode => mode,
         }
     }
 }

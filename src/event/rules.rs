@@ -28,6 +28,8 @@ const SOURCE: &str = "must be a URI-reference (CloudEvents 1.0.2, source; RFC 39
 const DATA_SCHEMA: &str = "must be an absolute URI (CloudEvents 1.0.2, dataschema; RFC 3986, section 4.3)";
 const SCHEMA_URL: &str = "must be a URI-reference (CloudEvents 0.3, schemaurl; RFC 3986, section 4.1)";
 const TIME: &str = "must be a date-time such as 2018-04-05T17:31:00Z (CloudEvents 1.0.2, time; RFC 3339, section 5.6)";
+const TIME_ZONE: &str = "has no time zone: append `Z` if it is in UTC, or an offset such as `+02:00` \
+                         (CloudEvents 1.0.2, time; RFC 3339, section 5.6)";
 const DATA_CONTENT_TYPE: &str = "must be a media type (CloudEvents 1.0.2, datacontenttype; RFC 2046)";
 
 /// A name or an id as an error repeats it: at most 64 characters, and `…` if there are more.
@@ -61,6 +63,7 @@ pub(super) fn check_text(version: SpecVersion, name: &str, value: &str) -> Resul
         ("source", _) if !is_uri_reference(value) => SOURCE,
         ("dataschema", V1_0) if !is_uri(value) => DATA_SCHEMA,
         ("schemaurl", V0_3) if !is_uri_reference(value) => SCHEMA_URL,
+        ("time", _) if timestamp::lacks_zone(value) => TIME_ZONE,
         ("time", _) if !timestamp::is_date_time(value) => TIME,
         ("datacontenttype", _) if MediaType::parse(value).is_none() => DATA_CONTENT_TYPE,
         _ => return Ok(()),
@@ -177,6 +180,27 @@ mod tests {
             if let Err(error) = result {
                 assert_eq!(error.field(), name, "{value:?}");
                 assert!(error.to_string().contains("CloudEvents "), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn time_without_zone_is_named() {
+        for (value, names_zone) in [
+            ("2018-04-05T17:31:00", true),
+            ("2018-04-05T17:31:00.123456", true),
+            ("2018-04-05t17:31:00", true),
+            ("2018-04-05 17:31:00", true),
+            ("2018-04-05 17:31:00.5", true),
+            ("2018-04-05", false),
+            ("2018-04-05T17:31", false),
+            ("2018-04-05T17:31:00+0200", false),
+            ("2018-13-05T17:31:00", false),
+            ("2018-04-05 17:31:00Z", false),
+        ] {
+            for version in [SpecVersion::V1_0, SpecVersion::V0_3] {
+                let error = check_text(version, "time", value).unwrap_err().to_string();
+                assert_eq!(error.contains("has no time zone: append `Z`"), names_zone, "{value}: {error}");
             }
         }
     }

@@ -8,11 +8,14 @@ use serde_json::value::RawValue;
 
 use super::attributes::{Attributes, text};
 use super::{Event, EventError, SpecVersion, required, rules};
-use crate::json::{self, JsonType};
+use crate::json::{self, JsonError, JsonType};
 
 /// Reads an event from a body.
 pub(super) fn read(body: &[u8]) -> Result<Event<'_>, EventError> {
-    event(json::object(body).map_err(EventError::Body)?)
+    event(json::object(body).map_err(|error| match error {
+        JsonError::NotObject { found: JsonType::Array } => EventError::Batch,
+        error => EventError::Body(error),
+    })?)
 }
 
 /// Reads an event from a checked JSON object.

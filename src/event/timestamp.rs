@@ -19,6 +19,12 @@ pub(super) fn is_date_time(text: &str) -> bool {
     text.is_ascii() && has_separator && (!is_leap_second || (utc.hour(), utc.minute()) == (23, 59))
 }
 
+/// Whether the text is a date and time without a time zone, as some languages write a local time: perhaps with a space
+/// in place of the `T`.
+pub(super) fn lacks_zone(text: &str) -> bool {
+    is_date_time(&format!("{}Z", text.replacen(' ', "T", 1)))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -32,6 +32,12 @@ pub enum JsonError {
         /// Offset of the first invalid byte.
         at: usize,
     },
+    /// Not UTF-8 but another encoding of Unicode, by its byte order mark or by the zero bytes in it.
+    #[error("it is in {encoding}, and must be in UTF-8")]
+    Encoding {
+        /// The name of the encoding.
+        encoding: &'static str,
+    },
     /// Not the grammar of RFC 8259.
     #[error("it is not valid JSON: {reason}")]
     Syntax {
@@ -108,7 +114,12 @@ impl<T: Serialize> Serialize for SingleMember<'_, T> {
     }
 }
 
-/// Checks a JSON value and its depth. Returns its text without the white space around it.
+/// The text without the byte order mark at its start, which a parser may ignore (RFC 8259, section 8.1).
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Checks a JSON value and its depth. Returns its text without the white space around it and without a byte order mark.
 pub fn value(bytes: &[u8]) -> Result<&RawValue, JsonError> {
     bounded(bytes, MAX_DEPTH)
 }
@@ -120,11 +131,14 @@ pub fn inner(bytes: &[u8]) -> Result<&RawValue, JsonError> {
 
 /// Checks a JSON value of at most `max` levels.
 fn bounded(bytes: &[u8], max: usize) -> Result<&RawValue, JsonError> {
-    let text = std::str::from_utf8(bytes).map_err(|e| JsonError::NotUtf8 { at: e.valid_up_to() })?;
+    let text = std::str::from_utf8(bytes).map_err(|e| not_utf8(bytes, e.valid_up_to()))?;
+    let text = without_mark(text);
     if text.trim().is_empty() {
         return Err(JsonError::Empty);
     }
-    let raw: &RawValue = serde_json::from_str(text).map_err(syntax)?;
+    // A zero byte is never JSON, but is valid UTF-8.
+    let invalid = |error| encoding(bytes).map_or_else(|| syntax(error), |encoding| JsonError::Encoding { encoding });
+    let raw: &RawValue = serde_json::from_str(text).map_err(invalid)?;
     // Few payloads have enough opening brackets to be too deep, so the exact depth is seldom computed.
     let opening = raw.get().bytes().filter(|byte| matches!(byte, b'{' | b'[')).take(max.saturating_add(1)).count();
     if opening > max && depth(raw.get()) > max {
@@ -201,6 +215,26 @@ pub fn type_of(raw: &RawValue) -> JsonType {
     }
 }
 
+fn not_utf8(bytes: &[u8], at: usize) -> JsonError {
+    encoding(bytes).map_or(JsonError::NotUtf8 { at }, |encoding| JsonError::Encoding { encoding })
+}
+
+/// The encoding of a text that is neither JSON in UTF-8 nor empty: by its byte order mark, or by the zero bytes among
+/// the first four, since JSON text begins with an ASCII character (RFC 4627, section 3). `None` if it may be UTF-8.
+fn encoding(bytes: &[u8]) -> Option<&'static str> {
+    match *bytes {
+        [0xff, 0xfe, 0, 0, ..] => Some("UTF-32 (little-endian)"),
+        [0, 0, 0xfe, 0xff, ..] => Some("UTF-32 (big-endian)"),
+        [0xff, 0xfe, ..] => Some("UTF-16 (little-endian)"),
+        [0xfe, 0xff, ..] => Some("UTF-16 (big-endian)"),
+        [1..=0xff, 0, 0, 0, ..] => Some("UTF-32 (little-endian), without a byte order mark"),
+        [0, 0, 0, 1..=0xff, ..] => Some("UTF-32 (big-endian), without a byte order mark"),
+        [1..=0xff, 0, ..] => Some("UTF-16 (little-endian), without a byte order mark"),
+        [0, 1..=0xff, ..] => Some("UTF-16 (big-endian), without a byte order mark"),
+        _ => None,
+    }
+}
+
 fn syntax(error: serde_json::Error) -> JsonError {
     JsonError::Syntax { reason: error.to_string() }
 }
@@ -271,6 +305,59 @@ mod tests {
             assert_eq!(error, JsonError::NotObject { found }, "{json}");
             assert_eq!(error.to_string(), format!("it is {name}, and must be a JSON object"), "{json}");
         }
+    }
+
+    #[test]
+    fn byte_order_mark_is_left_out() {
+        let marked = |text: &str| format!("\u{feff}{text}");
+        for text in ["{}", " {\"a\":1E400} ", "[\"\u{feff}\"]", "\r\n\t1", "null"] {
+            assert_eq!(value(marked(text).as_bytes()).unwrap().get(), text.trim(), "{text:?}");
+            assert_eq!(inner(marked(text).as_bytes()).unwrap().get(), text.trim(), "{text:?}");
+        }
+        assert_eq!(object(marked("{\"a\":1}").as_bytes()).unwrap().get(), "{\"a\":1}");
+        for empty in ["", " ", "\n"] {
+            assert_eq!(value(marked(empty).as_bytes()).unwrap_err(), JsonError::Empty, "{empty:?}");
+        }
+        // Only at the start is it a mark.
+        for text in ["{\u{feff}}", " \u{feff}{}", "{}\u{feff}", "\u{feff}\u{feff}{}"] {
+            assert!(matches!(value(text.as_bytes()).unwrap_err(), JsonError::Syntax { .. }), "{text:?}");
+        }
+        let column = value(marked("{\"a\":}").as_bytes()).unwrap_err().to_string();
+        assert!(column.ends_with("column 6"), "{column}");
+    }
+
+    #[test]
+    fn other_encodings_of_unicode_are_named() {
+        let units = |big: bool, wide: bool, text: &str| {
+            let bytes = |c: u32| match (big, wide) {
+                (true, true) => c.to_be_bytes().to_vec(),
+                (false, true) => c.to_le_bytes().to_vec(),
+                (true, false) => u16::try_from(c).unwrap().to_be_bytes().to_vec(),
+                (false, false) => u16::try_from(c).unwrap().to_le_bytes().to_vec(),
+            };
+            text.chars().flat_map(|c| bytes(u32::from(c))).collect::<Vec<_>>()
+        };
+        for text in ["{\"a\":1}", "[1]", "{}", "{\"a\":\"é\"}", "\"a\""] {
+            for (big, wide, name) in [
+                (false, false, "UTF-16 (little-endian)"),
+                (true, false, "UTF-16 (big-endian)"),
+                (false, true, "UTF-32 (little-endian)"),
+                (true, true, "UTF-32 (big-endian)"),
+            ] {
+                let error = value(&units(big, wide, &format!("\u{feff}{text}"))).unwrap_err().to_string();
+                assert_eq!(error, format!("it is in {name}, and must be in UTF-8"), "{text}");
+                let error = value(&units(big, wide, text)).unwrap_err().to_string();
+                assert!(error.starts_with(&format!("it is in {name}, without a byte order mark")), "{text}: {error}");
+            }
+        }
+        for (bytes, error) in [
+            (&b"{\"a\":\"\xff\"}"[..], "it is not UTF-8 (byte 6)"),
+            (b"\xe9", "it is not UTF-8 (byte 0)"),
+            (b"\xef\xbb", "it is not UTF-8 (byte 0)"),
+        ] {
+            assert_eq!(value(bytes).unwrap_err().to_string(), error);
+        }
+        assert!(matches!(value(b"{\"a\":\0}").unwrap_err(), JsonError::Syntax { .. }));
     }
 
     #[test]

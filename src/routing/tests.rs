@@ -25,7 +25,7 @@ fn is_routed(table: &Table, input: &Input<'_>) -> bool {
 fn event_matches(filter: &str, attributes: &[(&str, &str)], data: Option<&str>) -> bool {
     let table = filtered("event", filter).unwrap_or_else(|error| panic!("{filter}: {error}"));
     let whole = serde_json::to_string(&attributes.iter().copied().collect::<BTreeMap<_, _>>()).unwrap();
-    is_routed(&table, &Input::event(None, raw(&whole), data.map(raw)))
+    is_routed(&table, &Input::event(raw(&whole), data.map(raw)))
 }
 
 /// The examples of the Subscriptions API, section 3.2.4.1.1, each with events that it matches and events that it does
@@ -129,14 +129,14 @@ fn pointer_compares_strings_and_the_json_of_other_scalars() {
         assert_eq!(event_matches(filter, &[], Some(data)), expected, "event: {filter}");
         assert!(!event_matches(&format!(r#"{{"all":[{filter}]}}"#), &[], None) || filter.contains("not"), "{filter}");
         let table = filtered("webhook", filter).unwrap();
-        assert_eq!(is_routed(&table, &Input::webhook(None, None, None, raw(data))), expected, "webhook: {filter}");
+        assert_eq!(is_routed(&table, &Input::webhook(None, None, raw(data))), expected, "webhook: {filter}");
     }
 }
 
 #[test]
 fn webhook_has_attributes_sender_and_type() {
-    let github = Input::webhook(Some("github"), None, Some("push"), raw("{}"));
-    let unknown = Input::webhook(None, None, None, raw(r#"{"type":"push"}"#));
+    let github = Input::webhook(Some("github"), Some("push"), raw("{}"));
+    let unknown = Input::webhook(None, None, raw(r#"{"type":"push"}"#));
     for (filter, expected) in [
         (r#"{"exact":{"sender":"github","type":"push"}}"#, (true, false)),
         (r#"{"prefix":{"type":"pu"}}"#, (true, false)),
@@ -160,10 +160,10 @@ fn all_matching_routes_apply_in_order() {
     .unwrap();
     let names =
         |input: &Input<'_>| -> Vec<_> { table.matching(input).map(|route| route.name().into_owned()).collect() };
-    assert_eq!(names(&Input::webhook(None, None, None, raw("{}"))), ["a"]);
-    assert_eq!(names(&Input::webhook(Some("gitea"), None, Some("push"), raw("{}"))), ["a", "c", "a#2"]);
-    assert_eq!(names(&Input::webhook(Some("custom"), None, None, raw("{}"))), ["a", "a#1"]);
-    assert_eq!(names(&Input::event(None, raw("{}"), None)), ["b"]);
+    assert_eq!(names(&Input::webhook(None, None, raw("{}"))), ["a"]);
+    assert_eq!(names(&Input::webhook(Some("gitea"), Some("push"), raw("{}"))), ["a", "c", "a#2"]);
+    assert_eq!(names(&Input::webhook(Some("custom"), None, raw("{}"))), ["a", "a#1"]);
+    assert_eq!(names(&Input::event(raw("{}"), None)), ["b"]);
 }
 
 #[test]
@@ -171,10 +171,10 @@ fn trigger_follows_the_sender() {
     let table = Table::parse(r#"[{"workflow":"w","from":"webhook"},{"workflow":"w","from":"event"}]"#).unwrap();
     let payload = raw("{}");
     for (input, trigger) in [
-        (Input::webhook(Some("github"), None, None, payload), Trigger::Github),
-        (Input::webhook(Some("gitea"), None, None, payload), Trigger::Webhook),
-        (Input::webhook(None, None, None, payload), Trigger::Webhook),
-        (Input::event(None, payload, None), Trigger::Event),
+        (Input::webhook(Some("github"), None, payload), Trigger::Github),
+        (Input::webhook(Some("gitea"), None, payload), Trigger::Webhook),
+        (Input::webhook(None, None, payload), Trigger::Webhook),
+        (Input::event(payload, None), Trigger::Event),
     ] {
         let route = table.matching(&input).next().unwrap();
         assert_eq!(
@@ -210,7 +210,7 @@ fn any_payload() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn de_morgans_laws_hold(filters in prop::collection::vec(any_filter(), 1..4), payload in any_payload(), event_type in "[ab]{0,2}") {
-        let input = Input::webhook(Some("github"), None, Some(&event_type), raw(&payload));
+        let input = Input::webhook(Some("github"), Some(&event_type), raw(&payload));
         let holds = |filter: String| is_routed(&filtered("webhook", &filter).unwrap(), &input);
         let not = |filter: &String| format!(r#"{{"not":{filter}}}"#);
         let all = |filters: &[String]| format!(r#"{{"all":[{}]}}"#, filters.join(","));

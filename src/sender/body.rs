@@ -141,7 +141,7 @@ impl BodyRules {
 
     fn form_event(&self, body: &[u8]) -> Result<Box<RawValue>, BodyError> {
         let FormRule::Field(name) = &self.form else { return Ok(form::object(body)?) };
-        let fields = form::fields(body)?;
+        let fields = form::event_fields(body)?;
         let mut values = fields.iter().filter(|(own, _)| own == name).map(|(_, value)| value);
         match (values.next(), values.next()) {
             (Some(value), None) => {

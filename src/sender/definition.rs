@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::body::BodyRules;
-use super::descriptor::{Descriptor, DescriptorError};
+use super::descriptor::{Descriptor, DescriptorError, KeySource};
 use super::hint;
 use super::preset::{Preset, SuccessCriterion};
 use super::question::{Answer, Question};
@@ -93,15 +93,28 @@ impl SenderError {
 const MEMBERS: [&str; 8] = ["like", "schemes", "marks", "questions", "body", "answer", "deadline", "success"];
 
 impl Sender {
-    /// The sender that a preset describes.
+    /// The sender that a preset describes. Each call parses it again.
     pub fn of(preset: &Preset) -> Self {
-        Self {
-            marks: preset.detect_headers.iter().map(|&header| header.to_owned()).collect(),
-            schemes: preset.descriptors().collect(),
-            deadline: preset.response_policy.deadline,
-            success: preset.response_policy.success,
-            ..Self::default()
+        // A test parses all of them. An invalid one would have no scheme, and verify nothing.
+        Self::parse(preset.sender).unwrap_or_default()
+    }
+
+    /// The sender with the rules for JSON Web Tokens that a source gives: the accepted audiences and issuers, and the URL
+    /// of a key set. Those that it doesn't give stay as they are.
+    #[must_use]
+    pub fn with_token_rules(mut self, audiences: &[String], issuers: &[String], keys: Option<&str>) -> Self {
+        for scheme in self.schemes.iter_mut().filter(|scheme| scheme.algorithm.is_jwt()) {
+            if let Some(url) = keys {
+                scheme.keys = Some(KeySource::Jwks(url.to_owned()));
+            }
+            let rules = scheme.jwt.get_or_insert_default();
+            for (own, given) in [(&mut rules.audiences, audiences), (&mut rules.issuers, issuers)] {
+                if !given.is_empty() {
+                    *own = given.to_vec();
+                }
+            }
         }
+        self
     }
 
     /// Parses a sender in JSON, and checks that its members are valid and consistent.
@@ -219,8 +232,8 @@ fn schemes(mut members: Map<String, Value>, like: Option<&Preset>) -> Result<Vec
         }
         (Some(_), _) => return Err(rule("", "schemes", "must be an array of objects")),
         (None, Some(preset)) => {
-            let base = preset.schemes.iter().filter_map(|json| serde_json::from_str::<Value>(json).ok());
-            base.map(|base| merged(base, &Value::Object(members.clone()))).collect()
+            let over = Value::Object(members);
+            return listed_schemes(scheme_values(preset).into_iter().map(|base| merged(base, &over)));
         }
         // A sender that signs nothing.
         (None, None) if members.is_empty() => Vec::new(),
@@ -235,10 +248,30 @@ fn schemes(mut members: Map<String, Value>, like: Option<&Preset>) -> Result<Vec
             return Descriptor::from_value(Value::Object(members.clone())).map(|one| vec![one]).map_err(error);
         }
     };
+    listed_schemes(listed.into_iter())
+}
+
+fn listed_schemes(listed: impl Iterator<Item = Value>) -> Result<Vec<Descriptor>, SenderError> {
     let scheme = |(index, value)| {
         Descriptor::from_value(value).map_err(|error| SenderError::Member { at: format!("schemes[{index}]"), error })
     };
-    listed.into_iter().enumerate().map(scheme).collect()
+    listed.enumerate().map(scheme).collect()
+}
+
+/// The schemes of a preset, as JSON. It may be like another one; the build script rejects a longer chain.
+fn scheme_values(preset: &Preset) -> Vec<Value> {
+    let Ok(Value::Object(mut members)) = serde_json::from_str(preset.sender) else { return Vec::new() };
+    if let Some(Value::Array(schemes)) = members.remove("schemes") {
+        return schemes;
+    }
+    let like = members.remove("like").and_then(|name| Preset::by_name(name.as_str()?));
+    members.retain(|name, _| !MEMBERS.contains(&name.as_str()));
+    let own = Value::Object(members);
+    match like {
+        Some(base) => scheme_values(base).into_iter().map(|base| merged(base, &own)).collect(),
+        None if own.as_object().is_some_and(Map::is_empty) => Vec::new(),
+        None => vec![own],
+    }
 }
 
 /// Adds the nearest member of a sender to a message about an unknown member, if the parser, which knows only those of a

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::header::SignatureHeader;
 use super::hint;
+use super::question::Test;
 use super::template::{Part, Template};
 use crate::json::Pointer;
 
@@ -17,6 +18,10 @@ use crate::json::Pointer;
 pub struct Descriptor {
     /// The algorithm of the signature.
     pub algorithm: Algorithm,
+    /// The conditions under which a request is signed by this scheme: all of them hold. A sender with several schemes may
+    /// say in a header which one it uses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<Test>,
     /// The encoding of the signature.
     #[serde(default)]
     pub encoding: Encoding,
@@ -235,6 +240,35 @@ pub struct TokenRules {
     /// The claim with the URL that the sender called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<UrlClaim>,
+    /// The rules that only the operator knows. Until the source gives them, no token is accepted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub required: Vec<RequiredRule>,
+}
+
+/// A rule for a JSON Web Token that the source has to give, by the name of its member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequiredRule {
+    /// The audiences.
+    Audience,
+    /// The issuers.
+    Issuer,
+}
+
+impl TokenRules {
+    /// The rule that the source has to give, and has not given.
+    pub fn missing(&self) -> Option<RequiredRule> {
+        self.required.iter().copied().find(|rule| match rule {
+            RequiredRule::Audience => self.audiences.is_empty(),
+            RequiredRule::Issuer => self.issuers.is_empty(),
+        })
+    }
+
+    /// Returns whether tokens of any issuer, or for any receiver, would be accepted.
+    fn is_unbound(&self) -> bool {
+        let is_missing = |rule, values: &[String]| values.is_empty() && !self.required.contains(&rule);
+        is_missing(RequiredRule::Issuer, &self.issuers) || is_missing(RequiredRule::Audience, &self.audiences)
+    }
 }
 
 /// A claim with a SHA-256 digest.
@@ -372,7 +406,7 @@ pub enum Unit {
 pub enum ValueLocation {
     /// A header.
     Header(String),
-    /// A member of the body, by JSON Pointer (RFC 6901). Arrays are not entered.
+    /// A member of the body, by JSON Pointer (RFC 6901).
     Pointer(String),
     /// A field of a form, which must occur once.
     Form(String),
@@ -444,7 +478,7 @@ impl Descriptor {
         let Ok(found) = SignatureHeader::find_all(self, headers) else { return false };
         found.iter().any(|header| match self.algorithm {
             Algorithm::Basic => header.credentials("Basic").is_some(),
-            algorithm if algorithm.is_jwt() => header.credentials("Bearer").is_some(),
+            algorithm if algorithm.is_jwt() => header.credentials("Bearer").or_else(|| header.bare_token()).is_some(),
             _ => header.signatures().is_ok_and(|signatures| !signatures.is_empty()),
         })
     }
@@ -476,6 +510,7 @@ impl Descriptor {
         self.check_header()?;
         self.check_signed()?;
         self.check_keys()?;
+        self.when.iter().try_for_each(Test::check)?;
         check_location("id", self.id.as_ref())?;
         check_location("type", self.event_type.as_ref())?;
         check_location("signature", self.location.as_ref())?;
@@ -621,8 +656,7 @@ impl Descriptor {
         if !self.algorithm.is_jwt() {
             return invalid("jwt", "must not be set, because `algorithm` is not a `jwt-…`");
         }
-        let is_bound = !rules.issuers.is_empty() && !rules.audiences.is_empty();
-        if self.algorithm.has_public_key() && !is_bound && rules.body.is_none() {
+        if self.algorithm.has_public_key() && rules.is_unbound() && rules.body.is_none() {
             return invalid("jwt", "must name `issuers` and `audiences`, or the `body` claim");
         }
         Ok(())

@@ -22,6 +22,9 @@ pub enum FormError {
     /// The form has more than [`MAX_FORM_FIELDS`] fields.
     #[error("the form has more than {MAX_FORM_FIELDS} fields")]
     TooMany,
+    /// The form is JSON, which was sent with the content type of a form.
+    #[error("the body is JSON, not a form: send it with the Content-Type `application/json`")]
+    Json,
     /// The only field is `payload`, and it is not a JSON object.
     #[error("the form's `payload` must be a JSON object, but {0}")]
     Payload(JsonError),
@@ -50,18 +53,34 @@ pub(super) fn fields(body: &[u8]) -> Result<Vec<(String, String)>, FormError> {
     Ok(fields)
 }
 
+/// The names and values of a form that is an event, in order and without a byte order mark.
+///
+/// A body that is JSON is an error. As a form it would have a single field, whose name is the whole text, or fields that
+/// begin and end at each `=` and `&` in it.
+pub(super) fn event_fields(body: &[u8]) -> Result<Vec<(String, String)>, FormError> {
+    let mut fields = fields(body)?;
+    let Some((name, value)) = fields.first_mut() else { return Err(FormError::Empty) };
+    if let Some(unmarked) = name.strip_prefix('\u{feff}') {
+        *name = unmarked.to_owned();
+    }
+    let begins = |c| name.trim_start().starts_with(c);
+    let is_alone = value.is_empty() && !body.contains(&b'=');
+    let is_json = || percent_decode(body).decode_utf8().is_ok_and(|text| json::value(text.as_bytes()).is_ok());
+    if (begins('{') || begins('[')) && (is_alone || json::value(body).is_ok() || is_json()) {
+        return Err(FormError::Json);
+    }
+    Ok(fields)
+}
+
 /// Converts a form to a JSON object. If `payload` is the only field (Slack's interactive messages, form hooks of GitHub
 /// and Gitea), its value is that object, byte for byte. Otherwise each field becomes a member whose value is a string,
 /// in order; fields with the same name become one member whose value is an array of strings.
 pub fn object(body: &[u8]) -> Result<Box<RawValue>, FormError> {
-    let fields = fields(body)?;
+    let fields = event_fields(body)?;
     if let [(name, payload)] = fields.as_slice()
         && name == "payload"
     {
         return json::object(payload.as_bytes()).map(ToOwned::to_owned).map_err(FormError::Payload);
-    }
-    if fields.is_empty() {
-        return Err(FormError::Empty);
     }
     let mut members: Vec<(String, Vec<String>)> = Vec::new();
     for (name, value) in fields {
@@ -123,6 +142,52 @@ mod tests {
         }
         assert_eq!(object(b"").unwrap_err(), FormError::Empty);
         assert_eq!(object("a&".repeat(MAX_FORM_FIELDS + 1).as_bytes()).unwrap_err(), FormError::TooMany);
+    }
+
+    #[test]
+    fn json_under_the_type_of_a_form_is_named() {
+        for body in [
+            r#"{"a":1}"#,
+            r#" {"a":"b=c&d=e"} "#,
+            "{\n  \"a\": 1\n}\n",
+            "\u{feff}{\"a\":1}",
+            "[1,2]",
+            "%7B%22a%22%3A1%7D",
+            "%7B%22a%22%3A%22b%3Dc%22%7D",
+            r#"{"a":"100%"}"#,
+            "{\"a\":",
+            r#"{"a":1}&"#,
+        ] {
+            assert_eq!(object(body.as_bytes()).unwrap_err(), FormError::Json, "{body}");
+        }
+        for (body, json) in [
+            ("%7Ba%7D=1", r#"{"{a}":"1"}"#),
+            ("[0]=a&[1]=b", r#"{"[0]":"a","[1]":"b"}"#),
+            ("a=%7B%7D", r#"{"a":"{}"}"#),
+            ("a={}", r#"{"a":"{}"}"#),
+            ("a&{}", r#"{"a":"","{}":""}"#),
+            ("1", r#"{"1":""}"#),
+        ] {
+            assert_eq!(object(body.as_bytes()).unwrap().get(), json, "{body}");
+        }
+    }
+
+    #[test]
+    fn byte_order_mark_is_no_part_of_a_name_or_payload() {
+        for body in ["\u{feff}a=1&b=2", "%EF%BB%BFa=1&b=2", "%ef%bb%bfa=1&b=2", "\u{feff}%61=1&b=2", "\u{feff}&a=1&b=2"]
+        {
+            let expected = if body.contains('&') && body.starts_with("\u{feff}&") {
+                r#"{"":"","a":"1","b":"2"}"#
+            } else {
+                r#"{"a":"1","b":"2"}"#
+            };
+            assert_eq!(object(body.as_bytes()).unwrap().get(), expected, "{body:?}");
+        }
+        for body in ["\u{feff}payload=%7B%7D", "payload=%EF%BB%BF%7B%7D", "%EF%BB%BFpayload=\u{feff}{}"] {
+            assert_eq!(object(body.as_bytes()).unwrap().get(), "{}", "{body:?}");
+        }
+        // The signature covers the mark.
+        assert_eq!(fields("\u{feff}a=1".as_bytes()).unwrap(), [("\u{feff}a".to_owned(), "1".to_owned())]);
     }
 
     #[test]

@@ -74,6 +74,12 @@ impl<'a> SignatureHeader<'a> {
         (!self.name.eq_ignore_ascii_case("authorization")).then_some(self.value)
     }
 
+    /// A token without a scheme before it, which LiveKit sends in `Authorization`.
+    pub(super) fn bare_token(&self) -> Option<&'a str> {
+        let is_token = self.value.matches('.').count() == 2 && !self.value.contains(' ');
+        is_token.then_some(self.value)
+    }
+
     /// The signatures, without their prefix. Items without the prefix are ignored: they belong to other schemes.
     pub(super) fn signatures(&self) -> Result<Vec<&'a str>, VerifyError> {
         let value = self.value;

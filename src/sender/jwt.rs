@@ -48,7 +48,7 @@ pub(super) fn verify(
     now: Timestamp,
 ) -> Result<Token, VerifyError> {
     let malformed = || value.malformed();
-    let text = value.credentials("Bearer").ok_or_else(malformed)?;
+    let text = value.credentials("Bearer").or_else(|| value.bare_token()).ok_or_else(malformed)?;
     let text = text.strip_prefix(descriptor.prefix.as_str()).filter(|text| text.len() <= MAX_TOKEN);
     let (signed, signature) = text.and_then(|text| text.rsplit_once('.')).ok_or_else(malformed)?;
     let (header, claims) = signed.split_once('.').ok_or_else(malformed)?;
@@ -103,7 +103,7 @@ struct Rules<'a> {
 
 impl Rules<'_> {
     fn check(&self, descriptor: &Descriptor, request: SignedRequest<'_>, now: Timestamp) -> Result<(), VerifyError> {
-        let TokenRules { issuers, audiences, claims, body, url } = self.rules;
+        let TokenRules { issuers, audiences, claims, body, url, required: _ } = self.rules;
         let wrong = |claim: &str| VerifyError::WrongClaim { claim: claim.to_owned() };
         if !issuers.is_empty() && !self.text("iss").is_some_and(|issuer| issuers.contains(&issuer)) {
             return Err(wrong("iss"));

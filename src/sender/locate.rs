@@ -33,7 +33,10 @@ impl<'a> Values<'a> {
         Ok(match location {
             ValueLocation::Header(name) => header::single(headers, name)?.map(Cow::Borrowed),
             ValueLocation::Pointer(pointer) => payload::any_text_at(body, pointer).map(Cow::Owned),
-            ValueLocation::Form(name) => only(form::fields(body).unwrap_or_default().into_iter(), name).map(Cow::Owned),
+            ValueLocation::Form(name) if self.may_be_form() => {
+                only(form::fields(body).unwrap_or_default().into_iter(), name).map(Cow::Owned)
+            }
+            ValueLocation::Form(_) => None,
             ValueLocation::Query(name) => {
                 only(form_urlencoded::parse(query(url).as_bytes()).into_owned(), name).map(Cow::Owned)
             }
@@ -43,6 +46,14 @@ impl<'a> Values<'a> {
             },
             ValueLocation::Claim(name) => self.claims.and_then(|claims| payload::claim(claims, name)).map(Cow::Owned),
         })
+    }
+
+    /// Returns whether the body may be a form: a text in JSON such as `"&a=b&"` is no field.
+    fn may_be_form(&self) -> bool {
+        match header::single(self.request.headers, "content-type") {
+            Ok(content_type) => content_type.is_none_or(form::is_form),
+            Err(_) => false,
+        }
     }
 
     /// The text at a location. `None` if there is none, if it is empty, or if it is ambiguous.

@@ -31,6 +31,8 @@ mod jwt;
 mod locate;
 mod payload;
 mod preset;
+#[cfg(test)]
+mod preset_tests;
 mod public_key;
 mod question;
 #[cfg(test)]
@@ -46,7 +48,7 @@ pub use challenge::{Challenge, ChallengeResponse};
 pub use definition::{Sender, SenderError};
 pub use descriptor::{
     Algorithm, Descriptor, DescriptorError, DigestClaim, Encoding, HeaderFormat, KeyEncoding, KeyFormat, KeySource,
-    MAX_TOLERANCE, Repeat, TimestampLocation, TimestampSpec, TokenRules, Unit, UrlClaim, ValueLocation,
+    MAX_TOLERANCE, Repeat, RequiredRule, TimestampLocation, TimestampSpec, TokenRules, Unit, UrlClaim, ValueLocation,
 };
 pub use explain::{MAX_EXPLAINED_BODY, MAX_LOOKS, NearMiss, near_miss};
 pub use fetched_keys::{
@@ -56,7 +58,7 @@ pub use fetched_keys::{
 pub use form::{FormError, MAX_FORM_FIELDS, is_form, object as form_object};
 pub use header::MAX_SIGNATURES;
 pub use jwt::LEEWAY;
-pub use preset::{PRESETS, Preset, ResponsePolicy, SecretVariable, SuccessCriterion};
+pub use preset::{PRESETS, Preset, ResponsePolicy, SuccessCriterion};
 pub use public_key::{MAX_KEYS, MIN_RSA_BITS, PublicKey, PublicKeyError};
 pub use question::{Answer, AnswerSignature, MAX_VALUE, Question, QuestionError, QuestionMethod, Reply, Test};
 pub use signature::{Credentials, SecretError};

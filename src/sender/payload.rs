@@ -29,9 +29,9 @@ pub(super) fn text_of(value: &RawValue) -> Option<String> {
     }
 }
 
-/// The value at a JSON Pointer, as it was received. Senders keep ids and types in objects, so arrays are not entered.
+/// The value at a JSON Pointer, as it was received.
 pub(super) fn value_at<'a>(body: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
-    Pointer::parse(pointer)?.find_in_objects(body)
+    Pointer::parse(pointer)?.find(body)
 }
 
 #[cfg(test)]
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_at_finds_scalars_in_objects() {
+    fn text_at_finds_scalars() {
         let body = br#"{"a":{"b":"x"},"n":12,"t":true,"e":"","o":{},"a/b":"s","~":"t","l":["x"],"d":1,"d":2}"#;
         for (pointer, expected) in [
             ("/a/b", Some("x")),
@@ -51,7 +51,8 @@ mod tests {
             ("/e", None),
             ("/o", None),
             ("/a/c", None),
-            ("/l/0", None),
+            ("/l/0", Some("x")),
+            ("/l/1", None),
             ("/", None),
         ] {
             assert_eq!(text_at(body, pointer).as_deref(), expected, "{pointer}");

@@ -63,9 +63,37 @@ pub enum QuestionMethod {
 pub struct Test {
     /// The location of the value, which must be there.
     pub at: ValueLocation,
-    /// The text that it must have. Any, if this is not set.
+    /// The text that it must have. Any, if neither this nor `has` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is: Option<String>,
+    /// The text that it must contain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub has: Option<String>,
+    /// Whether the opposite must hold: the value is not there, or has another text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not: bool,
+}
+
+impl Test {
+    /// Checks that the members are valid and consistent.
+    pub(super) fn check(&self) -> Result<(), DescriptorError> {
+        if self.is.is_some() && self.has.is_some() {
+            return invalid("when", "must not have both `is` and `has`");
+        }
+        check_location("when", Some(&self.at))
+    }
+
+    /// Returns whether the condition holds.
+    pub(super) fn holds(&self, request: SignedRequest<'_>) -> bool {
+        let holds = match Values::of(request).find(&self.at) {
+            Ok(Some(found)) => {
+                let is_same = self.is.as_ref().is_none_or(|expected| found == expected.as_str());
+                is_same && self.has.as_ref().is_none_or(|part| found.contains(part.as_str()))
+            }
+            _ => false,
+        };
+        holds != self.not
+    }
 }
 
 /// The signature in an answer.
@@ -141,13 +169,13 @@ pub enum QuestionError {
 impl Question {
     /// Checks that the members are valid and consistent.
     pub(super) fn check(&self) -> Result<(), DescriptorError> {
-        if self.method == QuestionMethod::Post && self.when.is_empty() {
+        if self.method == QuestionMethod::Post && self.when.iter().all(|test| test.not) {
             return invalid("when", "must tell the question from an event, because its method is POST");
         }
         if self.signed && self.method != QuestionMethod::Post {
             return invalid("signed", "must not be true unless the method is POST");
         }
-        self.when.iter().try_for_each(|test| check_location("when", Some(&test.at)))?;
+        self.when.iter().try_for_each(Test::check)?;
         check_location("token", self.token.as_ref())?;
         check_location("keep", self.keep.as_ref())?;
         if let Some(AnswerSignature { algorithm, text, .. }) = &self.sign {
@@ -177,12 +205,7 @@ impl Question {
             QuestionMethod::Head => "HEAD",
             QuestionMethod::Post => "POST",
         };
-        let holds = |test: &Test| match (Values::of(request).find(&test.at), &test.is) {
-            (Ok(Some(found)), Some(expected)) => found == expected.as_str(),
-            (Ok(Some(_)), None) => true,
-            _ => false,
-        };
-        request.method == method && self.when.iter().all(holds)
+        request.method == method && self.when.iter().all(|test| test.holds(request))
     }
 
     /// Builds the answer. `tokens` are those that the operator has chosen at the sender. The first of the secrets

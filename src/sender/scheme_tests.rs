@@ -318,6 +318,19 @@ fn signed_url_is_tried_with_and_without_its_port() {
         ("https://h.example:443/a?b", "https://h.example/a?b", true),
         ("http://h.example:80/a?b", "http://h.example/a?b", true),
         ("https://[::1]/a", "https://[::1]:8443/a", true),
+        ("https://[::1]:8443/a", "https://[::1]:8443/a", true),
+        ("https://[2001:db8::443]/a", "https://[2001:db8::443]/a", true),
+        ("https://[2001:db8::1]:443/a", "https://[2001:db8::1]/a", true),
+        ("https://h.example/a", "https://h.example:443/a", true),
+        ("https://h.example:443/a", "https://h.example:8443/a", true),
+        ("http://h.example/a", "http://h.example:8080/a", true),
+        ("http://h.example:80", "http://h.example", true),
+        ("https://h.example:443?b=:8", "https://h.example?b=:8", true),
+        ("https://h.example/a:8443/b", "https://h.example:1/a:8443/b", true),
+        ("https://h.example:80/a", "https://h.example/a", false),
+        ("http://h.example:443/a", "http://h.example/a", false),
+        ("https://h.example:8444/a", "https://h.example:8443/a", false),
+        ("https://[2001:db8::]/a", "https://[2001:db8::443]/a", false),
         ("https://h.example:8443/a?b", "https://h.example/a?b", false),
         ("http://h.example/a?b", "https://h.example/a?b", false),
         ("https://h.example/a?c", "https://h.example/a?b", false),
@@ -511,7 +524,7 @@ fn sender_like_a_preset_has_its_members_unless_it_has_its_own() {
     expected.deadline = Some(7);
     expected.schemes[0].timestamp.as_mut().unwrap().tolerance = 60;
     assert_eq!(like, expected);
-    assert_eq!(stripe.marks, ["stripe-signature"]);
+    assert_eq!(Sender::parse(r#"{"like":"slack"}"#).unwrap().marks, ["x-slack-signature", "x-slack-request-timestamp"]);
     assert_eq!(Sender::parse("{}").unwrap(), Sender::default());
 }
 

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::descriptor::{
-    Algorithm, Descriptor, KeySource, Repeat, TimestampLocation, TimestampSpec, Unit, ValueLocation,
+    Algorithm, Descriptor, KeySource, Repeat, RequiredRule, TimestampLocation, TimestampSpec, TokenRules, Unit,
+    ValueLocation,
 };
 use super::header::{MAX_SIGNATURES, SignatureHeader};
 use super::jwt;
@@ -106,6 +107,15 @@ pub enum VerifyError {
     /// The sender does not sign its requests.
     #[error("this sender does not sign its requests")]
     Unsigned,
+    /// The request is signed by another of the sender's schemes ([`Descriptor::when`]).
+    #[error("the request says that it is signed in another way")]
+    OtherScheme,
+    /// The source does not give a rule for tokens that it has to give.
+    #[error("the source has no `{member}`, which this sender's tokens need")]
+    RuleNotSet {
+        /// Name of the source's member.
+        member: &'static str,
+    },
     /// There is no secret, or none has the form of [`Descriptor::key_format`].
     #[error("no secret is set, or none has the form that this sender uses")]
     NoUsableSecret,
@@ -215,6 +225,16 @@ pub fn verify_with(
     request: SignedRequest<'_>,
     now: Timestamp,
 ) -> Result<Verified, VerifyError> {
+    if !descriptor.when.iter().all(|test| test.holds(request)) {
+        return Err(VerifyError::OtherScheme);
+    }
+    if let Some(missing) = descriptor.jwt.as_ref().and_then(TokenRules::missing) {
+        let member = match missing {
+            RequiredRule::Audience => "audience",
+            RequiredRule::Issuer => "issuer",
+        };
+        return Err(VerifyError::RuleNotSet { member });
+    }
     let keys = signature::usable_keys(descriptor, credentials);
     if keys.is_empty() && descriptor.keys.is_none() {
         return Err(VerifyError::NoUsableSecret);
@@ -435,7 +455,9 @@ fn piece<'a>(
         Part::Params => Cow::Owned(params(values.request)?.into_bytes()),
         Part::Constant(name) => {
             let constant = descriptor.and_then(|descriptor| descriptor.constants.get(name));
-            Cow::Borrowed(constant.ok_or(VerifyError::Mismatch)?.as_bytes())
+            let missing = || VerifyError::MissingValue { location: format!("constant:{name}") };
+            // A preset has it empty: only the operator knows it.
+            Cow::Borrowed(constant.filter(|constant| !constant.is_empty()).ok_or_else(missing)?.as_bytes())
         }
         Part::Value(location) => match required(values, location)? {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
@@ -566,10 +588,12 @@ impl VerifyError {
     /// The rank of the step at which the verification failed.
     pub fn progress(&self) -> u8 {
         match self {
-            Self::Unsigned => 0,
-            Self::NoUsableSecret => 1,
+            Self::Unsigned | Self::OtherScheme => 0,
+            Self::NoUsableSecret | Self::RuleNotSet { .. } => 1,
             Self::MissingHeader { .. } => 2,
             Self::MalformedHeader { .. } | Self::MissingValue { .. } | Self::InvalidTimestamp => 3,
+            // Of several schemes with a token, the one that the token names gets further.
+            Self::WrongClaim { claim } if claim == "alg" => 3,
             Self::ForeignCertificate | Self::Mismatch => 4,
             Self::KeyNeeded(_) => 5,
             Self::WrongClaim { .. } => 6,

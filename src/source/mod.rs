@@ -172,7 +172,7 @@ impl<'a> Sources<'a> {
     /// Parses the array. An empty text is an empty array. A source that breaks a rule is an element of
     /// [`stopped`](Self::stopped), not an error.
     pub fn parse(text: &'a str, access_tokens: Vec<Secret>) -> Result<Self, SourcesError> {
-        if text.trim().is_empty() {
+        if json::without_mark(text).trim().is_empty() {
             return Ok(Self { entries: Vec::new(), access_tokens });
         }
         if text.len() > MAX_TEXT {

@@ -41,8 +41,7 @@ impl<'a> SourceSender<'a> {
             JsonType::String => {
                 let name = reader.text(raw)?;
                 Preset::by_name(&name).map(Self::Preset).ok_or_else(|| {
-                    let names = PRESETS.iter().flat_map(|preset| std::iter::once(preset.name).chain(preset.alias));
-                    match nearest(&name, names) {
+                    match nearest(&name, PRESETS.iter().flat_map(Preset::names)) {
                         Some(near) => reader.error(format!("is an unknown sender `{name}`: did you mean `{near}`?")),
                         None => reader.error("must be a sender that docs/senders.md lists, or a descriptor"),
                     }
@@ -96,7 +95,7 @@ impl<'a> SourceSender<'a> {
     /// Whether the sender signs its requests, or sends a secret in them.
     pub(super) fn signs(self) -> bool {
         match self {
-            Self::Preset(preset) => !preset.schemes.is_empty(),
+            Self::Preset(preset) => preset.signs,
             Self::Descriptor(_) => true,
         }
     }
@@ -108,7 +107,7 @@ impl<'a> SourceSender<'a> {
             headers.contains_key(name).then_some(if is_shared { Marks::Shared } else { Marks::Own })
         };
         match self {
-            Self::Preset(preset) => preset.detect_headers.iter().copied().filter_map(marks).min(),
+            Self::Preset(preset) => preset.marks.iter().copied().filter_map(marks).min(),
             Self::Descriptor(raw) => {
                 let names = json::member(raw, "headers").and_then(json::elements).unwrap_or_default();
                 names.into_iter().filter_map(json::borrowed_text).filter_map(|name| marks(&name)).min()

@@ -177,7 +177,7 @@ mod tests {
 
     fn kept(run: &str) -> String {
         let id = DeliveryId::new(Timestamp(1).into(), 7);
-        let record = OutcomeRecord::delivered(id, &Key::event(None, "/s", "1", "w"), run.as_bytes(), Timestamp(9));
+        let record = OutcomeRecord::delivered(id, &Key::event("/s", "1", "w"), run.as_bytes(), Timestamp(9));
         let read = OutcomeRecord::from_bytes(&record.to_bytes().unwrap()).unwrap();
         assert_eq!((read.id, read.status, read.at), (id, 200, Timestamp(9)));
         read.body.unwrap().get().to_owned()

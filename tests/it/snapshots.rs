@@ -73,6 +73,12 @@ fn provoke(kind: Kind) -> Reply {
             let world = world.source(source).unreachable();
             world.post(CALLBACK_URI, &[JSON, ("x-access-token", "t0ken")], "{}")
         }
+        Kind::KeysUnavailable => {
+            let source = json!({"name": "pubsub", "sender": "google-pubsub", "audience": "https://gate.example"});
+            // {"alg":"RS256","kid":"k"}, {}
+            let token = "Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.e30.AAAA";
+            world.source(source).unreachable().post(WEBHOOK_URI, &[JSON, ("authorization", token)], "{}")
+        }
         Kind::UnknownTopic => world.post_json("/api/v2/callback?ref=r&topic=nobody-waits", "{}"),
         Kind::LinkForged => {
             let link = "/api/v2/callback/link?ref=r&topic=t";

@@ -44,6 +44,10 @@ fn error_names_its_place_and_what_may_be_there() {
             "`/allowed_origins/0` must be a host name without a scheme, or `*`",
         ),
         (
+            r#"{"cors_origins":["hunter2"]}"#,
+            "`/cors_origins/0` must be an origin such as https://app.example.com, or `*`",
+        ),
+        (
             r#"{"move_from":"é hunter2"}"#,
             "`/move_from` must be `key-value`, or the URL of the database that was in use, percent-encoded",
         ),
@@ -158,7 +162,20 @@ fn variable_that_is_gone_has_a_place() {
         })
         .collect();
     let new: Vec<_> = names().filter(|name| !kept.contains(name)).collect();
-    assert_eq!(new, ["link_token", "drain_token", "open"]);
+    assert_eq!(new, ["link_token", "drain_token", "cors_origins", "open"]);
+}
+
+#[test]
+fn byte_order_mark_is_no_part_of_the_text() {
+    for (text, doors) in [
+        ("\u{feff}{\"doors\":16}", 16),
+        ("\u{feff} {\"doors\":17}\r\n", 17),
+        ("\u{feff}{}", 4_096),
+        ("\u{feff}", 4_096),
+        ("\u{feff}\n", 4_096),
+    ] {
+        assert_eq!(Document::parse(text).unwrap().get(&DOORS).unwrap(), doors, "{text:?}");
+    }
 }
 
 #[test]

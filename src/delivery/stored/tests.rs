@@ -15,11 +15,7 @@ fn sample(work: Work<'_>, keyed: bool, n: u64) -> Delivery<'_> {
     Delivery {
         id: DeliveryId::new(Timestamp(n).into(), 7),
         work,
-        claim: keyed.then(|| KeyClaim {
-            key: Key::event(None, "/s", "1", "w"),
-            window: n,
-            contended: n.is_multiple_of(2),
-        }),
+        claim: keyed.then(|| KeyClaim { key: Key::event("/s", "1", "w"), window: n, contended: n.is_multiple_of(2) }),
         trace,
         received: Timestamp(n),
         since: Timestamp(n / 2),

@@ -11,7 +11,7 @@ fn raw(json: &str) -> &RawValue {
 
 fn value(param: &str, payload: &str) -> Option<String> {
     let spec = ParamSpec::parse(raw(param), &Reader::root()).unwrap_or_else(|error| panic!("{param}: {error}"));
-    let input = Input::webhook(None, None, None, raw(payload));
+    let input = Input::webhook(None, None, raw(payload));
     spec.value(&input, MAX_PARAM_BYTES).unwrap().map(|value| value.get().to_owned())
 }
 
@@ -85,7 +85,7 @@ fn other_value_is_a_literal() {
 #[test]
 fn value_over_the_limit_is_rejected() {
     let nested = format!("{}1{}", r#"{"a":"#.repeat(120), "}".repeat(120));
-    let input = Input::webhook(None, None, None, raw(&nested));
+    let input = Input::webhook(None, None, raw(&nested));
     let path = ParamSpec::parse(raw(r#""$..a""#), &Reader::root()).unwrap();
     assert!(path.value(&input, 2_000).is_err());
     assert!(path.value(&input, MAX_PARAM_BYTES).unwrap().is_some_and(|value| value.get().len() > 40_000));
@@ -132,7 +132,7 @@ proptest! {
     fn any_path_gives_json_or_is_rejected(path in "\\$[\\[\\].*?@'a0-9:,<>=()&|! \\-]{0,24}", payload in any_json()) {
         let text = serde_json::to_string(&path).unwrap();
         if let Ok(spec) = ParamSpec::parse(raw(&text), &Reader::root()) {
-            let input = Input::webhook(None, None, None, raw(&payload));
+            let input = Input::webhook(None, None, raw(&payload));
             if let Ok(Some(value)) = spec.value(&input, MAX_PARAM_BYTES) {
                 prop_assert!(json::value(value.get().as_bytes()).is_ok());
             }

@@ -37,7 +37,7 @@ fn assert_rows(table: &str, found: &[String], expected: &[String]) {
 
 /// `gitea`, `forgejo`
 fn names(preset: &Preset) -> String {
-    [Some(preset.name), preset.alias].into_iter().flatten().map(code).collect::<Vec<_>>().join(", ")
+    preset.names().map(code).collect::<Vec<_>>().join(", ")
 }
 
 fn code(text: &str) -> String {

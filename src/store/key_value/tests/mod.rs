@@ -35,7 +35,7 @@ fn retention() -> Retention {
 const WINDOW: u64 = 500_000;
 
 fn event(n: u64) -> Key {
-    Key::event(None, "/s", &n.to_string(), "w")
+    Key::event("/s", &n.to_string(), "w")
 }
 
 fn start(n: u64, at: u64) -> Delivery<'static> {
