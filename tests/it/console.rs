@@ -266,10 +266,10 @@ fn overview_shows_the_configuration_without_secrets() {
             ">on<",
         ],
     );
-    assert_has(&page, &["github</span> <small>2 secrets", "slack</span> <small>1 secret<"]);
+    assert_has(&page, &["github</span> <small>github<", "slack</span> <small>slack<"]);
     assert_has(&page, &["triage", "github webhooks", "who, what", "&lt;i&gt;", "events", "matches all"]);
     assert!(!page.contains("s3cret") && !page.contains("op3rator") && !page.contains("stripe"), "{page}");
-    assert_has(&open(&World::with_operator(), "/console"), &["Anyone", "No sender has a secret", "No routes are set"]);
+    assert_has(&open(&World::with_operator(), "/console"), &["Anyone", "No sources are set", "No routes are set"]);
 
     // The overview names invalid variables; pages that need one of these are 503.
     let world = World::with_operator().with("engine_url", "s3cret").setting("doors", "s3cret").with("routes", "[");
@@ -532,7 +532,7 @@ fn preflight_shows_findings_with_their_remedies() {
             r#"<span class="chip busy">Warning</span>"#,
             r#"<span class="chip bad">Error</span>"#,
             "The task `sh` has no image",
-            "Set `default_image` in `engine` in `settings`",
+            "Set `engine.default_image` in `settings`",
         ],
     );
     assert_eq!(world.engine.take_calls().len(), 2);

@@ -34,6 +34,8 @@ pub use store::{Cost, FakeStore, Lag, StoreFault};
 
 use store::draw;
 
+use crate::tables::Write;
+
 /// A run as the engine returns it.
 pub const RUN: &str = r#"{"id":"5f1c9c8e2f8b9a0001a1b2c3","status":"ready","phase":"pending"}"#;
 /// The smallest valid CloudEvent.
@@ -56,6 +58,9 @@ pub const DOUBT_URI: &str = "/api/v2/deliveries/doubt";
 pub const UNKNOWN_ID: &str = "01M85MNVRRNF3YKJSMZYXYD1X7";
 /// A valid request to each ingress route: URI and body.
 pub const INGRESS: [(&str, &str); 3] = [(WEBHOOK_URI, "{}"), (EVENT_URI, EVENT), (CALLBACK_URI, "{}")];
+
+/// The middle of the name of a note of refused requests.
+const REFUSED: &str = ":note:refused:";
 
 /// The value of a variable that its provider fails to resolve.
 pub const PROVIDER_FAILS: &str = "(provider fails)";
@@ -278,15 +283,33 @@ impl World {
         reply.json()
     }
 
-    /// Asserts that the engine got no request and the store no write.
+    /// Asserts that the engine got no request, and the store no write but notes of refused requests.
     #[track_caller]
     pub fn assert_untouched(&self) {
         assert!(self.engine.received.borrow().is_empty(), "the engine got a request");
         let operations = self.store.operations.borrow();
-        let writes: Vec<_> = operations.iter().filter(|operation| !operation.starts_with("get")).collect();
+        let is_write = |operation: &&String| !operation.starts_with("get") && !operation.contains(REFUSED);
+        let writes: Vec<_> = operations.iter().filter(is_write).collect();
         assert!(writes.is_empty(), "the store was written: {writes:?}");
-        let commits = self.database.as_ref().map_or(0, |database| database.tables().journal().count());
-        assert_eq!(commits, 0, "the database was written");
+        let writes = self.database.as_ref().map_or(Vec::new(), |database| {
+            let tables = database.tables();
+            let writes = tables.journal().flat_map(|commit| &commit.writes).cloned();
+            writes
+                .filter(|write| !matches!(write, Write::Note(_, Some(note)) if note.name.contains("refused")))
+                .collect()
+        });
+        assert!(writes.is_empty(), "the database was written: {writes:?}");
+    }
+
+    /// Handles a request up to the response. Asserts that neither the store nor the engine was used for it. What comes
+    /// after the response, the note of a refusal, is then completed.
+    #[track_caller]
+    pub fn send_unused(&self, request: Request<impl Body>) -> Reply {
+        let (reply, background) = self.run(self.handle(request));
+        assert!(self.engine.received.borrow().is_empty(), "the engine got a request");
+        assert!(self.is_store_unused(), "the store was used");
+        self.run(self.finish(background));
+        reply
     }
 }
 

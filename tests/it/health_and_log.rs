@@ -21,7 +21,7 @@ fn healthz_calls_neither_store_nor_engine() {
 
 #[on_each_store]
 fn readyz_checks_store_and_configuration() {
-    let world = World::new();
+    let world = World::new().setting("open", true);
     assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
     world.assert_cost(Cost { reads: 5, writes: 0, scans: 0 }, &["settings", "ready", "notes", "probe", "notes"]);
     assert!(world.engine.received.borrow().is_empty(), "the engine was called");
@@ -52,7 +52,7 @@ fn readyz_checks_database_if_there_is_one() {
 
 #[on_each_store]
 fn delivery_with_two_runs_is_shown_for_a_day() {
-    let world = World::with_operator();
+    let world = World::with_operator().setting("open", true);
     let twice = format!(r#"{{"at":{NOW},"delivery":"{UNKNOWN_ID}","runs":["5f1c","5f1d"]}}"#);
     world.put_note("twice", &twice);
     let expected = format!(
@@ -167,7 +167,7 @@ fn readyz_says_how_long_the_backlog_will_take() {
 
 #[on_each_store]
 fn engine_fault_degrades_readiness_until_the_next_success() {
-    let world = World::with_operator().respond(401, "").respond(403, "");
+    let world = World::with_operator().setting("open", true).respond(401, "").respond(403, "");
     let reply = world.post_json(WEBHOOK_URI, "{}");
     assert_eq!(reply.outcome(), (202, Some("pending")));
     let warning = reply.warning();
@@ -197,7 +197,7 @@ fn engine_fault_degrades_readiness_until_the_next_success() {
 
 #[on_each_store]
 fn fault_after_the_response_degrades_readiness() {
-    let world = World::with_operator().respond(200, "<html>").respond(401, "").after(3_000);
+    let world = World::with_operator().setting("open", true).respond(200, "<html>").respond(401, "").after(3_000);
     // An ambiguous response is no misconfiguration.
     assert_eq!(world.post_json(WEBHOOK_URI, "{}").status(), 202);
     assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);

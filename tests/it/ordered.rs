@@ -17,7 +17,7 @@ const ROUTES: &str = r#"[
 ]"#;
 
 fn world() -> World {
-    World::with_operator().with("routes", ROUTES).healthy()
+    World::with_operator().setting("open", true).with("routes", ROUTES).healthy()
 }
 
 fn event(kind: &str, id: usize) -> String {

@@ -73,7 +73,7 @@ fn recorded_workflow_is_checked_with_its_tasks() {
         json!({
             "level": "error", "about": "task", "name": "sh",
             "text": "The task `sh` has no image: the engine answers 500, and no run of this workflow starts.",
-            "remedy": "Set `default_image` in `engine` in `settings`, or give the task's template an image, or use the engine `flow`, which gives one itself.",
+            "remedy": "Set `engine.default_image` in `settings`, or give the task's template an image, or use the engine `flow`, which gives one itself.",
         })
     );
     for received in world.engine.received.borrow().iter() {

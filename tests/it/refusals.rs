@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use http::Request;
+use serde_json::json;
 
 use crate::fake::{CALLBACK_URI, Chunks, DRAIN_URI, EVENT, EVENT_URI, JSON, RUN, WEBHOOK_URI, World, request, row};
 
@@ -35,7 +36,7 @@ fn unknown_paths_are_404() {
 #[on_each_store]
 fn wrong_methods_are_405_with_allow() {
     for (path, allow) in [
-        (WEBHOOK_URI, "POST"),
+        (WEBHOOK_URI, "GET, HEAD, POST"),
         (EVENT_URI, "POST"),
         (CALLBACK_URI, "GET, HEAD, POST"),
         ("/api/v2/callbacks/r?topic=t", "GET, HEAD"),
@@ -131,8 +132,27 @@ fn invalid_body_names_the_fault() {
             let world = World::new();
             let problem = world.post(uri, &[JSON], body).problem(400, "invalid-body");
             assert_eq!(problem["field"], "body");
+            // An array of events is a batch.
+            let detail = if (name, uri) == ("array", EVENT_URI) { "its element 0 is a number" } else { detail };
             assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
             world.assert_untouched();
+        }
+    }
+}
+
+/// A GET or HEAD that asks no sender's question.
+#[on_each_store]
+fn webhook_answers_get_only_to_questions() {
+    let github = json!({"name": "github", "sender": "github", "secrets": ["s3cret"]});
+    for world in [World::new, || World::new().with("access_tokens", "t0ken")] {
+        for query in ["?ref=w", "", "?ref=w&hub.mode=subscribe&hub.challenge=1", "?source=github"] {
+            for method in ["GET", "HEAD"] {
+                let _row = row(format!("{method} {query}"));
+                let world = world().source(github.clone());
+                let reply = world.send(request(method, &format!("/api/v2/webhook{query}"), &[], ""));
+                assert_eq!((reply.status(), reply.header("allow")), (405, Some("POST")));
+                world.assert_untouched();
+            }
         }
     }
 }
@@ -337,7 +357,7 @@ fn body_of_a_webhook_that_is_no_object_names_the_setting() {
         (WEBHOOK_URI, "[1", "EOF"),
         (WEBHOOK_URI, "1 2", "trailing"),
         (WEBHOOK_URI, &*deep, "deeper than 128"),
-        (EVENT_URI, "[1]", "an array"),
+        (EVENT_URI, "[1]", "element 0 is a number"),
         (CALLBACK_URI, "[1]", "an array"),
     ] {
         let _row = row(format!("{body} at {uri}"));

@@ -189,7 +189,8 @@ fn unmatched_delivery_is_no_error() {
 fn signed_webhook_has_one_key_per_route() {
     let world = world().source_of("github", ["s3cret"]);
     let signature = format!("sha256={}", mac_sha256("s3cret", PUSH.as_bytes()));
-    let headers = [JSON, ("x-github-event", "push"), ("x-hub-signature-256", &signature)];
+    let event = [("x-github-event", "push"), ("x-github-delivery", "1")];
+    let headers = [JSON, event[0], event[1], ("x-hub-signature-256", &signature)];
     for outcome in ["delivered", "duplicate"] {
         assert_eq!(world.post("/api/v2/webhook", &headers, PUSH).outcome(), (200, Some(outcome)));
     }

@@ -74,7 +74,10 @@ impl Reply {
     pub fn wrong_setting(&self, name: &str) -> Value {
         let problem = self.problem(503, "configuration");
         assert_eq!(problem["field"], "settings", "{problem}");
-        assert!(problem["detail"].as_str().unwrap().contains(&format!("`/{name}")), "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        let is_named =
+            [format!("`/{name}"), format!("`{name}` in `settings`")].iter().any(|text| detail.contains(text));
+        assert!(is_named, "{problem}");
         problem
     }
 }
