@@ -56,6 +56,7 @@ mod sender_protocols;
 mod senders;
 mod simulated_database;
 mod snapshots;
+mod sources;
 mod statements;
 mod store_faults;
 #[path = "../support/tables/mod.rs"]
