@@ -14,12 +14,13 @@ use crate::config::{Config, ConfigError, members};
 use crate::delivery::Start;
 use crate::gateway::Gateway;
 use crate::gateway::keys::{self, KeyError, KeyLookup};
+use crate::gateway::sources::remember_handed;
 use crate::ports::{Host, Variables};
 use crate::reference::{RunRef, WorkflowRef};
 use crate::secret::Secret;
 use crate::sender::{
-    self, Credentials, Descriptor, Identity, Preset, PublicKey, QuestionError, Repeat, Reply, Sender, SignedRequest,
-    Verified, VerifyError,
+    self, Credentials, Descriptor, Identity, Preset, PublicKey, Question, QuestionError, Repeat, Reply, Sender,
+    SignedRequest, Verified, VerifyError,
 };
 use crate::source::{
     Action, Authority, Candidate, Clues, FailedVerification, Found, Proof, RunWorkflow, Source, SourceSender, Sources,
@@ -84,7 +85,9 @@ enum Reason {
     Signature(VerifyError, Option<Box<Descriptor>>),
     /// A question gets no answer.
     Question(QuestionError),
-    /// A public key of the sender can't be looked for.
+    /// Too many secrets were handed over already.
+    NotKept,
+    /// A public key of the sender can't be looked for, or a secret can't be stored.
     Keys(KeyError),
 }
 
@@ -93,7 +96,7 @@ impl Reason {
     fn progress(&self) -> u8 {
         match self {
             Self::Signature(error, _) => error.progress(),
-            Self::Question(_) | Self::Keys(_) => u8::MAX,
+            Self::Question(_) | Self::NotKept | Self::Keys(_) => u8::MAX,
         }
     }
 }
@@ -104,6 +107,7 @@ impl fmt::Display for Reason {
             Self::Signature(VerifyError::KeyNeeded(_), _) => f.write_str("the sender has published no such key"),
             Self::Signature(error, _) => error.fmt(f),
             Self::Question(error) => error.fmt(f),
+            Self::NotKept => f.write_str("other secrets were handed over before: set one of them in the source"),
             Self::Keys(error) => error.fmt(f),
         }
     }
@@ -289,7 +293,10 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
                     break;
                 }
                 // An error in the configuration, not of the sender.
-                Err(Refused { reason: Reason::Signature(VerifyError::NoUsableSecret, _), .. }) => is_stopped = true,
+                Err(Refused {
+                    reason: Reason::Signature(VerifyError::NoUsableSecret | VerifyError::RuleNotSet { .. }, _),
+                    ..
+                }) => is_stopped = true,
                 Err(error) => refused.push(error),
             }
         }
@@ -376,8 +383,26 @@ impl<'r, 'h> Trial<'r, 'h> {
 
     /// The answer to a question that needs no signature; `None` if the request is none.
     fn answer(&self, request: SignedRequest<'_>) -> Option<Result<Reply, QuestionError>> {
-        let question = self.sender.as_ref()?.question(request).filter(|question| !question.signed)?;
+        let question = self.question(request).filter(|question| !question.signed)?;
         Some(question.answer(request, self.secrets.as_deref().unwrap_or_default(), self.tokens()))
+    }
+
+    /// The question that the request asks. One that hands a secret over counts only while the source has none.
+    fn question(&self, request: SignedRequest<'_>) -> Option<&Question> {
+        let has_secret = self.secrets.as_ref().is_some_and(|secrets| !secrets.is_empty());
+        self.sender.as_ref()?.question(request).filter(|question| question.keep.is_none() || !has_secret)
+    }
+
+    /// Stores the secret that the request hands over, if it does.
+    async fn keep_secret(&self, host: &impl Host, request: SignedRequest<'_>) -> Result<(), Refused> {
+        let secret = self.question(request).and_then(|question| question.secret(request));
+        let (Some(secret), Some(source)) = (secret, self.authority.source()) else { return Ok(()) };
+        let kept = remember_handed(host, source.name(), &secret).await;
+        match kept {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.refused(Reason::NotKept)),
+            Err(error) => Err(self.refused(Reason::Keys(KeyError::Store(error)))),
+        }
     }
 
     /// The tokens that the operator has chosen at the sender.
@@ -393,6 +418,9 @@ impl<'r, 'h> Trial<'r, 'h> {
     /// Verifies the request by each scheme of the sender. A question is answered.
     async fn run(self, host: &impl Host, request: SignedRequest<'_>) -> Result<Admitted<'r, 'h>, Refused> {
         if let Some(answer) = self.answer(request) {
+            if answer.is_ok() {
+                self.keep_secret(host, request).await?;
+            }
             return answer.map(Admitted::Question).map_err(|error| self.refused(Reason::Question(error)));
         }
         let signed = match &self.secrets {
@@ -400,7 +428,7 @@ impl<'r, 'h> Trial<'r, 'h> {
             Some(secrets) => Some(self.verify(host, request, secrets).await?),
         };
         if let Some(signed) = &signed
-            && let Some(question) = self.sender.as_ref().and_then(|sender| sender.question(request))
+            && let Some(question) = self.question(request)
         {
             let secrets = self.secrets.as_deref().unwrap_or_default();
             let secret = secrets.get(signed.verified.secret_index).map_or(&[][..], std::slice::from_ref);

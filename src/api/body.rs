@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
-use http::{HeaderMap, HeaderName};
 use serde_json::value::RawValue;
 
 use super::content_coding;
@@ -51,15 +51,15 @@ pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) 
     if count > max { Err(too_large()) } else { Ok(whole) }
 }
 
-/// Returns the value of a header. `None` if it is missing or not visible ASCII.
-pub(super) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
-}
-
 /// Returns the `Content-Type`. `None` if it is missing, not valid, or occurs twice with different values; the detail of
 /// [`unsupported`] says which.
 pub(super) fn content_type(headers: &HeaderMap) -> Option<MediaType> {
     content_type_or_fault(headers).ok()
+}
+
+/// Returns whether the `Content-Type` is that of a form.
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
+    content_type(headers).is_some_and(|media_type| media_type.is("application", "x-www-form-urlencoded", None))
 }
 
 /// Returns the `Content-Type`, or what is wrong with it.

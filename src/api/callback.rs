@@ -16,7 +16,6 @@ use crate::callback::Callback;
 use crate::config::{CallbackGet, ConfigError, members};
 use crate::delivery::Work;
 use crate::ports::{Body, Host};
-use crate::sender;
 
 /// The kind of a request to this endpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,7 +91,7 @@ impl CallbackMode {
     /// Determines the kind from the method, the content type and the `callback_get` variable.
     fn of(context: &RequestContext<'_, '_, impl Host>) -> Result<Self, ConfigError> {
         let confirms = || context.config.get(&members::CALLBACK_GET).map(|get| get == CallbackGet::Confirm);
-        let is_form = || body::text_of(context.headers, CONTENT_TYPE).is_some_and(sender::is_form);
+        let is_form = || body::is_form(context.headers);
         Ok(match context.method {
             Method::POST if is_form() && confirms()? => Self::Confirm,
             Method::POST => Self::Post,

@@ -320,7 +320,7 @@ impl Problem {
         match outcome {
             Outcome::Conflict { status, received } => {
                 let detail = format!(
-                    "another callback with status {} was accepted at {}: this one differs from it and was not delivered",
+                    "another callback with status {} was accepted at {}: this one differs from it, and was not delivered (payloads are compared byte for byte)",
                     status.as_str(),
                     received.rfc3339()
                 );
@@ -328,7 +328,7 @@ impl Problem {
             }
             Outcome::KeyReused { at } => {
                 let detail = format!(
-                    "a delivery with this Idempotency-Key and another payload was accepted at {}: send a new delivery with a new key",
+                    "a delivery with this Idempotency-Key and another payload was accepted at {}: repeat it byte for byte, or send a new delivery with a new key",
                     at.rfc3339()
                 );
                 Self::new(Kind::KeyReused, detail).field("Idempotency-Key").header(super::SLUICE_OUTCOME, "rejected")

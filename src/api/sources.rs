@@ -1,4 +1,4 @@
-//! `GET /api/v2/sources`: what is remembered of each source, and of the public keys of senders.
+//! `GET /api/v2/sources`: the notes about each source, and about the public keys of senders.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::gateway::sources::{Remembered, remembered};
 use crate::ports::{Host, Variables};
 use crate::sender::{FetchAttempt, FetchAttempts, FetchedKeys};
-use crate::source::{LastRefused, LastVerified, Refused, Sources};
+use crate::source::{HandedSecret, HandedSecrets, LastRefused, LastVerified, Refused, Sources};
 
 /// A source, and what is remembered of it.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(super) struct SourceRow {
     pub(super) refused: Vec<Refused>,
     /// The secret that last verified, if it was not the first one.
     pub(super) verified: Option<LastVerified>,
+    /// The secrets that its sender has handed over.
+    pub(super) handed: Vec<HandedSecret>,
 }
 
 /// The sources by name, and the refused requests that belong to none.
@@ -48,6 +50,9 @@ impl SourceRows {
         for verified in &remembered.verified {
             let name = &verified.source;
             rows.entry(name.clone()).or_insert_with(|| row(name)).verified = Some(verified.clone());
+        }
+        for HandedSecrets { source, secrets, .. } in &remembered.handed {
+            rows.entry(source.clone()).or_insert_with(|| row(source)).handed.clone_from(secrets);
         }
         Self { sources: rows.into_values().collect(), unknown }
     }
@@ -83,12 +88,27 @@ struct SourceView<'a> {
     refused: Vec<RefusedView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     old_secret: Option<SecretView>,
+    /// The only place that shows a secret: nobody else knows it, and the operator has to set it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    handed: Vec<HandedView<'a>>,
+}
+
+#[derive(Serialize)]
+struct HandedView<'a> {
+    at: String,
+    secret: &'a str,
 }
 
 impl<'a> SourceView<'a> {
-    fn of(SourceRow { name, refused, verified }: &'a SourceRow) -> Self {
+    fn of(SourceRow { name, refused, verified, handed }: &'a SourceRow) -> Self {
+        let handed = handed.iter().map(|handed| HandedView { at: handed.at.rfc3339(), secret: &handed.secret });
         let old_secret = |last: &LastVerified| SecretView { index: last.secret, at: last.at.rfc3339() };
-        Self { name, refused: RefusedView::all(refused), old_secret: verified.as_ref().map(old_secret) }
+        Self {
+            name,
+            refused: RefusedView::all(refused),
+            old_secret: verified.as_ref().map(old_secret),
+            handed: handed.collect(),
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response};
 use serde_json::value::RawValue;
 
@@ -15,6 +14,7 @@ use super::query::{self, Query};
 use super::{RequestContext, body};
 use crate::config::members;
 use crate::delivery::{Key, Payload, Start};
+use crate::event::MediaType;
 use crate::json::{self, JsonType};
 use crate::ports::{Body, Host};
 use crate::reference::WorkflowRef;
@@ -170,11 +170,9 @@ fn payloads<'b>(
     bytes: &'b [u8],
 ) -> Result<Events<'b>, Problem> {
     if let Some(sender) = sender {
-        let content_type = body::text_of(context.headers, CONTENT_TYPE).unwrap_or_default();
-        if body::content_type(context.headers).is_some_and(|media_type| !media_type.is_utf8()) {
-            return Err(body::unsupported(context.headers, "application/json"));
-        }
-        match sender.body.events(content_type, bytes) {
+        let media_type = body::content_type(context.headers).filter(MediaType::is_utf8);
+        let media_type = media_type.ok_or_else(|| body::unsupported(context.headers, "application/json"))?;
+        match sender.body.events(media_type.as_str(), bytes) {
             Err(error @ BodyError::Type { .. }) => {
                 return Err(body::unsupported(context.headers, "application/json").detail(error.to_string()));
             }

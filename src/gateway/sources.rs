@@ -1,9 +1,10 @@
-//! What is remembered of sources for the operator: refused requests, secrets that verified, and fetched keys.
+//! Notes about sources, for the operator: refused requests, secrets that verified, and fetched keys.
 
 use super::store_of;
 use crate::ports::{Host, StoreError};
+use crate::secret::Secret;
 use crate::sender::{FetchAttempts, FetchedKeys};
-use crate::source::{LastRefused, LastVerified, Refused};
+use crate::source::{HandedSecrets, LastRefused, LastVerified, Refused};
 use crate::store::{NoteKind, SourceNotes as _};
 use crate::time::Timestamp;
 
@@ -58,6 +59,19 @@ pub async fn remember_verified(
     store.write_source_note(NoteKind::Verified, source, &note.to_json()).await
 }
 
+/// Remembers a secret that a sender has handed over to a source without one. Returns whether it is stored: of many that
+/// are handed over, the first ones are kept. Costs 1 read and 1 write.
+pub async fn remember_handed(host: &impl Host, source: &str, secret: &Secret) -> Result<bool, StoreError> {
+    let store = store_of(host);
+    let list = store.source_note(NoteKind::Handed, source).await?.and_then(|text| HandedSecrets::read(&text));
+    let mut list = list.unwrap_or_else(|| HandedSecrets::new(source));
+    if !list.add(secret, host.now()) {
+        return Ok(false);
+    }
+    store.write_source_note(NoteKind::Handed, source, &list.to_json()).await?;
+    Ok(true)
+}
+
 /// All that is remembered of sources. Notes that can't be decoded are left out.
 #[derive(Clone, Debug, Default)]
 pub struct Remembered {
@@ -67,6 +81,8 @@ pub struct Remembered {
     pub verified: Vec<LastVerified>,
     /// The fetched keys, by URL.
     pub keys: Vec<FetchedKeys>,
+    /// The secrets that senders have handed over.
+    pub handed: Vec<HandedSecrets>,
     /// The last attempts to fetch keys.
     pub fetches: Vec<FetchAttempts>,
 }
@@ -81,6 +97,7 @@ pub async fn remembered(host: &impl Host) -> Result<Remembered, StoreError> {
             NoteKind::Verified => remembered.verified.extend(LastVerified::read(&text)),
             NoteKind::Keys => remembered.keys.extend(FetchedKeys::read(&text)),
             NoteKind::Fetches => remembered.fetches.extend(FetchAttempts::read(&text)),
+            NoteKind::Handed => remembered.handed.extend(HandedSecrets::read(&text)),
         }
     }
     remembered.refused.sort_by(|a, b| a.source.cmp(&b.source));

@@ -58,6 +58,13 @@ pub struct Descriptor {
     /// The rules for a JSON Web Token, beyond its signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt: Option<TokenRules>,
+    /// The location of the issuer, if anyone can have the sender sign a message of their own: Amazon SNS signs those of
+    /// all topics with one key. The issuer must be one of those that the source names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<ValueLocation>,
+    /// The accepted issuers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<String>,
     /// The time of sending, if the sender signs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<TimestampSpec>,
@@ -255,9 +262,27 @@ pub enum RequiredRule {
     Issuer,
 }
 
+impl RequiredRule {
+    /// The name of the source's member.
+    pub fn member(self) -> &'static str {
+        match self {
+            Self::Audience => "audience",
+            Self::Issuer => "issuer",
+        }
+    }
+}
+
+impl Descriptor {
+    /// The rule that the source has to give, and has not given.
+    pub fn missing_rule(&self) -> Option<RequiredRule> {
+        let needs_issuer = self.issuer.is_some() && self.issuers.is_empty();
+        self.jwt.as_ref().and_then(TokenRules::missing).or(needs_issuer.then_some(RequiredRule::Issuer))
+    }
+}
+
 impl TokenRules {
     /// The rule that the source has to give, and has not given.
-    pub fn missing(&self) -> Option<RequiredRule> {
+    fn missing(&self) -> Option<RequiredRule> {
         self.required.iter().copied().find(|rule| match rule {
             RequiredRule::Audience => self.audiences.is_empty(),
             RequiredRule::Issuer => self.issuers.is_empty(),
@@ -499,7 +524,11 @@ impl Descriptor {
         self.signed.contains(&Part::Value(location.clone()))
             || match location {
                 ValueLocation::Header(_) => self.signs(Part::Id),
-                ValueLocation::Pointer(_) => self.signs(Part::Body),
+                // A CRC-32 stops nobody who wants to change the body. It tells events apart all the same, and such a
+                // sender has nothing better.
+                ValueLocation::Pointer(_) => {
+                    self.signs(Part::Body) || self.signs(Part::BodySha256) || self.signs(Part::BodyCrc32)
+                }
                 ValueLocation::Form(_) => self.signs(Part::Body) || self.signs(Part::Params),
                 ValueLocation::Query(_) => self.signs(Part::Url),
                 ValueLocation::Field(_) | ValueLocation::Claim(_) => false,
@@ -514,6 +543,13 @@ impl Descriptor {
         check_location("id", self.id.as_ref())?;
         check_location("type", self.event_type.as_ref())?;
         check_location("signature", self.location.as_ref())?;
+        check_location("issuer", self.issuer.as_ref())?;
+        if self.issuer.is_none() && !self.issuers.is_empty() {
+            return invalid(
+                "issuers",
+                "must not be set without `issuer`, their location; see `jwt` for a JSON Web Token",
+            );
+        }
         let places = [("id", self.id.as_ref()), ("type", self.event_type.as_ref())];
         for (member, location) in places {
             if matches!(location, Some(ValueLocation::Claim(_))) && !self.algorithm.is_jwt() {

@@ -15,7 +15,7 @@ use super::public_key::{MAX_KEYS, PublicKey, PublicKeyError};
 use crate::json;
 use crate::time::{MAX_CLOCK_SKEW, Timestamp};
 
-/// How long keys are fresh if the response does not say it.
+/// The time for which keys are fresh if the response states none.
 pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(3_600);
 
 /// The shortest time for which keys are fresh. The keys of Google and Microsoft change every few days.
@@ -24,7 +24,7 @@ pub const MIN_MAX_AGE: Duration = Duration::from_secs(300);
 /// The longest time for which keys are fresh: a key that its owner withdraws is accepted for as long.
 pub const MAX_MAX_AGE: Duration = Duration::from_secs(86_400);
 
-/// How long keys go on to be used after they were fresh, if they can't be fetched again. Long enough for an outage of
+/// The time for which keys go on to be used after they were fresh, if they can't be fetched again. Long enough for an outage of
 /// the key server, since vendors keep a key in the set for days; short enough that a withdrawn key is accepted for at
 /// most two days.
 pub const MAX_STALE: Duration = Duration::from_secs(86_400);
@@ -59,7 +59,7 @@ pub struct FetchedKeys {
     v: u32,
     url: String,
     fetched: Timestamp,
-    /// How long they are fresh, in seconds.
+    /// The time for which they are fresh, in seconds.
     max_age: u64,
     keys: Vec<FetchedKey>,
 }
@@ -71,7 +71,7 @@ struct FetchedKey {
     key: String,
 }
 
-/// How the age of stored keys is judged.
+/// The state of stored keys by their age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
     /// They are used.
@@ -82,7 +82,7 @@ pub enum Freshness {
     Expired,
 }
 
-/// What to do about a key that a request names.
+/// The next step for a key that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// The stored keys have it, and are fresh.
@@ -152,7 +152,7 @@ impl FetchedKeys {
         self.ids().any(|own| own == id)
     }
 
-    /// How their age is judged. Keys that were fetched in the future were stored by a clock that was wrong.
+    /// Their state by their age. Keys that were fetched in the future were stored by a clock that was wrong.
     pub fn freshness(&self, now: Timestamp) -> Freshness {
         if self.fetched > now.plus(MAX_CLOCK_SKEW) {
             Freshness::Expired
@@ -165,7 +165,7 @@ impl FetchedKeys {
         }
     }
 
-    /// What to do about the key with this id, given the stored keys of its URL.
+    /// The next step for the key with this id, given the stored keys of its URL.
     pub fn plan(stored: Option<&Self>, id: &str, now: Timestamp) -> Plan {
         let Some(stored) = stored.filter(|stored| stored.freshness(now) == Freshness::Fresh) else {
             return Plan::Fetch;

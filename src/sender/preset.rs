@@ -46,6 +46,8 @@ pub struct Preset {
     pub response_policy: ResponsePolicy,
     /// Whether the sender signs its requests, or sends a secret in them.
     pub signs: bool,
+    /// Whether the sender makes the secret, and hands it over in a request of its own.
+    pub hands_over: bool,
     /// The definition, a [`Sender`] in JSON.
     pub sender: &'static str,
 }

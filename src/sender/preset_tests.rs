@@ -172,7 +172,7 @@ impl Case {
         let content_type = sent.headers.get("content-type").map_or("application/json", String::as_str);
         match sender.body.events(content_type, sent.body.as_bytes()) {
             Ok(Events::Batch(events)) => {
-                let identity = |(index, event): (usize, &Box<serde_json::value::RawValue>)| {
+                let identity = |(index, event): (usize, &std::borrow::Cow<'_, serde_json::value::RawValue>)| {
                     Sender::item_identity(&sender.schemes[0], &verified, index, event.get().as_bytes())
                 };
                 events.iter().enumerate().map(identity).collect()
@@ -382,13 +382,19 @@ fn redelivery_is_the_same_event_and_another_event_is_not() {
 fn token_rules_of_the_source_are_required() {
     let mut required = 0;
     for case in Case::all() {
-        let rules = Sender::of(case.preset()).schemes.swap_remove(0).jwt.unwrap_or_default();
+        let scheme = Sender::of(case.preset()).schemes.swap_remove(0);
         let verify = |audience: &[String], issuer: &[String]| {
             let schemes = Sender::of(case.preset()).with_token_rules(audience, issuer, None).schemes;
             case.verify_by(schemes, &case.secrets, &case.keys, &case.sent(), case.body.as_bytes())
         };
         let wrong = ["https://other.example".to_owned()];
-        for rule in rules.required {
+        if let Some(location) = &scheme.issuer {
+            required += 1;
+            let location = location.to_string();
+            assert_eq!(verify(&[], &[]), Err(VerifyError::RuleNotSet { member: "issuer" }), "{}", case.preset);
+            assert_eq!(verify(&[], &wrong), Err(VerifyError::WrongIssuer { location }), "{}", case.preset);
+        }
+        for rule in scheme.jwt.unwrap_or_default().required {
             required += 1;
             let (member, claim, unset, other) = match rule {
                 RequiredRule::Audience => ("audience", "aud", verify(&[], &case.issuer), verify(&wrong, &case.issuer)),
@@ -399,6 +405,9 @@ fn token_rules_of_the_source_are_required() {
         }
     }
     assert!(required >= 7, "{required}");
+    let url = "https://issuer.example/jwks";
+    let knative = Sender::of(Preset::by_name("knative-oidc").unwrap()).with_token_rules(&[], &[], Some(url));
+    assert_eq!(knative.schemes[0].keys, Some(KeySource::Jwks(url.to_owned())));
 }
 
 /// The preset that another one is like.

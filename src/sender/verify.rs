@@ -8,8 +8,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::descriptor::{
-    Algorithm, Descriptor, KeySource, Repeat, RequiredRule, TimestampLocation, TimestampSpec, TokenRules, Unit,
-    ValueLocation,
+    Algorithm, Descriptor, KeySource, Repeat, TimestampLocation, TimestampSpec, Unit, ValueLocation,
 };
 use super::header::{MAX_SIGNATURES, SignatureHeader};
 use super::jwt;
@@ -110,8 +109,8 @@ pub enum VerifyError {
     /// The request is signed by another of the sender's schemes ([`Descriptor::when`]).
     #[error("the request says that it is signed in another way")]
     OtherScheme,
-    /// The source does not give a rule for tokens that it has to give.
-    #[error("the source has no `{member}`, which this sender's tokens need")]
+    /// The source does not give a rule that only the operator knows.
+    #[error("the source has no `{member}`, which this sender needs")]
     RuleNotSet {
         /// Name of the source's member.
         member: &'static str,
@@ -154,6 +153,12 @@ pub enum VerifyError {
     WrongClaim {
         /// Name of the claim, or of the member of the token's header.
         claim: String,
+    },
+    /// The request is signed, but by another issuer than those of the source.
+    #[error("`{location}` is none of the source's `issuer`")]
+    WrongIssuer {
+        /// The location of the issuer.
+        location: String,
     },
     /// The timestamp is missing or malformed.
     #[error("the timestamp is missing or malformed")]
@@ -228,12 +233,8 @@ pub fn verify_with(
     if !descriptor.when.iter().all(|test| test.holds(request)) {
         return Err(VerifyError::OtherScheme);
     }
-    if let Some(missing) = descriptor.jwt.as_ref().and_then(TokenRules::missing) {
-        let member = match missing {
-            RequiredRule::Audience => "audience",
-            RequiredRule::Issuer => "issuer",
-        };
-        return Err(VerifyError::RuleNotSet { member });
+    if let Some(rule) = descriptor.missing_rule() {
+        return Err(VerifyError::RuleNotSet { member: rule.member() });
     }
     let keys = signature::usable_keys(descriptor, credentials);
     if keys.is_empty() && descriptor.keys.is_none() {
@@ -318,7 +319,13 @@ fn verify_value(
     }
     let key = signature::matching_key(descriptor, meant, &signatures, &pieces).ok_or(VerifyError::Mismatch)?;
 
-    // The signature is valid. Only now is a timestamp in the body read.
+    // The signature is valid. Only now are an issuer and a timestamp in the body read.
+    if let Some(location) = &descriptor.issuer {
+        let issuer = values.text(Some(location));
+        if issuer.is_none_or(|issuer| !descriptor.issuers.contains(&issuer)) {
+            return Err(VerifyError::WrongIssuer { location: location.to_string() });
+        }
+    }
     if let Some(spec) = descriptor.timestamp.as_ref().filter(|spec| !(spec.optional && timestamp.is_none())) {
         check_timestamp(spec, timestamp, request.body, now)?;
     }
@@ -596,7 +603,7 @@ impl VerifyError {
             Self::WrongClaim { claim } if claim == "alg" => 3,
             Self::ForeignCertificate | Self::Mismatch => 4,
             Self::KeyNeeded(_) => 5,
-            Self::WrongClaim { .. } => 6,
+            Self::WrongClaim { .. } | Self::WrongIssuer { .. } => 6,
             Self::TooOld { .. } | Self::TooNew { .. } | Self::Expired | Self::NotYetValid => 7,
         }
     }

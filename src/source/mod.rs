@@ -21,6 +21,7 @@
 //! [`sender`](crate::sender).
 
 mod find;
+mod handed;
 mod refused;
 mod scope;
 mod sender;
@@ -36,9 +37,10 @@ use serde_json::value::RawValue;
 
 use crate::json::{self, InvalidValue, JsonError, JsonType, Reader};
 use crate::secret::Secret;
-use crate::sender::{Repeat, Sender, SenderError};
+use crate::sender::{Descriptor, Repeat, Sender, SenderError};
 
 pub use find::{Authority, Candidate, Clues, Found, Miss, Proof, UnknownSource};
+pub use handed::{HandedSecret, HandedSecrets, MAX_HANDED};
 pub use refused::{FailedVerification, LastRefused, LastVerified, MAX_REFUSED, NOTE_INTERVAL, Refused};
 pub use scope::{Action, Grant, Pattern, Reason, Refusal, RunWorkflow, Scope, Via, Workflow};
 pub use sender::SourceSender;
@@ -326,7 +328,7 @@ impl<'a> Source<'a> {
             Some(_) if !sender.signs() => {
                 Err(reader.at("secrets").error("must not be set: this sender signs nothing, so use `tokens`"))
             }
-            None if self.tokens.is_none() && !rules.is_any() => {
+            None if self.tokens.is_none() && !rules.is_any() && !sender.has_own_keys() && !sender.hands_over() => {
                 Err(reader.error("must have `secrets`, `tokens` or `keys`"))
             }
             _ => Ok(()),
@@ -346,6 +348,9 @@ impl<'a> Source<'a> {
             Ok(sender) => sender,
             Err(error) => return Some(reader.at("sender").error(format!("is not valid: {}", error.redacted()))),
         };
+        if let Some(rule) = sender.schemes.iter().find_map(Descriptor::missing_rule) {
+            return Some(reader.error(format!("must have `{}`, which this sender needs", rule.member())));
+        }
         let reason = |secret: &Secret| {
             let mut errors = sender.schemes.iter().map(|scheme| scheme.check_secret(secret));
             let first = errors.next()?.err()?;
@@ -407,7 +412,10 @@ impl<'a> Source<'a> {
 
     /// Whether a request may be signed: there are secrets or keys to verify a signature with.
     fn is_signed(&self) -> bool {
-        self.sender.is_some() && (self.secrets.is_some() || self.token_demands.is_any())
+        let has_key = |sender: SourceSender<'_>| {
+            self.secrets.is_some() || self.token_demands.is_any() || sender.has_own_keys() || sender.hands_over()
+        };
+        self.sender.is_some_and(has_key)
     }
 
     /// The lists, which are read once.

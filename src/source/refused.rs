@@ -40,7 +40,7 @@ pub struct Refused {
     pub reason: String,
     /// The part of the request that failed.
     pub detail: String,
-    /// What would have fitted, as far as it is known.
+    /// The change that would have made it fit, if one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub near_miss: Option<String>,
     /// The names of its headers, sorted.
@@ -121,7 +121,7 @@ pub struct FailedVerification {
 }
 
 impl FailedVerification {
-    /// Looks for what would have fitted. Takes up to [`MAX_LOOKS`](crate::sender::MAX_LOOKS) verifications.
+    /// Looks for a change that would have made it fit. Takes up to [`MAX_LOOKS`](crate::sender::MAX_LOOKS) verifications.
     pub fn explain(&self, reason: &str, now: Timestamp) -> Refused {
         let request = SignedRequest { method: &self.method, headers: &self.headers, url: &self.url, body: &self.body };
         let credentials = Credentials { secrets: &self.secrets, keys: &self.keys };

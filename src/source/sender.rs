@@ -1,11 +1,12 @@
 //! The sender of a source: all that this layer asks of presets and descriptors.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
 
 use super::TokenDemands;
 use crate::json::{self, InvalidValue, JsonType, Reader, nearest};
@@ -57,26 +58,12 @@ impl<'a> SourceSender<'a> {
     }
 
     /// The sender's schemes, questions and bodies, with the demands of the source on a JSON Web Token.
-    pub(super) fn definition(self, rules: TokenDemands<'_>) -> Result<Sender, SenderError> {
-        let demands = rules.members();
-        let over = |value: Value| match value {
-            Value::Object(mut members) => {
-                for (name, demand) in demands.clone() {
-                    merge(members.entry(name).or_insert(Value::Null), demand);
-                }
-                Value::Object(members)
-            }
-            other => other,
+    pub(super) fn definition(self, demands: TokenDemands<'_>) -> Result<Sender, SenderError> {
+        let sender = match self {
+            Self::Preset(preset) => Sender::of(preset),
+            Self::Descriptor(raw) => Sender::parse(raw.get())?,
         };
-        match self {
-            Self::Preset(preset) if demands.is_empty() => Ok(Sender::of(preset)),
-            Self::Preset(preset) => Sender::from_value(over(json!({ "like": preset.name }))),
-            Self::Descriptor(raw) if demands.is_empty() => Sender::parse(raw.get()),
-            Self::Descriptor(raw) => {
-                let value = serde_json::from_str(raw.get()).map_err(|error| SenderError::Json(error.to_string()))?;
-                Sender::from_value(over(value))
-            }
-        }
+        Ok(sender.with_token_rules(&demands.audiences(), &demands.issuers(), demands.key_url().as_deref()))
     }
 
     /// The preset's name, or [`CUSTOM`] for a descriptor.
@@ -108,9 +95,30 @@ impl<'a> SourceSender<'a> {
         };
         match self {
             Self::Preset(preset) => preset.marks.iter().copied().filter_map(marks).min(),
+            Self::Descriptor(raw) => match (own_marks(raw), like(raw)) {
+                (own, Some(preset)) if own.is_empty() => preset.marks.iter().copied().filter_map(marks).min(),
+                (own, _) => own.iter().filter_map(|name| marks(name)).min(),
+            },
+        }
+    }
+
+    /// Whether the sender's keys are fetched from where its definition says, so that the source needs no secret.
+    pub(super) fn has_own_keys(self) -> bool {
+        let of_preset = |preset: &Preset| preset.signs && preset.secret.is_none();
+        match self {
+            Self::Preset(preset) => of_preset(preset),
+            Self::Descriptor(raw) => json::member(raw, "keys").is_some() || like(raw).is_some_and(of_preset),
+        }
+    }
+
+    /// Whether the sender hands its secret over, so that a source may have none yet.
+    pub(super) fn hands_over(self) -> bool {
+        match self {
+            Self::Preset(preset) => preset.hands_over,
             Self::Descriptor(raw) => {
-                let names = json::member(raw, "headers").and_then(json::elements).unwrap_or_default();
-                names.into_iter().filter_map(json::borrowed_text).filter_map(|name| marks(&name)).min()
+                let questions = json::member(raw, "questions").and_then(json::elements).unwrap_or_default();
+                questions.into_iter().any(|question| json::member(question, "keep").is_some())
+                    || like(raw).is_some_and(|preset| preset.hands_over)
             }
         }
     }
@@ -128,31 +136,39 @@ impl<'a> SourceSender<'a> {
 }
 
 impl TokenDemands<'_> {
-    /// The demands as members of a scheme: `jwt` and `keys`.
-    fn members(self) -> Map<String, Value> {
-        let list = |raw: &RawValue| match serde_json::from_str(raw.get()) {
-            Ok(Value::Array(list)) => Value::Array(list),
-            Ok(one) => json!([one]),
-            Err(_) => Value::Null,
-        };
-        let mut claims = Map::new();
-        claims.extend(self.audience.map(|raw| ("audiences".to_owned(), list(raw))));
-        claims.extend(self.issuer.map(|raw| ("issuers".to_owned(), list(raw))));
-        let mut members = Map::new();
-        if !claims.is_empty() {
-            members.insert("jwt".to_owned(), Value::Object(claims));
-        }
-        members.extend(self.key_url().map(|url| ("keys".to_owned(), json!({ "jwks": url }))));
-        members
+    fn audiences(self) -> Vec<String> {
+        self.audience.map(texts).unwrap_or_default()
+    }
+
+    fn issuers(self) -> Vec<String> {
+        self.issuer.map(texts).unwrap_or_default()
     }
 }
 
-/// Replaces the members of an object by those of another one.
-fn merge(base: &mut Value, over: Value) {
-    match (base, over) {
-        (Value::Object(base), Value::Object(over)) => base.extend(over),
-        (base, over) => *base = over,
+/// A text, or the texts of an array.
+fn texts(raw: &RawValue) -> Vec<String> {
+    match json::elements(raw) {
+        Some(elements) => elements.into_iter().filter_map(json::text).collect(),
+        None => json::text(raw).into_iter().collect(),
     }
+}
+
+/// The headers by which a descriptor says that its sender is known: its marks, or those of its signatures.
+fn own_marks(raw: &RawValue) -> Vec<Cow<'_, str>> {
+    let headers = |raw| json::member(raw, "headers").and_then(json::elements).unwrap_or_default();
+    let listed = match json::member(raw, "marks").and_then(json::elements) {
+        Some(marks) => marks,
+        None => match json::member(raw, "schemes").and_then(json::elements) {
+            Some(schemes) => schemes.into_iter().flat_map(headers).collect(),
+            None => headers(raw),
+        },
+    };
+    listed.into_iter().filter_map(json::borrowed_text).collect()
+}
+
+/// The preset that a descriptor is like.
+fn like(raw: &RawValue) -> Option<&'static Preset> {
+    Preset::by_name(&json::member(raw, "like").and_then(json::borrowed_text)?)
 }
 
 /// Redacted: a value in the wrong place might be a secret.

@@ -648,3 +648,26 @@ proptest! {
         prop_assert_eq!(parsed.matches(&workflow, None), is_name && of_team == team.as_deref());
     }
 }
+
+#[test]
+fn descriptor_like_a_preset_has_its_marks_and_keys() {
+    let text = r#"[{"name":"pay","sender":{"like":"paypal","constants":{"webhook_id":"1"}}},
+        {"name":"sns","sender":"aws-sns"},
+        {"name":"own","sender":{"like":"stripe","marks":["x-own"]},"secrets":["s3cret"]},
+        {"name":"two","sender":{"schemes":[{"algorithm":"token","headers":["x-two"]}]},"secrets":["s3cret"]}]"#;
+    let sources = Sources::parse(text, Vec::new()).unwrap();
+    assert_eq!(sources.stopped(), []);
+    for (header, expected) in [
+        ("paypal-transmission-sig", Some("pay")),
+        ("x-amz-sns-message-type", Some("sns")),
+        ("x-own", Some("own")),
+        ("x-two", Some("two")),
+        ("stripe-signature", None),
+    ] {
+        let headers =
+            [(http::HeaderName::from_static(header), http::HeaderValue::from_static("x"))].into_iter().collect();
+        let found = sources.find(Clues { source: None, headers: &headers, tokens: &[] }).unwrap();
+        let first = found.candidates.first().and_then(|candidate| candidate.authority.source());
+        assert_eq!(first.map(Source::name), expected, "{header}");
+    }
+}

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ports::StoreError;
 
-/// How long a note is kept that is not written again: notes of sources that no longer exist, and of keys that nobody
+/// The time for which a note is kept that is not written again: notes of sources that no longer exist, and of keys that nobody
 /// uses, go with a sweep.
 pub const SOURCE_NOTE_AGE: Duration = Duration::from_secs(30 * 24 * 3_600);
 
@@ -24,11 +24,13 @@ pub enum NoteKind {
     Refused,
     /// The secret that last verified ([`LastVerified`](crate::source::LastVerified)).
     Verified,
+    /// The secrets that a sender has handed over ([`HandedSecrets`](crate::source::HandedSecrets)).
+    Handed,
 }
 
 impl NoteKind {
-    const ALL: [(Self, &'static str); 4] =
-        [(Self::Keys, "keys"), (Self::Fetches, "fetches"), (Self::Refused, "refused"), (Self::Verified, "verified")];
+    /// All kinds.
+    pub const ALL: [Self; 5] = [Self::Keys, Self::Fetches, Self::Refused, Self::Verified, Self::Handed];
 
     /// The kind's name in the store.
     fn as_str(self) -> &'static str {
@@ -37,6 +39,7 @@ impl NoteKind {
             Self::Fetches => "fetches",
             Self::Refused => "refused",
             Self::Verified => "verified",
+            Self::Handed => "handed",
         }
     }
 }
@@ -52,7 +55,7 @@ pub(super) fn stored_name(kind: NoteKind, name: &str) -> String {
 /// The kind in such a name; `None` for one of another release.
 pub(super) fn kind_of(stored_name: &str) -> Option<NoteKind> {
     let (kind, _) = stored_name.split_once(':')?;
-    NoteKind::ALL.iter().find(|(_, name)| *name == kind).map(|(kind, _)| *kind)
+    NoteKind::ALL.into_iter().find(|known| known.as_str() == kind)
 }
 
 /// Returns an error for a note that is too long.
@@ -90,7 +93,7 @@ mod tests {
 
     #[test]
     fn each_kind_is_read_from_its_name() {
-        for (kind, _) in NoteKind::ALL {
+        for kind in NoteKind::ALL {
             assert_eq!(kind_of(&stored_name(kind, "https://a/\u{0}é")), Some(kind));
         }
         for other in ["", "keys", "other:0", ":", "Keys:0"] {

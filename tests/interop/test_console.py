@@ -288,7 +288,7 @@ def test_axe_finds_no_serious_violation(browser, console, size, scheme):
     browser.get(console.at("/console", "me:op3rator@"))
     empty = [
         "/console", "/console/deliveries", "/console/deliveries?q=x", "/console/callbacks", "/console/preflight",
-        "/console/deliveries/x",
+        "/console/sources", "/console/deliveries/x",
     ]
     backgrounds = set()
     for make_paths in (lambda: empty, lambda: filled_pages(fill(console))):

@@ -124,3 +124,91 @@ def test_forged_and_expired_links_have_different_pages(page, linked):
     linked.clear()
     assert requests.post(links["failed"], timeout=30).status_code == 410
     assert linked.engine_requests() == []
+
+
+# Damages of a link that rejects, by mail programs, templates and people.
+DAMAGES = {
+    "entity": ("&status", "&amp;status"),
+    "encoded entity": ("&status", "&amp%3Bstatus"),
+    "numeric entity": ("&status", "&#38;status"),
+    "encoded numeric entity": ("&status", "&%2338;status"),
+    "twice an entity": ("&status", "&amp;amp;status"),
+    "all entities": ("&", "&amp;"),
+    "second question mark": ("&status", "?status"),
+    "encoded question mark": ("&status", "%3Fstatus"),
+    "semicolon": ("&status", ";status"),
+    "encoded ampersand": ("&status=", "%26status%3D"),
+    "twice encoded": ("&status=", "%2526status%253D"),
+    "first capital": ("status", "Status"),
+    "capitals": ("status", "STATUS"),
+    "another word": ("status", "state"),
+    "lost letter": ("status", "statu"),
+    "brackets": ("status", "status[]"),
+    "quoted-printable": ("status=", "status=3D"),
+    "soft line break": ("status", "sta=%0D%0Atus"),
+    "line break": ("&status", "&%0Astatus"),
+    "raw line break": ("status=", "stat\nus=3D"),
+    "quotation": ("&status", "&%0D%0A%3E%20status"),
+    "blank": ("&status", "& status"),
+    "soft hyphen": ("status", "sta\u00adtus"),
+    "zero-width space": ("status", "\u200bstatus"),
+    "full-width letters": ("status", "\uff53\uff54\uff41\uff54\uff55\uff53"),
+    "full-width ampersand": ("&status", "\uff06status"),
+    "Cyrillic letter": ("status", "\u0455tatus"),
+    "full stop": ("Failed", "Failed."),
+    "bracket": ("Failed", "Failed%3E"),
+    "cut value": ("Failed", "Fail"),
+    "cut name": ("&status=Failed", "&sta"),
+    "cut at the separator": ("&status=Failed", "&"),
+    "cut entity": ("&status=Failed", "&amp;"),
+}
+
+
+def waiting_run(sluice) -> str:
+    """Starts a run that waits for `approval`."""
+    body = {"workflow": "ship", "topic": "approval"}
+    return requests.post(f"{sluice.engine}/stand-in/waits", json=body, timeout=30).json()["run"]
+
+
+def assert_undecided(sluice, run: str):
+    assert sluice.engine_changes() == [] and callback(sluice, run) is None
+    assert wait_status(sluice, run) == "waiting"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_browser_never_approves_with_a_damaged_reject_link(page, sluice, damage):
+    run = waiting_run(sluice)
+    link = f"{sluice.url}/api/v2/callback?ref={run}&topic=approval&status=Failed"
+    damaged = link.replace(*DAMAGES[damage])
+    assert damaged != link
+    page.get(damaged)
+    assert "parameter" in page.find_element(By.TAG_NAME, "body").text
+    assert_undecided(sluice, run)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_scanner_never_approves_with_a_damaged_reject_link(sluice, damage):
+    run = waiting_run(sluice)
+    for order in ("ref={run}&topic=approval&status=Failed", "ref={run}&status=Failed&topic=approval"):
+        query = order.format(run=run).replace(*DAMAGES[damage])
+        if "cut" in damage and not order.endswith("Failed"):
+            continue
+        for method, headers in INSPECTIONS + [("POST", {}), ("POST", {"content-type": "application/json"})]:
+            response = requests.request(method, f"{sluice.url}/api/v2/callback?{query}", headers=headers, timeout=30)
+            assert response.status_code == 400, (method, query, response.text)
+    assert_undecided(sluice, run)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_signed_link_shows_no_button(page, linked, damage):
+    links = create_links(linked)
+    old, new = DAMAGES[damage]
+    damaged = links["failed"].replace(old.replace("Failed", "failed"), new.replace("Failed", "failed"))
+    assert damaged != links["failed"]
+    for method, headers in INSPECTIONS:
+        response = requests.request(method, damaged, headers=headers, timeout=30)
+        assert response.status_code == 403, (method, damaged)
+    page.get(damaged)
+    wait_for_heading(page, "This link is not genuine")
+    assert page.find_elements(By.TAG_NAME, "button") == []
+    assert_undecided(linked, links["run"])

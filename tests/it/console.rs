@@ -83,7 +83,7 @@ pub fn dead_letter() -> (World, String) {
 }
 
 /// Method and URI of each route.
-fn routes() -> [(&'static str, String); 9] {
+fn routes() -> [(&'static str, String); 10] {
     let one = format!("{LIST}/{UNKNOWN_ID}");
     [
         ("GET", "/console".to_owned()),
@@ -95,6 +95,7 @@ fn routes() -> [(&'static str, String); 9] {
         ("POST", format!("{one}/delete")),
         ("GET", "/console/callbacks".to_owned()),
         ("GET", "/console/preflight".to_owned()),
+        ("GET", "/console/sources".to_owned()),
     ]
 }
 

@@ -19,7 +19,10 @@ pub const FIRST_STORED: &str = "the first one stored since the last drain";
 pub const DRAINED: &str = "drain, for each delivery without a key";
 pub const DRAINED_KEYED: &str = "drain, for each delivery with a key";
 pub const DRAINED_CALLBACK: &str = "drain, for each callback that was early";
-const ROWS: [&str; 13] = [
+pub const PUBLIC_KEY: &str = "public key of a sender, fetched, then fresh";
+pub const REFUSED: &str = "refused request of a source, after the response, then again within a minute";
+pub const OLD_SECRET: &str = "keyed delivery that an old secret has verified, then again within a minute";
+const ROWS: [&str; 16] = [
     WEBHOOK,
     KEYED,
     REPEATED,
@@ -33,6 +36,9 @@ const ROWS: [&str; 13] = [
     DRAINED,
     DRAINED_KEYED,
     DRAINED_CALLBACK,
+    PUBLIC_KEY,
+    REFUSED,
+    OLD_SECRET,
 ];
 
 /// The cost of a pass of the drain without its deliveries, if nothing stays pending.

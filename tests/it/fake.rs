@@ -6,6 +6,7 @@ mod kept;
 mod model;
 mod plan;
 mod requests;
+mod sites;
 mod sql;
 mod store;
 
@@ -29,6 +30,7 @@ pub use kept::{DEAD, MOVED, NOTIFICATION, PENDING, STORE_FORM, StoreKind};
 pub use model::{Profile, RealEngine, Workflow};
 pub use plan::{Action, Operation, Plan};
 pub use requests::{Chunks, Reply, request};
+pub use sites::Sites;
 pub use sql::{At, Connection, Database, FailOver, Fault};
 pub use store::{Cost, FakeStore, Lag, StoreFault};
 
@@ -90,6 +92,8 @@ pub struct World {
     /// A PostgreSQL server, if there is one.
     pub database: Option<Rc<Database>>,
     pub engine: FakeEngine,
+    /// Sites besides the engine.
+    pub sites: Sites,
     /// The model of the engine, which takes the place of [`World::engine`] if there is one.
     pub real: Option<Rc<RealEngine>>,
     /// What happens after one of the gateway's operations.
@@ -130,6 +134,7 @@ impl World {
             store: FakeStore::default(),
             database: None,
             engine: FakeEngine::default(),
+            sites: Sites::default(),
             real: None,
             plan: Rc::default(),
             variables: RefCell::new(DEFAULTS.clone()),

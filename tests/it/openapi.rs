@@ -1,4 +1,4 @@
-//! The OpenAPI document lists every route with its methods, and every problem of the code.
+//! The OpenAPI document lists every route with its methods, every problem and every sender of the code.
 //! `tests/interop/test_openapi.py` compares the responses of the running component with the document.
 
 use std::collections::BTreeSet;
@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sluice::api::endpoint::Endpoint;
 use sluice::api::problem::{Definition, Kind, TYPE_BASE};
+use sluice::sender::CUSTOM;
+use sluice::sender::{PRESETS, Preset};
 
 use crate::fake::{World, request};
 
@@ -68,6 +70,18 @@ fn every_problem_is_in_the_document() {
             assert_eq!((&example["title"], &example["retry"]), (&json!(title), &json!(retry)), "{slug}");
             assert!(slug == "rejected" || example["status"] == status.as_u16(), "{slug}: {example}");
         }
+    }
+}
+
+#[on_each_store]
+fn every_sender_is_in_the_document() {
+    let document = document();
+    let senders = document["components"]["parameters"]["sender"]["schema"]["enum"].as_array().unwrap().clone();
+    for preset in PRESETS {
+        assert!(senders.contains(&json!(preset.name)), "docs/openapi.yaml lacks the sender {}", preset.name);
+    }
+    for name in senders.iter().map(|name| name.as_str().unwrap()).filter(|name| *name != CUSTOM) {
+        assert!(Preset::by_name(name).is_some(), "docs/openapi.yaml has an unknown sender {name}");
     }
 }
 

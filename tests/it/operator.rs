@@ -43,6 +43,7 @@ fn routes_require_the_operator_token() {
         ("POST", DOUBT_URI),
         ("GET", "/api/v2/callbacks/r"),
         ("GET", "/api/v2/preflight?ref=w"),
+        ("GET", "/api/v2/sources"),
     ] {
         let _row = row(format!("{method} {uri}"));
         let world = World::new();

@@ -129,6 +129,8 @@ fn invalid_body_names_the_fault() {
     for uri in POSTS {
         for (name, body, detail) in bodies {
             let _row = row(format!("{name} at {uri}"));
+            // An array of events is a batch.
+            let detail = if (name, uri) == ("array", EVENT_URI) { "its element 0 is a number" } else { detail };
             let world = World::new();
             let problem = world.post(uri, &[JSON], body).problem(400, "invalid-body");
             assert_eq!(problem["field"], "body");
@@ -357,7 +359,7 @@ fn body_of_a_webhook_that_is_no_object_names_the_setting() {
         (WEBHOOK_URI, "[1", "EOF"),
         (WEBHOOK_URI, "1 2", "trailing"),
         (WEBHOOK_URI, &*deep, "deeper than 128"),
-        (EVENT_URI, "[1]", "element 0 is a number"),
+        (EVENT_URI, "[1]", "its element 0 is a number"),
         (CALLBACK_URI, "[1]", "an array"),
     ] {
         let _row = row(format!("{body} at {uri}"));

@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::Sha256;
-use sluice::sender::{Algorithm, Descriptor, PRESETS, Preset, SuccessCriterion, ValueLocation};
+use sluice::sender::{Algorithm, Descriptor, Preset, SuccessCriterion, ValueLocation};
 
 use crate::fake::{CALLBACK_URI, EVENT, EVENT_URI, FORM, JSON, Reply, WEBHOOK_URI, World, request, row};
 

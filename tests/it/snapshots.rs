@@ -15,6 +15,7 @@ use crate::fake::{
 };
 use crate::links::links;
 use crate::preflight::with_shell;
+use crate::sources::known_sources;
 
 /// Pages respond with JSON if it is accepted.
 const ACCEPT_JSON: (&str, &str) = ("accept", "application/json");
@@ -211,6 +212,8 @@ fn console_pages_match_the_snapshot() {
             "preflight",
             contents(&with_shell(World::with_operator()), "GET", "/console/preflight?ref=6b08ce3a2bb126dc8dc5a8a8"),
         ),
+        ("sources, none known", contents(&busy, "GET", "/console/sources")),
+        ("sources", contents(&known_sources(), "GET", "/console/sources")),
         ("drained", contents(&busy, "POST", "/console/drain")),
         ("deletion to be confirmed", contents(&busy, "GET", &format!("{LIST}/{pending}/delete"))),
         ("deleted", contents(&busy, "POST", &format!("{LIST}/{pending}/delete"))),

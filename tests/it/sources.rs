@@ -1,434 +1,370 @@
-//! Sources through the API: errors stop the source that they are in, and what is out of scope touches nothing.
+//! What is remembered of sources: the laws of the store's notes, refused requests, secrets that verified, and how the
+//! operator sees them.
 
+use std::time::Duration;
+
+use futures_util::future::join;
+use http::HeaderMap;
 use serde_json::{Value, json};
+use sluice::delivery::Limits;
+use sluice::gateway::sources::{remember_refusal, remember_verified};
+use sluice::secret::Secret;
+use sluice::source::{MAX_REFUSED, Refused};
+use sluice::store::{MAX_SOURCE_NOTE, NoteKind, SOURCE_NOTE_AGE, SourceNotes, Store, StoreSize};
+use sluice::time::{Retention, Timestamp};
 
-use crate::fake::{CALLBACK_URI, EVENT, JSON, Reply, WEBHOOK_URI, World, request, row};
-use crate::senders::mac_sha256;
+use crate::console::as_operator;
+use crate::cost::{OLD_SECRET, REFUSED, documented};
+use crate::fake::{Cost, EVENT, EVENT_URI, HOUR, MINUTE, NOW, StoreFault, World, row};
 
-/// The id of a workflow of the engine.
-const WORKFLOW_ID: &str = "5f1c9c8e2f8b9a0001a1b2c3";
-const TOKEN: (&str, &str) = ("authorization", "Bearer t0ken");
-const BATCH: &str = "application/cloudevents-batch+json";
+const URI: &str = "/api/v2/sources";
+const KINDS: [NoteKind; 5] = NoteKind::ALL;
+const DAY: u64 = 24 * HOUR;
 
-/// The signature of GitHub.
-fn github(body: &str) -> String {
-    format!("sha256={}", mac_sha256("s3cret", body.as_bytes()))
+fn store(world: &World) -> Store<'_, World> {
+    let url = world.database.as_ref().map(|_| Secret::new(&world.variables.borrow()["database_url"]));
+    Store::new(world, url, [Retention::default(); 2], Limits::default(), StoreSize::default())
 }
 
-fn event(id: &str, more: &str) -> String {
-    format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t"{more}}}"#)
+fn read(world: &World, kind: NoteKind, name: &str) -> Option<String> {
+    world.run(store(world).source_note(kind, name)).unwrap()
 }
 
-#[on_each_store]
-fn error_stops_its_source_only() {
-    for (source, headers, expected) in [
-        (
-            json!({"name": "acme", "sender": "gitlub", "secrets": ["s3cret"]}),
-            &[][..],
-            "`/1/sender` is an unknown sender `gitlub`: did you mean `gitlab`?",
-        ),
-        (
-            json!({"name": "acme", "sender": "stripe", "secret": ["s3cret"]}),
-            &[("stripe-signature", "t=1,v1=00")],
-            "`/1` has an unknown name `secret`: did you mean `secrets`?",
-        ),
-        (
-            json!({"name": "acme", "sender": "stripe"}),
-            &[("stripe-signature", "t=1,v1=00")],
-            "`/1` must have `secrets`, `tokens` or `keys`",
-        ),
-        (
-            json!({"name": "acme", "tokens": ["s3cret", "s3cr et"]}),
-            &[],
-            "`/1/tokens/1` must be visible ASCII without blanks, and not empty",
-        ),
-        (
-            json!({"name": "acme", "tokens": ["s3cret"], "workflows": ["a*b"]}),
-            &[],
-            "`/1/workflows/0` must have `*` only at its end, and once",
-        ),
-        (
-            json!({"name": "acme", "tokens": ["s3cret"], "callbacks": "yes"}),
-            &[],
-            "`/1/callbacks` must be a boolean, but is a string",
-        ),
-        (json!({"name": "acme", "tokens": ["s3cret"], "repeat": "id"}), &[], "`/1/repeat` must be `body`"),
-        (
-            json!({"name": "acme", "sender": "slack", "secrets": ["s3cret\n"]}),
-            &[("x-slack-signature", "v0=00")],
-            "`/1/secrets/0` must not begin or end with white space, such as a line break",
-        ),
-        (
-            json!({"name": "acme", "sender": {"algorithm": "s3cret", "headers": ["x-mine"]}, "secrets": ["s"]}),
-            &[("x-mine", "00")],
-            "`/1/sender",
-        ),
-        (
-            json!({"name": "acme", "sender": "svix", "secrets": ["whsec_s3cret!"]}),
-            &[("svix-signature", "v1,AA=="), ("svix-id", "1"), ("svix-timestamp", "1")],
-            "`/1/secrets/0` ",
-        ),
-    ] {
-        let _row = row(&source);
-        let name = source["name"].as_str().unwrap().to_owned();
-        let world = World::new().source_of("github", ["s3cret"]).source(source).healthy();
-
-        let ready = world.get("/readyz");
-        assert_eq!((ready.status(), &ready.json()["status"]), (200, &json!("degraded")));
-        let [stopped] = &ready.json()["sources"].as_array().unwrap()[..] else { panic!("{}", ready.text()) };
-        assert_eq!(stopped["name"], name);
-        let error = stopped["error"].as_str().unwrap();
-        assert!(error.starts_with(expected), "{error}");
-        assert!(ready.warning().contains(&name) && ready.json()["warnings"][0].as_str().unwrap().contains(error));
-
-        // Its own requests are worth sending again: a vendor may drop an event after a 401.
-        let mut replies = vec![world.post(&format!("{WEBHOOK_URI}&source={name}"), &[JSON], "{}")];
-        if !headers.is_empty() {
-            replies.push(world.post(WEBHOOK_URI, &[&[JSON], headers].concat(), "{}"));
-        } else {
-            replies.push(world.post(WEBHOOK_URI, &[JSON, ("x-access-token", "s3cret")], "{}"));
-        }
-        for reply in &replies {
-            assert_eq!(reply.problem(503, "configuration")["field"], "sources");
-            assert!(reply.header("retry-after").is_some());
-        }
-        world.assert_untouched();
-        for text in [ready.text(), replies[0].text(), replies[1].text(), &ready.log.to_string()] {
-            assert!(!text.contains("s3cr"), "{text}");
-        }
-
-        // The others go on.
-        let signature = github("{}");
-        let good = world.post(WEBHOOK_URI, &[JSON, ("x-hub-signature-256", &signature)], "{}");
-        assert_eq!(good.outcome(), (200, Some("delivered")));
-        world.post(WEBHOOK_URI, &[JSON, ("x-hub-signature-256", "sha256=00")], "{}").problem(401, "invalid-signature");
-    }
+fn write(world: &World, kind: NoteKind, name: &str, note: &str) {
+    world.run(store(world).write_source_note(kind, name, note)).unwrap();
 }
 
-/// A request would be either's.
-#[on_each_store]
-fn sources_that_can_not_be_told_apart_are_stopped() {
-    for (one, other, member) in [
-        (
-            json!({"name": "one", "sender": "github", "secrets": ["a", "s3cret"]}),
-            json!({"name": "other", "sender": "github", "secrets": ["s3cret"], "workflows": ["x"]}),
-            "secrets",
-        ),
-        (json!({"name": "one", "tokens": ["t0ken"]}), json!({"name": "other", "tokens": ["b", "t0ken"]}), "tokens"),
-        (json!({"name": "same", "tokens": ["t0ken"]}), json!({"name": "same", "tokens": ["b"]}), "name"),
-    ] {
-        let _row = row(member);
-        let world = World::new().source(one).source(other);
-        let ready = world.get("/readyz").json();
-        let stopped = ready["sources"].as_array().unwrap();
-        assert_eq!(stopped.len(), 2, "{ready}");
-        for (at, stopped) in stopped.iter().enumerate() {
-            assert!(stopped["error"].as_str().unwrap().starts_with(&format!("`/{at}/{member}")), "{stopped}");
-        }
-        let signature = github("{}");
-        let headers = [JSON, TOKEN, ("x-hub-signature-256", &signature)];
-        world.post(WEBHOOK_URI, &headers, "{}").problem(503, "configuration");
-        world.assert_untouched();
-    }
-    // Two senders may have one secret.
-    let world = World::new().source_of("github", ["s3cret"]).source_of("gitea", ["s3cret"]);
-    assert_eq!(world.get("/readyz").json()["status"], "ready");
-}
-
-/// The kinds of authority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proof {
-    Token,
-    Signature,
-    AccessToken,
-    Open,
-}
-
-impl Proof {
-    const ALL: [Self; 4] = [Self::Token, Self::Signature, Self::AccessToken, Self::Open];
-
-    fn is_limited(self) -> bool {
-        matches!(self, Self::Token | Self::Signature)
-    }
-
-    /// A world in which a source has these members, besides its proof.
-    fn world(self, members: Value) -> World {
-        let with = |mut source: Value| {
-            source.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-            source
-        };
-        match self {
-            Self::Token => World::new().source(with(json!({"name": "partner", "tokens": ["t0ken"]}))),
-            Self::Signature => {
-                World::new().source(with(json!({"name": "github", "sender": "github", "secrets": ["s3cret"]})))
-            }
-            Self::AccessToken => World::new().with("access_tokens", "t0ken"),
-            Self::Open => World::new(),
-        }
-    }
-
-    /// Sends a request with this proof. Neither the store nor the engine may be used if it is refused.
-    fn send(self, world: &World, way: &Way, is_refused: bool) -> Reply {
-        let signature = github(&way.body);
-        let proof = match self {
-            Self::Token | Self::AccessToken => Some(TOKEN),
-            Self::Signature => Some(("x-hub-signature-256", signature.as_str())),
-            Self::Open => None,
-        };
-        let headers: Vec<_> = [("content-type", way.content_type)].into_iter().chain(proof).collect();
-        let request = request(way.method, &way.uri, &headers, &way.body);
-        world.restart_count();
-        if is_refused { world.send_unused(request) } else { world.send(request) }
-    }
-}
-
-/// A way in: a request that names a workflow.
-struct Way {
-    name: &'static str,
-    method: &'static str,
-    uri: String,
-    content_type: &'static str,
-    body: String,
-    routes: Option<Value>,
-}
-
-impl Way {
-    fn all(workflow: &str) -> Vec<Self> {
-        let way = |name, uri: &str, body: &str| Self {
-            name,
-            method: "POST",
-            uri: uri.to_owned(),
-            content_type: "application/json",
-            body: body.to_owned(),
-            routes: None,
-        };
-        let subject = format!(r#","subject":"/{workflow}/topic""#);
-        let allowed = event("1", r#","subject":"/build/topic""#);
-        // One target in scope and one that may be out of it: then neither is started.
-        let routes =
-            |from: &str| Some(json!([{"workflow": "build", "from": from}, {"workflow": workflow, "from": from}]));
-        vec![
-            way("webhook by ref", &format!("/api/v2/webhook?ref={workflow}"), "{}"),
-            way("event by ref", &format!("/api/v2/event?ref={workflow}"), EVENT),
-            way("event by subject", "/api/v2/event", &event("1", &subject)),
-            Self {
-                content_type: BATCH,
-                ..way("batch", "/api/v2/event", &format!("[{allowed},{}]", event("2", &subject)))
-            },
-            Self { routes: routes("webhook"), ..way("routes of a webhook", "/api/v2/webhook", "{}") },
-            Self { routes: routes("event"), ..way("routes of an event", "/api/v2/event", EVENT) },
-        ]
-    }
+fn all(world: &World) -> Vec<(NoteKind, String)> {
+    let mut all = world.run(store(world).source_notes(1_000)).unwrap();
+    all.sort();
+    all
 }
 
 #[on_each_store]
-fn start_out_of_scope_is_refused_and_touches_nothing() {
-    let members = json!({"workflows": ["build", "deploy-*", WORKFLOW_ID]});
-    for proof in Proof::ALL {
-        for (workflow, is_in_scope) in [
-            ("build", true),
-            ("deploy-eu", true),
-            (WORKFLOW_ID, true),
-            ("other", false),
-            ("buil", false),
-            ("Build", false),
-        ] {
-            for way in Way::all(workflow) {
-                let _row = row(format!("{proof:?}: {} {workflow}", way.name));
-                let mut world = proof.world(members.clone()).healthy();
-                if let Some(routes) = &way.routes {
-                    world = world.with("routes", &routes.to_string());
-                }
-                let is_refused = proof.is_limited() && !is_in_scope;
-                let reply = proof.send(&world, &way, is_refused);
-                if is_refused {
-                    let problem = reply.problem(403, "out-of-scope");
-                    assert_eq!(problem["retry"], "fix-first");
-                    world.assert_untouched();
-                    assert!(world.engine.looks.borrow().is_empty());
-                } else {
-                    assert_eq!(reply.status(), 200, "{}", reply.text());
-                    assert!(world.engine.targets().contains(&workflow.to_owned()), "{:?}", world.engine.targets());
-                }
+fn note_is_what_was_written_last_under_kind_and_name() {
+    let world = World::new();
+    let long = format!("https://a.example/{}", "k".repeat(5_000));
+    for (nth, name) in ["", "acme", "ACME", "a\u{0}b", "é/:*", &long].into_iter().enumerate() {
+        for kind in KINDS {
+            assert_eq!(read(&world, kind, name), None);
+            for n in 0..2 {
+                let note = json!({ "nth": nth, "n": n, "kind": format!("{kind:?}"), "text": "\u{0}é\"" }).to_string();
+                write(&world, kind, name, &note);
+                assert_eq!(read(&world, kind, name).as_ref(), Some(&note));
             }
         }
     }
-}
-
-/// A route that a source may not use is seen before a delivery is lost.
-#[on_each_store]
-fn route_out_of_scope_is_named_at_readyz() {
-    let source = json!({"name": "partner", "tokens": ["t0ken"], "workflows": ["build"]});
-    let routes = r#"[{"workflow":"build","from":"event","source":"partner"},
-        {"workflow":"other","from":"event","source":"partner"}]"#;
-    let ready = World::new().source(source).with("routes", routes).get("/readyz");
-    assert_eq!(ready.status(), 200);
-    let warning = ready.json()["warnings"][0].as_str().unwrap().to_owned();
-    assert!(warning.contains("`/1/workflow`") && warning.contains("partner"), "{warning}");
-}
-
-#[on_each_store]
-fn callback_out_of_scope_is_refused_after_at_most_a_look() {
-    for proof in Proof::ALL {
-        for (members, workflow, is_refused, looks) in [
-            (json!({}), WORKFLOW_ID, true, 0),
-            (json!({"workflows": [WORKFLOW_ID]}), WORKFLOW_ID, true, 0),
-            (json!({"callbacks": true}), WORKFLOW_ID, false, 0),
-            (json!({"callbacks": true, "workflows": [WORKFLOW_ID]}), WORKFLOW_ID, false, 1),
-            (json!({"callbacks": true, "workflows": ["*"]}), WORKFLOW_ID, false, 1),
-            (json!({"callbacks": true, "workflows": ["build"]}), WORKFLOW_ID, true, 1),
-            (json!({"callbacks": true, "workflows": [WORKFLOW_ID]}), "6f1c9c8e2f8b9a0001a1b2c3", true, 1),
-        ] {
-            for (method, body) in [("POST", "{}"), ("GET", ""), ("HEAD", "")] {
-                let _row = row(format!("{proof:?}: {method} {members} {workflow}"));
-                let world = proof.world(members.clone()).healthy();
-                *world.engine.workflow.borrow_mut() = Some(workflow.to_owned());
-                let way = Way {
-                    name: "callback",
-                    method,
-                    uri: CALLBACK_URI.to_owned(),
-                    content_type: "application/json",
-                    body: body.to_owned(),
-                    routes: None,
-                };
-                let is_refused = is_refused && proof.is_limited();
-                let reply = proof.send(&world, &way, is_refused);
-                if is_refused {
-                    assert_eq!((reply.status(), &reply.log["problem"]), (403, &json!("out-of-scope")));
-                    assert_eq!(world.engine.looks.borrow().len(), looks);
-                    world.assert_untouched();
-                    // The refusal says no more about the run than its sender did.
-                    assert!(!reply.text().contains(workflow));
-                } else {
-                    assert_eq!(reply.status(), 200, "{}", reply.text());
-                }
-            }
-        }
+    let notes = all(&world);
+    assert_eq!(notes.len(), 24);
+    for kind in KINDS {
+        let of_kind = notes.iter().filter(|(of, note)| *of == kind && note.contains(&format!("{kind:?}")));
+        assert_eq!(of_kind.count(), 6, "{kind:?}");
     }
-}
-
-/// A limited source's callback depends on the look.
-#[on_each_store]
-fn callback_of_a_limited_source_waits_for_the_engine() {
-    let members = json!({"callbacks": true, "workflows": [WORKFLOW_ID]});
-    let callback = |world: &World| world.post(CALLBACK_URI, &[JSON, TOKEN], "{}");
-    let limited = Proof::Token.world(members).unreachable();
-    let reply = callback(&limited);
-    reply.problem(503, "scope-undecided");
-    assert!(reply.header("retry-after").is_some());
-    limited.assert_untouched();
-    let unlimited = Proof::Token.world(json!({"callbacks": true})).unreachable();
-    assert_eq!(callback(&unlimited).outcome(), (202, Some("pending")));
-    // An engine that doesn't say which workflow a run has.
-    let silent = Proof::Token.world(json!({"callbacks": true, "workflows": ["build"]})).healthy();
-    callback(&silent).problem(403, "out-of-scope");
-    silent.assert_untouched();
+    assert_eq!(world.run(store(&world).source_notes(5)).unwrap().len(), 5);
 }
 
 #[on_each_store]
-fn source_is_the_label_of_its_runs() {
-    let signature = github("{}");
-    for (headers, expected) in [
-        (vec![JSON, ("x-hub-signature-256", signature.as_str())], Some("github")),
-        (vec![JSON, TOKEN], Some("partner")),
-        (vec![JSON, ("x-access-token", "acce55")], None),
-    ] {
-        for is_stored in [false, true] {
-            let _row = row(format!("{expected:?}, stored: {is_stored}"));
-            let world = World::with_operator()
-                .source_of("github", ["s3cret"])
-                .source(json!({"name": "partner", "tokens": ["t0ken"]}))
-                .with("access_tokens", "acce55");
-            let world = if is_stored { world.unreachable() } else { world.healthy() };
-            let reply = world.post(WEBHOOK_URI, &headers, "{}");
-            assert_eq!(reply.status(), if is_stored { 202 } else { 200 }, "{}", reply.text());
-            if is_stored {
-                world.engine.recover();
-                world.engine.received.borrow_mut().clear();
-                world.drain();
-            }
-            let run = world.engine.effects.borrow()[0].clone();
-            assert_eq!(run["labels"].get("sluice.dev/source").and_then(Value::as_str), expected, "{run}");
-        }
+fn note_that_is_too_long_is_not_written() {
+    let world = World::new();
+    let note = |length: usize| format!("\"{}\"", "n".repeat(length - 2));
+    write(&world, NoteKind::Keys, "a", &note(MAX_SOURCE_NOTE));
+    world.run(store(&world).write_source_note(NoteKind::Keys, "a", &note(MAX_SOURCE_NOTE + 1))).unwrap_err();
+    assert_eq!(read(&world, NoteKind::Keys, "a").unwrap().len(), MAX_SOURCE_NOTE);
+}
+
+#[on_each_store]
+fn note_that_was_not_written_for_thirty_days_is_swept() {
+    assert_eq!(SOURCE_NOTE_AGE, Duration::from_millis(30 * DAY));
+    let world = World::with_operator();
+    write(&world, NoteKind::Refused, "gone", "1");
+    world.advance(DAY);
+    write(&world, NoteKind::Refused, "acme", "2");
+    let names = |world: &World| world.source_notes().len();
+    for (days, left, readable) in [(28, 2, 2), (1, 1, 1), (1, 0, 0)] {
+        world.advance(days * DAY);
+        assert_eq!(all(&world).len(), readable, "after {days} days more");
+        world.drain();
+        assert_eq!(names(&world), left, "after {days} days more");
     }
-}
-
-#[on_each_store]
-fn routes_select_by_source() {
-    let routes = r#"[
-        {"workflow":"of-partner","from":"webhook","source":"partner"},
-        {"workflow":"by-filter","from":"webhook","filter":{"prefix":{"source":"git"}}},
-        {"workflow":"events","from":"event","source":"partner"}
-    ]"#;
-    let world = || {
-        let world =
-            World::new().source_of("github", ["s3cret"]).source(json!({"name": "partner", "tokens": ["t0ken"]}));
-        world.with("access_tokens", "acce55").with("routes", routes).healthy()
-    };
-    let signature = github("{}");
-    for (uri, body, proof, expected) in [
-        ("/api/v2/webhook", "{}", TOKEN, &["of-partner"][..]),
-        ("/api/v2/webhook", "{}", ("x-hub-signature-256", &*signature), &["by-filter"]),
-        ("/api/v2/webhook", "{}", ("x-access-token", "acce55"), &[]),
-        ("/api/v2/event", EVENT, TOKEN, &["events"]),
-        ("/api/v2/event", EVENT, ("x-access-token", "acce55"), &[]),
-    ] {
-        let _row = row(format!("{uri} with {proof:?}"));
-        let world = world();
-        let reply = world.post(uri, &[JSON, proof], body);
-        assert!(reply.status() < 300, "{}", reply.text());
-        assert_eq!(world.engine.targets(), expected);
-    }
-}
-
-/// The same event from two sources is two events.
-#[on_each_store]
-fn key_never_crosses_sources() {
-    let world = || {
-        World::new()
-            .source(json!({"name": "one", "tokens": ["t1"]}))
-            .source(json!({"name": "two", "tokens": ["t2"]}))
-            .source(json!({"name": "gh-one", "sender": "github", "secrets": ["s3cret"]}))
-            .source(json!({"name": "gh-two", "sender": "github", "secrets": ["other"]}))
-            .with("access_tokens", "t3")
-            .healthy()
-    };
-    let signature = |secret: &str| format!("sha256={}", mac_sha256(secret, b"{}"));
-    let (first, second) = (signature("s3cret"), signature("other"));
-    let tokens = ["t1", "t2", "t3"].map(|token| vec![JSON, ("x-access-token", token)]);
-    let signed = [&first, &second].map(|signature| vec![JSON, ("x-hub-signature-256", signature.as_str())]);
-    for (name, uri, body, more, proofs) in [
-        ("event", "/api/v2/event?ref=w", EVENT, None, &tokens[..]),
-        ("idempotency key", WEBHOOK_URI, "{}", Some(("idempotency-key", "k")), &tokens),
-        ("id of a vendor", WEBHOOK_URI, "{}", Some(("x-github-delivery", "1")), &signed),
-    ] {
-        let world = world();
-        for outcome in ["delivered", "duplicate"] {
-            for proof in proofs {
-                let _row = row(format!("{name}, {outcome}: {proof:?}"));
-                let headers: Vec<_> = proof.iter().copied().chain(more).collect();
-                assert_eq!(world.post(uri, &headers, body).outcome(), (200, Some(outcome)));
-            }
-        }
-    }
-}
-
-/// A source's starts are sent in order of arrival.
-#[on_each_store]
-fn ordered_source_keeps_its_order() {
-    let source = json!({"name": "partner", "tokens": ["t0ken"], "ordered": true});
-    let world = World::with_operator().source(source).unreachable();
-    for n in 0..3 {
-        let reply = world.post(WEBHOOK_URI, &[JSON, TOKEN], format!(r#"{{"n":{n}}}"#));
-        assert_eq!(reply.outcome(), (202, Some("pending")));
-    }
-    world.engine.recover();
-    world.engine.received.borrow_mut().clear();
-    for _ in 0..9 {
-        world.advance(60_000);
+    // One that is written again begins anew.
+    write(&world, NoteKind::Verified, "acme", "3");
+    for day in 0..40 {
+        world.advance(DAY);
+        write(&world, NoteKind::Verified, "acme", &day.to_string());
         world.drain();
     }
-    let effects = world.engine.effects.borrow();
-    let sent: Vec<_> = effects.iter().map(|run| run["params"][0]["value"]["n"].as_u64().unwrap()).collect();
-    assert_eq!(sent, [0, 1, 2]);
+    assert_eq!(read(&world, NoteKind::Verified, "acme").as_deref(), Some("39"));
+}
+
+#[on_each_store]
+fn other_notes_are_neither_listed_nor_swept() {
+    let world = World::with_operator();
+    world.put_note("twice", "{}");
+    write(&world, NoteKind::Keys, "a", "1");
+    world.advance(31 * DAY);
+    assert_eq!(all(&world), []);
+    world.drain();
+    assert_eq!(world.source_notes(), []);
+    match &world.database {
+        Some(database) => assert!(database.tables().notes().any(|note| note.name == "twice")),
+        None => assert!(world.store.entries.borrow().contains_key("sluice:twice")),
+    }
+}
+
+/// Notes of a later release, and such as can't be decoded, are left alone by all that lists keys.
+#[test]
+fn notes_that_are_not_known_disturb_nothing() {
+    let world = World::key_value().with_operator_token().unreachable();
+    let strange = [
+        ("sluice:note:other:0", "{}"),
+        ("sluice:note:keys:x", "no JSON"),
+        ("sluice:note:", ""),
+        ("sluice:other:1", ""),
+    ];
+    for (name, value) in strange {
+        world.store.put(name, value.as_bytes());
+    }
+    write(&world, NoteKind::Keys, "a", "1");
+    world.post_json(EVENT_URI, EVENT);
+    assert_eq!(all(&world), [(NoteKind::Keys, "1".to_owned())]);
+    assert_eq!(world.as_operator("GET", "/api/v2/deliveries").json()["deliveries"].as_array().unwrap().len(), 1);
+    world.engine.recover();
+    assert_eq!(world.drain()["delivered"], 1);
+    let world = world.setting("max_keys", 1_000);
+    world.advance(40 * DAY);
+    world.drain();
+    for (name, _) in strange {
+        assert!(world.store.entries.borrow().contains_key(name), "{name}");
+    }
+    assert_eq!(all(&world), []);
+}
+
+/// A move leaves the notes behind.
+#[test]
+fn move_does_not_carry_notes() {
+    let world = World::key_value().with_operator_token();
+    write(&world, NoteKind::Keys, "a", "1");
+    let world = world.with_database().with("move_from", "key-value");
+    let reply = world.as_operator("POST", "/api/v2/move");
+    assert_eq!(reply.status(), 200, "{}", reply.text());
+    assert_eq!((reply.json()["next"].clone(), all(&world)), (Value::Null, vec![]));
+    assert!(world.store.entries.borrow().keys().any(|key| key.starts_with("sluice:note:keys:")));
+}
+
+#[test]
+fn notes_are_swept_once_a_day() {
+    let world = World::key_value().with_operator_token();
+    write(&world, NoteKind::Keys, "a", "1");
+    write(&world, NoteKind::Refused, "b", "1");
+    let reads = |world: &World| {
+        world.store.operations.borrow_mut().clear();
+        world.drain();
+        world.store.operations.borrow().iter().filter(|operation| operation.starts_with("get sluice:note:")).count()
+    };
+    world.post_json(EVENT_URI, "{}");
+    for (hours, expected) in [(0, 2), (1, 0), (22, 0), (1, 2), (30, 2)] {
+        world.advance(hours * HOUR);
+        assert_eq!(reads(&world), expected, "after {hours} h more");
+    }
+}
+
+fn refusal(detail: &str) -> impl FnOnce(Timestamp) -> Refused {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-hub-signature-256", "sha256=5ignature".parse().unwrap());
+    headers.insert("authorization", "Bearer t0ken".parse().unwrap());
+    move |now| Refused::new("invalid-signature", detail, &headers, now).with_body(br#"{"card":"4711"}"#)
+}
+
+/// Remembers a refusal; returns whether it was remembered.
+fn refuse(world: &World, source: Option<&str>, detail: &str) -> bool {
+    world.run(remember_refusal(world, source, refusal(detail))).unwrap().is_some()
+}
+
+/// A world with notes of each kind.
+pub fn known_sources() -> World {
+    let world = World::with_operator();
+    refuse(&world, Some("acme"), "the header `x-sig` is missing");
+    world.advance(MINUTE);
+    refuse(&world, Some("acme"), "the header `x-sig` is missing");
+    let near = |now| Refused {
+        near_miss: Some("its timestamp is 700 seconds behind this clock".to_owned()),
+        ..refusal("the timestamp is more than 300 seconds old")(now)
+    };
+    world.advance(MINUTE);
+    world.run(remember_refusal(&world, Some("acme"), near)).unwrap();
+    world.run(remember_verified(&world, "acme", 1, 2)).unwrap();
+    world.run(remember_verified(&world, "partner", 2, 3)).unwrap();
+    let early = |now| Refused::new("unauthorized", "its access token belongs to no source", &HeaderMap::new(), now);
+    world.run(remember_refusal(&world, None, early)).unwrap();
+    crate::keys::failing_fetch(&world);
+    world.advance(MINUTE);
+    world.sites.publish(crate::keys::JWKS, &[], &crate::keys::key_set(&["a", "b"]));
+    crate::keys::look(&world, "a").unwrap();
+    world.advance(HOUR);
+    crate::keys::failing_fetch_of_stored(&world);
+    world
+}
+
+fn shown(world: &World) -> Value {
+    let reply = world.as_operator("GET", URI);
+    assert_eq!((reply.status(), reply.header("cache-control")), (200, Some("no-store")), "{}", reply.text());
+    reply.json()
+}
+
+#[on_each_store]
+fn operator_sees_the_last_refusals_of_each_source() {
+    let world = World::with_operator();
+    assert_eq!(shown(&world), json!({ "sources": [], "unknown": [], "keys": [], "failed_fetches": [] }));
+    assert!(refuse(&world, Some("acme"), "the signature does not match"));
+    assert!(refuse(&world, Some("Acme"), "the header `x-sig` is missing"));
+    assert!(refuse(&world, None, "its access token belongs to no source"));
+    let entry = |detail| {
+        json!({
+            "at": Timestamp(NOW).rfc3339(), "count": 1, "reason": "invalid-signature", "detail": detail,
+            "headers": ["authorization", "x-hub-signature-256"], "size": 15, "digest": "ada2ca4d82d4bed6",
+        })
+    };
+    let expected = json!({
+        "sources": [
+            { "name": "Acme", "refused": [entry("the header `x-sig` is missing")] },
+            { "name": "acme", "refused": [entry("the signature does not match")] },
+        ],
+        "unknown": [entry("its access token belongs to no source")],
+        "keys": [], "failed_fetches": [],
+    });
+    assert_eq!(shown(&world), expected);
+}
+
+#[on_each_store]
+fn refusals_are_remembered_once_a_minute_for_each_source() {
+    let world = World::with_operator();
+    let flood = |source, detail: &str| (0..5).map(|_| refuse(&world, source, detail)).collect::<Vec<_>>();
+    assert_eq!(flood(Some("acme"), "a"), [true, false, false, false, false]);
+    assert_eq!(flood(None, "a"), [true, false, false, false, false], "each source by itself");
+    world.advance(MINUTE - 1);
+    assert!(!refuse(&world, Some("acme"), "b"));
+    for n in 0..20 {
+        world.advance(MINUTE);
+        assert!(refuse(&world, Some("acme"), &format!("{}", n % 10)));
+    }
+    let seen = shown(&world);
+    let refused = seen["sources"][0]["refused"].as_array().unwrap();
+    let details: Vec<_> = refused.iter().map(|one| (one["detail"].as_str().unwrap(), one["count"].clone())).collect();
+    assert_eq!(details.len(), MAX_REFUSED);
+    assert_eq!(details[0], ("9", json!(1)));
+    assert_eq!(seen["unknown"].as_array().unwrap().len(), 1);
+}
+
+#[on_each_store]
+fn refusal_that_is_not_remembered_is_not_explained() {
+    let world = World::new();
+    refuse(&world, Some("acme"), "a");
+    let explain = |_: Timestamp| -> Refused { panic!("it takes up to 48 verifications") };
+    assert_eq!(world.run(remember_refusal(&world, Some("acme"), explain)).unwrap(), None);
+    world.fail_store(StoreFault::From(0));
+    assert!(world.run(remember_refusal(&world, Some("acme"), explain)).is_err());
+}
+
+/// Of two that are written at the same time, one remains, and the list stays readable.
+#[on_each_store]
+fn refusals_at_the_same_time_are_harmless() {
+    let world = World::with_operator();
+    world.set_lag(Some(crate::fake::Lag { operation: 20, stale: 0 }));
+    let refuse = |detail| remember_refusal(&world, Some("acme"), refusal(detail));
+    let (one, two) = world.run(join(refuse("a"), refuse("b")));
+    assert!(one.is_ok() && two.is_ok());
+    let count = shown(&world)["sources"][0]["refused"].as_array().unwrap().len();
+    assert!(count == 1 || count == 2, "{count}");
+}
+
+#[on_each_store]
+fn only_an_old_secret_is_remembered() {
+    let world = World::with_operator();
+    let verified = |source: &str, index, secrets| {
+        world.run(remember_verified(&world, source, index, secrets)).unwrap();
+        world.advance(1_000);
+    };
+    world.restart_count();
+    for (index, secrets) in [(0, 1), (0, 3), (1, 1), (3, 3), (7, 2)] {
+        verified("acme", index, secrets);
+    }
+    assert!(world.is_store_unused(), "the first secret, or a key that was fetched");
+    verified("acme", 1, 2);
+    verified("acme", 1, 2);
+    verified("partner", 1, 3);
+    verified("partner", 2, 3);
+    let at = |seconds: u64| Timestamp(NOW + seconds * 1_000).rfc3339();
+    let seen = shown(&world);
+    assert_eq!(
+        seen["sources"],
+        json!([
+            { "name": "acme", "refused": [], "old_secret": { "index": 1, "at": at(5) } },
+            { "name": "partner", "refused": [], "old_secret": { "index": 2, "at": at(8) } },
+        ])
+    );
+}
+
+#[test]
+fn remembering_costs_one_read_and_one_write_a_minute() {
+    let world = World::key_value();
+    let spent = |work: &dyn Fn()| {
+        world.store.take_cost();
+        work();
+        world.store.take_cost()
+    };
+    let refuse = || _ = refuse(&world, Some("acme"), "a");
+    let verify = |index| world.run(remember_verified(&world, "acme", index, 2)).unwrap();
+    for _ in 0..3 {
+        assert_eq!([spent(&refuse), spent(&refuse)], documented(REFUSED));
+        assert_eq!([spent(&|| verify(1)), spent(&|| verify(1))], documented(OLD_SECRET));
+        assert_eq!(spent(&|| verify(0)), Cost::default());
+        world.advance(MINUTE);
+    }
+}
+
+#[on_each_store]
+fn operator_sees_fetched_keys_and_failed_fetches() {
+    use crate::keys::{key_set, look};
+    let world = World::with_operator();
+    let url = crate::keys::JWKS;
+    world.sites.publish(url, &[("cache-control", "max-age=600")], &key_set(&["a", "b"]));
+    look(&world, "a").unwrap();
+    let at = |minutes: u64| Timestamp(NOW + minutes * MINUTE).rfc3339();
+    let keys =
+        |fetched, until| json!([{ "url": url, "ids": ["a", "b"], "fetched": at(fetched), "fresh_until": at(until) }]);
+    assert_eq!((shown(&world)["keys"].clone(), shown(&world)["failed_fetches"].clone()), (keys(0, 10), json!([])));
+    world.sites.set(url, crate::fake::answer(500, "s3cret"));
+    world.advance(10 * MINUTE);
+    look(&world, "a").unwrap();
+    let failed = json!([{ "url": url, "at": at(10), "failure": "the answer was 500" }]);
+    assert_eq!((shown(&world)["keys"].clone(), shown(&world)["failed_fetches"].clone()), (keys(0, 10), failed));
+    world.sites.publish(url, &[("cache-control", "max-age=600")], &key_set(&["a", "b"]));
+    world.advance(MINUTE);
+    look(&world, "a").unwrap();
+    assert_eq!((shown(&world)["keys"].clone(), shown(&world)["failed_fetches"].clone()), (keys(11, 21), json!([])));
+}
+
+#[on_each_store]
+fn list_is_shown_although_the_settings_are_wrong() {
+    let world = World::with_operator().with("engine_url", "nonsense").with("routes", "[");
+    refuse(&world, Some("acme"), "a");
+    assert_eq!(shown(&world)["sources"][0]["name"], "acme");
+    assert_eq!(as_operator(&world, "GET", "/console/sources", &[]).status(), 200);
+}
+
+#[on_each_store]
+fn nothing_secret_and_no_markup_reaches_the_operator() {
+    let world = World::with_operator();
+    refuse(&world, Some("<b>acme"), "<i>\u{202e}& \"");
+    crate::keys::failing_fetch(&world);
+    let page = as_operator(&world, "GET", "/console/sources", &[]);
+    for (text, form) in [(page.text().to_owned(), "page"), (shown(&world).to_string(), "list")] {
+        let _row = row(form);
+        for hidden in ["5ignature", "t0ken", "4711", "captive"] {
+            assert!(!text.contains(hidden), "{hidden} in {text}");
+        }
+    }
+    for markup in ["<b>acme", "<i>", "<html>a"] {
+        assert!(!page.text().contains(markup), "{markup}");
+    }
 }

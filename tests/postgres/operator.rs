@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sluice::store::postgres::{
     CLEAR_NOTE, COUNTS, DEAD_LETTER, DELETE, DOUBT, LIST, NOTES, READY, RECORD_RUN, RESCHEDULE, RUN, SEARCH, SHOW,
-    WRITE_NOTE,
+    SOURCE_NOTES, SWEEP_NOTES, WRITE_NOTE,
 };
 
 use crate::session::{Contender, Database, KEEP, LEASE};
@@ -123,6 +123,34 @@ pub async fn doubt(database: &impl Database) {
     assert_eq!(take("t5").await, BTreeMap::new());
     sql.advance(1).await;
     assert_eq!(take("t5").await.into_values().collect::<Vec<_>>(), [true; 4]);
+}
+
+law!(notes_about_sources_are_swept_by_their_age: source_notes());
+
+async fn source_notes(database: &impl Database) {
+    let sql = database.connect().await;
+    for name in ["source:keys:a", "source", "source:", "source:refused:b", "source;", "sourcez", "width"] {
+        sql.run(WRITE_NOTE, values![name, "old"]).await.unwrap();
+    }
+    sql.advance(100).await;
+    sql.run(WRITE_NOTE, values!["source:keys:a", "new"]).await.unwrap();
+    // The same value is not a change.
+    sql.run(WRITE_NOTE, values!["source:refused:b", "old"]).await.unwrap();
+    let list = async |limit: i64| {
+        let rows = sql.run(SOURCE_NOTES, values![limit]).await.unwrap();
+        let note = |row: &crate::session::Row| (row.get("name"), row.get::<i64>("now") - row.get::<i64>("changed"));
+        rows.iter().map(note).collect::<Vec<(String, i64)>>()
+    };
+    let note = |name: &str, age| (name.to_owned(), age);
+    assert_eq!(list(9).await, [note("source:", 100), note("source:keys:a", 0), note("source:refused:b", 100)]);
+    assert_eq!(list(1).await.len(), 1);
+    let sweep =
+        async |limit: i64, age: i64| sql.run(SWEEP_NOTES, values![limit, age]).await.unwrap()[0].get::<i64>("swept");
+    assert_eq!(sweep(9, 101).await, 0);
+    assert_eq!((sweep(1, 100).await, sweep(9, 100).await, sweep(9, 100).await), (1, 1, 0));
+    assert_eq!(list(9).await, [note("source:keys:a", 0)]);
+    let rows = sql.run(NOTES, values![r#"["source", "source;", "sourcez", "width"]"#]).await.unwrap();
+    assert_eq!(rows.len(), 4);
 }
 
 law!(notes_and_runs_are_kept: notes());

@@ -35,6 +35,13 @@ fn source(row: &SourceRow, now: Timestamp) -> Markup {
     html! {
         h2 { bdi { (row.name) } }
         @if let Some(verified) = &row.verified { (old_secret(verified, now)) }
+        @if let Some(handed) = row.handed.last() {
+            p {
+                (chip(Tone::Busy, "Secret handed over"))
+                " Its sender has handed over a secret " (ago(handed.at, now)) ": set it in " code { "sources" } ". "
+                code { "GET /api/v2/sources" } " shows it"
+            }
+        }
         (refusals(&row.refused, now))
     }
 }

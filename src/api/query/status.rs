@@ -63,7 +63,12 @@ impl Query {
             let letters = letters(name);
             let rest = ["amp", "3d"].iter().find_map(|start| letters.strip_prefix(start)).unwrap_or(&letters);
             let is_start = rest.is_empty() || NAME.starts_with(rest) || "amp".starts_with(rest);
-            self::letters(value).is_empty() && is_start && !OTHERS.contains(&&**name)
+            let is_empty = match value.strip_prefix(['\r', '\n']) {
+                // A line break within the name, as for `straddles_status`.
+                Some(value) => NAME.starts_with(&format!("{rest}{}", self::letters(value))),
+                None => self::letters(value).is_empty(),
+            };
+            is_empty && is_start && !OTHERS.contains(&&**name)
         };
         // Between commas, whatever is no parameter is taken as a part of the value before it.
         let is_joined = |(_, value): &(String, String)| value.contains([',', ';', '?', '&', '|']);
@@ -114,7 +119,7 @@ fn damage(name: &str, value: &str, given: Option<Status>) -> Option<Problem> {
 /// Returns whether a name other than `status` resembles it: `amp;status`, `Status`, `?status`, `stat us`, `statsu`,
 /// `task_status`, `state`.
 fn resembles_status(name: &str) -> bool {
-    letters(name).contains(NAME) || words(&folded(name)).any(|word| is_like_status(word))
+    letters(name).contains(NAME) || words(&folded(name)).any(is_like_status)
 }
 
 /// Returns whether a word is `status`, `state`, `stat`, or differs from `status` by one edit.

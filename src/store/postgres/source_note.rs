@@ -5,7 +5,7 @@ use super::{NOTES, PostgresStore, SOURCE_NOTES, SWEEP_NOTES, WRITE_NOTE};
 use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::store::source_note::{NoteKind, SOURCE_NOTE_AGE, SourceNotes, check_length, kind_of, stored_name};
 
-/// What the names of these notes begin with.
+/// The beginning of the names of these notes.
 const PREFIX: &str = "source:";
 
 /// The name of a note in the table.

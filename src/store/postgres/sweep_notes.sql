@@ -4,7 +4,7 @@ WITH gone AS (
     WHERE n.name = ANY (ARRAY(
         SELECT c.name
         FROM sluice_note AS c
-        WHERE c.name >= 'source:' AND c.name < 'source;' AND c.changed <= sluice_now() - $2::int8
+        WHERE c.name >= 'source:' AND c.name < 'source:~' AND c.changed <= sluice_now() - $2::int8
         ORDER BY c.name
         LIMIT $1::int8
         FOR UPDATE SKIP LOCKED

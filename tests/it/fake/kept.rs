@@ -193,6 +193,21 @@ impl World {
         }
     }
 
+    /// The notes about sources: name and value, sorted.
+    pub fn source_notes(&self) -> Vec<(String, String)> {
+        let named = |name: &str, prefix, value: &str| Some((name.strip_prefix(prefix)?.to_owned(), value.to_owned()));
+        match &self.database {
+            Some(database) => {
+                database.tables().notes().filter_map(|note| named(&note.name, "source:", &note.value)).collect()
+            }
+            None => {
+                let entries = self.store.entries.borrow();
+                let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+                entries.iter().filter_map(|(key, value)| named(key, "sluice:note:", &text(value))).collect()
+            }
+        }
+    }
+
     /// Deletes everything but the claims of keys: the state that claimants leave which stopped right after claiming.
     pub fn keep_claims(&self) {
         let Some(database) = &self.database else {

@@ -147,13 +147,13 @@ impl Tables {
     }
 
     pub(super) fn source_notes(&self, call: &Call<'_>) -> Result<Vec<SqlRow>, Refused> {
-        let notes = self.notes.range("source:".to_owned().."source;".to_owned()).take(call.limit(1)?);
+        let notes = self.notes.range("source:".to_owned().."source:~".to_owned()).take(call.limit(1)?);
         Ok(notes.map(|(_, note)| values![note.name, note.value, note.changed, call.now]).collect())
     }
 
     pub(super) fn sweep_notes(&mut self, call: &Call<'_>) -> Result<Vec<SqlRow>, Refused> {
         let before = call.now - call.get::<i64>(2);
-        let notes = self.notes.range("source:".to_owned().."source;".to_owned());
+        let notes = self.notes.range("source:".to_owned().."source:~".to_owned());
         let over = notes.filter(|(_, note)| note.changed <= before).take(call.limit(1)?);
         let over: Vec<String> = over.map(|(name, _)| name.clone()).collect();
         for name in &over {

@@ -17,11 +17,11 @@ impl RejectLink {
         let at = query.find("status=").unwrap();
         let (before, rest) = query.split_at(at);
         let separated = before.strip_suffix(['&', ',']).unwrap_or(before);
-        let value = &rest["status=".len()..];
+        let value = rest.strip_prefix("status=").unwrap();
         let (value, after) = value.split_at(value.find(['&', ',']).unwrap_or(value.len()));
         Self {
             before: separated.to_owned(),
-            separator: before[separated.len()..].to_owned(),
+            separator: before.strip_prefix(separated).unwrap().to_owned(),
             name: "status".to_owned(),
             equals: "=".to_owned(),
             value: value.to_owned(),
@@ -249,7 +249,7 @@ fn without_end(text: &str, count: usize) -> String {
 /// Full-width letters, percent-encoded.
 fn wide(text: &str) -> String {
     let wide = text.chars().map(|c| match c {
-        c if c.is_ascii_alphanumeric() => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
+        c if c.is_ascii_alphanumeric() => char::from_u32(u32::from(c).wrapping_add(0xfee0)).unwrap(),
         c => c,
     });
     form_urlencoded::byte_serialize(wide.collect::<String>().as_bytes()).collect()
