@@ -26,8 +26,8 @@ pub fn check(data: &[u8]) {
             let read = read.callback();
             assert_eq!((read.digest(), Key::callback(&read)), (callback.digest(), Key::callback(callback)));
         }
-        let outcome =
-            OutcomeRecord::delivered(delivery.id, &Key::event("/s", topic_of(topic), "w"), payload, delivery.received);
+        let key = Key::event("/s", topic_of(topic), "w");
+        let outcome = OutcomeRecord::delivered(delivery.id, &key, payload, delivery.received);
         let read = round_trip(&outcome, OutcomeRecord::to_bytes, |bytes| OutcomeRecord::from_bytes(bytes).ok());
         let kept = json::object(payload).ok().map(|run| run.get());
         assert_eq!(read.body.as_deref().map(|run| run.get()), kept);
@@ -116,7 +116,8 @@ fn delivery_of<'a>(numbers: &[u8], [reference, topic, trace]: [&[u8]; 3], payloa
             _ => (Trigger::Webhook, Vec::new()),
         };
         let queue = (number % 5 == 0).then(|| topic_of(topic).to_owned());
-        Work::Start(Start { workflow: WorkflowRef::parse(reference).ok()?, payload, trigger, params, queue })
+        let source = (number % 3 == 1).then(|| topic_of(topic).to_owned());
+        Work::Start(Start { workflow: WorkflowRef::parse(reference).ok()?, payload, trigger, params, queue, source })
     };
     let mut headers = HeaderMap::new();
     if let Ok(value) = HeaderValue::from_bytes(trace)

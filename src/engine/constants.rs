@@ -1,4 +1,4 @@
-//! The operator's constants for a profile: the variable `engine_settings`, a JSON object.
+//! The operator's constants for a profile: the member `engine` of `settings`, a JSON object.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::reference::path_segment;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Constants(BTreeMap<String, Vec<String>>);
 
-/// The reason why a text is not a set of constants. The message completes the sentence "`engine_settings` …".
+/// The reason why a text is not a set of constants. The message completes the sentence "`/engine` …".
 #[derive(Debug, thiserror::Error)]
 pub enum ConstantsError {
     /// Not a JSON object.

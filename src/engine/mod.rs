@@ -77,7 +77,7 @@ impl Operation {
 
 /// The error of building a request. All parts were validated before, so it is never the sender's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the request to the engine can't be built: check engine and engine_settings")]
+#[error("the request to the engine can't be built: check `engine`, and `engine` in `settings`")]
 pub struct RequestError;
 
 impl From<ProfileError> for RequestError {
@@ -93,7 +93,7 @@ pub enum ScopeError {
     #[error("must not contain '/': the workflows of this engine have no team")]
     NoScope,
     /// The reference names a scope that isn't configured.
-    #[error("names a {scope} that engine_settings doesn't list")]
+    #[error("names a {scope} that `engine` in `settings` doesn't list")]
     Unknown {
         /// The profile's name for a scope, such as `team`.
         scope: String,

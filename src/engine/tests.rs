@@ -496,7 +496,7 @@ fn reference_may_name_only_a_configured_scope() {
     for reference in ["wf", "acme/wf", "ops/wf"] {
         assert_eq!(accepts(&flow, reference), Ok(()), "{reference}");
     }
-    assert_eq!(accepts(&flow, "x/wf").unwrap_err(), "names a team that engine_settings doesn't list");
+    assert_eq!(accepts(&flow, "x/wf").unwrap_err(), "names a team that `engine` in `settings` doesn't list");
     assert_eq!(accepts(&boomerang(), "wf"), Ok(()));
     assert_eq!(
         accepts(&boomerang(), "acme/wf").unwrap_err(),

@@ -79,23 +79,26 @@ def data():
 
 @contextlib.contextmanager
 def host(state, secrets: dict, log=None, runtime_config=None, **variables):
-    """Runs a host with its data in `state`, the secrets of each sender (a new and an old one), and more variables. Its
-    output goes to `log` if that is given."""
+    """Runs a host with its data in `state`, a source for each sender with secrets (a new and an old one), and more
+    variables, of which objects and arrays are JSON. Its output goes to `log` if that is given."""
     port, engine_port = free_port(), free_port()
     url, engine = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{engine_port}"
-    sender_secrets = {f"secret_{sender}": ",".join(rotation) for sender, rotation in secrets.items()}
-    variables = {"engine_url": engine, "operator_token": "op3rator"} | sender_secrets | variables
+    names = {sender: sender.replace("_", "-") for sender in secrets}
+    sources = [{"name": names[sender], "sender": names[sender], "secrets": rotation} for sender, rotation in secrets.items()]
+    variables = {"engine_url": engine, "operator_token": "op3rator"} | ({"sources": sources} if sources else {}) | variables
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in variables.items()}
+    environment = {f"SPIN_VARIABLE_{name.upper()}": text for name, text in texts.items()}
     process = subprocess.Popen(
         [
             os.environ.get("SLUICE_HOST_BIN", str(ROOT / "target/debug/sluice-host")),
             "--from", str(ROOT / "spin.toml"),
             "--listen", f"127.0.0.1:{port}",
             "--state-dir", str(state),
-            *(f"--variable={name}={value}" for name, value in variables.items()),
             *(["--runtime-config-file", str(runtime_config)] if runtime_config else []),
             f"--stand-in=127.0.0.1:{engine_port}", "--any-workflow", "--timing", "none",
         ],
         stdout=log,
+        env=os.environ | environment,
     )
     try:
         for _ in range(600):
@@ -241,7 +244,7 @@ def running_with_secrets(data):
 
 @pytest.fixture(scope="session")
 def running_with_links(data):
-    with data() as state, host(state, {}, link_secret=f"{os.urandom(16).hex()},0ld") as running:
+    with data() as state, host(state, {}, settings={"link_secrets": [os.urandom(16).hex(), "0ld"]}) as running:
         yield running
 
 

@@ -28,7 +28,7 @@ SIZES = {"phone": (390, 844), "wide": (1280, 900)}
 @pytest.fixture(scope="module")
 def running_console(data):
     secrets = {name: (os.urandom(16).hex(), os.urandom(16).hex()) for name in ("github", "slack")}
-    variables = {"access_tokens": "t0ken", "routes": json.dumps(ROUTES), "link_secret": os.urandom(16).hex()}
+    variables = {"access_tokens": "t0ken", "routes": ROUTES, "settings": {"link_secrets": [os.urandom(16).hex()]}}
     with data() as state, host(state, secrets, **variables) as running:
         yield Console(running)
 
@@ -141,7 +141,7 @@ def test_links_lead_to_every_page(signed_in, console):
     page, ids = signed_in, fill(console)
     page.refresh()
     assert "Pending\n2\n" in main(page) and "Dead\n1\n" in main(page)
-    for text in ("an access token (1 token is set)", "github 2 secrets", "slack 2 secrets", "github webhooks", "triage", "title"):
+    for text in ("an access token (1 token is set)", "github github", "slack slack", "github webhooks", "triage", "title"):
         assert text in main(page), f"{text!r} is missing in {main(page)}"
     # The Content Security Policy allows the page's style.
     assert page.find_element(By.CSS_SELECTOR, ".chip").value_of_css_property("font-weight") == "600"

@@ -124,9 +124,14 @@ class Terminal:
         # Unlike `cargo xtask up`, `host` sets an operator token by default.
         variables = {"operator_token": ""}
         for argument in arguments:
-            if argument in ("--var", "--variable"):
+            if argument == "--var":
                 name, value = next(arguments).split("=", 1)
                 variables[name] = value
+            elif argument == "--source":
+                name, value = next(arguments).split("=", 1)
+                is_token = value.startswith("token:")
+                proof = {"tokens": [value.removeprefix("token:")]} if is_token else {"sender": name, "secrets": [value]}
+                variables.setdefault("sources", []).append({"name": name} | proof)
             else:
                 assert argument in ("--host", "--raw"), f"{self.page}:{block.line} has an unsupported {argument}"
         self.running.close()

@@ -372,7 +372,7 @@ def test_logs_contain_neither_query_nor_token(proxy, backend):
 def test_sluice_reaches_its_engine_through_the_proxy(data, tmp_path):
     """Sluice submits, looks at a run, sends a callback, looks a run up after an unclear outcome, and sends the largest event."""
     port = free_port()
-    variables = {"engine_url": f"http://127.0.0.1:{port}", "engine_token": TOKEN, "engine_start": "true"}
+    variables = {"engine_url": f"http://127.0.0.1:{port}", "engine_token": TOKEN, "settings": {"engine_start": True}}
     with data() as state, host(state, {}, **variables) as sluice:
         with engine_proxy(tmp_path, sluice.engine.removeprefix("http://"), plain=port):
             def post(path: str, body, expected: tuple, **headers) -> requests.Response:

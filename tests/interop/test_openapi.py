@@ -24,11 +24,10 @@ OPERATOR = {"authorization": "Bearer op3rator"}
 def complete(data):
     """A host with every operation enabled and with a route for each event and webhook."""
     routes = '[{"workflow":"any","from":"event"},{"workflow":"any","from":"webhook"}]'
-    variables = {
-        "link_secret": os.urandom(16).hex(), "retention_hours": "8784", "allowed_origins": "*", "routes": routes,
-        "webhook_any_json": "true",
+    settings = {
+        "link_secrets": [os.urandom(16).hex()], "retention_hours": 8784, "allowed_origins": ["*"], "webhook_any_json": True,
     }
-    with data() as state, host(state, {}, **variables) as running:
+    with data() as state, host(state, {}, routes=routes, settings=settings) as running:
         yield running
 
 

@@ -134,7 +134,7 @@ def test_up_reports_each_error_once_and_prints_commands_to_try(directory):
             holds.bind(("127.0.0.1", 7701))
             holds.listen()
         running = stack.enter_context(
-            up(directory, "--host", "--var", "public_url=nonsense", "--variable", "operator_token=two words")
+            up(directory, "--host", "--var", "settings={\"public_url\":\"nonsense\"}", "--var", "operator_token=two words")
         )
         lines = [line for line in running.err().splitlines() if line.startswith("curl ")]
         assert len(lines) == 3, running.err()
@@ -149,8 +149,8 @@ def test_up_reports_each_error_once_and_prints_commands_to_try(directory):
         assert running.exit_code() == 0
 
     err = running.err()
-    for variable in ("public_url", "operator_token"):
-        assert len(re.findall(rf"^  {variable} +must be ", err, re.MULTILINE)) == 1, f"{variable}: {err}"
+    for problem in ("settings +has an error: `/public_url` must be ", "operator_token +must be "):
+        assert len(re.findall(rf"^  {problem}", err, re.MULTILINE)) == 1, f"{problem}: {err}"
     assert err.count("error:") == 1, err
     assert re.search(r"^warning: port 7701 is in use, so the stand-in engine listens on port \d+$", err, re.MULTILINE), err
     head, *log = running.out().splitlines()

@@ -42,7 +42,7 @@ fn found_run_is_not_started_again() {
 
 #[on_each_store]
 fn engine_timeout_ms_delays_the_lookup() {
-    let world = World::with_operator().with("engine_timeout_ms", "60000").losing_responses();
+    let world = World::with_operator().setting("engine_timeout_ms", 60_000).losing_responses();
     world.post_json(WEBHOOK_URI, "{}");
     world.engine.take_calls();
     world.engine.recover();

@@ -70,7 +70,10 @@ fn brokers_retry_only_what_may_succeed_later() {
         Case { body: "{}", ..Case::new("no event", new(), [Drop, Drop]) },
         Case { uri: "/api/v2/event", ..Case::new("no workflow", new(), [Drop, Drop]) },
         Case::new("no token", new().with("access_tokens", "t"), [Drop, Drop]),
-        Case { headers: other_origin, ..Case::new("other origin", new().with("allowed_origins", "a"), [Drop, Drop]) },
+        Case {
+            headers: other_origin,
+            ..Case::new("other origin", new().setting("allowed_origins", ["a"]), [Drop, Drop])
+        },
         Case { body: &large, ..Case::new("body too large", new(), [Drop, Drop]) },
         Case { headers: avro, ..Case::new("unknown format", new(), [Drop, Retry]) },
         Case::new("workflow unknown, 400", new().respond(400, ""), [Drop, Drop]),

@@ -197,25 +197,25 @@ fn early_callback_is_rejected_if_the_run_never_appears() {
 
 #[on_each_store]
 fn callback_early_ms_bounds_how_long_a_run_may_be_unknown() {
-    for early in ["0", "1000"] {
-        let world = world().with("callback_early_ms", early).respond(404, "").after(1_000);
+    for early in [0, 1_000] {
+        let world = world().setting("callback_early_ms", early).respond(404, "").after(1_000);
         let _row = row(early);
         world.post_json(CALLBACK_URI, "{}").problem(404, "rejected");
     }
-    let world = world().with("callback_early_ms", "1001").respond(404, "").after(1_000);
+    let world = world().setting("callback_early_ms", 1_001).respond(404, "").after(1_000);
     assert_eq!(world.post_json(CALLBACK_URI, "{}").status(), 202);
 }
 
 #[on_each_store]
 fn callback_is_found_for_the_whole_retention() {
     // `NOW` is 128.5 h into a window of 168 h, and 48.5 h into one of 200 h.
-    for (retention_hours, wait_hours, last) in [("72", "168", 207), ("200", "168", 247), ("1", "200", 247)] {
+    for (retention_hours, wait_hours, last) in [(72, 168, 207), (200, 168, 247), (1, 200, 247)] {
         let _row = row(format!("retention_hours {retention_hours}, callback_wait_hours {wait_hours}"));
-        let world = world().with("retention_hours", retention_hours).with("callback_wait_hours", wait_hours);
+        let world = world().setting("retention_hours", retention_hours).setting("callback_wait_hours", wait_hours);
         let world = world.respond(200, "");
         world.post_json(CALLBACK_URI, "{}");
         // PostgreSQL keeps it for just that long, and a minute more: hosts have other clocks.
-        let longest = retention_hours.parse::<u64>().unwrap().max(wait_hours.parse().unwrap());
+        let longest = retention_hours.max(wait_hours);
         let (last, minutes) = if world.kind() == StoreKind::KeyValue { (last, 0) } else { (longest, 2) };
         for (age, status) in [(71, 200), (168, 200), (last, 200), (last + 1, 404)] {
             world.clock.set(NOW + age * HOUR + if status == 404 { minutes * MINUTE } else { 0 });
@@ -253,7 +253,7 @@ fn lookup_requires_the_operator_token() {
 
 #[on_each_store]
 fn lookup_without_a_topic_lists_callbacks_in_order() {
-    let world = world().healthy().with("retention_hours", "1");
+    let world = world().healthy().setting("retention_hours", 1);
     assert_eq!(
         world.as_operator("GET", "/api/v2/callbacks/r").json(),
         json!({"run": "r", "callbacks": [], "next": null})

@@ -176,7 +176,7 @@ fn cross_site_form_changes_nothing() {
     ];
     for headers in accepted {
         let _row = row(format!("{headers:?}"));
-        let world = World::with_operator().with("public_url", "https://public.example:443/");
+        let world = World::with_operator().setting("public_url", "https://public.example:443/");
         assert_page(&as_operator(&world, "POST", "/console/drain", &[headers, &[URL]].concat()), 200);
     }
 }
@@ -201,7 +201,7 @@ fn problems_are_json_if_accepted() {
 
 #[on_each_store]
 fn overview_says_how_long_the_backlog_will_take() {
-    let world = World::with_operator().with("drain_width_max", "1").unreachable();
+    let world = World::with_operator().setting("drain_width_max", 1).unreachable();
     (0..40).for_each(|_| _ = store(&world, WEBHOOK_URI, "{}"));
     assert!(!open(&world, "/console").contains("At the pace"));
     world.engine.recover();
@@ -251,10 +251,10 @@ fn overview_shows_the_configuration_without_secrets() {
     let world = World::with_operator()
         .with("engine_token", "s3cret-engine")
         .with("access_tokens", "s3cret-a,s3cret-b")
-        .with("link_secret", "s3cret-link")
-        .with("public_url", "https://gate.example")
-        .with("secret_github", "s3cret-one,s3cret-two")
-        .with("secret_slack", "s3cret-slack")
+        .setting("link_secrets", ["s3cret-link"])
+        .setting("public_url", "https://gate.example")
+        .source_of("github", ["s3cret-one", "s3cret-two"])
+        .source_of("slack", ["s3cret-slack"])
         .with("routes", routes);
     let page = open(&world, "/console");
     assert_has(
@@ -267,17 +267,17 @@ fn overview_shows_the_configuration_without_secrets() {
             ">on<",
         ],
     );
-    assert_has(&page, &["github</span> <small>2 secrets", "slack</span> <small>1 secret<"]);
+    assert_has(&page, &["github</span> <small>github<", "slack</span> <small>slack<"]);
     assert_has(&page, &["triage", "github webhooks", "who, what", "&lt;i&gt;", "events", "matches all"]);
     assert!(!page.contains("s3cret") && !page.contains("op3rator") && !page.contains("stripe"), "{page}");
-    assert_has(&open(&World::with_operator(), "/console"), &["Anyone", "No sender has a secret", "No routes are set"]);
+    assert_has(&open(&World::with_operator(), "/console"), &["Anyone", "No sources are set", "No routes are set"]);
 
     // The overview names invalid variables; pages that need one of these are 503.
-    let world = World::with_operator().with("engine_url", "s3cret").with("secret_custom", "s3cret").with("routes", "[");
+    let world = World::with_operator().with("engine_url", "s3cret").setting("doors", "s3cret").with("routes", "[");
     let page = open(&world, "/console");
     assert_has(
         &page,
-        &["variable `engine_url` must be", "variable `secret_custom` is set, but sender_custom", "variable `routes`"],
+        &["variable `engine_url` must be", "variable `settings` has an error: `/doors`", "variable `routes`"],
     );
     assert!(!page.contains("s3cret"), "{page}");
     assert_page(&as_operator(&world, "GET", LIST, &[]), 503);
@@ -383,7 +383,7 @@ fn delivery_page_shows_the_request() {
 
 #[on_each_store]
 fn huge_payload_is_truncated() {
-    let world = World::with_operator().with("max_body_bytes", "900000").unreachable();
+    let world = World::with_operator().setting("max_body_bytes", 900_000).unreachable();
     let body = format!(r#"{{"a":{}[{}0]{}}}"#, "[".repeat(100), "0,".repeat(200_000), "]".repeat(100));
     let id = store(&world, WEBHOOK_URI, &body);
     let page = open(&world, &format!("{LIST}/{id}"));
@@ -533,7 +533,7 @@ fn preflight_shows_findings_with_their_remedies() {
             r#"<span class="chip busy">Warning</span>"#,
             r#"<span class="chip bad">Error</span>"#,
             "The task `sh` has no image",
-            "Set `default_image` in `engine_settings`",
+            "Set `engine.default_image` in `settings`",
         ],
     );
     assert_eq!(world.engine.take_calls().len(), 2);

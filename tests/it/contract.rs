@@ -75,12 +75,12 @@ fn webhook_takes_any_json_if_a_setting_asks_for_it() {
         [r#"[ {"email":"a@b","n":12345678901234567890}, {} ]"#, "null", "false", "-1E400", r#""\ud83d\ude00""#, ODD]
     {
         let _row = row(json);
-        let world = delivered().with("webhook_any_json", "true");
+        let world = delivered().setting("webhook_any_json", true);
         assert_eq!(world.post_json(WEBHOOK_URI, format!(" {json}\n")).status(), 200);
         let body = world.engine.only_request().body;
         assert!(body.contains(&format!(r#"[{{"name":"data","value":{json}}}]"#)), "{body}");
         // The same after a stay in the store.
-        let world = World::with_operator().with("webhook_any_json", "true").respond(503, "").respond(200, RUN);
+        let world = World::with_operator().setting("webhook_any_json", true).respond(503, "").respond(200, RUN);
         assert_eq!(world.post_json(WEBHOOK_URI, json).status(), 202);
         world.advance(HOUR);
         assert_eq!(world.drain()["delivered"], 1);
@@ -89,7 +89,7 @@ fn webhook_takes_any_json_if_a_setting_asks_for_it() {
         assert_eq!(bodies.len(), 2);
         assert_eq!(bodies[0], bodies[1]);
     }
-    let world = World::new().healthy().with("webhook_any_json", "true");
+    let world = World::new().healthy().setting("webhook_any_json", true);
     let send = |body: &str| world.post(WEBHOOK_URI, &[JSON, ("idempotency-key", "k")], body);
     assert_eq!(send("[1]").outcome(), (200, Some("delivered")));
     assert_eq!(send("[1]").outcome(), (200, Some("duplicate")));
@@ -265,9 +265,9 @@ fn engine_settings_and_trace_headers_reach_the_engine() {
     let world = delivered()
         .with("engine_url", "https://engine.example:8443/")
         .with("engine_token", "t0ken")
-        .with("engine_start", "true")
-        .with("engine_connect_ms", "11")
-        .with("engine_timeout_ms", "22");
+        .setting("engine_start", true)
+        .setting("engine_connect_ms", 11)
+        .setting("engine_timeout_ms", 22);
     let trace = [
         ("content-type", "application/json"),
         ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),

@@ -65,7 +65,7 @@ fn slow_engine_is_awaited_up_to_engine_wait_ms() {
 
 #[on_each_store]
 fn engine_wait_ms_bounds_the_wait_of_a_sender() {
-    let world = World::new().with("engine_wait_ms", "40").slow(100);
+    let world = World::new().setting("engine_wait_ms", 40).slow(100);
     let at = world.run(async {
         let (reply, _) = world.handle(request("POST", WEBHOOK_URI, &[JSON], "{}")).await;
         assert_eq!(reply.status(), 202);

@@ -140,7 +140,7 @@ fn lease_of_a_dead_drain_expires() {
 /// It is looked at right before each attempt.
 #[test]
 fn drain_whose_lease_another_one_has_overwritten_sends_nothing_more() {
-    let world = world().with("drain_width_max", "1");
+    let world = world().setting("drain_width_max", 1);
     store_pending(&world);
     store_pending(&world);
     world.engine.latency.set(1_000);
@@ -171,7 +171,7 @@ fn keys_are_listed_before_any_attempt() {
 
 #[test]
 fn sweep_deletes_expired_windows_and_the_registers_of_settled_claims() {
-    let world = world().with("retention_hours", "1").with("callback_wait_hours", "1");
+    let world = world().setting("retention_hours", 1).setting("callback_wait_hours", 1);
     for hour in 0..4 {
         world.engine.topics.borrow_mut().push(hour.to_string());
         world.clock.set(NOW / HOUR * HOUR + hour * HOUR + 10 * MINUTE);
@@ -212,7 +212,7 @@ fn sweep_deletes_expired_windows_and_the_registers_of_settled_claims() {
 #[test]
 fn failed_deletion_of_an_old_key_is_reported_and_retried() {
     let with_old_keys = || {
-        let world = world().with("retention_hours", "1");
+        let world = world().setting("retention_hours", 1);
         world.post_json(EVENT_URI, EVENT);
         world.advance(3 * HOUR);
         world.store.take_cost();

@@ -119,7 +119,7 @@ fn interrupted_series_of_failures_does_not_stop_the_drain() {
 
 #[on_each_store]
 fn drain_sends_up_to_drain_width_max_at_once() {
-    let world = World::with_operator().with("drain_width_max", "4");
+    let world = World::with_operator().setting("drain_width_max", 4);
     let names = names(12);
     let mut workflows: Vec<_> = names.iter().map(String::as_str).collect();
     workflows.extend(["w3", "w0", "w3"]);
@@ -156,7 +156,7 @@ fn callbacks_of_one_run_are_sent_in_sequence() {
 #[on_each_store]
 fn drain_starts_nothing_once_the_budget_is_spent() {
     // The budget of 25 s has room for three attempts of 9 s, one after another.
-    let one_at_a_time = || World::with_operator().with("drain_width_max", "1");
+    let one_at_a_time = || World::with_operator().setting("drain_width_max", 1);
     let world = one_at_a_time();
     store_pending(&world, std::iter::repeat_n("w", 6));
     world.engine.recover();
@@ -227,7 +227,7 @@ fn assert_dead_letter(world: &World, last_failure: &str) {
 
 #[on_each_store]
 fn expired_delivery_becomes_dead_letter() {
-    let world = World::with_operator().with("retry_max_hours", "2").respond(503, "").respond(503, "");
+    let world = World::with_operator().setting("retry_max_hours", 2).respond(503, "").respond(503, "");
     world.post_json(WEBHOOK_URI, "{}");
     world.clock.set(NOW + 2 * HOUR - 1);
     assert_eq!(world.drain(), summary(json!({ "pending": 1 })));
@@ -254,7 +254,7 @@ fn attempt_failing_after_expiry_makes_a_dead_letter() {
 
 #[on_each_store]
 fn exhausted_delivery_becomes_dead_letter() {
-    let world = World::with_operator().with("retry_max_attempts", "3");
+    let world = World::with_operator().setting("retry_max_attempts", 3);
     script(&world, 503, 3);
     world.post_json(WEBHOOK_URI, "{}");
     for expected in [json!({ "pending": 1 }), json!({ "dead": 1 })] {
@@ -263,7 +263,7 @@ fn exhausted_delivery_becomes_dead_letter() {
     }
     assert_dead_letter(&world, "the engine answered 503");
     // A delivery without retries is answered with 202 too.
-    let world = World::with_operator().with("retry_max_attempts", "1").respond(503, "");
+    let world = World::with_operator().setting("retry_max_attempts", 1).respond(503, "");
     assert_eq!(world.post_json(WEBHOOK_URI, "{}").outcome(), (202, Some("pending")));
     if world.kind() == StoreKind::Postgres {
         world.advance(5 * MINUTE);

@@ -13,7 +13,7 @@ const SPRING_NOT_FOUND: &str = r#"{"status":404,"error":"Not Found","path":"/api
 
 /// A world in which an unknown run is a rejection, never an early callback.
 fn world() -> World {
-    World::with_operator().with("callback_early_ms", "0")
+    World::with_operator().setting("open", true).setting("callback_early_ms", 0)
 }
 
 /// Asserts that no stored record and no readiness report contains the secret.

@@ -1,13 +1,19 @@
-//! The variables `engine` and `engine_settings`, and what depends on the engine's profile.
+//! The variable `engine`, the setting of the same name, and what depends on the engine's profile.
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+use sluice::config::Config;
+
 use crate::fake::{RUN, World, answer, row};
 
-const FLOW: &str = r#"{"team":"acme","teams":["ops"]}"#;
+/// The constants of the engine `flow`.
+fn teams() -> Value {
+    json!({"team": "acme", "teams": ["ops"]})
+}
 
 fn flow() -> World {
-    World::new().with("engine", "flow").with("engine_settings", FLOW)
+    World::new().with("engine", "flow").setting("engine", teams())
 }
 
 /// The only error at `/readyz`: the variable and its problem.
@@ -31,7 +37,7 @@ fn reference_may_name_a_team_if_the_engine_has_teams() {
     let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"/x/y"}"#;
     for (world, reference, detail) in [
         (World::new(), "acme/deploy", "`ref` must not contain '/': the workflows of this engine have no team"),
-        (flow(), "other/deploy", "`ref` names a team that engine_settings doesn't list"),
+        (flow(), "other/deploy", "`ref` names a team that `engine` in `settings` doesn't list"),
     ] {
         for uri in ["/api/v2/webhook?ref=", "/api/v2/event?ref="] {
             let _row = row(format!("{uri}{reference}"));
@@ -56,33 +62,31 @@ fn constants_are_checked_with_the_profile() {
     let (field, detail) = error(&World::new().with("engine", "flow"));
     assert_eq!(
         (field.as_str(), detail.as_str()),
-        ("engine_settings", "must have a member `team`, which the engine profile `flow` needs")
+        ("settings", "has an error: `/engine` must have a member `team`, which the engine profile `flow` needs")
     );
-    let (field, detail) = error(&World::new().with("engine_settings", FLOW));
-    let expected = "has a member `team`, which the engine profile `boomerang` doesn't know: it takes base_path, default_image, task_deletion, task_timeout, team_name";
-    assert_eq!((field.as_str(), detail.as_str()), ("engine_settings", expected));
+    let (field, detail) = error(&World::new().setting("engine", teams()));
+    let expected = "has an error: `/engine` has a member `team`, which the engine profile `boomerang` doesn't know: it takes base_path, default_image, task_deletion, task_timeout, team_name";
+    assert_eq!((field.as_str(), detail.as_str()), ("settings", expected));
     let (field, detail) = error(&World::new().with("engine", "argo"));
     assert_eq!((field.as_str(), detail.as_str()), ("engine", "must be one of boomerang, flow, flow-5"));
 }
 
 #[on_each_store]
 fn orphan_after_ms_is_at_least_ten_times_the_timeout() {
-    for (timeout, after, effective) in
-        [("10000", "300000", 300_000), ("10000", "1", 100_000), ("40000", "300000", 400_000)]
-    {
-        let world = World::new().with("engine_timeout_ms", timeout).with("orphan_after_ms", after);
-        let limits = sluice::config::settings(&world).unwrap().limits;
+    for (timeout, after, effective) in [(10_000, 300_000, 300_000), (10_000, 1, 100_000), (40_000, 300_000, 400_000)] {
+        let world = World::new().setting("engine_timeout_ms", timeout).setting("orphan_after_ms", after);
+        let limits = Config::new(&world).settings().unwrap().limits;
         assert_eq!(limits.orphan_after, Duration::from_millis(effective), "{timeout} {after}");
     }
 }
 
 #[on_each_store]
 fn body_limit_of_the_engine_is_checked() {
-    assert_eq!(World::new().with("max_body_bytes", "5000000").get("/readyz").status(), 200);
-    let (field, detail) = error(&World::new().with("max_body_bytes", "5000001"));
+    assert_eq!(World::new().setting("max_body_bytes", 5_000_000).get("/readyz").status(), 200);
+    let (field, detail) = error(&World::new().setting("max_body_bytes", 5_000_001));
     assert_eq!(
         (field.as_str(), detail.as_str()),
-        ("max_body_bytes", "must be at most 5000000: the engine takes no larger payload")
+        ("settings", "has an error: `/max_body_bytes` must be at most 5000000: the engine takes no larger payload")
     );
 }
 
@@ -95,7 +99,7 @@ fn routes_are_checked_with_the_profile() {
             r#""workflow":"acme/w""#,
             "`/1/workflow` must not contain '/': the workflows of this engine have no team",
         ),
-        (flow(), r#""workflow":"other/w""#, "`/1/workflow` names a team that engine_settings doesn't list"),
+        (flow(), r#""workflow":"other/w""#, "`/1/workflow` names a team that `engine` in `settings` doesn't list"),
         (World::new(), r#""workflow":"w","params":{"a":1,"data":1}"#, "`/1/params/data` is reserved: use another name"),
         (World::new(), r#""workflow":"w","params":{"event":1}"#, "`/1/params/event` is reserved: use another name"),
     ] {

@@ -10,18 +10,17 @@ mod sites;
 mod sql;
 mod store;
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use http::Request;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice::api::{self, Handled};
 use sluice::ports::{Body, Rng, VariableError, Variables};
 
@@ -36,6 +35,8 @@ pub use sql::{At, Connection, Database, FailOver, Fault};
 pub use store::{Cost, FakeStore, Lag, StoreFault};
 
 use store::draw;
+
+use crate::tables::Write;
 
 /// A run as the engine returns it.
 pub const RUN: &str = r#"{"id":"5f1c9c8e2f8b9a0001a1b2c3","status":"ready","phase":"pending"}"#;
@@ -60,15 +61,29 @@ pub const UNKNOWN_ID: &str = "01M85MNVRRNF3YKJSMZYXYD1X7";
 /// A valid request to each ingress route: URI and body.
 pub const INGRESS: [(&str, &str); 3] = [(WEBHOOK_URI, "{}"), (EVENT_URI, EVENT), (CALLBACK_URI, "{}")];
 
+/// The middle of the name of a note of refused requests.
+const REFUSED: &str = ":note:refused:";
+
 /// The value of a variable that its provider fails to resolve.
 pub const PROVIDER_FAILS: &str = "(provider fails)";
 
 /// The defaults of `spin.toml`: the shipped manifest is part of what is tested.
-static DEFAULTS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+static DEFAULTS: LazyLock<BTreeMap<String, &str>> = LazyLock::new(|| {
     let manifest: toml::Table = include_str!("../../spin.toml").parse().unwrap();
     let variables = manifest["variables"].as_table().unwrap();
-    variables.iter().map(|(name, spec)| (name.clone(), spec["default"].as_str().unwrap().to_owned())).collect()
+    variables.iter().map(|(name, spec)| (name.clone(), interned(spec["default"].as_str().unwrap()))).collect()
 });
+
+/// A text that lives as long as the tests, as [`Variables`] lends it. Each text is leaked once.
+pub fn interned(text: &str) -> &'static str {
+    static TEXTS: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let mut texts = TEXTS.lock().unwrap();
+    texts.get(text).copied().unwrap_or_else(|| {
+        let text: &str = text.to_owned().leak();
+        texts.insert(text);
+        text
+    })
+}
 
 /// Everything outside the component: clock, store, engine, variables and randomness.
 pub struct World {
@@ -83,7 +98,7 @@ pub struct World {
     pub real: Option<Rc<RealEngine>>,
     /// What happens after one of the gateway's operations.
     pub plan: Rc<Plan>,
-    pub variables: RefCell<BTreeMap<String, String>>,
+    pub variables: RefCell<BTreeMap<String, &'static str>>,
     /// The next value of [`Rng::random`].
     pub random: Cell<u64>,
     /// Lines logged after responses, oldest first.
@@ -144,8 +159,48 @@ impl World {
 
     /// Sets a variable.
     pub fn with(self, variable: &str, value: &str) -> Self {
-        self.variables.borrow_mut().insert(variable.to_owned(), value.to_owned());
+        self.set(variable, value);
         self
+    }
+
+    /// Sets a member of `settings`. `null` removes it.
+    pub fn setting(self, name: &str, value: impl Into<Value>) -> Self {
+        self.set_setting(name, value);
+        self
+    }
+
+    /// Appends a source to `sources`.
+    pub fn source(self, source: impl Into<Value>) -> Self {
+        let mut sources: Vec<Value> = self.json_of("sources").unwrap_or_default();
+        sources.push(source.into());
+        self.set("sources", &json!(sources).to_string());
+        self
+    }
+
+    /// Appends a source that has the name of its sender, and these secrets.
+    pub fn source_of(self, sender: &str, secrets: impl Into<Value>) -> Self {
+        self.source(json!({"name": sender, "sender": sender, "secrets": secrets.into()}))
+    }
+
+    /// Sets a variable of a host that is running.
+    pub fn set(&self, variable: &str, value: &str) {
+        self.variables.borrow_mut().insert(variable.to_owned(), interned(value));
+    }
+
+    /// Sets a member of `settings` of a host that is running. `null` removes it.
+    pub fn set_setting(&self, name: &str, value: impl Into<Value>) {
+        let mut settings: serde_json::Map<String, Value> = self.json_of("settings").unwrap_or_default();
+        match value.into() {
+            Value::Null => settings.remove(name),
+            value => settings.insert(name.to_owned(), value),
+        };
+        self.set("settings", &Value::Object(settings).to_string());
+    }
+
+    /// The JSON in a variable; `None` if it is empty.
+    fn json_of<T: serde::de::DeserializeOwned>(&self, variable: &str) -> Option<T> {
+        let text = self.variables.borrow()[variable];
+        (!text.is_empty()).then(|| serde_json::from_str(text).unwrap())
     }
 
     pub fn now(&self) -> u64 {
@@ -233,15 +288,33 @@ impl World {
         reply.json()
     }
 
-    /// Asserts that the engine got no request and the store no write.
+    /// Asserts that the engine got no request, and the store no write but notes of refused requests.
     #[track_caller]
     pub fn assert_untouched(&self) {
         assert!(self.engine.received.borrow().is_empty(), "the engine got a request");
         let operations = self.store.operations.borrow();
-        let writes: Vec<_> = operations.iter().filter(|operation| !operation.starts_with("get")).collect();
+        let is_write = |operation: &&String| !operation.starts_with("get") && !operation.contains(REFUSED);
+        let writes: Vec<_> = operations.iter().filter(is_write).collect();
         assert!(writes.is_empty(), "the store was written: {writes:?}");
-        let commits = self.database.as_ref().map_or(0, |database| database.tables().journal().count());
-        assert_eq!(commits, 0, "the database was written");
+        let writes = self.database.as_ref().map_or(Vec::new(), |database| {
+            let tables = database.tables();
+            let writes = tables.journal().flat_map(|commit| &commit.writes).cloned();
+            writes
+                .filter(|write| !matches!(write, Write::Note(_, Some(note)) if note.name.contains("refused")))
+                .collect()
+        });
+        assert!(writes.is_empty(), "the database was written: {writes:?}");
+    }
+
+    /// Handles a request up to the response. Asserts that neither the store nor the engine was used for it. What comes
+    /// after the response, the note of a refusal, is then completed.
+    #[track_caller]
+    pub fn send_unused(&self, request: Request<impl Body>) -> Reply {
+        let (reply, background) = self.run(self.handle(request));
+        assert!(self.engine.received.borrow().is_empty(), "the engine got a request");
+        assert!(self.is_store_unused(), "the store was used");
+        self.run(self.finish(background));
+        reply
     }
 }
 
@@ -253,12 +326,10 @@ impl Rng for World {
 }
 
 impl Variables for World {
-    fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError> {
+    fn variable(&self, name: &str) -> Result<Option<&str>, VariableError> {
         match self.variables.borrow().get(name) {
-            Some(value) if value == PROVIDER_FAILS => {
-                Err(VariableError("vault at https://vault token s3cret".to_owned()))
-            }
-            value => Ok(value.map(|value| Cow::Owned(value.clone()))),
+            Some(&PROVIDER_FAILS) => Err(VariableError("vault at https://vault token s3cret".to_owned())),
+            value => Ok(value.copied()),
         }
     }
 }

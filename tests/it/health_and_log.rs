@@ -1,5 +1,7 @@
 //! Health and readiness routes, invalid configuration, and the log.
 
+use serde_json::json;
+
 use crate::fake::{
     BROWSER, Cost, HOUR, NOW, PROVIDER_FAILS, RUN, StoreFault, UNKNOWN_ID, WEBHOOK_URI, World, request, row,
 };
@@ -19,7 +21,7 @@ fn healthz_calls_neither_store_nor_engine() {
 
 #[on_each_store]
 fn readyz_checks_store_and_configuration() {
-    let world = World::new();
+    let world = World::new().setting("open", true);
     assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
     world.assert_cost(Cost { reads: 5, writes: 0, scans: 0 }, &["settings", "ready", "notes", "probe", "notes"]);
     assert!(world.engine.received.borrow().is_empty(), "the engine was called");
@@ -50,7 +52,7 @@ fn readyz_checks_database_if_there_is_one() {
 
 #[on_each_store]
 fn delivery_with_two_runs_is_shown_for_a_day() {
-    let world = World::with_operator();
+    let world = World::with_operator().setting("open", true);
     let twice = format!(r#"{{"at":{NOW},"delivery":"{UNKNOWN_ID}","runs":["5f1c","5f1d"]}}"#);
     world.put_note("twice", &twice);
     let expected = format!(
@@ -71,33 +73,20 @@ fn invalid_variable_is_named() {
         ("engine_url", &["", "nonsense", "http://user:s3cret@engine", "http://engine/path"][..]),
         ("engine_token", &["s3cret\ns3cret", "s3crét"]),
         ("engine", &["argo", "Flow"]),
-        ("engine_settings", &["acme", "[]", r#"{"team":"acme"}"#, r#"{"base_path":"s3cret"}"#]),
-        ("engine_start", &["", "yes", "1"]),
-        ("callback_wait_hours", &["", "0", "8785"]),
-        ("orphan_after_ms", &["", "0", "86400001"]),
-        ("engine_connect_ms", &["", "0", "-1", "1.5", "600001", "99999999999999999999"]),
-        ("engine_timeout_ms", &["", "0", "ten"]),
-        ("engine_wait_ms", &["", "0", "600001"]),
-        ("max_body_bytes", &["", "0", "10485761", "512k"]),
-        ("retention_hours", &["", "0", "8785"]),
-        ("retry_max_hours", &["", "0", "8785", "1d"]),
-        ("retry_max_attempts", &["", "0", "1000001"]),
-        ("drain_width_max", &["", "0", "1025"]),
-        ("move_from", &["file", "mysql://u:s3cret@db/sluice"]),
-        ("store_doors", &["", "15", "65537"]),
-        ("store_max_keys", &["", "499", "10000001"]),
-        ("callback_early_ms", &["", "-1", "86400001"]),
+        ("settings", &["[]", "s3cret", "{", r#"{"open":true,"open":"s3cret"}"#]),
+        ("database_url", &["mysql://u:s3cret@db/sluice", "s3cret"]),
         ("operator_token", &["two s3crets"]),
         ("engine_url", &[PROVIDER_FAILS]),
+        ("settings", &[PROVIDER_FAILS]),
     ] {
         for value in values {
             let _row = row(format!("{variable} = {value:?}"));
-            let ready = World::new().with(variable, value).get("/readyz");
+            let ready = World::key_value().with(variable, value).get("/readyz");
             let problem = ready.problem(503, "configuration");
             assert_eq!(problem["field"], variable);
             assert!(!ready.text().contains("s3cr"), "{}", ready.text());
 
-            let world = World::new().with(variable, value).respond(200, RUN);
+            let world = World::key_value().with(variable, value).respond(200, RUN);
             let webhook = world.post_json(WEBHOOK_URI, "{}");
             if variable == "operator_token" {
                 assert_eq!(webhook.status(), 200, "a webhook doesn't use the variable");
@@ -107,23 +96,60 @@ fn invalid_variable_is_named() {
             }
         }
     }
-    let world = World::new().with("engine_wait_ms", "soon");
+    let world = World::new().setting("engine_wait_ms", "soon").setting("doors", 15);
     world.variables.borrow_mut().remove("engine_url");
-    world.variables.borrow_mut().remove("retention_hours");
+    world.variables.borrow_mut().remove("routes");
     let problem = world.get("/readyz").problem(503, "configuration");
     let missing = "is not in the manifest: use spin.toml as it is shipped";
-    let expected = serde_json::json!([
+    let expected = json!([
         { "field": "engine_url", "detail": missing },
-        { "field": "engine_wait_ms", "detail": "must be a whole number from 1 to 600000" },
-        { "field": "retention_hours", "detail": missing },
+        { "field": "routes", "detail": missing },
+        { "field": "settings", "detail": "has an error: `/doors` must be a whole number from 16 to 65536" },
+        {
+            "field": "settings",
+            "detail": "has an error: `/engine_wait_ms` must be a whole number from 1 to 600000, but is a string"
+        },
     ]);
-    assert_eq!(problem["errors"], expected, "every invalid variable is listed");
-    assert!(problem["detail"].as_str().unwrap().contains("`retention_hours` is not"), "{problem}");
+    assert_eq!(problem["errors"], expected, "every error is listed");
+    assert!(problem["detail"].as_str().unwrap().contains("`routes` is not"), "{problem}");
+}
+
+#[on_each_store]
+fn invalid_setting_is_named() {
+    for (name, values) in [
+        ("engine", json!(["s3cret", [], {"team": "acme"}, {"base_path": "s3cret"}])),
+        ("engine_start", json!(["yes", 1])),
+        ("callback_wait_hours", json!([0, 8_785, "s3cret"])),
+        ("orphan_after_ms", json!([0, 86_400_001])),
+        ("engine_connect_ms", json!([0, -1, 1.5, 600_001, 1e20])),
+        ("engine_timeout_ms", json!([0, "s3cret"])),
+        ("engine_wait_ms", json!([0, 600_001])),
+        ("max_body_bytes", json!([0, 10_485_761, "512k"])),
+        ("retention_hours", json!([0, 8_785])),
+        ("retry_max_hours", json!([0, 8_785, "1d"])),
+        ("retry_max_attempts", json!([0, 1_000_001])),
+        ("drain_width_max", json!([0, 1_025])),
+        ("move_from", json!(["file", "mysql://u:s3cret@db/sluice"])),
+        ("doors", json!([15, 65_537])),
+        ("max_keys", json!([499, 10_000_001])),
+        ("callback_early_ms", json!([-1, 86_400_001])),
+    ] {
+        for value in values.as_array().unwrap() {
+            let _row = row(format!("{name} = {value}"));
+            let ready = World::new().setting(name, value.clone()).get("/readyz");
+            ready.wrong_setting(name);
+            assert!(!ready.text().contains("s3cr"), "{}", ready.text());
+
+            let world = World::new().setting(name, value.clone()).respond(200, RUN);
+            world.post_json(WEBHOOK_URI, "{}").wrong_setting(name);
+            world.assert_untouched();
+        }
+    }
 }
 
 #[on_each_store]
 fn readyz_says_how_long_the_backlog_will_take() {
-    let world = World::with_operator().with("drain_width_max", "1").unreachable();
+    let world = World::with_operator().setting("drain_width_max", 1).unreachable();
     for _ in 0..40 {
         world.post_json(WEBHOOK_URI, "{}");
     }
@@ -141,7 +167,7 @@ fn readyz_says_how_long_the_backlog_will_take() {
 
 #[on_each_store]
 fn engine_fault_degrades_readiness_until_the_next_success() {
-    let world = World::with_operator().respond(401, "").respond(403, "");
+    let world = World::with_operator().setting("open", true).respond(401, "").respond(403, "");
     let reply = world.post_json(WEBHOOK_URI, "{}");
     assert_eq!(reply.outcome(), (202, Some("pending")));
     let warning = reply.warning();
@@ -149,13 +175,13 @@ fn engine_fault_degrades_readiness_until_the_next_success() {
     let assert_degraded = |fault: &str, since: &str, drained: Option<&str>| {
         let ready = world.get("/readyz");
         assert_eq!(ready.status(), 200, "a degraded instance still accepts and stores deliveries");
-        let mut expected = serde_json::json!({
+        let mut expected = json!({
             "status": "degraded",
             "engine": { "fault": fault, "since": since, "check": ["engine_url", "engine_token"] },
         });
         // Nothing was concluded, so there is no pace yet.
         if let Some(at) = drained {
-            expected["backlog"] = serde_json::json!({ "pending": 1, "seconds": null, "at": at });
+            expected["backlog"] = json!({ "pending": 1, "seconds": null, "at": at });
         }
         assert_eq!(ready.json(), expected);
     };
@@ -171,7 +197,7 @@ fn engine_fault_degrades_readiness_until_the_next_success() {
 
 #[on_each_store]
 fn fault_after_the_response_degrades_readiness() {
-    let world = World::with_operator().respond(200, "<html>").respond(401, "").after(3_000);
+    let world = World::with_operator().setting("open", true).respond(200, "<html>").respond(401, "").after(3_000);
     // An ambiguous response is no misconfiguration.
     assert_eq!(world.post_json(WEBHOOK_URI, "{}").status(), 202);
     assert_eq!(world.get("/readyz").text(), r#"{"status":"ready"}"#);
@@ -186,7 +212,7 @@ fn log_line_has_the_outcome_and_no_secret() {
     let headers = [("content-type", "application/json"), ("authorization", "Bearer s3cret-of-theirs")];
     let reply = world.post("/api/v2/webhook?ref=w&access_token=s3cret", &headers, r#"{"pay":"load"}"#);
     let delivery = reply.header("sluice-delivery").unwrap();
-    let expected = serde_json::json!({
+    let expected = json!({
         "time": "2026-11-24T08:30:00.000Z", "method": "POST", "route": "/api/v2/webhook", "status": 200,
         "duration_ms": 1.5, "delivery": delivery, "outcome": "delivered", "engine_status": 200,
     });
@@ -195,12 +221,12 @@ fn log_line_has_the_outcome_and_no_secret() {
     let world = World::new().respond(503, "").after(3_000);
     let reply = world.post_json(WEBHOOK_URI, r#"{"pay":"load"}"#);
     let delivery = reply.header("sluice-delivery").unwrap();
-    let expected = serde_json::json!({
+    let expected = json!({
         "time": "2026-11-24T08:30:00.000Z", "method": "POST", "route": "/api/v2/webhook", "status": 202,
         "duration_ms": 1.5, "delivery": delivery, "outcome": "pending",
     });
     assert_eq!(reply.log, expected);
-    let expected = serde_json::json!({
+    let expected = json!({
         "time": "2026-11-24T08:30:03.000Z", "delivery": delivery, "outcome": "pending",
         "failure": "the engine answered 503",
     });

@@ -54,6 +54,7 @@ mod refusals;
 mod reports;
 mod routed;
 mod routes;
+mod scopes;
 mod sender_protocols;
 mod senders;
 mod simulated_database;

@@ -25,6 +25,11 @@ enum Direction {
 /// A request whose repeats are recognized: URI, headers and body.
 type Sent = (String, Vec<(&'static str, &'static str)>, String);
 
+/// The value of a setting that is unset if the text is empty.
+fn text_or_null(text: &str) -> Value {
+    if text.is_empty() { Value::Null } else { text.into() }
+}
+
 fn event(id: &str) -> Sent {
     let body = json!({ "specversion": "1.0", "id": id, "source": "/s", "type": "t" }).to_string();
     ("/api/v2/event?ref=w".to_owned(), vec![JSON], body)
@@ -49,14 +54,13 @@ impl Direction {
             Self::Back => ([DATABASE, ""], ["", DATABASE]),
         };
         let [url, from] = if is_moving { target } else { source };
-        let mut variables = world.variables.borrow_mut();
-        variables.insert("database_url".to_owned(), url.to_owned());
-        variables.insert("move_from".to_owned(), from.to_owned());
+        world.set("database_url", url);
+        world.set_setting("move_from", text_or_null(from));
     }
 
     /// A world whose source has pending, dead and remembered deliveries, and the requests that have led to them.
     fn world(self) -> (World, Vec<Sent>) {
-        let world = empty().with("retry_max_attempts", "1");
+        let world = empty().setting("retry_max_attempts", 1);
         self.set(&world, false);
         let mut sent = Vec::new();
         let mut post = |request: Sent, status: u16| {
@@ -172,7 +176,7 @@ fn every_key_is_answered_as_before_during_and_after_a_move() {
             let ids = |list: &[Value]| list.iter().map(|delivery| delivery["id"].clone()).collect::<Vec<_>>();
             assert_eq!(ids(&stored(&world, "pending")), ids(&pending), "in order of arrival");
             // Without the source.
-            world.variables.borrow_mut().insert("move_from".to_owned(), String::new());
+            world.set_setting("move_from", Value::Null);
             assert_eq!(answers(&world, &sent), before, "after the move");
             settle(&world);
             assert_each_once(&world, 8 + fresh);
@@ -192,7 +196,7 @@ fn moved_outcome_keeps_its_age() {
         world.advance(48 * HOUR);
         direction.set(&world, true);
         move_all(&world, 500, || {});
-        world.variables.borrow_mut().insert("move_from".to_owned(), String::new());
+        world.set_setting("move_from", Value::Null);
         world.advance(23 * HOUR);
         assert_eq!(post(&world, &event("d1")).outcome(), (200, Some("duplicate")));
         // Two windows of 72 h on the key-value store. A repeat would be remembered for longer there.
@@ -228,7 +232,7 @@ fn crash_at_any_write_loses_nothing_and_sends_nothing_twice() {
                     world.drain();
                 }
                 move_all(&world, 500, || {});
-                world.variables.borrow_mut().insert("move_from".to_owned(), String::new());
+                world.set_setting("move_from", Value::Null);
                 settle(&world);
                 assert_each_once(&world, 8);
                 for (request, before) in sent.iter().zip(&before) {
@@ -282,8 +286,9 @@ fn move_needs_a_source_of_the_other_kind() {
     let problem = world.as_operator("POST", "/api/v2/move?after=x").problem(400, "invalid-parameter");
     assert_eq!(problem["field"], "after");
     for (url, from) in [("", "key-value"), (DATABASE, DATABASE), ("", "file")] {
-        let world = World::key_value().with_operator_token().with("database_url", url).with("move_from", from);
-        assert_eq!(world.get("/readyz").problem(503, "configuration")["field"], "move_from", "{url} {from}");
+        let world = World::key_value().with_operator_token().with("database_url", url).setting("move_from", from);
+        let _row = row(format!("{url} {from}"));
+        world.get("/readyz").wrong_setting("move_from");
     }
 }
 

@@ -17,7 +17,7 @@ const ROUTES: &str = r#"[
 ]"#;
 
 fn world() -> World {
-    World::with_operator().with("routes", ROUTES).healthy()
+    World::with_operator().setting("open", true).with("routes", ROUTES).healthy()
 }
 
 fn event(kind: &str, id: usize) -> String {
@@ -196,7 +196,7 @@ fn refused_head_lets_the_next_one_go_and_comes_later_if_redelivered() {
 
 #[on_each_store]
 fn dead_head_lets_the_next_one_go_and_comes_later_if_redelivered() {
-    let world = world().with("retry_max_attempts", "2");
+    let world = world().setting("retry_max_attempts", 2);
     let ids = store(&world, "t", 0..3);
     world.engine.script(answer(500, r#"{"code":1,"reason":"INTERNAL_ERROR"}"#));
     world.engine.script(answer(500, r#"{"code":1,"reason":"INTERNAL_ERROR"}"#));
@@ -313,7 +313,7 @@ fn replicas_drain_a_queue_in_order() {
 /// each.
 #[on_each_store]
 fn engine_sees_the_events_of_an_outage_in_order() {
-    let world = world().with("drain_width_max", "64");
+    let world = world().setting("drain_width_max", 64);
     world.engine.behaviour.set(Behaviour::Unreachable);
     let events = 240;
     let mut accepted = 0;

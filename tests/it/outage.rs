@@ -61,7 +61,7 @@ fn fill(world: &World) {
 /// Drains the backlog as the shipped callers do: the next pass begins at once if there is more to do, and otherwise
 /// after a second.
 fn outage(width_max: usize) -> Record {
-    let world = World::with_operator().with("drain_width_max", &width_max.to_string()).unreachable();
+    let world = World::with_operator().setting("drain_width_max", width_max).unreachable();
     world.engine.forgets_requests.set(true);
     fill(&world);
     world.engine.recover();

@@ -90,7 +90,7 @@ fn callback_is_possible_once_the_first_one_was_refused() {
 /// than its age allows, by one back-off at most.
 #[test]
 fn expired_delivery_becomes_dead_letter_when_it_is_due() {
-    let world = world().with("retry_max_hours", "1").unreachable();
+    let world = world().setting("retry_max_hours", 1).unreachable();
     world.post_json(WEBHOOK_URI, "{}");
     for _ in 0..4 {
         world.clock.set(world.due().unwrap());
@@ -106,7 +106,7 @@ fn expired_delivery_becomes_dead_letter_when_it_is_due() {
 /// other clocks.
 #[test]
 fn event_is_forgotten_a_minute_after_its_retention() {
-    let world = world().with("retention_hours", "1").healthy();
+    let world = world().setting("retention_hours", 1).healthy();
     assert_eq!(world.post_json(EVENT_URI, EVENT).outcome(), (200, Some("delivered")));
     for (at, outcome) in [(HOUR + MINUTE - 1, "duplicate"), (HOUR + MINUTE, "delivered")] {
         world.clock.set(NOW + at);

@@ -103,7 +103,7 @@ fn claim_that_is_answered_in_the_second_half_of_its_lease_is_left_to_a_drain() {
 /// `RELEASE` has no effect on a delivery that another sender was promised. It becomes a dead letter, and its key is free.
 #[test]
 fn promised_delivery_that_the_engine_refuses_becomes_a_dead_letter() {
-    let world = world().with("engine_wait_ms", "9000").respond(422, "").after(6_000);
+    let world = world().setting("engine_wait_ms", 9_000).respond(422, "").after(6_000);
     let (refused, promised) = world.run(async {
         let first = post(&world, EVENT_URI, &[], EVENT);
         let second = async {
@@ -137,7 +137,7 @@ fn sender_gets_no_2xx_for_a_claim_that_is_gone() {
 /// this one claims the key itself.
 #[test]
 fn sender_is_not_promised_a_delivery_that_was_refused() {
-    let world = world().with("engine_wait_ms", "9000").respond(422, "").after(5_000).healthy();
+    let world = world().setting("engine_wait_ms", 9_000).respond(422, "").after(5_000).healthy();
     let promise = (At::Each("promise"), Fault::Late(4_000));
     let (refused, second) = world.run(async {
         let first = post(&world, EVENT_URI, &[], EVENT);

@@ -73,7 +73,7 @@ fn recorded_workflow_is_checked_with_its_tasks() {
         json!({
             "level": "error", "about": "task", "name": "sh",
             "text": "The task `sh` has no image: the engine answers 500, and no run of this workflow starts.",
-            "remedy": "Set `default_image` in `engine_settings`, or give the task's template an image, or use the engine `flow`, which gives one itself.",
+            "remedy": "Set `engine.default_image` in `settings`, or give the task's template an image, or use the engine `flow`, which gives one itself.",
         })
     );
     for received in world.engine.received.borrow().iter() {
@@ -87,15 +87,14 @@ fn recorded_workflow_is_checked_with_its_tasks() {
 
 #[on_each_store]
 fn default_image_settles_a_task_without_one() {
-    let world = with_shell(World::with_operator().with("engine_settings", r#"{"default_image":"alpine:3"}"#));
+    let world = with_shell(World::with_operator().setting("engine", json!({"default_image":"alpine:3"})));
     let answer = preflight(&world, URI);
     assert_eq!((outline(&answer)[4], &answer["level"]), (("ok", "task", "sh"), &json!("warning")));
 }
 
 #[on_each_store]
 fn engine_that_gives_an_image_is_not_asked_for_templates() {
-    let world =
-        World::with_operator().with("engine", "flow").with("engine_settings", r#"{"team":"acme","teams":["ops"]}"#);
+    let world = World::with_operator().with("engine", "flow").setting("engine", json!({"team":"acme","teams":["ops"]}));
     for (reference, path) in [("shell", "acme/workflow/shell"), ("ops%2Fshell", "ops/workflow/shell")] {
         let _row = row(reference);
         world.engine.script(crate::fake::answer(200, &recorded(FLOW, "workflow by name")));
@@ -138,7 +137,7 @@ fn engine_that_can_not_be_asked_is_a_finding() {
             "The engine answered 200, but not with",
             "engine_url",
         ),
-        ("path", World::with_operator().respond(404, proxy), "The engine answered 404.", "engine_settings"),
+        ("path", World::with_operator().respond(404, proxy), "The engine answered 404.", "`engine` in `settings`"),
         ("failure", World::with_operator().respond(500, ""), "The engine answered 500.", "Ask again"),
         ("down", World::with_operator().unreachable(), "The engine can't be reached: the connection", "engine_url"),
         (
@@ -239,7 +238,7 @@ fn reference_is_required_and_checked() {
         let problem = world.as_operator("GET", uri).problem(400, slug);
         assert_eq!(problem["field"], "ref");
     }
-    let world = World::with_operator().with("engine_settings", "[");
+    let world = World::with_operator().setting("engine", "[");
     world.as_operator("GET", URI).problem(503, "configuration");
     assert!(world.engine.received.borrow().is_empty());
 }

@@ -299,11 +299,11 @@ fn imageless_workflow_becomes_dead_letters_that_say_why() {
 
 #[on_each_store]
 fn imageless_workflow_starts_with_a_default_image() {
-    let with_image = r#"{"default_image":"boomerangio/worker-flow:2.11.15"}"#;
+    let with_image = json!({"default_image": "boomerangio/worker-flow:2.11.15"});
     for (profile, settings_of_engine) in [(Profile::Boomerang, Some(with_image)), (Profile::Flow, None)] {
         let mut world = world(profile, EXACT, settings(100));
         if let Some(settings) = settings_of_engine {
-            world = world.with("engine_settings", settings);
+            world = world.setting("engine", settings);
         }
         let accepted = submits(&world, Workflow::Shell, 20);
         let starts = Starts::of(&world, &accepted);
@@ -326,7 +326,7 @@ const SUBMIT_STEPS: [Step; 7] = [
 /// An engine, with Flow in front of it if the profile is that, which dies 50 times while three senders deliver.
 fn deaths_under_load(profile: Profile) {
     let with_agent = Settings { agent: Some(Agent { poll_ms: 200 }), ..settings(100) };
-    let world = world(profile, EXACT, with_agent).with("engine_start", "false");
+    let world = world(profile, EXACT, with_agent).setting("engine_start", false);
     let steps = if profile == Profile::Flow { &SUBMIT_STEPS[..] } else { &SUBMIT_STEPS[..5] };
     let deaths = async {
         for step in steps.iter().cycle().take(50) {

@@ -100,7 +100,8 @@ fn status_in_a_payload_is_data() {
 /// Whatever a mail program does to a signed link, the answer never changes.
 #[on_each_store]
 fn damaged_signed_link_is_forged() {
-    let world = World::with_operator().with("link_secret", "s3cret").with("public_url", "https://gate.example");
+    let world =
+        World::with_operator().setting("link_secrets", ["s3cret"]).setting("public_url", "https://gate.example");
     let [_, failed] = crate::links::links(&world, r#"{"ref":"r","topic":"t"}"#);
     for (from, to) in [
         ("&status", "&amp;status"),
@@ -187,7 +188,7 @@ fn byte_order_mark_is_not_passed_on() {
     let world = World::new().respond(200, "");
     assert_eq!(world.post_json(CALLBACK_URI, format!("{MARK}{{\"a\":1}}")).status(), 200);
     assert!(world.engine.only_request().body.contains(r#"[{"name":"data","value":{"a":1}}]"#));
-    let world = World::with_operator().with("link_secret", "s").with("public_url", "https://gate.example");
+    let world = World::with_operator().setting("link_secrets", ["s"]).setting("public_url", "https://gate.example");
     let reply = world.post(LINKS_URI, &[OPERATOR, JSON], format!("{MARK}{{\"ref\":\"r\",\"topic\":\"t\"}}"));
     assert_eq!(reply.status(), 200, "{}", reply.text());
 }
@@ -201,7 +202,7 @@ fn byte_order_mark_of_another_encoding_is_named() {
         (b"\0\0\xfe\xff\0\0\0{\0\0\0}", "UTF-32 (big-endian)"),
         (b"{\0}\0", "UTF-16 (little-endian), without a byte order mark"),
     ] {
-        let links = World::with_operator().with("link_secret", "s").with("public_url", "https://gate.example");
+        let links = World::with_operator().setting("link_secrets", ["s"]).setting("public_url", "https://gate.example");
         for (world, uri, headers) in [
             (World::new(), WEBHOOK_URI, vec![JSON]),
             (World::new(), EVENT_URI, vec![JSON]),
@@ -548,7 +549,7 @@ fn signature_covers_the_byte_order_mark() {
         let _row = row(body);
         let sign = |bytes: &str| format!("sha256={}", mac_sha256("s3cret", bytes.as_bytes()));
         let post = |signed: &str| {
-            let world = World::new().with("secret_github", "s3cret").respond(200, RUN);
+            let world = World::new().source_of("github", ["s3cret"]).respond(200, RUN);
             let signature = sign(signed);
             let headers = [JSON, ("x-github-event", "push"), ("x-hub-signature-256", &signature)];
             let reply = world.post(WEBHOOK_URI, &headers, body);

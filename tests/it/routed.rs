@@ -153,7 +153,7 @@ fn routes_find_no_members_in_a_webhook_that_is_no_object() {
         ("0", &["any"]),
     ] {
         let _row = row(body);
-        let world = World::new().healthy().with("routes", routes).with("webhook_any_json", "true");
+        let world = World::new().healthy().with("routes", routes).setting("webhook_any_json", true);
         assert_eq!(world.post_json("/api/v2/webhook", body).status(), 200);
         assert_eq!(world.engine.targets(), expected);
         let received = world.engine.received.borrow();
@@ -187,9 +187,10 @@ fn unmatched_delivery_is_no_error() {
 
 #[on_each_store]
 fn signed_webhook_has_one_key_per_route() {
-    let world = world().with("secret_github", "s3cret");
+    let world = world().source_of("github", ["s3cret"]);
     let signature = format!("sha256={}", mac_sha256("s3cret", PUSH.as_bytes()));
-    let headers = [JSON, ("x-github-event", "push"), ("x-hub-signature-256", &signature)];
+    let event = [("x-github-event", "push"), ("x-github-delivery", "1")];
+    let headers = [JSON, event[0], event[1], ("x-hub-signature-256", &signature)];
     for outcome in ["delivered", "duplicate"] {
         assert_eq!(world.post("/api/v2/webhook", &headers, PUSH).outcome(), (200, Some(outcome)));
     }

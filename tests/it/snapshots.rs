@@ -6,8 +6,7 @@
 use std::fmt::Write;
 
 use serde_json::json;
-use sluice::api::problem::{Kind, Problem};
-use sluice::gateway::keys::{KeyError, KeyFailure};
+use sluice::api::problem::Kind;
 
 use crate::console::{as_operator, basic, dead_letter, store};
 use crate::fake::{
@@ -28,7 +27,7 @@ fn provoke(kind: Kind) -> Reply {
         Kind::NotFound => world.get("/nothing"),
         Kind::MethodNotAllowed => world.send(request("PUT", WEBHOOK_URI, &[JSON], "{}")),
         Kind::UnsupportedMediaType => world.post(EVENT_URI, &[FORM], "a=b"),
-        Kind::BodyTooLarge => world.with("max_body_bytes", "10").post_json(WEBHOOK_URI, r#"{"a":"too large"}"#),
+        Kind::BodyTooLarge => world.setting("max_body_bytes", 10).post_json(WEBHOOK_URI, r#"{"a":"too large"}"#),
         Kind::BodyIncomplete => {
             let mut request = request("POST", WEBHOOK_URI, &[JSON], "");
             *request.body_mut() = Chunks([Some(b"{".to_vec()), None].into());
@@ -41,11 +40,11 @@ fn provoke(kind: Kind) -> Reply {
         Kind::Unauthorized => world.with("access_tokens", "t0ken").post_json(WEBHOOK_URI, "{}"),
         Kind::InvalidSignature => {
             let headers = [JSON, ("x-github-event", "push"), ("x-hub-signature-256", "sha256=00")];
-            world.with("secret_github", "s3cret").post(WEBHOOK_URI, &headers, "{}")
+            world.source_of("github", ["s3cret"]).post(WEBHOOK_URI, &headers, "{}")
         }
         Kind::OriginNotAllowed => {
             let headers = [JSON, ("webhook-request-origin", "other.example")];
-            world.with("allowed_origins", "eventgrid.azure.net").post(EVENT_URI, &headers, EVENT)
+            world.setting("allowed_origins", ["eventgrid.azure.net"]).post(EVENT_URI, &headers, EVENT)
         }
         Kind::CrossSite => {
             let authorization = basic("me:op3rator");
@@ -66,13 +65,28 @@ fn provoke(kind: Kind) -> Reply {
             world.engine.ended.borrow_mut().push(("r".into(), "t".into(), "failed".into()));
             world.post_json(CALLBACK_URI, "{}")
         }
+        Kind::OutOfScope => {
+            let source = json!({"name": "partner", "tokens": ["t0ken"], "workflows": ["intake"]});
+            world.source(source).post(WEBHOOK_URI, &[JSON, ("x-access-token", "t0ken")], "{}")
+        }
+        Kind::ScopeUndecided => {
+            let source = json!({"name": "partner", "tokens": ["t0ken"], "workflows": ["intake"], "callbacks": true});
+            let world = world.source(source).unreachable();
+            world.post(CALLBACK_URI, &[JSON, ("x-access-token", "t0ken")], "{}")
+        }
+        Kind::KeysUnavailable => {
+            let source = json!({"name": "pubsub", "sender": "google-pubsub", "audience": "https://gate.example"});
+            // {"alg":"RS256","kid":"k"}, {}
+            let token = "Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.e30.AAAA";
+            world.source(source).unreachable().post(WEBHOOK_URI, &[JSON, ("authorization", token)], "{}")
+        }
         Kind::UnknownTopic => world.post_json("/api/v2/callback?ref=r&topic=nobody-waits", "{}"),
         Kind::LinkForged => {
             let link = "/api/v2/callback/link?ref=r&topic=t";
-            world.with("link_secret", "s3cret").send(request("GET", link, &[ACCEPT_JSON], ""))
+            world.setting("link_secrets", ["s3cret"]).send(request("GET", link, &[ACCEPT_JSON], ""))
         }
         Kind::LinkExpired => {
-            let world = world.with("link_secret", "s3cret").with("public_url", "https://gate.example");
+            let world = world.setting("link_secrets", ["s3cret"]).setting("public_url", "https://gate.example");
             let [link, _] = links(&world, r#"{"ref":"r","topic":"t","expires_in":60}"#);
             world.advance(MINUTE);
             world.send(request("GET", &link, &[ACCEPT_JSON], ""))
@@ -109,14 +123,7 @@ fn provoke(kind: Kind) -> Reply {
             let batch = format!("[{}]", (0..17).map(event).collect::<Vec<_>>().join(","));
             world.post(EVENT_URI, &[("content-type", "application/cloudevents-batch+json")], batch)
         }
-        // Provoked by a sender whose keys are fetched.
-        Kind::KeysUnavailable => {
-            let (url, failure) =
-                ("https://keys.example/jwks".to_owned(), KeyFailure::NoResponse("the attempt timed out"));
-            let response = Problem::from(KeyError::Unavailable { url, failure }).into_response();
-            Reply { response, log: json!({ "problem": "keys-unavailable", "status": 503 }) }
-        }
-        Kind::Configuration => world.with("engine_url", "nonsense").with("engine_wait_ms", "0").get("/readyz"),
+        Kind::Configuration => world.with("engine_url", "nonsense").setting("engine_wait_ms", 0).get("/readyz"),
     }
 }
 
@@ -167,8 +174,8 @@ fn console_pages_match_the_snapshot() {
         "params":{"who":"$.a"}},{"workflow":"audit","from":"event"}]"#;
     let busy = World::with_operator()
         .with("access_tokens", "s3cret-a,s3cret-b")
-        .with("secret_github", "s3cret-one,s3cret-two")
-        .with("public_url", "https://gate.example")
+        .source_of("github", ["s3cret-one", "s3cret-two"])
+        .setting("public_url", "https://gate.example")
         .with("routes", routes)
         .respond(401, "")
         .respond(500, "")

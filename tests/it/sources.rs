@@ -130,7 +130,7 @@ fn notes_that_are_not_known_disturb_nothing() {
     assert_eq!(world.as_operator("GET", "/api/v2/deliveries").json()["deliveries"].as_array().unwrap().len(), 1);
     world.engine.recover();
     assert_eq!(world.drain()["delivered"], 1);
-    let world = world.with("store_max_keys", "1000");
+    let world = world.setting("max_keys", 1_000);
     world.advance(40 * DAY);
     world.drain();
     for (name, _) in strange {

@@ -1,8 +1,10 @@
-//! Authentication of senders by tokens and signatures. A configured secret leaves no way around the signature.
+//! Authentication by tokens and signatures. Once a source or a token is set up, each request has to show one.
 
 use std::collections::VecDeque;
 
 use http::{Method, Request};
+use serde_json::json;
+use sluice::sender::PRESETS;
 
 use crate::fake::{
     CALLBACK_URI, Chunks, DRAIN_URI, EVENT, EVENT_URI, JSON, OPERATOR, PROVIDER_FAILS, Reply, UNKNOWN_ID, WEBHOOK_URI,
@@ -38,19 +40,19 @@ fn unfinished(method: &str, uri: &str, headers: Headers<'_>) -> Request<Chunks> 
     request
 }
 
-/// Asserts a 401 before any call to the store or the engine.
+/// Asserts a 401 before any call to the store or the engine. After the response, the refusal may be noted.
 #[track_caller]
 fn assert_refused(world: &World, request: Request<Chunks>, slug: &str) -> Reply {
     let method = request.method().clone();
     let _row = row(format!("{method} {} {:?}", request.uri(), request.headers()));
-    let reply = world.send(request);
+    world.restart_count();
+    let reply = world.send_unused(request);
     assert_eq!((reply.status(), reply.log["problem"].as_str()), (401, Some(slug)));
     if method != Method::HEAD {
         reply.problem(401, slug);
     }
     assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"sluice\""));
     world.assert_untouched();
-    assert!(world.is_store_unused(), "the store was read");
     reply
 }
 
@@ -205,100 +207,109 @@ const GITHUB: (&str, &str) = ("x-github-event", "push");
 const WRONG_SIGNATURE: (&str, &str) = ("x-hub-signature-256", "sha256=00");
 
 #[on_each_store]
-fn configured_secret_requires_a_signature() {
-    let github = || World::new().with("secret_github", "s3cret");
+fn source_requires_authentication() {
+    let github = || World::new().source_of("github", ["s3cret"]);
     for (method, uri) in ENTRIES {
         // Neither an unidentified request nor one that looks like another sender's is admitted.
         assert_refused(&github(), unfinished(method, uri, &[]), "unauthorized");
         for other in [("x-gitlab-event", "Push Hook"), ("x-gitlab-token", "s3cret"), ("stripe-signature", "t=1,v1=00")]
         {
             assert_refused(&github(), unfinished(method, uri, &[other]), "unauthorized");
-            // Nor is one with the headers of both senders, whichever of them is chosen.
+            // A sender that is not set up never shadows one that is.
             let both = request(method, uri, &[JSON, other, GITHUB, WRONG_SIGNATURE], EVENT);
             assert_refused(&github(), both, "invalid-signature");
         }
-        for other in ["gitlab", "docker-hub", "custom", "forgejo"] {
+        for other in ["gitlab", "docker-hub", "forgejo"] {
             let uri = with(uri, &format!("sender={other}"));
             assert_refused(&github(), unfinished(method, &uri, &[GITHUB, WRONG_SIGNATURE]), "unauthorized");
         }
-        // `?sender=github` requires GitHub's signature, even without GitHub's headers.
+        // `?source=github` requires GitHub's signature, even without GitHub's headers. The parameter's old name does, too.
         for headers in [&[][..], &[GITHUB], &[GITHUB, WRONG_SIGNATURE], &[("x-gitlab-token", "s3cret")]] {
-            let uri = with(uri, "sender=github");
-            assert_refused(&github(), request(method, &uri, &[&[JSON], headers].concat(), EVENT), "invalid-signature");
+            for parameter in ["source=github", "sender=github"] {
+                let uri = with(uri, parameter);
+                let request = request(method, &uri, &[&[JSON], headers].concat(), EVENT);
+                assert_refused(&github(), request, "invalid-signature");
+            }
         }
         assert_refused(&github(), request(method, uri, &[JSON, GITHUB], EVENT), "invalid-signature");
     }
-    // The secret of any sender requires authentication of all.
-    for variable in World::new().variables.borrow().keys().filter(|name| name.starts_with("secret_")) {
-        let _row = row(variable);
-        let secret =
-            if matches!(&**variable, "secret_svix" | "secret_standard_webhooks") { "whsec_AAAA" } else { "s3cret" };
-        let custom = if variable == "secret_custom" { r#"{"algorithm":"token","headers":["x-mine"]}"# } else { "" };
-        let world = World::new().with(variable, secret).with("sender_custom", custom);
-        assert_refused(&world, unfinished(WEBHOOK.0, WEBHOOK.1, &[]), "unauthorized");
+    // A source of any sender, or with a token only, requires authentication of all.
+    let signing = PRESETS.iter().filter(|preset| preset.descriptors().next().is_some()).map(|preset| preset.name);
+    let mut sources: Vec<_> =
+        signing.map(|sender| json!({"name": sender, "sender": sender, "secrets": ["s3cret"]})).collect();
+    sources.push(json!({"name": "mine", "sender": {"algorithm": "token", "headers": ["x-mine"]}, "secrets": ["s"]}));
+    sources.push(json!({"name": "partner", "tokens": ["t0ken"]}));
+    // A source that is stopped leaves the gateway closed.
+    sources.push(json!({"name": "wrong", "sender": "nobody", "secrets": ["s"]}));
+    sources.push(json!({"name": "wrong", "tokens": []}));
+    sources.push(json!(7));
+    for source in sources {
+        let _row = row(&source);
+        let world = World::new().source(source);
+        let reply = world.send(unfinished(WEBHOOK.0, WEBHOOK.1, &[]));
+        assert!(matches!(reply.status(), 401 | 503), "{}", reply.text());
+        world.assert_untouched();
     }
 }
 
+/// Its holder could leave the signature's headers out.
 #[on_each_store]
-fn token_does_not_replace_a_signature() {
-    let world = || guarded().with("secret_github", "s3cret");
+fn token_admits_a_request_whatever_its_signature() {
+    let world = || guarded().source_of("github", ["s3cret"]);
     let token = ("authorization", "Bearer t0ken-one");
     for (method, uri) in ENTRIES {
         for headers in [&[token, GITHUB][..], &[token, GITHUB, WRONG_SIGNATURE], &[token, WRONG_SIGNATURE]] {
-            assert_refused(&world(), request(method, uri, &[&[JSON], headers].concat(), EVENT), "invalid-signature");
+            assert_admitted(world(), method, uri, headers);
         }
-        let named = with(uri, "sender=github&access_token=t0ken-one");
-        assert_refused(&world(), request(method, &named, &[JSON], EVENT), "invalid-signature");
-        // Requests of other senders may use a token.
+        for named in ["source=github", "sender=github", "sender=docker-hub"] {
+            assert_admitted(world(), method, &with(uri, &format!("{named}&access_token=t0ken-one")), &[]);
+        }
         assert_admitted(world(), method, uri, &[token]);
         assert_admitted(world(), method, uri, &[token, ("x-gitlab-event", "Push Hook")]);
-        assert_admitted(world(), method, &with(uri, "sender=docker-hub&access_token=t0ken-one"), &[]);
+        let wrong = ("authorization", "Bearer t0ken-x");
+        let request = request(method, uri, &[JSON, wrong, GITHUB, WRONG_SIGNATURE], EVENT);
+        assert_refused(&world(), request, "invalid-signature");
     }
 }
 
 #[on_each_store]
-fn unknown_sender_is_refused() {
-    for name in ["", "GitHub", "nobody", "github,gitlab"] {
-        for world in [World::new(), guarded(), World::new().with("secret_github", "s3cret")] {
-            let _row = row(format!("sender={name}"));
-            let uri = with(WEBHOOK.1, &format!("sender={name}"));
-            let problem = world.post_json(&uri, "{}").problem(400, "invalid-parameter");
-            assert_eq!(problem["field"], "sender");
-            world.assert_untouched();
+fn unknown_source_is_refused() {
+    for parameter in ["source", "sender"] {
+        for name in ["", "GitHub", "nobody", "custom", "github,gitlab"] {
+            for world in [World::new(), guarded(), World::new().source_of("github", ["s3cret"])] {
+                let _row = row(format!("{parameter}={name}"));
+                let uri = with(WEBHOOK.1, &format!("{parameter}={name}"));
+                let problem = world.post_json(&uri, "{}").problem(400, "invalid-parameter");
+                assert_eq!(problem["field"], parameter);
+                world.assert_untouched();
+            }
         }
     }
-    let twice = with(WEBHOOK.1, "sender=github&sender=gitlab");
-    assert_eq!(World::new().post_json(&twice, "{}").problem(400, "invalid-parameter")["field"], "sender");
+    for (query, field) in [
+        ("sender=github&sender=gitlab", "sender"),
+        ("source=github&source=github", "source"),
+        ("source=github&sender=gitlab", "sender"),
+    ] {
+        let problem = World::new().post_json(&with(WEBHOOK.1, query), "{}").problem(400, "invalid-parameter");
+        assert_eq!(problem["field"], field, "{query}");
+    }
 }
 
+/// An error in `sources` or `access_tokens` as a whole stops all sources.
 #[on_each_store]
-fn invalid_configuration_admits_no_one() {
-    let custom = r#"{"algorithm":"hmac-sha256","headers":["x-mine"]}"#;
-    let hex_key = r#"{"algorithm":"hmac-sha256","headers":["x-mine"],"secret":{"encoding":"hex"}}"#;
-    let secret_in_descriptor = r#"{"algorithm":"hmac-sha256","headers":["x-mine"],"secret":"s3cret"}"#;
-    for (variable, value, descriptor) in [
-        ("access_tokens", "s3cr et", ""),
-        ("access_tokens", "t0ken,s3crét", ""),
-        ("access_tokens", PROVIDER_FAILS, ""),
-        ("secret_github", "s3crét", ""),
-        ("secret_github", "s3cret\ns3cret", ""),
-        ("secret_github", PROVIDER_FAILS, ""),
-        ("secret_svix", "s3cret", ""),
-        ("secret_svix", "whsec_s3cret!", ""),
-        ("secret_svix", "whsec_", ""),
-        ("secret_standard_webhooks", "whsec_AAAA,whpk_s3cret", ""),
-        ("secret_custom", "s3cret", ""),
-        ("secret_custom", "s3cret", hex_key),
-        ("secret_custom", "s3crét", custom),
-        ("sender_custom", "s3cret", "s3cret"),
-        ("sender_custom", "", secret_in_descriptor),
-        ("sender_custom", "", r#"{"algorithm":"s3cret","headers":["x-mine"]}"#),
-        ("sender_custom", "", r#"{"algorithm":"token","headers":["x-mine"],"s3cret":1}"#),
-        ("sender_custom", "", r#"{"algorithm":"token","headers":[]}"#),
-        ("sender_custom", PROVIDER_FAILS, PROVIDER_FAILS),
+fn invalid_variable_admits_no_one() {
+    for (variable, value) in [
+        ("access_tokens", "s3cr et"),
+        ("access_tokens", "t0ken,s3crét"),
+        ("access_tokens", PROVIDER_FAILS),
+        ("sources", "s3cret"),
+        ("sources", r#"{"name":"s3cret"}"#),
+        ("sources", r#"[{"name":"s3cret"}"#),
+        ("sources", r#"[{"name":"a","name":"s3cret"}]"#),
+        ("sources", PROVIDER_FAILS),
     ] {
-        let _row = row(format!("{variable} = {value:?}, sender_custom = {descriptor:?}"));
-        let world = || World::new().with(variable, value).with("sender_custom", descriptor);
+        let _row = row(format!("{variable} = {value:?}"));
+        let world = || World::new().with(variable, value);
         let ready = world().get("/readyz");
         assert_eq!(ready.problem(503, "configuration")["field"], variable);
         assert!(ready.text().contains(&format!("`{variable}`")), "{}", ready.text());
@@ -310,15 +321,19 @@ fn invalid_configuration_admits_no_one() {
             assert!(!text.contains("s3cr"), "{text}");
         }
     }
+    // An access token is not one of a source.
+    assert_admitted(guarded().with("sources", "["), WEBHOOK.0, WEBHOOK.1, &[("x-access-token", "t0ken-one")]);
     for url in ["gate.example", "http://user:s3cret@gate", "https://gate/s3cret", "ftp://s3cret"] {
         let _row = row(url);
-        let ready = World::new().with("public_url", url).get("/readyz");
-        assert_eq!(ready.problem(503, "configuration")["field"], "public_url");
+        let ready = World::new().setting("public_url", url).get("/readyz");
+        ready.wrong_setting("public_url");
         assert!(!ready.text().contains("s3cret"), "{}", ready.text());
     }
-    for (variable, value) in
-        [("public_url", "https://gate.example/"), ("sender_custom", custom), ("access_tokens", TOKENS)]
-    {
-        assert_eq!(World::new().with(variable, value).get("/readyz").status(), 200, "{variable}");
+    for world in [
+        World::new().setting("public_url", "https://gate.example/"),
+        World::new().with("access_tokens", TOKENS),
+        World::new().source_of("github", ["s3cret"]),
+    ] {
+        assert_eq!(world.get("/readyz").status(), 200);
     }
 }

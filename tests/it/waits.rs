@@ -59,7 +59,7 @@ fn run(status: &str, tasks: &[(&str, &str)]) -> String {
 
 #[on_each_store]
 fn early_callback_is_delivered_once_the_task_waits() {
-    let world = ahead().with("retry_max_attempts", "1").with("retry_max_hours", "1");
+    let world = ahead().setting("retry_max_attempts", 1).setting("retry_max_hours", 1);
     let reply = world.post_json(CALLBACK_URI, r#"{"n":1}"#);
     assert_eq!(reply.outcome(), (202, Some("pending")));
     assert!(world.now() <= NOW + 2_500, "{}", world.now() - NOW);
@@ -158,7 +158,7 @@ fn early_callbacks_of_one_run_cost_one_look_in_a_pass() {
 
 #[on_each_store]
 fn early_callback_becomes_dead_letter_after_callback_wait_hours() {
-    let world = ahead().with("callback_wait_hours", "3");
+    let world = ahead().setting("callback_wait_hours", 3);
     world.post_json(CALLBACK_URI, "{}");
     for (at, state) in [(HOUR, "pending"), (3 * HOUR - 1, "pending"), (3 * HOUR + MINUTE, "dead")] {
         world.clock.set(NOW + at);

@@ -30,7 +30,7 @@ fn drain(world: &World) {
 }
 
 fn world() -> World {
-    let world = World::with_operator().with("retention_hours", "1").healthy();
+    let world = World::with_operator().setting("retention_hours", 1).healthy();
     world.engine.forgets_requests.set(true);
     world
 }
@@ -77,7 +77,7 @@ fn store_at_its_ceiling_stays_there_and_every_pass_succeeds() {
     const INTERVAL: u64 = 200;
     const MAX_KEYS: usize = 3_472;
     StoreKind::KeyValue.choose();
-    let world = world().with("store_max_keys", &MAX_KEYS.to_string()).with("store_doors", "64");
+    let world = world().setting("max_keys", MAX_KEYS).setting("doors", 64);
     // The size of the table of doors is decided once for a store.
     world.store.entries.borrow_mut().remove(STORE_FORM);
     let most = most_stored(&world, 3, INTERVAL);

@@ -24,13 +24,17 @@ const PAIRS: usize = 100;
 const PROFILES: [Profile; 2] = [
     Profile {
         name: "boomerang",
-        variables: &[("engine", "boomerang")],
+        variables: &[("engine", "boomerang"), ("settings", r#"{"engine_start":true}"#)],
         waits: "6b08ce3a2bb126dc8dc5a8a6",
         naplit: "6b08ce3c2bb126dc8dc5a8ac",
     },
     Profile {
         name: "flow",
-        variables: &[("engine", "flow"), ("engine_settings", r#"{"team":"acme"}"#), ("engine_token", "bft_ACME")],
+        variables: &[
+            ("engine", "flow"),
+            ("engine_token", "bft_ACME"),
+            ("settings", r#"{"engine_start":true,"engine":{"team":"acme"}}"#),
+        ],
         waits: "waits",
         naplit: "naplit",
     },
@@ -51,8 +55,7 @@ impl Profile {
         println!("{}: seed {seed}", self.name);
         let settings = Settings { seed, timing: Timing::default(), ..Settings::default() };
         let engine = StandIn::builder().settings(settings).start().await.unwrap();
-        let variables = [&[("engine_start", "true")], self.variables].concat();
-        Setup::with_engine(Data::new(), engine, &variables).await
+        Setup::with_engine(Data::new(), engine, self.variables).await
     }
 }
 

@@ -89,7 +89,7 @@ struct Round {
 }
 
 async fn run_case(case: Case) {
-    let variables = [("engine_wait_ms", "500"), ("engine_timeout_ms", "500")];
+    let variables = [("settings", r#"{"engine_wait_ms":500,"engine_timeout_ms":500}"#)];
     let setup = Setup::with_variables(&variables).await;
     let client = HttpClient::new();
     let mut rounds = Vec::new();

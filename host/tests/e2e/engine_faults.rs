@@ -72,7 +72,7 @@ async fn retry_waits_as_long_as_the_engine_asks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_engine_does_not_delay_senders() {
-    let setup = Setup::with_variables(&[("engine_wait_ms", "100"), ("engine_timeout_ms", "60000")]).await;
+    let setup = Setup::with_variables(&[("settings", r#"{"engine_wait_ms":100,"engine_timeout_ms":60000}"#)]).await;
     let start = Instant::now();
     for (behaviour, event) in [(Behaviour::Hang, "pending"), (Behaviour::Delay { ms: 60_000 }, "duplicate")] {
         send_each(&setup, Some(behaviour), |reply, path| match path {
@@ -106,7 +106,7 @@ async fn unreachable_engine_is_reported_and_recovers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_workflow_is_rejected_at_once_and_unknown_run_after_a_while() {
-    let setup = Setup::with_variables(&[("callback_early_ms", "1")]).await;
+    let setup = Setup::with_variables(&[("settings", r#"{"callback_early_ms":1}"#)]).await;
     setup.engine.script().unknown_workflow("nope");
     let unknown = "0".repeat(24);
     for (path, reason) in [
@@ -124,11 +124,11 @@ async fn unknown_workflow_is_rejected_at_once_and_unknown_run_after_a_while() {
     setup.callback(&unknown, "t").await.assert_problem(404, "no-callback");
     assert_eq!(setup.deliveries("pending").await.len() + setup.deliveries("dead").await.len(), 0);
 
-    let setup = setup.restart_with(&[("callback_early_ms", "600000")]).await;
+    let setup = setup.restart_with(&[("settings", r#"{"callback_early_ms":600000}"#)]).await;
     let reply = setup.post(&format!("/api/v2/callback?ref={unknown}&topic=t"), "{}").await;
     reply.assert_stored("pending", false);
     assert_eq!(setup.callback(&unknown, "t").await.json()["state"], "pending");
-    let setup = setup.restart_with(&[("callback_early_ms", "1")]).await;
+    let setup = setup.restart_with(&[("settings", r#"{"callback_early_ms":1}"#)]).await;
     let totals = setup.drain_all().await;
     assert_eq!((totals.delivered, totals.rejected), (0, 1));
     let dead = setup.deliveries("dead").await;

@@ -101,15 +101,15 @@ struct Row {
     /// How often the engine receives a start or event that the fault hits, including the successful attempt.
     submits: usize,
     /// The values of `engine_wait_ms` and `engine_timeout_ms`.
-    times: (&'static str, &'static str),
+    times: (u32, u32),
 }
 
 /// Long enough for every fault but a hanging engine.
-const GENEROUS: (&str, &str) = ("5000", "2000");
+const GENEROUS: (u32, u32) = (5000, 2000);
 /// The attempt times out while the sender waits.
-const TIMEOUT_FIRST: (&str, &str) = ("5000", "500");
+const TIMEOUT_FIRST: (u32, u32) = (5000, 500);
 /// The sender gets its response before the attempt times out.
-const WAIT_ENDS_FIRST: (&str, &str) = ("100", "500");
+const WAIT_ENDS_FIRST: (u32, u32) = (100, 500);
 
 const CONNECTION_BROKE: Expected = Stored("the engine sent no complete response: the connection broke");
 const INCOMPLETE: Expected = Stored("the engine sent no complete response: its response broke off");
@@ -153,7 +153,7 @@ fn rows(refusing_engine: &ReservedPort) -> Vec<Row> {
         Row {
             look: Unsent,
             submits: 1,
-            times: ("100", "5000"),
+            times: (100, 5000),
             ..row("slower than the wait", slow.clone(), DeliveredLate)
         },
         Row {
@@ -216,7 +216,8 @@ struct Cell<'a> {
 
 async fn run_row(row: Row) {
     let (wait, timeout) = row.times;
-    let mut setup = Setup::with_variables(&[("engine_wait_ms", wait), ("engine_timeout_ms", timeout)]).await;
+    let settings = json!({"engine_wait_ms": wait, "engine_timeout_ms": timeout}).to_string();
+    let mut setup = Setup::with_variables(&[("settings", &settings)]).await;
     let healthy = setup.engine.url();
     let mut ids = Vec::new();
     let cells = COLUMNS.each_ref().map(|column| Cell {

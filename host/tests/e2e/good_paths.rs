@@ -110,7 +110,8 @@ async fn health_and_readiness_report_store_and_configuration() {
     setup.mend_store();
     setup.post(&format!("/api/v2/callback?ref={run}&topic=t"), "{}").await.assert_status(200);
 
-    let misconfigured = Setup::with_variables(&[("engine_timeout_ms", "soon"), ("max_body_bytes", "0")]).await;
+    let misconfigured =
+        Setup::with_variables(&[("settings", r#"{"engine_timeout_ms":"soon","max_body_bytes":0}"#)]).await;
     let reply = misconfigured.get("/readyz").await;
     reply.assert_problem(503, "configuration");
     assert!(reply.text().contains("engine_timeout_ms") && reply.text().contains("max_body_bytes"), "{reply}");

@@ -23,7 +23,7 @@ const UPTIME_MS: std::ops::Range<u64> = 50..850;
 fn start_host(data: &Data, engine: &str) -> Process {
     // A request that finds the claim of a killed request waits for a quarter of a second longer than `engine_wait_ms`.
     // With a longer wait, the next kill would cut off most of these requests too.
-    let times = [("engine_wait_ms", "100"), ("engine_timeout_ms", "1000")];
+    let times = [("settings", r#"{"engine_wait_ms":100,"engine_timeout_ms":1000}"#)];
     Process::start(data, &[&times[..], &[("engine_url", engine)]].concat())
 }
 

@@ -98,13 +98,9 @@ async fn killed_engine_leaves_one_run_for_each_event() {
     let (port, directory) = (ReservedPort::new(), tempfile::tempdir().unwrap());
     let state = directory.path().join("state");
     let mut engine = Engine::start(port.addr(), &state).await;
-    let variables = [
-        ("engine_url", port.url()),
-        ("engine_start", "true".to_owned()),
-        ("engine_wait_ms", "200".to_owned()),
-        ("engine_timeout_ms", "500".to_owned()),
-        ("orphan_after_ms", "5000".to_owned()),
-    ];
+    let settings =
+        json!({"engine_start": true, "engine_wait_ms": 200, "engine_timeout_ms": 500, "orphan_after_ms": 5_000});
+    let variables = [("engine_url", port.url()), ("settings", settings.to_string())];
     let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
     let setup = Setup::with_variables(&variables).await;
     let shared = Arc::new(Shared { setup, is_over: AtomicBool::new(false), next: AtomicU64::new(0) });
@@ -188,7 +184,7 @@ async fn drain_periodically(shared: Arc<Shared>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn imageless_workflow_is_a_dead_letter_that_names_its_runs() {
-    let variables = [("engine_start", "true"), ("engine_timeout_ms", "500")];
+    let variables = [("settings", r#"{"engine_start":true,"engine_timeout_ms":500}"#)];
     let setup = Setup::with_engine(Data::new(), StandIn::builder().start().await.unwrap(), &variables).await;
     let reply = setup.post(&format!("/api/v2/webhook?ref={IMAGELESS}"), r#"{"ref":"main"}"#).await;
     reply.assert_stored("pending", true);
@@ -210,17 +206,16 @@ async fn imageless_workflow_is_a_dead_letter_that_names_its_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn imageless_workflow_starts_with_a_default_image() {
     let engine = || async { StandIn::builder().start().await.unwrap() };
-    let image = r#"{"default_image":"boomerangio/worker-flow:2.11.15"}"#;
+    let image = r#"{"engine_start":true,"engine":{"default_image":"boomerangio/worker-flow:2.11.15"}}"#;
     for (workflow, variables) in [
-        (IMAGELESS, &[("engine_start", "true"), ("engine_settings", image)][..]),
+        (IMAGELESS, &[("settings", image)][..]),
         (
             "shell",
             // Flow adds its own default.
             &[
                 ("engine", "flow"),
-                ("engine_settings", r#"{"team":"acme"}"#),
                 ("engine_token", "bft_ACME"),
-                ("engine_start", "true"),
+                ("settings", r#"{"engine_start":true,"engine":{"team":"acme"}}"#),
             ],
         ),
     ] {

@@ -188,7 +188,7 @@ async fn run_templates(engine: Option<Behaviour>) {
 }
 
 async fn run_template(template: &Template, engine: Option<Behaviour>, occurred: Occurred) {
-    let setup = Setup::with_variables(&[("engine_wait_ms", "100"), ("engine_timeout_ms", "1000")]).await;
+    let setup = Setup::with_variables(&[("settings", r#"{"engine_wait_ms":100,"engine_timeout_ms":1000}"#)]).await;
     if let Some(behaviour) = &engine {
         setup.engine.script().always(behaviour.clone());
     }
@@ -289,7 +289,7 @@ async fn release_lease(setup: &Setup) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drain_over_a_failing_store_neither_loses_nor_repeats_a_delivery() {
-    let setup = Setup::with_variables(&[("engine_timeout_ms", "500")]).await;
+    let setup = Setup::with_variables(&[("settings", r#"{"engine_timeout_ms":500}"#)]).await;
     let (occurred, mut stored, mut failed) = (Occurred::default(), Vec::new(), 0);
     for fault in faults() {
         stored.push(store(&setup, stored.len()).await);
@@ -320,7 +320,7 @@ async fn drain_over_a_failing_store_neither_loses_nor_repeats_a_delivery() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operator_requests_over_a_failing_store_report_the_failure() {
-    let setup = Setup::with_variables(&[("engine_timeout_ms", "500")]).await;
+    let setup = Setup::with_variables(&[("settings", r#"{"engine_timeout_ms":500}"#)]).await;
     let (occurred, mut deleted, mut kept, mut failed) = (Occurred::default(), Vec::new(), Vec::new(), 0);
     for (n, fault) in faults().into_iter().enumerate() {
         let (workflow, run, ids) = store(&setup, n).await;

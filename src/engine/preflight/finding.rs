@@ -197,7 +197,7 @@ pub fn unavailable(verdict: &Verdict, status: Option<StatusCode>) -> Finding {
         }
         (Verdict::Misconfigured { .. }, None) => "Check `engine_url`: the host calls no other address.",
         (_, Some(200..=299 | 300..=399 | 404 | 405)) => {
-            "Check `engine_url`, and the engine and the path in `engine` and `engine_settings`: something else answers at this address."
+            "Check `engine_url`, `engine`, and the path in `engine` in `settings`: something else answers at this address."
         }
         _ => "Ask again. If the answer stays the same, see the engine's log.",
     };

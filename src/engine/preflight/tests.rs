@@ -388,7 +388,7 @@ fn task_without_an_image_depends_on_the_engine_and_its_default_image() {
                 Error,
                 "The task `sh` has no image: the engine answers 500, and no run of this workflow starts.",
                 Some(
-                    "Set `default_image` in `engine_settings`, or give the task's template an image, or use the engine `flow`, which gives one itself.",
+                    "Set `engine.default_image` in `settings`, or give the task's template an image, or use the engine `flow`, which gives one itself.",
                 ),
             ),
         ),

@@ -1,17 +1,15 @@
 //! `spin.toml` and the documents have the variables that the code reads.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use sluice::config;
+use sluice::config::Config;
 use sluice::ports::{VariableError, Variables};
-use sluice::sender::PRESETS;
 
 use super::read;
 
-/// Variables of the component that are other variables put together.
-const COMBINED: [&str; 2] = ["settings", "secrets"];
+/// The variable of the component that is other variables put together.
+const PACKED: &str = "packed";
 
 /// Variables that only the allow-list of the manifest uses.
 const OF_THE_HOST: [&str; 1] = ["database_host"];
@@ -21,19 +19,17 @@ const OF_THE_HOST: [&str; 1] = ["database_host"];
 struct Recorder(RefCell<BTreeSet<String>>);
 
 impl Variables for Recorder {
-    fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError> {
+    fn variable(&self, name: &str) -> Result<Option<&str>, VariableError> {
         self.0.borrow_mut().insert(name.to_owned());
-        Ok(Some(Cow::Borrowed("")))
+        Ok(Some(""))
     }
 }
 
-/// The variables that the code reads: `/readyz` checks all of them, and each preset has its own.
+/// The variables that the code reads: `/readyz` checks all of them.
 fn expected() -> BTreeSet<String> {
     let recorder = Recorder::default();
-    config::check(&recorder);
-    let mut names = recorder.0.into_inner();
-    names.extend(PRESETS.iter().filter_map(config::secret_variable).map(str::to_owned));
-    names
+    Config::new(&recorder).check();
+    recorder.0.into_inner()
 }
 
 fn manifest() -> toml::Table {
@@ -59,9 +55,10 @@ fn manifest_declares_each_variable() {
     let mut expected = expected();
     expected.extend(OF_THE_HOST.map(str::to_owned));
     assert_same("[variables] in spin.toml", &declared.keys().cloned().collect(), &expected);
-    for variable in PRESETS.iter().filter_map(config::secret_variable) {
-        let is_secret = declared[variable].get("secret").and_then(toml::Value::as_bool);
-        assert_eq!(is_secret, Some(true), "{variable} in spin.toml is not marked as a secret");
+    for (name, declaration) in declared {
+        let is_secret = declaration.get("secret").and_then(toml::Value::as_bool) == Some(true);
+        let is_public = ["engine_url", "engine", "database_host"].contains(&name.as_str());
+        assert!(is_secret != is_public, "{name} in spin.toml: `secret`");
     }
 }
 
@@ -69,39 +66,33 @@ fn manifest_declares_each_variable() {
 fn manifest_passes_each_variable_to_the_component() {
     let manifest = manifest();
     let mut passed = component_variables(&manifest).clone();
-    passed.retain(|name, _| !COMBINED.contains(&name));
+    assert!(passed.remove(PACKED).is_some());
     assert_same("[component.sluice.variables] in spin.toml", &passed.keys().cloned().collect(), &expected());
     for (name, template) in &passed {
         assert_eq!(template.as_str(), Some(format!("{{{{ {name} }}}}").as_str()), "{name} in spin.toml");
     }
 }
 
-/// `src/spin/variables.rs` reads two texts that contain all variables but `routes`. It would read a missing one by itself,
+/// `src/spin/variables.rs` reads one text that contains all variables but `routes`. It would read a missing one by itself,
 /// which is slow, and which no other test sees.
 #[test]
-fn combined_texts_contain_each_variable() {
+fn packed_text_contains_each_variable() {
     let manifest = manifest();
-    for (text, is_secret) in [("settings", false), ("secrets", true)] {
-        let expected = expected().into_iter().filter(|name| name != "routes");
-        let expected = expected.filter(|name| name.starts_with("secret_") == is_secret);
-        let expected: BTreeSet<_> = expected.map(|name| format!("{name}={{{{ {name} }}}}")).collect();
-        let parts: Vec<_> = component_variables(&manifest)[text].as_str().unwrap().split('\u{1f}').collect();
-        let found: BTreeSet<_> = parts.iter().map(|part| (*part).to_owned()).collect();
-        assert_same(&format!("`{text}` in spin.toml"), &found, &expected);
-        assert_eq!(found.len(), parts.len(), "`{text}` in spin.toml has a variable twice");
-    }
+    let expected = expected().into_iter().filter(|name| name != "routes");
+    let expected: BTreeSet<_> = expected.map(|name| format!("{name}={{{{ {name} }}}}")).collect();
+    let parts: Vec<_> = component_variables(&manifest)[PACKED].as_str().unwrap().split('\u{1f}').collect();
+    let found: BTreeSet<_> = parts.iter().map(|part| (*part).to_owned()).collect();
+    assert_same(&format!("`{PACKED}` in spin.toml"), &found, &expected);
+    assert_eq!(found.len(), parts.len(), "`{PACKED}` in spin.toml has a variable twice");
 }
 
 #[test]
 fn documents_list_each_variable_with_its_default() {
     let manifest = manifest();
-    let pages =
-        ["README.md", "docs/senders.md", "docs/links.md", "docs/routes.md", "docs/key-value.md"].map(read).concat();
-    // A sender's secret and an own descriptor belong in `sources`.
-    let is_moved = |name: &str| name.starts_with("secret_") || name == "sender_custom";
-    for (name, declaration) in manifest["variables"].as_table().unwrap().iter().filter(|(name, _)| !is_moved(name)) {
+    let page = read("README.md");
+    for (name, declaration) in manifest["variables"].as_table().unwrap() {
         let default = declaration["default"].as_str().unwrap();
         let cell = if default.is_empty() { "empty".to_owned() } else { format!("`{default}`") };
-        assert!(pages.contains(&format!("| `{name}` | {cell} |")), "no page lists {name} with {default:?}");
+        assert!(page.contains(&format!("| `{name}` | {cell} |")), "README.md lists no {name} with {default:?}");
     }
 }

@@ -48,6 +48,8 @@ pub struct FakeEngine {
     pub ended: RefCell<Vec<(String, String, String)>>,
     /// The response to every look, in place of a run with a task for each topic.
     pub look: RefCell<Option<EngineResult>>,
+    /// The id of every run's workflow, as a look shows it.
+    pub workflow: RefCell<Option<String>>,
     /// The runs that were looked at since the last [`FakeEngine::take_looks`].
     pub looks: RefCell<Vec<String>>,
 }
@@ -194,7 +196,11 @@ impl FakeEngine {
         let added = self.topics.borrow();
         let topics = TOPICS.into_iter().chain(added.iter().map(String::as_str));
         let tasks: Vec<_> = topics.flat_map(|topic| self.tasks(run, topic)).collect();
-        serde_json::to_vec(&json!({ "id": run, "status": "running", "phase": "running", "tasks": tasks })).unwrap()
+        let mut run = json!({ "id": run, "status": "running", "phase": "running", "tasks": tasks });
+        if let Some(workflow) = &*self.workflow.borrow() {
+            run["workflowRef"] = json!(workflow);
+        }
+        serde_json::to_vec(&run).unwrap()
     }
 
     /// The tasks of a run with this topic, which have the ids `task-TOPIC`, `task-TOPIC-2` and so on.

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use std::task::{Poll, Waker};
 
 use http::{Request, Response};
+use serde_json::json;
 use sluice::ports::{SendError, Timeouts};
 use sluice_engine_model::{Catalogue, Model, NoAnswer, Process, Record, Services, Settings, Ticket};
 
@@ -31,13 +32,16 @@ pub enum Profile {
 impl Profile {
     pub const ALL: [Self; 2] = [Self::Boomerang, Self::Flow];
 
-    /// The variables that choose the profile.
-    fn variables(self) -> [(&'static str, &'static str); 4] {
-        let (name, token, settings) = match self {
-            Self::Boomerang => ("boomerang", "", ""),
-            Self::Flow => ("flow", "bft_ACME", r#"{"team":"acme"}"#),
-        };
-        [("engine", name), ("engine_token", token), ("engine_settings", settings), ("engine_start", "true")]
+    /// Chooses the profile in a world.
+    fn configure(self, world: World) -> World {
+        let world = world.setting("engine_start", true);
+        match self {
+            Self::Boomerang => world,
+            Self::Flow => {
+                let world = world.with("engine", "flow").with("engine_token", "bft_ACME");
+                world.setting("engine", json!({"team": "acme"}))
+            }
+        }
     }
 }
 
@@ -90,10 +94,7 @@ impl World {
     /// operator token of [`World::with_operator`]. Its runs are started on submit.
     pub fn real(profile: Profile, settings: Settings) -> Self {
         let services = Services::Both { engine: String::new(), flow: String::new() };
-        let mut world = Self::with_operator();
-        for (variable, value) in profile.variables() {
-            world = world.with(variable, value);
-        }
+        let mut world = profile.configure(Self::with_operator());
         world.real = Some(Rc::new(RealEngine {
             model: RefCell::new(Model::new(services, RECORDED.clone(), settings)),
             latency: Cell::new(2),

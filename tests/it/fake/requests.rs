@@ -68,6 +68,18 @@ impl Reply {
         assert_eq!(self.log["status"], status);
         problem
     }
+
+    /// Asserts the problem of a wrong member of `settings`, and returns it.
+    #[track_caller]
+    pub fn wrong_setting(&self, name: &str) -> Value {
+        let problem = self.problem(503, "configuration");
+        assert_eq!(problem["field"], "settings", "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        let is_named =
+            [format!("`/{name}"), format!("`{name}` in `settings`")].iter().any(|text| detail.contains(text));
+        assert!(is_named, "{problem}");
+        problem
+    }
 }
 
 /// A body in chunks; `None` is a connection that breaks off.

@@ -1,6 +1,5 @@
 //! The host as one contender sees it: each operation is a step that a scheduler grants.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use serde_json::{Value, json};
-use sluice::config;
+use sluice::config::Config;
 use sluice::delivery::DeliveryId;
 use sluice::gateway::Gateway;
 use sluice::ports::{
@@ -68,7 +67,7 @@ pub struct Shared {
     pub open: Cell<usize>,
     /// Milliseconds since the contenders started, while the schedule is over.
     pub later: Cell<u64>,
-    pub variables: BTreeMap<String, String>,
+    pub variables: BTreeMap<String, &'static str>,
     /// The database, which takes the place of `store` if there is one, and its clock.
     pub tables: Option<RefCell<Tables>>,
     pub time: Cell<u64>,
@@ -175,7 +174,7 @@ impl<'s> View<'s> {
     }
 
     pub fn gateway(&self) -> Gateway<'_, Self> {
-        Gateway::new(self, config::settings(self).unwrap())
+        Gateway::new(self, Config::new(self).settings().unwrap())
     }
 }
 
@@ -405,7 +404,7 @@ impl Rng for View<'_> {
 }
 
 impl Variables for View<'_> {
-    fn variable(&self, name: &str) -> Result<Option<Cow<'_, str>>, VariableError> {
-        Ok(self.shared.variables.get(name).map(|value| Cow::Borrowed(value.as_str())))
+    fn variable(&self, name: &str) -> Result<Option<&str>, VariableError> {
+        Ok(self.shared.variables.get(name).copied())
     }
 }

@@ -69,7 +69,10 @@ impl Targets {
                 Destination::Limit => lab.start(Application::Limit, name, &[]),
                 Destination::LimitLinked => lab.start(Application::LimitLinked, name, &[]),
                 Destination::Sluice => lab.start(Application::Sluice, name, &[]),
-                Destination::Signed => lab.start(Application::Sluice, name, &[("secret_github", SECRET)]),
+                Destination::Signed => {
+                    let sources = format!(r#"[{{"name":"github","sender":"github","secrets":["{SECRET}"]}}]"#);
+                    lab.start(Application::Sluice, name, &[("sources", &sources)])
+                }
                 Destination::EngineDown => lab.start(Application::Sluice, name, &[ENGINE_DOWN]),
                 Destination::Redis => lab.start_on_redis(name, &[]),
                 Destination::RedisEngineDown => lab.start_on_redis(name, &[ENGINE_DOWN]),

@@ -69,7 +69,7 @@ fn first_response(lab: &Lab, application: Application) -> Result<f64> {
 /// Memory per request in KB, while many requests wait for a silent engine.
 fn memory(lab: &Lab, application: Application) -> Result<f64> {
     let (engine, url) = silent_engine()?;
-    let long_waits = [("engine_wait_ms", "600000"), ("engine_timeout_ms", "600000")];
+    let long_waits = [("settings", r#"{"engine_wait_ms":600000,"engine_timeout_ms":600000}"#)];
     let mut variables = vec![("engine_url", url.as_str())];
     let path = match application {
         Application::Limit | Application::LimitLinked => "/bare",

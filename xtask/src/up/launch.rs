@@ -14,6 +14,7 @@ use super::children::{Children, Event, Interrupted, Source};
 use super::plan::{MANIFEST, Plan};
 use super::ready::{self, Health};
 use super::style::{DIM, WARNING, paint};
+use super::variables::in_environment;
 use super::welcome::{self, ExampleNames};
 use crate::component;
 use crate::shell::{cargo, command, target};
@@ -49,10 +50,9 @@ pub(super) fn start(plan: &Plan, children: &mut Children) -> Result<()> {
         ("the native host", Command::new(built("sluice-host")?))
     };
     sluice.args(["--from", MANIFEST, "--listen", &plan.listen.to_string()]);
-    sluice.arg("--variable").arg(format!("engine_url={}", plan.engine));
-    for (name, value) in &plan.variables {
-        sluice.arg("--variable").arg(format!("{name}={value}"));
-    }
+    // In the environment, which all versions of Spin read, and which other users of the machine can't.
+    sluice.env(in_environment("engine_url"), &plan.engine);
+    sluice.envs(plan.variables.iter().map(|(name, value)| (in_environment(name), value)));
     if let Some(directory) = &plan.state_dir {
         sluice.arg("--state-dir").arg(directory);
     }

@@ -14,6 +14,7 @@ mod log;
 mod plan;
 mod progress;
 mod ready;
+mod sources;
 mod style;
 mod variables;
 mod welcome;
@@ -46,8 +47,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "URL", value_parser = engine::parse_base_url)]
     engine: Option<String>,
     /// Sets a variable of spin.toml; can be repeated
-    #[arg(long = "var", visible_alias = "variable", value_name = "NAME=VALUE", value_parser = variables::parse)]
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variables::parse)]
     variables: Vec<(String, String)>,
+    /// Adds a source that may deliver: `github=SECRET` for a known sender, `partner=token:TOKEN` for any other; can be
+    /// repeated
+    #[arg(long = "source", value_name = "NAME=SECRET", value_parser = sources::parse)]
+    sources: Vec<sources::Source>,
     /// Directory of the key-value store [default: .spin]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,

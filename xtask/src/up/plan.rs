@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use super::style::{BOLD, paint};
-use super::{Arguments, address, engine, variables};
+use super::{Arguments, address, engine, sources, variables};
 use crate::shell::{command, has, output};
 
 /// The manifest's path, relative to the root.
@@ -32,16 +32,23 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(arguments: &Arguments) -> Result<Plan> {
-        let Arguments { host, port, listen, engine, variables, state_dir, stand_in: options, .. } = arguments.clone();
+        let Arguments { host, port, listen, engine, variables, sources, state_dir, stand_in: options, .. } =
+            arguments.clone();
         let declared = variables::declared(Path::new(MANIFEST))?;
         variables::check(variables.iter().map(|(name, _)| name.as_str()), &declared)?;
         let environment = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let mut warnings = variables::unused(environment, &declared);
 
         let listen = address::bindable(listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, port).into()))?;
-        let (urls, variables): (Vec<_>, Vec<_>) = variables.into_iter().partition(|(name, _)| name == "engine_url");
+        let (urls, mut variables): (Vec<_>, Vec<_>) = variables.into_iter().partition(|(name, _)| name == "engine_url");
         if engine.is_some() && !urls.is_empty() {
             bail!("--engine sets engine_url: give only one of them");
+        }
+        if !sources.is_empty() {
+            if variables.iter().any(|(name, _)| name == "sources") {
+                bail!("--source sets sources: give only one of them");
+            }
+            variables.push(("sources".to_owned(), sources::variable(&sources)));
         }
         let url = urls.into_iter().next_back().map(|(_, url)| url);
         let given = engine.or(url).or_else(|| std::env::var(variables::in_environment("engine_url")).ok());

@@ -12,7 +12,8 @@ use super::variables::in_environment;
 /// Readiness of Sluice.
 #[derive(Debug, PartialEq)]
 pub(super) enum Health {
-    Ready,
+    /// With warnings, if there are some.
+    Ready(Vec<String>),
     /// The engine rejects Sluice's requests, because `engine_url` or `engine_token` is wrong.
     Degraded(String),
     /// Variables with invalid values, as pairs of name and problem.
@@ -50,11 +51,14 @@ fn parse(status: u16, body: &str) -> Health {
     let invalid: Vec<_> = errors.filter_map(|error| Some((text(error, "field")?, text(error, "detail")?))).collect();
     match (status, text(&body, "status").as_deref()) {
         _ if !invalid.is_empty() => Health::InvalidVariables(invalid),
-        (200, Some("ready")) => Health::Ready,
-        (200, Some("degraded")) => {
+        (200, Some("degraded")) if body.get("engine").is_some() => {
             let engine = body.get("engine").cloned().unwrap_or_default();
             let (fault, since) = (text(&engine, "fault"), text(&engine, "since"));
             Health::Degraded(format!("{}, since {}", fault.unwrap_or_default(), since.unwrap_or_default()))
+        }
+        (200, Some("ready" | "degraded")) => {
+            let warnings = body.get("warnings").and_then(Value::as_array).into_iter().flatten();
+            Health::Ready(warnings.filter_map(Value::as_str).map(plain).collect())
         }
         _ => Health::NotReady(text(&body, "detail").unwrap_or_else(|| format!("/readyz answered {status}"))),
     }
@@ -64,7 +68,9 @@ impl Health {
     /// A message with the problem and its fix; empty if Sluice is ready.
     pub(super) fn message(&self) -> String {
         match self {
-            Health::Ready => String::new(),
+            Health::Ready(warnings) => {
+                warnings.iter().map(|warning| format!("{} {warning}\n", paint(WARNING, "warning:"))).collect()
+            }
             Health::Degraded(fault) => {
                 let check = "check engine_url and engine_token";
                 format!("{} {fault}: {check}. Deliveries are stored and sent later.\n", paint(WARNING, "warning:"))
@@ -98,7 +104,12 @@ mod tests {
 
     #[test]
     fn readiness_is_parsed() {
-        assert_eq!(parse(200, r#"{"status":"ready"}"#), Health::Ready);
+        assert_eq!(parse(200, r#"{"status":"ready"}"#), Health::Ready(Vec::new()));
+        let warned = r#"{"status":"degraded","warnings":["anyone may deliver","the source `a` is stopped"]}"#;
+        let health = parse(200, warned);
+        assert_eq!(health, Health::Ready(vec!["anyone may deliver".into(), "the source `a` is stopped".into()]));
+        let message = anstream::adapter::strip_str(&health.message()).to_string();
+        assert_eq!(message, "warning: anyone may deliver\nwarning: the source `a` is stopped\n");
         let degraded = r#"{"status":"degraded","engine":{"fault":"the engine answered 401","since":"2026-11-24T08:30:00Z","check":[]}}"#;
         assert_eq!(
             parse(200, degraded),
@@ -112,11 +123,11 @@ mod tests {
     #[test]
     fn invalid_variables_are_listed_with_their_problems() {
         let body = r#"{"status":503,"detail":"x","errors":[
-            {"field":"engine_wait_ms","detail":"must be a whole number"},{"field":"routes","detail":"is no \u001b[2J table"}]}"#;
+            {"field":"settings","detail":"must be a whole number"},{"field":"routes","detail":"is no \u001b[2J table"}]}"#;
         let message = anstream::adapter::strip_str(&parse(503, body).message()).to_string();
         assert!(message.starts_with("error: some variables are invalid."), "{message}");
-        assert!(message.contains("\n  engine_wait_ms  must be a whole number\n"), "{message}");
-        assert!(message.contains("\n  routes          is no \u{fffd}[2J table\n"), "{message}");
-        assert!(message.contains("--var engine_wait_ms=…, or set SPIN_VARIABLE_ENGINE_WAIT_MS."), "{message}");
+        assert!(message.contains("\n  settings  must be a whole number\n"), "{message}");
+        assert!(message.contains("\n  routes    is no \u{fffd}[2J table\n"), "{message}");
+        assert!(message.contains("--var settings=…, or set SPIN_VARIABLE_SETTINGS."), "{message}");
     }
 }

@@ -78,8 +78,7 @@ mod tests {
     fn misspelled_name_is_reported_with_the_nearest_one() {
         check(declared_by_sluice().iter().map(String::as_str), &declared_by_sluice()).unwrap();
         let error = |name| check(["engine_url", name].into_iter(), &declared_by_sluice()).unwrap_err().to_string();
-        let nearest =
-            [("engine_ulr", "engine_url"), ("secret_githb", "secret_github"), ("retenton_hours", "retention_hours")];
+        let nearest = [("engine_ulr", "engine_url"), ("setings", "settings"), ("operatr_token", "operator_token")];
         for (name, meant) in nearest {
             assert!(
                 error(name).contains(&format!("unknown variable {name} (did you mean {meant}?)")),

@@ -263,7 +263,10 @@ async fn run(kill: Kill, server: &Arc<Server>) {
 
 fn start(data: &Data, engine: &StandIn) -> Process {
     let url = engine.url();
-    Process::start(data, &[("engine_url", url.as_str()), ("engine_wait_ms", "300"), ("engine_timeout_ms", "2000")])
+    Process::start(
+        data,
+        &[("engine_url", url.as_str()), ("settings", r#"{"engine_wait_ms":300,"engine_timeout_ms":2000}"#)],
+    )
 }
 
 impl Parts {

@@ -118,7 +118,7 @@ fn engines() -> [Option<Behaviour>; 5] {
 
 async fn setup() -> Setup {
     let data = Data::in_postgres(Database::new(&shared_server()));
-    Setup::with_data(data, &[("engine_wait_ms", "100"), ("engine_timeout_ms", "1000")]).await
+    Setup::with_data(data, &[("settings", r#"{"engine_wait_ms":100,"engine_timeout_ms":1000}"#)]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,7 +100,7 @@ async fn send(setup: &Setup, path: String, header: (&'static str, &'static str),
 #[ignore = "needs postgresql"]
 async fn unusable_database_is_named_and_acknowledges_nothing_that_it_does_not_keep() {
     let data = Data::in_postgres(Database::new(&Arc::new(Server::start())));
-    let setup = Setup::with_data(data, &[("engine_wait_ms", "300"), ("engine_timeout_ms", "1000")]).await;
+    let setup = Setup::with_data(data, &[("settings", r#"{"engine_wait_ms":300,"engine_timeout_ms":1000}"#)]).await;
     for (n, reason) in REASONS.iter().enumerate() {
         run(&setup, n, reason).await;
     }
