@@ -107,13 +107,14 @@ fn entry(table: &mut String, name: &str, presets: &Presets) -> Result<(), Box<dy
         table,
         "Preset {{ name: {name:?}, aliases: &{:?}, title: {:?}, pages: &{:?}, secret: {:?}, marks: &{marks:?}, \
          detect: &[{}], response_policy: ResponsePolicy {{ deadline: {:?}, success: SuccessCriterion::{success} }}, \
-         signs: {:?}, hands_over: {:?}, sender: {:?} }},",
+         like: {:?}, signs: {:?}, hands_over: {:?}, sender: {:?} }},",
         texts(preset.get("aliases")),
         preset.get("title").and_then(Value::as_str).ok_or("`title` is missing")?,
         texts(preset.get("pages")),
         preset.get("secret").and_then(Value::as_str),
         detect.iter().map(|set| format!("&{set:?}")).collect::<Vec<_>>().join(", "),
         member("deadline").and_then(Value::as_u64),
+        sender.get("like").and_then(Value::as_str),
         !schemes.is_empty(),
         member("questions").and_then(Value::as_array).is_some_and(|all| all.iter().any(|it| it.get("keep").is_some())),
         serde_json::to_string(sender)?,

@@ -79,7 +79,6 @@ pub(super) async fn complete(
                 return Err(body::unsupported(context.headers, "application/json"));
             }
             let payload = has_payload.then(|| body::object(&bytes)).transpose()?;
-            payload.map_or(Ok(()), |payload| query.check_payload(payload))?;
             let payload = payload.map(Cow::Borrowed);
             let callback = Callback { payload, ..callback };
             context.deliver(gateway, Work::Resolve(callback), None).await.map(no_store)

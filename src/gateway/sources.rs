@@ -72,7 +72,7 @@ pub async fn remember_handed(host: &impl Host, source: &str, secret: &Secret) ->
     Ok(true)
 }
 
-/// All that is remembered of sources. Notes that can't be decoded are left out.
+/// The notes about sources, without those that can't be decoded.
 #[derive(Clone, Debug, Default)]
 pub struct Remembered {
     /// The last refused requests, by source.
@@ -87,7 +87,7 @@ pub struct Remembered {
     pub fetches: Vec<FetchAttempts>,
 }
 
-/// Reads all that is remembered of sources. Needs no other settings than those of the store. Lists all keys of a
+/// Reads the notes about sources. Needs no other settings than those of the store. Lists all keys of a
 /// key-value store.
 pub async fn remembered(host: &impl Host) -> Result<Remembered, StoreError> {
     let mut remembered = Remembered::default();

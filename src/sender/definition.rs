@@ -103,9 +103,6 @@ impl Sender {
     /// of a key set. Those that it doesn't give stay as they are.
     #[must_use]
     pub fn with_token_rules(mut self, audiences: &[String], issuers: &[String], keys: Option<&str>) -> Self {
-        for scheme in self.schemes.iter_mut().filter(|scheme| scheme.issuer.is_some() && !issuers.is_empty()) {
-            scheme.issuers = issuers.to_vec();
-        }
         for scheme in self.schemes.iter_mut().filter(|scheme| scheme.algorithm.is_jwt()) {
             if let Some(url) = keys {
                 scheme.keys = Some(KeySource::Jwks(url.to_owned()));

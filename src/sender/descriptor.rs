@@ -49,6 +49,10 @@ pub struct Descriptor {
     /// Texts that the operator has from the sender, for `{constant:…}` in `signed`. PayPal signs a webhook's id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub constants: BTreeMap<String, String>,
+    /// Values that must be the operator's constants. Amazon SNS signs the messages of all its customers with one key: only
+    /// the topic tells whose they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bound: Vec<Binding>,
     /// The form in which a secret holds the key.
     #[serde(default, rename = "secret")]
     pub key_format: KeyFormat,
@@ -58,13 +62,6 @@ pub struct Descriptor {
     /// The rules for a JSON Web Token, beyond its signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt: Option<TokenRules>,
-    /// The location of the issuer, if anyone can have the sender sign a message of their own: Amazon SNS signs those of
-    /// all topics with one key. The issuer must be one of those that the source names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub issuer: Option<ValueLocation>,
-    /// The accepted issuers.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub issuers: Vec<String>,
     /// The time of sending, if the sender signs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<TimestampSpec>,
@@ -252,6 +249,16 @@ pub struct TokenRules {
     pub required: Vec<RequiredRule>,
 }
 
+/// A value that must be one of the descriptor's constants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Binding {
+    /// The location of the value.
+    pub at: ValueLocation,
+    /// The name of the constant.
+    pub constant: String,
+}
+
 /// A rule for a JSON Web Token that the source has to give, by the name of its member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -262,31 +269,25 @@ pub enum RequiredRule {
     Issuer,
 }
 
-impl RequiredRule {
-    /// The name of the source's member.
-    pub fn member(self) -> &'static str {
-        match self {
-            Self::Audience => "audience",
-            Self::Issuer => "issuer",
-        }
-    }
-}
-
 impl Descriptor {
-    /// The rule that the source has to give, and has not given.
-    pub fn missing_rule(&self) -> Option<RequiredRule> {
-        let needs_issuer = self.issuer.is_some() && self.issuers.is_empty();
-        self.jwt.as_ref().and_then(TokenRules::missing).or(needs_issuer.then_some(RequiredRule::Issuer))
+    /// The path of the source's member that has to give a value which only the operator knows, and does not.
+    pub fn missing(&self) -> Option<String> {
+        let constant = || self.constants.iter().find(|(_, text)| text.is_empty());
+        let rule = self.jwt.as_ref().and_then(TokenRules::missing);
+        rule.or_else(|| constant().map(|(name, _)| format!("sender.constants.{name}")))
     }
 }
 
 impl TokenRules {
-    /// The rule that the source has to give, and has not given.
-    fn missing(&self) -> Option<RequiredRule> {
-        self.required.iter().copied().find(|rule| match rule {
-            RequiredRule::Audience => self.audiences.is_empty(),
-            RequiredRule::Issuer => self.issuers.is_empty(),
-        })
+    /// The member of the source that has to give a rule, and does not: `audience`, `issuer`, or, for a claim whose text is
+    /// empty, the claim's.
+    pub fn missing(&self) -> Option<String> {
+        let rule = self.required.iter().find_map(|rule| match rule {
+            RequiredRule::Audience => self.audiences.is_empty().then(|| "audience".to_owned()),
+            RequiredRule::Issuer => self.issuers.is_empty().then(|| "issuer".to_owned()),
+        });
+        let claim = || self.claims.iter().find(|(_, text)| text.is_empty());
+        rule.or_else(|| claim().map(|(name, _)| format!("sender.jwt.claims.{name}")))
     }
 
     /// Returns whether tokens of any issuer, or for any receiver, would be accepted.
@@ -421,6 +422,8 @@ pub enum Unit {
     Milliseconds,
     /// RFC 3339.
     Rfc3339,
+    /// As in RFC 3339, or without a time zone, which then is UTC.
+    Iso8601Utc,
     /// An HTTP date (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
     HttpDate,
 }
@@ -543,13 +546,6 @@ impl Descriptor {
         check_location("id", self.id.as_ref())?;
         check_location("type", self.event_type.as_ref())?;
         check_location("signature", self.location.as_ref())?;
-        check_location("issuer", self.issuer.as_ref())?;
-        if self.issuer.is_none() && !self.issuers.is_empty() {
-            return invalid(
-                "issuers",
-                "must not be set without `issuer`, their location; see `jwt` for a JSON Web Token",
-            );
-        }
         let places = [("id", self.id.as_ref()), ("type", self.event_type.as_ref())];
         for (member, location) in places {
             if matches!(location, Some(ValueLocation::Claim(_))) && !self.algorithm.is_jwt() {
@@ -643,9 +639,11 @@ impl Descriptor {
                 return invalid("signed", "must not contain {field:…}, because `grammar` is not `pairs`");
             }
         }
-        if self.signed.constants().any(|name| !self.constants.contains_key(name)) {
-            return invalid("constants", "must have a member for each {constant:…} in `signed`");
+        let bound = self.bound.iter().map(|binding| binding.constant.as_str());
+        if self.signed.constants().chain(bound).any(|name| !self.constants.contains_key(name)) {
+            return invalid("constants", "must have a member for each {constant:…} in `signed`, and each of `bound`");
         }
+        self.bound.iter().try_for_each(|binding| check_location("bound", Some(&binding.at)))?;
         Ok(())
     }
 

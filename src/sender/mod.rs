@@ -47,8 +47,9 @@ pub use body::{ArrayRule, BodyError, BodyRules, Events, FormRule, MAX_ITEMS};
 pub use challenge::{Challenge, ChallengeResponse};
 pub use definition::{Sender, SenderError};
 pub use descriptor::{
-    Algorithm, Descriptor, DescriptorError, DigestClaim, Encoding, HeaderFormat, KeyEncoding, KeyFormat, KeySource,
-    MAX_TOLERANCE, Repeat, RequiredRule, TimestampLocation, TimestampSpec, TokenRules, Unit, UrlClaim, ValueLocation,
+    Algorithm, Binding, Descriptor, DescriptorError, DigestClaim, Encoding, HeaderFormat, KeyEncoding, KeyFormat,
+    KeySource, MAX_TOLERANCE, Repeat, RequiredRule, TimestampLocation, TimestampSpec, TokenRules, Unit, UrlClaim,
+    ValueLocation,
 };
 pub use explain::{MAX_EXPLAINED_BODY, MAX_LOOKS, NearMiss, near_miss};
 pub use fetched_keys::{

@@ -1,6 +1,6 @@
-//! The index of the known senders. All that is known of a sender is in `presets/<name>.json`: what people need for its
-//! set-up, how it is recognized, and its definition, a [`Sender`](super::Sender). `build.rs` reads these files, and
-//! compiles the index from them: to recognize a sender, none of the definitions is parsed.
+//! The index of the known senders. The file `presets/<name>.json` describes a sender: its set-up, for people; the headers
+//! that identify it; and its definition, a [`Sender`](super::Sender). `build.rs` makes the index from these files: no
+//! definition is parsed to recognize a sender.
 //!
 //! | Member of a file | Content |
 //! |---|---|
@@ -44,6 +44,8 @@ pub struct Preset {
     pub detect: &'static [&'static [&'static str]],
     /// The response that the sender expects.
     pub response_policy: ResponsePolicy,
+    /// The preset that this one is like: they have the same headers.
+    pub like: Option<&'static str>,
     /// Whether the sender signs its requests, or sends a secret in them.
     pub signs: bool,
     /// Whether the sender makes the secret, and hands it over in a request of its own.

@@ -34,6 +34,9 @@ struct Case {
     issuer: Vec<String>,
     #[serde(default)]
     constants: BTreeMap<String, String>,
+    /// The claims that the source requires.
+    #[serde(default)]
+    claims: BTreeMap<String, String>,
     /// The parts that the signature covers: `body`, `url`, headers, and members of the body by JSON Pointer.
     covers: Vec<String>,
     /// The tolerance of the signed time, in seconds.
@@ -133,10 +136,18 @@ impl Case {
 
     fn sender(&self) -> Sender {
         let mut sender = Sender::of(self.preset()).with_token_rules(&self.audience, &self.issuer, None);
+        self.fill(&mut sender);
+        sender
+    }
+
+    /// Sets what only a source knows.
+    fn fill(&self, sender: &mut Sender) {
         for scheme in &mut sender.schemes {
             scheme.constants.extend(self.constants.clone());
+            if !self.claims.is_empty() {
+                scheme.jwt.get_or_insert_default().claims.extend(self.claims.clone());
+            }
         }
-        sender
     }
 
     fn sent(&self) -> Sent {
@@ -382,25 +393,20 @@ fn redelivery_is_the_same_event_and_another_event_is_not() {
 fn token_rules_of_the_source_are_required() {
     let mut required = 0;
     for case in Case::all() {
-        let scheme = Sender::of(case.preset()).schemes.swap_remove(0);
+        let rules = Sender::of(case.preset()).schemes.swap_remove(0).jwt.unwrap_or_default();
         let verify = |audience: &[String], issuer: &[String]| {
-            let schemes = Sender::of(case.preset()).with_token_rules(audience, issuer, None).schemes;
-            case.verify_by(schemes, &case.secrets, &case.keys, &case.sent(), case.body.as_bytes())
+            let mut sender = Sender::of(case.preset()).with_token_rules(audience, issuer, None);
+            case.fill(&mut sender);
+            case.verify_by(sender.schemes, &case.secrets, &case.keys, &case.sent(), case.body.as_bytes())
         };
         let wrong = ["https://other.example".to_owned()];
-        if let Some(location) = &scheme.issuer {
-            required += 1;
-            let location = location.to_string();
-            assert_eq!(verify(&[], &[]), Err(VerifyError::RuleNotSet { member: "issuer" }), "{}", case.preset);
-            assert_eq!(verify(&[], &wrong), Err(VerifyError::WrongIssuer { location }), "{}", case.preset);
-        }
-        for rule in scheme.jwt.unwrap_or_default().required {
+        for rule in rules.required {
             required += 1;
             let (member, claim, unset, other) = match rule {
                 RequiredRule::Audience => ("audience", "aud", verify(&[], &case.issuer), verify(&wrong, &case.issuer)),
                 RequiredRule::Issuer => ("issuer", "iss", verify(&case.audience, &[]), verify(&case.audience, &wrong)),
             };
-            assert_eq!(unset, Err(VerifyError::RuleNotSet { member }), "{}", case.preset);
+            assert_eq!(unset, Err(VerifyError::RuleNotSet { member: member.to_owned() }), "{}", case.preset);
             assert_eq!(other, Err(VerifyError::WrongClaim { claim: claim.to_owned() }), "{}", case.preset);
         }
     }
@@ -410,10 +416,25 @@ fn token_rules_of_the_source_are_required() {
     assert_eq!(knative.schemes[0].keys, Some(KeySource::Jwks(url.to_owned())));
 }
 
-/// The preset that another one is like.
-fn like(preset: &Preset) -> Option<&'static str> {
-    let sender: Value = serde_json::from_str(preset.sender).unwrap();
-    Preset::by_name(sender["like"].as_str()?).map(|base| base.name)
+/// A key that a vendor uses for all its customers proves nothing of whose a request is: that is for the source to say.
+#[test]
+fn request_of_another_customer_is_refused() {
+    let mut bound = 0;
+    for case in Case::all().iter().filter(|case| !case.constants.is_empty() || !case.claims.is_empty()) {
+        let verify = |value: Option<&str>| {
+            let mut case = case.clone();
+            let values = case.constants.values_mut().chain(case.claims.values_mut());
+            values.for_each(|own| *own = value.unwrap_or_default().to_owned());
+            case.verify(&case.sent())
+        };
+        assert!(matches!(verify(None), Err(VerifyError::RuleNotSet { .. })), "{}: {:?}", case.preset, verify(None));
+        let other = verify(Some("another")).unwrap_err();
+        let is_refused =
+            matches!(other, VerifyError::OtherValue { .. } | VerifyError::WrongClaim { .. } | VerifyError::Mismatch);
+        assert!(is_refused, "{}: {other}", case.preset);
+        bound += 1;
+    }
+    assert!(bound >= 8, "{bound}");
 }
 
 /// For each pair of presets: the headers of one are those of the other only if its file says so.
@@ -426,11 +447,11 @@ fn no_sender_is_taken_for_another_one() {
         for other in PRESETS {
             let fits = other.detect.iter().any(|set| set.iter().all(|name| headers.contains_key(*name)));
             let is_said = other.name == preset.name
-                || like(preset) == Some(other.name)
+                || preset.like == Some(other.name)
                 || texts(&files[preset.name]["before"]).contains(&other.name);
             assert!(!fits || is_said, "{} is taken for {}", preset.name, other.name);
         }
-        let expected = match (preset.detect.is_empty(), like(preset)) {
+        let expected = match (preset.detect.is_empty(), preset.like) {
             (false, _) => Some(preset.name),
             (true, like) => like,
         };

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::descriptor::{
-    Algorithm, Descriptor, KeySource, Repeat, TimestampLocation, TimestampSpec, Unit, ValueLocation,
+    Algorithm, Binding, Descriptor, KeySource, Repeat, TimestampLocation, TimestampSpec, Unit, ValueLocation,
 };
 use super::header::{MAX_SIGNATURES, SignatureHeader};
 use super::jwt;
@@ -109,11 +109,17 @@ pub enum VerifyError {
     /// The request is signed by another of the sender's schemes ([`Descriptor::when`]).
     #[error("the request says that it is signed in another way")]
     OtherScheme,
-    /// The source does not give a rule that only the operator knows.
-    #[error("the source has no `{member}`, which this sender needs")]
+    /// The source does not give a rule for tokens that it has to give.
+    #[error("the source has no `{member}`, which this sender's tokens need")]
     RuleNotSet {
-        /// Name of the source's member.
-        member: &'static str,
+        /// Path of the source's member.
+        member: String,
+    },
+    /// A value is not the constant that the source gives: the request is another customer's.
+    #[error("`{location}` is not the one that the source names")]
+    OtherValue {
+        /// The location, as in a [`Template`].
+        location: String,
     },
     /// There is no secret, or none has the form of [`Descriptor::key_format`].
     #[error("no secret is set, or none has the form that this sender uses")]
@@ -153,12 +159,6 @@ pub enum VerifyError {
     WrongClaim {
         /// Name of the claim, or of the member of the token's header.
         claim: String,
-    },
-    /// The request is signed, but by another issuer than those of the source.
-    #[error("`{location}` is none of the source's `issuer`")]
-    WrongIssuer {
-        /// The location of the issuer.
-        location: String,
     },
     /// The timestamp is missing or malformed.
     #[error("the timestamp is missing or malformed")]
@@ -233,8 +233,14 @@ pub fn verify_with(
     if !descriptor.when.iter().all(|test| test.holds(request)) {
         return Err(VerifyError::OtherScheme);
     }
-    if let Some(rule) = descriptor.missing_rule() {
-        return Err(VerifyError::RuleNotSet { member: rule.member() });
+    if let Some(member) = descriptor.missing() {
+        return Err(VerifyError::RuleNotSet { member });
+    }
+    for Binding { at, constant } in &descriptor.bound {
+        let value = required(&Values::of(request), at)?;
+        if value.as_bytes() != self::constant(Some(descriptor), constant)? {
+            return Err(VerifyError::OtherValue { location: at.to_string() });
+        }
     }
     let keys = signature::usable_keys(descriptor, credentials);
     if keys.is_empty() && descriptor.keys.is_none() {
@@ -319,13 +325,7 @@ fn verify_value(
     }
     let key = signature::matching_key(descriptor, meant, &signatures, &pieces).ok_or(VerifyError::Mismatch)?;
 
-    // The signature is valid. Only now are an issuer and a timestamp in the body read.
-    if let Some(location) = &descriptor.issuer {
-        let issuer = values.text(Some(location));
-        if issuer.is_none_or(|issuer| !descriptor.issuers.contains(&issuer)) {
-            return Err(VerifyError::WrongIssuer { location: location.to_string() });
-        }
-    }
+    // The signature is valid. Only now is a timestamp in the body read.
     if let Some(spec) = descriptor.timestamp.as_ref().filter(|spec| !(spec.optional && timestamp.is_none())) {
         check_timestamp(spec, timestamp, request.body, now)?;
     }
@@ -460,12 +460,7 @@ fn piece<'a>(
         Part::Method => Cow::Borrowed(method.as_bytes()),
         Part::Url => Cow::Borrowed(url.as_bytes()),
         Part::Params => Cow::Owned(params(values.request)?.into_bytes()),
-        Part::Constant(name) => {
-            let constant = descriptor.and_then(|descriptor| descriptor.constants.get(name));
-            let missing = || VerifyError::MissingValue { location: format!("constant:{name}") };
-            // A preset has it empty: only the operator knows it.
-            Cow::Borrowed(constant.filter(|constant| !constant.is_empty()).ok_or_else(missing)?.as_bytes())
-        }
+        Part::Constant(name) => Cow::Borrowed(constant(descriptor, name)?),
         Part::Value(location) => match required(values, location)? {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
@@ -475,6 +470,13 @@ fn piece<'a>(
         Part::Signature | Part::If(..) => return Err(VerifyError::Mismatch),
     };
     Ok((!matches!(part, Part::Timestamp), Piece::Bytes(bytes)))
+}
+
+/// One of the descriptor's constants. A preset has it empty: only the operator knows it.
+fn constant<'a>(descriptor: Option<&'a Descriptor>, name: &str) -> Result<&'a [u8], VerifyError> {
+    let found = descriptor.and_then(|descriptor| descriptor.constants.get(name)).filter(|text| !text.is_empty());
+    let missing = || VerifyError::RuleNotSet { member: format!("sender.constants.{name}") };
+    found.map(String::as_bytes).ok_or_else(missing)
 }
 
 /// The CRC-32 of some bytes (ISO 3309), as in zlib and PNG.
@@ -542,6 +544,9 @@ pub(super) fn parse_timestamp(unit: Unit, text: &str) -> Option<Timestamp> {
             let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
             Some(Timestamp(u64::try_from(time.timestamp_millis()).ok()?))
         }
+        Unit::Iso8601Utc => {
+            parse_timestamp(Unit::Rfc3339, text).or_else(|| parse_timestamp(Unit::Rfc3339, &format!("{text}Z")))
+        }
         Unit::HttpDate => {
             let since = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
             Some(Timestamp(0).plus(since))
@@ -601,9 +606,9 @@ impl VerifyError {
             Self::MalformedHeader { .. } | Self::MissingValue { .. } | Self::InvalidTimestamp => 3,
             // Of several schemes with a token, the one that the token names gets further.
             Self::WrongClaim { claim } if claim == "alg" => 3,
-            Self::ForeignCertificate | Self::Mismatch => 4,
+            Self::ForeignCertificate | Self::Mismatch | Self::OtherValue { .. } => 4,
             Self::KeyNeeded(_) => 5,
-            Self::WrongClaim { .. } | Self::WrongIssuer { .. } => 6,
+            Self::WrongClaim { .. } => 6,
             Self::TooOld { .. } | Self::TooNew { .. } | Self::Expired | Self::NotYetValid => 7,
         }
     }

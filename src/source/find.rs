@@ -278,7 +278,7 @@ impl<'a> Sources<'a> {
     fn note_misses(&self, found: &mut Found<'_, 'a>, preset: Option<&'static Preset>) {
         if let Some(preset) = preset {
             let has_sender = |entry: &Entry<'_>| match &entry.sender {
-                Claim::Sender(sender) => sender.preset_name() == Some(preset.name),
+                Claim::Sender(sender) => sender.resembles(preset),
                 Claim::None | Claim::Unreadable => false,
             };
             if !self.entries.iter().any(has_sender) {

@@ -348,8 +348,8 @@ impl<'a> Source<'a> {
             Ok(sender) => sender,
             Err(error) => return Some(reader.at("sender").error(format!("is not valid: {}", error.redacted()))),
         };
-        if let Some(rule) = sender.schemes.iter().find_map(Descriptor::missing_rule) {
-            return Some(reader.error(format!("must have `{}`, which this sender needs", rule.member())));
+        if let Some(member) = sender.schemes.iter().find_map(Descriptor::missing) {
+            return Some(reader.error(format!("must have `{member}`, which this sender needs")));
         }
         let reason = |secret: &Secret| {
             let mut errors = sender.schemes.iter().map(|scheme| scheme.check_secret(secret));
@@ -523,6 +523,8 @@ fn parse_secrets(raw: &RawValue, reader: &Reader<'_>, rule: Rule) -> Result<Vec<
 /// documentation.
 fn secret_rule(text: &str) -> Option<&'static str> {
     match text {
+        // A public key in PEM (RFC 7468) has lines.
+        _ if text.trim().starts_with("-----BEGIN ") => None,
         _ if text.trim() != text => Some("must not begin or end with white space, such as a line break"),
         _ if !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => {
             Some("must be ASCII without control characters")

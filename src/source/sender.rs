@@ -79,6 +79,15 @@ impl<'a> SourceSender<'a> {
         }
     }
 
+    /// Whether a request that looks like one from this preset may be from this sender.
+    pub(super) fn resembles(self, preset: &Preset) -> bool {
+        let own = match self {
+            Self::Preset(own) => Some(own),
+            Self::Descriptor(raw) => like(raw),
+        };
+        own.is_some_and(|own| own.name == preset.name || own.like == Some(preset.name))
+    }
+
     /// Whether the sender signs its requests, or sends a secret in them.
     pub(super) fn signs(self) -> bool {
         match self {

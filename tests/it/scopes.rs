@@ -25,7 +25,7 @@ fn error_stops_its_source_only() {
         (
             json!({"name": "acme", "sender": "gitlub", "secrets": ["s3cret"]}),
             &[][..],
-            "`/1/sender` is an unknown sender `gitlub`: did you mean `gitlab`?",
+            "`/1/sender` is an unknown sender `gitlub`: did you mean `github`?",
         ),
         (
             json!({"name": "acme", "sender": "stripe", "secret": ["s3cret"]}),
@@ -265,7 +265,7 @@ fn route_out_of_scope_is_named_at_readyz() {
     let ready = World::new().source(source).with("routes", routes).get("/readyz");
     assert_eq!(ready.status(), 200);
     let warning = ready.json()["warnings"][0].as_str().unwrap().to_owned();
-    assert!(warning.contains("`/1/workflow`") && warning.contains("partner"), "{warning}");
+    assert!(warning.contains("`other` at `/1`") && warning.contains("`partner`"), "{warning}");
 }
 
 #[on_each_store]

@@ -89,7 +89,7 @@ fn refusal(refused: &Refused, now: Timestamp) -> Markup {
                     span { "Body not read" }
                 }
                 @if let Some(digest) = &refused.digest { small { "SHA-256 " code { (digest) "…" } } }
-                small { "Headers: " bdi { (refused.headers.join(", ")) } }
+                @if !refused.headers.is_empty() { small { "Headers: " bdi { (refused.headers.join(", ")) } } }
             }
         }
     }

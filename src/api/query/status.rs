@@ -5,13 +5,10 @@
 //! into lines, or misspell a name. An intact `status` elsewhere in the query shows that nothing was lost, so some rules
 //! apply only without it.
 
-use serde_json::value::RawValue;
-
 use super::{Query, decode};
 use crate::api::problem::{Kind, Problem};
 use crate::callback::Status;
 use crate::event::truncated;
-use crate::json;
 
 /// The name of the parameter.
 const NAME: &str = "status";
@@ -39,21 +36,6 @@ impl Query {
             None => Ok(given.unwrap_or(Status::Succeeded)),
             Some(problem) => Err(problem),
         }
-    }
-
-    /// Checks a payload: with a `status` that is `failed` and no such parameter, the sender may have meant either
-    /// result.
-    pub(in crate::api) fn check_payload(&self, payload: &RawValue) -> Result<(), Problem> {
-        if self.one(NAME)?.is_some() {
-            return Ok(());
-        }
-        let is = |raw: &RawValue, word: &str| json::text(raw).is_some_and(|text| letters(&text) == word);
-        let mut members = json::members(payload).unwrap_or_default().into_iter();
-        if !members.any(|(name, value)| is(name, NAME) && is(value, Status::Failed.as_str())) {
-            return Ok(());
-        }
-        let detail = "the payload has the status `failed`, but only the query's `status` counts: add `&status=Failed`, or `&status=Succeeded` if the task succeeds with this payload";
-        Err(Problem::new(Kind::InvalidParameter, detail).field(NAME))
     }
 
     /// Returns the problem of a query that ends within a parameter, before its value: `&`, `&amp;`, `&sta`. Parameters

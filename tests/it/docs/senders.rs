@@ -252,9 +252,14 @@ fn source(preset: &Preset, sender: &Sender) -> String {
             RequiredRule::Issuer => source["issuer"] = json!("ISSUER"),
         }
     }
-    let constants: Vec<_> = sender.schemes.iter().flat_map(|scheme| scheme.constants.keys()).collect();
-    if let [constant] = constants.as_slice() {
-        source["sender"] = json!({ "like": preset.name, "constants": { constant.as_str(): "ID" } });
+    // The members that the preset leaves to the source.
+    let constants = sender.schemes.iter().flat_map(|scheme| &scheme.constants);
+    let claims = sender.schemes.iter().filter_map(|scheme| scheme.jwt.as_ref()).flat_map(|rules| &rules.claims);
+    for (name, _) in constants.filter(|(_, text)| text.is_empty()) {
+        source["sender"] = json!({ "like": preset.name, "constants": { name.as_str(): name.to_uppercase() } });
+    }
+    for (name, _) in claims.filter(|(_, text)| text.is_empty()) {
+        source["sender"] = json!({ "like": preset.name, "jwt": { "claims": { name.as_str(): name.to_uppercase() } } });
     }
     if !preset.signs || sender.questions.iter().any(|question| question.token.is_some()) {
         source["tokens"] = json!(["TOKEN"]);
