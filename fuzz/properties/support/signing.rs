@@ -203,7 +203,7 @@ fn check_signed(scheme: &Scheme, sent: Sent<'_>, age: i64, part: u8, at: u16) {
             Unit::Seconds => then.to_string(),
             Unit::Milliseconds => (then * 1_000).to_string(),
             Unit::Rfc3339 => Timestamp(then * 1_000).rfc3339(),
-            Unit::HttpDate => unreachable!("no scheme under test has an HTTP date"),
+            Unit::Iso8601Utc | Unit::HttpDate => unreachable!("no scheme under test has such a time"),
         };
         if let TimestampLocation::Pointer(pointer) = location {
             let rest = serde_json::to_string(&String::from_utf8_lossy(&sent.body)).unwrap();

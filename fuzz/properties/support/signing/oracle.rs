@@ -123,7 +123,7 @@ fn is_fresh(spec: &TimestampSpec, timestamp: &str, body: &[u8]) -> Option<bool> 
     let sent = match spec.unit {
         Unit::Seconds => number().map(|seconds| seconds.saturating_mul(1_000)),
         Unit::Milliseconds => number(),
-        Unit::HttpDate => return None,
+        Unit::Iso8601Utc | Unit::HttpDate => return None,
         Unit::Rfc3339 => return (text == Timestamp(NOW * 1_000).rfc3339()).then_some(true),
     };
     Some(sent.is_some_and(|sent| sent.abs_diff(NOW * 1_000) <= u64::from(spec.tolerance) * 1_000))
