@@ -40,7 +40,7 @@ fn error_stops_its_source_only() {
         (
             json!({"name": "acme", "tokens": ["s3cret", "s3cr et"]}),
             &[],
-            "`/1/tokens/1` must be visible ASCII without blanks, and not empty",
+            "`/1/tokens/1` must be visible ASCII without blanks",
         ),
         (
             json!({"name": "acme", "tokens": ["s3cret"], "workflows": ["a*b"]}),
@@ -102,7 +102,10 @@ fn error_stops_its_source_only() {
         let signature = github("{}");
         let good = world.post(WEBHOOK_URI, &[JSON, ("x-hub-signature-256", &signature)], "{}");
         assert_eq!(good.outcome(), (200, Some("delivered")));
-        world.post(WEBHOOK_URI, &[JSON, ("x-hub-signature-256", "sha256=00")], "{}").problem(401, "invalid-signature");
+        // A request that nobody has signed may be one of a sender whose name can't be read.
+        let forged = world.post(WEBHOOK_URI, &[JSON, ("x-hub-signature-256", "sha256=00")], "{}");
+        let is_unreadable = expected.contains("an unknown sender");
+        assert_eq!(forged.status(), if is_unreadable { 503 } else { 401 }, "{}", forged.text());
     }
 }
 

@@ -38,7 +38,7 @@ fn challenges_are_answered_once_verified() {
     for (sender, body, headers, content_type, answer) in [
         ("slack", slack, v0("slack", slack).to_vec(), "application/json", r#"{"challenge":"3eZbrw1a"}"#),
         ("zoom", zoom, v0("zoom", zoom).to_vec(), "application/json", &zoom_answer),
-        ("twitch", twitch, twitch_headers.to_vec(), "text/plain", "pogchamp"),
+        ("twitch", twitch, twitch_headers.to_vec(), "text/plain; charset=utf-8", "pogchamp"),
     ] {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).chain([JSON]).collect();
         for uri in [WEBHOOK_URI, "/api/v2/webhook"] {

@@ -118,7 +118,8 @@ fn settings_are_listed_with_their_defaults_and_rules() {
     let expected: Vec<_> = members::MEMBERS.iter().map(row).collect();
     let found = rows("docs/settings.md", head);
     if found != expected && env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
-        let page = read("docs/settings.md").replace(&found.join("\n"), &expected.join("\n"));
+        let table = |rows: &[String]| format!("{head}\n|---|---|---|\n{}\n", rows.join("\n"));
+        let page = read("docs/settings.md").replace(&table(&found), &table(&expected));
         fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md"), page).unwrap();
         return;
     }
@@ -141,9 +142,10 @@ fn changelog_says_where_each_variable_went() {
 #[test]
 fn examples_of_sources_and_settings_are_valid() {
     for (page, minimum) in
-        [("docs/sources.md", 3), ("docs/settings.md", 1), ("docs/senders.md", 1), ("CHANGELOG.md", 1)]
+        [("docs/sources.md", 1), ("docs/settings.md", 1), ("docs/senders.md", 1), ("CHANGELOG.md", 1)]
     {
-        let text = read(page);
+        // A text in place of a secret.
+        let text = read(page).replace('…', "s3cret");
         let examples: Vec<_> = text.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
         assert!(examples.len() >= minimum, "{page}: {}", examples.len());
         for example in examples {
