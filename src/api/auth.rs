@@ -134,7 +134,10 @@ impl<'r, 'h> Admission<'r, 'h> {
     /// An identity, as the source's `repeat` completes it.
     fn source_identity(&self, identity: Identity) -> Identity {
         match (identity, self.source().and_then(Source::repeat)) {
-            (Identity::Unknown { digest }, Some(Repeat::Body)) => Identity::Digest(digest),
+            // Anyone who has captured the request could have added the key.
+            (Identity::Unknown { digest } | Identity::Key { digest, .. }, Some(Repeat::Body)) => {
+                Identity::Digest(digest)
+            }
             (identity, _) => identity,
         }
     }

@@ -7,6 +7,7 @@
 use http::header::{ALLOW, HeaderValue};
 use http::{Response, StatusCode};
 
+use super::endpoint::Endpoint;
 use super::problem::{Kind, Problem};
 use super::{RequestContext, respond};
 use crate::config::members;
@@ -16,12 +17,16 @@ const ORIGIN: &str = "webhook-request-origin";
 
 /// `OPTIONS` at an endpoint for deliveries. Requires no token, because the handshake is not an authorization (section
 /// 4): the deliveries themselves still need a token.
-pub(super) fn answer(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
+pub(super) fn answer(
+    context: &mut RequestContext<'_, '_, impl Host>,
+    endpoint: &Endpoint,
+) -> Result<Response<Vec<u8>>, Problem> {
     let origins = context.config.get(&members::ALLOWED_ORIGINS)?;
     if origins.is_empty() {
         // "As if OPTIONS were not supported" (section 4.2).
-        let detail = "this path allows POST; it also allows OPTIONS once `allowed_origins` in `settings` is set";
-        return Err(Problem::new(Kind::MethodNotAllowed, detail).allow("POST"));
+        let (path, methods) = (endpoint.template(), endpoint.methods());
+        let detail = format!("{path} allows {methods}, and OPTIONS once `allowed_origins` in `settings` is set");
+        return Err(Problem::new(Kind::MethodNotAllowed, detail).allow(methods));
     }
     let origin = context.headers.get(ORIGIN);
     let allowed = origin.filter(|origin| origin.to_str().is_ok_and(|origin| origins.allow(origin)));

@@ -163,7 +163,7 @@ async fn dispatch<H: Host>(
         return cors::answer(context, &endpoint);
     }
     if context.method == Method::OPTIONS && matches!(endpoint, Endpoint::Event | Endpoint::Webhook) {
-        return handshake::answer(context);
+        return handshake::answer(context, &endpoint);
     }
     if !endpoint.allows(&context.method) {
         let detail = format!("{} allows {}", endpoint.template(), endpoint.methods());

@@ -466,11 +466,11 @@ fn shared(origins: &str) -> World {
 #[on_each_store]
 fn page_of_an_allowed_origin_may_deliver() {
     for (uri, methods) in [
-        (WEBHOOK_URI, "POST"),
+        (WEBHOOK_URI, "GET, HEAD, POST"),
         (EVENT_URI, "POST"),
         (CALLBACK_URI, "GET, HEAD, POST"),
         ("/api/v2/callback", "GET, HEAD, POST"),
-        ("/api/v2/webhook", "POST"),
+        ("/api/v2/webhook", "GET, HEAD, POST"),
     ] {
         for origins in [r#"["https://app.example"]"#, r#"["http://x", "https://App.example:443/"]"#, r#"["*"]"#] {
             let _row = row(format!("{uri} {origins}"));

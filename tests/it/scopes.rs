@@ -25,7 +25,7 @@ fn error_stops_its_source_only() {
         (
             json!({"name": "acme", "sender": "gitlub", "secrets": ["s3cret"]}),
             &[][..],
-            "`/1/sender` is an unknown sender `gitlub`: did you mean `gitlab`?",
+            "`/1/sender` is an unknown sender `gitlub`: did you mean `github`?",
         ),
         (
             json!({"name": "acme", "sender": "stripe", "secret": ["s3cret"]}),
@@ -40,7 +40,7 @@ fn error_stops_its_source_only() {
         (
             json!({"name": "acme", "tokens": ["s3cret", "s3cr et"]}),
             &[],
-            "`/1/tokens/1` must be visible ASCII without blanks, and not empty",
+            "`/1/tokens/1` must be visible ASCII without blanks",
         ),
         (
             json!({"name": "acme", "tokens": ["s3cret"], "workflows": ["a*b"]}),
@@ -102,7 +102,10 @@ fn error_stops_its_source_only() {
         let signature = github("{}");
         let good = world.post(WEBHOOK_URI, &[JSON, ("x-hub-signature-256", &signature)], "{}");
         assert_eq!(good.outcome(), (200, Some("delivered")));
-        world.post(WEBHOOK_URI, &[JSON, ("x-hub-signature-256", "sha256=00")], "{}").problem(401, "invalid-signature");
+        // A request that nobody has signed may be one of a sender whose name can't be read.
+        let forged = world.post(WEBHOOK_URI, &[JSON, ("x-hub-signature-256", "sha256=00")], "{}");
+        let is_unreadable = expected.contains("an unknown sender");
+        assert_eq!(forged.status(), if is_unreadable { 503 } else { 401 }, "{}", forged.text());
     }
 }
 
@@ -265,7 +268,7 @@ fn route_out_of_scope_is_named_at_readyz() {
     let ready = World::new().source(source).with("routes", routes).get("/readyz");
     assert_eq!(ready.status(), 200);
     let warning = ready.json()["warnings"][0].as_str().unwrap().to_owned();
-    assert!(warning.contains("`/1/workflow`") && warning.contains("partner"), "{warning}");
+    assert!(warning.contains("`other` at `/1`") && warning.contains("`partner`"), "{warning}");
 }
 
 #[on_each_store]

@@ -2,9 +2,9 @@
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha1::Sha1;
-use sluice::sender::{PRESETS, ResponsePolicy, SuccessCriterion};
+use sluice::sender::{PRESETS, ResponsePolicy, Sender, SuccessCriterion};
 
 use crate::fake::{FORM, JSON, NOW, RUN, Reply, WEBHOOK_URI, World, request, row};
 use crate::senders::{Case, flipped, mac_sha256};
@@ -38,7 +38,7 @@ fn challenges_are_answered_once_verified() {
     for (sender, body, headers, content_type, answer) in [
         ("slack", slack, v0("slack", slack).to_vec(), "application/json", r#"{"challenge":"3eZbrw1a"}"#),
         ("zoom", zoom, v0("zoom", zoom).to_vec(), "application/json", &zoom_answer),
-        ("twitch", twitch, twitch_headers.to_vec(), "text/plain", "pogchamp"),
+        ("twitch", twitch, twitch_headers.to_vec(), "text/plain; charset=utf-8", "pogchamp"),
     ] {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).chain([JSON]).collect();
         for uri in [WEBHOOK_URI, "/api/v2/webhook"] {
@@ -46,7 +46,11 @@ fn challenges_are_answered_once_verified() {
             // The response is signed with the secret that verified the request.
             let world = World::new().source_of(sender, ["another", "s3cret"]);
             let reply = world.post(uri, &headers, body);
-            assert_eq!((reply.status(), reply.text()), (200, answer));
+            assert_eq!(reply.status(), 200);
+            match content_type {
+                "application/json" => assert_eq!(reply.json(), serde_json::from_str::<Value>(answer).unwrap()),
+                _ => assert_eq!(reply.text(), answer),
+            }
             assert_eq!(reply.header("content-type"), Some(content_type));
             assert_eq!(reply.log["outcome"], "challenge");
             world.assert_untouched();
@@ -192,7 +196,8 @@ fn public_url_is_verified_behind_a_proxy() {
 /// accepted.
 #[on_each_store]
 fn response_status_follows_the_policy_of_the_sender() {
-    for preset in PRESETS {
+    // Some senders prescribe the whole answer.
+    for preset in PRESETS.iter().filter(|preset| Sender::of(preset).answer.is_none()) {
         let _row = row(preset.name);
         let ResponsePolicy { deadline, success } = preset.response_policy;
         let wait = deadline.map_or(20_000, |seconds| 20_000.min(u64::from(seconds) * 1_000 - 1_000));

@@ -6,7 +6,8 @@
 use std::fmt::Write;
 
 use serde_json::json;
-use sluice::api::problem::Kind;
+use sluice::api::problem::{Kind, Problem};
+use sluice::gateway::keys::{KeyError, KeyFailure};
 
 use crate::console::{as_operator, basic, dead_letter, store};
 use crate::fake::{
@@ -74,11 +75,12 @@ fn provoke(kind: Kind) -> Reply {
             let world = world.source(source).unreachable();
             world.post(CALLBACK_URI, &[JSON, ("x-access-token", "t0ken")], "{}")
         }
+        // tests/it/keys.rs provokes it by a sender whose keys are fetched.
         Kind::KeysUnavailable => {
-            let source = json!({"name": "pubsub", "sender": "google-pubsub", "audience": "https://gate.example"});
-            // {"alg":"RS256","kid":"k"}, {}
-            let token = "Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.e30.AAAA";
-            world.source(source).unreachable().post(WEBHOOK_URI, &[JSON, ("authorization", token)], "{}")
+            let (url, failure) =
+                ("https://keys.example/jwks".to_owned(), KeyFailure::NoResponse("the attempt timed out"));
+            let response = Problem::from(KeyError::Unavailable { url, failure }).into_response();
+            Reply { response, log: json!({ "problem": "keys-unavailable", "status": 503 }) }
         }
         Kind::UnknownTopic => world.post_json("/api/v2/callback?ref=r&topic=nobody-waits", "{}"),
         Kind::LinkForged => {

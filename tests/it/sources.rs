@@ -55,7 +55,7 @@ fn note_is_what_was_written_last_under_kind_and_name() {
         }
     }
     let notes = all(&world);
-    assert_eq!(notes.len(), 24);
+    assert_eq!(notes.len(), 6 * KINDS.len());
     for kind in KINDS {
         let of_kind = notes.iter().filter(|(of, note)| *of == kind && note.contains(&format!("{kind:?}")));
         assert_eq!(of_kind.count(), 6, "{kind:?}");
@@ -144,7 +144,7 @@ fn notes_that_are_not_known_disturb_nothing() {
 fn move_does_not_carry_notes() {
     let world = World::key_value().with_operator_token();
     write(&world, NoteKind::Keys, "a", "1");
-    let world = world.with_database().with("move_from", "key-value");
+    let world = world.with_database().setting("move_from", "key-value");
     let reply = world.as_operator("POST", "/api/v2/move");
     assert_eq!(reply.status(), 200, "{}", reply.text());
     assert_eq!((reply.json()["next"].clone(), all(&world)), (Value::Null, vec![]));

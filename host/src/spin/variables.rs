@@ -203,6 +203,35 @@ mod tests {
         assert!(variables.template("plain").unwrap().is_literal());
     }
 
+    /// Only the manifest's text is a template. JSON with nested objects has braces side by side. Spin joins the values in
+    /// the same way: `ProviderResolver::resolve_template` in its crate `expressions`.
+    #[test]
+    fn braces_in_a_value_are_not_expanded() {
+        let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../spin.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        let declared = manifest["variables"].clone().try_into().unwrap();
+        let values = [
+            ("settings", r#"{"engine":{"team":{{"a":{}}}}}"#),
+            ("sources", r#"[{"name":"{{ engine_token }}","sender":{"id":{"pointer":"/a"}}}]"#),
+            ("routes", "{{"),
+            ("engine_token", "{{ engine_token }}"),
+        ];
+        let given = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let variables = Variables::new(&declared, given).unwrap();
+        let of_component = manifest["component"]["sluice"]["variables"].as_table().unwrap();
+        for (name, value) in values {
+            let template = variables.template(of_component[name].as_str().unwrap()).unwrap();
+            assert_eq!(variables.resolve(&template).unwrap(), value);
+        }
+        let packed = variables.template(of_component["packed"].as_str().unwrap()).unwrap();
+        let packed = variables.resolve(&packed).unwrap();
+        for (name, value) in values.iter().filter(|(name, _)| *name != "routes") {
+            let pair = format!("{name}={value}");
+            assert!(packed.split('\u{1f}').any(|part| part == pair), "{name}: {packed}");
+        }
+        assert_eq!(packed.split('\u{1f}').count(), 8);
+    }
+
     #[test]
     fn names_are_lower_snake_case() {
         for name in ["a", "engine_url", "a1"] {

@@ -2,9 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::{env, fs};
 
-use sluice::config::Config;
+use sluice::config::{AnyMember, Config, Document, MOVED, members};
 use sluice::ports::{VariableError, Variables};
+use sluice::source::Sources;
 
 use super::read;
 
@@ -94,5 +97,62 @@ fn documents_list_each_variable_with_its_default() {
         let default = declaration["default"].as_str().unwrap();
         let cell = if default.is_empty() { "empty".to_owned() } else { format!("`{default}`") };
         assert!(page.contains(&format!("| `{name}` | {cell} |")), "README.md lists no {name} with {default:?}");
+    }
+}
+
+/// The rows of the table with this head.
+fn rows(page: &str, head: &str) -> Vec<String> {
+    let page = read(page);
+    let (_, table) = page.split_once(&format!("{head}\n")).unwrap_or_else(|| panic!("no table {head}"));
+    table.lines().skip(1).take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
+}
+
+/// After a change, `INSTA_UPDATE=always cargo test --test it docs::variables` rewrites the table.
+#[test]
+fn settings_are_listed_with_their_defaults_and_rules() {
+    let head = "| Member | Default | Rule |";
+    let row = |member: &&dyn AnyMember| {
+        let default = member.default_json().map_or("not set".to_owned(), |json| format!("`{json}`"));
+        format!("| `{}` | {default} | {} |", member.name(), member.rule())
+    };
+    let expected: Vec<_> = members::MEMBERS.iter().map(row).collect();
+    let found = rows("docs/settings.md", head);
+    if found != expected && env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        let table = |rows: &[String]| format!("{head}\n|---|---|---|\n{}\n", rows.join("\n"));
+        let page = read("docs/settings.md").replace(&table(&found), &table(&expected));
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md"), page).unwrap();
+        return;
+    }
+    assert!(found == expected, "docs/settings.md: the rows must be:\n{}\n", expected.join("\n"));
+    // The second table says what each is for.
+    let page = read("docs/settings.md");
+    let (_, meanings) = page.split_once("\n## What each is for\n").unwrap();
+    for member in members::MEMBERS {
+        assert!(meanings.contains(&format!("`{}`", member.name())), "no meaning of {}", member.name());
+    }
+}
+
+#[test]
+fn changelog_says_where_each_variable_went() {
+    let expected: Vec<_> = MOVED.iter().map(|moved| format!("| `{}` | {} |", moved.variable, moved.to)).collect();
+    assert_eq!(rows("CHANGELOG.md", "| Variable of 0.1 | Now |"), expected);
+}
+
+/// The examples of `sources` and `settings` in the documents are valid.
+#[test]
+fn examples_of_sources_and_settings_are_valid() {
+    for (page, minimum) in
+        [("docs/sources.md", 1), ("docs/settings.md", 1), ("docs/senders.md", 1), ("CHANGELOG.md", 1)]
+    {
+        // A text in place of a secret.
+        let text = read(page).replace('…', "s3cret");
+        let examples: Vec<_> = text.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        assert!(examples.len() >= minimum, "{page}: {}", examples.len());
+        for example in examples {
+            match example.trim_start().starts_with('[') {
+                true => assert_eq!(Sources::parse(example, Vec::new()).unwrap().stopped(), [], "{page}: {example}"),
+                false => assert_eq!(Document::parse(example).unwrap().errors(), [], "{page}: {example}"),
+            }
+        }
     }
 }
