@@ -36,11 +36,6 @@ pub fn is_form(content_type: &str) -> bool {
     essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// The value of the form's first field with this name.
-pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
-    fields(body).ok()?.into_iter().find(|(field, _)| field == name).map(|(_, value)| value)
-}
-
 /// The names and values of a form, in order.
 pub(super) fn fields(body: &[u8]) -> Result<Vec<(String, String)>, FormError> {
     // `form_urlencoded` would replace invalid UTF-8 with U+FFFD. The separators are ASCII, so the decoded body is UTF-8

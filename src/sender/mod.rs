@@ -12,14 +12,10 @@
 //! A signature is verified over the raw body. Before that, the body is parsed only for values that the scheme itself
 //! takes from it. For the operator, [`near_miss`] finds a change that would have made a refused request fit.
 //!
-//! Until sources are configured by [`Sender`], [`Challenge`] and [`form_object`] handle the requests of known senders
-//! that are not JSON webhooks.
-//!
 //! Pure: the current time is an argument. Names [`json`](crate::json), [`secret`](crate::secret) and
 //! [`time`](crate::time).
 
 mod body;
-mod challenge;
 mod definition;
 mod descriptor;
 mod explain;
@@ -44,7 +40,6 @@ mod tests;
 mod verify;
 
 pub use body::{ArrayRule, BodyError, BodyRules, Events, FormRule, MAX_ITEMS};
-pub use challenge::{Challenge, ChallengeResponse};
 pub use definition::{Sender, SenderError};
 pub use descriptor::{
     Algorithm, Binding, Descriptor, DescriptorError, DigestClaim, Encoding, HeaderFormat, KeyEncoding, KeyFormat,

@@ -451,10 +451,9 @@ fn no_sender_is_taken_for_another_one() {
                 || texts(&files[preset.name]["before"]).contains(&other.name);
             assert!(!fits || is_said, "{} is taken for {}", preset.name, other.name);
         }
-        let expected = match (preset.detect.is_empty(), preset.like) {
-            (false, _) => Some(preset.name),
-            (true, like) => like,
-        };
+        // One that can't be recognized is taken for a sender with the same headers.
+        let alike = || preset.like.or_else(|| texts(&files[preset.name]["before"]).first().copied());
+        let expected = if preset.detect.is_empty() { alike() } else { Some(preset.name) };
         assert_eq!(Preset::by_headers(&headers).map(|found| found.name), expected, "{}", preset.name);
         // A source with this sender is found by the headers of its requests.
         let is_marked = preset.marks.iter().any(|mark| headers.contains_key(*mark));
@@ -715,29 +714,6 @@ fn event_is_no_question() {
     let body = br#"{"type":"event_callback","text":"&ssl_check=1&"}"#;
     let request = SignedRequest { method: "POST", headers: &header_map(&headers), url: "", body };
     assert_eq!(slack.question(request), None);
-}
-
-/// Until sources are wired, [`Challenge`] answers the same questions.
-#[test]
-fn questions_get_the_answers_of_challenges() {
-    let mut compared = 0;
-    for asked in ASKED.iter().filter(|asked| ["slack", "zoom", "twitch", "event-grid"].contains(&asked.preset)) {
-        let preset = Preset::by_name(asked.preset).unwrap();
-        asked.with_request(|request| {
-            let secret = Secret::new("s3cret");
-            let known = (asked.preset != "event-grid").then_some(preset);
-            let challenge = Challenge::detect(known, request.headers, request.body).unwrap();
-            let response = challenge.response(Some(&secret)).unwrap();
-            let sender = Sender::of(preset);
-            let question = sender.question(request).unwrap();
-            assert_eq!(question.signed, challenge.requires_signature(), "{}", asked.preset);
-            let reply = question.answer(request, &[secret], &[]).unwrap();
-            let value = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| text.into());
-            assert_eq!(value(&reply.body), value(&response.body), "{}", asked.preset);
-            compared += 1;
-        });
-    }
-    assert_eq!(compared, 5);
 }
 
 /// The values by which the schemes of a preset differ choose among them: Twilio's settings, the version of SNS.

@@ -5,7 +5,7 @@ use std::fmt;
 use http::HeaderMap;
 
 use super::scope::Scope;
-use super::sender::{self, Marks};
+use super::sender::Marks;
 use super::{Claim, Entry, Lists, Source, SourceSender, Sources};
 use crate::secret::Secret;
 use crate::sender::Preset;
@@ -125,23 +125,27 @@ impl<'s, 'a> Authority<'s, 'a> {
     }
 }
 
-/// The name in `?source=`.
+/// The name in `?source=`: that of a source, and of each source of a sender with this name.
 #[derive(Clone, Copy)]
-enum Named<'r> {
-    /// A source's name.
-    Source(&'r str),
-    /// A sender's name: each source of this sender is meant. A source may have this name, too.
-    Sender(&'static str),
+struct Named<'r> {
+    name: &'r str,
+    /// The known sender with this name.
+    sender: Option<&'static Preset>,
 }
 
 impl Named<'_> {
     /// Whether the name means an element; `None` if the element's own name or sender can't be read.
     fn means(self, entry: &Entry<'_>) -> Option<bool> {
-        match (self, &entry.sender) {
-            (Self::Source(name), _) => entry.name.as_deref().map(|own| own == name),
-            (Self::Sender(_), Claim::None) => Some(false),
-            (Self::Sender(name), Claim::Sender(sender)) => Some(sender.preset_name() == Some(name)),
-            (Self::Sender(_), Claim::Unreadable) => None,
+        let by_name = entry.name.as_deref().map(|own| own == self.name);
+        let by_sender = match (self.sender, &entry.sender) {
+            (None, _) | (Some(_), Claim::None) => Some(false),
+            (Some(preset), Claim::Sender(sender)) => Some(sender.preset_name() == Some(preset.name)),
+            (Some(_), Claim::Unreadable) => None,
+        };
+        match (by_name, by_sender) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
         }
     }
 }
@@ -190,11 +194,12 @@ impl<'a> Sources<'a> {
     }
 
     fn named<'r>(&self, name: &'r str) -> Result<Named<'r>, UnknownSource> {
-        if let Some(sender) = sender::preset_named(name) {
-            return Ok(Named::Sender(sender));
-        }
+        let sender = Preset::by_name(name);
         let may_be_named = |entry: &Entry<'_>| entry.name.as_deref().is_none_or(|own| own == name);
-        self.entries.iter().any(may_be_named).then_some(Named::Source(name)).ok_or(UnknownSource)
+        if sender.is_none() && !self.entries.iter().any(may_be_named) {
+            return Err(UnknownSource);
+        }
+        Ok(Named { name, sender })
     }
 
     /// The sources that may have signed the request, in the order in which they are to be tried.
@@ -301,14 +306,13 @@ impl<'a> Sources<'a> {
     fn preset(&self, named: Option<Named<'_>>, headers: &HeaderMap) -> Option<&'static Preset> {
         let of_source = |name| {
             let entry = self.entries.iter().find(|entry| entry.name.as_deref() == Some(name))?;
-            match entry.sender {
+            Some(match entry.sender {
                 Claim::Sender(SourceSender::Preset(preset)) => Some(preset),
                 _ => None,
-            }
+            })
         };
         match named {
-            Some(Named::Sender(name)) => Preset::by_name(name),
-            Some(Named::Source(name)) => of_source(name),
+            Some(Named { name, sender }) => of_source(name).unwrap_or(sender),
             None => Preset::by_headers(headers),
         }
     }
@@ -317,7 +321,7 @@ impl<'a> Sources<'a> {
 /// Whether a token of this source may be meant. One without a sender may be used for any sender.
 fn may_have_token(named: Option<Named<'_>>, entry: &Entry<'_>) -> bool {
     match (named, &entry.sender) {
-        (None, _) | (Some(Named::Sender(_)), Claim::None) => true,
+        (None, _) | (Some(Named { sender: Some(_), .. }), Claim::None) => true,
         (Some(named), _) => named.means(entry) != Some(false),
     }
 }

@@ -286,12 +286,6 @@ impl<'a> Source<'a> {
         let name = name.ok_or_else(|| reader.error("must have a `name`"))?;
         let name = parse_name(name, &reader.at("name"))?;
         let sender = sender.map(|raw| SourceSender::parse(raw, &reader.at("sender"))).transpose()?;
-        if let Some(preset) = sender::preset_named(&name)
-            && sender.is_none_or(|sender| sender.preset_name() != Some(preset))
-        {
-            let rule = format!("is a name of the sender `{preset}`: set `sender` to it, or use another name");
-            return Err(reader.at("name").error(rule));
-        }
         let boolean = |raw: Option<&RawValue>, member| {
             raw.map(|raw| reader.at(member).boolean(raw)).transpose().map(Option::unwrap_or_default)
         };

@@ -30,11 +30,6 @@ pub(super) enum Marks {
     Shared,
 }
 
-/// The name of the preset with this name or alias.
-pub(super) fn preset_named(name: &str) -> Option<&'static str> {
-    Preset::by_name(name).map(|preset| preset.name)
-}
-
 impl<'a> SourceSender<'a> {
     pub(super) fn parse(raw: &'a RawValue, reader: &Reader<'_>) -> Result<Self, InvalidValue> {
         match json::type_of(raw) {

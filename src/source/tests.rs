@@ -65,14 +65,6 @@ fn error_names_its_place_and_what_may_be_there() {
             "`/1/name` must be 1 to 63 letters, digits, `.`, `_` and `-`, with a letter or digit at both ends",
         ),
         (
-            r#"{"name":"gitlab","sender":"github","secrets":["s"]}"#.to_owned(),
-            "`/1/name` is a name of the sender `gitlab`: set `sender` to it, or use another name",
-        ),
-        (
-            r#"{"name":"forgejo","tokens":["s"]}"#.to_owned(),
-            "`/1/name` is a name of the sender `gitea`: set `sender` to it, or use another name",
-        ),
-        (
             r#"{"name":"a","sender":"githbu","secrets":["s"]}"#.to_owned(),
             "`/1/sender` is an unknown sender `githbu`: did you mean `github`?",
         ),
@@ -253,6 +245,31 @@ fn source_is_found_by_name_headers_or_token() {
     // Gitea's own headers come before those that it shares with GitHub.
     let (candidates, _) = found(&with_gitea, None, &gitea_push, &[]).unwrap();
     assert_eq!(candidates, ["forge signs", "acme-github signs", "other-github signs"]);
+}
+
+/// The name of a source stays its own when a sender of this name is added. A URL with the sender's name still means all
+/// sources of this sender.
+#[test]
+fn source_may_have_the_name_of_another_sender() {
+    let text = sources(&[
+        r#"{"name":"gitlab","sender":"github","secrets":["a"]}"#,
+        r#"{"name":"lab","sender":"gitlab","secrets":["b"]}"#,
+        r#"{"name":"github","tokens":["t"]}"#,
+    ]);
+    let sources = parse(&text);
+    assert_eq!(sources.stopped(), []);
+    for (source, expected) in [
+        // A token of a source without a sender may be used for any sender.
+        ("gitlab", &["github", "gitlab signs", "lab signs"][..]),
+        ("lab", &["lab signs"]),
+        ("github", &["gitlab signs", "github"]),
+    ] {
+        let (mut candidates, _) = found(&sources, Some(source), &[], &["t"]).unwrap();
+        candidates.sort_unstable();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(candidates, expected, "{source}");
+    }
 }
 
 #[test]

@@ -474,9 +474,9 @@ fn engine_that_does_not_answer_is_an_error_with_the_cause() {
     for (verdict, status, remedy) in [
         (Verdict::Misconfigured { reason: reason() }, Some(401), "Set `engine_token`"),
         (Verdict::Misconfigured { reason: reason() }, Some(403), "Set `engine_token`"),
-        (Verdict::Misconfigured { reason: reason() }, Some(404), "Check `engine_url`, and the engine and the path"),
-        (Verdict::Misconfigured { reason: reason() }, Some(302), "Check `engine_url`, and the engine and the path"),
-        (unclear(), Some(200), "Check `engine_url`, and the engine and the path"),
+        (Verdict::Misconfigured { reason: reason() }, Some(404), "Check `engine_url`, `engine`, and the path"),
+        (Verdict::Misconfigured { reason: reason() }, Some(302), "Check `engine_url`, `engine`, and the path"),
+        (unclear(), Some(200), "Check `engine_url`, `engine`, and the path"),
         (Verdict::Misconfigured { reason: reason() }, None, "Check `engine_url`: the host calls"),
         (Verdict::Unreachable { reason: reason() }, None, "Check `engine_url`, and that the engine runs"),
         (unclear(), None, "Ask again"),
