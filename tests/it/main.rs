@@ -51,6 +51,7 @@ mod properties;
 mod real_flow;
 mod recorded;
 mod refusals;
+mod reported_sources;
 mod reports;
 mod routed;
 mod routes;
