@@ -6,15 +6,16 @@
 pub mod batch;
 pub mod binary;
 pub mod callback_query;
-pub mod challenge;
 pub mod descriptor;
 pub mod engine_answer;
 pub mod form;
 pub mod links;
+pub mod question;
 pub mod signature_ed25519;
 pub mod signature_list;
 pub mod signature_pairs;
 pub mod signature_single;
+pub mod sources;
 pub mod stored;
 pub mod structured;
 mod support;
