@@ -15,6 +15,7 @@ pub mod signature_ed25519;
 pub mod signature_list;
 pub mod signature_pairs;
 pub mod signature_single;
+pub mod sources;
 pub mod stored;
 pub mod structured;
 mod support;

@@ -30,7 +30,7 @@ macro_rules! properties {
 
 properties! {
     batch binary callback_query descriptor engine_answer form links question signature_ed25519 signature_list signature_pairs
-    signature_single stored structured
+    signature_single sources stored structured
 }
 
 fn fuzz() -> PathBuf {

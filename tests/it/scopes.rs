@@ -83,12 +83,10 @@ fn error_stops_its_source_only() {
         assert!(ready.warning().contains(&name) && ready.json()["warnings"][0].as_str().unwrap().contains(error));
 
         // Its own requests are worth sending again: a vendor may drop an event after a 401.
-        let mut replies = vec![world.post(&format!("{WEBHOOK_URI}&source={name}"), &[JSON], "{}")];
-        if !headers.is_empty() {
-            replies.push(world.post(WEBHOOK_URI, &[&[JSON], headers].concat(), "{}"));
-        } else {
-            replies.push(world.post(WEBHOOK_URI, &[JSON, ("x-access-token", "s3cret")], "{}"));
-        }
+        let token = [("x-access-token", "s3cret")];
+        let proof = if headers.is_empty() { &token } else { headers };
+        let named = format!("{WEBHOOK_URI}&source={name}");
+        let replies = [&named, WEBHOOK_URI].map(|uri| world.post(uri, &[&[JSON], proof].concat(), "{}"));
         for reply in &replies {
             assert_eq!(reply.problem(503, "configuration")["field"], "sources");
             assert!(reply.header("retry-after").is_some());

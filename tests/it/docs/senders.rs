@@ -429,7 +429,7 @@ fn examples_of_sources_are_valid() {
         let sources = sluice::source::Sources::parse(&text, Vec::new()).unwrap();
         assert_eq!(sources.stopped(), [], "{text}");
     }
-    let text = by_name().into_iter().map(page).collect::<String>() + &*read("docs/senders.md");
+    let text = by_name().into_iter().map(page).collect::<String>() + read("docs/senders.md").as_str();
     for variable in MOVED.iter().map(|moved| moved.variable).filter(|name| name.starts_with("secret_")) {
         assert!(!text.contains(variable), "{variable}");
     }
