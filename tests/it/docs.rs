@@ -10,6 +10,12 @@ use std::path::Path;
 use sluice::api::problem::{Definition, Kind};
 use sluice::routing::Table;
 
+/// Whether made parts of documents are to be rewritten, as snapshots are.
+#[allow(clippy::disallowed_methods, reason = "as for the snapshots themselves")]
+fn is_update() -> bool {
+    std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always")
+}
+
 fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }

@@ -22,7 +22,7 @@ const KINDS: [NoteKind; 5] = NoteKind::ALL;
 const DAY: u64 = 24 * HOUR;
 
 fn store(world: &World) -> Store<'_, World> {
-    let url = world.database.as_ref().map(|_| Secret::new(&world.variables.borrow()["database_url"]));
+    let url = world.database.as_ref().map(|_| Secret::new(world.variables.borrow()["database_url"]));
     Store::new(world, url, [Retention::default(); 2], Limits::default(), StoreSize::default())
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::{env, fs};
+use std::fs;
 
 use serde_json::{Value, json};
 use sluice::config::MOVED;
@@ -393,10 +393,7 @@ fn check(path: &str, expected: &str) {
     if found == expected {
         return;
     }
-    assert!(
-        env::var("INSTA_UPDATE").is_ok_and(|update| update == "always"),
-        "{path} is stale: run `INSTA_UPDATE=always cargo test --test it docs::senders`"
-    );
+    assert!(super::is_update(), "{path} is stale: run `INSTA_UPDATE=always cargo test --test it docs::senders`");
     fs::create_dir_all(full.parent().unwrap()).unwrap();
     fs::write(full, expected).unwrap();
 }

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
-use std::{env, fs};
 
 use sluice::config::{AnyMember, Config, Document, MOVED, members};
 use sluice::ports::{VariableError, Variables};
@@ -117,7 +117,7 @@ fn settings_are_listed_with_their_defaults_and_rules() {
     };
     let expected: Vec<_> = members::MEMBERS.iter().map(row).collect();
     let found = rows("docs/settings.md", head);
-    if found != expected && env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+    if found != expected && super::is_update() {
         let table = |rows: &[String]| format!("{head}\n|---|---|---|\n{}\n", rows.join("\n"));
         let page = read("docs/settings.md").replace(&table(&found), &table(&expected));
         fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md"), page).unwrap();
