@@ -1,5 +1,5 @@
 //! The index of the known senders. The file `presets/<name>.json` describes a sender: its set-up, for people; the headers
-//! that identify it; and its definition, a [`Sender`](super::Sender). `build.rs` makes the index from these files: no
+//! that identify it; and its definition, a [`Sender`]. `build.rs` makes the index from these files: no
 //! definition is parsed to recognize a sender.
 //!
 //! | Member of a file | Content |

@@ -291,7 +291,7 @@ mod tests {
         let descriptor =
             Descriptor::parse(r#"{"algorithm":"hmac-sha256","headers":["x-sig"],"signed":"{body}"}"#).unwrap();
         let mut headers = HeaderMap::new();
-        let signature = base16ct::lower::encode_string(&Secret::new("0ther-s3cret").mac(body));
+        let signature = base16ct::lower::encode_string(&Secret::new("f0reign-s3cret").mac(body));
         headers.insert("x-sig", HeaderValue::try_from(signature).unwrap());
         headers.insert("authorization", HeaderValue::from_static("Bearer t0ken"));
         headers.insert("spin-full-url", HeaderValue::from_static("http://h/?access_token=t0ken"));
@@ -299,7 +299,7 @@ mod tests {
         let secrets = vec![Secret::new("own-s3cret")];
         let request = SignedRequest { method: "POST", headers: &headers, url: &url, body };
         let error = verify(&descriptor, &secrets, request, NOW).unwrap_err();
-        let others = vec![("partner".to_owned(), vec![Secret::new("0ther-s3cret")])];
+        let others = vec![("partner".to_owned(), vec![Secret::new("f0reign-s3cret")])];
         let (keys, method, body) = (Vec::new(), "POST".to_owned(), body.to_vec());
         FailedVerification { error, descriptor, secrets, keys, method, url, headers, body, others }
     }

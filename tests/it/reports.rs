@@ -97,7 +97,7 @@ fn status_in_a_payload_is_data() {
     }
 }
 
-/// Whatever a mail program does to a signed link, the answer never changes.
+/// No damage by a mail program changes the answer of a signed link.
 #[on_each_store]
 fn damaged_signed_link_is_forged() {
     let world =

@@ -263,7 +263,7 @@ fn event_is_recognized_by_what_its_sender_says() {
         let world = case.world(&[&case.secret]);
         let first = case.post(&world);
         assert_eq!(first.outcome(), outcome(false));
-        // What the sender doesn't say its event by changes nothing: anyone could have added it.
+        // A header by which the sender doesn't name its event changes nothing: anyone could have added it.
         let mut again = case.clone();
         if has_id && !again.headers.contains_key("x-gitlab-token") {
             again.headers.insert("idempotency-key".to_owned(), "another".to_owned());
