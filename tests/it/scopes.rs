@@ -232,7 +232,7 @@ fn start_out_of_scope_is_refused_and_touches_nothing() {
             ("deploy-eu", true),
             (WORKFLOW_ID, true),
             ("other", false),
-            ("bui", false),
+            ("bu", false),
             ("Build", false),
         ] {
             for way in Way::all(workflow) {
