@@ -195,14 +195,12 @@ impl Problem {
     /// Returns the detail and the field.
     /// Returns whether the request was refused because of its source: who it is, or what it may do.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(
-            self.kind,
-            Kind::Unauthorized
-                | Kind::InvalidSignature
-                | Kind::OutOfScope
-                | Kind::KeysUnavailable
-                | Kind::Configuration
-        )
+        match self.kind {
+            Kind::Unauthorized | Kind::InvalidSignature | Kind::OutOfScope | Kind::KeysUnavailable => true,
+            // A stopped source; other errors concern all.
+            Kind::Configuration => self.field.as_deref() == Some("sources"),
+            _ => false,
+        }
     }
 
     /// The detail.

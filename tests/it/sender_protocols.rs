@@ -96,6 +96,45 @@ fn event_grid_validation_is_answered_with_a_valid_token() {
     }
 }
 
+/// Asana and Notion make the secret, and hand it over in a request of its own.
+#[on_each_store]
+fn secret_that_a_sender_hands_over_is_kept_for_the_operator() {
+    let asana = |secret: &'static str| (vec![("x-hook-secret", secret)], "{}".to_owned());
+    let notion = |secret: &str| (vec![], json!({ "verification_token": secret }).to_string());
+    let senders: [(&str, &dyn Fn(&'static str) -> (Vec<(&'static str, &'static str)>, String), &str); 2] =
+        [("asana", &asana, "x-hook-signature"), ("notion", &notion, "x-notion-signature")];
+    for (sender, handshake, signature) in senders {
+        let _row = row(sender);
+        let world = World::with_operator().respond(200, RUN).source(json!({"name": "hook", "sender": sender}));
+        let uri = format!("{WEBHOOK_URI}&source=hook");
+        let shake = |secret| {
+            let (mut headers, body) = handshake(secret);
+            headers.push(JSON);
+            world.post(&uri, &headers, body)
+        };
+        for secret in ["first", "second", "third", "fourth", "first"] {
+            let reply = shake(secret);
+            assert_eq!(reply.status(), 200, "{}", reply.text());
+            assert_eq!(reply.header("x-hook-secret"), (sender == "asana").then_some(secret));
+        }
+        assert_eq!(shake("fifth").status(), 401);
+        let listed = world.as_operator("GET", "/api/v2/sources").json();
+        let handed = listed["sources"][0]["handed"].as_array().unwrap();
+        let secrets: Vec<_> = handed.iter().map(|handed| handed["secret"].as_str().unwrap()).collect();
+        assert_eq!(secrets, ["first", "second", "third", "fourth"]);
+        assert!(!world.as_operator("GET", "/console/sources").text().contains("second"));
+
+        // Until the secret is set, an event is not lost: its sender sends it again.
+        let prefix = if sender == "notion" { "sha256=" } else { "" };
+        let signed = format!("{prefix}{}", mac_sha256("first", br#"{"id":"1"}"#));
+        let event = || world.post(&uri, &[JSON, (signature, &signed)], r#"{"id":"1"}"#);
+        event().problem(503, "configuration");
+        world.set("sources", &json!([{"name": "hook", "sender": sender, "secrets": ["first"]}]).to_string());
+        assert_eq!(event().outcome().1, Some("delivered"));
+        assert_eq!(shake("late").status(), 401, "the source has a secret");
+    }
+}
+
 #[on_each_store]
 fn forms_of_known_senders_become_params() {
     let slash = Case::published().into_iter().find(|case| case.preset == "slack").unwrap();
