@@ -280,7 +280,11 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
         body: &[u8],
     ) -> Result<Admitted<'r, 'h>, Problem> {
         let Authentication { found } = authentication;
-        let url = self.public_url()?;
+        // Only a sender's scheme or question needs the URL: an error in `public_url` concerns no other request.
+        let has_sender =
+            |candidate: &Candidate<'_, '_>| candidate.authority.source().and_then(Source::sender).is_some();
+        let needs_url = found.preset.is_some() || found.candidates.iter().any(has_sender);
+        let url = if needs_url { self.public_url()? } else { String::new() };
         let request = SignedRequest { method: self.method.as_str(), headers: self.headers, url: &url, body };
         let mut refused = Vec::new();
         let mut is_stopped = found.is_maybe_stopped();

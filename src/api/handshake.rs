@@ -22,20 +22,20 @@ pub(super) fn answer(
     endpoint: &Endpoint,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let origins = context.config.get(&members::ALLOWED_ORIGINS)?;
+    let (path, methods) = (endpoint.template(), endpoint.methods());
     if origins.is_empty() {
         // "As if OPTIONS were not supported" (section 4.2).
-        let (path, methods) = (endpoint.template(), endpoint.methods());
         let detail = format!("{path} allows {methods}, and OPTIONS once `allowed_origins` in `settings` is set");
         return Err(Problem::new(Kind::MethodNotAllowed, detail).allow(methods));
     }
     let origin = context.headers.get(ORIGIN);
     let allowed = origin.filter(|origin| origin.to_str().is_ok_and(|origin| origins.allow(origin)));
     if origin.is_some() && allowed.is_none() {
-        return Err(origin_not_allowed().allow("OPTIONS, POST"));
+        return Err(origin_not_allowed().allow(&format!("OPTIONS, {methods}")));
     }
     let mut response = respond::empty(if allowed.is_some() { StatusCode::OK } else { StatusCode::NO_CONTENT });
     let headers = response.headers_mut();
-    headers.insert(ALLOW, HeaderValue::from_static("OPTIONS, POST"));
+    headers.extend(HeaderValue::try_from(format!("OPTIONS, {methods}")).ok().map(|allow| (ALLOW, allow)));
     if let Some(origin) = allowed {
         headers.insert("webhook-allowed-origin", origin.clone());
         // Any rate is accepted: deliveries that exceed the engine's own limit are stored.

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::auth::{Admission, Admitted};
 use super::batch_response::Item;
+use super::endpoint::Endpoint;
 use super::intake::Received;
 use super::problem::{Kind, Problem};
 use super::query::{self, Query};
@@ -29,7 +30,7 @@ const MAX_KEY: usize = 255;
 pub(super) fn ask(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
     let not_allowed = || {
         let detail = "this path allows POST; GET and HEAD are only for the questions of senders";
-        Problem::new(Kind::MethodNotAllowed, detail).allow("POST")
+        Problem::new(Kind::MethodNotAllowed, detail).allow(Endpoint::Webhook.methods())
     };
     let query = Query::parse(context.query)?;
     let authentication = context.authenticate(&query).map_err(|problem| match problem.kind {

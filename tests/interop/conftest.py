@@ -84,7 +84,10 @@ def host(state, secrets: dict, log=None, runtime_config=None, **variables):
     port, engine_port = free_port(), free_port()
     url, engine = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{engine_port}"
     names = {sender: sender.replace("_", "-") for sender in secrets}
-    sources = [{"name": names[sender], "sender": names[sender], "secrets": rotation} for sender, rotation in secrets.items()]
+    sources = [
+        {"name": names[sender], "sender": names[sender], "secrets": rotation, "callbacks": True}
+        for sender, rotation in secrets.items()
+    ]
     variables = {"engine_url": engine, "operator_token": "op3rator"} | ({"sources": sources} if sources else {}) | variables
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in variables.items()}
     environment = {f"SPIN_VARIABLE_{name.upper()}": text for name, text in texts.items()}

@@ -26,6 +26,7 @@ def complete(data):
     routes = '[{"workflow":"any","from":"event"},{"workflow":"any","from":"webhook"}]'
     settings = {
         "link_secrets": [os.urandom(16).hex()], "retention_hours": 8784, "allowed_origins": ["*"], "webhook_any_json": True,
+        "cors_origins": ["*"],
     }
     with data() as state, host(state, {}, routes=routes, settings=settings) as running:
         yield running
@@ -56,6 +57,8 @@ def test_example_requests_get_their_example_responses(complete, example: Example
     operation, values = example.operation, example.values
     if str(example) == "moveStore":
         pytest.skip("needs a second store; tests/it/moves.rs compares its responses")
+    if operation.label == "GET /api/v2/webhook":
+        pytest.skip("needs a sender that asks; src/sender/preset_tests.rs compares the answers")
     prepare(complete, operation, values)
     case = operation.Case(
         path_parameters=values["path"], query=values["query"], headers=values["header"], **example.body

@@ -200,11 +200,14 @@ def polar_of_standard_webhooks(message: Message, _: Event) -> Message:
     return message
 
 
-VARIANTS = [box_with_escapes, orb_without_zone, orb_with_two_secrets, svix_without_brand, polar_of_standard_webhooks]
+escapes = pytest.param(
+    box_with_escapes, marks=pytest.mark.xfail(strict=True, reason="a preset can't say that text is signed with escapes")
+)
 
 
-@pytest.mark.xfail(strict=True, reason="the presets don't say so yet")
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", [escapes, orb_without_zone, orb_with_two_secrets, svix_without_brand, polar_of_standard_webhooks]
+)
 def test_variant_of_the_library_is_accepted(gateway, variant):
     """Other forms of requests that the libraries accept."""
     vendor = VENDOR[variant.__name__.split("_")[0]]

@@ -429,7 +429,7 @@ VENDORS = [
         ),
         covers_body=False,
         content_type="text/plain; charset=UTF-8",
-        source={"issuer": TOPIC},
+        source={"sender": {"like": "aws-sns", "constants": {"topic_arn": TOPIC}}},
     ),
     Vendor(
         "box",
@@ -483,7 +483,10 @@ VENDORS = [
         rsa_key,
         payload=lambda event: {"message": {"data": "e30=", "messageId": event.id}, "subscription": "s"},
         covers_body=False,
-        source={"audience": AUDIENCE},
+        source={
+            "sender": {"like": "google-pubsub", "jwt": {"claims": {"email": "push@a.iam.gserviceaccount.com"}}},
+            "audience": AUDIENCE,
+        },
         **of_token("authorization", lambda event: f"Bearer {token(event, google_claims(event), 'RS256')}"),
     ),
     Vendor(
