@@ -355,7 +355,7 @@ async fn start(data: &Data, variables: &[(String, String)], guards: &mut Vec<Log
         host = host.variable(name, value);
     }
     let settings = variables.iter().find(|(name, _)| name == "settings").map_or("{}", |(_, value)| value);
-    host.variable("settings", &open(settings)).start().await.unwrap()
+    host.variable("settings", open(settings)).start().await.unwrap()
 }
 
 /// A response, with its whole body.
