@@ -42,6 +42,9 @@ def filter_failure(context, failure, case, response) -> bool:
     # A GET of this path that asks no question of a sender is a 405.
     if was_rejected and (case.method, case.path) == ("GET", "/api/v2/webhook"):
         return False
+    # The headers of a preflight request belong together: without one of them, OPTIONS is a 405.
+    if (was_rejected or isinstance(failure, AcceptedNegativeData)) and case.method == "OPTIONS":
+        return False
     if was_rejected or isinstance(failure, AcceptedNegativeData):
         return not (is_form_without_sender(case) or is_unknown_source(case) or has_float(case) or is_partly_binary(case, was_rejected))
     return True

@@ -131,7 +131,12 @@ class Terminal:
                 name, value = next(arguments).split("=", 1)
                 is_token = value.startswith("token:")
                 proof = {"tokens": [value.removeprefix("token:")]} if is_token else {"sender": name, "secrets": [value]}
-                variables.setdefault("sources", []).append({"name": name} | proof)
+                sources = variables.setdefault("sources", [])
+                source = next((source for source in sources if source["name"] == name), None)
+                if source is None:
+                    sources.append({"name": name} | proof)
+                else:
+                    source["secrets"].append(value)
             else:
                 assert argument in ("--host", "--raw"), f"{self.page}:{block.line} has an unsupported {argument}"
         self.running.close()
