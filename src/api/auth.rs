@@ -12,6 +12,7 @@ use super::query::Query;
 use super::{RequestContext, SLUICE_DELIVERY, SLUICE_OUTCOME, VerifiedBy, respond};
 use crate::config::{Config, ConfigError, members};
 use crate::delivery::Start;
+use crate::engine::Engine;
 use crate::gateway::Gateway;
 use crate::gateway::keys::{self, KeyError, KeyLookup};
 use crate::gateway::sources::remember_handed;
@@ -119,6 +120,12 @@ impl<'r, 'h> Admission<'r, 'h> {
         self.authority.source()
     }
 
+    /// Decides whether an action is in scope.
+    fn decide(&self, action: &Action<'_>, engine: &Engine) -> Result<(), Problem> {
+        let decision = self.authority.decide(action, engine.default_scope().as_deref());
+        decision.map(drop).map_err(|refusal| Problem::out_of_scope(&refusal))
+    }
+
     /// The identity of the event, if a signature was verified.
     pub(super) fn identity(&self) -> Option<Identity> {
         Some(self.source_identity(self.signed.as_ref()?.verified.identity.clone()))
@@ -134,7 +141,7 @@ impl<'r, 'h> Admission<'r, 'h> {
     /// An identity, as the source's `repeat` completes it.
     fn source_identity(&self, identity: Identity) -> Identity {
         match (identity, self.source().and_then(Source::repeat)) {
-            // Anyone who has captured the request could have added the key.
+            // With a captured request, the key could have been added.
             (Identity::Unknown { digest } | Identity::Key { digest, .. }, Some(Repeat::Body)) => {
                 Identity::Digest(digest)
             }
@@ -210,9 +217,7 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
         }
         let engine = &gateway.settings().engine;
         let workflow = Workflow::of_reference(workflow, |text| engine.is_workflow_id(text));
-        let default_team = engine.scopes().into_iter().next();
-        let decision = admission.authority.decide(&Action::Start(via, workflow), default_team.as_deref());
-        decision.map(drop).map_err(|refusal| Problem::out_of_scope(&refusal))
+        admission.decide(&Action::Start(via, workflow), engine)
     }
 
     /// Checks that the source may resolve callbacks of a run. If it is limited to some workflows, the engine is asked for
@@ -223,11 +228,10 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
         gateway: &Gateway<'_, H>,
         run: &RunRef,
     ) -> Result<(), Problem> {
-        let default_team = gateway.settings().engine.scopes().into_iter().next();
-        let decide = |workflow| {
-            let decision = admission.authority.decide(&Action::Resolve(workflow), default_team.as_deref());
-            decision.map(drop).map_err(|refusal| Problem::out_of_scope(&refusal))
-        };
+        if admission.source().is_none() {
+            return Ok(());
+        }
+        let decide = |workflow| admission.decide(&Action::Resolve(workflow), &gateway.settings().engine);
         if !admission.authority.needs_run_workflow() {
             return decide(RunWorkflow::Unknown);
         }
@@ -279,12 +283,9 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
         authentication: Authentication<'r, 'h>,
         body: &[u8],
     ) -> Result<Admitted<'r, 'h>, Problem> {
-        let Authentication { found } = authentication;
         // Only a sender's scheme or question needs the URL: an error in `public_url` concerns no other request.
-        let has_sender =
-            |candidate: &Candidate<'_, '_>| candidate.authority.source().and_then(Source::sender).is_some();
-        let needs_url = found.preset.is_some() || found.candidates.iter().any(has_sender);
-        let url = if needs_url { self.public_url()? } else { String::new() };
+        let url = if authentication.may_know_sender() { self.public_url()? } else { String::new() };
+        let Authentication { found } = authentication;
         let request = SignedRequest { method: self.method.as_str(), headers: self.headers, url: &url, body };
         let mut refused = Vec::new();
         let mut is_stopped = found.is_maybe_stopped();
@@ -322,7 +323,8 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
             self.source = Some(source).filter(|source| !source.is_empty());
             if let Reason::Signature(error, Some(descriptor)) = reason {
                 let (method, headers) = (self.method.to_string(), self.headers.clone());
-                let (keys, others, body) = (Vec::new(), Vec::new(), body.to_vec());
+                // `receive` adds the body, which it owns.
+                let (keys, others, body) = (Vec::new(), Vec::new(), Vec::new());
                 let descriptor = *descriptor;
                 let failed =
                     FailedVerification { error, descriptor, secrets, keys, method, url, headers, body, others };
@@ -422,13 +424,17 @@ impl<'r, 'h> Trial<'r, 'h> {
         Refused { source, reason, secrets: self.secrets.clone().unwrap_or_default() }
     }
 
+    fn answered(&self, answer: Result<Reply, QuestionError>) -> Result<Admitted<'r, 'h>, Refused> {
+        answer.map(Admitted::Question).map_err(|error| self.refused(Reason::Question(error)))
+    }
+
     /// Verifies the request by each scheme of the sender. A question is answered.
     async fn run(self, host: &impl Host, request: SignedRequest<'_>) -> Result<Admitted<'r, 'h>, Refused> {
         if let Some(answer) = self.answer(request) {
             if answer.is_ok() {
                 self.keep_secret(host, request).await?;
             }
-            return answer.map(Admitted::Question).map_err(|error| self.refused(Reason::Question(error)));
+            return self.answered(answer);
         }
         let signed = match &self.secrets {
             None => None,
@@ -439,8 +445,7 @@ impl<'r, 'h> Trial<'r, 'h> {
         {
             let secrets = self.secrets.as_deref().unwrap_or_default();
             let secret = secrets.get(signed.verified.secret_index).map_or(&[][..], std::slice::from_ref);
-            let answer = question.answer(request, secret, self.tokens());
-            return answer.map(Admitted::Question).map_err(|error| self.refused(Reason::Question(error)));
+            return self.answered(question.answer(request, secret, self.tokens()));
         }
         let Self { authority, sender, name: sender_name, .. } = self;
         Ok(Admitted::Delivery(Box::new(Admission { authority, sender, sender_name, signed })))

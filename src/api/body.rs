@@ -62,7 +62,7 @@ pub(super) fn is_form(headers: &HeaderMap) -> bool {
     content_type(headers).is_some_and(|media_type| media_type.is("application", "x-www-form-urlencoded", None))
 }
 
-/// Returns the `Content-Type`, or what is wrong with it.
+/// Returns the `Content-Type`, or its fault.
 fn content_type_or_fault(headers: &HeaderMap) -> Result<MediaType, String> {
     let invalid = || "the Content-Type is not valid".to_owned();
     let mut values = headers.get_all(CONTENT_TYPE).iter();

@@ -55,7 +55,14 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
         let gateway = self.gateway()?;
         let has_body = self.method == Method::POST;
         let bytes = if has_body { body::read(incoming, self.headers, max).await? } else { Vec::new() };
-        let admitted = self.admit(authentication, &bytes).await?;
-        Ok(Received { gateway, bytes, admitted })
+        match self.admit(authentication, &bytes).await {
+            Ok(admitted) => Ok(Received { gateway, bytes, admitted }),
+            Err(problem) => {
+                if let Some(failed) = &mut self.failed {
+                    failed.body = bytes;
+                }
+                Err(problem)
+            }
+        }
     }
 }

@@ -193,7 +193,7 @@ impl Problem {
     }
 
     /// Returns the detail and the field.
-    /// Returns whether the request was refused because of its source: who it is, or what it may do.
+    /// Returns whether the request was refused because of the identity or the limits of its source.
     pub(super) fn is_refusal(&self) -> bool {
         match self.kind {
             Kind::Unauthorized | Kind::InvalidSignature | Kind::OutOfScope | Kind::KeysUnavailable => true,

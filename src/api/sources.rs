@@ -13,7 +13,7 @@ use crate::ports::{Host, Variables};
 use crate::sender::{FetchAttempt, FetchAttempts, FetchedKeys};
 use crate::source::{HandedSecret, HandedSecrets, LastRefused, LastVerified, Refused, Sources};
 
-/// A source, and what is remembered of it.
+/// A source, and the notes about it.
 #[derive(Debug, Default)]
 pub(super) struct SourceRow {
     pub(super) name: String,

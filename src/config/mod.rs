@@ -257,7 +257,7 @@ impl<'h, H: Variables> Config<'h, H> {
         let (Ok(Some(table)), Ok(sources), Ok(engine)) = (self.routes(), self.sources(), self.engine()) else {
             return Vec::new();
         };
-        let default_team = engine.scopes().into_iter().next();
+        let default_team = engine.default_scope();
         let mut found = Vec::new();
         for (at, route) in table.iter().enumerate() {
             if let Some(name) = route.source().filter(|name| sources.iter().all(|source| source.name() != *name)) {

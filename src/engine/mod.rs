@@ -192,7 +192,7 @@ impl Engine {
         let document = self.profile.document()?;
         let scope = match &delivery.work {
             Work::Start(start) => self.scope_in(document, &start.workflow)?,
-            Work::Resolve(_) => self.default_scope(document)?,
+            Work::Resolve(_) => self.default_scope_in(document)?,
         };
         let label = delivery.label();
         let holes = [("label", Some(label.as_str())), ("scope", scope.as_deref())];
@@ -245,7 +245,7 @@ impl Engine {
         scope: Option<&str>,
     ) -> Result<Request<Vec<u8>>, RequestError> {
         let document = self.profile.document()?;
-        let (default, version) = (self.default_scope(document)?, version.map(|version| version.to_string()));
+        let (default, version) = (self.default_scope_in(document)?, version.map(|version| version.to_string()));
         let mut template = document.describe()?.task;
         // The query is no more than the version.
         template.query = template.query.filter(|_| version.is_some());
@@ -302,14 +302,19 @@ impl Engine {
     }
 
     fn scope_in(&self, document: &Document<'_>, workflow: &WorkflowRef) -> Result<Option<String>, RequestError> {
-        match (self.default_scope(document)?, workflow.scope()) {
+        match (self.default_scope_in(document)?, workflow.scope()) {
             (None, Some(_)) => Err(RequestError),
             (Some(_), Some(named)) => Ok(Some(named.to_owned())),
             (default, None) => Ok(default),
         }
     }
 
-    fn default_scope(&self, document: &Document<'_>) -> Result<Option<String>, RequestError> {
+    /// Returns the scope of a workflow whose reference names none. `None` if the profile has no scopes.
+    pub fn default_scope(&self) -> Option<String> {
+        self.default_scope_in(self.profile.document().ok()?).ok()?
+    }
+
+    fn default_scope_in(&self, document: &Document<'_>) -> Result<Option<String>, RequestError> {
         Ok(document.scope()?.and_then(|form| self.constants.get(form.setting)).map(str::to_owned))
     }
 
@@ -321,7 +326,7 @@ impl Engine {
         scope: Option<&str>,
         trace: &HeaderMap,
     ) -> Result<Request<Vec<u8>>, RequestError> {
-        let default = self.default_scope(document)?;
+        let default = self.default_scope_in(document)?;
         self.build_simple(template, &[("run", Some(run)), ("scope", scope.or(default.as_deref()))], trace)
     }
 

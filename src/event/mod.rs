@@ -27,7 +27,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde_json::value::RawValue;
 
-use crate::json::JsonError;
+use crate::json::{self, JsonError};
 use crate::reference::{ReferenceError, WorkflowRef};
 
 pub use attributes::Attributes;
@@ -175,7 +175,7 @@ impl Mode {
     /// of events, and an array is never one event.
     pub fn with_body(self, content_type: Option<&MediaType>, body: &[u8]) -> Self {
         let is_plain = content_type.is_some_and(|t| t.is("application", "json", None));
-        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+        let body = json::bytes_without_mark(body);
         match self {
             Self::Structured if is_plain && body.trim_ascii_start().starts_with(b"[") => Self::Batch,
             mode => mode,

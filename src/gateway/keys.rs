@@ -81,7 +81,7 @@ pub async fn public_keys<'d>(
     request: &KeyRequest,
 ) -> Result<KeyLookup, KeyError> {
     let KeyRequest { url, id } = request;
-    // It was checked when the key was asked for. Once more, since whoever names a URL here makes Sluice call it.
+    // It was checked when the key was asked for. Once more: the URL that is named here is called.
     let source =
         descriptors.into_iter().filter_map(|descriptor| descriptor.keys.as_ref()).find(|keys| keys.permits(url));
     let (Some(source), Some(uri)) = (source, fetchable(url)) else { return Err(KeyError::NotPermitted) };

@@ -1,6 +1,6 @@
 //! The use cases, generic over the host: accepting a delivery ([`Gateway::accept`]) or several
 //! ([`Gateway::accept_all`]), draining the outbox ([`Gateway::drain`]), the requests of an operator
-//! ([`operator`]), the public keys of senders ([`keys`]), and what is remembered of sources ([`sources`]).
+//! ([`operator`]), the public keys of senders ([`keys`]), and the notes about sources ([`sources`]).
 //!
 //! ```text
 //! sender ──▶ accept ──▶ claim ────────────▶ send ──▶ engine

@@ -114,9 +114,17 @@ impl<T: Serialize> Serialize for SingleMember<'_, T> {
     }
 }
 
+/// The byte order mark in UTF-8.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The text without the byte order mark at its start, which a parser may ignore (RFC 8259, section 8.1).
 pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// [`without_mark`], for bytes that are not known to be UTF-8.
+pub fn bytes_without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
 /// Checks a JSON value and its depth. Returns its text without the white space around it and without a byte order mark.

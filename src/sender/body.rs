@@ -118,7 +118,7 @@ impl BodyRules {
             let others = self.types.iter().map(|own| format!(" or `{own}`")).collect();
             return Err(BodyError::Type { others });
         }
-        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+        let body = json::bytes_without_mark(body);
         match json::value(body) {
             Ok(value) if json::type_of(value) == JsonType::Object => Ok(Events::One(Cow::Borrowed(value))),
             Ok(value) if json::type_of(value) == JsonType::Array && self.array == ArrayRule::Batch => {

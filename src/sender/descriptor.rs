@@ -42,8 +42,8 @@ pub struct Descriptor {
     /// The message that the signature covers.
     #[serde(default)]
     pub signed: Template,
-    /// Whether the signature covers only a part of the body. Required if so, since anyone who has seen one request can
-    /// then change the rest.
+    /// Whether the signature covers only a part of the body. Required if so, since the rest can be
+    /// changed in a captured request.
     #[serde(default, skip_serializing_if = "is_false")]
     pub partial: bool,
     /// Texts that the operator has from the sender, for `{constant:…}` in `signed`. PayPal signs a webhook's id.
@@ -527,7 +527,7 @@ impl Descriptor {
         self.signed.contains(&Part::Value(location.clone()))
             || match location {
                 ValueLocation::Header(_) => self.signs(Part::Id),
-                // A CRC-32 stops nobody who wants to change the body. It tells events apart all the same, and such a
+                // A CRC-32 is no protection against changes of the body. It tells events apart all the same, and such a
                 // sender has nothing better.
                 ValueLocation::Pointer(_) => {
                     self.signs(Part::Body) || self.signs(Part::BodySha256) || self.signs(Part::BodyCrc32)

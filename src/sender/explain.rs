@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use super::descriptor::{Algorithm, Descriptor, Encoding, KeyEncoding, TimestampLocation};
 use super::signature::Credentials;
 use super::template::Part;
-use super::verify::{SignedRequest, VerifyError, parse_timestamp, verify_with};
+use super::verify::{SignedRequest, VerifyError, host_of, parse_timestamp, verify_with};
+use crate::json;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -80,13 +81,13 @@ pub fn near_miss<'o>(
         VerifyError::Mismatch | VerifyError::WrongClaim { .. } | VerifyError::NoUsableSecret
             if request.body.len() <= MAX_EXPLAINED_BODY =>
         {
-            let mut looks = Looks { now, left: MAX_LOOKS };
+            let mut looks = Looks { descriptor, credentials, request, now, left: MAX_LOOKS };
             looks
-                .url(descriptor, credentials, request)
-                .or_else(|| looks.body(descriptor, credentials, request))
-                .or_else(|| looks.secret(descriptor, credentials, request))
-                .or_else(|| looks.scheme(descriptor, credentials, request))
-                .or_else(|| looks.source(descriptor, request, others))
+                .url()
+                .or_else(|| looks.body())
+                .or_else(|| looks.secret())
+                .or_else(|| looks.scheme())
+                .or_else(|| looks.source(others))
         }
         _ => None,
     }
@@ -111,13 +112,16 @@ fn clock(descriptor: &Descriptor, request: SignedRequest<'_>, now: Timestamp) ->
     Some(NearMiss::Clock { seconds, direction })
 }
 
-/// The looks that are left.
-struct Looks {
+/// A refused request, and the number of looks that are left.
+struct Looks<'a> {
+    descriptor: &'a Descriptor,
+    credentials: Credentials<'a>,
+    request: SignedRequest<'a>,
     now: Timestamp,
     left: usize,
 }
 
-impl Looks {
+impl Looks<'_> {
     /// Returns whether a request is signed right. Its time is not regarded.
     fn fits(&mut self, descriptor: &Descriptor, credentials: Credentials<'_>, request: SignedRequest<'_>) -> bool {
         let Some(left) = self.left.checked_sub(1) else { return false };
@@ -128,12 +132,8 @@ impl Looks {
         }
     }
 
-    fn url(
-        &mut self,
-        descriptor: &Descriptor,
-        credentials: Credentials<'_>,
-        request: SignedRequest<'_>,
-    ) -> Option<NearMiss> {
+    fn url(&mut self) -> Option<NearMiss> {
+        let Self { descriptor, credentials, request, .. } = *self;
         let signs_url = descriptor.signed.contains(&Part::Url) && !descriptor.algorithm.is_jwt();
         if !signs_url && descriptor.jwt.as_ref().is_none_or(|rules| rules.url.is_none()) {
             return None;
@@ -144,20 +144,16 @@ impl Looks {
         Some(NearMiss::Url { url: url.split(['?', '#']).next().unwrap_or_default().to_owned() })
     }
 
-    fn body(
-        &mut self,
-        descriptor: &Descriptor,
-        credentials: Credentials<'_>,
-        request: SignedRequest<'_>,
-    ) -> Option<NearMiss> {
+    fn body(&mut self) -> Option<NearMiss> {
+        let Self { descriptor, credentials, request, .. } = *self;
         let body = request.body;
         let trimmed = body.trim_ascii_end();
         let changes: [(&'static str, Cow<'_, [u8]>); 5] = [
             ("did not end in white space", Cow::Borrowed(trimmed)),
             ("ended in a line break", Cow::Owned([trimmed, b"\n"].concat())),
             ("ended in a line break of Windows", Cow::Owned([trimmed, b"\r\n"].concat())),
-            ("had no byte order mark", Cow::Borrowed(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))),
-            ("began with a byte order mark", Cow::Owned([b"\xef\xbb\xbf", body].concat())),
+            ("had no byte order mark", Cow::Borrowed(json::bytes_without_mark(body))),
+            ("began with a byte order mark", Cow::Owned([json::BYTE_ORDER_MARK, body].concat())),
         ];
         changes
             .into_iter()
@@ -166,12 +162,8 @@ impl Looks {
             .map(|(change, _)| NearMiss::Body { change })
     }
 
-    fn secret(
-        &mut self,
-        descriptor: &Descriptor,
-        credentials: Credentials<'_>,
-        request: SignedRequest<'_>,
-    ) -> Option<NearMiss> {
+    fn secret(&mut self) -> Option<NearMiss> {
+        let Self { descriptor, credentials, request, .. } = *self;
         let trimmed: Vec<Secret> = credentials
             .secrets
             .iter()
@@ -199,12 +191,8 @@ impl Looks {
         None
     }
 
-    fn scheme(
-        &mut self,
-        descriptor: &Descriptor,
-        credentials: Credentials<'_>,
-        request: SignedRequest<'_>,
-    ) -> Option<NearMiss> {
+    fn scheme(&mut self) -> Option<NearMiss> {
+        let Self { descriptor, credentials, request, .. } = *self;
         let algorithms = [
             (Algorithm::HmacSha256, "hmac-sha256"),
             (Algorithm::HmacSha1, "hmac-sha1"),
@@ -225,13 +213,8 @@ impl Looks {
         None
     }
 
-    fn source<'o>(
-        &mut self,
-        descriptor: &Descriptor,
-        request: SignedRequest<'_>,
-        others: impl IntoIterator<Item = (&'o str, &'o [Secret])>,
-    ) -> Option<NearMiss> {
-        let left = self.left;
+    fn source<'o>(&mut self, others: impl IntoIterator<Item = (&'o str, &'o [Secret])>) -> Option<NearMiss> {
+        let Self { descriptor, request, left, .. } = *self;
         others
             .into_iter()
             .take(left)
@@ -247,11 +230,7 @@ pub(super) fn spellings(url: &str) -> Vec<String> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let Some((authority, rest)) = rest.split_at_checked(end) else { return Vec::new() };
     let (path, query) = rest.split_at_checked(rest.find(['?', '#']).unwrap_or(rest.len())).unwrap_or((rest, ""));
-    // An IPv6 address contains colons, in brackets.
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    };
+    let host = host_of(authority);
     let without = path.trim_end_matches('/');
     let mut spellings = Vec::new();
     for scheme in [scheme, if scheme == "https" { "http" } else { "https" }] {

@@ -137,7 +137,7 @@ impl Rules<'_> {
     }
 
     /// Checks `exp` and `nbf` (RFC 7519, section 4.1). Without a digest of the body, the token opens the gateway to
-    /// whoever holds it, so it must expire.
+    /// its holder, so it must expire.
     fn check_times(&self, descriptor: &Descriptor, now: Timestamp) -> Result<(), VerifyError> {
         let now = now.0 / 1_000;
         match self.seconds("exp")? {

@@ -60,8 +60,7 @@ pub use question::{Answer, AnswerSignature, MAX_VALUE, Question, QuestionError, 
 pub use signature::{Credentials, SecretError};
 pub use template::{Condition, Part, Template, TemplateError};
 pub use verify::{
-    Identity, KeyRequest, SignedRequest, Verified, VerifyError, event_type, verify, verify_any, verify_preset,
-    verify_with,
+    Identity, KeyRequest, SignedRequest, Verified, VerifyError, event_type, verify, verify_any, verify_with,
 };
 
 /// Name of the sender that the variable `sender_custom` describes.

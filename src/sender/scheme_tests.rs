@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::tests::{flipped, verify_preset};
 use super::*;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -87,15 +88,6 @@ impl Case {
     fn verify(&self) -> Result<Verified, VerifyError> {
         self.verify_with(&self.secrets, &self.keys, self.now)
     }
-}
-
-/// All texts that differ from this one in the lowest bit of one byte.
-fn flipped(text: &str) -> impl Iterator<Item = String> {
-    (0..text.len()).filter_map(|at| {
-        let mut bytes = text.as_bytes().to_vec();
-        bytes[at] ^= 1;
-        String::from_utf8(bytes).ok()
-    })
 }
 
 #[test]

@@ -89,8 +89,18 @@ impl Case {
     }
 }
 
+/// Verifies a request by each scheme of a preset in turn.
+pub(super) fn verify_preset(
+    preset: &Preset,
+    secrets: &[Secret],
+    request: SignedRequest<'_>,
+    now: Timestamp,
+) -> Result<Verified, VerifyError> {
+    verify_any(preset.descriptors(), Credentials { secrets, keys: &[] }, request, now)
+}
+
 /// All texts that differ from this one in the lowest bit of one byte.
-fn flipped(text: &str) -> impl Iterator<Item = String> {
+pub(super) fn flipped(text: &str) -> impl Iterator<Item = String> {
     (0..text.len()).filter_map(|at| {
         let mut bytes = text.as_bytes().to_vec();
         bytes[at] ^= 1;

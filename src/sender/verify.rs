@@ -15,7 +15,7 @@ use super::jwt;
 use super::locate::{self, Values};
 use super::signature::{self, Credentials, Piece, UsableKey};
 use super::template::{Condition, Part, Template};
-use super::{Preset, form, header, payload};
+use super::{form, header, payload};
 use crate::json;
 use crate::secret::{self, Secret};
 use crate::time::Timestamp;
@@ -71,7 +71,7 @@ pub enum Identity {
     },
     /// A digest, which can't be changed without the secret.
     Digest(String),
-    /// Nothing tells two events apart: each request is an event. The digest is for the operator who knows better.
+    /// Nothing tells two events apart: each request is an event. The digest is for a source with `"repeat":"body"`.
     Unknown {
         /// The digest.
         digest: String,
@@ -183,17 +183,6 @@ pub enum VerifyError {
     NotYetValid,
 }
 
-/// Verifies a request by each scheme of a preset in turn. If none succeeds, returns the error of the scheme that got
-/// furthest.
-pub fn verify_preset(
-    preset: &Preset,
-    secrets: &[Secret],
-    request: SignedRequest<'_>,
-    now: Timestamp,
-) -> Result<Verified, VerifyError> {
-    verify_any(preset.descriptors(), Credentials { secrets, keys: &[] }, request, now)
-}
-
 /// Verifies a request by each of several schemes in turn. If none succeeds, returns the error of the scheme that got
 /// furthest.
 pub fn verify_any(
@@ -279,11 +268,7 @@ fn ports(url: &str) -> Vec<Cow<'_, str>> {
     let Some((authority, path)) = rest.split_at_checked(rest.find(['/', '?', '#']).unwrap_or(rest.len())) else {
         return urls;
     };
-    // An IPv6 address contains colons, in brackets.
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    };
+    let host = host_of(authority);
     let port = if scheme == "https" { 443 } else { 80 };
     for spelling in [format!("{scheme}://{host}{path}"), format!("{scheme}://{host}:{port}{path}")] {
         if spelling != url {
@@ -291,6 +276,15 @@ fn ports(url: &str) -> Vec<Cow<'_, str>> {
         }
     }
     urls
+}
+
+/// The host in the authority of a URL: what is before the port, if there is one.
+pub(super) fn host_of(authority: &str) -> &str {
+    // An IPv6 address contains colons, in brackets.
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
 }
 
 /// Verifies a request by the signatures in one of its values.

@@ -235,13 +235,4 @@ impl Authority<'_, '_> {
                 .map_err(|reason| Refusal { source: source.name().to_owned(), reason }),
         }
     }
-
-    /// Decides whether all targets of one delivery are in scope. If one of them is not, none of them may be delivered.
-    pub fn decide_all<'t>(
-        &self,
-        actions: impl IntoIterator<Item = Action<'t>>,
-        default_team: Option<&str>,
-    ) -> Result<(), Refusal> {
-        actions.into_iter().try_for_each(|action| self.decide(&action, default_team).map(drop))
-    }
 }

@@ -74,13 +74,17 @@ impl<'a> SourceSender<'a> {
         }
     }
 
+    /// The preset that it is, or that its descriptor is like.
+    fn base(self) -> Option<&'static Preset> {
+        match self {
+            Self::Preset(preset) => Some(preset),
+            Self::Descriptor(raw) => Preset::by_name(&json::member(raw, "like").and_then(json::borrowed_text)?),
+        }
+    }
+
     /// Whether a request that looks like one from this preset may be from this sender.
     pub(super) fn resembles(self, preset: &Preset) -> bool {
-        let own = match self {
-            Self::Preset(own) => Some(own),
-            Self::Descriptor(raw) => like(raw),
-        };
-        own.is_some_and(|own| own.name == preset.name || own.like == Some(preset.name))
+        self.base().is_some_and(|own| own.name == preset.name || own.like == Some(preset.name))
     }
 
     /// Whether the sender signs its requests, or sends a secret in them.
@@ -97,34 +101,29 @@ impl<'a> SourceSender<'a> {
             let is_shared = name.eq_ignore_ascii_case(AUTHORIZATION.as_str());
             headers.contains_key(name).then_some(if is_shared { Marks::Shared } else { Marks::Own })
         };
-        match self {
-            Self::Preset(preset) => preset.marks.iter().copied().filter_map(marks).min(),
-            Self::Descriptor(raw) => match (own_marks(raw), like(raw)) {
-                (own, Some(preset)) if own.is_empty() => preset.marks.iter().copied().filter_map(marks).min(),
-                (own, _) => own.iter().filter_map(|name| marks(name)).min(),
-            },
+        let own = match self {
+            Self::Preset(_) => Vec::new(),
+            Self::Descriptor(raw) => own_marks(raw),
+        };
+        if own.is_empty() {
+            return self.base()?.marks.iter().copied().filter_map(marks).min();
         }
+        own.iter().filter_map(|name| marks(name)).min()
     }
 
     /// Whether the sender's keys are fetched from where its definition says, so that the source needs no secret.
     pub(super) fn has_own_keys(self) -> bool {
-        let of_preset = |preset: &Preset| preset.signs && preset.secret.is_none();
-        match self {
-            Self::Preset(preset) => of_preset(preset),
-            Self::Descriptor(raw) => json::member(raw, "keys").is_some() || like(raw).is_some_and(of_preset),
-        }
+        let names_keys = matches!(self, Self::Descriptor(raw) if json::member(raw, "keys").is_some());
+        names_keys || self.base().is_some_and(|preset| preset.signs && preset.secret.is_none())
     }
 
     /// Whether the sender hands its secret over, so that a source may have none yet.
     pub(super) fn hands_over(self) -> bool {
-        match self {
-            Self::Preset(preset) => preset.hands_over,
-            Self::Descriptor(raw) => {
-                let questions = json::member(raw, "questions").and_then(json::elements).unwrap_or_default();
-                questions.into_iter().any(|question| json::member(question, "keep").is_some())
-                    || like(raw).is_some_and(|preset| preset.hands_over)
-            }
-        }
+        let keeps = |raw: &RawValue| {
+            let questions = json::member(raw, "questions").and_then(json::elements).unwrap_or_default();
+            questions.into_iter().any(|question| json::member(question, "keep").is_some())
+        };
+        matches!(self, Self::Descriptor(raw) if keeps(raw)) || self.base().is_some_and(|preset| preset.hands_over)
     }
 
     /// The rank among senders whose headers are all there: descriptors first, since the operator names their headers,
@@ -168,11 +167,6 @@ fn own_marks(raw: &RawValue) -> Vec<Cow<'_, str>> {
         },
     };
     listed.into_iter().filter_map(json::borrowed_text).collect()
-}
-
-/// The preset that a descriptor is like.
-fn like(raw: &RawValue) -> Option<&'static Preset> {
-    Preset::by_name(&json::member(raw, "like").and_then(json::borrowed_text)?)
 }
 
 /// Redacted: a value in the wrong place might be a secret.

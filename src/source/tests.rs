@@ -508,8 +508,10 @@ fn one_target_out_of_scope_refuses_all() {
     let source = r#"{"name":"s","tokens":["t"],"workflows":["a","b"]}"#;
     let route = |name| Action::Start(Via::Route(name), Workflow { name: Some(name), ..Workflow::default() });
     with_authority(Some(source), |authority| {
-        assert_eq!(authority.decide_all([route("a"), route("b")], None), Ok(()));
-        let refusal = authority.decide_all([route("a"), route("c"), route("b")], None).unwrap_err();
+        let decide_all =
+            |actions: &[Action<'_>]| actions.iter().try_for_each(|action| authority.decide(action, None).map(drop));
+        assert_eq!(decide_all(&[route("a"), route("b")]), Ok(()));
+        let refusal = decide_all(&[route("a"), route("c"), route("b")]).unwrap_err();
         assert_eq!(refusal.reason, Reason::Route("c".to_owned()));
     });
 }
