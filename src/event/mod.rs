@@ -10,7 +10,7 @@
 //! Supports versions 1.0 and 0.3. An event is passed on in the version in which it was sent. `docs/cloudevents.md`
 //! lists the rules of the specifications one by one.
 //!
-//! Pure. Names [`json`](crate::json), and [`reference`](mod@crate::reference) for the workflow in a subject.
+//! Pure. Names [`json`], and [`reference`](mod@crate::reference) for the workflow in a subject.
 
 mod attributes;
 mod batch;
