@@ -127,7 +127,7 @@ impl Engine<'_> {
         let form = self.document().auth().map_err(LoginError::from)?.and_then(|form| form.login).ok_or(RequestError)?;
         let status = response.status();
         let names = Names::default();
-        let success = self.reader(Operation::Login, &names).success(response, now)?;
+        let success = self.reader(Operation::Login, &names, now).success(response)?;
         let value = Value::of_body(&success.body);
         let token = value.text_at(&form.token).filter(|token| token.bytes().all(|b| b.is_ascii_graphic()));
         let token = token.filter(|token| !token.is_empty()).ok_or(LoginError::NoToken(status))?;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use http::Method;
 use http::header::HeaderName;
 use serde_json::value::RawValue;
 
@@ -25,7 +24,7 @@ const MAX_NAMES: usize = 4;
 /// The texts that a start and its lookup have besides the names in the workflow's reference.
 const OF_START: [&str; 6] = ["mark", "label", "scope", "trigger", "source", "start"];
 /// The JSON that a start has.
-const JSON_OF_START: [&str; 5] = ["params", "input", "data", "event", "params_object"];
+const JSON_OF_START: [&str; 6] = ["params", "input", "data", "event", "attributes", "params_object"];
 /// The texts that a callback has besides the names in the run's reference.
 const OF_CALLBACK: [&str; 6] = ["topic", "status", "once", "scope", "mark", "label"];
 /// The JSON that a callback has.
@@ -113,7 +112,9 @@ impl<'d, 'p> Check<'d, 'p> {
             require(prefix.bytes().all(|b| b.is_ascii_graphic()), "/mark/prefix", "must be visible ASCII")?;
         }
         document.reserved_params()?;
-        document.limits()?;
+        let limits = document.limits()?;
+        require(limits.max_body_bytes != Some(0), "/limits/max_body_bytes", "must be at least 1")?;
+        require(limits.retention_hours != Some(0), "/limits/retention_hours", "must be at least 1")?;
         self.auth()?;
         let constants = Known { names: &[], texts: &[], json: &[] };
         self.headers("/headers", document.headers, constants)?;
@@ -129,6 +130,9 @@ impl<'d, 'p> Check<'d, 'p> {
         let ways = [auth.header.is_some(), auth.basic, auth.query.is_some(), auth.login.is_some()];
         let is_one = ways.into_iter().filter(|way| *way).count() == 1;
         require(is_one, "/auth", "must have exactly one of `header`, `basic`, `query` and `login`")?;
+        require(auth.query.as_ref().is_none_or(|name| !name.is_empty()), "/auth/query", "must not be empty")?;
+        let is_printable = |prefix: &Text<'_>| prefix.bytes().all(|b| matches!(b, b' '..=b'~'));
+        require(auth.prefix.as_ref().is_none_or(is_printable), "/auth/prefix", "must be printable ASCII")?;
         require(auth.prefix.is_none() || auth.header.is_some(), "/auth/prefix", "needs `header`")?;
         if let Some(name) = &auth.header {
             require(name.parse::<HeaderName>().is_ok(), "/auth/header", "must be the name of a header")?;
@@ -136,6 +140,7 @@ impl<'d, 'p> Check<'d, 'p> {
         if let Some(login) = &auth.login {
             let known = Known { names: &[], texts: &["user", "password"], json: &[] };
             self.template("/auth/login/request", &login.request, known)?;
+            require(login.lifetime_seconds > 0, "/auth/login/lifetime_seconds", "must be at least 1")?;
             check_pointer("/auth/login/token", Some(&login.token))?;
             check_pointer("/auth/login/expires_in", login.expires_in.as_ref())?;
         }
@@ -149,7 +154,7 @@ impl<'d, 'p> Check<'d, 'p> {
         let of_reference = Known { texts: &of_reference, json: &[], ..known };
         self.template("/start/request", &start.request, known)?;
         self.proof("/start/proof", &proof("start", start.proof)?, known)?;
-        self.text("/start/reference", start.reference.as_ref(), of_reference)?;
+        self.reference("/start/reference", start.reference.as_ref(), of_reference)?;
         if let Some(find) = &find {
             self.template("/find/request", &find.request, Known { json: &[], ..known })?;
             check_pointer("/find/list", find.list.as_ref())?;
@@ -159,12 +164,15 @@ impl<'d, 'p> Check<'d, 'p> {
             if let Some(raw) = find.proof {
                 self.proof("/find/proof", &proof("find", raw)?, known)?;
             }
-            self.text("/find/reference", find.reference.as_ref(), of_reference)?;
+            let is_of_proof = find.reference.is_none() || find.proof.is_some();
+            require(is_of_proof, "/find/reference", "needs `proof`")?;
+            self.reference("/find/reference", find.reference.as_ref(), of_reference)?;
         }
         let needs_find = self.document.doubt == Doubt::Find;
         require(find.is_some() || !needs_find, "/doubt", "is `find`, which needs the member `find`")?;
-        let has_list = find.is_some_and(|find| find.list.is_some());
-        if has_list || proof("start", start.proof)? == Proof::Run {
+        let has_list = find.as_ref().is_some_and(|find| find.list.is_some());
+        let of_find = find.and_then(|find| find.proof).map(|raw| proof("find", raw)).transpose()?;
+        if has_list || proof("start", start.proof)? == Proof::Run || of_find == Some(Proof::Run) {
             let run = self.document.run()?;
             let is_complete = run.id.is_some() && run.status.is_some() && !run.states.is_empty();
             require(is_complete, "/run", "must have `id`, `status` and `states` for a proof `run` and a list of runs")?;
@@ -239,6 +247,8 @@ impl<'d, 'p> Check<'d, 'p> {
 
     fn runs(&self) -> Checked {
         let run = self.document.run()?;
+        let has_digits = run.workflow_id.as_ref().is_none_or(|id| id.hex != Some(0));
+        require(has_digits, "/run/workflow_id/hex", "must be at least 1")?;
         let of_workflow = run.workflow_id.as_ref().map(|id| &id.at);
         for (place, pointer) in [
             ("/run/id", run.id.as_ref()),
@@ -305,13 +315,13 @@ impl<'d, 'p> Check<'d, 'p> {
     fn conditions(&self, place: &str, conditions: &[Condition<'_>], known: Known<'_>) -> Checked {
         for (n, condition) in conditions.iter().enumerate() {
             let place = format!("{place}/{n}");
-            let Condition { at, equals, prefix, contains, absent, present } = condition;
+            let Condition { at, equals, prefix, contains, older_ms, absent, present } = condition;
             check_pointer(&format!("{place}/at"), Some(at))?;
-            let texts = [("equals", equals), ("prefix", prefix), ("contains", contains)];
+            let texts = [("equals", equals), ("prefix", prefix), ("contains", contains), ("older_ms", older_ms)];
             let flags = [("absent", absent), ("present", present)];
             let given = texts.iter().filter(|(_, text)| text.is_some()).count();
             let given = given.saturating_add(flags.iter().filter(|(_, flag)| flag.is_some()).count());
-            let rule = "must have exactly one of `equals`, `prefix`, `contains`, `absent` and `present`";
+            let rule = "must have exactly one of `equals`, `prefix`, `contains`, `older_ms`, `absent` and `present`";
             require(given == 1, &place, rule)?;
             for (name, text) in texts {
                 self.text(&format!("{place}/{name}"), text.as_ref(), known)?;
@@ -340,11 +350,12 @@ impl<'d, 'p> Check<'d, 'p> {
     fn template(&self, place: &str, template: &Template<'_>, known: Known<'_>) -> Checked {
         let part = |name: &str| format!("{place}/{name}");
         let method = &template.method;
-        let is_method = method.parse::<Method>().is_ok() && method.bytes().all(|b| b.is_ascii_uppercase());
-        require(is_method, &part("method"), "must be a method such as `POST`")?;
+        let is_method = METHODS.contains(&&**method);
+        require(is_method, &part("method"), "must be GET, POST, PUT, PATCH or DELETE")?;
         let path = template.path.strip_prefix("{base_path}").unwrap_or(&template.path);
-        let is_path = path.starts_with('/') && !path.contains(|c: char| matches!(c, '?' | '#') || c.is_whitespace());
-        require(is_path, &part("path"), "must be a path: `/`, without a query or blanks")?;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@%/{}".contains(c);
+        let is_path = path.starts_with('/') && path.chars().all(is_plain);
+        require(is_path, &part("path"), "must be a path that starts with `/`, without a query")?;
         self.text(&part("path"), Some(&template.path), known)?;
         for (name, value) in members(&part("query"), template.query)? {
             self.text_value(&format!("{place}/query/{}", Pointer::escape(&name)), value, known)?;
@@ -394,6 +405,12 @@ impl<'d, 'p> Check<'d, 'p> {
         text.map_or(Ok(()), |text| self.holes(place, text, known))
     }
 
+    /// Checks a reference, which must not be empty.
+    fn reference(&self, place: &str, text: Option<&Text<'_>>, known: Known<'_>) -> Checked {
+        require(text.is_none_or(|text| !text.is_empty()), place, "must not be empty")?;
+        self.text(place, text, known)
+    }
+
     fn text_value(&self, place: &str, value: &RawValue, known: Known<'_>) -> Checked {
         let text = json::text(value).ok_or_else(|| error(place, "must be a string"))?;
         self.holes(place, &text, known)
@@ -420,6 +437,7 @@ impl<'d, 'p> Check<'d, 'p> {
     }
 }
 
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 const NAME_RULE: &str = "must have a name of lower-case letters, digits and underscores";
 const BRACES: &str = "has a brace that isn't part of a hole";
 

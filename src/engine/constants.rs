@@ -1,18 +1,22 @@
 //! The operator's constants for a profile: the member `engine` of `settings`, a JSON object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::Uri;
 use serde_json::value::RawValue;
 
-use super::form::SettingForm;
+use super::form::{Setting, SettingForm};
 use super::profile::{Profile, ProfileError};
 use crate::json;
 use crate::reference::path_segment;
 
 /// The constants that are set. Each has the form that the profile demands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Constants(BTreeMap<String, Vec<String>>);
+pub struct Constants {
+    values: BTreeMap<String, Vec<String>>,
+    /// The names of those that are numbers.
+    numbers: BTreeSet<String>,
+}
 
 /// The reason why a text is not a set of constants. The message completes the sentence "`/engine` …".
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +79,9 @@ impl Constants {
             let value = setting.form.parse(value).map_err(|rule| ConstantsError::Value { name: name.clone(), rule })?;
             constants.insert(name, value);
         }
+        let is_number =
+            |(name, setting): (&String, &Setting<'_>)| (setting.form == SettingForm::Number).then(|| name.clone());
+        let numbers = settings.iter().filter_map(is_number).collect();
         for (name, setting) in settings {
             if let Some(default) = setting.default {
                 constants.entry(name).or_insert_with(|| vec![default.to_string()]);
@@ -82,7 +89,7 @@ impl Constants {
         }
         match document.required()?.into_iter().find(|name| !constants.contains_key(&**name)) {
             Some(name) => Err(ConstantsError::Missing { name: name.to_string(), profile: profile() }),
-            None => Ok(Self(constants)),
+            None => Ok(Self { values: constants, numbers }),
         }
     }
 
@@ -91,9 +98,14 @@ impl Constants {
         self.all(name).first().map(String::as_str)
     }
 
+    /// Whether a constant is a number.
+    pub(super) fn is_number(&self, name: &str) -> bool {
+        self.numbers.contains(name)
+    }
+
     /// Returns the values of a constant that has several.
     pub(super) fn all(&self, name: &str) -> &[String] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+        self.values.get(name).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -149,7 +161,7 @@ mod tests {
     use super::*;
 
     fn parse(profile: &str, text: &str) -> Result<Constants, String> {
-        Constants::parse(text, &Profile::built_in(profile).unwrap()).map_err(|error| error.to_string())
+        Constants::parse(text, &Profile::built_in(profile).unwrap().unwrap()).map_err(|error| error.to_string())
     }
 
     #[test]

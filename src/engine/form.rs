@@ -546,6 +546,9 @@ pub(super) struct Condition<'a> {
     /// A part of a text, or an element of an array.
     #[serde(borrow, default)]
     pub(super) contains: Option<Text<'a>>,
+    /// The value is a time (RFC 3339) that is at least this number of milliseconds before now.
+    #[serde(borrow, default)]
+    pub(super) older_ms: Option<Text<'a>>,
     #[serde(default)]
     pub(super) absent: Option<bool>,
     #[serde(default)]

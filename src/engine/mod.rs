@@ -215,6 +215,7 @@ impl Engine<'_> {
                     "params_object" => (!extra.is_empty()).then_some(Hole::Object(&extra)),
                     "data" => Some(Hole::Json(request::data(start))),
                     "event" => request::event(start).map(Hole::Json),
+                    "attributes" => request::event(start).and_then(request::attributes).map(Hole::Built),
                     name => self.text(names, name),
                 };
                 self.build(&form.request, &holes, capacity(&params), &delivery.trace, Some(start))
@@ -235,8 +236,11 @@ impl Engine<'_> {
 
     /// The value of a hole that is a text: a name, or a constant.
     fn text<'v>(&'v self, names: &'v Names, name: &str) -> Option<Hole<'v>> {
-        let text = names.get(name).or_else(|| self.constants.get(name))?;
-        Some(Hole::Text(Cow::Borrowed(text)))
+        if let Some(text) = names.get(name) {
+            return Some(Hole::Text(Cow::Borrowed(text)));
+        }
+        let text = self.constants.get(name)?;
+        Some(if self.constants.is_number(name) { Hole::Number(text) } else { Hole::Text(Cow::Borrowed(text)) })
     }
 
     /// Reads the response to the request for a delivery. Only [`Operation::Start`] has a body in [`Verdict::Accepted`]:
@@ -253,8 +257,8 @@ impl Engine<'_> {
         response: Response<Vec<u8>>,
         now: Timestamp,
     ) -> Result<Vec<u8>, Verdict> {
-        let reader = self.reader(operation, names);
-        let success = reader.success(response, now)?;
+        let reader = self.reader(operation, names, now);
+        let success = reader.success(response)?;
         if operation == Operation::Start {
             return reader.started(success);
         }
@@ -266,8 +270,8 @@ impl Engine<'_> {
         }
     }
 
-    fn reader<'r>(&'r self, operation: Operation, names: &'r Names) -> Reader<'r, 'r> {
-        Reader { document: self.document(), constants: &self.constants, names, operation }
+    fn reader<'r>(&'r self, operation: Operation, names: &'r Names, now: Timestamp) -> Reader<'r, 'r> {
+        Reader { document: self.document(), constants: &self.constants, names, operation, now }
     }
 
     fn document(&self) -> &Document<'_> {
@@ -293,7 +297,7 @@ impl Engine<'_> {
             .find()
             .map_err(malformed)?
             .ok_or_else(|| malformed(ProfileError::new("find", "is missing")))?;
-        self.reader(Operation::Find, names).found(&form, response, now)
+        self.reader(Operation::Find, names, now).found(&form, response)
     }
 
     /// Builds the request for one run with its tasks, or for the topic of a callback in it, in a scope or in the default
@@ -320,7 +324,7 @@ impl Engine<'_> {
         now: Timestamp,
     ) -> Result<RunView, Verdict> {
         let names = self.names_of_run(run, topic, None)?;
-        self.reader(Operation::Look, &names).looked(topic, response, now)
+        self.reader(Operation::Look, &names, now).looked(topic, response)
     }
 
     /// Reads the response to a look before a callback is sent whose effect the engine's answer shows. Returns a verdict if
@@ -333,7 +337,7 @@ impl Engine<'_> {
         now: Timestamp,
     ) -> Result<(), Verdict> {
         let names = self.names_of_run(run, Some(topic), None)?;
-        match self.reader(Operation::Look, &names).success(response, now).map_err(Verdict::from) {
+        match self.reader(Operation::Look, &names, now).success(response).map_err(Verdict::from) {
             Ok(_) | Err(Verdict::NotWaiting) => Ok(()),
             Err(verdict) => Err(verdict),
         }
@@ -393,7 +397,7 @@ impl Engine<'_> {
 
     /// Reads the response to [`describe`](Self::describe) or [`describe_task`](Self::describe_task): a JSON object.
     pub fn read_description(&self, response: Response<Vec<u8>>, now: Timestamp) -> Result<Vec<u8>, Verdict> {
-        let success: Success = self.reader(Operation::Describe, &Names::default()).success(response, now)?;
+        let success: Success = self.reader(Operation::Describe, &Names::default(), now).success(response)?;
         if json::object(&success.body).is_err() {
             return Err(success.unexpected());
         }

@@ -31,6 +31,8 @@ pub(super) enum Hole<'a> {
     Json(&'a RawValue),
     /// JSON that was built.
     Built(String),
+    /// A number.
+    Number(&'a str),
     /// A list of objects with `name` and `value`.
     Params(&'a [Param<'a>]),
     /// An object whose members are these.
@@ -164,6 +166,14 @@ pub(super) fn event<'a>(start: &'a Start<'_>) -> Option<&'a RawValue> {
         Payload::Webhook(_) => None,
         Payload::Event { whole, .. } => Some(whole),
     }
+}
+
+/// The attributes of an event: the event without its data.
+pub(super) fn attributes(event: &RawValue) -> Option<String> {
+    let is_data = |name: &RawValue| json::text(name).is_some_and(|name| matches!(&*name, "data" | "data_base64"));
+    let attributes = json::members(event)?.into_iter().filter(|(name, _)| !is_data(name));
+    let attributes: Vec<_> = attributes.map(|(name, value)| format!("{}:{}", name.get(), value.get())).collect();
+    Some(format!("{{{}}}", attributes.join(",")))
 }
 
 /// The status and payload of a callback as one JSON object; without a payload it has no `data`.
@@ -304,6 +314,7 @@ pub(super) fn expand(
         expanded.push_str(before);
         match holes(name) {
             Some(Hole::Text(text)) => expanded.push_str(&encode(name, &text)?),
+            Some(Hole::Number(number)) => expanded.push_str(&encode(name, number)?),
             None if name == "base_path" => {}
             _ => return Err(RequestError),
         }
@@ -500,6 +511,7 @@ impl Hole<'_> {
             Self::Text(text) => drop(write(text, out)?),
             Self::Json(value) => out.extend_from_slice(value.get().as_bytes()),
             Self::Built(json) => out.extend_from_slice(json.as_bytes()),
+            Self::Number(number) => out.extend_from_slice(number.as_bytes()),
             Self::Params(params) => drop(write(params, out)?),
             Self::Object(params) => drop(write(&Object(params), out)?),
         }

@@ -26,6 +26,7 @@ pub(super) struct Reader<'r, 'p> {
     pub(super) constants: &'r Constants,
     pub(super) names: &'r Names,
     pub(super) operation: Operation,
+    pub(super) now: Timestamp,
 }
 
 /// A 2xx whose body isn't read yet.
@@ -77,9 +78,9 @@ impl From<Refused> for Verdict {
 
 impl Reader<'_, '_> {
     /// Returns a response if it is a 2xx to which no rule gives another meaning, and its verdict otherwise.
-    pub(super) fn success(&self, response: Response<Vec<u8>>, now: Timestamp) -> Result<Success, Refused> {
+    pub(super) fn success(&self, response: Response<Vec<u8>>) -> Result<Success, Refused> {
         let (parts, body) = response.into_parts();
-        let (status, after) = (parts.status, retry_after(&parts.headers, now));
+        let (status, after) = (parts.status, retry_after(&parts.headers, self.now));
         let rules = self.document.answers().map_err(malformed)?;
         let may_apply = |rule: &&Rule<'_>| {
             (rule.operations.is_empty() || rule.operations.contains(&self.operation))
@@ -135,12 +136,19 @@ impl Reader<'_, '_> {
         };
         condition.absent.is_none_or(|absent| absent == found.is_none())
             && condition.present.is_none_or(|present| present == found.is_some())
+            && is(&condition.older_ms, &|age| text.as_deref().is_some_and(|time| self.is_older(time, age)))
             && is(&condition.equals, &|expected| text.as_deref() == Some(expected))
             && is(&condition.prefix, &|prefix| text.as_deref().is_some_and(|text| text.starts_with(prefix)))
             && is(&condition.contains, &|part| match found.and_then(json::elements) {
                 Some(elements) => elements.into_iter().any(|element| plain(element) == part),
                 None => text.as_deref().is_some_and(|text| text.contains(part)),
             })
+    }
+
+    /// Whether a time (RFC 3339) is at least this number of milliseconds before now.
+    fn is_older(&self, time: &str, age_ms: &str) -> bool {
+        let age = age_ms.parse().map(Duration::from_millis);
+        matches!((Timestamp::from_rfc3339(time), age), (Some(time), Ok(age)) if time.plus(age) <= self.now)
     }
 
     /// Replaces the holes of a text; `None` if one has no value.

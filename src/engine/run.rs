@@ -11,7 +11,6 @@ use super::response::{Reader, Refused, Success, Value};
 use crate::callback::Status;
 use crate::delivery::{FoundRun, RunState, RunView, RunWorkflow, Verdict, WaitState, WaitTask};
 use crate::json;
-use crate::time::Timestamp;
 
 /// Maximum length of a run's id in a reason.
 const MAX_SHOWN_ID: usize = 64;
@@ -134,13 +133,8 @@ impl Reader<'_, '_> {
     }
 
     /// Reads the response to a lookup: the delivery's runs, oldest first.
-    pub(super) fn found(
-        &self,
-        form: &FindForm<'_>,
-        response: Response<Vec<u8>>,
-        now: Timestamp,
-    ) -> Result<Vec<FoundRun>, Verdict> {
-        let success = match self.success(response, now) {
+    pub(super) fn found(&self, form: &FindForm<'_>, response: Response<Vec<u8>>) -> Result<Vec<FoundRun>, Verdict> {
+        let success = match self.success(response) {
             Ok(success) => success,
             Err(Refused::Absent) => return Ok(Vec::new()),
             Err(Refused::Verdict(verdict)) => return Err(verdict),
@@ -213,13 +207,8 @@ impl Reader<'_, '_> {
 
     /// Reads the response to a look at a run, or at the topic of a callback in it. Another run in the response proves
     /// nothing: a reference such as `query` can be a route of the engine.
-    pub(super) fn looked(
-        &self,
-        topic: Option<&str>,
-        response: Response<Vec<u8>>,
-        now: Timestamp,
-    ) -> Result<RunView, Verdict> {
-        let success = match self.success(response, now).map_err(Verdict::from) {
+    pub(super) fn looked(&self, topic: Option<&str>, response: Response<Vec<u8>>) -> Result<RunView, Verdict> {
+        let success = match self.success(response).map_err(Verdict::from) {
             Err(Verdict::NotWaiting) => return Ok(self.view(topic, RunState::Active, WaitState::Ahead)),
             success => success?,
         };

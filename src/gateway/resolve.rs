@@ -222,10 +222,13 @@ impl<'a, H: Host> Gateway<'a, H> {
     ) -> Result<Progress<'a>, StoreError> {
         // One that was sent may have ended the run itself.
         if !delivery.was_sent() {
-            match self.in_time(pursuer, Box::pin(self.look_before(delivery, &topic))).await {
+            let looked = self.in_time(pursuer, Box::pin(self.look_before(delivery, &topic))).await;
+            match looked.map_err(drop) {
                 Ok(Ok(())) => {}
+                // Perhaps by an equal callback, or by another one.
+                Ok(Err(Verdict::AlreadyResolved { .. })) => return self.after_end(delivery, &topic, None, until).await,
                 Ok(Err(verdict)) => return Ok(Progress::Failed(verdict)),
-                Err(_) => return Ok(Progress::Late(None)),
+                Err(()) => return Ok(Progress::Late(None)),
             }
         }
         // There are no tasks to tell apart: the topic stands for the task.

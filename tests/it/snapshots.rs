@@ -83,6 +83,12 @@ fn provoke(kind: Kind) -> Reply {
             Reply { response, log: json!({ "problem": "keys-unavailable", "status": 503 }) }
         }
         Kind::UnknownTopic => world.post_json("/api/v2/callback?ref=r&topic=nobody-waits", "{}"),
+        Kind::UnsupportedByEngine => {
+            let start = json!({"request": {"method": "POST", "path": "/{workflow}"}, "proof": "any"});
+            let profile =
+                json!({"name": "own", "title": "Own", "doubt": "resend-anyway", "start": start, "answers": []});
+            world.with("engine", &profile.to_string()).post_json(CALLBACK_URI, "{}")
+        }
         Kind::LinkForged => {
             let link = "/api/v2/callback/link?ref=r&topic=t";
             world.setting("link_secrets", ["s3cret"]).send(request("GET", link, &[ACCEPT_JSON], ""))
