@@ -199,7 +199,8 @@ impl<'h, H: Variables> Config<'h, H> {
     fn body_limit(&self, profile: &Profile<'_>) -> Result<(), ConfigError> {
         let error = |rule: String| self.invalid(&members::MAX_BODY_BYTES, rule);
         let max = self.get(&members::MAX_BODY_BYTES)?;
-        match profile.max_body_bytes().map_err(|e| error(e.to_string()))? {
+        // A malformed profile is an error of `engine`.
+        match profile.max_body_bytes().ok().flatten() {
             Some(limit) if max > limit && self.document()?.has(&members::MAX_BODY_BYTES) => {
                 Err(error(format!("must be at most {limit}: the engine takes no larger payload")))
             }

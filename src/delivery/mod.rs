@@ -256,10 +256,10 @@ impl<'a> Delivery<'a> {
         self.sent.is_some() || !self.orphans.is_empty() || self.claim.as_ref().is_some_and(|claim| claim.contended)
     }
 
-    /// Whether an operator still has to decide about a start whose effect is unknown: it may have been sent, and was not
-    /// redelivered by an operator since.
+    /// Whether an operator still has to decide about a start whose effect is unknown: it was not redelivered by an
+    /// operator, or may have been sent since.
     pub fn is_undecided(&self) -> bool {
-        self.sent.is_some() || self.since == self.received
+        self.since == self.received || self.sent.is_some_and(|sent| sent >= self.since)
     }
 
     /// Why it is still pending: why the last attempt failed, or that a callback's run doesn't wait for it yet.

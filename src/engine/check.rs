@@ -326,6 +326,13 @@ impl<'d, 'p> Check<'d, 'p> {
             for (name, text) in texts {
                 self.text(&format!("{place}/{name}"), text.as_ref(), known)?;
             }
+            let is_number = |age: &Text<'_>| {
+                let is_hole =
+                    age.starts_with('{') && age.ends_with('}') && holes_of(age).is_some_and(|all| all.len() == 1);
+                is_hole || age.parse::<u64>().is_ok()
+            };
+            let rule = "must be a number of milliseconds, or one hole";
+            require(older_ms.as_ref().is_none_or(is_number), &format!("{place}/older_ms"), rule)?;
             for (name, flag) in flags {
                 require(*flag != Some(false), &format!("{place}/{name}"), "must be true")?;
             }

@@ -515,7 +515,7 @@ pub(super) struct StateRule<'a, S> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WaitRule<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) when: Vec<Condition<'a>>,
     pub(super) state: WaitStateName,
 }

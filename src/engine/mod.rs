@@ -207,15 +207,16 @@ impl Engine<'_> {
         match &delivery.work {
             Work::Start(start) => {
                 let form = document.start()?;
-                let (params, input, extra) =
-                    (request::params(start), request::input(start), request::route_params(start));
+                let attributes = request::event(start).and_then(request::attributes);
+                let (params, extra) = (request::params(start), request::route_params(start));
+                let input = request::input(start, attributes.as_deref());
                 let holes = |name: &str| match name {
                     "params" => Some(Hole::Params(&params)),
                     "input" => Some(Hole::Object(&input)),
                     "params_object" => (!extra.is_empty()).then_some(Hole::Object(&extra)),
                     "data" => Some(Hole::Json(request::data(start))),
                     "event" => request::event(start).map(Hole::Json),
-                    "attributes" => request::event(start).and_then(request::attributes).map(Hole::Built),
+                    "attributes" => attributes.as_deref().map(Hole::Json),
                     name => self.text(names, name),
                 };
                 self.build(&form.request, &holes, capacity(&params), &delivery.trace, Some(start))
@@ -325,6 +326,12 @@ impl Engine<'_> {
     ) -> Result<RunView, Verdict> {
         let names = self.names_of_run(run, topic, None)?;
         self.reader(Operation::Look, &names, now).looked(topic, response)
+    }
+
+    /// Whether a look at a topic leaves open whether the run has ended, and a look at the run tells.
+    pub fn looks_at_runs_apart(&self) -> bool {
+        self.document().look().ok().flatten().is_some_and(|form| form.run.is_some())
+            && self.document().run().is_ok_and(|form| !form.states.is_empty())
     }
 
     /// Reads the response to a look before a callback is sent whose effect the engine's answer shows. Returns a verdict if

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::Deserialize;
-use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::form::{
@@ -32,7 +31,7 @@ const BUILT_IN: [(&str, &str); 3] = [
 
 /// The error of a profile that doesn't follow the form. Completes the sentence "the profile …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("has an error{}: {rule}", if place.is_empty() { String::new() } else { format!(" at `{place}`") })]
+#[error("breaks the form of profiles{}: {rule}", if place.is_empty() { String::new() } else { format!(" at `{place}`") })]
 pub struct ProfileError {
     /// The place: a JSON Pointer (RFC 6901), empty for the whole profile.
     pub place: String,
@@ -77,10 +76,9 @@ impl Profile<'static> {
 impl<'p> Profile<'p> {
     /// Splits a profile into its members. [`check`](Self::check) reads them, too.
     pub fn parse(text: &'p str) -> Result<Self, ProfileError> {
-        let document = serde_json::from_str(text).map_err(|error| match error.classify() {
-            Category::Data => ProfileError::of_text("", text, &error),
-            _ => ProfileError::new("", format!("not JSON: {error}")),
-        })?;
+        let whole: Result<&RawValue, _> = serde_json::from_str(text);
+        whole.map_err(|error| ProfileError::new("", format!("not JSON: {error}")))?;
+        let document = serde_json::from_str(text).map_err(|error| ProfileError::of_text("", text, &error))?;
         Ok(Self { document: Rc::new(document) })
     }
 
@@ -365,9 +363,9 @@ mod tests {
             ("\"name\": \"boomerang\"", "\"name\": \"Boomerang\"", "at `/name`: must be lower-case words"),
         ] {
             let error = error("boomerang", from, to);
-            assert!(error.starts_with("has an error") && error.contains(expected), "{to}: {error}");
+            assert!(error.starts_with("breaks the form of profiles") && error.contains(expected), "{to}: {error}");
         }
         let error = Profile::parse("{").unwrap_err().to_string();
-        assert_eq!(error, "has an error: not JSON: EOF while parsing an object at line 1 column 1");
+        assert_eq!(error, "breaks the form of profiles: not JSON: EOF while parsing an object at line 1 column 1");
     }
 }

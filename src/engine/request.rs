@@ -132,16 +132,12 @@ pub(super) fn trigger(trigger: Trigger) -> &'static str {
     }
 }
 
-/// The input of a run as one JSON object: `event`, `data` and the params of a route. Members of an event's data are not
-/// repeated.
-pub(super) fn input<'a>(start: &'a Start<'_>) -> Vec<Param<'a>> {
+/// The input of a run as one JSON object: `event` with an event's attributes, `data`, and the params of a route. Members
+/// of an event's data are not repeated.
+pub(super) fn input<'a>(start: &'a Start<'_>, attributes: Option<&'a RawValue>) -> Vec<Param<'a>> {
     let fixed = |name, value| Param { name: ParamName::Fixed(name), value };
-    let mut input = match &start.payload {
-        Payload::Webhook(whole) => vec![fixed("data", &**whole)],
-        Payload::Event { whole, data } => {
-            vec![fixed("event", &**whole), fixed("data", data.as_deref().unwrap_or(RawValue::NULL))]
-        }
-    };
+    let mut input: Vec<_> = attributes.map(|attributes| fixed("event", attributes)).into_iter().collect();
+    input.push(fixed("data", data(start)));
     input.extend(route_params(start));
     input
 }
@@ -169,11 +165,11 @@ pub(super) fn event<'a>(start: &'a Start<'_>) -> Option<&'a RawValue> {
 }
 
 /// The attributes of an event: the event without its data.
-pub(super) fn attributes(event: &RawValue) -> Option<String> {
+pub(super) fn attributes(event: &RawValue) -> Option<Box<RawValue>> {
     let is_data = |name: &RawValue| json::text(name).is_some_and(|name| matches!(&*name, "data" | "data_base64"));
     let attributes = json::members(event)?.into_iter().filter(|(name, _)| !is_data(name));
     let attributes: Vec<_> = attributes.map(|(name, value)| format!("{}:{}", name.get(), value.get())).collect();
-    Some(format!("{{{}}}", attributes.join(",")))
+    RawValue::from_string(format!("{{{}}}", attributes.join(","))).ok()
 }
 
 /// The status and payload of a callback as one JSON object; without a payload it has no `data`.
@@ -343,11 +339,13 @@ pub(super) fn holes_of(text: &str) -> Option<Vec<&str>> {
 struct BodyHole {
     name: String,
     filter: Option<Filter>,
+    /// The JSON that is written if the hole has no value.
+    otherwise: Option<Box<RawValue>>,
 }
 
 /// The meaning of an object in a body.
 enum Node<'t> {
-    /// `{"$": NAME}`, perhaps with `as`.
+    /// `{"$": NAME}`, perhaps with `as` and `or`.
     Hole(BodyHole),
     /// `{"$text": TEXT}`.
     Text(String),
@@ -366,9 +364,11 @@ impl<'t> Node<'t> {
             let name = json::text(hole).ok_or(RequestError)?;
             let filter = named("\"as\"").map(|raw| serde_json::from_str(raw.get())).transpose();
             let filter: Option<Filter> = filter.map_err(|_| RequestError)?;
-            let expected = if filter.is_some() { 2 } else { 1 };
+            let otherwise = named("\"or\"").map(ToOwned::to_owned);
+            let expected = [filter.is_some(), otherwise.is_some()].into_iter().filter(|is_given| *is_given).count();
+            let expected = expected.saturating_add(1);
             return if members.len() == expected {
-                Ok(Some(Self::Hole(BodyHole { name, filter })))
+                Ok(Some(Self::Hole(BodyHole { name, filter, otherwise })))
             } else {
                 Err(RequestError)
             };
@@ -466,7 +466,10 @@ fn fill_all<'t>(
 }
 
 fn fill_hole(hole: &BodyHole, holes: &Holes<'_, '_>, out: &mut Vec<u8>) -> Result<bool, RequestError> {
-    let Some(value) = holes(&hole.name) else { return Ok(false) };
+    let Some(value) = holes(&hole.name) else {
+        let otherwise = hole.otherwise.as_ref().map(|json| out.extend_from_slice(json.get().as_bytes()));
+        return Ok(otherwise.is_some());
+    };
     match (hole.filter, value) {
         (None | Some(Filter::Text), Hole::Text(text)) => write(&text, out),
         (Some(Filter::Lower), Hole::Text(text)) => write(&text.to_lowercase(), out),

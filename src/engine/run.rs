@@ -217,12 +217,16 @@ impl Reader<'_, '_> {
         if !value.is_object() {
             return Err(success.unexpected());
         }
-        if let Some(place) = &form.id
+        // A topic has a response of its own, in which there is no run.
+        let has_own = self.document.look().map_err(malformed)?.is_some_and(|look| look.run.is_some());
+        let is_of_run = topic.is_none() || !has_own;
+        if let Some(place) = form.id.as_ref().filter(|_| is_of_run)
             && id_at(&value, place).as_deref() != self.names.get("run")
         {
             return Err(success.unexpected());
         }
-        let Some(state) = run_state(&value, &form) else {
+        let state = if is_of_run { run_state(&value, &form) } else { Some(RunState::Active) };
+        let Some(state) = state else {
             let id = self.names.get("run").unwrap_or_default();
             return Err(success.unclear(&format!("and {} has no status that is known", named(id)), false));
         };

@@ -239,6 +239,8 @@ impl<'a, H: Host> Gateway<'a, H> {
         }
         Ok(match self.send_in_time(delivery, pursuer, engine_status).await? {
             Ok(Verdict::Accepted { .. } | Verdict::Existing { .. }) => Progress::Delivered,
+            // By itself, before its answer was lost.
+            Ok(Verdict::AlreadyResolved { .. }) if delivery.was_sent_before() => Progress::Delivered,
             Ok(Verdict::NotWaiting) => {
                 delivery.withdraw_send();
                 Progress::Failed(Verdict::NotWaiting)

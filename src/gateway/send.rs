@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, Request, Response, StatusCode};
 
 use super::{Gateway, store_of};
-use crate::delivery::{Delivery, FoundRun, RunView, Verdict, Work};
+use crate::delivery::{Delivery, FoundRun, RunView, Verdict, WaitState, Work};
 use crate::engine::{Engine, Login, Names, Operation, RequestError, Session};
 use crate::ports::{Host, SendError, Timeouts};
 use crate::store::{NoteKind, SourceNotes as _};
@@ -201,7 +201,19 @@ impl<'a, H: Host> Gateway<'a, H> {
     ) -> Result<RunView, Verdict> {
         let engine = &self.settings.engine;
         let request = engine.look(run, topic, scope, trace)?.ok_or(RequestError)?;
-        engine.read_look(run, topic, self.call(request).await?, self.now())
+        let seen = engine.read_look(run, topic, self.call(request).await?, self.now());
+        let is_open = match &seen {
+            Ok(view) => view.waits.iter().all(|wait| wait.state == WaitState::Ahead),
+            Err(verdict) => matches!(verdict, Verdict::UnknownRun { .. }),
+        };
+        if topic.is_none() || !is_open || !engine.looks_at_runs_apart() {
+            return seen;
+        }
+        // The run may have ended without it.
+        let request = engine.look(run, None, scope, trace)?.ok_or(RequestError)?;
+        let run = engine.read_look(run, None, self.call(request).await?, self.now())?;
+        let ended = RunView { waits: Vec::new(), ..run };
+        if ended.state.is_final() { Ok(ended) } else { seen.or(Ok(RunView { has_tasks: false, ..ended })) }
     }
 
     /// Asks the engine whether a callback whose answer is its proof may be sent to a run, if the profile says how.
