@@ -399,10 +399,11 @@ impl Problem {
 
 impl From<crate::engine::Unsupported> for Problem {
     fn from(error: crate::engine::Unsupported) -> Self {
-        use crate::engine::Unsupported::{Callback, Status, Surrogate};
+        use crate::engine::Unsupported::{Callback, Status, Surrogate, Topic};
         let problem = match &error {
             Callback { .. } => Self::new(Kind::UnsupportedByEngine, error.to_string()),
             Status { .. } => Self::new(Kind::UnsupportedByEngine, error.to_string()).field("status"),
+            Topic { .. } => Self::new(Kind::InvalidParameter, error.to_string()).field("topic"),
             Surrogate { .. } => Self::new(Kind::InvalidBody, error.to_string()).field("body"),
         };
         problem.header(super::SLUICE_OUTCOME, "rejected")

@@ -140,6 +140,14 @@ pub enum Unsupported {
         /// The profile's name.
         engine: String,
     },
+    /// The topic can't be a part of the engine's path.
+    #[error("`topic` {flaw}, because the engine `{engine}` has it in its path")]
+    Topic {
+        /// The profile's name.
+        engine: String,
+        /// The rule that it breaks. Completes the sentence "`topic` …".
+        flaw: String,
+    },
     /// The engine has no such status.
     #[error(
         "a callback with the status `{}` can't be delivered to the engine `{engine}`: send another status, and say in \
@@ -473,6 +481,7 @@ impl Engine<'_> {
     pub fn takes(&self, work: &Work<'_>) -> Result<(), Unsupported> {
         if let Work::Resolve(callback) = work {
             self.resumes(Some(callback.status))?;
+            self.takes_topic(callback.topic.as_str())?;
         }
         let limits = self.document().limits().unwrap_or_default();
         let payload = match work {
@@ -483,6 +492,18 @@ impl Engine<'_> {
             return Err(Unsupported::Surrogate { engine: self.profile.name().to_owned() });
         }
         Ok(())
+    }
+
+    fn takes_topic(&self, topic: &str) -> Result<(), Unsupported> {
+        let Err(flaw) = crate::reference::path_segment(topic) else { return Ok(()) };
+        // A malformed profile is an error of each request.
+        let resume = self.document().resume().ok().flatten().map(|form| form.request);
+        let look = self.document().look().ok().flatten().and_then(|form| form.request);
+        let is_in_path = resume.iter().chain(&look).any(|template| template.path.contains("{topic}"));
+        if !is_in_path {
+            return Ok(());
+        }
+        Err(Unsupported::Topic { engine: self.profile.name().to_owned(), flaw: flaw.to_string() })
     }
 
     /// Returns how long the engine knows the mark of a start, in hours; `None` if it never forgets, or nothing says so.

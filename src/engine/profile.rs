@@ -22,12 +22,8 @@ use crate::json::pointer_at;
 /// The name of the profile that is used if none is set.
 pub const DEFAULT_PROFILE: &str = "boomerang";
 
-/// The built-in profiles by name.
-const BUILT_IN: [(&str, &str); 3] = [
-    ("boomerang", include_str!("profiles/boomerang.json")),
-    ("flow", include_str!("profiles/flow.json")),
-    ("flow-5", include_str!("profiles/flow-5.json")),
-];
+/// The built-in profiles by name: the files in `src/engine/profiles`, which `build.rs` lists.
+const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
 
 /// The error of a profile that doesn't follow the form. Completes the sentence "the profile …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -336,8 +332,8 @@ mod tests {
     }
 
     /// The error of a profile in which a text is replaced.
-    fn error(name: &str, from: &str, to: &str) -> String {
-        let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name).unwrap();
+    fn error(from: &str, to: &str) -> String {
+        let text = include_str!("profiles/boomerang.json");
         assert!(text.contains(from), "{from}");
         let text = text.replacen(from, to, 1);
         let error = Profile::parse(&text).and_then(|profile| profile.check()).unwrap_err();
@@ -362,7 +358,7 @@ mod tests {
             ("\"at\": \"/reason\"", "\"at\": \"reason\"", "/at`: must be a JSON Pointer"),
             ("\"name\": \"boomerang\"", "\"name\": \"Boomerang\"", "at `/name`: must be lower-case words"),
         ] {
-            let error = error("boomerang", from, to);
+            let error = error(from, to);
             assert!(error.starts_with("breaks the form of profiles") && error.contains(expected), "{to}: {error}");
         }
         let error = Profile::parse("{").unwrap_err().to_string();
