@@ -48,6 +48,22 @@ def engine(request, tmp_path_factory):
         engine.stop()
 
 
+def needed(engine, what: str, reason: str):
+    """Skips the test with a reason if the engine's adapter says that it can't do this."""
+    if not getattr(engine, what):
+        pytest.skip(f"{engine.name}: {reason}")
+
+
+@pytest.fixture
+def starts_once(engine):
+    needed(engine, "starts_once", "a start after doubt is sent at least once")
+
+
+@pytest.fixture
+def callbacks(engine):
+    needed(engine, "callbacks", "the profile has no callbacks")
+
+
 @pytest.fixture(scope="session")
 def session_proxy(engine):
     proxy = Proxy(engine.url)
@@ -71,7 +87,11 @@ def proxy(session_proxy):
 
 @pytest.fixture
 def sluice(session_sluice, proxy):
-    """A Sluice to which nothing is pending, in front of the proxy. Tests share it: each uses events of its own."""
+    """A Sluice to which nothing is pending, in front of the proxy. Tests share it: each uses events of its own.
+
+    After the test, nothing may be pending, and no dead letter may be left that the test hasn't taken by `dead`.
+    """
     yield session_sluice
     proxy.clear()
     session_sluice.settle()
+    assert session_sluice.dead() == []

@@ -47,6 +47,13 @@ class Engine:
     workflow: str
     # Reference of a workflow that records its input, waits for `TOPIC`, records what came, and ends.
     waiting: str
+    # Reference of a workflow that the engine doesn't have. `None`: the engine takes any.
+    unknown = None
+    # A run's reference that the engine doesn't have, in its form.
+    unknown_run = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+    # The requests by which a profile starts a run, and resumes one: regular expressions for `METHOD path`.
+    starts: str
+    resumes: str
     # Whether a repeated start doesn't start a second run. Without this, a start after doubt is sent at least once.
     starts_once = True
     # Whether the profile has callbacks. If not, they are refused with a 501.

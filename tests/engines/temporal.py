@@ -15,6 +15,8 @@ class Adapter(Engine):
     name = "temporal"
     workflow = "Record"
     waiting = "Wait"
+    starts = r"^POST /api/v1/namespaces/default/workflows/[^/]+$"
+    resumes = r"^POST /api/v1/namespaces/default/workflows/[^/]+/signal/"
 
     def __init__(self, directory):
         super().__init__(directory)
