@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
+use crate::engines::Engine;
 use crate::shell::{apt_install, cargo, command, install, run as run_command, target};
 use crate::{component, engines, postgres, prose, tool};
 
@@ -30,6 +31,8 @@ pub(crate) enum Step {
     Redis,
     /// The statements of the PostgreSQL backend, and the end-to-end tests, on real servers
     Postgres,
+    /// Real workflow engines behind a proxy with faults
+    Engines,
     /// Third-party clients, the commands of the documents, a browser
     Interop,
 }
@@ -68,6 +71,7 @@ impl Step {
             Step::Test => run_command(cargo(["test", "--workspace", "--locked"]).env("INSTA_UPDATE", "no")),
             Step::Redis => redis(),
             Step::Postgres => postgres(),
+            Step::Engines => real_engines(),
             Step::Interop => interop(),
         }
     }
@@ -109,6 +113,35 @@ fn postgres() -> Result<()> {
     end_to_end_over("postgres", "postgres::")
 }
 
+/// Runs `tests/engines`: the running component in front of real workflow engines.
+///
+/// The engines are tested one after the other, because their tests wait for answers that come in time: two engines at
+/// once would slow each other down on two cores.
+fn real_engines() -> Result<()> {
+    let target = std::path::absolute(target())?;
+    for engine in Engine::value_variants() {
+        let start = Instant::now();
+        engine.install(run_command)?;
+        println!("{}: installed, after {:.0} s", engine.name(), start.elapsed().as_secs_f32());
+    }
+    let tests = Path::new(engines::TESTS);
+    let venv = target.join("engines/tests");
+    engines::install_from_pypi(&venv, &tests.join("requirements.txt"), run_command)?;
+
+    compile_host()?;
+    run_command(
+        command(venv.join("bin/python"), ["-m", "pytest", engines::TESTS])
+            .env("SLUICE_HOST_BIN", target.join("debug/sluice-host"))
+            .env("SLUICE_ENGINES_DIR", target.join("engines")),
+    )
+}
+
+/// Compiles the programs that tests in Python run. The command is the same as in the step `test`: with `-p`, cargo
+/// would unify other features and compile wasmtime again.
+fn compile_host() -> Result<()> {
+    run_command(&mut cargo(["test", "-q", "--workspace", "--locked", "--no-run"]))
+}
+
 /// Runs `tests/interop`: third-party clients against the running component.
 fn interop() -> Result<()> {
     let tests = Path::new("tests/interop");
@@ -125,8 +158,7 @@ fn interop() -> Result<()> {
     install(&[("nginx", "nginx-light"), ("systemd-analyze", "systemd")])?;
     install(&REDIS)?;
 
-    // The same command as in the step `test`: with `-p`, cargo would unify other features and compile wasmtime again.
-    run_command(&mut cargo(["test", "-q", "--workspace", "--locked", "--no-run"]))?;
+    compile_host()?;
     run_command(
         command(venv.join("bin/python"), ["-m", "pytest", "tests/interop"])
             .env("SLUICE_XTASK", std::env::current_exe()?)
