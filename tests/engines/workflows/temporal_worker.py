@@ -37,7 +37,7 @@ class Record:
 
 @workflow.defn
 class Wait:
-    """Like `Record`, but it waits for the signal `approval`. Whatever has arrived by then is in `outcome`, in order."""
+    """Like `Record`, but it waits for the signal `approval`. `outcome` has the signals that have arrived by then, in order."""
 
     @workflow.init
     def __init__(self, data: RawValue):
