@@ -9,7 +9,7 @@ import pathlib
 
 import pytest
 from proxy import Proxy
-from sluice import running
+from sluice import has, new_event, running, wait_for_runs
 
 # The class of each engine's adapter.
 ENGINES = {
@@ -48,6 +48,23 @@ def engine(request, tmp_path_factory):
         engine.stop()
 
 
+class Waiting:
+    """Runs that wait for the topic. They are started in advance, since the runs of some engines take seconds until they
+    wait."""
+
+    def __init__(self, engine, sluice, size=8):
+        self.engine, self.sluice, self.size, self.runs = engine, sluice, size, []
+
+    def take(self) -> tuple:
+        """An event and its run, which waits, and which no other test has."""
+        if not self.runs:
+            events = [new_event() for _ in range(self.size)]
+            for event in events:
+                has(self.sluice.event(self.engine.waiting, {"event": event}, event), 200)
+            self.runs = [(event, run) for event in events for run in wait_for_runs(self.engine, event, state="waiting")]
+        return self.runs.pop(0)
+
+
 def needed(engine, what: str, reason: str):
     """Skips the test with a reason if the engine's adapter says that it can't do this."""
     if not getattr(engine, what):
@@ -75,6 +92,19 @@ def session_proxy(engine):
 def session_sluice(engine, session_proxy):
     with running(engine, session_proxy.url) as sluice:
         yield sluice
+
+
+@pytest.fixture(scope="session")
+def runs_that_wait(engine, session_sluice):
+    return Waiting(engine, session_sluice)
+
+
+@pytest.fixture
+def waiting(runs_that_wait, sluice, proxy):
+    """An event and its run, which waits for the topic."""
+    taken = runs_that_wait.take()
+    proxy.clear()
+    return taken
 
 
 @pytest.fixture

@@ -58,8 +58,6 @@ class Engine:
     starts_once = True
     # Whether the profile has callbacks. If not, they are refused with a 501.
     callbacks = True
-    # Whether a callback that comes before the task waits reaches it.
-    keeps_early = True
     # Whether a callback may have the status `failed`.
     can_fail = True
     # `limits.max_body_bytes` of the profile: a larger payload is refused before anything is sent.
