@@ -11,12 +11,12 @@ import pytest
 from proxy import Proxy
 from sluice import has, new_event, running, wait_for_runs
 
-# The class of each engine's adapter.
+# The class of each engine's adapter. The slow ones are first, so that they don't run alone at the end.
 ENGINES = {
+    "airflow": "airflow:Adapter",
+    "prefect": "prefect:Adapter",
     "temporal": "temporal:Adapter",
     "restate": "restate:Adapter",
-    "prefect": "prefect:Adapter",
-    "airflow": "airflow:Adapter",
     "argo-workflows": "kubernetes:ArgoWorkflows",
     "kubernetes-job": "kubernetes:KubernetesJob",
     "tekton": "kubernetes:Tekton",
@@ -35,6 +35,21 @@ def chosen() -> list[str]:
 def adapter(name: str) -> type:
     module, _, attribute = ENGINES[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With pytest-xdist, the tests of an engine run one after the other in one process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByEngine(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            """The engine, whose name is the first parameter of its tests; for other tests their file."""
+            file, _, parameters = nodeid.partition("[")
+            names = [name for name in ENGINES if parameters.startswith((f"{name}-", f"{name}]"))]
+            return max(names, key=len, default=file.partition("::")[0])
+
+    return ByEngine(config, log)
 
 
 @pytest.fixture(scope="session", params=chosen())

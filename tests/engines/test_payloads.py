@@ -25,6 +25,9 @@ MEMBERS = {
 # Those of `MEMBERS` that fit into one payload.
 TOGETHER = ",".join(f'"{name}":{{{members}}}' for name, members in MEMBERS.items() if name != "500 KB")
 
+# The kind and the name of each payload that starts a run.
+SENT = [*(("event", name) for name in MEMBERS), ("webhook", "together"), ("webhook", "500 KB")]
+
 
 def payload(event: str, members: str) -> bytes:
     return f'{{"event":"{event}",{members}}}'.encode()
@@ -35,15 +38,14 @@ def started(engine, session_sluice) -> dict:
     """The event, the payload and the response of each start: events by name, and two webhooks. All are sent before the
     first test waits for its run, since the runs of some engines take seconds."""
     sent = {}
-    for kind, payloads in [("event", MEMBERS), ("webhook", {"together": TOGETHER, "500 KB": MEMBERS["500 KB"]})]:
-        for name, members in payloads.items():
-            event = new_event()
-            body = payload(event, members)
-            sent[kind, name] = event, body, getattr(session_sluice, kind)(engine.workflow, body)
+    for kind, name in SENT:
+        event = new_event()
+        body = payload(event, TOGETHER if name == "together" else MEMBERS[name])
+        sent[kind, name] = event, body, getattr(session_sluice, kind)(engine.workflow, body)
     return sent
 
 
-@pytest.mark.parametrize(("kind", "name"), [*(("event", name) for name in MEMBERS), ("webhook", "together"), ("webhook", "500 KB")])
+@pytest.mark.parametrize(("kind", "name"), SENT)
 def test_a_payload_arrives(engine, sluice, started, kind, name):
     event, sent, response = started[kind, name]
     if len(sent) > engine.largest:

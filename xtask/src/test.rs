@@ -115,8 +115,7 @@ fn postgres() -> Result<()> {
 
 /// Runs `tests/engines`: the running component in front of real workflow engines.
 ///
-/// The engines are tested one after the other, because their tests wait for answers that come in time: two engines at
-/// once would slow each other down on two cores.
+/// Several engines are tested side by side, since most of the time passes in waiting.
 fn real_engines() -> Result<()> {
     let target = std::path::absolute(target())?;
     for engine in Engine::value_variants() {
@@ -130,7 +129,7 @@ fn real_engines() -> Result<()> {
 
     compile_host()?;
     run_command(
-        command(venv.join("bin/python"), ["-m", "pytest", engines::TESTS])
+        command(venv.join("bin/python"), ["-m", "pytest", "-n", "4", "--no-loadscope-reorder", engines::TESTS])
             .env("SLUICE_HOST_BIN", target.join("debug/sluice-host"))
             .env("SLUICE_ENGINES_DIR", target.join("engines")),
     )
