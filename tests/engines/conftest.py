@@ -37,6 +37,22 @@ def adapter(name: str) -> type:
     return getattr(importlib.import_module(module), attribute)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "only(name, …): a test of these engines")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Removes tests of other engines than those that their marker `only` names."""
+
+    def belongs(item) -> bool:
+        marker = item.get_closest_marker("only")
+        return marker is None or item.callspec.params["engine"] in marker.args
+
+    removed = [item for item in items if not belongs(item)]
+    items[:] = [item for item in items if belongs(item)]
+    config.hook.pytest_deselected(items=removed)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """With pytest-xdist, the tests of an engine run one after the other in one process."""

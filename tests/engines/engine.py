@@ -30,7 +30,7 @@ class Run:
 
     # The reference of the run, as in `id` of Sluice's response and `ref` of a callback.
     id: str
-    # `running`, `waiting` (for the topic), `succeeded` or `failed`.
+    # `running`, `waiting` (for the topic), `succeeded`, `failed`, or a word of the engine's adapter.
     state: str
     # What the workflow saw: its input as bytes, where the engine gives it these, else as parsed JSON.
     input: object
