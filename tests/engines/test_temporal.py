@@ -1,4 +1,4 @@
-"""What is Temporal's own: runs that continue as new, task queues, namespaces, and workflows that Sluice hasn't started."""
+"""Tests of Temporal alone: runs that continue as new, task queues, namespaces, and workflows that somebody else has started."""
 
 import base64
 
