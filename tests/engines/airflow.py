@@ -1,12 +1,15 @@
-"""Airflow: the API server and the scheduler with the LocalExecutor, and two DAGs that were parsed once."""
+"""Airflow: the API server and the scheduler with the LocalExecutor, and two DAGs that were parsed once.
+
+The database is PostgreSQL: on SQLite, the scheduler exits when it meets a locked database.
+"""
 
 import json
 import os
 import shutil
-import sqlite3
 
 import requests
 from engine import INSTALLED, WORKFLOWS, Engine, Process, Run, free_port
+from postgres import Postgres
 
 USER, PASSWORD = "sluice", "s3cret: with a colon"
 
@@ -25,7 +28,7 @@ class Adapter(Engine):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.home, self.records, self.dags = (directory / name for name in ("home", "records", "dags"))
-        self.server = self.scheduler = self.token = None
+        self.database = self.server = self.scheduler = self.token = None
         # The DAG, the run and the member `event` of the payload of each run, in the order of the engine's list.
         self.known = []
         self.environment = {
@@ -57,10 +60,9 @@ class Adapter(Engine):
             directory.mkdir()
         shutil.copy(WORKFLOWS / "airflow_dags.py", self.dags)
         (self.home / "passwords.json").write_text(json.dumps({USER: PASSWORD}))
+        self.database = Postgres()
+        self.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"postgresql+psycopg2://{self.database.address}"
         self.finish("db", "migrate")
-        # Readers don't block a writer, so that few requests meet a locked database.
-        with sqlite3.connect(self.home / "airflow.db") as database:
-            database.execute("PRAGMA journal_mode = WAL")
         self.finish("dags", "reserialize")
         self.scheduler = self.run_command("scheduler")
         self.restart()
@@ -75,7 +77,7 @@ class Adapter(Engine):
         return Process([INSTALLED / "airflow/bin/airflow", *command], log, env=self.environment)
 
     def stop(self):
-        for process in (self.scheduler, self.server):
+        for process in (self.scheduler, self.server, self.database):
             if process:
                 process.stop()
 

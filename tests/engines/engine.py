@@ -62,6 +62,8 @@ class Engine:
     keeps_early = True
     # Whether a callback may have the status `failed`.
     can_fail = True
+    # `limits.max_body_bytes` of the profile: a larger payload is refused before anything is sent.
+    largest = 10 * 1024 * 1024
     # Base URL of the engine itself, without the proxy.
     url: str
 

@@ -19,7 +19,7 @@ def waiting_run(engine, sluice):
 
 
 def outcome(engine, sluice, event: str) -> list:
-    """What the workflow got, once nothing is pending and it has ended."""
+    """The callbacks that the workflow got, once nothing is pending and it has ended."""
     sluice.settle()
     [run] = wait_for_runs(engine, event)
     return run.outcome

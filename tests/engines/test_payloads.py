@@ -33,7 +33,12 @@ def payload(request):
 @pytest.mark.parametrize("kind", ["event", "webhook"])
 def test_a_payload_arrives(engine, sluice, payload, kind):
     event, sent = payload
-    has(getattr(sluice, kind)(engine.workflow, sent), 200)
+    response = getattr(sluice, kind)(engine.workflow, sent)
+    if len(sent) > engine.largest:
+        has(response, 413)
+        assert engine.runs(event) == [] and sluice.deliveries("pending") == []
+        return
+    has(response, 200)
     [run] = wait_for_runs(engine, event)
     assert engine.payload(run) == engine.makes_of(sent)
 
@@ -42,6 +47,9 @@ def test_a_payload_arrives(engine, sluice, payload, kind):
 def test_the_payload_of_a_callback_arrives(engine, sluice, payload):
     event, run = waiting_run(engine, sluice)
     sent = payload[1]
+    if len(sent) > engine.largest:
+        has(sluice.callback(run.id, TOPIC, data=sent), 413)
+        sent = b'{"small":true}'
     has(sluice.callback(run.id, TOPIC, data=sent), 200)
     sluice.settle()
     [run] = wait_for_runs(engine, event)

@@ -1,5 +1,5 @@
-"""Two Sluices whose stores know nothing of each other, as if all reads were stale for ever: the engine sees to it that an
-event that comes to both makes one run."""
+"""Two Sluices whose stores know nothing of each other, as if every read were stale without end: the engine sees to it that
+an event that comes to both makes one run."""
 
 import threading
 
