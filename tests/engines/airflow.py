@@ -11,7 +11,7 @@ import requests
 from engine import INSTALLED, WORKFLOWS, Engine, Process, Run, free_port
 from postgres import Postgres
 
-USER, PASSWORD = "sluice", "s3cret: with a colon"
+USER, PASSWORD = "sluice", "s3cret:with-a-colon"
 
 
 class Adapter(Engine):

@@ -5,7 +5,7 @@ import json
 import requests
 from engine import INSTALLED, WORKFLOWS, Engine, Process, Run, free_port
 
-AUTH = ("admin", "s3cret: with a colon")
+AUTH = ("admin", "s3cret:with-a-colon")
 
 STATES = {"PAUSED": "waiting", "COMPLETED": "succeeded", "FAILED": "failed", "CRASHED": "failed", "CANCELLED": "failed"}
 
