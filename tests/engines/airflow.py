@@ -49,6 +49,8 @@ class Adapter(Engine):
             # Tokens outlive a restart of the server.
             "AIRFLOW__API_AUTH__JWT_SECRET": "0123456789abcdef" * 4,
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
+            # How late the executor may notice that a task's process has ended, in seconds.
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -101,10 +103,15 @@ class Adapter(Engine):
     def run(self, dag: str, run: str) -> Run:
         path = f"/dags/{dag}/dagRuns/{run}"
         state = {"success": "succeeded", "failed": "failed"}.get(self.get(path)["state"], "running")
-        if state == "running" and dag == self.waiting:
-            waits = self.get(f"{path}/taskInstances/approval")["state"] == "awaiting_input"
-            state = "waiting" if waits else state
+        if state == "running" and dag == self.waiting and self.waits(run, self.get(f"{path}/taskInstances/approval")):
+            state = "waiting"
         return Run(f"{dag}!{run}", state, self.recorded(run, "input"), self.recorded(run, "outcome") or [])
+
+    def waits(self, run: str, task: dict) -> bool:
+        """Whether the task waits and the scheduler knows that its process has ended. See "An answer that comes at once"
+        in the profile's page: until then, the scheduler may take the answered task for one that was killed."""
+        event = f"Received executor event with state success for task instance TaskInstanceKey(dag_id='wait', task_id='approval', run_id='{run}'"
+        return task["state"] == "awaiting_input" and event in self.scheduler.log.read_text(errors="replace")
 
     def recorded(self, run: str, name: str):
         file = self.records / f"{run}.{name}"

@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG, get_current_context, task
 
 # A task that can't reach the API server fails.
@@ -25,8 +25,7 @@ def record():
     write("input", get_current_context()["dag_run"].conf)
 
 
-# Also after a `Reject`, which skips the tasks behind it.
-@task(trigger_rule="all_done")
+@task
 def after():
     answer = get_current_context()["ti"].xcom_pull(task_ids="approval")
     write("outcome", [{"status": STATUS[answer["chosen_options"][0]], "data": answer["params_input"] or None}])
@@ -35,7 +34,7 @@ def after():
 with DAG("record", schedule=None, default_args=RETRIES):
     record()
 
-# The task's id is the topic.
+# The task's id is the topic. `ApprovalOperator` has the same options, but a `Reject` skips the tasks behind it.
 with DAG("wait", schedule=None, default_args=RETRIES):
-    approval = ApprovalOperator(task_id="approval", subject="Deploy?", retries=0)
+    approval = HITLOperator(task_id="approval", subject="Deploy?", options=list(STATUS), retries=0)
     record() >> approval >> after()
