@@ -1,0 +1,147 @@
+"""The interface of an engine under test, and what the adapters share."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+import requests
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# Where the engines are installed: one virtual environment, or directory of npm, for each name.
+INSTALLED = pathlib.Path(os.environ.get("SLUICE_ENGINES_DIR", str(ROOT / "target/engines")))
+
+WORKFLOWS = pathlib.Path(__file__).parent / "workflows"
+
+# The topic for which the workflow `Engine.waiting` waits.
+TOPIC = "approval"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run, as the engine's own API shows it."""
+
+    # The reference of the run, as in `id` of Sluice's response and `ref` of a callback.
+    id: str
+    # `running`, `waiting` (for the topic), `succeeded` or `failed`.
+    state: str
+    # What the workflow saw: its input as bytes, where the engine gives it these, else as parsed JSON.
+    input: object
+    # What the workflow got by callbacks, in order: `{"status": …, "data": …}` each.
+    outcome: list
+
+
+class Engine:
+    """One real engine on free ports of the loopback interface. Its data are in `directory`."""
+
+    # Also the name of the profile.
+    name: str
+    # Reference of a workflow that records its input and ends.
+    workflow: str
+    # Reference of a workflow that records its input, waits for `TOPIC`, records what came, and ends.
+    waiting: str
+    # Whether a callback that comes before the task waits reaches it.
+    keeps_early = True
+    # Whether a callback may have the status `failed`.
+    can_fail = True
+    # Base URL of the engine itself, without the proxy.
+    url: str
+
+    def __init__(self, directory: pathlib.Path):
+        self.directory = directory
+
+    def start(self):
+        """Starts the engine and a worker, and returns when both take work."""
+        raise NotImplementedError
+
+    def stop(self):
+        """Ends all processes that `start` and `restart` have started."""
+        raise NotImplementedError
+
+    def kill(self):
+        """Kills the server (SIGKILL), and returns when it is gone."""
+        raise NotImplementedError
+
+    def restart(self):
+        """Starts the killed server on the same data and port, and returns when it takes requests."""
+        raise NotImplementedError
+
+    def variables(self) -> dict:
+        """Variables of Sluice for this engine, without `engine_url`. `settings` is an object."""
+        raise NotImplementedError
+
+    def runs(self, event: str) -> list[Run]:
+        """The runs whose input's data has `event` as its member `event`, by the engine's own list of runs."""
+        raise NotImplementedError
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(check, seconds=60, message="the condition wasn't met"):
+    """Waits until `check` returns something true, and returns that. Errors of connections count as not yet."""
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(requests.ConnectionError, requests.Timeout):
+            if found := check():
+                return found
+        if time.monotonic() > end:
+            pytest.fail(f"{message} within {seconds} s")
+        time.sleep(0.1)
+
+
+class Process:
+    """A process in a session of its own. Its output goes to a file."""
+
+    def __init__(self, command: list, log: pathlib.Path, env=None, cwd=None):
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | (env or {}),
+                cwd=cwd,
+                start_new_session=True,
+            )
+
+    def wait_for(self, check, seconds=120):
+        """Waits until `check` returns something true while the process lives."""
+
+        def lives():
+            code = self.process.poll()
+            assert code is None, f"{self.log.name}: exited with {code}\n{self.tail()}"
+            return check()
+
+        return eventually(lives, seconds, f"{self.log.name}: not ready")
+
+    def tail(self) -> str:
+        return self.log.read_bytes()[-4000:].decode(errors="replace")
+
+    def kill(self):
+        """Kills the process and its children."""
+        self.signal(signal.SIGKILL)
+
+    def stop(self):
+        """Ends the process and its children; kills them after 20 s."""
+        self.signal(signal.SIGTERM)
+
+    def signal(self, number: int):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=20)
+        # Children may outlive their parent.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=20)
