@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import signal
@@ -46,6 +47,17 @@ class Engine:
     workflow: str
     # Reference of a workflow that records its input, waits for `TOPIC`, records what came, and ends.
     waiting: str
+    # Reference of a workflow that the engine doesn't have. `None`: the engine takes any.
+    unknown = None
+    # A run's reference that the engine doesn't have, in its form.
+    unknown_run = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+    # The requests by which a profile starts a run, and resumes one: regular expressions for `METHOD path`.
+    starts: str
+    resumes: str
+    # Whether a repeated start doesn't start a second run. Without this, a start after doubt is sent at least once.
+    starts_once = True
+    # Whether the profile has callbacks. If not, they are refused with a 501.
+    callbacks = True
     # Whether a callback that comes before the task waits reaches it.
     keeps_early = True
     # Whether a callback may have the status `failed`.
@@ -79,6 +91,38 @@ class Engine:
     def runs(self, event: str) -> list[Run]:
         """The runs whose input's data has `event` as its member `event`, by the engine's own list of runs."""
         raise NotImplementedError
+
+
+    def payload(self, run: Run) -> bytes:
+        """The payload in a run's input, as the workflow saw it. An engine that hands over parsed JSON overrides this."""
+        return member(run.input, "data")
+
+    def makes_of(self, payload: bytes) -> bytes:
+        """What the engine makes of a payload until the workflow sees it. The page of its profile says the same."""
+        return payload
+
+
+def member(text: bytes, name: str) -> bytes:
+    """The raw text of a member of a JSON object, of the last one with this name."""
+    decoder, text, found = json.JSONDecoder(), text.decode(), None
+    place = skip_blanks(text, skip_blanks(text, 0) + 1)
+    while text[place] != "}":
+        key, end = decoder.raw_decode(text, place)
+        # The colon, and what follows it.
+        start = skip_blanks(text, skip_blanks(text, end) + 1)
+        _, end = decoder.raw_decode(text, start)
+        found = text[start:end] if key == name else found
+        place = skip_blanks(text, end)
+        if text[place] == ",":
+            place = skip_blanks(text, place + 1)
+    assert found is not None, f"no member {name} in {text[:1000]}"
+    return found.encode()
+
+
+def skip_blanks(text: str, place: int) -> int:
+    while text[place] in " \t\r\n":
+        place += 1
+    return place
 
 
 def free_port() -> int:
