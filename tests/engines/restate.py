@@ -15,6 +15,10 @@ class Adapter(Engine):
     name = "restate"
     workflow = "recorder"
     waiting = "approver"
+    unknown = "nobody"
+    unknown_run = f"approver!{Engine.unknown_run}"
+    starts = "^POST /(recorder|approver)/[^/]+/run/send$"
+    resumes = "^POST /approver/[^/]+/approval/send$"
 
     def start(self):
         self.ingress, self.admin, self.node, self.service = (free_port() for _ in range(4))
