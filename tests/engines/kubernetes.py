@@ -7,7 +7,7 @@ import sys
 
 import requests
 from engine import Engine, Process, Run, free_port
-from kubernetes_server import NAMESPACE, TOKEN
+from kubernetes_server import NAMESPACE, TOKEN, Api, Failure, Workflows
 
 SERVER = pathlib.Path(__file__).with_name("kubernetes_server.py")
 
@@ -17,6 +17,8 @@ class Cluster(Engine):
 
     plural: str
     path: str
+    # The class of the stand-in, whose `error` spells errors.
+    api: type
     unknown_run = f"sluice-{Engine.unknown_run.lower()}"
     constants = {}
 
@@ -65,8 +67,13 @@ class Cluster(Engine):
     def get(self, path: str) -> requests.Response:
         return requests.get(self.url + path, headers={"authorization": f"Bearer {TOKEN}"}, timeout=30)
 
+    def fail(self, operation: str, status: int, reason: str, message: str, acts=False):
+        """Lets the next request fail whose `METHOD path` contains the regular expression; with `acts` after it was done."""
+        _, body = self.api.error(Failure(status, reason, message))
+        self.answer(operation, status, body, acts)
+
     def answer(self, operation: str, status: int, body, acts=False):
-        """Sets the answer to the next request whose `METHOD path` contains the regular expression."""
+        """Sets the whole answer to such a request: JSON, or text."""
         answer = {"operation": operation, "status": status, "body": body, "acts": acts}
         requests.put(f"{self.url}/stand-in/answer", json=answer, timeout=30).raise_for_status()
 
@@ -75,7 +82,7 @@ class ArgoWorkflows(Cluster):
     """The workflow `wait` has a suspended node `approval` with the output `data`."""
 
     name = "argo-workflows"
-    plural = "workflows"
+    plural, api = "workflows", Workflows
     path = f"/api/v1/workflows/{NAMESPACE}"
     workflow, waiting, unknown = "record", "wait", "nobody"
     starts = f"^POST {path}$"
@@ -101,7 +108,7 @@ class ArgoWorkflows(Cluster):
 
 class KubernetesJob(Cluster):
     name = "kubernetes-job"
-    plural = "jobs"
+    plural, api = "jobs", Api
     path = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
     workflow = "record"
     starts = f"^POST {path}$"
@@ -118,7 +125,7 @@ class KubernetesJob(Cluster):
 
 class Tekton(Cluster):
     name = "tekton"
-    plural = "pipelineruns"
+    plural, api = "pipelineruns", Api
     path = f"/apis/tekton.dev/v1/namespaces/{NAMESPACE}/pipelineruns"
     workflow = "record"
     starts = f"^POST {path}$"

@@ -249,7 +249,8 @@ class Workflows:
             raise Failure(404, "NotFound", "no logs")
         return node["outputs"]["parameters"][0]["value"]
 
-    def error(self, failure: Failure):
+    @staticmethod
+    def error(failure: Failure):
         codes = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 422: 3, 429: 8, 503: 14, 504: 4}
         status = 400 if failure.code == 422 else failure.code
         return status, {"error": failure.message, "code": codes.get(failure.code, 13), "message": failure.message}
@@ -277,7 +278,8 @@ class Api:
             return 200, self.objects.get(name) if name else {"kind": f"{self.objects.kind}List", "items": self.objects.all()}
         raise Failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 
-    def error(self, failure: Failure):
+    @staticmethod
+    def error(failure: Failure):
         return failure.code, failure.status
 
 

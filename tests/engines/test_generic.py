@@ -17,11 +17,11 @@ def headers(engine, run) -> dict:
 
 def test_an_event_keeps_its_attributes(engine, sluice):
     event = new_event()
-    has(sluice.event("record", {"event": event}, event, source="/tests/a b"), 200)
+    has(sluice.event("record", {"event": event}, event, source="/tests/a%20b"), 200)
     [run] = wait_for_runs(engine, event)
     sent = headers(engine, run)
     assert sent["ce-id"] == event
-    assert (sent["ce-specversion"], sent["ce-source"], sent["ce-type"]) == ("1.0", "/tests/a b", "com.example.test")
+    assert (sent["ce-specversion"], sent["ce-source"], sent["ce-type"]) == ("1.0", "/tests/a%20b", "com.example.test")
     assert sent["content-type"] == "application/json"
 
 
