@@ -123,25 +123,26 @@ def test_a_suspended_node_without_the_output(engine, sluice, message):
 
 
 @pytest.mark.usefixtures("callbacks")
-def test_somebody_else_resumes_the_node(engine, sluice):
-    """Between the look and the request, a person resumes it in the UI."""
+def test_a_node_that_somebody_else_has_resumed(engine, sluice, proxy):
     event, run = waiting_run(engine, sluice)
-    selector = f"displayName={TOPIC}"
-    engine.fail(
-        engine.resumes, 500, "", f"currently, set only targets suspend nodes: no suspend nodes matching nodeFieldSelector: {selector}"
-    )
-    path = f"{engine.url}{engine.path}/{run.id}/set"
     headers = {"authorization": f"Bearer {engine.variables()['engine_token']}"}
-
-    def resume():
-        # The first request would take the answer that was set.
-        for _ in range(2):
-            requests.put(path, json={"nodeFieldSelector": selector, "phase": "Succeeded"}, headers=headers, timeout=30)
-
-    resume()
-    response = sluice.callback(run.id, TOPIC, data={"n": 1})
-    assert response.status_code in (202, 409), response.text
-    sluice.settle()
-    sluice.dead()
+    body = {"nodeFieldSelector": f"displayName={TOPIC}", "phase": "Succeeded"}
+    has(requests.put(f"{engine.url}{engine.path}/{run.id}/set", json=body, headers=headers, timeout=30), 200)
+    has(sluice.callback(run.id, TOPIC, data={"n": 1}), 409)
+    assert proxy.seen(engine.resumes) == []
     [run] = wait_for_runs(engine, event)
     assert run.outcome == [{"status": "succeeded"}]
+
+
+@pytest.mark.usefixtures("callbacks")
+@pytest.mark.parametrize("acts", [False, True])
+def test_an_engine_that_says_that_no_node_waits(engine, sluice, acts):
+    """Whether it is true, because the callback has just had its effect, or not: only a look counts."""
+    event, run = waiting_run(engine, sluice)
+    message = f"currently, set only targets suspend nodes: no suspend nodes matching nodeFieldSelector: displayName={TOPIC}"
+    engine.fail(engine.resumes, 500, "", message, acts)
+    has(sluice.callback(run.id, TOPIC, data={"n": 1}), 200, 202)
+    sluice.settle()
+    [run] = wait_for_runs(engine, event)
+    assert run.outcome == [{"status": "succeeded", "data": {"n": 1}}]
+    sluice.dead()
