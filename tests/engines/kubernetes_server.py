@@ -58,6 +58,13 @@ class Failure(Exception):
         }
 
 
+def check_numbers(spec: dict, *names: str):
+    """The decoder of the API refuses a text for a number."""
+    for name in names:
+        if not isinstance(spec.get(name, 0), int):
+            raise Failure(400, "BadRequest", f"json: cannot unmarshal string into Go struct field .{name} of type int32")
+
+
 class Store:
     """Objects of one kind in files. A file is written as a whole before an answer says so."""
 
@@ -180,6 +187,7 @@ class Workflows:
             raise Failure(404, "NotFound", f'workflowtemplates.argoproj.io "{template}" not found')
         if "data" not in params(workflow["spec"]):
             raise Failure(400, "BadRequest", "spec.arguments.data.value or spec.arguments.data.valueFrom is required")
+        check_numbers(workflow["spec"].get("ttlStrategy", {}), "secondsAfterCompletion")
         workflow["status"] = {"startedAt": None, "finishedAt": None}
         return self.objects.create(workflow)
 
@@ -288,6 +296,7 @@ class Jobs(Api):
         super().__init__(directory, "Job", "jobs", "batch")
 
     def check(self, job: dict):
+        check_numbers(job["spec"], "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
         pod = job["spec"]["template"]
         self.objects.check(pod["metadata"] | {"name": "pod"})
         annotations = pod["metadata"].get("annotations", {})
