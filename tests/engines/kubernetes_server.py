@@ -42,7 +42,7 @@ MAX_BODY, MAX_OBJECT = 3 * 1024 * 1024, 1_572_864
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 
-# The templates of workflows: those with a suspended node have its name.
+# The templates of workflows: those with a suspended node have its name. The step continues on failure (`continueOn`).
 TEMPLATES = {"record": None, "wait": "approval"}
 
 
@@ -230,7 +230,7 @@ class Workflows:
             outputs = {"parameters": [{"name": "data", "valueFrom": {"supplied": {}}}]}
             nodes[waits] = {"id": waits, "displayName": waits, "type": "Suspend", "phase": "Running", "outputs": outputs}
         elif phase == "Running" and (not waits or nodes[waits]["phase"] in ("Succeeded", "Failed")):
-            status["phase"], status["finishedAt"] = nodes[waits]["phase"] if waits else "Succeeded", now()
+            status["phase"], status["finishedAt"] = "Succeeded", now()
         else:
             return False
         return True
