@@ -132,7 +132,7 @@ def sluice(running, service):
     service.paused = False
     yield running
     for delivery in requests.get(f"{running.url}/api/v2/deliveries", headers=OPERATOR, timeout=30).json()["deliveries"]:
-        requests.delete(f"{running.url}/api/v2/deliveries/{delivery['delivery']}", headers=OPERATOR, timeout=30)
+        requests.delete(f"{running.url}/api/v2/deliveries/{delivery['id']}", headers=OPERATOR, timeout=30)
 
 
 def start(sluice, key: str, payload=None, flow="fulfil") -> requests.Response:
@@ -164,6 +164,12 @@ def drain_all(sluice):
 def accepted(answer: requests.Response) -> str:
     """The run's reference in the answer to a delivered start."""
     assert (answer.status_code, answer.headers["sluice-outcome"]) == (200, "delivered"), answer.text
+    return answer.json()["id"]
+
+
+def accepted_before(answer: requests.Response) -> str:
+    """The run's reference in the answer to a repeated start."""
+    assert (answer.status_code, answer.headers["sluice-outcome"]) == (200, "duplicate"), answer.text
     return answer.json()["id"]
 
 
@@ -205,14 +211,7 @@ def test_lost_answer_leaves_one_order(sluice, service, fault):
     assert len(service.orders) == 1 and sent(service, "start") == 2
     # The conflict alone was not believed.
     assert sent(service, "find") == 1
-    assert accepted_again(sluice, f"fault-{fault}") == list(service.orders)
-
-
-def accepted_again(sluice, key: str) -> list:
-    """The run's reference in the answer to a repeat."""
-    answer = start(sluice, key)
-    assert (answer.status_code, answer.headers["sluice-outcome"]) == (200, "duplicate"), answer.text
-    return [answer.json()["id"]]
+    assert [accepted_before(start(sluice, f"fault-{fault}"))] == list(service.orders)
 
 
 def test_conflict_of_another_kind_is_no_success(sluice, service):
