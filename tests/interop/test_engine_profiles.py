@@ -32,6 +32,7 @@ DAMAGES = {
     "title that is empty": ({"/title": ""}, "title"),
     "unknown doubt": ({"/doubt": "ask"}, "doubt"),
     "doubt without its find": ({"/find": ...}, "find"),
+    "existing run without its find": ({"/doubt": "resend", "/find": ..., "/answers/0/verdict": "existing"}, "find"),
     "unknown form of a constant": ({"/settings/team": "word"}, "team"),
     "unknown form of a constant with a default": ({"/settings/team": {"form": "word", "default": "a"}}, "team"),
     "default of another type": ({"/settings/team": {"form": "segment", "default": 5}}, "team"),
