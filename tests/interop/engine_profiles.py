@@ -65,11 +65,19 @@ def required_constants(profile) -> dict:
     return {name: CONSTANTS[forms[name]] for name in required if isinstance(name, str) and forms.get(name) in CONSTANTS}
 
 
+def accepted_bytes(profile) -> int:
+    """A value of `max_body_bytes` in `settings` that the engine can take: the default, unless the profile says less."""
+    limits = profile.get("limits")
+    limit = limits.get("max_body_bytes") if isinstance(limits, dict) else None
+    return min(limit, 524288) if isinstance(limit, int) and limit > 0 else 524288
+
+
 def errors_at_readyz(profile) -> list:
     """The errors of the configuration that the component reports with this profile in `engine`."""
+    settings = {"engine": required_constants(profile), "max_body_bytes": accepted_bytes(profile)}
     variables = {
-        "engine": json.dumps(profile), "settings": json.dumps({"engine": required_constants(profile)}),
-        "engine_url": "http://127.0.0.1:9", "operator_token": "op3rator",
+        "engine": json.dumps(profile), "settings": json.dumps(settings), "engine_url": "http://127.0.0.1:9",
+        "operator_token": "op3rator",
     }
     command = [
         os.environ.get("SLUICE_HOST_BIN", str(ROOT / "target/debug/sluice-host")),

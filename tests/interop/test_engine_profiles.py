@@ -15,6 +15,7 @@ from conftest import ROOT
 from engine_profiles import SCHEMA, VALIDATOR, at, changed, child, errors_at_readyz, names, shipped
 
 PROFILES = shipped()
+PAGE = (ROOT / "docs/engines/README.md").read_text()
 
 # Objects whose members the author of a profile names.
 MAPS = re.compile(r"/settings|(.*/)?(headers|query)|.*/body(/.*)?")
@@ -223,8 +224,16 @@ def test_schema_and_sluice_agree_on_each_member():
     assert disagreements == [], "\n".join(disagreements)
 
 
+@pytest.mark.parametrize("name", PROFILES)
+def test_page_says_what_a_profile_can_do(name):
+    profile = PROFILES[name]
+    (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| [`{name}`]({name.removesuffix('-2')}.md)")]
+    assert ("none: 501" in row) == ("resume" not in profile), row
+    (doubt,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{profile['doubt']}` |")]
+    assert f"`{name}`" in doubt, doubt
+
+
 def test_each_member_of_the_schema_is_documented():
-    page = (ROOT / "docs/engines/README.md").read_text()
     missing = set()
 
     def visit(schema):
@@ -233,8 +242,8 @@ def test_each_member_of_the_schema_is_documented():
                 visit(item)
         if isinstance(schema, dict):
             if schema.get("type") == "object":
-                missing.update(name for name in schema.get("properties", {}) if not re.search(rf"`\"?{re.escape(name)}\b", page)
-                               and f'"{name}"' not in page)
+                missing.update(name for name in schema.get("properties", {}) if not re.search(rf"`\"?{re.escape(name)}\b", PAGE)
+                               and f'"{name}"' not in PAGE)
             for value in schema.values():
                 visit(value)
 
