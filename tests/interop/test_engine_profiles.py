@@ -229,8 +229,8 @@ def test_page_says_what_a_profile_can_do(name):
     profile = PROFILES[name]
     (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| [`{name}`]({name.removesuffix('-2')}.md)")]
     assert ("none: 501" in row) == ("resume" not in profile), row
-    (doubt,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{profile['doubt']}` |")]
-    assert f"`{name}`" in doubt, doubt
+    doubts = [line for line in PAGE.splitlines() if line.startswith(f"| `{profile['doubt']}` |")]
+    assert any(f"`{name}`" in line for line in doubts), doubts
 
 
 def test_each_member_of_the_schema_is_documented():
