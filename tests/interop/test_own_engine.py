@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from conftest import ROOT, host
-from engine_profiles import VALIDATOR, errors_at_readyz
+from engine_profiles import VALIDATOR, changed, errors_at_readyz
 
 PAGE = (ROOT / "docs/engines/your-own.md").read_text()
 BLOCKS = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)]
@@ -186,6 +186,11 @@ def test_steps_of_the_page_make_up_the_profile():
 def test_profile_of_the_page_is_valid():
     assert [error.message for error in VALIDATOR.iter_errors(PROFILE)] == []
     assert errors_at_readyz(PROFILE) == []
+
+
+def test_error_is_reported_as_the_page_shows():
+    (example,) = [block for block in BLOCKS if "errors" in block]
+    assert errors_at_readyz(changed(PROFILE, {"/find/proof/at": "id"})) == example["errors"]
 
 
 def test_readyz_is_content(sluice):
