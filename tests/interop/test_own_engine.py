@@ -114,22 +114,32 @@ def service():
         service.shutdown()
 
 
-@pytest.fixture(scope="module")
-def running(service, data):
+@contextlib.contextmanager
+def gateway(service, data, profile):
+    """A host whose engine is the service, by this profile."""
     settings = {"engine_timeout_ms": 2000, "engine_wait_ms": 1000, "open": True}
-    variables = {"engine": PROFILE, "engine_url": service.url, "engine_token": KEY, "settings": settings}
+    variables = {"engine": profile, "engine_url": service.url, "engine_token": KEY, "settings": settings}
     with data() as state, host(state, {}, **variables) as running:
         yield running
 
 
+@pytest.fixture(scope="module")
+def running(service, data):
+    with gateway(service, data, PROFILE) as running:
+        yield running
+
+
 @pytest.fixture
-def sluice(running, service):
-    service.orders.clear()
-    service.signals.clear()
-    service.closed.clear()
-    service.requests.clear()
-    service.faults.clear()
+def fresh(service):
+    """The service, without orders, faults and recorded requests."""
+    for kept in (service.orders, service.signals, service.closed, service.requests, service.faults):
+        kept.clear()
     service.paused = False
+    return service
+
+
+@pytest.fixture
+def sluice(running, fresh):
     yield running
     for delivery in requests.get(f"{running.url}/api/v2/deliveries", headers=OPERATOR, timeout=30).json()["deliveries"]:
         requests.delete(f"{running.url}/api/v2/deliveries/{delivery['id']}", headers=OPERATOR, timeout=30)
@@ -146,9 +156,14 @@ def call_back(sluice, run: str, status="Succeeded", **arguments) -> requests.Res
     return requests.post(f"{sluice.url}/api/v2/callback", params=query, timeout=30, **arguments)
 
 
-def pending(sluice) -> list:
-    url = f"{sluice.url}/api/v2/deliveries?state=pending"
+def stored(sluice, state: str) -> list:
+    """The stored deliveries in this state."""
+    url = f"{sluice.url}/api/v2/deliveries?state={state}"
     return requests.get(url, headers=OPERATOR, timeout=30).json()["deliveries"]
+
+
+def pending(sluice) -> list:
+    return stored(sluice, "pending")
 
 
 def drain_all(sluice):
@@ -277,3 +292,57 @@ def test_callback_after_the_end_is_refused(sluice, service):
 def test_callback_of_an_unknown_order_is_kept(sluice, service):
     assert call_back(sluice, "sluice-unknown").status_code == 202
     assert len(pending(sluice)) == 1 and service.signals == {}
+
+
+def test_doubt_hold_leaves_it_to_the_operator(fresh, data):
+    with gateway(fresh, data, changed(PROFILE, {"/doubt": "hold"})) as sluice:
+        fresh.faults.append(("start", "lose"))
+        assert start(sluice, "held").status_code == 202
+        drain_all(sluice)
+        (dead,) = stored(sluice, "dead")
+        assert "may have started a run" in dead["last_failure"] and sent(fresh, "start") == 1, dead
+        url = f"{sluice.url}/api/v2/deliveries/{dead['id']}/redeliver"
+        assert requests.post(url, headers=OPERATOR, timeout=30).json()["state"] == "delivered"
+        assert len(fresh.orders) == 1 and sent(fresh, "start") == 2
+
+
+def test_doubt_find_asks_before_it_sends_again(fresh, data):
+    with gateway(fresh, data, changed(PROFILE, {"/doubt": "find"})) as sluice:
+        fresh.faults.append(("start", "lose"))
+        assert start(sluice, "found").status_code == 202
+        drain_all(sluice)
+        assert len(fresh.orders) == 1 and sent(fresh, "start") == 1 and sent(fresh, "find") >= 1
+
+
+def test_doubt_resend_anyway_is_a_warning(fresh, data):
+    with gateway(fresh, data, changed(PROFILE, {"/doubt": "resend-anyway"})) as sluice:
+        ready = requests.get(f"{sluice.url}/readyz", timeout=30).json()
+        assert any("twice" in warning for warning in ready["warnings"]), ready
+        fresh.faults.append(("start", "lose"))
+        assert start(sluice, "anyway").status_code == 202
+        drain_all(sluice)
+        assert sent(fresh, "start") == 2
+
+
+def test_short_memory_of_the_engine_is_a_warning(fresh, data):
+    with gateway(fresh, data, changed(PROFILE, {"/limits/retention_hours": 2})) as sluice:
+        ready = requests.get(f"{sluice.url}/readyz", timeout=30).json()
+        assert any("retry_max_hours" in warning for warning in ready["warnings"]), ready
+
+
+def test_callback_is_refused_if_the_engine_takes_none(fresh, data):
+    with gateway(fresh, data, changed(PROFILE, {"/resume": ...})) as sluice:
+        answer = call_back(sluice, accepted(start(sluice, "no-callbacks")))
+        assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (501, "unsupported-by-engine"), answer.text
+        assert pending(sluice) == [] and sent(fresh, "signal") == 0
+
+
+def test_status_is_refused_if_the_engine_has_none_such(fresh, data):
+    profile = changed(PROFILE, {"/resume/statuses": ["succeeded"], "/resume/failed": ...})
+    with gateway(fresh, data, profile) as sluice:
+        order = accepted(start(sluice, "no-failures"))
+        answer = call_back(sluice, order, "Failed")
+        problem = answer.json()
+        assert (answer.status_code, problem["field"]) == (501, "status"), problem
+        assert problem["type"].endswith("/unsupported-by-engine")
+        assert call_back(sluice, order).status_code == 200
