@@ -1,5 +1,6 @@
 """The profile of docs/engines/your-own.md, against a service with the API that the page describes, faults included."""
 
+import concurrent.futures
 import contextlib
 import http.server
 import json
@@ -346,3 +347,11 @@ def test_status_is_refused_if_the_engine_has_none_such(fresh, data):
         assert (answer.status_code, problem["field"]) == (501, "status"), problem
         assert problem["type"].endswith("/unsupported-by-engine")
         assert call_back(sluice, order).status_code == 200
+
+
+def test_two_gateways_without_a_common_store_start_one_order(fresh, data):
+    with gateway(fresh, data, PROFILE) as one, gateway(fresh, data, PROFILE) as other:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda sluice: start(sluice, "both"), (one, other)))
+    assert [accepted(answer) for answer in answers] == list(fresh.orders) * 2
+    assert sent(fresh, "start") == 2
