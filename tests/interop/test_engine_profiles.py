@@ -121,6 +121,7 @@ DAMAGES = {
     "place in a rule without a slash": ({"/answers/0/lacks": ["instance"]}, "lacks"),
     "condition without a comparison": ({"/answers/0/when": [{"at": "/a"}]}, "when"),
     "condition with two comparisons": ({"/answers/0/when": [{"at": "/a", "equals": "b", "prefix": "c"}]}, "when"),
+    "time that isn't a number": ({"/answers/0/when": [{"at": "/a", "older_ms": "5 s"}]}, "older_ms"),
     "condition without a place": ({"/answers/0/when": [{"equals": "b"}]}, "when"),
     "absent, or not": ({"/answers/0/when": [{"at": "/a", "absent": False}]}, "when"),
     "page whose hole isn't closed": ({"/page": "{ui_url"}, "page"),
