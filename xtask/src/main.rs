@@ -8,10 +8,11 @@
 //! | `fuzz` | `fuzz` |
 //! | `bench` | `bench` |
 //!
-//! All of them run other programs with `shell`, and install them with `tool` and `python`.
+//! All of them run other programs with `shell`, and install them with `tool`, `python` and `engines`.
 
 mod bench;
 mod component;
+mod engines;
 mod fuzz;
 mod postgres;
 mod prose;

@@ -1,15 +1,13 @@
 //! The steps that CI runs, in order.
 
-use std::ffi::OsStr;
-use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::shell::{apt_install, cargo, command, create_if_changed, install, run as run_command, target};
-use crate::{component, postgres, prose, python, tool};
+use crate::shell::{apt_install, cargo, command, install, run as run_command, target};
+use crate::{component, engines, postgres, prose, tool};
 
 /// A step, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -116,21 +114,9 @@ fn interop() -> Result<()> {
     let tests = Path::new("tests/interop");
     let target = std::path::absolute(target())?;
     let venv = target.join("interop");
-    let requirements = tests.join("requirements.txt");
-    create_if_changed(&venv, std::slice::from_ref(&requirements), || {
-        python::create_venv(&venv)?;
-        python::install(&venv, &[OsStr::new("-r"), requirements.as_os_str()])
-    })?;
-
+    engines::install_from_pypi(&venv, &tests.join("requirements.txt"), run_command)?;
     let npm = target.join("interop-npm");
-    let manifests = ["package.json", "package-lock.json"].map(|name| tests.join(name));
-    create_if_changed(&npm, &manifests, || {
-        fs::create_dir_all(&npm)?;
-        for manifest in &manifests {
-            fs::copy(manifest, npm.join(manifest.file_name().unwrap_or_default()))?;
-        }
-        run_command(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&npm))
-    })?;
+    engines::install_from_npm(&npm, tests, run_command)?;
 
     // Programs that the documents call; a browser and its driver, for the console and callback links; and servers for
     // which deploy/ has a configuration.
