@@ -1,9 +1,10 @@
 //! Child processes, and the signals that end them. None of them outlives this process when it returns, panics, or gets
-//! SIGINT, SIGTERM or SIGHUP.
+//! SIGINT, SIGTERM or SIGHUP. They end in the reverse order of their starts: Sluice, then the engine behind it.
 //!
 //! Each child is the leader of a process group: it starts with `process_group(0)` and ends with `kill_process_group`. A
 //! crate such as `process-wrap` would replace only these two calls, not the threads that read output and wait.
 
+use std::fs::File;
 use std::io::{BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
@@ -43,7 +44,11 @@ pub(super) struct Interrupted;
 pub(super) struct Children {
     sender: Sender<Event>,
     events: Receiver<Event>,
+    /// In the order of their starts.
     running: Vec<(&'static str, Pid)>,
+    is_ending: bool,
+    /// The last one that was interrupted, which isn't interrupted again.
+    interrupted: Option<Pid>,
 }
 
 impl Children {
@@ -53,14 +58,23 @@ impl Children {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let interrupts = sender.clone();
         spawn(move || signals.forever().all(|_| interrupts.send(Event::Interrupt).is_ok()));
-        Ok(Children { sender, events, running: Vec::new() })
+        Ok(Children { sender, events, running: Vec::new(), is_ending: false, interrupted: None })
     }
 
     /// Starts a child in its own process group. Ctrl-C then reaches only this process, and a signal to the group also
     /// reaches the child's own children.
     pub(super) fn start(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let mut child = command.spawn().with_context(|| format!("can't run {name}"))?;
+        self.begin(name, command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    /// Starts a child that writes its output to a file instead of this process.
+    pub(super) fn start_logged(&mut self, name: &'static str, command: &mut Command, log: &File) -> Result<()> {
+        self.begin(name, command.stdout(log.try_clone()?).stderr(log.try_clone()?))
+    }
+
+    fn begin(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
+        let mut child =
+            command.stdin(Stdio::null()).process_group(0).spawn().with_context(|| format!("can't run {name}"))?;
         let group = Pid::from_child(&child);
         self.running.push((name, group));
         let stdout = child.stdout.take().map(|pipe| self.forward(Source::Stdout, pipe));
@@ -109,13 +123,23 @@ impl Children {
     fn record(&mut self, event: Event) -> Event {
         if let Event::Exited { name, .. } = event {
             self.running.retain(|(running, _)| *running != name);
+            if self.is_ending {
+                self.interrupt();
+            }
         }
         event
     }
 
-    /// Sends SIGINT to each child's group, as Ctrl-C in a terminal does.
-    pub(super) fn interrupt(&self) {
-        self.signal(Signal::INT);
+    /// Sends SIGINT to the group of the child that was started last, as Ctrl-C in a terminal does. Each other child gets
+    /// it once those that were started after it have ended.
+    pub(super) fn interrupt(&mut self) {
+        self.is_ending = true;
+        let last = self.running.last().map(|(_, group)| *group);
+        if let Some(group) = last.filter(|_| last != self.interrupted) {
+            self.interrupted = last;
+            // The child may have ended in the meantime.
+            let _ = kill_process_group(group, Signal::INT);
+        }
     }
 
     /// Interrupts all children and waits until they have ended. A second Ctrl-C kills them.
@@ -130,13 +154,9 @@ impl Children {
 
     /// Kills all children.
     pub(super) fn kill(&self) {
-        self.signal(Signal::KILL);
-    }
-
-    fn signal(&self, signal: Signal) {
         for (_, group) in &self.running {
             // The child may have ended in the meantime.
-            let _ = kill_process_group(*group, signal);
+            let _ = kill_process_group(*group, Signal::KILL);
         }
     }
 }
@@ -190,6 +210,32 @@ mod tests {
         assert_eq!(lines, ["a", "b", "", "last"]);
         let exited = children.next().unwrap();
         assert!(matches!(exited, Event::Exited { name: "sh", status } if status.code() == Some(3)), "{exited:?}");
+        assert!(children.next().is_none());
+    }
+
+    #[test]
+    fn children_end_in_the_reverse_order_of_their_starts() {
+        let directory = std::env::temp_dir().join(format!("sluice-xtask-{}", std::process::id()));
+        let mut children = Children::new().unwrap();
+        // The first one says so when it is interrupted; the second one takes its time to end.
+        let first = "trap 'echo interrupted; exit' INT; echo started; while :; do sleep 0.05; done";
+        let second = "trap 'sleep 0.3; echo ended; exit' INT; echo started; while :; do sleep 0.05; done";
+        for (name, script) in [("first", first), ("second", second)] {
+            children.start(name, &mut command("sh", ["-c", script])).unwrap();
+            assert_eq!(next_line(&mut children), "started");
+        }
+        let log = File::create(&directory).unwrap();
+        children.start_logged("third", &mut command("sh", ["-c", "echo one; echo two >&2"]), &log).unwrap();
+        assert!(matches!(children.next(), Some(Event::Exited { name: "third", .. })), "its output is no event");
+        assert_eq!(std::fs::read_to_string(&directory).unwrap(), "one\ntwo\n");
+        std::fs::remove_file(directory).unwrap();
+
+        children.interrupt();
+        children.interrupt();
+        assert_eq!(next_line(&mut children), "ended");
+        assert!(matches!(children.next(), Some(Event::Exited { name: "second", .. })));
+        assert_eq!(next_line(&mut children), "interrupted");
+        assert!(matches!(children.next(), Some(Event::Exited { name: "first", .. })));
         assert!(children.next().is_none());
     }
 

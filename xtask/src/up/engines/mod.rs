@@ -1,0 +1,233 @@
+//! Real engines: `up --engine NAME` installs one, and starts it with the workflows of the tests.
+//!
+//! A [`Recipe`] says how; there is one in each module. The server, the worker and the data are those of `up` alone: free
+//! ports on the loopback interface, and a directory that each start empties.
+
+mod airflow;
+mod prefect;
+mod restate;
+mod temporal;
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+use serde_json::Value;
+
+use super::address;
+use super::build::{done, spinner};
+use super::children::{Children, Event, Interrupted};
+use super::style::plain;
+use crate::engines::{Engine, TESTS};
+use crate::shell::target;
+
+/// How long a server or a worker may take until it is ready. Airflow needs a minute on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Number of lines of a log that an error shows.
+const TAIL: usize = 20;
+
+/// Where an engine is, and what it may use.
+struct Place {
+    /// Where it is installed.
+    installed: PathBuf,
+    /// Its data and logs.
+    data: PathBuf,
+    /// The workflows of the tests.
+    workflows: PathBuf,
+}
+
+/// How an engine is started, and what Sluice has to know of it.
+struct Recipe {
+    stages: Vec<Stage>,
+    running: Running,
+    /// Looks up the workflows, until the engine knows them.
+    workflows: Box<dyn Fn() -> Option<Workflows>>,
+}
+
+/// One step of a start.
+enum Stage {
+    /// A command that ends.
+    Run(Command),
+    /// A process that runs until `up` ends. The next stage begins once the check succeeds.
+    Start { name: &'static str, command: Command, is_ready: Box<dyn Fn() -> bool> },
+}
+
+impl Stage {
+    fn start(name: &'static str, command: Command, is_ready: impl Fn() -> bool + 'static) -> Self {
+        Self::Start { name, command, is_ready: Box::new(is_ready) }
+    }
+}
+
+/// What Sluice has to know of a running engine.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Running {
+    /// The engine's name for people.
+    pub(super) title: &'static str,
+    /// The base URL of its API.
+    pub(super) url: String,
+    /// The address of its own page.
+    pub(super) page: Option<String>,
+    /// The variable `engine_token`; empty if it needs none.
+    pub(super) token: &'static str,
+    /// The member `engine` of `settings`.
+    pub(super) constants: Value,
+    pub(super) workflows: Workflows,
+}
+
+/// References of two workflows, as senders name them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Workflows {
+    /// It records its input.
+    pub(super) records: String,
+    /// It waits for the topic `approval`.
+    pub(super) waits: String,
+}
+
+impl Workflows {
+    /// The workflows of an engine that knows them by these names from the start.
+    fn named(records: &'static str, waits: &'static str) -> Box<dyn Fn() -> Option<Workflows>> {
+        Box::new(|| Some(Workflows { records: records.to_owned(), waits: waits.to_owned() }))
+    }
+}
+
+/// Free ports on the loopback interface, all different.
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut ports = [0; N];
+    // Each one is held until all are found.
+    let mut held = Vec::new();
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
+
+/// The URL of a port on the loopback interface.
+fn local(port: u16) -> String {
+    address::url((Ipv4Addr::LOCALHOST, port).into())
+}
+
+/// Installs and starts an engine and its worker.
+pub(super) fn start(engine: Engine, children: &mut Children) -> Result<Running> {
+    let bar = spinner(engine.name(), "installing; the first time takes minutes");
+    let started = Instant::now();
+    let running = Start { engine, children, bar: &bar }.run();
+    match &running {
+        Ok(_) => done(&bar, Some(started.elapsed()), ""),
+        Err(_) => bar.finish_and_clear(),
+    }
+    running
+}
+
+/// A start that is under way.
+struct Start<'a> {
+    engine: Engine,
+    children: &'a mut Children,
+    bar: &'a ProgressBar,
+}
+
+impl Start<'_> {
+    fn run(mut self) -> Result<Running> {
+        let data = self.data()?;
+        let log = data.join("install.log");
+        let installed = self.engine.install(|command| self.finish(command, &log))?;
+        let place = Place { installed, data, workflows: std::path::absolute(TESTS)?.join("workflows") };
+        let mut recipe = match self.engine {
+            Engine::Airflow => airflow::recipe(&place),
+            Engine::Prefect => prefect::recipe(&place),
+            Engine::Restate => restate::recipe(&place),
+            Engine::Temporal => temporal::recipe(&place),
+        }?;
+        for stage in recipe.stages {
+            match stage {
+                Stage::Run(mut command) => {
+                    self.bar.set_message("preparing its data");
+                    self.finish(&mut command, &place.data.join("prepare.log"))?;
+                }
+                Stage::Start { name, mut command, is_ready } => {
+                    self.bar.set_message(format!("starting {name}"));
+                    let log = place.data.join(format!("{}.log", name.rsplit(' ').next().unwrap_or(name)));
+                    self.children.start_logged(name, &mut command, &File::create(&log)?)?;
+                    self.wait(name, &log, || is_ready().then_some(()))?;
+                }
+            }
+        }
+        self.bar.set_message("waiting for its workflows");
+        recipe.running.workflows = self.wait("the engine", &place.data, &recipe.workflows)?;
+        Ok(recipe.running)
+    }
+
+    /// Empties the directory for data and logs, which one `up` uses at a time.
+    fn data(&self) -> Result<PathBuf> {
+        let (all, name) = (std::path::absolute(target())?.join("up"), self.engine.name());
+        let data = all.join(name);
+        fs::create_dir_all(&all)?;
+        let lock = File::create(all.join(format!("{name}.lock")))?;
+        if lock.try_lock().is_err() {
+            bail!("another `cargo xtask up --engine {name}` is running: stop it first");
+        }
+        // The lock lasts until this process ends.
+        std::mem::forget(lock);
+        if data.exists() {
+            fs::remove_dir_all(&data).with_context(|| format!("can't empty {}", data.display()))?;
+        }
+        fs::create_dir(&data)?;
+        Ok(data)
+    }
+
+    /// Runs a command to its end.
+    fn finish(&mut self, command: &mut Command, log: &Path) -> Result<()> {
+        const NAME: &str = "the command";
+        self.children.start_logged(NAME, command, &File::options().create(true).append(true).open(log)?)?;
+        loop {
+            match self.children.next() {
+                Some(Event::Exited { name: NAME, status }) if status.success() => return Ok(()),
+                Some(Event::Exited { name, status }) => bail!("{name} ended: {status}{}", tail(log)),
+                Some(Event::Interrupt) => return self.interrupted(),
+                Some(Event::Line { .. }) => {}
+                None => bail!(Interrupted),
+            }
+        }
+    }
+
+    /// Waits until a check succeeds while all processes run.
+    fn wait<T>(&mut self, name: &str, log: &Path, check: impl Fn() -> Option<T>) -> Result<T> {
+        let start = Instant::now();
+        loop {
+            if let Some(found) = check() {
+                return Ok(found);
+            }
+            match self.children.next_within(Duration::from_millis(100)) {
+                Some(Event::Exited { name: ended, status }) if ended == name => {
+                    bail!("{name} did not start: {status}{}", tail(log))
+                }
+                Some(Event::Exited { name, status }) => bail!("{name} ended: {status}"),
+                Some(Event::Interrupt) => self.interrupted()?,
+                _ if start.elapsed() > PATIENCE => {
+                    bail!("{name} was not ready after {} s{}", PATIENCE.as_secs(), tail(log))
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn interrupted(&mut self) -> Result<()> {
+        self.bar.finish_and_clear();
+        self.children.end();
+        bail!(Interrupted)
+    }
+}
+
+/// The end of a log, for an error.
+fn tail(log: &Path) -> String {
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<_> = text.lines().map(plain).collect();
+    let last = lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default();
+    format!(". The end of {}:\n{}", log.display(), last.join("\n"))
+}
