@@ -64,6 +64,7 @@ impl Plan {
                 if let Some((name, _)) = variables.iter().find(|(name, _)| name == "engine" || name == "engine_token") {
                     bail!("--engine {} sets {name}: give only one of them", real.name());
                 }
+                real.require_installer()?;
                 (String::new(), Some(real), None)
             }
             Some(Choice::Url(engine)) => {
