@@ -10,12 +10,15 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{JoinHandle, spawn};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+/// How long a service may take to end. Airflow's scheduler takes 10 s on a busy machine.
+const SERVICE_END: Duration = Duration::from_secs(20);
 
 /// The stream that a line was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +48,21 @@ pub(super) struct Children {
     sender: Sender<Event>,
     events: Receiver<Event>,
     /// In the order of their starts.
-    running: Vec<(&'static str, Pid)>,
+    running: Vec<Running>,
     is_ending: bool,
     /// The last one that was interrupted, which isn't interrupted again.
     interrupted: Option<Pid>,
+    /// When that one is killed.
+    deadline: Option<Instant>,
+}
+
+/// A child that runs.
+#[derive(Clone, Copy)]
+struct Running {
+    name: &'static str,
+    /// Its process, and the group that it leads.
+    leader: Pid,
+    is_service: bool,
 }
 
 impl Children {
@@ -58,32 +72,33 @@ impl Children {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let interrupts = sender.clone();
         spawn(move || signals.forever().all(|_| interrupts.send(Event::Interrupt).is_ok()));
-        Ok(Children { sender, events, running: Vec::new(), is_ending: false, interrupted: None })
+        Ok(Children { sender, events, running: Vec::new(), is_ending: false, interrupted: None, deadline: None })
     }
 
     /// Starts a child in its own process group. Ctrl-C then reaches only this process, and a signal to the group also
     /// reaches the child's own children.
     pub(super) fn start(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
-        self.begin(name, command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+        self.begin(name, command.stdout(Stdio::piped()).stderr(Stdio::piped()), false)
     }
 
-    /// Starts a child that writes its output to a file instead of this process.
-    pub(super) fn start_logged(&mut self, name: &'static str, command: &mut Command, log: &File) -> Result<()> {
-        self.begin(name, command.stdout(log.try_clone()?).stderr(log.try_clone()?))
+    /// Starts a child that writes its output to a file instead of this process. Such a child ends its own children once
+    /// it is interrupted, and is killed if that takes longer than [`SERVICE_END`].
+    pub(super) fn start_service(&mut self, name: &'static str, command: &mut Command, log: &File) -> Result<()> {
+        self.begin(name, command.stdout(log.try_clone()?).stderr(log.try_clone()?), true)
     }
 
-    fn begin(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
+    fn begin(&mut self, name: &'static str, command: &mut Command, is_service: bool) -> Result<()> {
         let mut child =
             command.stdin(Stdio::null()).process_group(0).spawn().with_context(|| format!("can't run {name}"))?;
-        let group = Pid::from_child(&child);
-        self.running.push((name, group));
+        let leader = Pid::from_child(&child);
+        self.running.push(Running { name, leader, is_service });
         let stdout = child.stdout.take().map(|pipe| self.forward(Source::Stdout, pipe));
         let stderr = child.stderr.take().map(|pipe| self.forward(Source::Stderr, pipe));
         let sender = self.sender.clone();
         spawn(move || {
             let status = child.wait();
             // The child's own children would keep the pipes open, and outlive it.
-            let _ = kill_process_group(group, Signal::KILL);
+            let _ = kill_process_group(leader, Signal::KILL);
             for pipe in [stdout, stderr].into_iter().flatten() {
                 let _ = pipe.join();
             }
@@ -108,7 +123,17 @@ impl Children {
         if self.running.is_empty() {
             return None;
         }
-        let event = self.events.recv().ok()?;
+        let event = match self.deadline {
+            None => self.events.recv().ok()?,
+            Some(deadline) => match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(event) => event,
+                Err(_) => {
+                    self.deadline = None;
+                    self.running.last().inspect(|last| last.kill());
+                    self.events.recv().ok()?
+                }
+            },
+        };
         Some(self.record(event))
     }
 
@@ -122,7 +147,7 @@ impl Children {
 
     fn record(&mut self, event: Event) -> Event {
         if let Event::Exited { name, .. } = event {
-            self.running.retain(|(running, _)| *running != name);
+            self.running.retain(|running| running.name != name);
             if self.is_ending {
                 self.interrupt();
             }
@@ -130,15 +155,14 @@ impl Children {
         event
     }
 
-    /// Sends SIGINT to the group of the child that was started last, as Ctrl-C in a terminal does. Each other child gets
-    /// it once those that were started after it have ended.
+    /// Sends SIGINT to the child that was started last. Each other child gets it once those that were started after it
+    /// have ended.
     pub(super) fn interrupt(&mut self) {
         self.is_ending = true;
-        let last = self.running.last().map(|(_, group)| *group);
-        if let Some(group) = last.filter(|_| last != self.interrupted) {
-            self.interrupted = last;
-            // The child may have ended in the meantime.
-            let _ = kill_process_group(group, Signal::INT);
+        if let Some(last) = self.running.last().filter(|last| self.interrupted != Some(last.leader)) {
+            self.interrupted = Some(last.leader);
+            self.deadline = last.is_service.then(|| Instant::now() + SERVICE_END);
+            last.interrupt();
         }
     }
 
@@ -154,10 +178,23 @@ impl Children {
 
     /// Kills all children.
     pub(super) fn kill(&self) {
-        for (_, group) in &self.running {
-            // The child may have ended in the meantime.
-            let _ = kill_process_group(*group, Signal::KILL);
-        }
+        self.running.iter().for_each(Running::kill);
+    }
+}
+
+impl Running {
+    /// Sends SIGINT. To the group, as Ctrl-C in a terminal does; but a service passes it on by itself, and Airflow's
+    /// processes hang if they get two signals.
+    fn interrupt(&self) {
+        // The child may have ended in the meantime, here and below.
+        let _ = match self.is_service {
+            true => kill_process(self.leader, Signal::INT),
+            false => kill_process_group(self.leader, Signal::INT),
+        };
+    }
+
+    fn kill(&self) {
+        let _ = kill_process_group(self.leader, Signal::KILL);
     }
 }
 
@@ -225,7 +262,7 @@ mod tests {
             assert_eq!(next_line(&mut children), "started");
         }
         let log = File::create(&directory).unwrap();
-        children.start_logged("third", &mut command("sh", ["-c", "echo one; echo two >&2"]), &log).unwrap();
+        children.start_service("third", &mut command("sh", ["-c", "echo one; echo two >&2"]), &log).unwrap();
         assert!(matches!(children.next(), Some(Event::Exited { name: "third", .. })), "its output is no event");
         assert_eq!(std::fs::read_to_string(&directory).unwrap(), "one\ntwo\n");
         std::fs::remove_file(directory).unwrap();

@@ -106,7 +106,7 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
     };
     // Before the start is done, because the first run of a worker takes a while.
     let names = match &plan.running {
-        Some(Running { workflows: Workflows { records, waits }, .. }) => {
+        Some((_, Workflows { records, waits })) => {
             let is_ready = matches!(health, Health::Ready(_));
             ExampleNames::real(records, is_ready.then(|| ready::started_run(&sluice, waits)).flatten())
         }
@@ -135,9 +135,9 @@ fn example_names(plan: &Plan) -> Option<ExampleNames> {
 /// The addresses of Sluice and its engine.
 fn addresses(plan: &Plan, sluice: &str) -> String {
     let engine = match &plan.running {
-        Some(Running { title, page, .. }) => {
-            let page = page.as_ref().map(|page| welcome::address(&format!("{title}'s page"), page, "shows the runs"));
-            welcome::address(title, &plan.engine, "") + &page.unwrap_or_default()
+        Some((Running { title, page, .. }, _)) => {
+            let (page, remark) = page;
+            welcome::address(title, &plan.engine, "") + &welcome::address(&format!("{title}'s page"), page, remark)
         }
         None if plan.stand_in.is_some() => welcome::address("Stand-in engine", &plan.engine, "shows the runs"),
         None => welcome::address("Engine", &plan.engine, ""),

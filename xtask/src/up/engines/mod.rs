@@ -64,23 +64,20 @@ impl Stage {
 }
 
 /// What Sluice has to know of a running engine.
-#[derive(Clone, Debug, Default)]
 pub(super) struct Running {
     /// The engine's name for people.
     pub(super) title: &'static str,
     /// The base URL of its API.
     pub(super) url: String,
-    /// The address of its own page.
-    pub(super) page: Option<String>,
+    /// The address of its own page, and a remark on it.
+    pub(super) page: (String, &'static str),
     /// The variable `engine_token`; empty if it needs none.
     pub(super) token: &'static str,
     /// The member `engine` of `settings`.
     pub(super) constants: Value,
-    pub(super) workflows: Workflows,
 }
 
 /// References of two workflows, as senders name them.
-#[derive(Clone, Debug, Default)]
 pub(super) struct Workflows {
     /// It records its input.
     pub(super) records: String,
@@ -114,7 +111,7 @@ fn local(port: u16) -> String {
 }
 
 /// Installs and starts an engine and its worker.
-pub(super) fn start(engine: Engine, children: &mut Children) -> Result<Running> {
+pub(super) fn start(engine: Engine, children: &mut Children) -> Result<(Running, Workflows)> {
     let bar = spinner(engine.name(), "installing; the first time takes minutes");
     let started = Instant::now();
     let running = Start { engine, children, bar: &bar }.run();
@@ -133,12 +130,12 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    fn run(mut self) -> Result<Running> {
+    fn run(mut self) -> Result<(Running, Workflows)> {
         let data = self.data()?;
         let log = data.join("install.log");
         let installed = self.engine.install(|command| self.finish(command, &log))?;
         let place = Place { installed, data, workflows: std::path::absolute(TESTS)?.join("workflows") };
-        let mut recipe = match self.engine {
+        let recipe = match self.engine {
             Engine::Airflow => airflow::recipe(&place),
             Engine::Prefect => prefect::recipe(&place),
             Engine::Restate => restate::recipe(&place),
@@ -153,14 +150,14 @@ impl Start<'_> {
                 Stage::Start { name, mut command, is_ready } => {
                     self.bar.set_message(format!("starting {name}"));
                     let log = place.data.join(format!("{}.log", name.rsplit(' ').next().unwrap_or(name)));
-                    self.children.start_logged(name, &mut command, &File::create(&log)?)?;
+                    self.children.start_service(name, &mut command, &File::create(&log)?)?;
                     self.wait(name, &log, || is_ready().then_some(()))?;
                 }
             }
         }
         self.bar.set_message("waiting for its workflows");
-        recipe.running.workflows = self.wait("the engine", &place.data, &recipe.workflows)?;
-        Ok(recipe.running)
+        let workflows = self.wait("the engine", &place.data, &recipe.workflows)?;
+        Ok((recipe.running, workflows))
     }
 
     /// Empties the directory for data and logs, which one `up` uses at a time.
@@ -184,7 +181,7 @@ impl Start<'_> {
     /// Runs a command to its end.
     fn finish(&mut self, command: &mut Command, log: &Path) -> Result<()> {
         const NAME: &str = "the command";
-        self.children.start_logged(NAME, command, &File::options().create(true).append(true).open(log)?)?;
+        self.children.start_service(NAME, command, &File::options().create(true).append(true).open(log)?)?;
         loop {
             match self.children.next() {
                 Some(Event::Exited { name: NAME, status }) if status.success() => return Ok(()),

@@ -32,7 +32,9 @@ pub(super) fn recipe(place: &Place) -> Result<Recipe> {
     server.env("RESTATE_DEFAULT_NUM_PARTITIONS", "2");
 
     let health = format!("{}/restate/health", local(ingress));
-    let (deployments, page) = (format!("{admin_url}/deployments"), format!("{admin_url}/ui"));
+    let (deployments, query) = (format!("{admin_url}/deployments"), format!("{admin_url}/query"));
+    // A table can be read once the partitions have a leader. Only then invocations are taken.
+    let is_leading = move || ready::accepts(&query, &json!({ "query": "SELECT id FROM sys_invocation" }));
     let is_registered = move || {
         let knows = |health: Value| Some(health.get("services")?.as_array()?.contains(&"approver".into()));
         // A deployment that is registered again stays the same.
@@ -42,15 +44,15 @@ pub(super) fn recipe(place: &Place) -> Result<Recipe> {
         }
     };
     let stages = vec![
-        Stage::start("Restate's server", server, move || ready::answers(&format!("{admin_url}/health"))),
+        Stage::start("Restate's server", server, is_leading),
         Stage::start("Restate's workflows", worker, is_registered),
     ];
     let running = Running {
         title: "Restate",
         url: local(ingress),
-        constants: json!({ "ui_url": page }),
-        page: Some(page),
-        ..Running::default()
+        page: (format!("{admin_url}/ui"), "shows the runs"),
+        token: "",
+        constants: json!({ "ui_url": admin_url }),
     };
     Ok(Recipe { stages, running, workflows: Workflows::named("recorder", "approver") })
 }

@@ -29,9 +29,9 @@ pub(super) fn recipe(place: &Place) -> Result<Recipe> {
     let running = Running {
         title: "Temporal",
         url: local(http),
-        page: Some(local(page)),
+        page: (local(page), "shows the runs"),
+        token: "",
         constants: json!({ "task_queue": QUEUE, "ui_url": local(page) }),
-        ..Running::default()
     };
     Ok(Recipe { stages, running, workflows: Workflows::named("Record", "Wait") })
 }
