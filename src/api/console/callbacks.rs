@@ -36,7 +36,7 @@ pub(in crate::api) async fn show(
             gateway.callbacks(&run, MAX_SHOWN, None).await.map_err(|error| operator::to_problem(context, error))?;
         html! {
             (list(&page, gateway.now()))
-            div.row.below { (engine::run_link(&gateway.settings().engine, run.as_str())) }
+            (engine::run_link(&gateway.settings().engine, run.as_str()))
         }
     };
     let content = html! {

@@ -62,7 +62,7 @@ pub(super) fn run(engine: Option<&Engine<'_>>, run: &str) -> Markup {
 pub(super) fn run_link(engine: &Engine<'_>, run: &str) -> Markup {
     html! {
         @if let Some(page) = page(Some(engine), run) {
-            a.button href=(page) rel="noreferrer" { "Show the run at the engine" }
+            div.row.below { a.button href=(page) rel="noreferrer" { "Show the run at the engine" } }
         }
     }
 }
