@@ -52,7 +52,8 @@ pub(super) struct Children {
     is_ending: bool,
     /// The last one that was interrupted, which isn't interrupted again.
     interrupted: Option<Pid>,
-    /// When that one is killed.
+    /// How long a service may take to end, and when the one that was interrupted is killed.
+    service_end: Duration,
     deadline: Option<Instant>,
 }
 
@@ -72,7 +73,15 @@ impl Children {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let interrupts = sender.clone();
         spawn(move || signals.forever().all(|_| interrupts.send(Event::Interrupt).is_ok()));
-        Ok(Children { sender, events, running: Vec::new(), is_ending: false, interrupted: None, deadline: None })
+        Ok(Children {
+            sender,
+            events,
+            running: Vec::new(),
+            is_ending: false,
+            interrupted: None,
+            service_end: SERVICE_END,
+            deadline: None,
+        })
     }
 
     /// Starts a child in its own process group. Ctrl-C then reaches only this process, and a signal to the group also
@@ -161,7 +170,7 @@ impl Children {
         self.is_ending = true;
         if let Some(last) = self.running.last().filter(|last| self.interrupted != Some(last.leader)) {
             self.interrupted = Some(last.leader);
-            self.deadline = last.is_service.then(|| Instant::now() + SERVICE_END);
+            self.deadline = last.is_service.then(|| Instant::now() + self.service_end);
             last.interrupt();
         }
     }
@@ -273,6 +282,24 @@ mod tests {
         assert!(matches!(children.next(), Some(Event::Exited { name: "second", .. })));
         assert_eq!(next_line(&mut children), "interrupted");
         assert!(matches!(children.next(), Some(Event::Exited { name: "first", .. })));
+        assert!(children.next().is_none());
+    }
+
+    #[test]
+    fn service_that_does_not_end_is_killed() {
+        let log = File::options().write(true).open("/dev/null").unwrap();
+        let mut children = Children::new().unwrap();
+        children.service_end = Duration::from_millis(100);
+        for name in ["first", "second"] {
+            // Ignored signals stay ignored in the program that is executed.
+            let mut service = command("sh", ["-c", "trap '' INT; exec sleep 60"]);
+            children.start_service(name, &mut service, &log).unwrap();
+        }
+        children.interrupt();
+        for name in ["second", "first"] {
+            let event = children.next();
+            assert!(matches!(event, Some(Event::Exited { name: ended, .. }) if ended == name), "{event:?}");
+        }
         assert!(children.next().is_none());
     }
 

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use super::build::{build as run_build, done, spinner};
 use super::children::{Children, Event, Interrupted, Source};
-use super::engines::{Running, Workflows};
+use super::engines::{Running, Started, Workflows};
 use super::plan::{MANIFEST, Plan};
 use super::ready::{self, Health};
 use super::style::{DIM, WARNING, paint};
@@ -105,8 +105,8 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
         }
     };
     // Before the start is done, because the first run of a worker takes a while.
-    let names = match &plan.running {
-        Some((_, Workflows { records, waits })) => {
+    let names = match &plan.started {
+        Some(Started { workflows: Workflows { records, waits }, .. }) => {
             let is_ready = matches!(health, Health::Ready(_));
             ExampleNames::real(records, is_ready.then(|| ready::started_run(&sluice, waits)).flatten())
         }
@@ -134,9 +134,8 @@ fn example_names(plan: &Plan) -> Option<ExampleNames> {
 
 /// The addresses of Sluice and its engine.
 fn addresses(plan: &Plan, sluice: &str) -> String {
-    let engine = match &plan.running {
-        Some((Running { title, page, .. }, _)) => {
-            let (page, remark) = page;
+    let engine = match &plan.started {
+        Some(Started { running: Running { title, page: (page, remark), .. }, .. }) => {
             welcome::address(title, &plan.engine, "") + &welcome::address(&format!("{title}'s page"), page, remark)
         }
         None if plan.stand_in.is_some() => welcome::address("Stand-in engine", &plan.engine, "shows the runs"),

@@ -81,8 +81,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     eprintln!("{}", plan.header());
     launch::build(&plan, &mut children)?;
     if let Some(engine) = plan.real {
-        let (running, workflows) = engines::start(engine, &mut children)?;
-        plan.set_engine(engine, running, workflows);
+        let started = engines::start(engine, &mut children)?;
+        plan.set_engine(engine, started);
     }
     launch::start(&plan, &mut children)?;
     launch::wait(&plan, &mut children)?;

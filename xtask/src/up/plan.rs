@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde_json::{Map, Value};
 
 use super::engine::Choice;
-use super::engines::{Running, Workflows};
+use super::engines::Started;
 use super::style::{BOLD, paint};
 use super::{Arguments, address, engine, sources, variables};
 use crate::engines::Engine;
@@ -26,7 +26,7 @@ pub(super) struct Plan {
     /// The real engine to start, if there is one.
     pub(super) real: Option<Engine>,
     /// What is known of it once it runs.
-    pub(super) running: Option<(Running, Workflows)>,
+    pub(super) started: Option<Started>,
     /// Address of the stand-in engine, if it is used.
     pub(super) stand_in: Option<SocketAddr>,
     /// More options of the stand-in engine.
@@ -82,12 +82,13 @@ impl Plan {
         };
         let on_spin = !host && has("spin");
         let stand_in_options = if options.is_empty() { vec!["--any-workflow".to_owned()] } else { options };
-        let running = None;
-        Ok(Plan { on_spin, listen, engine, real, running, stand_in, stand_in_options, variables, state_dir, warnings })
+        let started = None;
+        Ok(Plan { on_spin, listen, engine, real, started, stand_in, stand_in_options, variables, state_dir, warnings })
     }
 
     /// Puts a real engine that runs behind Sluice.
-    pub(super) fn set_engine(&mut self, engine: Engine, running: Running, workflows: Workflows) {
+    pub(super) fn set_engine(&mut self, engine: Engine, started: Started) {
+        let running = &started.running;
         self.engine.clone_from(&running.url);
         let settings = self.variables.iter().rposition(|(name, _)| name == "settings");
         let settings = settings.map(|at| self.variables.remove(at).1).or_else(|| in_environment("settings"));
@@ -96,7 +97,7 @@ impl Plan {
             ("engine_token".to_owned(), running.token.to_owned()),
             ("settings".to_owned(), with_constants(settings.as_deref(), &running.constants)),
         ]);
-        self.running = Some((running, workflows));
+        self.started = Some(started);
     }
 
     /// The first line of the output: Sluice's version and its host.

@@ -30,9 +30,14 @@ pub(super) fn recipe(place: &Place) -> Result<Recipe> {
         airflow.env("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", &passwords);
         airflow
     };
+    // Readers of SQLite then don't block a writer. Otherwise, requests fail now and then while tasks run.
+    let pragma = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA journal_mode = WAL')";
+    let mut wal = command(place.installed.join("bin/python"), ["-c", pragma]);
+    wal.arg(place.data.join("home/airflow.db"));
     let version = format!("{url}/api/v2/version");
     let stages = vec![
         Stage::Run(airflow(&["db", "migrate"])),
+        Stage::Run(wal),
         Stage::Run(airflow(&["dags", "reserialize"])),
         Stage::start("Airflow's server", airflow(&["api-server"]), move || ready::answers(&version)),
         Stage::start("Airflow's scheduler", airflow(&["scheduler"]), || true),

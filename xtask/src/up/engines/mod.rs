@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use anstream::eprintln;
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use serde_json::Value;
@@ -61,6 +62,14 @@ impl Stage {
     fn start(name: &'static str, command: Command, is_ready: impl Fn() -> bool + 'static) -> Self {
         Self::Start { name, command, is_ready: Box::new(is_ready) }
     }
+}
+
+/// An engine that runs.
+pub(super) struct Started {
+    pub(super) running: Running,
+    pub(super) workflows: Workflows,
+    /// Keeps another `up` from its data.
+    _lock: File,
 }
 
 /// What Sluice has to know of a running engine.
@@ -111,76 +120,85 @@ fn local(port: u16) -> String {
 }
 
 /// Installs and starts an engine and its worker.
-pub(super) fn start(engine: Engine, children: &mut Children) -> Result<(Running, Workflows)> {
+pub(super) fn start(engine: Engine, children: &mut Children) -> Result<Started> {
     let bar = spinner(engine.name(), "installing; the first time takes minutes");
-    let started = Instant::now();
-    let running = Start { engine, children, bar: &bar }.run();
-    match &running {
-        Ok(_) => done(&bar, Some(started.elapsed()), ""),
+    if bar.is_hidden() {
+        eprintln!("  - {:16} installing and starting", engine.name());
+    }
+    let start = Instant::now();
+    let started = Start { children, bar: &bar }.run(engine);
+    match &started {
+        Ok(_) => done(&bar, Some(start.elapsed()), ""),
         Err(_) => bar.finish_and_clear(),
     }
-    running
+    started
+}
+
+/// Empties the directory for data and logs of an engine, which one `up` uses at a time.
+fn empty_data(engine: Engine) -> Result<(PathBuf, File)> {
+    let (all, name) = (std::path::absolute(target())?.join("up"), engine.name());
+    let data = all.join(name);
+    fs::create_dir_all(&all)?;
+    let lock = File::create(all.join(format!("{name}.lock")))?;
+    if lock.try_lock().is_err() {
+        bail!("another `cargo xtask up --engine {name}` is running: stop it first");
+    }
+    if data.exists() {
+        fs::remove_dir_all(&data).with_context(|| format!("can't empty {}", data.display()))?;
+    }
+    fs::create_dir(&data)?;
+    Ok((data, lock))
 }
 
 /// A start that is under way.
 struct Start<'a> {
-    engine: Engine,
     children: &'a mut Children,
     bar: &'a ProgressBar,
 }
 
 impl Start<'_> {
-    fn run(mut self) -> Result<(Running, Workflows)> {
-        let data = self.data()?;
+    fn run(mut self, engine: Engine) -> Result<Started> {
+        let (data, lock) = empty_data(engine)?;
         let log = data.join("install.log");
-        let installed = self.engine.install(|command| self.finish(command, &log))?;
+        let installed = engine.install(|command| self.finish(command, &log))?;
         let place = Place { installed, data, workflows: std::path::absolute(TESTS)?.join("workflows") };
-        let recipe = match self.engine {
+        let Recipe { stages, running, workflows } = match engine {
             Engine::Airflow => airflow::recipe(&place),
             Engine::Prefect => prefect::recipe(&place),
             Engine::Restate => restate::recipe(&place),
             Engine::Temporal => temporal::recipe(&place),
         }?;
-        for stage in recipe.stages {
+        let log = self.carry_out(stages, &place.data)?;
+        self.bar.set_message("waiting for its workflows");
+        let workflows = self.wait("the engine", &log, workflows)?;
+        Ok(Started { running, workflows, _lock: lock })
+    }
+
+    /// Carries out the stages. Returns the last log.
+    fn carry_out(&mut self, stages: Vec<Stage>, data: &Path) -> Result<PathBuf> {
+        let mut log = PathBuf::new();
+        for stage in stages {
             match stage {
                 Stage::Run(mut command) => {
                     self.bar.set_message("preparing its data");
-                    self.finish(&mut command, &place.data.join("prepare.log"))?;
+                    log = data.join("prepare.log");
+                    self.finish(&mut command, &log)?;
                 }
                 Stage::Start { name, mut command, is_ready } => {
                     self.bar.set_message(format!("starting {name}"));
-                    let log = place.data.join(format!("{}.log", name.rsplit(' ').next().unwrap_or(name)));
+                    // `Airflow's scheduler` has the log `scheduler.log`.
+                    log = data.join(format!("{}.log", name.rsplit(' ').next().unwrap_or(name)));
                     self.children.start_service(name, &mut command, &File::create(&log)?)?;
                     self.wait(name, &log, || is_ready().then_some(()))?;
                 }
             }
         }
-        self.bar.set_message("waiting for its workflows");
-        let workflows = self.wait("the engine", &place.data, &recipe.workflows)?;
-        Ok((recipe.running, workflows))
-    }
-
-    /// Empties the directory for data and logs, which one `up` uses at a time.
-    fn data(&self) -> Result<PathBuf> {
-        let (all, name) = (std::path::absolute(target())?.join("up"), self.engine.name());
-        let data = all.join(name);
-        fs::create_dir_all(&all)?;
-        let lock = File::create(all.join(format!("{name}.lock")))?;
-        if lock.try_lock().is_err() {
-            bail!("another `cargo xtask up --engine {name}` is running: stop it first");
-        }
-        // The lock lasts until this process ends.
-        std::mem::forget(lock);
-        if data.exists() {
-            fs::remove_dir_all(&data).with_context(|| format!("can't empty {}", data.display()))?;
-        }
-        fs::create_dir(&data)?;
-        Ok(data)
+        Ok(log)
     }
 
     /// Runs a command to its end.
     fn finish(&mut self, command: &mut Command, log: &Path) -> Result<()> {
-        const NAME: &str = "the command";
+        const NAME: &str = "a command";
         self.children.start_service(NAME, command, &File::options().create(true).append(true).open(log)?)?;
         loop {
             match self.children.next() {
@@ -227,4 +245,67 @@ fn tail(log: &Path) -> String {
     let lines: Vec<_> = text.lines().map(plain).collect();
     let last = lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default();
     format!(". The end of {}:\n{}", log.display(), last.join("\n"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::shell::command;
+
+    /// Carries out stages with data of their own. Returns the text of the last log, or the error.
+    fn carry_out(name: &str, stages: Vec<Stage>) -> Result<String, String> {
+        let data = std::env::temp_dir().join(format!("sluice-xtask-{name}-{}", std::process::id()));
+        fs::create_dir(&data).unwrap();
+        let mut children = Children::new().unwrap();
+        let log = Start { children: &mut children, bar: &ProgressBar::hidden() }.carry_out(stages, &data);
+        let result = log.map(|log| fs::read_to_string(log).unwrap()).map_err(|error| error.to_string());
+        children.end();
+        fs::remove_dir_all(&data).unwrap();
+        result.map_err(|error| error.replace(data.to_str().unwrap(), "DATA"))
+    }
+
+    fn sh(script: &str) -> Command {
+        command("sh", ["-c", script])
+    }
+
+    #[test]
+    fn stages_follow_each_other() {
+        let asked = Cell::new(0);
+        let is_ready = move || asked.replace(asked.get() + 1) == 3;
+        let server = sh("echo up; exec sleep 60");
+        let stages = vec![Stage::Run(sh("true")), Stage::start("A's server", server, is_ready)];
+        assert_eq!(carry_out("stages", stages).unwrap(), "up\n");
+    }
+
+    #[test]
+    fn error_has_the_end_of_the_log() {
+        let broken = "for i in $(seq 30); do echo line $i; done; exit 3";
+        let expected = |name: &str, log: &str| {
+            let lines: Vec<_> = (11..=30).map(|i| format!("line {i}")).collect();
+            format!("{name}: exit status: 3. The end of DATA/{log}.log:\n{}", lines.join("\n"))
+        };
+        let command = carry_out("command", vec![Stage::Run(sh(broken))]).unwrap_err();
+        assert_eq!(command, expected("a command ended", "prepare"));
+        let stages = vec![
+            Stage::start("A's server", sh("exec sleep 60"), || true),
+            Stage::start("A's worker", sh(broken), || false),
+        ];
+        assert_eq!(carry_out("worker", stages).unwrap_err(), expected("A's worker did not start", "worker"));
+        let stages = vec![
+            Stage::start("A's server", sh("sleep 0.2; exit 4"), || true),
+            Stage::start("A's worker", sh("exec sleep 60"), || false),
+        ];
+        assert_eq!(carry_out("server", stages).unwrap_err(), "A's server ended: exit status: 4");
+    }
+
+    #[test]
+    fn ports_are_different() {
+        let mut ports = free_ports::<20>().unwrap().to_vec();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 20);
+    }
 }
