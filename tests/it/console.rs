@@ -285,12 +285,15 @@ fn overview_shows_the_configuration_without_secrets() {
     assert_page(&as_operator(&world, "GET", LIST, &[]), 503);
 }
 
-/// The default profile with some members in place of its own; `null` removes one.
+/// The default profile with other members: an object is added to the one that it has, and `null` removes a member.
 fn edited_profile(members: Value) -> String {
     let mut profile: Value = serde_json::from_str(include_str!("../../src/engine/profiles/boomerang.json")).unwrap();
     let document = profile.as_object_mut().unwrap();
     for (name, value) in members.as_object().unwrap() {
-        document.insert(name.clone(), value.clone());
+        match (document.get_mut(name).and_then(Value::as_object_mut), value.as_object()) {
+            (Some(own), Some(more)) => own.extend(more.clone()),
+            _ => _ = document.insert(name.clone(), value.clone()),
+        }
     }
     document.retain(|_, value| !value.is_null());
     profile.to_string()
