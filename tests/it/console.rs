@@ -300,7 +300,7 @@ fn edited_profile(members: Value) -> String {
 }
 
 /// A world whose engine has a page for each run.
-fn with_pages(page: &str) -> World {
+pub fn with_pages(page: &str) -> World {
     let profile = edited_profile(json!({ "settings": { "ui_url": "url" }, "page": page, "title": "<i>Engine</i>" }));
     World::with_operator().with("engine", &profile).setting("engine", json!({ "ui_url": "https://ui.example/flow" }))
 }
