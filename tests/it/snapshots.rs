@@ -9,7 +9,7 @@ use serde_json::json;
 use sluice::api::problem::{Kind, Problem};
 use sluice::gateway::keys::{KeyError, KeyFailure};
 
-use crate::console::{as_operator, basic, dead_letter, store};
+use crate::console::{as_operator, basic, dead_letter, store, with_pages};
 use crate::fake::{
     ASYNC, CALLBACK_URI, Chunks, EVENT, EVENT_URI, EngineResult, FORM, HOUR, JSON, Lag, MINUTE, RUN, Reply, StoreFault,
     StoreKind, UNKNOWN_ID, WEBHOOK_URI, World, answer, request, row,
@@ -195,6 +195,8 @@ fn console_pages_match_the_snapshot() {
     busy.advance(3 * MINUTE);
     let (failed, dead) = dead_letter();
     failed.advance(5 * HOUR);
+    let paged = with_pages("{ui_url}/runs/{run}").unreachable();
+    let for_paged = store(&paged, CALLBACK_URI, "{}");
     let invalid = World::with_operator().with("engine_url", "nonsense").with("routes", "[");
     let redeliver_dead = |result: EngineResult| {
         failed.engine.script(result);
@@ -215,6 +217,8 @@ fn console_pages_match_the_snapshot() {
         ("unreadable delivery", contents(&busy, "GET", &format!("{LIST}/{UNKNOWN_ID}"))),
         ("callbacks, no run given", contents(&busy, "GET", "/console/callbacks")),
         ("callbacks of a run", contents(&busy, "GET", "/console/callbacks?run=r")),
+        ("callbacks of a run that has a page", contents(&paged, "GET", "/console/callbacks?run=r")),
+        ("callback for a run that has a page", contents(&paged, "GET", &format!("{LIST}/{for_paged}"))),
         ("preflight, no workflow given", contents(&busy, "GET", "/console/preflight")),
         (
             "preflight",
