@@ -15,7 +15,7 @@ class Adapter(Engine):
     name = "temporal"
     workflow = "Record"
     waiting = "Wait"
-    largest = 1_000_000
+    largest = 2_000_000
     starts = r"^POST /api/v1/namespaces/default/workflows/[^/]+$"
     resumes = r"^POST /api/v1/namespaces/default/workflows/[^/]+/signal/"
 
