@@ -109,8 +109,8 @@ fn postgres() -> Result<()> {
     end_to_end_over("postgres", "postgres::")
 }
 
-/// Ensures that PostgreSQL is installed. Debian doesn't put the server on the `PATH`. The package may start a server, which
-/// the tests don't use. The certificate of `ssl-cert` is a dependency of the package.
+/// Ensures that PostgreSQL is installed. Debian doesn't put the server on the `PATH`. The package may start a server,
+/// which the tests don't use. The certificate of `ssl-cert` is a dependency of the package.
 fn install_postgresql() -> Result<()> {
     if !Path::new("/usr/lib/postgresql").is_dir() && !apt_install(&["postgresql"]) {
         bail!("PostgreSQL is missing; on Debian, `apt-get install postgresql`");
