@@ -42,7 +42,7 @@ struct Arguments {
 enum Task {
     /// Builds the component, target/wasm32-wasip1/release/sluice.wasm
     Build,
-    /// Runs Sluice with a stand-in engine, on Spin if it is installed
+    /// Runs Sluice with a stand-in or a real engine, on Spin if it is installed
     Up(up::Arguments),
     /// Runs the checks and tests of CI
     Test {
