@@ -25,6 +25,20 @@ def test_a_start_is_known_after_its_run_has_continued_as_new(engine, sluice, pro
     assert sorted((run.id, run.state) for run in runs) == [(again.json()["id"], "continued"), (again.json()["id"], "succeeded")]
 
 
+def test_a_signal_that_is_sent_again_is_recorded_once(engine, sluice, proxy, waiting):
+    """The run stays open, since its workflow doesn't know this topic: a second signal would be recorded."""
+    event, run = waiting
+    proxy.fail("lose-answer", engine.resumes)
+    has(sluice.callback(run.id, "reminder", data={"n": 1}), 202)
+    sluice.settle()
+    assert [request.status for request in proxy.seen(engine.resumes)] == [200, 200]
+    [signal] = engine.events_of(run.id, "SIGNALED")
+    assert signal["workflowExecutionSignaledEventAttributes"]["signalName"] == "reminder"
+    has(sluice.callback(run.id, TOPIC, data={"n": 2}), 200)
+    [run] = wait_for_runs(engine, event)
+    assert run.outcome == [{"status": "succeeded", "data": {"n": 2}}]
+
+
 def test_a_reference_may_name_the_task_queue(engine, sluice):
     event, elsewhere = new_event(), new_event()
     has(sluice.event(f"{QUEUE}!Record", {"event": event}), 200)
@@ -55,7 +69,7 @@ def test_the_largest_payload_arrives(engine, session_proxy):
         sent = (b'{"event":"%s","a":"' % event.encode()).ljust(engine.largest - 2, b"a") + b'"}'
         run = has(sluice.event("nobody!Record", sent), 200).json()["id"]
         has(sluice.event("nobody!Record", sent + b" "), 413)
-    [execution] = [shown["execution"] for shown in engine.list() if engine.event(shown["execution"]) == event]
+    [execution] = [shown["execution"] for shown in engine.all() if engine.event(shown["execution"]) == event]
     started = engine.history(execution, maximumPageSize=1, noPayloadShorthand="")
     [payload] = started["workflowExecutionStartedEventAttributes"]["input"]["payloads"]
     assert member(base64.b64decode(payload["data"]), "data") == sent
