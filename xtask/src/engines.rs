@@ -40,11 +40,17 @@ impl Engine {
         Ok(std::path::absolute(target())?.join("engines").join(self.name()))
     }
 
+    /// Ensures that the program that installs it is there: `python3` or `npm`.
+    pub(crate) fn require_installer(self) -> Result<()> {
+        let program = if self == Self::Restate { "npm" } else { "python3" };
+        install(&[(program, program)])
+    }
+
     /// Installs it, unless it was installed from the same pinned packages before. Returns its directory.
     ///
-    /// `run` runs the command that takes minutes. It is an error if `python3` or `npm` is missing and can't be
-    /// installed.
+    /// `run` runs the command that takes minutes.
     pub(crate) fn install(self, run: impl FnOnce(&mut Command) -> Result<()>) -> Result<PathBuf> {
+        self.require_installer()?;
         let directory = self.directory()?;
         match self {
             Self::Temporal | Self::Airflow | Self::Prefect => {
@@ -64,7 +70,6 @@ pub(crate) fn install_from_pypi(
     run: impl FnOnce(&mut Command) -> Result<()>,
 ) -> Result<()> {
     create_if_changed(venv, &[requirements.to_owned()], || {
-        install(&[("python3", "python3")])?;
         python::create_venv(venv)?;
         run(&mut python::pip(venv, &[OsStr::new("-r"), requirements.as_os_str()]))
     })
@@ -78,7 +83,6 @@ pub(crate) fn install_from_npm(
 ) -> Result<()> {
     let manifests = ["package.json", "package-lock.json"].map(|name| manifests.join(name));
     create_if_changed(directory, &manifests, || {
-        install(&[("npm", "npm")])?;
         fs::create_dir_all(directory)?;
         for manifest in &manifests {
             fs::copy(manifest, directory.join(manifest.file_name().unwrap_or_default()))?;
