@@ -30,7 +30,7 @@ class Run:
 
     # The reference of the run, as in `id` of Sluice's response and `ref` of a callback.
     id: str
-    # `running`, `waiting` (for the topic), `succeeded` or `failed`.
+    # `running`, `waiting` (for the topic), `succeeded`, `failed`, or a word of the engine's adapter.
     state: str
     # What the workflow saw: its input as bytes, where the engine gives it these, else as parsed JSON.
     input: object
@@ -58,10 +58,10 @@ class Engine:
     starts_once = True
     # Whether the profile has callbacks. If not, they are refused with a 501.
     callbacks = True
-    # Whether a callback that comes before the task waits reaches it.
-    keeps_early = True
     # Whether a callback may have the status `failed`.
     can_fail = True
+    # `limits.max_body_bytes` of the profile: a larger payload is refused before anything is sent.
+    largest = 10 * 1024 * 1024
     # Base URL of the engine itself, without the proxy.
     url: str
 

@@ -114,7 +114,7 @@ class KubernetesJob(Cluster):
     starts = f"^POST {path}$"
     callbacks = False
     constants = {"image": "registry.example/tasks:1"}
-    largest = 100_000
+    largest = 200_000
 
     def sent(self, thing: dict) -> str:
         return thing["spec"]["template"]["metadata"]["annotations"]["sluice.dev/data"]

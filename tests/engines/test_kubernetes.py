@@ -3,20 +3,15 @@
 import pytest
 import requests
 from engine import TOPIC
-from kubernetes import ArgoWorkflows, Cluster
 from kubernetes_server import POWERLESS
 from sluice import has, new_event, running, wait_for_runs
-from test_callbacks import waiting_run
 
 # As quoted in kubernetes/kubernetes#67761 and #106842.
 MODIFIED = 'Operation cannot be fulfilled on resourcequotas "q": the object has been modified; please apply your changes to the latest version and try again'
 EXHAUSTED = 'pods "x" is forbidden: exceeded quota: q, requested: count/jobs.batch=1, used: count/jobs.batch=1, limited: count/jobs.batch=1'
 
 
-@pytest.fixture(autouse=True)
-def only_clusters(engine):
-    if not isinstance(engine, Cluster):
-        pytest.skip(f"{engine.name}: a test of the APIs of clusters")
+pytestmark = pytest.mark.only("argo-workflows", "kubernetes-job", "tekton")
 
 
 def delivered(engine, sluice) -> requests.Response:
@@ -90,10 +85,9 @@ def test_an_unknown_namespace(engine, session_proxy):
         assert engine.runs(event) == []
 
 
+@pytest.mark.only("argo-workflows")
 def test_a_page_of_the_ui_starts_nothing(engine, session_proxy):
     """A path outside of `/api/` is the UI of Argo: 200 with HTML."""
-    if not isinstance(engine, ArgoWorkflows):
-        pytest.skip(f"{engine.name}: the API server has no UI")
     constants = engine.variables()["settings"]["engine"] | {"base_path": "/argo"}
     event = new_event()
     with running(engine, session_proxy.url, settings={"engine": constants}) as sluice:
@@ -103,7 +97,7 @@ def test_a_page_of_the_ui_starts_nothing(engine, session_proxy):
         assert engine.runs(event) == []
 
 
-@pytest.mark.usefixtures("callbacks")
+@pytest.mark.only("argo-workflows")
 @pytest.mark.parametrize(
     "message",
     [
@@ -111,9 +105,9 @@ def test_a_page_of_the_ui_starts_nothing(engine, session_proxy):
         "cannot set output parameters because node is not expecting any raw parameters",
     ],
 )
-def test_a_suspended_node_without_the_output(engine, sluice, message):
+def test_a_suspended_node_without_the_output(engine, sluice, waiting, message):
     """The sender of the callback is told, and another callback may be right."""
-    event, run = waiting_run(engine, sluice)
+    event, run = waiting
     engine.fail(engine.resumes, 500, "", message)
     response = sluice.callback(run.id, TOPIC, data={"n": 1})
     assert 400 <= response.status_code < 500, response.text
@@ -122,9 +116,9 @@ def test_a_suspended_node_without_the_output(engine, sluice, message):
     wait_for_runs(engine, event)
 
 
-@pytest.mark.usefixtures("callbacks")
-def test_a_node_that_somebody_else_has_resumed(engine, sluice, proxy):
-    event, run = waiting_run(engine, sluice)
+@pytest.mark.only("argo-workflows")
+def test_a_node_that_somebody_else_has_resumed(engine, sluice, proxy, waiting):
+    event, run = waiting
     headers = {"authorization": f"Bearer {engine.variables()['engine_token']}"}
     body = {"nodeFieldSelector": f"displayName={TOPIC}", "phase": "Succeeded"}
     has(requests.put(f"{engine.url}{engine.path}/{run.id}/set", json=body, headers=headers, timeout=30), 200)
@@ -134,11 +128,11 @@ def test_a_node_that_somebody_else_has_resumed(engine, sluice, proxy):
     assert run.outcome == [{"status": "succeeded"}]
 
 
-@pytest.mark.usefixtures("callbacks")
+@pytest.mark.only("argo-workflows")
 @pytest.mark.parametrize("acts", [False, True])
-def test_an_engine_that_says_that_no_node_waits(engine, sluice, acts):
+def test_an_engine_that_says_that_no_node_waits(engine, sluice, waiting, acts):
     """Whether it is true, because the callback has just had its effect, or not: only a look counts."""
-    event, run = waiting_run(engine, sluice)
+    event, run = waiting
     message = f"currently, set only targets suspend nodes: no suspend nodes matching nodeFieldSelector: displayName={TOPIC}"
     engine.fail(engine.resumes, 500, "", message, acts)
     has(sluice.callback(run.id, TOPIC, data={"n": 1}), 200, 202)
