@@ -1,0 +1,47 @@
+"""Two flows, each with a deployment that this process serves.
+
+They write what they saw to the directory `RECORDS`: `<run>.input`, and `<run>.outcome` for the answer.
+"""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+from prefect import flow, serve, suspend_flow_run
+from prefect.input import RunInput
+from prefect.runtime import flow_run
+from pydantic import ConfigDict
+
+
+class Answer(RunInput):
+    """The payload of the callback. A flow of one's own names the members that it needs."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def write(name: str, value):
+    file = pathlib.Path(os.environ["RECORDS"], f"{flow_run.id}.{name}")
+    file.with_suffix(".part").write_text(json.dumps(value))
+    file.with_suffix(".part").rename(file)
+
+
+@flow
+def record(data: Any, event: Any = None):
+    """Records its input and ends."""
+    write("input", {"data": data, "event": event})
+
+
+@flow
+def wait(data: Any, event: Any = None):
+    """Records its input, waits for the topic `approval`, and records what came.
+
+    A suspended run holds no process: once it is resumed, it begins from the start, and `suspend_flow_run` returns.
+    """
+    write("input", {"data": data, "event": event})
+    answer = suspend_flow_run(wait_for_input=Answer, key="approval", timeout=600)
+    write("outcome", [{"status": "succeeded", "data": answer.model_dump() or None}])
+
+
+if __name__ == "__main__":
+    serve(record.to_deployment("tests"), wait.to_deployment("tests"), limit=4, query_seconds=1, print_starting_message=False)
