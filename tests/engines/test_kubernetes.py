@@ -1,5 +1,7 @@
 """Answers of clusters in trouble, to Argo Workflows, Jobs and PipelineRuns."""
 
+import json
+
 import pytest
 import requests
 from engine import TOPIC
@@ -47,6 +49,53 @@ def test_a_conflict_whose_object_does_not_exist(engine, sluice):
     """A 409 alone proves nothing: the object is looked up, isn't there, and is created."""
     engine.fail(engine.starts, 409, "AlreadyExists", f'{engine.plural}.argoproj.io "x" already exists')
     delivered(engine, sluice)
+
+
+# What Argo, Tekton or the kubelet replaces in the values of params and variables, and what Argo can't write again as JSON.
+TEMPLATES = [
+    "{{workflow.name}}", "{{ workflow.serviceAccountName }}", "{{workflow.parameters.data}}", "{{=1+2}}", "{{", "}}",
+    "$(context.pipelineRun.name)", "$(params.data)", "$(tasks.clone.results.secret)", "$(SLUICE_WORKFLOW)", "$$(X)",
+    "\x7f", "\u200b", "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "\ud83d\udc69\u200d\ud83d\ude80",
+]
+
+
+@pytest.mark.parametrize("kind", ["event", "webhook"])
+def test_a_payload_is_no_template(engine, sluice, kind):
+    event = new_event()
+    payload = {"event": event, "list": TEMPLATES} | {text: "as a name" for text in TEMPLATES}
+    sent = json.dumps(payload, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16").encode()
+    has(getattr(sluice, kind)(engine.workflow, sent), 200)
+    [run] = wait_for_runs(engine, event)
+    assert json.loads(engine.payload(run)) == json.loads(sent)
+
+
+@pytest.mark.only("argo-workflows")
+def test_a_limited_source_calls_back_its_own_workflows_only(engine, session_proxy, waiting):
+    """The Workflow names its template."""
+    event, run = waiting
+    source = {"name": "partner", "tokens": ["t0ken"], "callbacks": True}
+    for workflow, status in [("record", 403), ("wait", 200)]:
+        with running(engine, session_proxy.url, sources=[source | {"workflows": [workflow]}]) as sluice:
+            query = {"ref": run.id, "topic": TOPIC}
+            headers = {"content-type": "application/json", "authorization": "Bearer t0ken"}
+            has(sluice.post("/api/v2/callback", query, {"by": workflow}, headers), status)
+    [run] = wait_for_runs(engine, event)
+    assert run.outcome == [{"status": "succeeded", "data": {"by": "wait"}}]
+
+
+@pytest.mark.parametrize("kind", ["event", "webhook"])
+def test_what_an_object_has_besides_the_payload(engine, sluice, kind):
+    event = new_event()
+    run = has(getattr(sluice, kind)(engine.workflow, {"event": event}), 200).json()["id"]
+    [thing] = [thing for thing in engine.get(engine.path).json()["items"] if thing["metadata"]["name"] == run]
+    mark = thing["metadata"]["labels"]["sluice.dev/delivery"]
+    assert run == f"sluice-{mark.lower()}"
+    text = engine.attributes(thing)
+    attributes = json.loads(text) if text else {}
+    expected = {"source": "/tests", "type": "com.example.test"} if kind == "event" else {}
+    assert {name: attributes[name] for name in expected} == expected and "data" not in attributes
+    assert bool(attributes) == (kind == "event")
+    wait_for_runs(engine, event)
 
 
 def test_a_missing_right_and_a_wrong_token(engine, session_proxy):
