@@ -43,7 +43,7 @@ pub enum Retry {
 pub struct Definition {
     /// The last part of the type URI, after [`TYPE_BASE`].
     pub slug: &'static str,
-    /// The status. [`Kind::Rejected`] has the engine's status instead.
+    /// The status. [`Kind::Rejected`] has the engine's status instead, if that is a 4xx other than 410.
     pub status: StatusCode,
     /// The effect of a retry.
     pub retry: Retry,
@@ -346,8 +346,10 @@ impl Problem {
                 )
                 .field("ref")
                 .header(super::SLUICE_OUTCOME, "rejected");
-                // After a 410, many senders never deliver again (Standard Webhooks, "Deliverability and Reliability").
-                problem.status = if status == StatusCode::GONE { StatusCode::UNPROCESSABLE_ENTITY } else { status };
+                // After a 410, many senders never deliver again (Standard Webhooks, "Deliverability and Reliability"). Some
+                // engines reject with a 200 or a 500.
+                let is_telling = status.is_client_error() && status != StatusCode::GONE;
+                problem.status = if is_telling { status } else { StatusCode::UNPROCESSABLE_ENTITY };
                 problem
             }
             Outcome::Rejected { verdict: Verdict::AlreadyResolved { status } } => {

@@ -12,6 +12,8 @@ use super::request::data;
 use crate::delivery::{Payload, Start};
 use crate::json::{self, JsonType};
 
+/// The start of the source of an event that a webhook becomes; the name of the source follows.
+const WEBHOOK_SOURCE: &str = "/sluice";
 /// The type of an event that a webhook becomes.
 const WEBHOOK_TYPE: &str = "dev.sluice.webhook";
 
@@ -23,7 +25,7 @@ const VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 pub(super) fn write(start: &Start<'_>, id: &str, headers: &mut HeaderMap) -> Result<Vec<u8>, RequestError> {
     let whole = match &start.payload {
         Payload::Webhook(whole) => {
-            let source = format!("/sluice/{}", start.source.as_deref().unwrap_or_default());
+            let source = format!("{WEBHOOK_SOURCE}/{}", start.source.as_deref().unwrap_or_default());
             for (name, value) in [("specversion", "1.0"), ("id", id), ("source", &source), ("type", WEBHOOK_TYPE)] {
                 insert(headers, name, value)?;
             }

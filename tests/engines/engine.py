@@ -101,6 +101,10 @@ class Engine:
         """What the engine makes of a payload until the workflow sees it. The page of its profile says the same."""
         return payload
 
+    def makes_of_answer(self, payload: bytes) -> bytes:
+        """What the engine makes of a callback's payload."""
+        return self.makes_of(payload)
+
 
 def member(text: bytes, name: str) -> bytes:
     """The raw text of a member of a JSON object, of the last one with this name."""

@@ -15,7 +15,7 @@ class Adapter(Engine):
     name = "temporal"
     workflow = "Record"
     waiting = "Wait"
-    largest = 1_000_000
+    largest = 2_000_000
     starts = r"^POST /api/v1/namespaces/default/workflows/[^/]+$"
     resumes = r"^POST /api/v1/namespaces/default/workflows/[^/]+/signal/"
 
@@ -60,9 +60,9 @@ class Adapter(Engine):
         return {"engine": self.name, "settings": {"engine": {"task_queue": QUEUE}}}
 
     def runs(self, event: str) -> list[Run]:
-        return [self.run(shown) for shown in self.list() if self.event(shown["execution"]) == event]
+        return [self.run(shown) for shown in self.all() if self.event(shown["execution"]) == event]
 
-    def list(self) -> list[dict]:
+    def all(self) -> list[dict]:
         """All runs, as the server lists them."""
         listed, token = [], ""
         while token is not None:
@@ -95,6 +95,11 @@ class Adapter(Engine):
         """The first event of a run's history that the query selects."""
         path = f"/workflows/{execution['workflowId']}/history"
         return self.get(path, **{"execution.runId": execution["runId"]}, **query)["history"]["events"][0]
+
+    def events_of(self, workflow: str, kind: str) -> list[dict]:
+        """The events of this kind in the history of a workflow."""
+        events = self.get(f"/workflows/{workflow}/history")["history"]["events"]
+        return [event for event in events if event["eventType"] == f"EVENT_TYPE_WORKFLOW_EXECUTION_{kind}"]
 
     def query(self, execution: dict) -> dict:
         """The answer of a running workflow to the query `seen`."""

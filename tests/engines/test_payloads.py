@@ -69,4 +69,4 @@ def test_the_payload_of_a_callback_arrives(engine, sluice, waiting, members):
     sluice.settle()
     [run] = wait_for_runs(engine, event)
     [got] = run.outcome
-    assert json.dumps(got["data"]) == json.dumps(json.loads(engine.makes_of(sent)))
+    assert json.dumps(got["data"]) == json.dumps(json.loads(engine.makes_of_answer(sent)))

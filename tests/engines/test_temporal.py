@@ -4,7 +4,7 @@ import base64
 
 import pytest
 import requests
-from engine import TOPIC
+from engine import TOPIC, member
 from sluice import has, new_event, running, wait_for_runs
 from temporal import QUEUE
 
@@ -23,6 +23,20 @@ def test_a_start_is_known_after_its_run_has_continued_as_new(engine, sluice, pro
     again = has(sluice.event("Again", {"event": event}, event), 200)
     runs = engine.runs(event)
     assert sorted((run.id, run.state) for run in runs) == [(again.json()["id"], "continued"), (again.json()["id"], "succeeded")]
+
+
+def test_a_signal_that_is_sent_again_is_recorded_once(engine, sluice, proxy, waiting):
+    """The run stays open, since its workflow doesn't know this topic: a second signal would be recorded."""
+    event, run = waiting
+    proxy.fail("lose-answer", engine.resumes)
+    has(sluice.callback(run.id, "reminder", data={"n": 1}), 202)
+    sluice.settle()
+    assert [request.status for request in proxy.seen(engine.resumes)] == [200, 200]
+    [signal] = engine.events_of(run.id, "SIGNALED")
+    assert signal["workflowExecutionSignaledEventAttributes"]["signalName"] == "reminder"
+    has(sluice.callback(run.id, TOPIC, data={"n": 2}), 200)
+    [run] = wait_for_runs(engine, event)
+    assert run.outcome == [{"status": "succeeded", "data": {"n": 2}}]
 
 
 def test_a_reference_may_name_the_task_queue(engine, sluice):
@@ -49,18 +63,17 @@ def test_an_unknown_namespace_is_an_error_of_the_configuration(engine, session_p
 
 
 def test_the_largest_payload_arrives(engine, session_proxy):
-    """An event is in the input twice, and the server takes two megabytes."""
+    """No worker polls this task queue: the result of `Record` would be too large."""
     with running(engine, session_proxy.url, settings={"max_body_bytes": engine.largest}) as sluice:
         event = new_event()
-        head = b'{"event":"%s","a":"' % event.encode()
-        sent = head.ljust(engine.largest - 2, b"a") + b'"}'
-        has(sluice.event("Record", sent), 200)
-        # The worker's result would be too large: the run's input is read from its history.
-        [execution] = [shown["execution"] for shown in engine.list() if engine.event(shown["execution"]) == event]
-        started = engine.history(execution, maximumPageSize=1, noPayloadShorthand="")
-        [payload] = started["workflowExecutionStartedEventAttributes"]["input"]["payloads"]
-        assert b'"data":' + sent in base64.b64decode(payload["data"])
-        has(sluice.event("Record", sent + b" "), 413)
+        sent = (b'{"event":"%s","a":"' % event.encode()).ljust(engine.largest - 2, b"a") + b'"}'
+        run = has(sluice.event("nobody!Record", sent), 200).json()["id"]
+        has(sluice.event("nobody!Record", sent + b" "), 413)
+    [execution] = [shown["execution"] for shown in engine.all() if engine.event(shown["execution"]) == event]
+    started = engine.history(execution, maximumPageSize=1, noPayloadShorthand="")
+    [payload] = started["workflowExecutionStartedEventAttributes"]["input"]["payloads"]
+    assert member(base64.b64decode(payload["data"]), "data") == sent
+    requests.post(f"{engine.api}/workflows/{run}/terminate", json={}, timeout=30).raise_for_status()
 
 
 def test_a_workflow_that_somebody_else_has_started_gets_callbacks(engine, sluice):

@@ -204,24 +204,32 @@ def test_real_engine_is_started_and_ended(directory, engine):
         assert running.err().count("error:") == 0 and "Stand-in" not in running.err(), running.err()
         page = re.search(r"'s page +(http://127\.0\.0\.1:\d+\S*)", running.err())[1]
         assert requests.get(page, timeout=30).headers["content-type"].startswith("text/html")
-        first, callback, *events = try_out(running)
-        assert (first, events) == ("delivered", ["delivered", "duplicate"])
-        # An engine that has to be looked at may not wait yet: then the callback is kept, and a drain delivers it.
-        assert callback in ("delivered", "pending")
+        *first, last = try_out(running)
+        # An engine may take longer than `engine_wait_ms` on a busy machine, and a task may not wait yet. Drains deliver then.
+        assert set(first) <= {"delivered", "pending"} and last == "duplicate", (first, last)
+        eventually(lambda: drained(running) == [])
         run = re.search(r"resumes the run (\S+), which waits", running.err())[1]
-        eventually(lambda: callback_state(running, run) == "delivered")
+        callback = operator(running, "GET", f"callbacks/{run}?topic=approval")
+        assert (callback["status"], callback["state"]) == ("succeeded", "delivered")
+        assert operator(running, "GET", "deliveries?state=dead")["deliveries"] == []
         console = requests.get(f"{running.url}/console/callbacks?run={run}", auth=("me", "op3rator"), timeout=30).text
         assert f'href="{page.removesuffix("/ui")}' in console, console
         running.process.send_signal(signal.SIGINT)
         assert running.exit_code() == 0
 
 
-def callback_state(running: Up, run: str) -> str:
-    """The state of the callback for a run, after a drain."""
+def drained(running: Up) -> list:
+    """The deliveries that are pending after a drain."""
+    operator(running, "POST", "deliveries/drain")
+    return operator(running, "GET", "deliveries?state=pending")["deliveries"]
+
+
+def operator(running: Up, method: str, path: str) -> dict:
+    """The response to a request with the operator's token."""
     headers = {"authorization": "Bearer op3rator"}
-    requests.post(f"{running.url}/api/v2/deliveries/drain", headers=headers, timeout=60)
-    shown = requests.get(f"{running.url}/api/v2/callbacks/{run}?topic=approval", headers=headers, timeout=30)
-    return shown.json()["state"]
+    response = requests.request(method, f"{running.url}/api/v2/{path}", headers=headers, timeout=60)
+    response.raise_for_status()
+    return response.json()
 
 
 @pytest.mark.parametrize("cause", ["interrupt", "spin dies", "the stand-in dies"])

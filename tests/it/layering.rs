@@ -48,7 +48,8 @@ fn only_the_shell_names_its_host() {
 fn only_the_engine_layer_names_an_engine() {
     // "Flow" is a part of "workflow", and the name of the API that the contract comes from.
     let engines: Vec<String> = Profile::names().map(|name| name.split('-').next().unwrap().to_owned()).collect();
-    let engines: Vec<String> = engines.into_iter().filter(|name| !matches!(name.as_str(), "flow" | "generic")).collect();
+    let engines: Vec<String> =
+        engines.into_iter().filter(|name| !matches!(name.as_str(), "flow" | "generic")).collect();
     assert!(engines.len() >= 8, "{engines:?}");
     for Source { path, text, .. } in sources().into_iter().filter(|source| source.layer != "engine") {
         let text = text.to_lowercase().replace("boomerang flow", "");

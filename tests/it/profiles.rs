@@ -144,10 +144,12 @@ fn engine_that_may_start_twice_is_reported() {
 #[on_each_store]
 fn short_memory_of_an_engine_is_reported() {
     let warnings = |world: World| world.get("/readyz").json()["warnings"].to_string();
-    let restate = || World::new().with("engine", "restate");
-    assert!(warnings(restate()).contains("knows a start for 24 h"), "{}", warnings(restate()));
-    let patient = restate().setting("retry_max_hours", 24);
-    assert!(!warnings(patient).contains("knows a start"));
+    let restate = |hours: u32| World::new().with("engine", "restate").setting("retry_max_hours", hours);
+    assert!(warnings(restate(25)).contains("knows a start for 24 h"), "{}", warnings(restate(25)));
+    assert!(!warnings(restate(24)).contains("knows a start"));
+    let temporal =
+        temporal().setting("retry_max_hours", 48).setting("engine", json!({"task_queue": "q", "retention_hours": 72}));
+    assert!(!warnings(temporal).contains("knows a start"), "the constant counts");
 }
 
 const CALLBACK: &str = "/api/v2/callback?ref=r&topic=approval";
@@ -244,7 +246,7 @@ fn callback_that_an_engine_cannot_take_is_refused_before_anything_is_stored() {
         let _row = row(format!("{engine} {uri}"));
         let constants = match engine {
             "temporal" => json!({"task_queue": "orders"}),
-            "kubernetes-job" => json!({"image": "i"}),
+            "kubernetes-job" => json!({"image": "i", "namespace": "n"}),
             _ => json!({}),
         };
         let world = World::with_operator().with("engine", engine).setting("engine", constants);
@@ -277,18 +279,21 @@ fn reference_has_the_names_that_the_profile_needs() {
 /// Prefect stores such a payload, and then can't list its runs any more.
 #[on_each_store]
 fn payload_that_an_engine_cannot_store_is_refused() {
-    let world = World::with_operator().with("engine", "prefect");
+    let world = World::with_operator().with("engine", "prefect").respond(201, r#"{"id":"0f"}"#);
     let problem = world.post_json(WEBHOOK, r#"{"a":"\ud83d"}"#).problem(400, "invalid-body");
     assert_eq!(problem["field"], "body");
     world.assert_untouched();
-    let world = world.respond(201, r#"{"id":"0f"}"#);
     assert_eq!(world.post_json(WEBHOOK, r#"{"a":"\ud83d\ude00"}"#).status(), 200);
 }
 
 #[on_each_store]
 fn limit_of_an_engine_bounds_the_default_limit() {
     let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(150_000));
-    let jobs = || World::with_operator().with("engine", "kubernetes-job").setting("engine", json!({"image": "i"}));
+    let jobs = || {
+        World::with_operator()
+            .with("engine", "kubernetes-job")
+            .setting("engine", json!({"image": "i", "namespace": "n"}))
+    };
     jobs().post_json(WEBHOOK, &body).problem(413, "body-too-large");
     assert_eq!(jobs().get("/readyz").status(), 200);
     let problem = jobs().setting("max_body_bytes", 524_288).get("/readyz").problem(503, "configuration");

@@ -100,11 +100,7 @@ fn end_to_end_over(store: &str, own: &str) -> Result<()> {
 
 /// Runs the tests that need PostgreSQL: `tests/postgres` on a server of the step, the end-to-end tests on their own.
 fn postgres() -> Result<()> {
-    // Debian doesn't put the server on the `PATH`. The package may start a server, which the tests don't use.
-    // The certificate of `ssl-cert` is a dependency of the package.
-    if !Path::new("/usr/lib/postgresql").is_dir() && !apt_install(&["postgresql"]) {
-        bail!("PostgreSQL is missing; on Debian, `apt-get install postgresql`");
-    }
+    install_postgresql()?;
     install(&[("openssl", "openssl")])?;
     let server = postgres::Server::start()?;
     let mut test = cargo(["test", "--workspace", "--locked", "--test", "postgres", "--", "--include-ignored"]);
@@ -113,10 +109,21 @@ fn postgres() -> Result<()> {
     end_to_end_over("postgres", "postgres::")
 }
 
+/// Ensures that PostgreSQL is installed. Debian doesn't put the server on the `PATH`. The package may start a server,
+/// which the tests don't use. The certificate of `ssl-cert` is a dependency of the package.
+fn install_postgresql() -> Result<()> {
+    if !Path::new("/usr/lib/postgresql").is_dir() && !apt_install(&["postgresql"]) {
+        bail!("PostgreSQL is missing; on Debian, `apt-get install postgresql`");
+    }
+    Ok(())
+}
+
 /// Runs `tests/engines`: the running component in front of real workflow engines.
 ///
-/// Several engines are tested side by side, since most of the time passes in waiting.
+/// Four engines at a time are tested side by side, since most of the time passes in waiting.
 fn real_engines() -> Result<()> {
+    // Airflow keeps its data there.
+    install_postgresql()?;
     let target = std::path::absolute(target())?;
     for engine in Engine::value_variants() {
         let start = Instant::now();

@@ -136,12 +136,13 @@ fn example_names(plan: &Plan) -> Option<ExampleNames> {
 fn addresses(plan: &Plan, sluice: &str) -> String {
     let engine = match &plan.started {
         Some(Started { running: Running { title, page: (page, remark), .. }, .. }) => {
-            welcome::address(title, &plan.engine, "") + &welcome::address(&format!("{title}'s page"), page, remark)
+            [welcome::address(title, &plan.engine, ""), welcome::address(&format!("{title}'s page"), page, remark)]
+                .concat()
         }
         None if plan.stand_in.is_some() => welcome::address("Stand-in engine", &plan.engine, "shows the runs"),
         None => welcome::address("Engine", &plan.engine, ""),
     };
-    welcome::address("Sluice", sluice, "") + &engine
+    [welcome::address("Sluice", sluice, ""), engine].concat()
 }
 
 /// The text that is shown once Sluice answers: addresses, warnings, errors and examples.
