@@ -70,7 +70,7 @@ class Store:
 
     def __init__(self, directory: pathlib.Path, kind: str, plural: str, group: str):
         self.directory, self.kind, self.plural, self.group = directory / plural, kind, plural, group
-        self.lock = threading.RLock()
+        self.logs, self.lock = directory / "logs", threading.RLock()
         self.directory.mkdir(parents=True, exist_ok=True)
 
     def named(self, name: str) -> str:
@@ -100,6 +100,16 @@ class Store:
         for value in metadata.get("labels", {}).values():
             if not LABEL_VALUE.fullmatch(value) or len(value) > 63:
                 raise Failure(422, "Invalid", f'{self.kind}.{self.group} "{name}" is invalid: metadata.labels: Invalid value')
+
+    def keep_log(self, name: str, text: str):
+        self.logs.mkdir(exist_ok=True)
+        (self.logs / name).write_bytes(text.encode())
+
+    def log(self, name: str) -> str:
+        try:
+            return (self.logs / name).read_bytes().decode()
+        except OSError:
+            raise Failure(404, "NotFound", "no logs") from None
 
     def write(self, thing: dict) -> dict:
         text = json.dumps(thing)
@@ -245,17 +255,14 @@ class Workflows:
             values |= {f"workflow.parameters.{key}": value for key, value in params(spec).items()}
             template = json.dumps({"env": [{"name": "DATA", "value": "{{workflow.parameters.data}}"}]})
             template = argo_replaced(argo_replaced(template, values), values)
-            node["outputs"] = {"parameters": [{"name": "seen", "value": json.loads(template)["env"][0]["value"]}]}
+            self.objects.keep_log(name, json.loads(template)["env"][0]["value"])
         except ValueError:
             node["phase"], workflow["status"]["phase"] = "Error", "Error"
             workflow["status"]["message"] = "cannot finish template replacement because the result was invalid JSON"
         workflow["status"]["nodes"]["record"] = node
 
     def log(self, name: str) -> str:
-        node = self.objects.get(name)["status"].get("nodes", {}).get("record", {})
-        if "outputs" not in node:
-            raise Failure(404, "NotFound", "no logs")
-        return node["outputs"]["parameters"][0]["value"]
+        return self.objects.log(name)
 
     @staticmethod
     def error(failure: Failure):
