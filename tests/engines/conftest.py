@@ -9,14 +9,14 @@ import pathlib
 
 import pytest
 from proxy import Proxy
-from sluice import running
+from sluice import has, new_event, running, wait_for_runs
 
-# The class of each engine's adapter.
+# The class of each engine's adapter. The slow ones are first, so that they don't run alone at the end.
 ENGINES = {
+    "airflow": "airflow:Adapter",
+    "prefect": "prefect:Adapter",
     "temporal": "temporal:Adapter",
     "restate": "restate:Adapter",
-    "prefect": "prefect:Adapter",
-    "airflow": "airflow:Adapter",
     "argo-workflows": "kubernetes:ArgoWorkflows",
     "kubernetes-job": "kubernetes:KubernetesJob",
     "tekton": "kubernetes:Tekton",
@@ -37,6 +37,37 @@ def adapter(name: str) -> type:
     return getattr(importlib.import_module(module), attribute)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "only(name, …): a test of these engines")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Removes tests of other engines than those that their marker `only` names."""
+
+    def belongs(item) -> bool:
+        marker = item.get_closest_marker("only")
+        return marker is None or item.callspec.params["engine"] in marker.args
+
+    removed = [item for item in items if not belongs(item)]
+    items[:] = [item for item in items if belongs(item)]
+    config.hook.pytest_deselected(items=removed)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With pytest-xdist, the tests of an engine run one after the other in one process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByEngine(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            """The engine, whose name is the first parameter of its tests; for other tests their file."""
+            file, _, parameters = nodeid.partition("[")
+            names = [name for name in ENGINES if parameters.startswith((f"{name}-", f"{name}]"))]
+            return max(names, key=len, default=file.partition("::")[0])
+
+    return ByEngine(config, log)
+
+
 @pytest.fixture(scope="session", params=chosen())
 def engine(request, tmp_path_factory):
     """A running engine with a worker."""
@@ -46,6 +77,23 @@ def engine(request, tmp_path_factory):
         yield engine
     finally:
         engine.stop()
+
+
+class Waiting:
+    """Runs that wait for the topic. They are started in advance, since the runs of some engines take seconds until they
+    wait."""
+
+    def __init__(self, engine, sluice, size=8):
+        self.engine, self.sluice, self.size, self.runs = engine, sluice, size, []
+
+    def take(self) -> tuple:
+        """An event and its run, which waits, and which no other test has."""
+        if not self.runs:
+            events = [new_event() for _ in range(self.size)]
+            for event in events:
+                has(self.sluice.event(self.engine.waiting, {"event": event}, event), 200)
+            self.runs = [(event, run) for event in events for run in wait_for_runs(self.engine, event, state="waiting")]
+        return self.runs.pop(0)
 
 
 def needed(engine, what: str, reason: str):
@@ -75,6 +123,19 @@ def session_proxy(engine):
 def session_sluice(engine, session_proxy):
     with running(engine, session_proxy.url) as sluice:
         yield sluice
+
+
+@pytest.fixture(scope="session")
+def runs_that_wait(engine, session_sluice):
+    return Waiting(engine, session_sluice)
+
+
+@pytest.fixture
+def waiting(runs_that_wait, sluice, proxy):
+    """An event and its run, which waits for the topic."""
+    taken = runs_that_wait.take()
+    proxy.clear()
+    return taken
 
 
 @pytest.fixture

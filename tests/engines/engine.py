@@ -30,7 +30,7 @@ class Run:
 
     # The reference of the run, as in `id` of Sluice's response and `ref` of a callback.
     id: str
-    # `running`, `waiting` (for the topic), `succeeded` or `failed`.
+    # `running`, `waiting` (for the topic), `succeeded`, `failed`, or a word of the engine's adapter.
     state: str
     # What the workflow saw: its input as bytes, where the engine gives it these, else as parsed JSON.
     input: object
@@ -58,8 +58,6 @@ class Engine:
     starts_once = True
     # Whether the profile has callbacks. If not, they are refused with a 501.
     callbacks = True
-    # Whether a callback that comes before the task waits reaches it.
-    keeps_early = True
     # Whether a callback may have the status `failed`.
     can_fail = True
     # `limits.max_body_bytes` of the profile: a larger payload is refused before anything is sent.
@@ -102,6 +100,10 @@ class Engine:
     def makes_of(self, payload: bytes) -> bytes:
         """What the engine makes of a payload until the workflow sees it. The page of its profile says the same."""
         return payload
+
+    def makes_of_answer(self, payload: bytes) -> bytes:
+        """What the engine makes of a callback's payload."""
+        return self.makes_of(payload)
 
 
 def member(text: bytes, name: str) -> bytes:

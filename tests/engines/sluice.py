@@ -87,7 +87,8 @@ class Sluice:
 
     def callback(self, ref: str, topic: str, status="succeeded", data=None) -> requests.Response:
         """Delivers a callback, without a payload if `data` is `None`."""
-        return self.post("/api/v2/callback", {"ref": ref, "topic": topic, "status": status}, data, {"content-type": "application/json"})
+        headers = {} if data is None else {"content-type": "application/json"}
+        return self.post("/api/v2/callback", {"ref": ref, "topic": topic, "status": status}, data, headers)
 
     def post(self, path: str, query: dict, data, headers: dict) -> requests.Response:
         body = data if isinstance(data, bytes) else b"" if data is None else json.dumps(data).encode()
@@ -143,7 +144,7 @@ def running(engine, engine_url: str, **variables):
 
 
 def wait_for_runs(engine, event: str, count=1, state="succeeded", seconds=60) -> list:
-    """The runs of an event, once there are `count` and all are in a state."""
+    """The runs of an event, once there are `count` and all are in this state."""
 
     def check():
         runs = engine.runs(event)

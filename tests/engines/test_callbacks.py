@@ -10,14 +10,6 @@ from sluice import has, new_event, wait_for_runs
 pytestmark = pytest.mark.usefixtures("callbacks")
 
 
-def waiting_run(engine, sluice):
-    """Starts a run that waits for the topic. Returns its event and the run."""
-    event = new_event()
-    has(sluice.event(engine.waiting, {"event": event}, event), 200)
-    [run] = wait_for_runs(engine, event, state="waiting")
-    return event, run
-
-
 def outcome(engine, sluice, event: str) -> list:
     """The callbacks that the workflow got, once nothing is pending and it has ended."""
     sluice.settle()
@@ -25,21 +17,21 @@ def outcome(engine, sluice, event: str) -> list:
     return run.outcome
 
 
-def test_a_callback_reaches_the_run(engine, sluice):
-    event, run = waiting_run(engine, sluice)
+def test_a_callback_reaches_the_run(engine, sluice, waiting):
+    event, run = waiting
     has(sluice.callback(run.id, TOPIC, data={"by": "Ada"}), 200)
     assert outcome(engine, sluice, event) == [{"status": "succeeded", "data": {"by": "Ada"}}]
 
 
-def test_a_callback_without_a_payload(engine, sluice):
-    event, run = waiting_run(engine, sluice)
+def test_a_callback_without_a_payload(engine, sluice, waiting):
+    event, run = waiting
     has(sluice.callback(run.id, TOPIC), 200)
     [got] = outcome(engine, sluice, event)
     assert (got["status"], got.get("data")) == ("succeeded", None)
 
 
-def test_the_first_of_two_callbacks_counts(engine, sluice, proxy):
-    event, run = waiting_run(engine, sluice)
+def test_the_first_of_two_callbacks_counts(engine, sluice, proxy, waiting):
+    event, run = waiting
     has(sluice.callback(run.id, TOPIC, data={"n": 1}), 200)
     sent = len(proxy.seen(engine.resumes))
     has(sluice.callback(run.id, TOPIC, data={"n": 2}), 409)
@@ -48,8 +40,8 @@ def test_the_first_of_two_callbacks_counts(engine, sluice, proxy):
     assert len(proxy.seen(engine.resumes)) == sent
 
 
-def test_a_repeated_callback_is_sent_once(engine, sluice, proxy):
-    event, run = waiting_run(engine, sluice)
+def test_a_repeated_callback_is_sent_once(engine, sluice, proxy, waiting):
+    event, run = waiting
     for _ in range(3):
         has(sluice.callback(run.id, TOPIC, data={"n": 1}), 200)
     assert outcome(engine, sluice, event) == [{"status": "succeeded", "data": {"n": 1}}]
@@ -57,8 +49,8 @@ def test_a_repeated_callback_is_sent_once(engine, sluice, proxy):
     assert len(proxy.seen(engine.resumes)) == 1
 
 
-def test_different_callbacks_at_the_same_moment(engine, sluice):
-    event, run = waiting_run(engine, sluice)
+def test_different_callbacks_at_the_same_moment(engine, sluice, waiting):
+    event, run = waiting
     responses, start = {}, threading.Barrier(4)
 
     def send(number: int):
@@ -86,18 +78,18 @@ def test_a_callback_before_the_run_waits(engine, sluice):
     assert outcome(engine, sluice, event) == [{"status": "succeeded", "data": {"early": True}}]
 
 
-def test_a_failed_callback(engine, sluice):
+def test_a_failed_callback(engine, sluice, request):
     needed(engine, "can_fail", "callbacks have no status other than succeeded")
-    event, run = waiting_run(engine, sluice)
+    event, run = request.getfixturevalue("waiting")
     has(sluice.callback(run.id, TOPIC, "failed", {"why": "no budget"}), 200)
     [got] = outcome(engine, sluice, event)
     assert got == {"status": "failed", "data": {"why": "no budget"}}
 
 
-def test_a_failed_callback_is_refused_where_the_engine_has_none(engine, sluice, proxy):
+def test_a_failed_callback_is_refused_where_the_engine_has_none(engine, sluice, proxy, request):
     if engine.can_fail:
         pytest.skip(f"{engine.name}: callbacks may have the status failed")
-    event, run = waiting_run(engine, sluice)
+    event, run = request.getfixturevalue("waiting")
     response = has(sluice.callback(run.id, TOPIC, "failed", {"why": "no budget"}), 501)
     assert response.json()["type"].endswith("/unsupported-by-engine")
     assert proxy.seen(engine.resumes) == [] and sluice.deliveries("pending") == []
