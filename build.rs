@@ -1,9 +1,10 @@
-//! Prepares two things at compile time:
+//! Prepares three things at compile time:
 //!
 //! - `docs/openapi.yaml` as compressed JSON, which `/openapi.json` serves. With LZ4 the component is smaller than with
 //!   deflate, because the decoder is a sixth of the size.
 //! - The index of the presets in `src/sender/presets/` (see `src/sender/preset.rs`), so that neither names nor headers
 //!   are parsed at run time, and none can differ from its file. `setup` and `notes` are for documents, and left out.
+//! - The list of the engines' profiles in `src/engine/profiles/`, without the white space between their values.
 #![allow(clippy::disallowed_methods, reason = "cargo passes the output directory in the environment")]
 
 use std::collections::BTreeMap;
@@ -16,10 +17,12 @@ use serde_json::{Map, Value};
 
 const SOURCE: &str = "docs/openapi.yaml";
 const PRESETS: &str = "src/sender/presets";
+const PROFILES: &str = "src/engine/profiles";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={SOURCE}");
     println!("cargo::rerun-if-changed={PRESETS}");
+    println!("cargo::rerun-if-changed={PROFILES}");
     println!("cargo::rerun-if-changed=build.rs");
     let output = env::var("OUT_DIR")?;
     let output = Path::new(&output);
@@ -28,7 +31,36 @@ fn main() -> Result<(), Box<dyn Error>> {
     let json = serde_json::to_vec(&document)?;
     fs::write(output.join("openapi.json.lz4"), lz4_flex::compress_prepend_size(&json))?;
     fs::write(output.join("presets.rs"), presets()?)?;
+    fs::write(output.join("profiles.rs"), profiles()?)?;
     Ok(())
+}
+
+/// The names and texts of the profiles, as an expression in Rust.
+fn profiles() -> Result<String, Box<dyn Error>> {
+    let mut profiles = BTreeMap::new();
+    for entry in fs::read_dir(PROFILES)? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|stem| stem.to_str()).ok_or("a file without a name")?.to_owned();
+        let text = fs::read_to_string(&path)?;
+        let profile: Value = serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
+        if profile["name"] != name.as_str() {
+            return Err(format!("{name}: `name` must be that of the file").into());
+        }
+        profiles.insert(name, compact(&text));
+    }
+    Ok(format!("&{:?}", profiles.into_iter().collect::<Vec<_>>()))
+}
+
+/// A JSON text without the white space between its values. The order of members stays, unlike in a [`Value`].
+fn compact(json: &str) -> String {
+    let (mut in_string, mut is_escaped) = (false, false);
+    let mut keeps = |c: &char| {
+        let is_kept = in_string || !c.is_ascii_whitespace();
+        in_string ^= *c == '"' && !is_escaped;
+        is_escaped = in_string && *c == '\\' && !is_escaped;
+        is_kept
+    };
+    json.chars().filter(|c| keeps(c)).collect()
 }
 
 /// The presets by name.

@@ -47,6 +47,12 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// Parses a time by RFC 3339; `None` if it is malformed, or before 1970.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+        u64::try_from(time.timestamp_millis()).ok().map(Self)
+    }
+
     /// Formats the time by RFC 3339, in UTC and with milliseconds: `2026-11-24T08:30:00.000Z`.
     pub fn rfc3339(self) -> String {
         i64::try_from(self.0)

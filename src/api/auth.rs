@@ -8,8 +8,9 @@ use http::{HeaderMap, Response};
 use serde_json::value::RawValue;
 
 use super::problem::{Kind, Problem};
-use super::query::Query;
+use super::query::{Query, invalid_reference};
 use super::{RequestContext, SLUICE_DELIVERY, SLUICE_OUTCOME, VerifiedBy, respond};
+use crate::callback::Status;
 use crate::config::{Config, ConfigError, members};
 use crate::delivery::Start;
 use crate::engine::Engine;
@@ -203,7 +204,7 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
         respond::reply(reply)
     }
 
-    /// Checks that the source may start a workflow.
+    /// Checks that the engine can have a workflow, and that the source may start it.
     pub(super) fn permit(
         &self,
         admission: &Admission<'_, '_>,
@@ -211,27 +212,32 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
         via: Via<'_>,
         workflow: &WorkflowRef,
     ) -> Result<(), Problem> {
+        let engine = &gateway.settings().engine;
+        engine.accepts(workflow).map_err(|error| invalid_reference("ref", error))?;
         // Most requests have no limits, and the profile is parsed to tell ids from names.
         if admission.source().is_none() {
             return Ok(());
         }
-        let engine = &gateway.settings().engine;
         let workflow = Workflow::of_reference(workflow, |text| engine.is_workflow_id(text));
         admission.decide(&Action::Start(via, workflow), engine)
     }
 
-    /// Checks that the source may resolve callbacks of a run. If it is limited to some workflows, the engine is asked for
+    /// Checks that the engine can be told callbacks of a run, and that the source may resolve them. If it is limited to some workflows, the engine is asked for
     /// that of the run, before anything is claimed or stored.
     pub(super) async fn permit_callback(
         &self,
         admission: &Admission<'_, '_>,
         gateway: &Gateway<'_, H>,
         run: &RunRef,
+        status: Status,
     ) -> Result<(), Problem> {
+        let engine = &gateway.settings().engine;
+        engine.resumes(Some(status))?;
+        engine.accepts_run(run).map_err(|error| invalid_reference("ref", error))?;
         if admission.source().is_none() {
             return Ok(());
         }
-        let decide = |workflow| admission.decide(&Action::Resolve(workflow), &gateway.settings().engine);
+        let decide = |workflow| admission.decide(&Action::Resolve(workflow), engine);
         if !admission.authority.needs_run_workflow() {
             return decide(RunWorkflow::Unknown);
         }

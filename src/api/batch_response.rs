@@ -66,6 +66,9 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
                 problem: None,
             });
         }
+        for (work, _) in &works {
+            gateway.settings().engine.takes(work)?;
+        }
         let works_have_key = works.iter().any(|(_, key)| key.is_some());
         let mut receipts = gateway.accept_all(works, &self.trace(), wait).await;
         self.log.deliveries(&receipts);

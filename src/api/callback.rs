@@ -59,7 +59,7 @@ pub(super) async fn complete(
         Admitted::Delivery(admission) => admission,
         Admitted::Question(reply) => return Ok(context.reply(reply)),
     };
-    context.permit_callback(&admission, &gateway, &run).await?;
+    context.permit_callback(&admission, &gateway, &run, status).await?;
     let callback = Callback { run, topic, status, payload: None };
     match mode {
         CallbackMode::Head => Ok(no_store(respond::empty(StatusCode::OK))),

@@ -38,6 +38,7 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         })?;
         warnings.extend(warning);
     }
+    warnings.extend(context.config.promises());
     let sources = context.config.sources()?;
     if sources.is_open() && !context.config.get(&members::OPEN)? {
         warnings.push("anyone may deliver: set `sources` or `access_tokens`, or `open` in `settings`".to_owned());

@@ -53,6 +53,9 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
     ) -> Result<Received<'r, 'h, H>, Problem> {
         let max = self.config.get(&members::MAX_BODY_BYTES)?;
         let gateway = self.gateway()?;
+        // A larger payload would be stored, and then rejected by the engine.
+        let of_engine = gateway.settings().engine.profile.max_body_bytes().ok().flatten();
+        let max = of_engine.map_or(max, |of_engine| max.min(of_engine));
         let has_body = self.method == Method::POST;
         let bytes = if has_body { body::read(incoming, self.headers, max).await? } else { Vec::new() };
         match self.admit(authentication, &bytes).await {

@@ -53,6 +53,7 @@ pub(super) async fn create(
     incoming: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let gateway = operator::authorize_or(context, &members::LINK_TOKEN)?;
+    gateway.settings().engine.resumes(None)?;
     let secrets = context.config.get(&members::LINK_SECRETS)?;
     let secret = secrets.first().ok_or_else(|| {
         let detail = "`link_secrets` in `settings` is not set: set it to an array with a long random text, which signs the links";
@@ -97,8 +98,10 @@ pub(super) async fn create(
     }
     // Rounded down to whole seconds: a link must not be valid for longer than requested.
     let expires = gateway.now().0.saturating_add(lifetime.saturating_mul(1_000));
+    let run = RunRef::parse(&request.r#ref).map_err(|error| invalid_reference("ref", error))?;
+    gateway.settings().engine.accepts_run(&run).map_err(|error| invalid_reference("ref", error))?;
     let mut link = Link {
-        run: RunRef::parse(&request.r#ref).map_err(|error| invalid_reference("ref", error))?,
+        run,
         topic: Topic::parse(&request.topic).map_err(|error| invalid_reference("topic", error))?,
         status: Status::Succeeded,
         question: request.question,
@@ -128,6 +131,7 @@ pub(super) async fn answer(
     let link = verify(context, &context.config.get(&members::LINK_SECRETS)?)?;
     let gateway = context.gateway()?;
     let callback = link.callback();
+    gateway.settings().engine.resumes(Some(callback.status))?;
     if context.method == Method::POST {
         body::read(incoming, context.headers, context.config.get(&members::MAX_BODY_BYTES)?).await?;
         return confirm(context, gateway, callback).await;

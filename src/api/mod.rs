@@ -339,6 +339,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         work: Work<'_>,
         key: Option<Key>,
     ) -> Result<Response<Vec<u8>>, Problem> {
+        gateway.settings().engine.takes(&work)?;
         let prefer = Prefer::of(self.headers);
         let wait = self.max_wait(&prefer, &gateway);
         // In the contract, the response to a callback has no body.

@@ -43,7 +43,7 @@ pub enum Retry {
 pub struct Definition {
     /// The last part of the type URI, after [`TYPE_BASE`].
     pub slug: &'static str,
-    /// The status. [`Kind::Rejected`] has the engine's status instead.
+    /// The status. [`Kind::Rejected`] has the engine's status instead, if that is a 4xx other than 410.
     pub status: StatusCode,
     /// The effect of a retry.
     pub retry: Retry,
@@ -121,6 +121,8 @@ kinds! {
     CallbackResolved "callback-resolved" CONFLICT FixFirst "This has been decided";
     /// No task of the run waits for the topic, now or later.
     UnknownTopic "unknown-topic" NOT_FOUND FixFirst "The run does not wait for this topic";
+    /// The engine can't resume runs, or can't take this status.
+    UnsupportedByEngine "unsupported-by-engine" NOT_IMPLEMENTED FixFirst "The engine can't do this";
     /// The signature of a callback link does not match.
     LinkForged "link-forged" FORBIDDEN FixFirst "This link is not genuine";
     /// A callback link has expired.
@@ -344,8 +346,10 @@ impl Problem {
                 )
                 .field("ref")
                 .header(super::SLUICE_OUTCOME, "rejected");
-                // After a 410, many senders never deliver again (Standard Webhooks, "Deliverability and Reliability").
-                problem.status = if status == StatusCode::GONE { StatusCode::UNPROCESSABLE_ENTITY } else { status };
+                // After a 410, many senders never deliver again (Standard Webhooks, "Deliverability and Reliability"). Some
+                // engines reject with a 200 or a 500.
+                let is_telling = status.is_client_error() && status != StatusCode::GONE;
+                problem.status = if is_telling { status } else { StatusCode::UNPROCESSABLE_ENTITY };
                 problem
             }
             Outcome::Rejected { verdict: Verdict::AlreadyResolved { status } } => {
@@ -392,6 +396,19 @@ impl Problem {
         let detail = "the source may resolve callbacks of some workflows only, and the engine does not show the run now, \
                       so nothing was delivered: send the request again";
         Self::new(Kind::ScopeUndecided, detail).field("ref")
+    }
+}
+
+impl From<crate::engine::Unsupported> for Problem {
+    fn from(error: crate::engine::Unsupported) -> Self {
+        use crate::engine::Unsupported::{Callback, Status, Surrogate, Topic};
+        let problem = match &error {
+            Callback { .. } => Self::new(Kind::UnsupportedByEngine, error.to_string()),
+            Status { .. } => Self::new(Kind::UnsupportedByEngine, error.to_string()).field("status"),
+            Topic { .. } => Self::new(Kind::InvalidParameter, error.to_string()).field("topic"),
+            Surrogate { .. } => Self::new(Kind::InvalidBody, error.to_string()).field("body"),
+        };
+        problem.header(super::SLUICE_OUTCOME, "rejected")
     }
 }
 

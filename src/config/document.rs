@@ -68,6 +68,11 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Returns whether a member is set.
+    pub fn has<F>(&self, member: &Member<F>) -> bool {
+        self.members.iter().any(|(name, _)| *name == member.name)
+    }
+
     /// Returns all errors in the object.
     pub fn errors(&self) -> Vec<InvalidValue> {
         let root = Reader::root();

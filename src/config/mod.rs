@@ -11,7 +11,7 @@ use std::cell::OnceCell;
 use std::time::Duration;
 
 use crate::delivery::Limits;
-use crate::engine::{Constants, DEFAULT_PROFILE, Engine, EngineUrl, EngineUrlError, Profile};
+use crate::engine::{Constants, DEFAULT_PROFILE, Doubt, Engine, EngineUrl, EngineUrlError, Profile};
 use crate::json::{InvalidValue, Pointer, without_mark};
 use crate::ports::{Timeouts, Variables};
 use crate::routing::Table;
@@ -46,9 +46,9 @@ impl ConfigError {
 
 /// The settings of the gateway.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct Settings<'h> {
     /// The engine: `engine`, `engine_url`, `engine_token`, and the members `engine` and `engine_start`.
-    pub engine: Engine,
+    pub engine: Engine<'h>,
     /// Time limits for a call to the engine: `engine_connect_ms`, `engine_timeout_ms`.
     pub timeouts: Timeouts,
     /// `engine_wait_ms`: how long a sender waits for the engine before its delivery is stored.
@@ -68,7 +68,7 @@ pub struct Settings {
     pub move_from: Option<MoveFrom>,
 }
 
-impl Settings {
+impl Settings<'_> {
     /// How long the records of callbacks are kept: at least as long as a callback waits for its run.
     pub fn callback_retention(&self) -> Retention {
         self.retention.at_least(self.limits.callback_wait)
@@ -126,7 +126,7 @@ impl<'h, H: Variables> Config<'h, H> {
     }
 
     /// Reads the settings of the gateway. Returns the first error.
-    pub fn settings(&self) -> Result<Settings, ConfigError> {
+    pub fn settings(&self) -> Result<Settings<'h>, ConfigError> {
         let timeouts =
             Timeouts { connect: self.get(&members::ENGINE_CONNECT)?, total: self.get(&members::ENGINE_TIMEOUT)? };
         Ok(Settings {
@@ -150,7 +150,7 @@ impl<'h, H: Variables> Config<'h, H> {
         })
     }
 
-    fn engine(&self) -> Result<Engine, ConfigError> {
+    fn engine(&self) -> Result<Engine<'h>, ConfigError> {
         let profile = self.engine_profile()?;
         Ok(Engine {
             constants: self.engine_constants(&profile)?,
@@ -161,16 +161,24 @@ impl<'h, H: Variables> Config<'h, H> {
         })
     }
 
-    /// Reads `engine`, the name of a profile. The default profile is used if it is empty.
-    fn engine_profile(&self) -> Result<Profile, ConfigError> {
+    /// Reads `engine`: the name of a profile, or a profile in JSON. The default profile is used if it is empty.
+    fn engine_profile(&self) -> Result<Profile<'h>, ConfigError> {
         self.parse("engine", |text| {
-            let names = || format!("must be one of {}", Profile::names().collect::<Vec<_>>().join(", "));
-            Profile::built_in(if text.is_empty() { DEFAULT_PROFILE } else { text }).ok_or_else(names)
+            let profile = match text {
+                json if json.starts_with('{') => {
+                    return Profile::parse(json).map_err(|e| format!("has a profile that {e}"));
+                }
+                "" => Profile::built_in(DEFAULT_PROFILE),
+                name => Profile::built_in(name),
+            };
+            let names =
+                || format!("must be one of {}, or a profile in JSON", Profile::names().collect::<Vec<_>>().join(", "));
+            profile.ok_or_else(names)?.map_err(|e| e.to_string())
         })
     }
 
     /// Reads the member `engine`, the constants for a profile.
-    fn engine_constants(&self, profile: &Profile) -> Result<Constants, ConfigError> {
+    fn engine_constants(&self, profile: &Profile<'_>) -> Result<Constants, ConfigError> {
         let text = self.get(&members::ENGINE)?.map_or("", |raw| raw.get());
         let error = |problem: String| ConfigError { variable: "settings", problem };
         Constants::parse(text, profile).map_err(|e| error(format!("has an error: `/{}` {e}", members::ENGINE.name)))
@@ -186,12 +194,14 @@ impl<'h, H: Variables> Config<'h, H> {
         Retention::from_hours(hours).ok_or_else(|| self.invalid(&members::RETENTION_HOURS, "is out of range"))
     }
 
-    /// Checks that the engine takes each payload that `max_body_bytes` accepts.
-    fn body_limit(&self, profile: &Profile) -> Result<(), ConfigError> {
+    /// Checks that the engine takes each payload that `max_body_bytes` accepts, if that is set. Its default follows the
+    /// engine's limit.
+    fn body_limit(&self, profile: &Profile<'_>) -> Result<(), ConfigError> {
         let error = |rule: String| self.invalid(&members::MAX_BODY_BYTES, rule);
         let max = self.get(&members::MAX_BODY_BYTES)?;
-        match profile.max_body_bytes().map_err(|e| error(e.to_string()))? {
-            Some(limit) if max > limit => {
+        // A malformed profile is an error of `engine`.
+        match profile.max_body_bytes().ok().flatten() {
+            Some(limit) if max > limit && self.document()?.has(&members::MAX_BODY_BYTES) => {
                 Err(error(format!("must be at most {limit}: the engine takes no larger payload")))
             }
             _ => Ok(()),
@@ -284,6 +294,31 @@ impl<'h, H: Variables> Config<'h, H> {
         found
     }
 
+    /// Returns warnings about what the configured engine can't promise.
+    pub fn promises(&self) -> Vec<String> {
+        let (Ok(engine), Ok(limit)) = (self.engine(), self.get(&members::RETRY_MAX)) else { return Vec::new() };
+        let (name, mut warnings) = (engine.profile.name(), Vec::new());
+        match engine.profile.doubt() {
+            Doubt::ResendAnyway => warnings.push(format!(
+                "the engine `{name}` may start a run twice: a delivery whose response was lost is sent again, so let the \
+                 receiver recognize it by its key"
+            )),
+            Doubt::Hold => warnings.push(format!(
+                "the engine `{name}` can't be asked for a run: a delivery whose response was lost becomes a dead letter"
+            )),
+            Doubt::Find | Doubt::Resend => {}
+        }
+        let hours = limit.as_secs().div_ceil(3_600);
+        if let Some(retention) = engine.retention_hours().filter(|retention| *retention < hours) {
+            warnings.push(format!(
+                "the engine `{name}` knows a start for {retention} h, and deliveries are retried for {hours} h: one that is \
+                 sent again later may start a second run; set `retry_max_hours` in `settings` to at most {retention}, or \
+                 let the engine remember longer"
+            ));
+        }
+        warnings
+    }
+
     /// Returns all errors that stop the gateway. `/readyz` succeeds only if there are none.
     pub fn check(&self) -> Vec<ConfigError> {
         let profile = self.engine_profile();
@@ -298,8 +333,11 @@ impl<'h, H: Variables> Config<'h, H> {
             self.retention().err(),
             self.move_from().err(),
         ];
+        let checked = profile.as_ref().ok().and_then(|profile| profile.check().err());
+        let checked =
+            checked.map(|error| ConfigError { variable: "engine", problem: format!("has a profile that {error}") });
         let errors = [
-            profile.err(),
+            profile.err().or(checked),
             self.engine_url().err(),
             self.secret("engine_token").err(),
             self.operator_token().err(),
@@ -373,14 +411,14 @@ pub enum CallbackGet {
 }
 
 /// Checks what depends on the engine: the scopes of workflows, and the names of params that it reserves.
-fn check_routes(table: &Table, engine: &Engine) -> Result<(), String> {
+fn check_routes(table: &Table, engine: &Engine<'_>) -> Result<(), String> {
     let reserved = engine.profile.reserved_params().map_err(|error| error.to_string())?;
     for (at, route) in table.iter().enumerate() {
         let error = |place: &str, flaw: &str| Err(format!("is no table of routes: `/{at}/{place}` {flaw}"));
         if let Err(scope) = engine.accepts(route.workflow()) {
             return error("workflow", &scope.to_string());
         }
-        if let Some(name) = route.param_names().find(|name| reserved.contains(name)) {
+        if let Some(name) = route.param_names().find(|name| reserved.iter().any(|it| it == name)) {
             return error(&format!("params/{}", Pointer::escape(name)), "is reserved: use another name");
         }
     }

@@ -71,6 +71,12 @@ impl Key {
         Self { hash: callback::run_and_topic_hashes(&callback.run, &callback.topic), digest: callback.digest() }
     }
 
+    /// A text of 52 letters and digits that all callbacks for a run and topic share, by which an engine knows a repeated
+    /// one.
+    pub fn once(callback: &Callback<'_>) -> String {
+        hash(&["callback", callback.run.as_str(), callback.topic.as_str()])
+    }
+
     /// Restores a key from its stored hash and digest.
     pub(crate) fn restore(hash: String, digest: String) -> Self {
         Self { hash, digest }

@@ -256,6 +256,12 @@ impl<'a> Delivery<'a> {
         self.sent.is_some() || !self.orphans.is_empty() || self.claim.as_ref().is_some_and(|claim| claim.contended)
     }
 
+    /// Whether an operator still has to decide about a start whose effect is unknown: it was not redelivered by an
+    /// operator, or may have been sent since.
+    pub fn is_undecided(&self) -> bool {
+        self.since == self.received || self.sent.is_some_and(|sent| sent >= self.since)
+    }
+
     /// Why it is still pending: why the last attempt failed, or that a callback's run doesn't wait for it yet.
     pub fn last_failure(&self) -> Option<&str> {
         if self.is_early() {

@@ -128,6 +128,19 @@ impl Delivery<'_> {
             wait.still = None;
         }
     }
+
+    /// Whether the callback was sent to its task before the last send.
+    pub fn was_sent_before(&self) -> bool {
+        self.wait.as_ref().is_some_and(|wait| wait.sends > 1)
+    }
+
+    /// Notes that the last send had no effect, because the engine itself has said so.
+    pub fn withdraw_send(&mut self) {
+        self.sent = None;
+        if let Some(wait) = &mut self.wait {
+            wait.sends = wait.sends.saturating_sub(1);
+        }
+    }
 }
 
 #[cfg(test)]

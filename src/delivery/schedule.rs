@@ -76,7 +76,7 @@ impl Delivery<'_> {
 
     /// Whether this delivery itself may have been sent. Until a contender of a claim is sent, only another one may have
     /// been.
-    pub(super) fn was_sent(&self) -> bool {
+    pub fn was_sent(&self) -> bool {
         self.sent.is_some() && self.wait.as_ref().is_none_or(|wait| wait.sends > 0)
     }
 

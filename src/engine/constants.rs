@@ -1,17 +1,22 @@
 //! The operator's constants for a profile: the member `engine` of `settings`, a JSON object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use http::Uri;
 use serde_json::value::RawValue;
 
-use super::form::SettingForm;
+use super::form::{Setting, SettingForm};
 use super::profile::{Profile, ProfileError};
 use crate::json;
 use crate::reference::path_segment;
 
 /// The constants that are set. Each has the form that the profile demands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Constants(BTreeMap<String, Vec<String>>);
+pub struct Constants {
+    values: BTreeMap<String, Vec<String>>,
+    /// The names of those that are numbers.
+    numbers: BTreeSet<String>,
+}
 
 /// The reason why a text is not a set of constants. The message completes the sentence "`/engine` …".
 #[derive(Debug, thiserror::Error)]
@@ -46,40 +51,45 @@ pub enum ConstantsError {
         rule: String,
     },
     /// The profile doesn't follow the form.
-    #[error(transparent)]
+    #[error("can't be checked: the engine's profile {0}")]
     Profile(#[from] ProfileError),
 }
 
 impl Constants {
     /// Parses the variable's text. An empty text sets nothing.
-    pub fn parse(text: &str, profile: &Profile) -> Result<Self, ConstantsError> {
-        let document = profile.document()?;
-        let profile = || document.name.to_owned();
-        // Nothing is set in most configurations, and this is read for each request.
-        let (settings, members) = match text {
-            "" => Default::default(),
-            text => {
-                let members = json::object(text.as_bytes()).ok().and_then(json::members);
-                (document.settings()?, members.ok_or(ConstantsError::NotObject)?)
-            }
+    pub fn parse(text: &str, profile: &Profile<'_>) -> Result<Self, ConstantsError> {
+        let document = profile.document();
+        let profile = || document.name.to_string();
+        let settings = document.settings()?;
+        let members = match text {
+            "" => Vec::new(),
+            text => json::object(text.as_bytes()).ok().and_then(json::members).ok_or(ConstantsError::NotObject)?,
         };
         let mut constants = BTreeMap::new();
         for (name, value) in members {
             let name = json::text(name).unwrap_or_else(|| name.get().to_owned());
-            let Some(form) = settings.get(name.as_str()) else {
-                let known = settings.keys().copied().collect::<Vec<_>>().join(", ");
+            let Some(setting) = settings.get(&name) else {
+                let known = settings.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
                 return Err(ConstantsError::Unknown {
                     name: name.chars().take(64).collect(),
                     profile: profile(),
-                    known,
+                    known: if known.is_empty() { "none".to_owned() } else { known },
                 });
             };
-            let value = form.parse(value).map_err(|rule| ConstantsError::Value { name: name.clone(), rule })?;
+            let value = setting.form.parse(value).map_err(|rule| ConstantsError::Value { name: name.clone(), rule })?;
             constants.insert(name, value);
         }
-        match document.required()?.into_iter().find(|name| !constants.contains_key(*name)) {
-            Some(name) => Err(ConstantsError::Missing { name: name.to_owned(), profile: profile() }),
-            None => Ok(Self(constants)),
+        let is_number =
+            |(name, setting): (&String, &Setting<'_>)| (setting.form == SettingForm::Number).then(|| name.clone());
+        let numbers = settings.iter().filter_map(is_number).collect();
+        for (name, setting) in settings {
+            if let Some(default) = setting.default {
+                constants.entry(name).or_insert_with(|| vec![default.to_string()]);
+            }
+        }
+        match document.required()?.into_iter().find(|name| !constants.contains_key(&**name)) {
+            Some(name) => Err(ConstantsError::Missing { name: name.to_string(), profile: profile() }),
+            None => Ok(Self { values: constants, numbers }),
         }
     }
 
@@ -88,9 +98,14 @@ impl Constants {
         self.all(name).first().map(String::as_str)
     }
 
+    /// Whether a constant is a number.
+    pub(super) fn is_number(&self, name: &str) -> bool {
+        self.numbers.contains(name)
+    }
+
     /// Returns the values of a constant that has several.
     pub(super) fn all(&self, name: &str) -> &[String] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+        self.values.get(name).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -99,7 +114,9 @@ impl SettingForm {
     fn parse(self, value: &RawValue) -> Result<Vec<String>, String> {
         let texts = match self {
             Self::Segments => json::elements(value).and_then(|all| all.into_iter().map(json::text).collect()),
-            Self::Path | Self::Segment | Self::Text => json::text(value).map(|text| vec![text]),
+            // A number may be given as one.
+            Self::Number => Some(vec![json::text(value).unwrap_or_else(|| value.get().to_owned())]),
+            Self::Path | Self::Segment | Self::Text | Self::Url => json::text(value).map(|text| vec![text]),
         };
         let texts: Vec<String> = texts.ok_or_else(|| {
             if self == Self::Segments { "must be an array of texts".to_owned() } else { "must be a text".to_owned() }
@@ -108,11 +125,26 @@ impl SettingForm {
         Ok(texts)
     }
 
-    fn check(self, text: &str) -> Result<(), String> {
+    /// Checks one text. The error completes the sentence "the member …".
+    pub(super) fn check(self, text: &str) -> Result<(), String> {
         match self {
             Self::Segment | Self::Segments => path_segment(text).map(drop).map_err(|error| error.to_string()),
             Self::Text if text.is_empty() => Err("is empty".to_owned()),
             Self::Text => Ok(()),
+            Self::Number => match text.parse::<u64>() {
+                Ok(_) => Ok(()),
+                Err(_) => Err("must be a whole number".to_owned()),
+            },
+            Self::Url => match text.parse::<Uri>() {
+                Ok(url) if matches!(url.scheme_str(), Some("http" | "https")) && !text.contains(['{', '}', '?']) => {
+                    if text.ends_with('/') {
+                        Err("must not end with a slash".to_owned())
+                    } else {
+                        Ok(())
+                    }
+                }
+                _ => Err("must be an address such as https://engine.example.com".to_owned()),
+            },
             Self::Path => {
                 let is_segment = |segment: &str| path_segment(segment).is_ok_and(|encoded| encoded == segment);
                 match text.strip_prefix('/') {
@@ -129,7 +161,7 @@ mod tests {
     use super::*;
 
     fn parse(profile: &str, text: &str) -> Result<Constants, String> {
-        Constants::parse(text, &Profile::built_in(profile).unwrap()).map_err(|error| error.to_string())
+        Constants::parse(text, &Profile::built_in(profile).unwrap().unwrap()).map_err(|error| error.to_string())
     }
 
     #[test]

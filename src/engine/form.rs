@@ -1,12 +1,65 @@
 //! The members of a profile as types. `docs/engines/README.md` documents each.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 
 use super::Operation;
 use super::preflight::PreflightForm;
 use super::profile::{ProfileError, read};
+use crate::callback::Status;
 use crate::delivery::RunState;
+use crate::json::{self, JsonType};
+
+/// A text of a profile. It is copied only if it has escapes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Text<'a>(Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(text.into()))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(text.to_owned().into()))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
 
 /// The form of a constant's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -20,6 +73,30 @@ pub(super) enum SettingForm {
     Segments,
     /// Any text that isn't empty.
     Text,
+    /// An HTTP or HTTPS URL, for people.
+    Url,
+    /// A whole number.
+    Number,
+}
+
+/// A constant: its form, and its default.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Setting<'a> {
+    pub(super) form: SettingForm,
+    /// The value if none is set.
+    #[serde(borrow, default)]
+    pub(super) default: Option<Text<'a>>,
+}
+
+impl<'a> Setting<'a> {
+    /// Reads a constant: its form alone, or an object.
+    pub(super) fn read(raw: &'a RawValue) -> Result<Self, serde_json::Error> {
+        if json::type_of(raw) == JsonType::String {
+            return Ok(Self { form: serde_json::from_str(raw.get())?, default: None });
+        }
+        serde_json::from_str(raw.get())
+    }
 }
 
 /// The constants that have the scopes of references, such as teams.
@@ -27,26 +104,105 @@ pub(super) enum SettingForm {
 #[serde(deny_unknown_fields)]
 pub(super) struct Scope<'a> {
     /// The constant with the scope of a reference that names none.
-    pub(super) setting: &'a str,
+    #[serde(borrow)]
+    pub(super) setting: Text<'a>,
     /// The constant with the other scopes that a reference may name.
-    pub(super) more: &'a str,
+    #[serde(borrow)]
+    pub(super) more: Text<'a>,
+}
+
+/// The way in which `engine_token` is sent: one of `header`, `basic`, `query` and `login`.
+///
+/// A token without a colon is sent as `Authorization: Bearer` instead of by `basic` and `login`, which need a user and a
+/// password.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuthForm<'a> {
+    /// The name of a header.
+    #[serde(borrow, default)]
+    pub(super) header: Option<Text<'a>>,
+    /// The text before the token in that header.
+    #[serde(borrow, default)]
+    pub(super) prefix: Option<Text<'a>>,
+    /// Whether user and password are sent as `Authorization: Basic` (RFC 7617).
+    #[serde(default)]
+    pub(super) basic: bool,
+    /// The name of a parameter of the query.
+    #[serde(borrow, default)]
+    pub(super) query: Option<Text<'a>>,
+    /// The exchange of user and password for a token.
+    #[serde(borrow, default)]
+    pub(super) login: Option<Login<'a>>,
+}
+
+/// A request that exchanges user and password for a token.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Login<'a> {
+    /// The request, with the holes `user` and `password`.
+    #[serde(borrow)]
+    pub(super) request: Template<'a>,
+    /// The place of the token in the response.
+    #[serde(borrow)]
+    pub(super) token: Text<'a>,
+    /// The place of the token's lifetime in seconds.
+    #[serde(borrow, default)]
+    pub(super) expires_in: Option<Text<'a>>,
+    /// The token's lifetime in seconds, if the response doesn't have it.
+    pub(super) lifetime_seconds: u64,
+}
+
+/// The spelling of a delivery's mark.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mark<'a> {
+    /// The text before the mark.
+    #[serde(borrow, default)]
+    pub(super) prefix: Option<Text<'a>>,
+    #[serde(default)]
+    pub(super) form: MarkForm,
+}
+
+/// The letters of a mark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum MarkForm {
+    /// 52 or 26 capital letters and digits.
+    #[default]
+    AsIs,
+    /// The same in lower case.
+    Lower,
+    /// A UUID of version 8 (RFC 9562, section 5.8), made of the SHA-256 of the mark.
+    Uuid,
 }
 
 /// The limits of the engine.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EngineLimits {
     /// The largest payload in bytes.
     #[serde(default)]
     pub(super) max_body_bytes: Option<usize>,
+    /// The time in hours for which the engine knows the mark of a start.
+    #[serde(default)]
+    pub(super) retention_hours: Option<u64>,
+    /// Whether the engine takes JSON with an unpaired surrogate, such as `"\ud83d"`.
+    #[serde(default)]
+    pub(super) unpaired_surrogates: Option<bool>,
 }
 
-/// What follows a start whose effect is unknown.
-#[derive(Debug, Deserialize)]
+/// The next step after a start whose effect is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Doubt {
-    /// The run is looked up by its label.
+pub enum Doubt {
+    /// Its run is looked up by the mark before it is sent again.
     Find,
+    /// It is sent again: the engine knows the mark, and starts no second run.
+    Resend,
+    /// It becomes a dead letter, because nothing tells whether it has started a run.
+    Hold,
+    /// It is sent again, and may start a second run.
+    ResendAnyway,
 }
 
 /// The request that starts a run.
@@ -55,27 +211,92 @@ pub(super) enum Doubt {
 pub(super) struct StartForm<'a> {
     #[serde(borrow)]
     pub(super) request: Template<'a>,
-    pub(super) proof: StartProof,
+    #[serde(borrow)]
+    pub(super) proof: &'a RawValue,
+    /// The run's reference: a text with holes. By default the text that proves the start.
+    #[serde(borrow, default)]
+    pub(super) reference: Option<Text<'a>>,
 }
 
-/// The body that proves a start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum StartProof {
-    /// A run that the engine runs, has run, or that somebody has cancelled.
+/// The proof that a response is the engine's, and what it says. In a profile it is a name, or an object with `at` or
+/// `header`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Proof<'a> {
+    /// `run`: a run that the engine runs, has run, or that somebody has cancelled.
     Run,
+    /// `any`: any 2xx.
+    Any,
+    /// `json-or-empty`: an empty body, or any JSON.
+    JsonOrEmpty,
+    /// `object`: a JSON object.
+    Object,
+    /// `text`: a body of one word, the run's id.
+    Text,
+    /// A text at a place in the body. It must equal another one, which may have holes, if that is given.
+    At(Text<'a>, Option<Text<'a>>),
+    /// A header of the response.
+    Header(Text<'a>),
 }
 
-/// The lookup of a delivery's runs by their label.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ProofName {
+    Run,
+    Any,
+    JsonOrEmpty,
+    Object,
+    Text,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProofObject<'a> {
+    #[serde(borrow, default)]
+    at: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    equals: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    header: Option<Text<'a>>,
+}
+
+impl<'a> Proof<'a> {
+    /// Reads a proof.
+    pub(super) fn read(raw: &'a RawValue) -> Result<Self, serde_json::Error> {
+        if json::type_of(raw) == JsonType::String {
+            return Ok(match serde_json::from_str(raw.get())? {
+                ProofName::Run => Self::Run,
+                ProofName::Any => Self::Any,
+                ProofName::JsonOrEmpty => Self::JsonOrEmpty,
+                ProofName::Object => Self::Object,
+                ProofName::Text => Self::Text,
+            });
+        }
+        match serde_json::from_str(raw.get())? {
+            ProofObject { at: Some(at), equals, header: None } => Ok(Self::At(at, equals)),
+            ProofObject { at: None, equals: None, header: Some(name) } => Ok(Self::Header(name)),
+            _ => Err(serde_json::Error::custom("a proof has either `at`, perhaps with `equals`, or `header`")),
+        }
+    }
+}
+
+/// The lookup of a delivery's runs by its mark.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FindForm<'a> {
     #[serde(borrow)]
     pub(super) request: Template<'a>,
-    /// The place of the list of runs.
-    pub(super) list: &'a str,
-    /// The place of the label in a run.
-    pub(super) label: &'a str,
+    /// The place of the runs, if the response is a list of them.
+    #[serde(borrow, default)]
+    pub(super) list: Option<Text<'a>>,
+    /// The place of the label in a run of that list.
+    #[serde(borrow, default)]
+    pub(super) label: Option<Text<'a>>,
+    /// The proof that the response is the run, if it is no list.
+    #[serde(borrow, default)]
+    pub(super) proof: Option<&'a RawValue>,
+    /// The run's reference, as in [`StartForm::reference`].
+    #[serde(borrow, default)]
+    pub(super) reference: Option<Text<'a>>,
 }
 
 /// An operation that is no more than its request.
@@ -86,24 +307,49 @@ pub(super) struct RequestForm<'a> {
     pub(super) request: Template<'a>,
 }
 
+/// The look at a run, or at the topic of a callback.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LookForm<'a> {
+    /// The request before and after a callback is sent. It may be left out where the engine's answer to a callback shows
+    /// its effect.
+    #[serde(borrow, default)]
+    pub(super) request: Option<Template<'a>>,
+    /// The request for the run, if `request` asks for the topic of a callback, or is left out.
+    #[serde(borrow, default)]
+    pub(super) run: Option<Template<'a>>,
+}
+
 /// The request that resumes a run.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ResumeForm<'a> {
     #[serde(borrow)]
     pub(super) request: Template<'a>,
+    /// The request for a callback with the status `failed`, if it differs.
+    #[serde(borrow, default)]
+    pub(super) failed: Option<Template<'a>>,
     /// The request for a callback without a payload, if it differs.
     #[serde(borrow, default)]
     pub(super) without_payload: Option<Template<'a>>,
-    pub(super) proof: ResumeProof,
+    /// The statuses that the engine can be told; all of them if this is left out.
+    #[serde(default)]
+    pub(super) statuses: Option<Vec<Status>>,
+    #[serde(borrow)]
+    pub(super) proof: &'a RawValue,
+    #[serde(default)]
+    pub(super) confirm: Confirm,
 }
 
-/// The body that proves a resume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// The source of the knowledge that a callback has had its effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum ResumeProof {
-    /// Empty, or any JSON.
-    JsonOrEmpty,
+pub enum Confirm {
+    /// Looks: it is sent while a look shows a task that waits, and delivered once a look shows that this task has ended.
+    #[default]
+    Look,
+    /// The engine's answer: it keeps a callback that is early, and knows a repeated one.
+    Answer,
 }
 
 /// The requests for the definitions of a workflow and of a task, and what a preflight reads in the responses.
@@ -112,8 +358,8 @@ pub(super) enum ResumeProof {
 pub(super) struct DescribeForm<'a> {
     #[serde(borrow)]
     pub(super) workflow: Template<'a>,
-    #[serde(borrow)]
-    pub(super) task: Template<'a>,
+    #[serde(borrow, default)]
+    pub(super) task: Option<Template<'a>>,
     /// `None` if it isn't known how the engine treats a workflow.
     #[serde(borrow, default)]
     preflight: Option<&'a RawValue>,
@@ -121,40 +367,67 @@ pub(super) struct DescribeForm<'a> {
 
 impl<'a> DescribeForm<'a> {
     pub(super) fn preflight(&self) -> Result<Option<PreflightForm<'a>>, ProfileError> {
-        self.preflight.map(read).transpose()
+        self.preflight.map(|raw| read("describe/preflight", raw)).transpose()
     }
 }
 
 /// A request with holes.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Template<'a> {
-    pub(super) method: &'a str,
-    pub(super) path: &'a str,
-    /// An object of texts.
+    #[serde(borrow)]
+    pub(super) method: Text<'a>,
+    #[serde(borrow)]
+    pub(super) path: Text<'a>,
+    /// An object of texts with holes.
     #[serde(borrow, default)]
     pub(super) query: Option<&'a RawValue>,
+    /// An object of texts with holes.
+    #[serde(borrow, default)]
+    pub(super) headers: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) form: BodyForm,
     #[serde(borrow, default)]
     pub(super) body: Option<&'a RawValue>,
 }
 
-/// The places of a run's parts, and the meaning of its status.
-#[derive(Debug, Deserialize)]
+/// The form in which a body is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum BodyForm {
+    /// JSON with holes.
+    #[default]
+    Json,
+    /// The bytes of one hole.
+    Raw,
+    /// `application/x-www-form-urlencoded`, of an object of texts and holes.
+    Urlencoded,
+    /// A CloudEvent in the binary content mode of its HTTP binding; without a body of the profile.
+    CloudEvent,
+}
+
+/// The places of a run's parts, and the meaning of its status. A profile names those that its engine has.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RunForm<'a> {
-    pub(super) id: &'a str,
-    pub(super) status: &'a str,
-    pub(super) phase: &'a str,
-    pub(super) trigger: &'a str,
+    #[serde(borrow, default)]
+    pub(super) id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) status: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) phase: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) trigger: Option<Text<'a>>,
     /// The triggers of runs that another run has started. They carry the label of that run.
-    #[serde(borrow)]
-    pub(super) child_triggers: Vec<&'a str>,
-    #[serde(borrow)]
-    pub(super) workflow_id: WorkflowId<'a>,
+    #[serde(borrow, default)]
+    pub(super) child_triggers: Vec<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) workflow_id: Option<WorkflowId<'a>>,
     /// The place of the workflow's name, if a run has it.
-    #[serde(default)]
-    pub(super) workflow_name: Option<&'a str>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
+    pub(super) workflow_name: Option<Text<'a>>,
+    /// The states that the statuses mean. Without any, each run is active.
+    #[serde(borrow, default)]
     pub(super) states: Vec<StateRule<'a, RunState>>,
 }
 
@@ -163,15 +436,18 @@ pub(super) struct RunForm<'a> {
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkflowId<'a> {
     /// Its place in a run.
-    pub(super) at: &'a str,
-    /// Number of hexadecimal digits of each id. A reference of this form is an id and no name.
-    pub(super) hex: usize,
+    #[serde(borrow)]
+    pub(super) at: Text<'a>,
+    /// Number of hexadecimal digits of each id. A reference of this form is an id and no name. Without it, each
+    /// reference is an id.
+    #[serde(default)]
+    pub(super) hex: Option<usize>,
 }
 
 impl WorkflowId<'_> {
     /// Returns whether a text has the form of an id.
     pub(super) fn is_id(&self, text: &str) -> bool {
-        text.len() == self.hex && text.bytes().all(|b| b.is_ascii_hexdigit())
+        self.hex.is_none_or(|digits| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit()))
     }
 }
 
@@ -179,34 +455,49 @@ impl WorkflowId<'_> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TasksForm<'a> {
-    /// The place of the list of tasks in a run.
-    pub(super) list: &'a str,
-    pub(super) id: &'a str,
-    #[serde(rename = "type")]
-    pub(super) kind: &'a str,
+    /// The place of the tasks in a run: an array, or an object whose values are the tasks.
+    #[serde(borrow)]
+    pub(super) list: Text<'a>,
+    #[serde(borrow)]
+    pub(super) id: Text<'a>,
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Text<'a>,
     /// The type of a task that waits for a topic.
-    pub(super) waits: &'a str,
+    #[serde(borrow)]
+    pub(super) waits: Text<'a>,
     #[serde(borrow)]
     pub(super) topic: TopicForm<'a>,
-    pub(super) status: &'a str,
+    #[serde(borrow)]
+    pub(super) status: Text<'a>,
     #[serde(borrow)]
     pub(super) states: Vec<StateRule<'a, WaitStateName>>,
+    /// Whether a task shows only once the run has reached it.
+    #[serde(default)]
+    pub(super) later: bool,
 }
 
-/// The topic of a task: the value of a named element of a list.
+/// The topic of a task: a text in the task, or the value of a named element of a list in it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TopicForm<'a> {
+    /// The place of the topic in a task, without a list.
+    #[serde(borrow, default)]
+    pub(super) at: Option<Text<'a>>,
     /// The place of the list in a task.
-    pub(super) list: &'a str,
+    #[serde(borrow, default)]
+    pub(super) list: Option<Text<'a>>,
     /// The place of the name in an element.
-    pub(super) name: &'a str,
+    #[serde(borrow, default)]
+    pub(super) name: Option<Text<'a>>,
     /// The name of the element with the topic.
-    pub(super) equals: &'a str,
+    #[serde(borrow, default)]
+    pub(super) equals: Option<Text<'a>>,
     /// The place of the topic in that element.
-    pub(super) value: &'a str,
+    #[serde(borrow, default)]
+    pub(super) value: Option<Text<'a>>,
     /// A text that only a topic contains which is still made of params.
-    pub(super) unresolved: &'a str,
+    #[serde(borrow, default)]
+    pub(super) unresolved: Option<Text<'a>>,
 }
 
 /// The state that a status means, in any phase or in one of these.
@@ -214,10 +505,19 @@ pub(super) struct TopicForm<'a> {
 #[serde(deny_unknown_fields)]
 pub(super) struct StateRule<'a, S> {
     #[serde(borrow)]
-    pub(super) status: Vec<&'a str>,
+    pub(super) status: Vec<Text<'a>>,
     #[serde(borrow, default)]
-    pub(super) phase: Vec<&'a str>,
+    pub(super) phase: Vec<Text<'a>>,
     pub(super) state: S,
+}
+
+/// The state of a callback's topic, under these conditions.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WaitRule<'a> {
+    #[serde(borrow)]
+    pub(super) when: Vec<Condition<'a>>,
+    pub(super) state: WaitStateName,
 }
 
 /// The name of a [`WaitState`](crate::delivery::WaitState).
@@ -231,7 +531,31 @@ pub(super) enum WaitStateName {
     EndedOtherwise,
 }
 
-/// One rule for responses that aren't a 2xx. All its conditions have to hold.
+/// A condition on a value in a body. A value that is no text is compared by its JSON. Each part that is given has to
+/// hold; a text may have holes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Condition<'a> {
+    /// The place of the value.
+    #[serde(borrow)]
+    pub(super) at: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) equals: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) prefix: Option<Text<'a>>,
+    /// A part of a text, or an element of an array.
+    #[serde(borrow, default)]
+    pub(super) contains: Option<Text<'a>>,
+    /// The value is a time (RFC 3339) that is at least this number of milliseconds before now.
+    #[serde(borrow, default)]
+    pub(super) older_ms: Option<Text<'a>>,
+    #[serde(default)]
+    pub(super) absent: Option<bool>,
+    #[serde(default)]
+    pub(super) present: Option<bool>,
+}
+
+/// One rule for responses. All its conditions have to hold.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rule<'a> {
@@ -239,33 +563,43 @@ pub(super) struct Rule<'a> {
     #[serde(default)]
     pub(super) operations: Vec<Operation>,
     /// Statuses and ranges, separated by commas: `404`, `400-499,500`.
-    pub(super) status: &'a str,
+    #[serde(borrow)]
+    pub(super) status: Text<'a>,
+    /// Conditions on the body.
+    #[serde(borrow, default)]
+    pub(super) when: Vec<Condition<'a>>,
     /// The place where the body has the text `equals`.
-    #[serde(default)]
-    pub(super) at: Option<&'a str>,
-    #[serde(default)]
-    pub(super) equals: Option<&'a str>,
+    #[serde(borrow, default)]
+    pub(super) at: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) equals: Option<Text<'a>>,
     /// The body is an object that has something at each of these places.
     #[serde(borrow, default)]
-    pub(super) has: Vec<&'a str>,
+    pub(super) has: Vec<Text<'a>>,
     /// The body is empty, or an object that has nothing at these places.
     #[serde(borrow, default)]
-    pub(super) lacks: Vec<&'a str>,
+    pub(super) lacks: Vec<Text<'a>>,
     pub(super) verdict: RuleVerdict,
     /// For `unclear`: whether the engine itself has answered, and no longer acts on the request.
     #[serde(default)]
     pub(super) concluded: bool,
     /// A remark for the history of the delivery. Completes the sentence "the engine answered 500, …".
-    #[serde(default)]
-    pub(super) note: Option<&'a str>,
+    #[serde(borrow, default)]
+    pub(super) note: Option<Text<'a>>,
 }
 
 /// The verdict of a rule; [`Verdict`](crate::delivery::Verdict) has the meanings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum RuleVerdict {
+    /// It was started before. The lookup confirms it.
+    Existing,
+    /// The lookup has found no run.
+    Absent,
     Rejected,
     UnknownRun,
+    NotWaiting,
+    AlreadyResolved,
     Retry,
     Unclear,
     Misconfigured,

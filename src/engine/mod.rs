@@ -10,8 +10,12 @@
 
 pub mod preflight;
 
+mod auth;
+mod check;
+mod cloud_event;
 mod constants;
 mod form;
+mod names;
 mod profile;
 mod request;
 mod response;
@@ -23,20 +27,24 @@ mod url;
 use std::borrow::Cow;
 use std::fmt;
 
-use http::header::{AUTHORIZATION, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use serde::Deserialize;
 
-use crate::delivery::{Delivery, FoundRun, RunView, Verdict, Work};
+use crate::callback::{Callback, Status};
+use crate::delivery::{Delivery, FoundRun, RunView, RunWorkflow, Verdict, Work};
 use crate::json;
-use crate::reference::WorkflowRef;
+use crate::reference::{RunRef, WorkflowRef};
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use form::{ResumeProof, Template};
-use profile::Document;
+use form::{Proof, ResumeForm, Template};
+use profile::{Document, proof};
 use request::Hole;
+use response::{Reader, Success};
 
+pub use auth::{Login, LoginError, Session};
 pub use constants::{Constants, ConstantsError};
+pub use form::{Confirm, Doubt};
+pub use names::Names;
 pub use profile::{DEFAULT_PROFILE, Profile, ProfileError};
 pub use url::{EngineUrl, EngineUrlError};
 
@@ -63,6 +71,8 @@ pub enum Operation {
     Cancel,
     /// Read the definition of a workflow or a task.
     Describe,
+    /// Exchange user and password for a token.
+    Login,
 }
 
 impl Operation {
@@ -80,23 +90,75 @@ impl Operation {
 #[error("the request to the engine can't be built: check `engine`, and `engine` in `settings`")]
 pub struct RequestError;
 
-impl From<ProfileError> for RequestError {
-    fn from(_: ProfileError) -> Self {
-        Self
-    }
-}
-
-/// The reason why the engine has no workflow of a valid reference. The message completes the sentence "`ref` …".
+/// The reason why the engine can't have a workflow or run of a valid reference. The message completes the sentence
+/// "`ref` …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ScopeError {
+pub enum ReferenceError {
     /// The reference names a scope, and the engine's workflows have none.
     #[error("must not contain '/': the workflows of this engine have no team")]
     NoScope,
     /// The reference names a scope that isn't configured.
     #[error("names a {scope} that `engine` in `settings` doesn't list")]
-    Unknown {
+    UnknownScope {
         /// The profile's name for a scope, such as `team`.
         scope: String,
+    },
+    /// The reference has more or fewer names than the engine needs.
+    #[error("must be {form}, without an empty name")]
+    Names {
+        /// The form of a reference, such as `WORKFLOW!RUN`.
+        form: String,
+    },
+    /// The reference leaves out a name for which no constant stands.
+    #[error("must be {form}, as long as `engine` in `settings` has no `{name}`")]
+    Missing {
+        /// The constant.
+        name: String,
+        /// The form of a reference.
+        form: String,
+    },
+}
+
+/// The reason why the engine can't take a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsupported {
+    /// The engine can't resume runs.
+    #[error(
+        "the engine `{engine}` can't resume runs, so nothing was delivered: let the workflow end instead of waiting, or \
+         use another engine"
+    )]
+    Callback {
+        /// The profile's name.
+        engine: String,
+    },
+    /// The payload is no text that the engine can store.
+    #[error(
+        "the payload has an unpaired surrogate, which is no Unicode text and which the engine `{engine}` can't store: \
+         send the whole character"
+    )]
+    Surrogate {
+        /// The profile's name.
+        engine: String,
+    },
+    /// The topic can't be a part of the engine's path.
+    #[error("`topic` {flaw}, because the engine `{engine}` has it in its path")]
+    Topic {
+        /// The profile's name.
+        engine: String,
+        /// The rule that it breaks. Completes the sentence "`topic` …".
+        flaw: String,
+    },
+    /// The engine has no such status.
+    #[error(
+        "a callback with the status `{}` can't be delivered to the engine `{engine}`: send another status, and say in \
+         the payload what happened",
+        status.as_str()
+    )]
+    Status {
+        /// The profile's name.
+        engine: String,
+        /// The status.
+        status: Status,
     },
 }
 
@@ -109,14 +171,16 @@ pub enum ScopeError {
 /// - [`Verdict::Retry`] and [`Verdict::Rejected`] promise that the engine has not acted. If it may have, the verdict
 ///   has to be [`Verdict::Unclear`]; otherwise a run can start twice.
 /// - `concluded` promises that the engine itself has answered, and no longer acts on the request.
-/// - [`read_found`](Self::read_found) returns only runs with the label; an empty list promises that there is none.
+/// - [`read_found`](Self::read_found) returns only runs with the mark; an empty list promises that there is none.
+/// - [`Doubt::Resend`] promises that the engine starts no second run for the same mark, and [`Confirm::Answer`] that it
+///   resumes no run twice for the same hole `once`.
 #[derive(Clone)]
-pub struct Engine {
+pub struct Engine<'p> {
     /// The profile of its API.
-    pub profile: Profile,
+    pub profile: Profile<'p>,
     /// The base URL of its API.
     pub url: EngineUrl,
-    /// The token of `Authorization: Bearer` in each request.
+    /// `engine_token`: the profile says how it is sent.
     pub token: Option<Secret>,
     /// Whether the engine starts a submitted run at once.
     pub start: bool,
@@ -124,116 +188,207 @@ pub struct Engine {
     pub constants: Constants,
 }
 
-impl Engine {
-    /// Builds the request for a delivery, with token and trace context.
+impl Engine<'_> {
+    /// The texts that the requests for a delivery, and their responses, are about.
+    pub fn names(&self, delivery: &Delivery<'_>) -> Result<Names, RequestError> {
+        let document = self.document();
+        let mut names = Names::of_delivery(document, &self.constants, delivery)?;
+        names.add(
+            "scope",
+            match &delivery.work {
+                Work::Start(start) => self.scope_in(document, &start.workflow)?,
+                Work::Resolve(_) => self.default_scope(),
+            },
+        );
+        names.add("start", Some(if self.start { "true" } else { "false" }.to_owned()));
+        Ok(names)
+    }
+
+    /// Builds the request for a delivery, with its trace context.
     pub fn request(&self, delivery: &Delivery<'_>) -> Result<Request<Vec<u8>>, RequestError> {
-        let document = self.profile.document()?;
-        let label = delivery.label();
-        let text = |text| Some(Hole::Text(Cow::Borrowed(text)));
+        self.request_with(delivery, &self.names(delivery)?)
+    }
+
+    /// Like [`request`](Self::request), with the delivery's [`names`](Self::names).
+    pub fn request_with(&self, delivery: &Delivery<'_>, names: &Names) -> Result<Request<Vec<u8>>, RequestError> {
+        let document = self.document();
         match &delivery.work {
             Work::Start(start) => {
                 let form = document.start()?;
-                let scope = self.scope_in(document, &start.workflow)?;
-                let params = request::params(start);
+                let attributes = request::event(start).and_then(request::attributes);
+                let (params, extra) = (request::params(start), request::route_params(start));
+                let input = request::input(start, attributes.as_deref());
                 let holes = |name: &str| match name {
-                    "workflow" => text(start.workflow.workflow()),
-                    "scope" => text(scope.as_deref()?),
-                    "trigger" => text(request::trigger(start.trigger)),
-                    "start" => text(if self.start { "true" } else { "false" }),
                     "params" => Some(Hole::Params(&params)),
-                    "label" => text(&label),
-                    "source" => start.source.as_deref().and_then(text),
-                    name => text(self.constants.get(name)?),
+                    "input" => Some(Hole::Object(&input)),
+                    "params_object" => (!extra.is_empty()).then_some(Hole::Object(&extra)),
+                    "data" => Some(Hole::Json(request::data(start))),
+                    "event" => request::event(start).map(Hole::Json),
+                    "attributes" => attributes.as_deref().map(Hole::Json),
+                    name => self.text(names, name),
                 };
-                self.build(&form.request, &holes, capacity(&params), &delivery.trace)
+                self.build(&form.request, &holes, capacity(&params), &delivery.trace, Some(start))
             }
             Work::Resolve(callback) => {
-                let form = document.resume()?;
+                let form = document.resume()?.ok_or(RequestError)?;
                 let results = request::results(callback);
                 let holes = |name: &str| match name {
-                    "run" => text(callback.run.as_str()),
-                    "topic" => text(callback.topic.as_str()),
-                    "status" => text(callback.status.as_str()),
                     "results" => Some(Hole::Params(&results)),
                     "payload" => callback.payload.as_deref().map(Hole::Json),
-                    name => text(self.constants.get(name)?),
+                    "resolution" => Some(Hole::Built(request::resolution(callback))),
+                    name => self.text(names, name),
                 };
-                let template = match (&callback.payload, &form.without_payload) {
-                    (None, Some(template)) => template,
-                    _ => &form.request,
-                };
-                self.build(template, &holes, capacity(&results), &delivery.trace)
+                self.build(resume_template(&form, callback), &holes, capacity(&results), &delivery.trace, None)
             }
         }
     }
 
-    /// Reads the response to the request of an operation. Only [`Operation::Start`] has a body in
-    /// [`Verdict::Accepted`]: the run.
-    pub fn read(&self, operation: Operation, response: Response<Vec<u8>>, now: Timestamp) -> Verdict {
-        self.read_body(operation, response, now).map_or_else(|verdict| verdict, |body| Verdict::Accepted { body })
+    /// The value of a hole that is a text: a name, or a constant.
+    fn text<'v>(&'v self, names: &'v Names, name: &str) -> Option<Hole<'v>> {
+        if let Some(text) = names.get(name) {
+            return Some(Hole::Text(Cow::Borrowed(text)));
+        }
+        let text = self.constants.get(name)?;
+        Some(if self.constants.is_number(name) { Hole::Number(text) } else { Hole::Text(Cow::Borrowed(text)) })
     }
 
-    fn read_body(&self, operation: Operation, response: Response<Vec<u8>>, now: Timestamp) -> Result<Vec<u8>, Verdict> {
-        let document = self.profile.document().map_err(malformed)?;
-        let success = response::success(document, operation, response, now)?;
-        let is_proof = match operation {
-            Operation::Start => return run::read_started(document, success),
-            Operation::Resume => {
-                let ResumeProof::JsonOrEmpty = document.resume().map_err(malformed)?.proof;
-                success.body.trim_ascii().is_empty() || json::value(&success.body).is_ok()
-            }
-            _ => json::object(&success.body).is_ok(),
-        };
-        if is_proof { Ok(Vec::new()) } else { Err(success.unexpected()) }
+    /// Reads the response to the request for a delivery. Only [`Operation::Start`] has a body in [`Verdict::Accepted`]:
+    /// the response for the sender.
+    pub fn read(&self, operation: Operation, names: &Names, response: Response<Vec<u8>>, now: Timestamp) -> Verdict {
+        let body = self.read_body(operation, names, response, now);
+        body.map_or_else(|verdict| verdict, |body| Verdict::Accepted { body })
     }
 
-    /// Builds the request that looks up the runs of a delivery by its label ([`Delivery::label`]).
-    pub fn find(&self, delivery: &Delivery<'_>) -> Result<Request<Vec<u8>>, RequestError> {
-        let document = self.profile.document()?;
-        let scope = match &delivery.work {
-            Work::Start(start) => self.scope_in(document, &start.workflow)?,
-            Work::Resolve(_) => self.default_scope_in(document)?,
-        };
-        let label = delivery.label();
-        let holes = [("label", Some(label.as_str())), ("scope", scope.as_deref())];
-        self.build_simple(&document.find()?.request, &holes, &delivery.trace)
+    fn read_body(
+        &self,
+        operation: Operation,
+        names: &Names,
+        response: Response<Vec<u8>>,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, Verdict> {
+        let reader = self.reader(operation, names, now);
+        let success = reader.success(response)?;
+        if operation == Operation::Start {
+            return reader.started(success);
+        }
+        let resume = self.document().resume().map_err(malformed)?.filter(|_| operation == Operation::Resume);
+        let expected = resume.map(|form| proof("resume", form.proof)).transpose().map_err(malformed)?;
+        match reader.prove(&expected.unwrap_or(Proof::Object), &success) {
+            Some(_) => Ok(Vec::new()),
+            None => Err(success.unexpected()),
+        }
+    }
+
+    fn reader<'r>(&'r self, operation: Operation, names: &'r Names, now: Timestamp) -> Reader<'r, 'r> {
+        Reader { document: self.document(), constants: &self.constants, names, operation, now }
+    }
+
+    fn document(&self) -> &Document<'_> {
+        self.profile.document()
+    }
+
+    /// Builds the request that looks up the runs of a start by its mark; `None` if the profile has none.
+    pub fn find(&self, names: &Names, trace: &HeaderMap) -> Result<Option<Request<Vec<u8>>>, RequestError> {
+        let Some(form) = self.document().find()? else { return Ok(None) };
+        self.build_simple(&form.request, names, trace).map(Some)
     }
 
     /// Reads the response to a lookup: the runs of the delivery, oldest first. Runs that these runs have started and
     /// runs of another workflow are left out. Returns a verdict if the runs are unknown.
     pub fn read_found(
         &self,
-        delivery: &Delivery<'_>,
+        names: &Names,
         response: Response<Vec<u8>>,
         now: Timestamp,
     ) -> Result<Vec<FoundRun>, Verdict> {
-        run::read_found(self.profile.document().map_err(malformed)?, delivery, response, now)
+        let form = self
+            .document()
+            .find()
+            .map_err(malformed)?
+            .ok_or_else(|| malformed(ProfileError::new("find", "is missing")))?;
+        self.reader(Operation::Find, names, now).found(&form, response)
     }
 
-    /// Builds the request for one run with its tasks, in a scope or in the default one.
-    pub fn look(&self, run: &str, scope: Option<&str>, trace: &HeaderMap) -> Result<Request<Vec<u8>>, RequestError> {
-        let document = self.profile.document()?;
-        self.of_run(document, &document.look()?.request, run, scope, trace)
+    /// Builds the request for one run with its tasks, or for the topic of a callback in it, in a scope or in the default
+    /// one; `None` if the profile has none.
+    pub fn look(
+        &self,
+        run: &str,
+        topic: Option<&str>,
+        scope: Option<&str>,
+        trace: &HeaderMap,
+    ) -> Result<Option<Request<Vec<u8>>>, RequestError> {
+        let Some(form) = self.document().look()? else { return Ok(None) };
+        let template = if topic.is_none() { form.run.or(form.request) } else { form.request };
+        let Some(template) = template else { return Ok(None) };
+        self.build_simple(&template, &self.names_of_run(run, topic, scope)?, trace).map(Some)
     }
 
     /// Reads the response to a look. Returns [`Verdict::UnknownRun`] if the engine doesn't know the run.
-    pub fn read_look(&self, run: &str, response: Response<Vec<u8>>, now: Timestamp) -> Result<RunView, Verdict> {
-        run::read_look(self.profile.document().map_err(malformed)?, run, response, now)
+    pub fn read_look(
+        &self,
+        run: &str,
+        topic: Option<&str>,
+        response: Response<Vec<u8>>,
+        now: Timestamp,
+    ) -> Result<RunView, Verdict> {
+        let names = self.names_of_run(run, topic, None)?;
+        self.reader(Operation::Look, &names, now).looked(topic, response)
     }
 
-    /// Builds the request that cancels a run, in a scope or in the default one. Its response proves nothing: only looks
-    /// show whether the run is cancelled.
-    pub fn cancel(&self, run: &str, scope: Option<&str>, trace: &HeaderMap) -> Result<Request<Vec<u8>>, RequestError> {
-        let document = self.profile.document()?;
-        self.of_run(document, &document.cancel()?.request, run, scope, trace)
+    /// Whether a look at a topic leaves open whether the run has ended, and a look at the run tells.
+    pub fn looks_at_runs_apart(&self) -> bool {
+        self.document().look().ok().flatten().is_some_and(|form| form.run.is_some())
+            && self.document().run().is_ok_and(|form| !form.states.is_empty())
     }
 
-    /// Builds the request for the definition of a workflow.
-    pub fn describe(&self, workflow: &WorkflowRef) -> Result<Request<Vec<u8>>, RequestError> {
-        let document = self.profile.document()?;
-        let scope = self.scope_in(document, workflow)?;
-        let holes = [("workflow", Some(workflow.workflow())), ("scope", scope.as_deref())];
-        self.build_simple(&document.describe()?.workflow, &holes, &HeaderMap::new())
+    /// Reads the response to a look before a callback is sent whose effect the engine's answer shows. Returns a verdict if
+    /// it must not be sent.
+    pub fn read_look_before(
+        &self,
+        run: &str,
+        topic: &str,
+        response: Response<Vec<u8>>,
+        now: Timestamp,
+    ) -> Result<(), Verdict> {
+        let names = self.names_of_run(run, Some(topic), None)?;
+        match self.reader(Operation::Look, &names, now).success(response).map_err(Verdict::from) {
+            Ok(_) | Err(Verdict::NotWaiting) => Ok(()),
+            Err(verdict) => Err(verdict),
+        }
+    }
+
+    /// The part of a look that tells different looks apart: a run, and the topic if the profile looks at topics.
+    pub fn look_key(&self, run: &str, topic: &str) -> String {
+        let is_of_run = self.document().wait().is_ok_and(|wait| wait.is_none());
+        if is_of_run { run.to_owned() } else { format!("{run}\n{topic}") }
+    }
+
+    /// Returns the workflow of a run, if the run's reference names it.
+    pub fn workflow_in(&self, run: &str) -> Option<RunWorkflow> {
+        let names = Names::of_run(self.document(), run).ok()?;
+        Some(RunWorkflow { id: None, name: Some(names.get("workflow")?.to_owned()) })
+    }
+
+    /// Builds the request that cancels a run, in a scope or in the default one; `None` if the profile has none. Its
+    /// response proves nothing: only looks show whether the run is cancelled.
+    pub fn cancel(
+        &self,
+        run: &str,
+        scope: Option<&str>,
+        trace: &HeaderMap,
+    ) -> Result<Option<Request<Vec<u8>>>, RequestError> {
+        let Some(form) = self.document().cancel()? else { return Ok(None) };
+        self.build_simple(&form.request, &self.names_of_run(run, None, scope)?, trace).map(Some)
+    }
+
+    /// Builds the request for the definition of a workflow; `None` if the profile has none.
+    pub fn describe(&self, workflow: &WorkflowRef) -> Result<Option<Request<Vec<u8>>>, RequestError> {
+        let document = self.document();
+        let Some(form) = document.describe()? else { return Ok(None) };
+        let mut names = Names::of_workflow(document, &self.constants, workflow)?;
+        names.add("scope", self.scope_in(document, workflow)?);
+        self.build_simple(&form.workflow, &names, &HeaderMap::new()).map(Some)
     }
 
     /// Builds the request for the definition of a task in a version or in its latest one, in a scope or in the default
@@ -244,50 +399,130 @@ impl Engine {
         version: Option<u64>,
         scope: Option<&str>,
     ) -> Result<Request<Vec<u8>>, RequestError> {
-        let document = self.profile.document()?;
-        let (default, version) = (self.default_scope_in(document)?, version.map(|version| version.to_string()));
-        let mut template = document.describe()?.task;
+        let form = self.document().describe()?.ok_or(RequestError)?;
+        let mut template = form.task.ok_or(RequestError)?;
         // The query is no more than the version.
         template.query = template.query.filter(|_| version.is_some());
-        let holes = [("task", Some(task)), ("version", version.as_deref()), ("scope", scope.or(default.as_deref()))];
-        self.build_simple(&template, &holes, &HeaderMap::new())
+        let mut names = Names::default();
+        names.add("task", Some(task.to_owned()));
+        names.add("version", version.map(|version| version.to_string()));
+        names.add("scope", scope.map(str::to_owned).or_else(|| self.default_scope()));
+        self.build_simple(&template, &names, &HeaderMap::new())
     }
 
     /// Reads the response to [`describe`](Self::describe) or [`describe_task`](Self::describe_task): a JSON object.
     pub fn read_description(&self, response: Response<Vec<u8>>, now: Timestamp) -> Result<Vec<u8>, Verdict> {
-        let document = self.profile.document().map_err(malformed)?;
-        let success = response::success(document, Operation::Describe, response, now)?;
+        let success: Success = self.reader(Operation::Describe, &Names::default(), now).success(response)?;
         if json::object(&success.body).is_err() {
             return Err(success.unexpected());
         }
         Ok(success.body)
     }
 
-    /// Returns the id of the run in a response body.
+    /// Returns the id of the run in the response to a sender.
     pub fn run_id(&self, body: &[u8]) -> Option<String> {
-        run::run_id(body, &self.profile.document().ok()?.run().ok()?)
+        let document = self.document();
+        let form = document.run().ok().filter(|_| document.answers_as_the_engine());
+        run::run_id(body, form.and_then(|form| form.id).as_deref())
     }
 
-    /// Checks that the engine can have a workflow of this reference: whether it may name a scope, and this one.
-    pub fn accepts(&self, workflow: &WorkflowRef) -> Result<(), ScopeError> {
-        let Some(named) = workflow.scope() else { return Ok(()) };
+    /// Returns the address of a run's page for people, if the profile and its constants have one.
+    pub fn page(&self, run: &str) -> Option<String> {
+        let page = self.document().page.as_ref()?;
+        let mut names = Names::of_run(self.document(), run).ok()?;
+        names.add("scope", self.default_scope());
+        let holes = |name: &str| self.text(&names, name);
+        let encode = |name: &str, text: &str| match self.constants.get(name) {
+            Some(constant) if constant == text => Ok(text.to_owned()),
+            _ => crate::reference::path_segment(text).map_err(|_| RequestError),
+        };
+        let address = request::expand(page, &holes, encode).ok()?;
+        (address.starts_with("https://") || address.starts_with("http://")).then_some(address)
+    }
+
+    /// The source of the knowledge that a callback has had its effect.
+    pub fn confirm(&self) -> Confirm {
+        self.document().resume().ok().flatten().map(|form| form.confirm).unwrap_or_default()
+    }
+
+    /// Checks that the engine can have a workflow of this reference: its scope, and its names.
+    pub fn accepts(&self, workflow: &WorkflowRef) -> Result<(), ReferenceError> {
+        let document = self.document();
+        if let Some(named) = workflow.scope() {
+            // A malformed profile is an error of each request.
+            let scope = document.scope().ok().flatten().ok_or(ReferenceError::NoScope)?;
+            if !self.scopes().iter().any(|known| known == named) {
+                return Err(ReferenceError::UnknownScope { scope: scope.setting.to_string() });
+            }
+        }
+        names::check_workflow(document, &self.constants, workflow)
+    }
+
+    /// Checks that the engine can have a run of this reference.
+    pub fn accepts_run(&self, run: &RunRef) -> Result<(), ReferenceError> {
+        names::check_run(self.document(), run.as_str())
+    }
+
+    /// Checks that the engine can be told callbacks, and with this status if one is given.
+    pub fn resumes(&self, status: Option<Status>) -> Result<(), Unsupported> {
+        let engine = || self.profile.name().to_owned();
         // A malformed profile is an error of each request.
-        let scope = self.profile.document().and_then(|document| Ok(document.scope()?.map(|it| it.setting.to_owned())));
-        let Some(scope) = scope.ok().flatten() else { return Err(ScopeError::NoScope) };
-        if self.scopes().iter().any(|known| known == named) { Ok(()) } else { Err(ScopeError::Unknown { scope }) }
+        let Ok(form) = self.document().resume() else { return Ok(()) };
+        let Some(form) = form else { return Err(Unsupported::Callback { engine: engine() }) };
+        match (status, form.statuses) {
+            (Some(status), Some(statuses)) if !statuses.contains(&status) => {
+                Err(Unsupported::Status { engine: engine(), status })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the engine can take a delivery.
+    pub fn takes(&self, work: &Work<'_>) -> Result<(), Unsupported> {
+        if let Work::Resolve(callback) = work {
+            self.resumes(Some(callback.status))?;
+            self.takes_topic(callback.topic.as_str())?;
+        }
+        let limits = self.document().limits().unwrap_or_default();
+        let payload = match work {
+            Work::Start(start) => request::event(start).or_else(|| Some(request::data(start))),
+            Work::Resolve(callback) => callback.payload.as_deref(),
+        };
+        if limits.unpaired_surrogates == Some(false) && payload.is_some_and(json::has_unpaired_surrogate) {
+            return Err(Unsupported::Surrogate { engine: self.profile.name().to_owned() });
+        }
+        Ok(())
+    }
+
+    fn takes_topic(&self, topic: &str) -> Result<(), Unsupported> {
+        let Err(flaw) = crate::reference::path_segment(topic) else { return Ok(()) };
+        // A malformed profile is an error of each request.
+        let resume = self.document().resume().ok().flatten().map(|form| form.request);
+        let look = self.document().look().ok().flatten().and_then(|form| form.request);
+        let is_in_path = resume.iter().chain(&look).any(|template| template.path.contains("{topic}"));
+        if !is_in_path {
+            return Ok(());
+        }
+        Err(Unsupported::Topic { engine: self.profile.name().to_owned(), flaw: flaw.to_string() })
+    }
+
+    /// Returns how long the engine knows the mark of a start, in hours; `None` if it never forgets, or nothing says so.
+    pub fn retention_hours(&self) -> Option<u64> {
+        let own = self.constants.get("retention_hours").and_then(|hours| hours.parse().ok());
+        own.or_else(|| self.document().limits().ok()?.retention_hours)
     }
 
     /// Returns whether a text has the form of a workflow's id. A name may have it, too.
     pub fn is_workflow_id(&self, text: &str) -> bool {
-        self.profile.document().and_then(|document| document.run()).is_ok_and(|form| form.workflow_id.is_id(text))
+        let form = self.document().run().ok().and_then(|form| form.workflow_id);
+        form.is_some_and(|form| form.is_id(text))
     }
 
     /// Returns the configured scopes, such as teams, with the default one first. Empty if the profile has no scopes.
     pub fn scopes(&self) -> Vec<String> {
-        let Ok(document) = self.profile.document() else { return Vec::new() };
-        let Ok(Some(form)) = document.scope() else { return Vec::new() };
-        let mut scopes = self.constants.all(form.setting).to_vec();
-        for scope in self.constants.all(form.more) {
+        let Ok(Some(form)) = self.document().scope() else { return Vec::new() };
+        let mut scopes = self.constants.all(&form.setting).to_vec();
+        for scope in self.constants.all(&form.more) {
             if !scopes.contains(scope) {
                 scopes.push(scope.clone());
             }
@@ -298,11 +533,12 @@ impl Engine {
     /// Returns the scope of a workflow: the one that its reference names, or the default one. `None` if the profile has
     /// no scopes.
     pub fn scope_of(&self, workflow: &WorkflowRef) -> Option<String> {
-        self.scope_in(self.profile.document().ok()?, workflow).ok()?
+        self.scope_in(self.document(), workflow).ok()?
     }
 
     fn scope_in(&self, document: &Document<'_>, workflow: &WorkflowRef) -> Result<Option<String>, RequestError> {
-        match (self.default_scope_in(document)?, workflow.scope()) {
+        let default = document.scope()?.and_then(|form| self.constants.get(&form.setting)).map(str::to_owned);
+        match (default, workflow.scope()) {
             (None, Some(_)) => Err(RequestError),
             (Some(_), Some(named)) => Ok(Some(named.to_owned())),
             (default, None) => Ok(default),
@@ -311,55 +547,51 @@ impl Engine {
 
     /// Returns the scope of a workflow whose reference names none. `None` if the profile has no scopes.
     pub fn default_scope(&self) -> Option<String> {
-        self.default_scope_in(self.profile.document().ok()?).ok()?
+        let form = self.document().scope().ok()??;
+        self.constants.get(&form.setting).map(str::to_owned)
     }
 
-    fn default_scope_in(&self, document: &Document<'_>) -> Result<Option<String>, RequestError> {
-        Ok(document.scope()?.and_then(|form| self.constants.get(form.setting)).map(str::to_owned))
-    }
-
-    fn of_run(
-        &self,
-        document: &Document<'_>,
-        template: &Template<'_>,
-        run: &str,
-        scope: Option<&str>,
-        trace: &HeaderMap,
-    ) -> Result<Request<Vec<u8>>, RequestError> {
-        let default = self.default_scope_in(document)?;
-        self.build_simple(template, &[("run", Some(run)), ("scope", scope.or(default.as_deref()))], trace)
+    fn names_of_run(&self, run: &str, topic: Option<&str>, scope: Option<&str>) -> Result<Names, RequestError> {
+        let mut names = Names::of_run(self.document(), run)?;
+        names.add("topic", topic.map(str::to_owned));
+        names.add("scope", scope.map(str::to_owned).or_else(|| self.default_scope()));
+        Ok(names)
     }
 
     /// Builds a request whose holes are texts.
     fn build_simple(
         &self,
         template: &Template<'_>,
-        values: &[(&str, Option<&str>)],
+        names: &Names,
         trace: &HeaderMap,
     ) -> Result<Request<Vec<u8>>, RequestError> {
-        let holes = |name: &str| {
-            let value = values.iter().find(|(known, _)| *known == name);
-            let text = value.map_or_else(|| self.constants.get(name), |(_, value)| *value);
-            text.map(|text| Hole::Text(Cow::Borrowed(text)))
-        };
-        self.build(template, &holes, 0, trace)
+        self.build(template, &|name| self.text(names, name), 0, trace, None)
     }
 
-    /// Builds a request, with the sender's trace context and the engine's token.
+    /// Builds a request, with the profile's headers and the sender's trace context.
     fn build(
         &self,
         template: &Template<'_>,
         holes: &request::Holes<'_, '_>,
         capacity: usize,
         trace: &HeaderMap,
+        start: Option<&crate::delivery::Start<'_>>,
     ) -> Result<Request<Vec<u8>>, RequestError> {
-        let mut request = request::build(&self.url, template, holes, capacity)?;
+        let mut request = request::build(&self.url, template, holes, capacity, start)?;
+        request::add_headers(request.headers_mut(), self.document().headers, holes)?;
         request.headers_mut().extend(trace.clone());
-        if let Some(bearer) = self.token.as_ref().and_then(|token| bearer(token.expose())) {
-            request.headers_mut().insert(AUTHORIZATION, bearer);
-        }
         Ok(request)
     }
+}
+
+/// The template for a callback.
+fn resume_template<'f, 'p>(form: &'f ResumeForm<'p>, callback: &Callback<'_>) -> &'f Template<'p> {
+    match (callback.status, &callback.payload) {
+        (Status::Failed, _) if form.failed.is_some() => form.failed.as_ref(),
+        (_, None) => form.without_payload.as_ref(),
+        _ => None,
+    }
+    .unwrap_or(&form.request)
 }
 
 /// The length of a body with these params, in bytes; about.
@@ -369,21 +601,14 @@ fn capacity(params: &[request::Param<'_>]) -> usize {
 
 /// The verdict of a profile that doesn't follow the form.
 fn malformed(error: ProfileError) -> Verdict {
-    Verdict::Misconfigured { reason: error.to_string() }
+    Verdict::Misconfigured { reason: format!("the engine's profile {error}") }
 }
 
-fn bearer(token: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-impl fmt::Debug for Engine {
+impl fmt::Debug for Engine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { profile, url, token, start, constants } = self;
-        let name = profile.document().map(|document| document.name.to_owned()).unwrap_or_default();
         f.debug_struct("Engine")
-            .field("profile", &name)
+            .field("profile", &profile.name())
             .field("url", url)
             .field("token", token)
             .field("start", start)

@@ -1,26 +1,39 @@
 //! Reads responses by the rules of a profile.
 //!
-//! A 2xx counts only if its body is the proof of its operation, because the login page of a proxy is a 200 too. For any
-//! other status, the first rule counts whose conditions all hold; without one the verdict is
-//! [`Verdict::Misconfigured`].
+//! The first rule counts whose conditions all hold; rules for a 2xx come before its proof. A 2xx without such a rule
+//! counts only if it has the proof of its operation, because the login page of a proxy is a 200 too. For any other status
+//! without a rule, the verdict is [`Verdict::Misconfigured`].
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::value::RawValue;
 
-use super::form::{Rule, RuleVerdict};
+use super::form::{Condition, Proof, Rule, RuleVerdict, Text};
 use super::profile::Document;
-use super::{Operation, malformed};
+use super::request::{Hole, expand};
+use super::{Constants, Names, Operation, malformed};
 use crate::delivery::Verdict;
-use crate::json::{self, Pointer};
+use crate::json::{self, JsonType, Pointer};
 use crate::time::Timestamp;
+
+/// The reader of a response to an operation.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'r, 'p> {
+    pub(super) document: &'r Document<'p>,
+    pub(super) constants: &'r Constants,
+    pub(super) names: &'r Names,
+    pub(super) operation: Operation,
+    pub(super) now: Timestamp,
+}
 
 /// A 2xx whose body isn't read yet.
 pub(super) struct Success {
     pub(super) body: Vec<u8>,
     status: StatusCode,
+    headers: HeaderMap,
     after: Option<Duration>,
 }
 
@@ -37,86 +50,211 @@ impl Success {
     }
 }
 
-/// Returns a response if it is a 2xx, and its verdict otherwise.
-pub(super) fn success(
-    document: &Document<'_>,
-    operation: Operation,
-    response: Response<Vec<u8>>,
-    now: Timestamp,
-) -> Result<Success, Verdict> {
-    let (parts, body) = response.into_parts();
-    let (status, after) = (parts.status, retry_after(&parts.headers, now));
-    if status.is_success() {
-        return Ok(Success { body, status, after });
-    }
-    let mut reason = format!("the engine answered {}", status.as_u16());
-    let members = Members::of_body(&body);
-    let rules = document.answers().map_err(malformed)?;
-    let rule = rules.iter().find(|rule| holds(rule, operation, status, &body, members.as_ref()));
-    if let Some(note) = rule.and_then(|rule| rule.note) {
-        reason.push_str(", ");
-        reason.push_str(note);
-    }
-    let code = || members.as_ref().and_then(|members| error_code(members, document.error_code));
-    Err(match rule.map(|rule| rule.verdict) {
-        Some(RuleVerdict::Rejected) => Verdict::Rejected { status, code: code() },
-        Some(RuleVerdict::UnknownRun) => Verdict::UnknownRun { status, code: code() },
-        Some(RuleVerdict::Retry) => Verdict::Retry { reason, after },
-        Some(RuleVerdict::Unclear) => {
-            Verdict::Unclear { reason, after, concluded: rule.is_some_and(|rule| rule.concluded) }
-        }
-        Some(RuleVerdict::Misconfigured) | None => Verdict::Misconfigured { reason },
-    })
+/// A response that isn't a success.
+pub(super) enum Refused {
+    /// A lookup has found no run.
+    Absent,
+    /// Any other response.
+    Verdict(Verdict),
 }
 
-fn holds(
-    rule: &Rule<'_>,
-    operation: Operation,
-    status: StatusCode,
-    body: &[u8],
-    members: Option<&Members<'_>>,
-) -> bool {
-    let is_empty = body.trim_ascii().is_empty();
-    let has = |place: &&str| members.is_some_and(|members| members.at(place).is_some());
-    (rule.operations.is_empty() || rule.operations.contains(&operation))
-        && includes(rule.status, status.as_u16())
-        && rule.at.is_none_or(|place| members.and_then(|members| members.text_at(place)).as_deref() == rule.equals)
-        && rule.has.iter().all(has)
-        && (rule.lacks.is_empty() || is_empty || (members.is_some() && !rule.lacks.iter().any(has)))
+impl From<Verdict> for Refused {
+    fn from(verdict: Verdict) -> Self {
+        Self::Verdict(verdict)
+    }
+}
+
+impl From<Refused> for Verdict {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Verdict(verdict) => verdict,
+            Refused::Absent => {
+                let reason = "the profile takes this answer for the absence of a run, which only a lookup can have";
+                Self::Misconfigured { reason: reason.to_owned() }
+            }
+        }
+    }
+}
+
+impl Reader<'_, '_> {
+    /// Returns a response if it is a 2xx to which no rule gives another meaning, and its verdict otherwise.
+    pub(super) fn success(&self, response: Response<Vec<u8>>) -> Result<Success, Refused> {
+        let (parts, body) = response.into_parts();
+        let (status, after) = (parts.status, retry_after(&parts.headers, self.now));
+        let rules = self.document.answers().map_err(malformed)?;
+        let may_apply = |rule: &&Rule<'_>| {
+            (rule.operations.is_empty() || rule.operations.contains(&self.operation))
+                && includes(&rule.status, status.as_u16())
+        };
+        let mut rules = rules.iter().filter(may_apply).peekable();
+        if status.is_success() && rules.peek().is_none() {
+            return Ok(Success { body, status, headers: parts.headers, after });
+        }
+        let value = Value::of_body(&body);
+        let rule = rules.find(|rule| self.holds(rule, &body, &value));
+        if status.is_success() && rule.is_none() {
+            return Ok(Success { body, status, headers: parts.headers, after });
+        }
+        let mut reason = format!("the engine answered {}", status.as_u16());
+        if let Some(note) = rule.and_then(|rule| rule.note.as_ref()) {
+            reason.push_str(", ");
+            reason.push_str(note);
+        }
+        let code = || error_code(&value, self.document.error_code.as_ref()?);
+        let Some(rule) = rule else { return Err(Verdict::Misconfigured { reason }.into()) };
+        Err(Refused::Verdict(match rule.verdict {
+            RuleVerdict::Absent => return Err(Refused::Absent),
+            RuleVerdict::Existing => Verdict::Existing { body: None },
+            RuleVerdict::Rejected => Verdict::Rejected { status, code: code() },
+            RuleVerdict::UnknownRun => Verdict::UnknownRun { status, code: code() },
+            RuleVerdict::NotWaiting => Verdict::NotWaiting,
+            RuleVerdict::AlreadyResolved => Verdict::AlreadyResolved { status: None },
+            RuleVerdict::Retry => Verdict::Retry { reason, after },
+            RuleVerdict::Unclear => Verdict::Unclear { reason, after, concluded: rule.concluded },
+            RuleVerdict::Misconfigured => Verdict::Misconfigured { reason },
+        }))
+    }
+
+    fn holds(&self, rule: &Rule<'_>, body: &[u8], value: &Value<'_>) -> bool {
+        let is_empty = body.trim_ascii().is_empty();
+        let has = |place: &Text<'_>| value.at(place).is_some();
+        rule.at.as_ref().is_none_or(|place| value.text_at(place).as_deref() == rule.equals.as_deref())
+            && rule.has.iter().all(has)
+            && (rule.lacks.is_empty() || is_empty || (value.is_object() && !rule.lacks.iter().any(has)))
+            && rule.when.iter().all(|condition| self.meets(condition, value))
+    }
+
+    /// Returns whether a body meets a condition.
+    pub(super) fn meets(&self, condition: &Condition<'_>, value: &Value<'_>) -> bool {
+        let found = value.at(&condition.at);
+        let text = found.map(plain);
+        let expected = |text: &Option<Text<'_>>| text.as_ref().map(|text| self.expand(text));
+        let is = |text: &Option<Text<'_>>, holds: &dyn Fn(&str) -> bool| match expected(text) {
+            None => true,
+            Some(None) => false,
+            Some(Some(text)) => holds(&text),
+        };
+        condition.absent.is_none_or(|absent| absent == found.is_none())
+            && condition.present.is_none_or(|present| present == found.is_some())
+            && is(&condition.older_ms, &|age| text.as_deref().is_some_and(|time| self.is_older(time, age)))
+            && is(&condition.equals, &|expected| text.as_deref() == Some(expected))
+            && is(&condition.prefix, &|prefix| text.as_deref().is_some_and(|text| text.starts_with(prefix)))
+            && is(&condition.contains, &|part| match found.and_then(json::elements) {
+                Some(elements) => elements.into_iter().any(|element| plain(element) == part),
+                None => text.as_deref().is_some_and(|text| text.contains(part)),
+            })
+    }
+
+    /// Whether a time (RFC 3339) is at least this number of milliseconds before now.
+    fn is_older(&self, time: &str, age_ms: &str) -> bool {
+        let age = age_ms.parse().map(Duration::from_millis);
+        matches!((Timestamp::from_rfc3339(time), age), (Some(time), Ok(age)) if time.plus(age) <= self.now)
+    }
+
+    /// Replaces the holes of a text; `None` if one has no value.
+    pub(super) fn expand(&self, text: &str) -> Option<String> {
+        self.expand_with(text, None)
+    }
+
+    /// Replaces the holes of a text, `{proof}` among them.
+    pub(super) fn expand_with(&self, text: &str, proof: Option<&str>) -> Option<String> {
+        let holes = |name: &str| {
+            let text = self.names.get(name).or_else(|| self.constants.get(name));
+            let text = text.or_else(|| proof.filter(|_| name == "proof"));
+            text.map(|text| Hole::Text(Cow::Owned(text.to_owned())))
+        };
+        expand(text, &holes, |_, text| Ok(text.to_owned())).ok()
+    }
+
+    /// Checks that a 2xx has a proof. Returns the text that proves it; empty for a proof that is none.
+    pub(super) fn prove(&self, proof: &Proof<'_>, success: &Success) -> Option<String> {
+        let body = success.body.as_slice();
+        let is_text = |text: &String| !text.is_empty();
+        match proof {
+            Proof::Any => Some(String::new()),
+            Proof::JsonOrEmpty => (body.trim_ascii().is_empty() || json::value(body).is_ok()).then(String::new),
+            Proof::Run | Proof::Object => json::object(body).is_ok().then(String::new),
+            Proof::Text => {
+                let text = std::str::from_utf8(body).ok()?.trim();
+                let is_word = !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !c.is_control());
+                is_word.then(|| text.trim_matches('"').to_owned())
+            }
+            Proof::Header(name) => {
+                let value = success.headers.get(&**name)?.to_str().ok()?;
+                Some(value.to_owned()).filter(is_text)
+            }
+            Proof::At(place, equals) => {
+                let text = plain(Value::of_body(body).at(place)?);
+                let is_expected = match equals {
+                    None => true,
+                    Some(expected) => self.expand(expected).as_deref() == Some(text.as_str()),
+                };
+                Some(text).filter(|text| is_text(text) && is_expected)
+            }
+        }
+    }
+}
+
+/// A value as a text: that of a string, and otherwise its JSON.
+fn plain(value: &RawValue) -> String {
+    json::text(value).unwrap_or_else(|| value.get().to_owned())
 }
 
 /// Whether a list of statuses and ranges includes a status.
-fn includes(list: &str, status: u16) -> bool {
-    list.split(',').any(|item| {
+pub(super) fn includes(list: &str, status: u16) -> bool {
+    ranges(list).is_some_and(|ranges| ranges.iter().any(|range| range.contains(&status)))
+}
+
+/// Reads a list of statuses and ranges, such as `404,500-599`; `None` if it is malformed.
+pub(super) fn ranges(list: &str) -> Option<Vec<std::ops::RangeInclusive<u16>>> {
+    let range = |item: &str| {
         let (first, last) = item.split_once('-').unwrap_or((item, item));
-        matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if (first..=last).contains(&status))
-    })
+        match (first.parse::<u16>(), last.parse::<u16>()) {
+            (Ok(first), Ok(last)) if first >= 100 && first <= last && last <= 599 => Some(first..=last),
+            _ => None,
+        }
+    };
+    list.split(',').map(range).collect()
 }
 
 /// The error code at a place: 1 to 64 capital letters and underscores. Of an error response, nothing else leaves Sluice.
-fn error_code(members: &Members<'_>, place: &str) -> Option<String> {
-    let code = members.text_at(place)?;
+fn error_code(value: &Value<'_>, place: &str) -> Option<String> {
+    let code = value.text_at(place)?;
     let is_code = (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
     is_code.then_some(code)
 }
 
-/// The members of an object, found once: a run is large, and several places of it are read.
-pub(super) struct Members<'v>(Vec<(&'v RawValue, &'v RawValue)>);
+/// A JSON value. The members of an object are found once: a run is large, and several places of it are read.
+pub(super) enum Value<'v> {
+    Members(Vec<(&'v RawValue, &'v RawValue)>),
+    Other(&'v RawValue),
+    /// No JSON: nothing is at any place.
+    None,
+}
 
-impl<'v> Members<'v> {
-    /// The members of an object; `None` for a value of another type.
-    pub(super) fn of(value: &'v RawValue) -> Option<Self> {
-        json::members(value).map(Self)
+impl<'v> Value<'v> {
+    pub(super) fn of(value: &'v RawValue) -> Self {
+        json::members(value).map_or(Self::Other(value), Self::Members)
     }
 
-    /// The members of a body; `None` if it isn't a JSON object.
-    pub(super) fn of_body(body: &'v [u8]) -> Option<Self> {
-        Self::of(json::object(body).ok()?)
+    /// The value of a body.
+    pub(super) fn of_body(body: &'v [u8]) -> Self {
+        json::value(body).map_or(Self::None, Self::of)
     }
 
-    /// The value at a place.
+    pub(super) fn is_object(&self) -> bool {
+        matches!(self, Self::Members(_))
+    }
+
+    /// The value at a place. A `null` is none.
     pub(super) fn at(&self, place: &str) -> Option<&'v RawValue> {
-        Pointer::parse(place)?.find_in_members(&self.0)
+        let place = Pointer::parse(place)?;
+        let found = match self {
+            Self::Members(members) => place.find_in_members(members),
+            Self::Other(value) => place.find(value),
+            Self::None => None,
+        };
+        found.filter(|value| json::type_of(value) != JsonType::Null)
     }
 
     /// The text at a place.

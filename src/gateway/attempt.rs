@@ -4,6 +4,7 @@ use super::Gateway;
 use super::look::PassNotes;
 use super::send::Sent;
 use crate::delivery::{Delivery, Found, FoundRun, Outcome, Verdict, Work};
+use crate::engine::Doubt;
 use crate::ports::{Host, StoreError};
 use crate::store::{Claims as _, Effect, Outbox as _, RunRecord};
 
@@ -35,10 +36,16 @@ impl<H: Host> Gateway<'_, H> {
     }
 
     async fn attempt_start(&self, delivery: &mut Delivery<'static>, notes: &PassNotes) -> Result<Outcome, StoreError> {
-        if delivery.is_ambiguous()
-            && let Some(outcome) = self.find_outcome(delivery, notes).await?
-        {
-            return Ok(outcome);
+        match self.settings.engine.profile.doubt() {
+            _ if !delivery.is_ambiguous() => {}
+            Doubt::Find => {
+                if let Some(outcome) = self.find_outcome(delivery, notes).await? {
+                    return Ok(outcome);
+                }
+            }
+            Doubt::Hold if delivery.is_undecided() => return self.hold(delivery).await,
+            // The engine knows the mark, or the operator has accepted a second run.
+            Doubt::Hold | Doubt::Resend | Doubt::ResendAnyway => {}
         }
         if delivery.is_exhausted(self.now(), &self.settings.limits) {
             return self.store_outcome(delivery, Outcome::Dead { last: None }).await;
@@ -54,6 +61,15 @@ impl<H: Host> Gateway<'_, H> {
             self.check_replaced(delivery, notes).await?;
         }
         self.record_outcome(delivery, sent.verdict).await
+    }
+
+    /// Moves a start to the dead letters whose effect nothing tells.
+    async fn hold(&self, delivery: &mut Delivery<'static>) -> Result<Outcome, StoreError> {
+        let reason = "it may have started a run, and this engine can't be asked for it: look for the run at the engine, and \
+                      redeliver this if there is none";
+        delivery.close(reason, self.now());
+        let last = Some(Verdict::Unclear { reason: reason.to_owned(), after: None, concluded: true });
+        self.store_outcome(delivery, Outcome::Dead { last }).await
     }
 
     /// Looks up the runs of a start that may have been sent. Returns an outcome unless it has to be sent now.
@@ -134,8 +150,10 @@ impl<H: Host> Gateway<'_, H> {
         let engine = &self.settings.engine;
         let Some(run) = self.run_id(body).filter(|_| !engine.scopes().is_empty()) else { return Ok(()) };
         let scope = self.scope_of(delivery);
-        let is_unseen =
-            matches!(self.look_in(&run, scope.as_deref(), &delivery.trace).await, Err(Verdict::UnknownRun { .. }));
+        let is_unseen = matches!(
+            self.look_in(&run, None, scope.as_deref(), &delivery.trace).await,
+            Err(Verdict::UnknownRun { .. })
+        );
         if is_unseen {
             return self.store().record_run(&run, &RunRecord::new(scope, true)).await;
         }

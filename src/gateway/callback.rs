@@ -11,6 +11,7 @@ use super::task_claim::Claimed;
 use super::{Background, Gateway, Receipt, Report};
 use crate::callback::Callback;
 use crate::delivery::{Delivery, DeliveryId, Key, Outcome, Step, Verdict, Work};
+use crate::engine::Confirm;
 use crate::ports::{Host, StoreError};
 use crate::store::{Claims as _, Joined, Outbox as _};
 
@@ -50,7 +51,9 @@ impl<'a, H: Host> Gateway<'a, H> {
         receipt.engine_status = engine_status.or(receipt.engine_status);
         receipt.drains |= wait.is_zero();
         let is_contended = delivery.claim.as_ref().is_some_and(|claim| claim.contended);
-        if matches!(receipt.outcome, Outcome::Pending { .. }) && delivery.sent.is_some() && !is_contended {
+        // Without looks, nothing but the engine's answer shows an effect.
+        let is_shown = sending.is_some() || self.settings.engine.confirm() == Confirm::Look;
+        if matches!(receipt.outcome, Outcome::Pending { .. }) && delivery.sent.is_some() && !is_contended && is_shown {
             receipt.background = Some(self.confirm_in_background(delivery.into_owned(), sending));
         }
         receipt
@@ -189,7 +192,8 @@ impl<'a, H: Host> Gateway<'a, H> {
     /// Returns the verdict on a callback that the engine has answered. If it has taken the callback, looks until that has
     /// had an effect; `None` if it has none before the engine can't act on it any more.
     async fn effect(&self, delivery: &Delivery<'_>, answer: Verdict) -> Option<Verdict> {
-        if !matches!(answer, Verdict::Accepted { .. } | Verdict::Existing { .. }) {
+        let is_taken = matches!(answer, Verdict::Accepted { .. } | Verdict::Existing { .. });
+        if !is_taken || self.settings.engine.confirm() == Confirm::Answer {
             return Some(answer);
         }
         let limits = self.settings.limits;
@@ -197,7 +201,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         while delivery.is_in_flight(self.now().plus(pause), &limits) {
             self.host.sleep(pause).await;
             pause = pause.saturating_mul(2);
-            let Ok(view) = self.look(delivery.work.reference(), &delivery.trace).await else { continue };
+            let Ok(view) = self.look(delivery).await else { continue };
             match delivery.clone().after_look(&view, self.now(), &limits) {
                 Some(Step::Delivered) => return Some(Verdict::Accepted { body: Vec::new() }),
                 Some(Step::Close(verdict)) => return Some(verdict),

@@ -7,17 +7,19 @@ use http::HeaderMap;
 
 use super::Gateway;
 use super::send::Sent;
+use crate::callback::Callback;
 use crate::delivery::width::Answer;
-use crate::delivery::{Delivery, DeliveryId, Limits, RunView, RunWorkflow, Verdict, Wait};
+use crate::delivery::{Delivery, DeliveryId, Limits, RunView, RunWorkflow, Verdict, Wait, Work};
+use crate::engine::Confirm;
 use crate::ports::Host;
-use crate::reference::{RunRef, Topic};
+use crate::reference::RunRef;
 use crate::store::Claims as _;
 use crate::time::Timestamp;
 
 /// What the attempts of one pass of the drain share.
 #[derive(Debug, Default)]
 pub(super) struct PassNotes {
-    /// The last look at each run: many callbacks may be kept for one run.
+    /// The last look at each run, or topic: many callbacks may be kept for one run.
     looks: RefCell<BTreeMap<String, (Timestamp, RunView)>>,
     /// How the engine has answered the last request of each delivery.
     answers: RefCell<BTreeMap<DeliveryId, Answer>>,
@@ -26,14 +28,14 @@ pub(super) struct PassNotes {
 }
 
 impl PassNotes {
-    /// Returns the last look at the run of a callback, and its time.
-    pub(super) fn last_look(&self, delivery: &Delivery<'_>) -> Option<(Timestamp, RunView)> {
-        self.looks.borrow().get(delivery.work.reference()).cloned()
+    /// Returns the last look with this [key](crate::engine::Engine::look_key), and its time.
+    pub(super) fn last_look(&self, key: &str) -> Option<(Timestamp, RunView)> {
+        self.looks.borrow().get(key).cloned()
     }
 
-    /// Keeps a look at the run of a callback.
-    pub(super) fn keep_look(&self, delivery: &Delivery<'_>, at: Timestamp, view: &RunView) {
-        self.looks.borrow_mut().insert(delivery.work.reference().to_owned(), (at, view.clone()));
+    /// Keeps a look.
+    pub(super) fn keep_look(&self, key: String, at: Timestamp, view: &RunView) {
+        self.looks.borrow_mut().insert(key, (at, view.clone()));
     }
 
     /// Keeps how the engine has answered a delivery.
@@ -60,40 +62,60 @@ impl PassNotes {
 }
 
 impl<H: Host> Gateway<'_, H> {
-    /// Looks at a run, in each configured scope if it has to. Returns a verdict if the engine does not show it.
-    pub(super) async fn look(&self, run: &str, trace: &HeaderMap) -> Result<RunView, Verdict> {
-        self.look_in_scopes(run, trace).await.map(|(view, _)| view)
+    /// Looks at the run of a callback, in each configured scope if it has to. Returns a verdict if the engine does not
+    /// show it.
+    pub(super) async fn look(&self, delivery: &Delivery<'_>) -> Result<RunView, Verdict> {
+        let topic = match &delivery.work {
+            Work::Resolve(callback) => Some(callback.topic.as_str()),
+            Work::Start(_) => None,
+        };
+        self.look_in_scopes(delivery.work.reference(), topic, &delivery.trace).await.map(|(view, _)| view)
     }
 
-    /// Looks at the workflow of a run. Returns it with its scope, such as a team.
+    /// Returns the workflow of a run with its scope, such as a team: by its reference, or by a look.
     pub async fn workflow_of(&self, run: &RunRef, trace: &HeaderMap) -> Result<(RunWorkflow, Option<String>), Verdict> {
-        self.look_in_scopes(run.as_str(), trace).await.map(|(view, scope)| (view.workflow, scope))
+        if let Some(workflow) = self.settings.engine.workflow_in(run.as_str()) {
+            return Ok((workflow, None));
+        }
+        self.look_in_scopes(run.as_str(), None, trace).await.map(|(view, scope)| (view.workflow, scope))
     }
 
-    /// Looks at a run. Returns it with the scope in which the engine shows it.
-    async fn look_in_scopes(&self, run: &str, trace: &HeaderMap) -> Result<(RunView, Option<String>), Verdict> {
+    /// Looks at a run, or at a topic in it. Returns it with the scope in which the engine shows it.
+    async fn look_in_scopes(
+        &self,
+        run: &str,
+        topic: Option<&str>,
+        trace: &HeaderMap,
+    ) -> Result<(RunView, Option<String>), Verdict> {
         let scopes = self.settings.engine.scopes();
         let Some((first, others)) = scopes.split_first() else {
-            return Ok((self.look_in(run, None, trace).await?, None));
+            return Ok((self.look_in(run, topic, None, trace).await?, None));
         };
-        let unknown = match self.look_in(run, Some(first), trace).await {
+        let unknown = match self.look_in(run, topic, Some(first), trace).await {
             Err(unknown @ Verdict::UnknownRun { .. }) => unknown,
-            seen => return Ok((seen?, Some(first.clone()))),
+            seen => return Ok((seen?, Some(first.to_owned()))),
         };
         // The store failing here costs a look at the run's own scope, and no more.
         let record = self.store().run(run).await.ok().flatten();
         let own = record.and_then(|record| record.scope).filter(|own| own != first);
         for scope in own.iter().chain(others.iter().filter(|other| Some(*other) != own.as_ref())) {
-            match self.look_in(run, Some(scope), trace).await {
+            match self.look_in(run, topic, Some(scope), trace).await {
                 Err(Verdict::UnknownRun { .. }) => {}
-                seen => return Ok((seen?, Some(scope.clone()))),
+                seen => return Ok((seen?, Some(scope.to_owned()))),
             }
         }
         Err(unknown)
     }
 
-    /// Asks the engine whether a run waits for a topic; `None` if it does not tell.
-    pub async fn wait(&self, run: &RunRef, topic: &Topic) -> Option<Wait> {
-        Some(self.look(run.as_str(), &HeaderMap::new()).await.ok()?.wait(topic))
+    /// Asks the engine whether a run waits for the topic of a callback; `None` if it does not tell.
+    pub async fn wait(&self, callback: &Callback<'_>) -> Option<Wait> {
+        match self.settings.engine.confirm() {
+            Confirm::Answer => None,
+            Confirm::Look => {
+                let topic = Some(callback.topic.as_str());
+                let seen = self.look_in_scopes(callback.run.as_str(), topic, &HeaderMap::new()).await;
+                seen.ok().map(|(view, _)| view.wait(&callback.topic))
+            }
+        }
     }
 }

@@ -39,6 +39,7 @@ use crate::engine::RequestError;
 use crate::ports::{Clock, StoreError, Variables};
 use crate::store::{Store, StoreSize};
 use crate::time::{Retention, Timestamp};
+use send::Caller;
 
 pub use crate::store::{Found, MAX_SCANNED};
 pub use drain::{DrainSummary, Eagerness, Stopped};
@@ -52,27 +53,29 @@ const ATTEMPT_MARGIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Gateway<'a, H> {
     host: &'a H,
-    settings: Settings,
+    settings: Settings<'a>,
     store: Store<'a, H>,
+    caller: Caller<'a, H>,
 }
 
 impl<H> Clone for Gateway<'_, H> {
     fn clone(&self) -> Self {
-        Self::new(self.host, self.settings.clone())
+        Self { caller: self.caller.clone(), ..Self::new(self.host, self.settings.clone()) }
     }
 }
 
 impl<'a, H> Gateway<'a, H> {
     /// A gateway on a host.
-    pub fn new(host: &'a H, settings: Settings) -> Self {
+    pub fn new(host: &'a H, settings: Settings<'a>) -> Self {
         let retention = [settings.retention, settings.callback_retention()];
         let store = Store::new(host, settings.database_url.clone(), retention, settings.limits, settings.store)
             .with_previous(settings.move_from.clone());
-        Self { host, settings, store }
+        let caller = Caller::new(host, settings.engine.clone(), settings.timeouts);
+        Self { host, settings, store, caller }
     }
 
     /// The settings.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &Settings<'a> {
         &self.settings
     }
 

@@ -7,6 +7,7 @@ use super::Gateway;
 use super::look::PassNotes;
 use crate::callback::{Callback, CallbackRecord, State, Status};
 use crate::delivery::{Delivery, DeliveryId, Key, Outcome, StoredError, Wait, Work};
+use crate::engine::Confirm;
 use crate::ports::{Host, StoreError};
 use crate::reference::{RunRef, Topic};
 use crate::store::{
@@ -130,7 +131,7 @@ impl<H: Host> Gateway<'_, H> {
     pub async fn answer(&self, callback: &Callback<'_>) -> Result<Answer, OperatorError> {
         let work = Work::Resolve(callback.clone());
         let (early, first_release) = (Key::early(callback), Key::callback(callback));
-        let wait = self.wait(&callback.run, &callback.topic).await;
+        let wait = self.wait(callback).await;
         let wait_is_unknown = wait.is_none();
         let (task, ended) = match wait {
             Some(Wait::UnknownTopic) => return Ok(Answer::UnknownTopic),
@@ -139,6 +140,9 @@ impl<H: Host> Gateway<'_, H> {
             Some(Wait::Ended { task, status }) => (Some(task), Some(status)),
             Some(Wait::Ahead) | None => (None, None),
         };
+        // Without looks, the topic stands for the task.
+        let by_answer = self.settings.engine.confirm() == Confirm::Answer;
+        let task = task.or_else(|| by_answer.then(|| callback.topic.as_str().to_owned()));
         let task = task.map(|task| Key::task(callback, &task));
         let early = Some(early).filter(|_| ended.is_none());
         let first_release = Some(first_release).filter(|_| ended.is_some() || wait_is_unknown);

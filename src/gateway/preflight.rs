@@ -9,7 +9,7 @@ use http::{Request, Response, StatusCode};
 use super::Gateway;
 use crate::delivery::Verdict;
 use crate::engine::RequestError;
-use crate::engine::preflight::{Finding, TemplateRef, TemplateState, unavailable};
+use crate::engine::preflight::{Finding, TemplateRef, TemplateState, unavailable, undescribed};
 use crate::ports::Host;
 use crate::reference::WorkflowRef;
 
@@ -34,7 +34,10 @@ impl<H: Host> Gateway<'_, H> {
     async fn try_preflight(&self, workflow: &WorkflowRef) -> Result<Vec<Finding>, Failure> {
         let engine = &self.settings.engine;
         let started = self.now();
-        let response = self.ask(engine.describe(workflow)).await?;
+        let Some(request) = engine.describe(workflow).map_err(|error| (error.into(), None))? else {
+            return Ok(vec![undescribed(engine.profile.name())]);
+        };
+        let response = self.ask(Ok(request)).await?;
         let status = response.status();
         let described = engine.read_workflow(response, self.now()).map_err(|verdict| (verdict, Some(status)))?;
         let wanted = engine.templates(&described).map_err(|verdict| (verdict, None))?;
@@ -74,6 +77,6 @@ impl<H: Host> Gateway<'_, H> {
 
     async fn ask(&self, request: Result<Request<Vec<u8>>, RequestError>) -> Result<Response<Vec<u8>>, Failure> {
         let request = request.map_err(|error| (error.into(), None))?;
-        self.host.send(request, self.settings.timeouts).await.map_err(|error| (error.into(), None))
+        self.call(request).await.map_err(|verdict| (verdict, None))
     }
 }

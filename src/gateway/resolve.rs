@@ -15,6 +15,7 @@ use super::send::Sending;
 use super::task_claim::Claimed;
 use crate::callback::Callback;
 use crate::delivery::{Delivery, Limits, Outcome, Step, Verdict, Work};
+use crate::engine::Confirm;
 use crate::ports::{Host, StoreError};
 use crate::store::{Claims as _, Outbox as _, Settled};
 use crate::time::Timestamp;
@@ -132,25 +133,28 @@ impl<'a, H: Host> Gateway<'a, H> {
             Pursuer::Sender(until) => (until, None),
             Pursuer::Drain(notes) => (self.now().plus(DRAIN_CONFIRMS), Some(notes)),
         };
-        let mut shared = notes.and_then(|notes| notes.last_look(delivery));
+        let topic = topic(delivery).to_owned();
+        if self.settings.engine.confirm() == Confirm::Answer {
+            return self.progress_by_answer(delivery, topic, pursuer, until, engine_status).await;
+        }
+        let look_key = self.settings.engine.look_key(delivery.work.reference(), &topic);
+        let mut shared = notes.and_then(|notes| notes.last_look(&look_key));
         let mut pause = FIRST_PAUSE;
         let mut failed = None;
         loop {
             let (is_shared, seen) = (shared.is_some(), self.now());
             let (seen, view) = match shared.take() {
                 Some(shared) => shared,
-                None => {
-                    match self.in_time(pursuer, Box::pin(self.look(delivery.work.reference(), &delivery.trace))).await {
-                        Ok(Ok(view)) => (seen, view),
-                        Ok(Err(verdict)) => {
-                            return Ok(failed.map_or(Progress::NotSeen(verdict), Progress::Failed));
-                        }
-                        Err(_) => return Ok(failed.map_or(Progress::Late(None), Progress::Failed)),
+                None => match self.in_time(pursuer, Box::pin(self.look(delivery))).await {
+                    Ok(Ok(view)) => (seen, view),
+                    Ok(Err(verdict)) => {
+                        return Ok(failed.map_or(Progress::NotSeen(verdict), Progress::Failed));
                     }
-                }
+                    Err(_) => return Ok(failed.map_or(Progress::Late(None), Progress::Failed)),
+                },
             };
             if let Some(notes) = notes {
-                notes.keep_look(delivery, seen, &view);
+                notes.keep_look(look_key.clone(), seen, &view);
             }
             let now = self.now();
             let Some(step) = delivery.after_look(&view, seen, &limits) else { return Ok(Progress::Kept) };
@@ -182,49 +186,125 @@ impl<'a, H: Host> Gateway<'a, H> {
                     continue;
                 }
                 (Step::Claim { task }, _) => {
-                    match self.claim_task(delivery, task, until.since(now)).await? {
-                        Claimed::Mine if delivery.sent.is_none() => {}
-                        Claimed::Mine => return Ok(Progress::Kept),
-                        Claimed::Contended(_) => {
-                            // Without `sent`, the other one may still be refused: it is looked at again later.
-                            let later = self.now().plus(delivery.patience(self.now()));
-                            delivery.next_attempt = delivery.next_attempt.max(later);
-                            return Ok(Progress::Kept);
-                        }
-                        Claimed::Late => return Ok(Progress::Stopped(Outcome::TakenOver)),
-                        Claimed::Settled(settled) => return Ok(Progress::Settled(settled)),
-                        Claimed::Taken(taken) => return Ok(Progress::Taken(taken)),
+                    if let Some(progress) = self.claim_for(delivery, task, until.since(now)).await? {
+                        return Ok(progress);
                     }
                 }
                 (Step::Send, _) => {}
             }
-            if notes.is_some() {
-                self.store().take_over(delivery).await?;
-                if delivery.is_in_flight(self.now(), &limits) {
-                    return Ok(Progress::Kept);
-                }
-            }
-            delivery.begin_send(self.now(), &limits);
-            if notes.is_some()
-                && let Some(stopped) = self.store().begin(delivery).await?.stopped()
-            {
-                return Ok(Progress::Stopped(stopped));
-            }
-            let sent = match self.in_time(pursuer, self.send(delivery)).await {
-                Ok(sent) => sent,
-                Err(sending) => return Ok(Progress::Late(Some(sending))),
+            let verdict = match self.send_in_time(delivery, pursuer, engine_status).await? {
+                Ok(verdict) => verdict,
+                Err(progress) => return Ok(progress),
             };
-            *engine_status = sent.engine_status;
-            if let Some(notes) = notes {
-                notes.answered(delivery, &sent, &limits);
-            }
-            match sent.verdict {
+            match verdict {
                 Verdict::Accepted { .. } | Verdict::Existing { .. } => {}
+                // An earlier send may have had this effect, which a look shows.
+                Verdict::NotWaiting | Verdict::AlreadyResolved { .. } if delivery.was_sent_before() => {}
+                Verdict::NotWaiting => {
+                    delivery.withdraw_send();
+                    return Ok(Progress::Failed(Verdict::NotWaiting));
+                }
                 // It may have had an effect, which a look shows.
                 verdict @ Verdict::Unclear { .. } => failed = Some(verdict),
                 verdict => return Ok(Progress::Failed(verdict)),
             }
         }
+    }
+
+    /// Pursues a callback at an engine that keeps what is early and knows what is repeated: its answer shows the effect.
+    async fn progress_by_answer(
+        &self,
+        delivery: &mut Delivery<'_>,
+        topic: String,
+        pursuer: Pursuer<'_>,
+        until: Timestamp,
+        engine_status: &mut Option<StatusCode>,
+    ) -> Result<Progress<'a>, StoreError> {
+        // One that was sent may have ended the run itself.
+        if !delivery.was_sent() {
+            let looked = self.in_time(pursuer, Box::pin(self.look_before(delivery, &topic))).await;
+            match looked.map_err(drop) {
+                Ok(Ok(())) => {}
+                // Perhaps by an equal callback, or by another one.
+                Ok(Err(Verdict::AlreadyResolved { .. })) => return self.after_end(delivery, &topic, None, until).await,
+                Ok(Err(verdict)) => return Ok(Progress::Failed(verdict)),
+                Err(()) => return Ok(Progress::Late(None)),
+            }
+        }
+        // There are no tasks to tell apart: the topic stands for the task.
+        if delivery.wait.is_none()
+            && let Some(progress) = self.claim_for(delivery, topic, until.since(self.now())).await?
+        {
+            return Ok(progress);
+        }
+        Ok(match self.send_in_time(delivery, pursuer, engine_status).await? {
+            Ok(Verdict::Accepted { .. } | Verdict::Existing { .. }) => Progress::Delivered,
+            // By itself, before its answer was lost.
+            Ok(Verdict::AlreadyResolved { .. }) if delivery.was_sent_before() => Progress::Delivered,
+            Ok(Verdict::NotWaiting) => {
+                delivery.withdraw_send();
+                Progress::Failed(Verdict::NotWaiting)
+            }
+            Ok(verdict) => Progress::Failed(verdict),
+            Err(progress) => progress,
+        })
+    }
+
+    /// Claims a task for a callback. Returns how far the callback got, unless it has to be sent now.
+    async fn claim_for(
+        &self,
+        delivery: &mut Delivery<'_>,
+        task: String,
+        patience: Duration,
+    ) -> Result<Option<Progress<'a>>, StoreError> {
+        Ok(match self.claim_task(delivery, task, patience).await? {
+            Claimed::Mine if delivery.sent.is_none() => None,
+            Claimed::Mine => Some(Progress::Kept),
+            Claimed::Contended(_) => {
+                // Without `sent`, the other one may still be refused: it is looked at again later.
+                let later = self.now().plus(delivery.patience(self.now()));
+                delivery.next_attempt = delivery.next_attempt.max(later);
+                Some(Progress::Kept)
+            }
+            Claimed::Late => Some(Progress::Stopped(Outcome::TakenOver)),
+            Claimed::Settled(settled) => Some(Progress::Settled(settled)),
+            Claimed::Taken(taken) => Some(Progress::Taken(taken)),
+        })
+    }
+
+    /// Sends a callback that has its task, and returns the engine's verdict, or how far the callback got without one.
+    async fn send_in_time(
+        &self,
+        delivery: &mut Delivery<'_>,
+        pursuer: Pursuer<'_>,
+        engine_status: &mut Option<StatusCode>,
+    ) -> Result<Result<Verdict, Progress<'a>>, StoreError> {
+        let limits = self.settings.limits;
+        let notes = match pursuer {
+            Pursuer::Sender(_) => None,
+            Pursuer::Drain(notes) => Some(notes),
+        };
+        if notes.is_some() {
+            self.store().take_over(delivery).await?;
+            if delivery.is_in_flight(self.now(), &limits) {
+                return Ok(Err(Progress::Kept));
+            }
+        }
+        delivery.begin_send(self.now(), &limits);
+        if notes.is_some()
+            && let Some(stopped) = self.store().begin(delivery).await?.stopped()
+        {
+            return Ok(Err(Progress::Stopped(stopped)));
+        }
+        let sent = match self.in_time(pursuer, self.send(delivery)).await {
+            Ok(sent) => sent,
+            Err(sending) => return Ok(Err(Progress::Late(Some(sending)))),
+        };
+        *engine_status = sent.engine_status;
+        if let Some(notes) = notes {
+            notes.answered(delivery, &sent, &limits);
+        }
+        Ok(Ok(sent.verdict))
     }
 
     /// Completes a future, or returns it once the sender has waited long enough.
@@ -249,6 +329,14 @@ impl Progress<'_> {
                 Outcome::Pending { last: None }
             }
         }
+    }
+}
+
+/// Returns the topic of a callback; empty for a start.
+fn topic<'d>(delivery: &'d Delivery<'_>) -> &'d str {
+    match &delivery.work {
+        Work::Start(_) => "",
+        Work::Resolve(callback) => callback.topic.as_str(),
     }
 }
 

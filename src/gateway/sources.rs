@@ -98,6 +98,8 @@ pub async fn remembered(host: &impl Host) -> Result<Remembered, StoreError> {
             NoteKind::Keys => remembered.keys.extend(FetchedKeys::read(&text)),
             NoteKind::Fetches => remembered.fetches.extend(FetchAttempts::read(&text)),
             NoteKind::Handed => remembered.handed.extend(HandedSecrets::read(&text)),
+            // The engine's token is nobody else's business.
+            NoteKind::Session => {}
         }
     }
     remembered.refused.sort_by(|a, b| a.source.cmp(&b.source));

@@ -2,6 +2,7 @@
 //! members keep their order, and duplicate names stay. A [`Reader`] checks what the operator writes.
 
 mod nearest;
+mod place;
 mod pointer;
 mod reader;
 
@@ -13,6 +14,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 pub use nearest::nearest;
+pub use place::pointer_at;
 pub use pointer::Pointer;
 pub use reader::{InvalidValue, Reader, Step, code_list};
 
@@ -211,6 +213,23 @@ pub fn borrowed_text(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Whether a string of a checked value has an escape that is an unpaired surrogate, such as `\ud83d` alone. It is JSON
+/// by the grammar, but no Unicode text (RFC 8259, section 8.2).
+pub fn has_unpaired_surrogate(raw: &RawValue) -> bool {
+    let mut rest = raw.get();
+    let mut high = false;
+    while let Some((before, after)) = rest.split_once('\\') {
+        let unit = after.strip_prefix('u').and_then(|digits| u16::from_str_radix(digits.get(..4)?, 16).ok());
+        let is_low = matches!(unit, Some(0xdc00..=0xdfff));
+        if (high && !(is_low && before.is_empty())) || (!high && is_low) {
+            return true;
+        }
+        high = matches!(unit, Some(0xd800..=0xdbff));
+        rest = after.get(if unit.is_some() { 5 } else { 1 }..).unwrap_or_default();
+    }
+    high
+}
+
 /// The type of a checked value.
 pub fn type_of(raw: &RawValue) -> JsonType {
     match raw.get().as_bytes().first() {
@@ -277,6 +296,23 @@ mod tests {
 
     fn nested(levels: usize) -> String {
         format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+    }
+
+    #[test]
+    fn unpaired_surrogate_is_found() {
+        for (text, expected) in [
+            (r#""\ud83d\ude00""#, false),
+            (r#"{"a":"\\ud83d","b":[1,"\n\u0041"]}"#, false),
+            (r#""\ud83d""#, true),
+            (r#""\ude00""#, true),
+            (r#""\ud83dx\ude00""#, true),
+            (r#""\ud83d\n""#, true),
+            (r#""\ud83d\ud83d\ude00""#, true),
+            (r#"{"\uDC00":1}"#, true),
+            (r#"["\ud83d","\ude00"]"#, true),
+        ] {
+            assert_eq!(has_unpaired_surrogate(value(text.as_bytes()).unwrap()), expected, "{text}");
+        }
     }
 
     #[test]

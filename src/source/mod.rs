@@ -49,7 +49,7 @@ pub use sender::SourceSender;
 pub const MAX_TEXT: usize = 262_144;
 /// Maximum number of sources.
 pub const MAX_SOURCES: usize = 256;
-/// Maximum length of a source's name, in bytes: that of a label's value in Kubernetes, since each run of a source has
+/// Maximum length of a source's name, in bytes: that of a label's value at most engines, since each run of a source has
 /// the label `sluice.dev/source`.
 pub const MAX_NAME: usize = 63;
 

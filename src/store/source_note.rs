@@ -26,11 +26,13 @@ pub enum NoteKind {
     Verified,
     /// The secrets that a sender has handed over ([`HandedSecrets`](crate::source::HandedSecrets)).
     Handed,
+    /// The token that a login at the engine has returned ([`Session`](crate::engine::Session)).
+    Session,
 }
 
 impl NoteKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Keys, Self::Fetches, Self::Refused, Self::Verified, Self::Handed];
+    pub const ALL: [Self; 6] = [Self::Keys, Self::Fetches, Self::Refused, Self::Verified, Self::Handed, Self::Session];
 
     /// The kind's name in the store.
     fn as_str(self) -> &'static str {
@@ -40,6 +42,7 @@ impl NoteKind {
             Self::Refused => "refused",
             Self::Verified => "verified",
             Self::Handed => "handed",
+            Self::Session => "session",
         }
     }
 }

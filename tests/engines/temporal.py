@@ -8,13 +8,14 @@ from engine import INSTALLED, WORKFLOWS, Engine, Process, Run, free_port
 
 QUEUE = "sluice"
 
-CLOSED = {"WORKFLOW_EXECUTION_STATUS_COMPLETED": "succeeded"}
+STATES = {"WORKFLOW_EXECUTION_STATUS_COMPLETED": "succeeded", "WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW": "continued"}
 
 
 class Adapter(Engine):
     name = "temporal"
     workflow = "Record"
     waiting = "Wait"
+    largest = 2_000_000
     starts = r"^POST /api/v1/namespaces/default/workflows/[^/]+$"
     resumes = r"^POST /api/v1/namespaces/default/workflows/[^/]+/signal/"
 
@@ -59,12 +60,16 @@ class Adapter(Engine):
         return {"engine": self.name, "settings": {"engine": {"task_queue": QUEUE}}}
 
     def runs(self, event: str) -> list[Run]:
+        return [self.run(shown) for shown in self.all() if self.event(shown["execution"]) == event]
+
+    def all(self) -> list[dict]:
+        """All runs, as the server lists them."""
         listed, token = [], ""
         while token is not None:
             page = self.get("/workflows", nextPageToken=token)
             listed += page.get("executions", [])
             token = page.get("nextPageToken")
-        return [self.run(shown) for shown in listed if self.event(shown["execution"]) == event]
+        return listed
 
     def event(self, execution: dict) -> str | None:
         """The member `event` of the payload with which a run was started."""
@@ -79,7 +84,7 @@ class Adapter(Engine):
             state = "waiting" if shown["type"]["name"] == self.waiting else "running"
             seen = self.query(shown["execution"])
         else:
-            state = CLOSED.get(shown["status"], "failed")
+            state = STATES.get(shown["status"], "failed")
             closed = self.history(shown["execution"], historyEventFilterType="HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT")
             seen = closed["workflowExecutionCompletedEventAttributes"]["result"][0] if state == "succeeded" else {}
         # The API writes an empty array as null.
@@ -90,6 +95,11 @@ class Adapter(Engine):
         """The first event of a run's history that the query selects."""
         path = f"/workflows/{execution['workflowId']}/history"
         return self.get(path, **{"execution.runId": execution["runId"]}, **query)["history"]["events"][0]
+
+    def events_of(self, workflow: str, kind: str) -> list[dict]:
+        """The events of this kind in the history of a workflow."""
+        events = self.get(f"/workflows/{workflow}/history")["history"]["events"]
+        return [event for event in events if event["eventType"] == f"EVENT_TYPE_WORKFLOW_EXECUTION_{kind}"]
 
     def query(self, execution: dict) -> dict:
         """The answer of a running workflow to the query `seen`."""

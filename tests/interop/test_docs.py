@@ -34,6 +34,7 @@ ELSEWHERE = {
     ("docs/backups.md", "createdb"): "needs PostgreSQL",
     ("docs/backups.md", "curl"): "needs Sluice on a host",
     ("docs/backups.md", "pg_dump"): "needs PostgreSQL",
+    ("docs/engines/your-own.md", "cargo xtask up --engine"): "needs the service that the page invents: see test_own_engine.py",
     ("docs/guides/event-grid.md", "az eventgrid"): "needs an Azure subscription",
     ("docs/guides/github.md", "gh api"): "needs a repository on GitHub",
     ("docs/guides/knative.md", "kubectl apply"): "needs a cluster with Knative",

@@ -1,4 +1,7 @@
-"""`cargo xtask up`, run without a terminal. `cargo xtask test` builds its dependencies beforehand."""
+"""`cargo xtask up`, run without a terminal. `cargo xtask test` builds its dependencies beforehand.
+
+The environment variable SLUICE_UP_ENGINES names the real engines that are tried, separated by commas.
+"""
 
 import contextlib
 import json
@@ -16,6 +19,9 @@ from conftest import ROOT, free_port
 
 XTASK = os.environ.get("SLUICE_XTASK", str(ROOT / "target/debug/xtask"))
 HOST = os.environ.get("SLUICE_HOST_BIN", str(ROOT / "target/debug/sluice-host"))
+
+# The one that is installed and started fastest, if the environment doesn't name others.
+ENGINES = os.environ.get("SLUICE_UP_ENGINES", "temporal").split(",")
 
 # A replacement for Spin. Like Spin, it writes the component's output to stderr and runs the trigger in a child process.
 SPIN = f"""#!/bin/sh
@@ -106,9 +112,23 @@ def directory(data):
         yield pathlib.Path(directory)
 
 
-def run_up(*flags: str) -> subprocess.CompletedProcess:
+def run_up(*flags: str, **environment: str) -> subprocess.CompletedProcess:
     """Runs `up` with flags that it rejects."""
-    return subprocess.run([XTASK, "up", "--host", *flags], capture_output=True, text=True, timeout=60, check=False)
+    command, environment = [XTASK, "up", "--host", *flags], os.environ | environment
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+
+def try_out(running: Up) -> list[str]:
+    """Runs the three commands that `up` shows, and the last one again. Returns their outcomes."""
+    lines = [line for line in running.err().splitlines() if line.startswith("curl ")]
+    assert len(lines) == 3, running.err()
+    outcomes = []
+    for line in [*lines, lines[2]]:
+        result = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+        outcome = re.search(r"^sluice-outcome: (\w+)", result.stdout, re.MULTILINE)
+        assert outcome, f"{line}\n{result.stdout}"
+        outcomes.append(outcome[1])
+    return outcomes
 
 
 def test_errors_are_reported_before_anything_is_built():
@@ -124,6 +144,15 @@ def test_errors_are_reported_before_anything_is_built():
     assert misspelt.returncode == 1
     password = run_up("--port", "0", "--engine", "http://me:s3cret@engine/api")
     assert password.returncode == 2 and "must not carry a user or password" in password.stderr
+    unknown = run_up("--port", "0", "--engine", "temporl")
+    names = "must be temporal, airflow, restate, prefect, or the URL of your engine"
+    assert unknown.returncode == 2 and names in unknown.stderr, unknown.stderr
+    twice = run_up("--port", "0", "--engine", "temporal", "--var", "engine=flow")
+    assert twice.stderr == "error: --engine temporal sets engine: give only one of them\n"
+    # Without a path, no program is found that could install one.
+    for engine, program in (("restate", "npm"), ("prefect", "python3")):
+        missing = run_up("--port", "0", "--engine", engine, PATH="/nowhere")
+        assert missing.stderr == f"error: {program} is missing; on Debian, `apt-get install {program}`\n"
 
 
 def test_up_reports_each_error_once_and_prints_commands_to_try(directory):
@@ -136,13 +165,7 @@ def test_up_reports_each_error_once_and_prints_commands_to_try(directory):
         running = stack.enter_context(
             up(directory, "--host", "--var", "settings={\"public_url\":\"nonsense\"}", "--var", "operator_token=two words")
         )
-        lines = [line for line in running.err().splitlines() if line.startswith("curl ")]
-        assert len(lines) == 3, running.err()
-        for line in lines:
-            result = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-            assert result.stdout.startswith("HTTP/1.1 200 ") and "sluice-outcome: delivered" in result.stdout, result
-        again = subprocess.run(lines[2], shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-        assert "sluice-outcome: duplicate" in again.stdout
+        assert try_out(running) == ["delivered", "delivered", "delivered", "duplicate"]
         requests.post(f"{running.url}/api/v2/webhook?ref=build", json=[], timeout=30)
         eventually(lambda: running.out().count("\n") == 6)
         running.process.send_signal(signal.SIGINT)
@@ -173,6 +196,40 @@ def test_unreachable_engine_is_a_warning(directory):
         assert json.loads(line)["outcome"] == "pending", "--raw prints the component's log line unchanged"
         running.process.send_signal(signal.SIGTERM)
         assert running.exit_code() == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_real_engine_is_started_and_ended(directory, engine):
+    with up(directory, "--host", "--engine", engine, "--var", "operator_token=op3rator") as running:
+        assert running.err().count("error:") == 0 and "Stand-in" not in running.err(), running.err()
+        page = re.search(r"'s page +(http://127\.0\.0\.1:\d+\S*)", running.err())[1]
+        assert requests.get(page, timeout=30).headers["content-type"].startswith("text/html")
+        *first, last = try_out(running)
+        # An engine may take longer than `engine_wait_ms` on a busy machine, and a task may not wait yet. Drains deliver then.
+        assert set(first) <= {"delivered", "pending"} and last == "duplicate", (first, last)
+        eventually(lambda: drained(running) == [])
+        run = re.search(r"resumes the run (\S+), which waits", running.err())[1]
+        callback = operator(running, "GET", f"callbacks/{run}?topic=approval")
+        assert (callback["status"], callback["state"]) == ("succeeded", "delivered")
+        assert operator(running, "GET", "deliveries?state=dead")["deliveries"] == []
+        console = requests.get(f"{running.url}/console/callbacks?run={run}", auth=("me", "op3rator"), timeout=30).text
+        assert f'href="{page.removesuffix("/ui")}' in console, console
+        running.process.send_signal(signal.SIGINT)
+        assert running.exit_code() == 0
+
+
+def drained(running: Up) -> list:
+    """The deliveries that are pending after a drain."""
+    operator(running, "POST", "deliveries/drain")
+    return operator(running, "GET", "deliveries?state=pending")["deliveries"]
+
+
+def operator(running: Up, method: str, path: str) -> dict:
+    """The response to a request with the operator's token."""
+    headers = {"authorization": "Bearer op3rator"}
+    response = requests.request(method, f"{running.url}/api/v2/{path}", headers=headers, timeout=60)
+    response.raise_for_status()
+    return response.json()
 
 
 @pytest.mark.parametrize("cause", ["interrupt", "spin dies", "the stand-in dies"])

@@ -2,9 +2,11 @@
 
 use data_encoding::BASE64;
 use proptest::prelude::*;
+use serde_json::{Map, Value, json};
 
 use crate::fake::{
-    BROWSER, CALLBACK_URI, Cost, EVENT, EVENT_URI, Reply, StoreFault, UNKNOWN_ID, WEBHOOK_URI, World, request, row,
+    BROWSER, CALLBACK_URI, Cost, EVENT, EVENT_URI, NOW, RUN, Reply, StoreFault, UNKNOWN_ID, WEBHOOK_URI, World, answer,
+    request, row,
 };
 
 use crate::preflight::with_shell;
@@ -281,6 +283,122 @@ fn overview_shows_the_configuration_without_secrets() {
     );
     assert!(!page.contains("s3cret"), "{page}");
     assert_page(&as_operator(&world, "GET", LIST, &[]), 503);
+}
+
+/// The default profile with other members: an object is added to the one that it has, and `null` removes a member.
+fn edited_profile(members: Value) -> String {
+    let mut profile: Value = serde_json::from_str(include_str!("../../src/engine/profiles/boomerang.json")).unwrap();
+    let document = profile.as_object_mut().unwrap();
+    for (name, value) in members.as_object().unwrap() {
+        match (document.get_mut(name).and_then(Value::as_object_mut), value.as_object()) {
+            (Some(own), Some(more)) => own.extend(more.clone()),
+            _ => _ = document.insert(name.clone(), value.clone()),
+        }
+    }
+    document.retain(|_, value| !value.is_null());
+    profile.to_string()
+}
+
+/// A world whose engine has a page for each run.
+pub fn with_pages(page: &str) -> World {
+    let profile = edited_profile(json!({ "settings": { "ui_url": "url" }, "page": page, "title": "<i>Engine</i>" }));
+    World::with_operator().with("engine", &profile).setting("engine", json!({ "ui_url": "https://ui.example/flow" }))
+}
+
+#[on_each_store]
+fn overview_shows_the_promises_of_the_engine() {
+    let overview = |members| open(&World::with_operator().with("engine", &edited_profile(members)), "/console");
+    assert_has(
+        &overview(json!({})),
+        &[
+            "Boomerang Flow 4: the engine's own API",
+            "<code>boomerang</code>",
+            ">Once</span> If the answer to a start is lost, its run is looked up",
+            "Sent while the engine shows a task that waits",
+        ],
+    );
+    let looked = ["tasks", "look", "cancel", "describe"].map(|name| (name.to_owned(), Value::Null));
+    let resume = json!({
+        "request": { "method": "POST", "path": "/{run}/{topic}", "body": { "id": { "$": "once" } } },
+        "proof": "object",
+        "confirm": "answer",
+        "statuses": ["succeeded"],
+    });
+    for (doubt, retention, expected) in [
+        (
+            "resend",
+            json!(24),
+            ">Once</span> If the answer to a start is lost, the start is sent again, and the engine starts no second run, for 24 h<",
+        ),
+        ("resend", Value::Null, "and the engine starts no second run<"),
+        (
+            "hold",
+            Value::Null,
+            ">At most once</span> If the answer to a start is lost, the delivery is dead, and you decide<",
+        ),
+        (
+            "resend-anyway",
+            Value::Null,
+            ">At least once</span> If the answer to a start is lost, the start is sent again, and may start a second run<",
+        ),
+    ] {
+        let _row = row(format!("{doubt}, {retention}"));
+        let mut members: Map<String, Value> = looked.clone().into_iter().collect();
+        members.insert("doubt".to_owned(), doubt.into());
+        members.insert("limits".to_owned(), json!({ "retention_hours": retention }));
+        members.insert("resume".to_owned(), Value::Null);
+        let page = overview(Value::Object(members.clone()));
+        assert_has(&page, &[expected, ">None</span> The engine can't resume a run, so they are refused"]);
+        members.insert("resume".to_owned(), resume.clone());
+        let page = overview(Value::Object(members));
+        assert_has(
+            &page,
+            &[
+                expected,
+                "Sent at once: the engine keeps an early one, and ignores a repeated one. A failed one is refused",
+            ],
+        );
+    }
+}
+
+#[on_each_store]
+fn run_is_a_link_to_its_page_at_the_engine() {
+    let link = |run: &str, text: &str| {
+        format!(r#"<a href="https://ui.example/flow/runs/{run}" rel="noreferrer"><bdi>{text}</bdi></a>"#)
+    };
+    let world = with_pages("{ui_url}/runs/{run}").unreachable();
+    let callback = store(&world, "/api/v2/callback?ref=r%3Cb%3E%22&topic=t", "{}");
+    let escaped = link("r%3Cb%3E%22", "r&lt;b&gt;&quot;");
+    assert_has(&open(&world, &format!("{LIST}/{callback}")), &[&escaped]);
+    assert_has(&open(&world, &format!("{LIST}/{callback}/delete")), &[&escaped]);
+    assert_has(
+        &open(&world, "/console/callbacks?run=r1"),
+        &[
+            r#"<a class="button" href="https://ui.example/flow/runs/r1" rel="noreferrer">Show the run at the engine</a>"#,
+        ],
+    );
+    assert!(!open(&world, "/console/callbacks").contains("at the engine"));
+    world.put_note("twice", &format!(r#"{{"at":{NOW},"delivery":"{UNKNOWN_ID}","runs":["5f1c","5f1d"]}}"#));
+    let page = open(&world, "/console");
+    assert_has(&page, &[&link("5f1c", "5f1c"), &link("5f1d", "5f1d"), "&lt;i&gt;Engine&lt;/i&gt;"]);
+
+    let start = store(&world, WEBHOOK_URI, "{}");
+    world.engine.recover();
+    world.engine.script(answer(200, RUN));
+    let page = submit(&world, &format!("{LIST}/{start}/redeliver"));
+    assert_has(&page, &["It is the run ", &link("5f1c9c8e2f8b9a0001a1b2c3", "5f1c9c8e2f8b9a0001a1b2c3")]);
+
+    // Without the constant, and with an address that is none of the web.
+    let no_constant = with_pages("{ui_url}/runs/{run}").setting("engine", json!({}));
+    for world in [no_constant, with_pages("javascript:alert('{run}')"), with_pages("//evil.example/{run}")] {
+        let world = world.unreachable();
+        let callback = store(&world, CALLBACK_URI, "{}");
+        for uri in [format!("{LIST}/{callback}"), "/console/callbacks?run=r".to_owned()] {
+            let page = open(&world, &uri);
+            assert!(!page.contains("noreferrer") && !page.contains("javascript") && !page.contains("evil"), "{page}");
+        }
+        assert_has(&open(&world, &format!("{LIST}/{callback}")), &["<dt>Run</dt><dd><bdi>r</bdi></dd>"]);
+    }
 }
 
 #[on_each_store]

@@ -47,6 +47,7 @@ mod postgres_differences;
 mod postgres_rules;
 mod preferences;
 mod preflight;
+mod profiles;
 mod properties;
 mod real_flow;
 mod recorded;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice::callback::{Callback, Status};
 use sluice::delivery::{Delivery, DeliveryId, Payload, Start, Trigger, Verdict, WaitState, Work};
-use sluice::engine::{Constants, Engine, EngineUrl, Operation, Profile};
+use sluice::engine::{Constants, Engine, EngineUrl, Names, Operation, Profile};
 use sluice::reference::{RunRef, Topic, WorkflowRef};
 use sluice::time::Timestamp;
 
@@ -104,13 +104,13 @@ fn check(exchange: &Exchange, expected: &Expected) {
     assert_eq!(read(service, operation, exchange.response.as_ref().expect("a response")), verdict);
 }
 
-fn engine(service: &str, constants: &str) -> Engine {
+fn engine(service: &str, constants: &str) -> Engine<'static> {
     let (profile, constants) = match service {
         "engine 1.0.0" => ("boomerang", constants),
         "flow 4.0.0" => ("flow", r#"{"team":"acme","teams":["system"]}"#),
         other => panic!("{other}"),
     };
-    let profile = Profile::built_in(profile).unwrap();
+    let profile = Profile::built_in(profile).unwrap().unwrap();
     let constants = Constants::parse(constants, &profile).unwrap();
     Engine { profile, url: EngineUrl::parse("http://engine").unwrap(), token: None, start: true, constants }
 }
@@ -185,10 +185,12 @@ fn built(service: &str, operation: Operation, recorded: &Recorded, uri: &Uri) ->
         }
         Operation::Find => {
             let payload = Payload::Webhook(Cow::Borrowed(RawValue::NULL));
-            engine(service, "").find(&delivery(Work::Start(Start::new(reference("any"), payload))))
+            let delivery = delivery(Work::Start(Start::new(reference("any"), payload)));
+            let engine = engine(service, "");
+            engine.find(&engine.names(&delivery).unwrap(), &trace).map(Option::unwrap)
         }
-        Operation::Look => engine(service, "").look(after(uri, "workflowrun"), scope, &trace),
-        Operation::Cancel => engine(service, "").cancel(after(uri, "workflowrun"), scope, &trace),
+        Operation::Look => engine(service, "").look(after(uri, "workflowrun"), None, scope, &trace).map(Option::unwrap),
+        Operation::Cancel => engine(service, "").cancel(after(uri, "workflowrun"), scope, &trace).map(Option::unwrap),
         Operation::Resume => {
             let mut event: Option<Event> = None;
             let (run, topic, status, payload) = if uri.path().ends_with("/callback") {
@@ -206,7 +208,8 @@ fn built(service: &str, operation: Operation, recorded: &Recorded, uri: &Uri) ->
         Operation::Describe if uri.path().contains("/task/") => {
             engine(service, "").describe_task(after(uri, "task"), None, scope)
         }
-        Operation::Describe => engine(service, "").describe(&reference(after(uri, "workflow"))),
+        Operation::Login => panic!("neither service has a login"),
+        Operation::Describe => engine(service, "").describe(&reference(after(uri, "workflow"))).map(Option::unwrap),
     };
     request.unwrap()
 }
@@ -258,13 +261,14 @@ fn read(service: &str, operation: Operation, answer: &Answer) -> String {
         Operation::Find => {
             let payload = Payload::Webhook(Cow::Borrowed(RawValue::NULL));
             let start = Start::new(WorkflowRef::parse("any").unwrap(), payload);
-            match engine.read_found(&delivery(Work::Start(start)), response, Timestamp(0)) {
+            let names = engine.names(&delivery(Work::Start(start))).unwrap();
+            match engine.read_found(&names, response, Timestamp(0)) {
                 Ok(runs) => format!("found {:?}", runs.iter().map(|run| run.state).collect::<Vec<_>>()),
                 Err(verdict) => summary(&verdict),
             }
         }
         Operation::Look => {
-            match engine.read_look(answer.body["id"].as_str().unwrap_or("5f1"), response, Timestamp(0)) {
+            match engine.read_look(answer.body["id"].as_str().unwrap_or("5f1"), None, response, Timestamp(0)) {
                 Ok(view) => {
                     let wait = |task: &sluice::delivery::WaitTask| {
                         let state = match task.state {
@@ -282,7 +286,7 @@ fn read(service: &str, operation: Operation, answer: &Answer) -> String {
             Ok(_) => "described".to_owned(),
             Err(verdict) => summary(&verdict),
         },
-        operation => summary(&engine.read(operation, response, Timestamp(0))),
+        operation => summary(&engine.read(operation, &Names::default(), response, Timestamp(0))),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use sluice::api::problem::{Kind, Problem};
 use sluice::gateway::keys::{KeyError, KeyFailure};
 
-use crate::console::{as_operator, basic, dead_letter, store};
+use crate::console::{as_operator, basic, dead_letter, store, with_pages};
 use crate::fake::{
     ASYNC, CALLBACK_URI, Chunks, EVENT, EVENT_URI, EngineResult, FORM, HOUR, JSON, Lag, MINUTE, RUN, Reply, StoreFault,
     StoreKind, UNKNOWN_ID, WEBHOOK_URI, World, answer, request, row,
@@ -83,6 +83,12 @@ fn provoke(kind: Kind) -> Reply {
             Reply { response, log: json!({ "problem": "keys-unavailable", "status": 503 }) }
         }
         Kind::UnknownTopic => world.post_json("/api/v2/callback?ref=r&topic=nobody-waits", "{}"),
+        Kind::UnsupportedByEngine => {
+            let start = json!({"request": {"method": "POST", "path": "/{workflow}"}, "proof": "any"});
+            let profile =
+                json!({"name": "own", "title": "Own", "doubt": "resend-anyway", "start": start, "answers": []});
+            world.with("engine", &profile.to_string()).post_json(CALLBACK_URI, "{}")
+        }
         Kind::LinkForged => {
             let link = "/api/v2/callback/link?ref=r&topic=t";
             world.setting("link_secrets", ["s3cret"]).send(request("GET", link, &[ACCEPT_JSON], ""))
@@ -189,6 +195,8 @@ fn console_pages_match_the_snapshot() {
     busy.advance(3 * MINUTE);
     let (failed, dead) = dead_letter();
     failed.advance(5 * HOUR);
+    let paged = with_pages("{ui_url}/runs/{run}").unreachable();
+    let for_paged = store(&paged, CALLBACK_URI, "{}");
     let invalid = World::with_operator().with("engine_url", "nonsense").with("routes", "[");
     let redeliver_dead = |result: EngineResult| {
         failed.engine.script(result);
@@ -209,6 +217,8 @@ fn console_pages_match_the_snapshot() {
         ("unreadable delivery", contents(&busy, "GET", &format!("{LIST}/{UNKNOWN_ID}"))),
         ("callbacks, no run given", contents(&busy, "GET", "/console/callbacks")),
         ("callbacks of a run", contents(&busy, "GET", "/console/callbacks?run=r")),
+        ("callbacks of a run that has a page", contents(&paged, "GET", "/console/callbacks?run=r")),
+        ("callback for a run that has a page", contents(&paged, "GET", &format!("{LIST}/{for_paged}"))),
         ("preflight, no workflow given", contents(&busy, "GET", "/console/preflight")),
         (
             "preflight",

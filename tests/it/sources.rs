@@ -18,7 +18,7 @@ use crate::cost::{OLD_SECRET, REFUSED, documented};
 use crate::fake::{Cost, EVENT, EVENT_URI, HOUR, MINUTE, NOW, StoreFault, World, row};
 
 const URI: &str = "/api/v2/sources";
-const KINDS: [NoteKind; 5] = NoteKind::ALL;
+const KINDS: [NoteKind; 6] = NoteKind::ALL;
 const DAY: u64 = 24 * HOUR;
 
 fn store(world: &World) -> Store<'_, World> {

@@ -8,10 +8,11 @@
 //! | `fuzz` | `fuzz` |
 //! | `bench` | `bench` |
 //!
-//! All of them run other programs with `shell`, and install them with `tool` and `python`.
+//! All of them run other programs with `shell`, and install them with `tool`, `python` and `engines`.
 
 mod bench;
 mod component;
+mod engines;
 mod fuzz;
 mod postgres;
 mod prose;
@@ -41,7 +42,7 @@ struct Arguments {
 enum Task {
     /// Builds the component, target/wasm32-wasip1/release/sluice.wasm
     Build,
-    /// Runs Sluice with a stand-in engine, on Spin if it is installed
+    /// Runs Sluice with a stand-in or a real engine, on Spin if it is installed
     Up(up::Arguments),
     /// Runs the checks and tests of CI
     Test {

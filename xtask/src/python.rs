@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
@@ -21,5 +22,12 @@ pub(crate) fn create_venv(directory: &Path) -> Result<()> {
 
 /// Installs packages with pip into a virtual environment.
 pub(crate) fn install(venv: &Path, arguments: &[impl AsRef<OsStr>]) -> Result<()> {
-    run(command(venv.join("bin/python"), ["-m", "pip", "install", "-q"]).args(arguments))
+    run(&mut pip(venv, arguments))
+}
+
+/// The command that installs packages into a virtual environment.
+pub(crate) fn pip(venv: &Path, arguments: &[impl AsRef<OsStr>]) -> Command {
+    let mut pip = command(venv.join("bin/python"), ["-m", "pip", "install", "-q"]);
+    pip.args(arguments);
+    pip
 }

@@ -1,15 +1,14 @@
 //! The steps that CI runs, in order.
 
-use std::ffi::OsStr;
-use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::shell::{apt_install, cargo, command, create_if_changed, install, run as run_command, target};
-use crate::{component, postgres, prose, python, tool};
+use crate::engines::Engine;
+use crate::shell::{apt_install, cargo, command, install, run as run_command, target};
+use crate::{component, engines, postgres, prose, tool};
 
 /// A step, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,6 +31,8 @@ pub(crate) enum Step {
     Redis,
     /// The statements of the PostgreSQL backend, and the end-to-end tests, on real servers
     Postgres,
+    /// Real workflow engines behind a proxy with faults
+    Engines,
     /// Third-party clients, the commands of the documents, a browser
     Interop,
 }
@@ -70,6 +71,7 @@ impl Step {
             Step::Test => run_command(cargo(["test", "--workspace", "--locked"]).env("INSTA_UPDATE", "no")),
             Step::Redis => redis(),
             Step::Postgres => postgres(),
+            Step::Engines => real_engines(),
             Step::Interop => interop(),
         }
     }
@@ -98,11 +100,7 @@ fn end_to_end_over(store: &str, own: &str) -> Result<()> {
 
 /// Runs the tests that need PostgreSQL: `tests/postgres` on a server of the step, the end-to-end tests on their own.
 fn postgres() -> Result<()> {
-    // Debian doesn't put the server on the `PATH`. The package may start a server, which the tests don't use.
-    // The certificate of `ssl-cert` is a dependency of the package.
-    if !Path::new("/usr/lib/postgresql").is_dir() && !apt_install(&["postgresql"]) {
-        bail!("PostgreSQL is missing; on Debian, `apt-get install postgresql`");
-    }
+    install_postgresql()?;
     install(&[("openssl", "openssl")])?;
     let server = postgres::Server::start()?;
     let mut test = cargo(["test", "--workspace", "--locked", "--test", "postgres", "--", "--include-ignored"]);
@@ -111,26 +109,53 @@ fn postgres() -> Result<()> {
     end_to_end_over("postgres", "postgres::")
 }
 
+/// Ensures that PostgreSQL is installed. Debian doesn't put the server on the `PATH`. The package may start a server,
+/// which the tests don't use. The certificate of `ssl-cert` is a dependency of the package.
+fn install_postgresql() -> Result<()> {
+    if !Path::new("/usr/lib/postgresql").is_dir() && !apt_install(&["postgresql"]) {
+        bail!("PostgreSQL is missing; on Debian, `apt-get install postgresql`");
+    }
+    Ok(())
+}
+
+/// Runs `tests/engines`: the running component in front of real workflow engines.
+///
+/// Four engines at a time are tested side by side, since most of the time passes in waiting.
+fn real_engines() -> Result<()> {
+    // Airflow keeps its data there.
+    install_postgresql()?;
+    let target = std::path::absolute(target())?;
+    for engine in Engine::value_variants() {
+        let start = Instant::now();
+        engine.install(run_command)?;
+        println!("{}: installed, after {:.0} s", engine.name(), start.elapsed().as_secs_f32());
+    }
+    let tests = Path::new(engines::TESTS);
+    let venv = target.join("engines/tests");
+    engines::install_from_pypi(&venv, &tests.join("requirements.txt"), run_command)?;
+
+    compile_host()?;
+    run_command(
+        command(venv.join("bin/python"), ["-m", "pytest", "-n", "4", "--no-loadscope-reorder", engines::TESTS])
+            .env("SLUICE_HOST_BIN", target.join("debug/sluice-host"))
+            .env("SLUICE_ENGINES_DIR", target.join("engines")),
+    )
+}
+
+/// Compiles the programs that tests in Python run. The command is the same as in the step `test`: with `-p`, cargo
+/// would unify other features and compile wasmtime again.
+fn compile_host() -> Result<()> {
+    run_command(&mut cargo(["test", "-q", "--workspace", "--locked", "--no-run"]))
+}
+
 /// Runs `tests/interop`: third-party clients against the running component.
 fn interop() -> Result<()> {
     let tests = Path::new("tests/interop");
     let target = std::path::absolute(target())?;
     let venv = target.join("interop");
-    let requirements = tests.join("requirements.txt");
-    create_if_changed(&venv, std::slice::from_ref(&requirements), || {
-        python::create_venv(&venv)?;
-        python::install(&venv, &[OsStr::new("-r"), requirements.as_os_str()])
-    })?;
-
+    engines::install_from_pypi(&venv, &tests.join("requirements.txt"), run_command)?;
     let npm = target.join("interop-npm");
-    let manifests = ["package.json", "package-lock.json"].map(|name| tests.join(name));
-    create_if_changed(&npm, &manifests, || {
-        fs::create_dir_all(&npm)?;
-        for manifest in &manifests {
-            fs::copy(manifest, npm.join(manifest.file_name().unwrap_or_default()))?;
-        }
-        run_command(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&npm))
-    })?;
+    engines::install_from_npm(&npm, tests, run_command)?;
 
     // Programs that the documents call; a browser and its driver, for the console and callback links; and servers for
     // which deploy/ has a configuration.
@@ -139,8 +164,7 @@ fn interop() -> Result<()> {
     install(&[("nginx", "nginx-light"), ("systemd-analyze", "systemd")])?;
     install(&REDIS)?;
 
-    // The same command as in the step `test`: with `-p`, cargo would unify other features and compile wasmtime again.
-    run_command(&mut cargo(["test", "-q", "--workspace", "--locked", "--no-run"]))?;
+    compile_host()?;
     run_command(
         command(venv.join("bin/python"), ["-m", "pytest", "tests/interop"])
             .env("SLUICE_XTASK", std::env::current_exe()?)

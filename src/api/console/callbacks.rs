@@ -3,6 +3,7 @@
 use http::Response;
 use maud::{Markup, html};
 
+use super::engine;
 use super::format::{ago, count, time};
 use super::json::pretty;
 use super::layout::{Tab, Tone, chip, page};
@@ -33,7 +34,10 @@ pub(in crate::api) async fn show(
         let run = RunRef::parse(text).map_err(|error| invalid_reference("run", error))?;
         let page =
             gateway.callbacks(&run, MAX_SHOWN, None).await.map_err(|error| operator::to_problem(context, error))?;
-        list(&page, gateway.now())
+        html! {
+            (list(&page, gateway.now()))
+            (engine::run_link(&gateway.settings().engine, run.as_str()))
+        }
     };
     let content = html! {
         form.row.above role="search" action="/console/callbacks" {

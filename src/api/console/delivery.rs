@@ -6,12 +6,13 @@ use maud::{Markup, html};
 use super::format::{ago, time, until};
 use super::json::pretty;
 use super::layout::{Tab, Tone, chip, notice, page};
-use super::preflight;
+use super::{engine, preflight};
 use crate::api::operator::RedeliveryState;
 use crate::api::problem::Problem;
 use crate::api::{RequestContext, operator};
 use crate::config::Settings;
-use crate::delivery::{Delivery, DeliveryId, MAX_HISTORY, Work};
+use crate::delivery::{Delivery, DeliveryId, MAX_HISTORY, Outcome, Work};
+use crate::engine::Engine;
 use crate::gateway::Gateway;
 use crate::gateway::operator::OperatorError;
 use crate::ports::Host;
@@ -41,11 +42,20 @@ pub(in crate::api) async fn redeliver(
     let outcome = gateway.redeliver(id).await.map_err(|error| operator::to_problem(context, error))?;
     let result = match operator::redelivered(&outcome) {
         (RedeliveryState::Delivered, _) => {
-            return Ok(removed(id, "Delivered", "The engine has accepted the delivery."));
+            let run = match &outcome {
+                Outcome::Delivered { body } => gateway.run_id(body),
+                _ => None,
+            };
+            let engine = &gateway.settings().engine;
+            let text = html! {
+                "The engine has accepted the delivery."
+                @if let Some(run) = run { " It is the run " (engine::run(Some(engine), &run)) "." }
+            };
+            return Ok(removed(id, "Delivered", &text));
         }
         (RedeliveryState::Dropped, _) => {
             let text = "Another delivery with the same key was delivered before, so this one was removed.";
-            return Ok(removed(id, "Dropped", text));
+            return Ok(removed(id, "Dropped", &html! { (text) }));
         }
         (RedeliveryState::Dead, reason) => (Tone::Bad, "The delivery stays dead", reason),
         (RedeliveryState::Pending, reason) => (Tone::Busy, "The delivery stays pending", reason),
@@ -67,10 +77,10 @@ pub(in crate::api) async fn delete(
         } else {
             "A drain is running, and removes the delivery and its key before it would send it."
         };
-        return Ok(removed(id, "Deleted", text));
+        return Ok(removed(id, "Deleted", &html! { (text) }));
     }
     let view = load(context, &gateway, id).await?;
-    Ok(confirm_delete(id, view.as_ref()))
+    Ok(confirm_delete(&gateway.settings().engine, id, view.as_ref()))
 }
 
 /// A stored delivery that can be read.
@@ -110,14 +120,14 @@ async fn load<H: Host>(
     }
 }
 
-fn confirm_delete(id: DeliveryId, view: Option<&View>) -> Response<Vec<u8>> {
+fn confirm_delete(engine: &Engine<'_>, id: DeliveryId, view: Option<&View>) -> Response<Vec<u8>> {
     let content = html! {
         (notice(Tone::Bad, &html! {
             "The engine will never get this delivery. Its key is removed as well: if its sender sends it again, it is accepted as a new one."
         }))
         div.card.pad {
             @match view {
-                Some(View { state, delivery, .. }) => { p { (state_chip(*state)) } (details(delivery)) }
+                Some(View { state, delivery, .. }) => { p { (state_chip(*state)) } (details(engine, delivery)) }
                 None => { "The record can't be read." }
             }
         }
@@ -135,9 +145,9 @@ fn damaged(id: DeliveryId) -> Response<Vec<u8>> {
     page(Tab::Deliveries, "Damaged delivery", &content)
 }
 
-fn removed(id: DeliveryId, heading: &str, text: &str) -> Response<Vec<u8>> {
+fn removed(id: DeliveryId, heading: &str, text: &Markup) -> Response<Vec<u8>> {
     let content = html! {
-        (notice(Tone::Good, &html! { (text) }))
+        (notice(Tone::Good, text))
         p.mute { "Delivery " code { (id) } }
         div.row.below {
             a.button href="/console/deliveries" { "Pending deliveries" }
@@ -172,7 +182,7 @@ impl View {
                 @if let Work::Start(start) = &delivery.work { (preflight::link(&start.workflow)) }
             }
             div.card.pad {
-                (details(delivery))
+                (details(&settings.engine, delivery))
                 @if *state == DeliveryState::Pending {
                     p.mute.below {
                         "Next attempt " (until(delivery.next_attempt, *now)) ", not before " (time(delivery.next_attempt))
@@ -227,20 +237,24 @@ fn delete_link(id: DeliveryId) -> Markup {
     html! { a.button href={ "/console/deliveries/" (id) "/delete" } { "Delete…" } }
 }
 
-fn details(delivery: &Delivery<'_>) -> Markup {
+fn details(engine: &Engine<'_>, delivery: &Delivery<'_>) -> Markup {
     html! {
         dl {
             dt { "Id" } dd { code { (delivery.id) } }
             @match &delivery.work {
                 Work::Start(start) => { dt { "Workflow" } dd { bdi { (start.workflow.as_str()) } } }
                 Work::Resolve(callback) => {
-                    dt { "Run" } dd { bdi { (callback.run.as_str()) } }
+                    dt { "Run" } dd { (engine::run(Some(engine), callback.run.as_str())) }
                     dt { "Topic" } dd { bdi { (callback.topic.as_str()) } }
                     dt { "Status" } dd { (callback.status.as_str()) }
                 }
             }
             dt { "Received" } dd { (time(delivery.received)) }
             dt { "Attempts" } dd { (delivery.attempts) }
+            @for orphan in &delivery.orphans {
+                dt { (if orphan.replaced { "Run, cancelled" } else { "Run, not started" }) }
+                dd { (engine::run(Some(engine), &orphan.run)) }
+            }
             @if let Some(claim) = &delivery.claim { dt { "Key" } dd { code { (claim.key.hash()) } } }
         }
     }

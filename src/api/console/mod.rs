@@ -9,6 +9,7 @@ pub(super) mod preflight;
 pub(super) mod sources;
 
 mod auth;
+mod engine;
 mod format;
 mod json;
 mod layout;

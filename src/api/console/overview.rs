@@ -8,10 +8,11 @@ use maud::{Markup, html};
 
 use super::format::{ago, count, span, time};
 use super::layout::{Tab, Tone, chip, notice, page};
-use super::preflight;
+use super::{engine, preflight};
 use crate::api::problem::Problem;
 use crate::api::{RequestContext, operator};
 use crate::config::{Config, ConfigError, members};
+use crate::engine::Engine;
 use crate::gateway::{DrainSummary, Overview, Stopped, overview};
 use crate::ports::{Host, Variables};
 use crate::routing::{InputKind, Route, Table};
@@ -46,9 +47,11 @@ async fn overview_page(
         errors => config_errors(&errors),
     };
     let routes = config.routes().ok().flatten();
+    let settings = config.settings().ok();
+    let engine = settings.as_ref().map(|settings| &settings.engine);
     let content = html! {
         @if let Some(drained) = drained { (drain_notice(drained)) }
-        (status(&state, context.host.now()))
+        (status(&state, engine, context.host.now()))
         div.card.pad { (configuration) }
         h2 { "Preflight" }
         p.mute { "Asks the engine whether a workflow can be used as its senders use it" }
@@ -70,7 +73,7 @@ fn drain_notice(drained: &DrainSummary) -> Markup {
     notice(tone, &html! { "Drained: " (summary(drained)) })
 }
 
-fn status(state: &Overview, now: Timestamp) -> Markup {
+fn status(state: &Overview, engine: Option<&Engine<'_>>, now: Timestamp) -> Markup {
     let drained = state.drained.as_ref();
     let unreachable = drained.and_then(|(_, drained)| drained.as_ref()?.stopped) == Some(Stopped::Unreachable);
     html! {
@@ -79,7 +82,11 @@ fn status(state: &Overview, now: Timestamp) -> Markup {
                 h2 { "Engine" }
                 @if let Some(twice) = &state.twice {
                     p.big.bad { "Ran a delivery twice" }
-                    p { "Delivery " (twice.delivery) " has the runs " (twice.runs.join(", ")) ", found " (time(twice.at)) }
+                    p {
+                        "Delivery " (twice.delivery) " has the runs "
+                        @for (at, run) in twice.runs.iter().enumerate() { @if at > 0 { ", " } (engine::run(engine, run)) }
+                        ", found " (time(twice.at))
+                    }
                 } @else if let Some(fault) = &state.fault {
                     p.big.bad { "Rejects Sluice" }
                     p { (fault.reason) ", since " (time(fault.at)) ". Check engine_url and engine_token" }
@@ -181,12 +188,10 @@ fn settings<H: Variables>(config: &Config<'_, H>) -> Result<Markup, Problem> {
     let settings = config.settings()?;
     let sources = config.sources()?;
     let links = !config.get(&members::LINK_SECRETS)?.is_empty();
-    let set = |is_set: bool| if is_set { "set" } else { "not set" };
     Ok(html! {
         p.above { (chip(Tone::Good, "Valid")) }
         dl {
-            dt { "Engine" } dd { (settings.engine.url) }
-            dt { "Engine token" } dd { (set(settings.engine.token.is_some())) }
+            (engine::rows(&settings.engine))
             dt { "Authentication" }
             dd {
                 @if !sources.is_open() {

@@ -139,7 +139,7 @@ impl PreflightForm<'_> {
     }
 
     fn container_task(&self, form: &TasksForm<'_>, task: &Value) -> Option<ContainerTask> {
-        let kind = text(task, form.kind)?;
+        let kind = text(task, &form.kind)?;
         self.images.types.contains(&kind).then(|| ContainerTask {
             name: self.task_name(task),
             template: TemplateRef {
@@ -151,13 +151,21 @@ impl PreflightForm<'_> {
 
     fn wait(&self, form: &TasksForm<'_>, task: &Value) -> Option<TopicWait> {
         let place = &form.topic;
-        (text(task, form.kind)? == form.waits).then(|| {
-            let topic = list(task, place.list).iter().find(|param| text(param, place.name) == Some(place.equals));
-            let topic = topic.and_then(|param| text(param, place.value));
+        (text(task, &form.kind)? == &*form.waits).then(|| {
+            let topic = match (&place.at, &place.list, &place.name, &place.value) {
+                (Some(at), ..) => text(task, at),
+                (None, Some(at), Some(name), Some(value)) => {
+                    let is_topic = |param: &&Value| text(param, name) == place.equals.as_deref();
+                    list(task, at).iter().find(is_topic).and_then(|param| text(param, value))
+                }
+                _ => None,
+            };
             TopicWait {
                 task: self.task_name(task),
                 topic: topic.map(str::to_owned),
-                has_references: topic.is_some_and(|topic| topic.contains(place.unresolved)),
+                has_references: topic
+                    .zip(place.unresolved.as_deref())
+                    .is_some_and(|(topic, mark)| topic.contains(mark)),
             }
         })
     }

@@ -188,6 +188,12 @@ pub(super) fn unread() -> Finding {
     Finding::new(Level::Warning, Subject::Workflow, None, text).remedy("Look at the workflow in the engine.")
 }
 
+/// Returns the finding about a workflow of an engine whose profile doesn't say how to ask for it.
+pub fn undescribed(engine: &str) -> Finding {
+    let text = format!("Sluice can't ask the engine `{engine}` about workflows.");
+    Finding::new(Level::Warning, Subject::Workflow, None, text).remedy("Look at the workflow in the engine.")
+}
+
 /// Returns the finding about an engine that did not describe the workflow. `status` is the engine's, if it answered.
 pub fn unavailable(verdict: &Verdict, status: Option<StatusCode>) -> Finding {
     let remedy = match (verdict, status.map(|status| status.as_u16())) {

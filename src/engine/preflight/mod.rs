@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::{Request, Response, StatusCode};
 use serde::Deserialize;
 
-use super::{Engine, RequestError, malformed};
+use super::{Engine, ProfileError, RequestError, malformed};
 use crate::delivery::{Trigger, Verdict};
 use crate::reference::WorkflowRef;
 use crate::time::Timestamp;
 
 pub use description::{ContainerTask, DeclaredParam, Description, Template, TemplateRef, TopicWait, TriggerSwitch};
-pub use finding::{Finding, Level, Subject, TemplateState, unavailable};
+pub use finding::{Finding, Level, Subject, TemplateState, unavailable, undescribed};
 
 /// The part of a profile that a preflight needs: the places in the JSON of a workflow and of a task's template, and how
 /// the engine treats them. A place is a JSON Pointer; within a list, it starts at the element.
@@ -135,11 +135,10 @@ pub enum Described {
     Unread,
 }
 
-impl Engine {
+impl Engine<'_> {
     /// Reads the response to [`describe`](Self::describe). A verdict says why the workflow can't be read.
     pub fn read_workflow(&self, response: Response<Vec<u8>>, now: Timestamp) -> Result<Described, Verdict> {
-        let document = self.profile.document().map_err(malformed)?;
-        let form = document.describe().and_then(|form| form.preflight()).map_err(malformed)?;
+        let form = self.preflight_form().map_err(malformed)?;
         let status = response.status();
         let body = match (self.read_description(response, now), &form) {
             (Ok(body), _) => body,
@@ -150,9 +149,14 @@ impl Engine {
             }
             (Err(verdict), _) => return Err(verdict),
         };
-        let Some(form) = form else { return Ok(Described::Unread) };
-        let tasks = document.tasks().map_err(malformed)?;
+        let tasks = self.document().tasks().map_err(malformed)?;
+        let (Some(form), Some(tasks)) = (form, tasks) else { return Ok(Described::Unread) };
         form.workflow(&tasks, &body).map(Described::Known).ok_or_else(|| unexpected(status))
+    }
+
+    fn preflight_form(&self) -> Result<Option<PreflightForm<'_>>, ProfileError> {
+        let form = self.document().describe()?;
+        form.map_or(Ok(None), |form| form.preflight())
     }
 
     /// Builds the request for the template of one of a workflow's tasks.
@@ -167,8 +171,7 @@ impl Engine {
     /// Reads the response to [`describe_template`](Self::describe_template). A verdict says why the template can't be
     /// read.
     pub fn read_template(&self, response: Response<Vec<u8>>, now: Timestamp) -> Result<TemplateState, Verdict> {
-        let document = self.profile.document().map_err(malformed)?;
-        let form = document.describe().and_then(|form| form.preflight()).map_err(malformed)?;
+        let form = self.preflight_form().map_err(malformed)?;
         let status = response.status();
         match self.read_description(response, now) {
             Ok(body) => {
@@ -187,8 +190,7 @@ impl Engine {
     /// Returns the templates whose images matter: those of all tasks in containers, unless the engine itself gives an
     /// image.
     pub fn templates(&self, described: &Described) -> Result<BTreeSet<TemplateRef>, Verdict> {
-        let document = self.profile.document().map_err(malformed)?;
-        let form = document.describe().and_then(|form| form.preflight()).map_err(malformed)?;
+        let form = self.preflight_form().map_err(malformed)?;
         Ok(match (described, form) {
             (Described::Known(workflow), Some(form)) if !form.images.given => {
                 workflow.container_tasks.iter().map(|task| task.template.clone()).collect()
@@ -204,8 +206,7 @@ impl Engine {
         described: &Described,
         templates: &BTreeMap<TemplateRef, TemplateState>,
     ) -> Result<Vec<Finding>, Verdict> {
-        let document = self.profile.document().map_err(malformed)?;
-        let form = document.describe().and_then(|form| form.preflight()).map_err(malformed)?;
+        let form = self.preflight_form().map_err(malformed)?;
         Ok(match (described, form) {
             (Described::Known(description), Some(form)) => {
                 let has_default_image = form.images.default.is_some_and(|name| self.constants.get(name).is_some());

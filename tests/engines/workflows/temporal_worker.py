@@ -1,4 +1,4 @@
-"""A Temporal worker with two workflows: `Record` ends at once, and `Wait` waits for the signal `approval`.
+"""A Temporal worker: `Record` ends at once, `Wait` waits for the signal `approval`, and `Again` continues as new.
 
 Usage: python temporal_worker.py ADDRESS TASK_QUEUE
 """
@@ -37,7 +37,7 @@ class Record:
 
 @workflow.defn
 class Wait:
-    """Like `Record`, but it waits for the signal `approval`. Whatever has arrived by then is in `outcome`, in order."""
+    """Like `Record`, but it waits for the signal `approval`. `outcome` has the signals that have arrived by then, in order."""
 
     @workflow.init
     def __init__(self, data: RawValue):
@@ -57,10 +57,22 @@ class Wait:
         return self.state
 
 
+@workflow.defn
+class Again:
+    """Continues as new once, with the same input, and ends."""
+
+    @workflow.run
+    async def run(self, data: RawValue) -> dict:
+        if workflow.info().continued_run_id is None:
+            workflow.continue_as_new(data)
+        return {"input": text(data), "outcome": []}
+
+
 async def main(address: str, queue: str):
     client = await Client.connect(address)
     # Without the sandbox, a worker starts faster. The workflows are deterministic as they are.
-    await Worker(client, task_queue=queue, workflows=[Record, Wait], workflow_runner=UnsandboxedWorkflowRunner()).run()
+    runner = UnsandboxedWorkflowRunner()
+    await Worker(client, task_queue=queue, workflows=[Record, Wait, Again], workflow_runner=runner).run()
 
 
 if __name__ == "__main__":

@@ -1,20 +1,24 @@
 //! Child processes, and the signals that end them. None of them outlives this process when it returns, panics, or gets
-//! SIGINT, SIGTERM or SIGHUP.
+//! SIGINT, SIGTERM or SIGHUP. They end in the reverse order of their starts: Sluice, then the engine behind it.
 //!
 //! Each child is the leader of a process group: it starts with `process_group(0)` and ends with `kill_process_group`. A
 //! crate such as `process-wrap` would replace only these two calls, not the threads that read output and wait.
 
+use std::fs::File;
 use std::io::{BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{JoinHandle, spawn};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+/// How long a service may take to end. Airflow's scheduler takes 10 s on a busy machine.
+const SERVICE_END: Duration = Duration::from_secs(20);
 
 /// The stream that a line was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +47,23 @@ pub(super) struct Interrupted;
 pub(super) struct Children {
     sender: Sender<Event>,
     events: Receiver<Event>,
-    running: Vec<(&'static str, Pid)>,
+    /// In the order of their starts.
+    running: Vec<Running>,
+    is_ending: bool,
+    /// The last one that was interrupted, which isn't interrupted again.
+    interrupted: Option<Pid>,
+    /// How long a service may take to end, and when the one that was interrupted is killed.
+    service_end: Duration,
+    deadline: Option<Instant>,
+}
+
+/// A child that runs.
+#[derive(Clone, Copy)]
+struct Running {
+    name: &'static str,
+    /// Its process, and the group that it leads.
+    leader: Pid,
+    is_service: bool,
 }
 
 impl Children {
@@ -53,23 +73,41 @@ impl Children {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let interrupts = sender.clone();
         spawn(move || signals.forever().all(|_| interrupts.send(Event::Interrupt).is_ok()));
-        Ok(Children { sender, events, running: Vec::new() })
+        Ok(Children {
+            sender,
+            events,
+            running: Vec::new(),
+            is_ending: false,
+            interrupted: None,
+            service_end: SERVICE_END,
+            deadline: None,
+        })
     }
 
     /// Starts a child in its own process group. Ctrl-C then reaches only this process, and a signal to the group also
     /// reaches the child's own children.
     pub(super) fn start(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let mut child = command.spawn().with_context(|| format!("can't run {name}"))?;
-        let group = Pid::from_child(&child);
-        self.running.push((name, group));
+        self.begin(name, command.stdout(Stdio::piped()).stderr(Stdio::piped()), false)
+    }
+
+    /// Starts a child that writes its output to a file instead of this process. Such a child ends its own children once
+    /// it is interrupted, and is killed if that takes longer than [`SERVICE_END`].
+    pub(super) fn start_service(&mut self, name: &'static str, command: &mut Command, log: &File) -> Result<()> {
+        self.begin(name, command.stdout(log.try_clone()?).stderr(log.try_clone()?), true)
+    }
+
+    fn begin(&mut self, name: &'static str, command: &mut Command, is_service: bool) -> Result<()> {
+        let mut child =
+            command.stdin(Stdio::null()).process_group(0).spawn().with_context(|| format!("can't run {name}"))?;
+        let leader = Pid::from_child(&child);
+        self.running.push(Running { name, leader, is_service });
         let stdout = child.stdout.take().map(|pipe| self.forward(Source::Stdout, pipe));
         let stderr = child.stderr.take().map(|pipe| self.forward(Source::Stderr, pipe));
         let sender = self.sender.clone();
         spawn(move || {
             let status = child.wait();
             // The child's own children would keep the pipes open, and outlive it.
-            let _ = kill_process_group(group, Signal::KILL);
+            let _ = kill_process_group(leader, Signal::KILL);
             for pipe in [stdout, stderr].into_iter().flatten() {
                 let _ = pipe.join();
             }
@@ -94,7 +132,17 @@ impl Children {
         if self.running.is_empty() {
             return None;
         }
-        let event = self.events.recv().ok()?;
+        let event = match self.deadline {
+            None => self.events.recv().ok()?,
+            Some(deadline) => match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(event) => event,
+                Err(_) => {
+                    self.deadline = None;
+                    self.running.last().inspect(|last| last.kill());
+                    self.events.recv().ok()?
+                }
+            },
+        };
         Some(self.record(event))
     }
 
@@ -108,14 +156,23 @@ impl Children {
 
     fn record(&mut self, event: Event) -> Event {
         if let Event::Exited { name, .. } = event {
-            self.running.retain(|(running, _)| *running != name);
+            self.running.retain(|running| running.name != name);
+            if self.is_ending {
+                self.interrupt();
+            }
         }
         event
     }
 
-    /// Sends SIGINT to each child's group, as Ctrl-C in a terminal does.
-    pub(super) fn interrupt(&self) {
-        self.signal(Signal::INT);
+    /// Sends SIGINT to the child that was started last. Each other child gets it once those that were started after it
+    /// have ended.
+    pub(super) fn interrupt(&mut self) {
+        self.is_ending = true;
+        if let Some(last) = self.running.last().filter(|last| self.interrupted != Some(last.leader)) {
+            self.interrupted = Some(last.leader);
+            self.deadline = last.is_service.then(|| Instant::now() + self.service_end);
+            last.interrupt();
+        }
     }
 
     /// Interrupts all children and waits until they have ended. A second Ctrl-C kills them.
@@ -130,14 +187,23 @@ impl Children {
 
     /// Kills all children.
     pub(super) fn kill(&self) {
-        self.signal(Signal::KILL);
+        self.running.iter().for_each(Running::kill);
+    }
+}
+
+impl Running {
+    /// Sends SIGINT. To the group, as Ctrl-C in a terminal does; but a service passes it on by itself, and Airflow's
+    /// processes hang if they get two signals.
+    fn interrupt(&self) {
+        // The child may have ended in the meantime, here and below.
+        let _ = match self.is_service {
+            true => kill_process(self.leader, Signal::INT),
+            false => kill_process_group(self.leader, Signal::INT),
+        };
     }
 
-    fn signal(&self, signal: Signal) {
-        for (_, group) in &self.running {
-            // The child may have ended in the meantime.
-            let _ = kill_process_group(*group, signal);
-        }
+    fn kill(&self) {
+        let _ = kill_process_group(self.leader, Signal::KILL);
     }
 }
 
@@ -190,6 +256,50 @@ mod tests {
         assert_eq!(lines, ["a", "b", "", "last"]);
         let exited = children.next().unwrap();
         assert!(matches!(exited, Event::Exited { name: "sh", status } if status.code() == Some(3)), "{exited:?}");
+        assert!(children.next().is_none());
+    }
+
+    #[test]
+    fn children_end_in_the_reverse_order_of_their_starts() {
+        let directory = std::env::temp_dir().join(format!("sluice-xtask-{}", std::process::id()));
+        let mut children = Children::new().unwrap();
+        // The first one says so when it is interrupted; the second one takes its time to end.
+        let first = "trap 'echo interrupted; exit' INT; echo started; while :; do sleep 0.05; done";
+        let second = "trap 'sleep 0.3; echo ended; exit' INT; echo started; while :; do sleep 0.05; done";
+        for (name, script) in [("first", first), ("second", second)] {
+            children.start(name, &mut command("sh", ["-c", script])).unwrap();
+            assert_eq!(next_line(&mut children), "started");
+        }
+        let log = File::create(&directory).unwrap();
+        children.start_service("third", &mut command("sh", ["-c", "echo one; echo two >&2"]), &log).unwrap();
+        assert!(matches!(children.next(), Some(Event::Exited { name: "third", .. })), "its output is no event");
+        assert_eq!(std::fs::read_to_string(&directory).unwrap(), "one\ntwo\n");
+        std::fs::remove_file(directory).unwrap();
+
+        children.interrupt();
+        children.interrupt();
+        assert_eq!(next_line(&mut children), "ended");
+        assert!(matches!(children.next(), Some(Event::Exited { name: "second", .. })));
+        assert_eq!(next_line(&mut children), "interrupted");
+        assert!(matches!(children.next(), Some(Event::Exited { name: "first", .. })));
+        assert!(children.next().is_none());
+    }
+
+    #[test]
+    fn service_that_does_not_end_is_killed() {
+        let log = File::options().write(true).open("/dev/null").unwrap();
+        let mut children = Children::new().unwrap();
+        children.service_end = Duration::from_millis(100);
+        for name in ["first", "second"] {
+            // Ignored signals stay ignored in the program that is executed.
+            let mut service = command("sh", ["-c", "trap '' INT; exec sleep 60"]);
+            children.start_service(name, &mut service, &log).unwrap();
+        }
+        children.interrupt();
+        for name in ["second", "first"] {
+            let event = children.next();
+            assert!(matches!(event, Some(Event::Exited { name: ended, .. }) if ended == name), "{event:?}");
+        }
         assert!(children.next().is_none());
     }
 

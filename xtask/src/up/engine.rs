@@ -1,15 +1,42 @@
-//! Checks of the user's own engine: the form of its URL, and whether it can be reached.
+//! The engine that `--engine` selects: a real one, which `up` starts, or the user's own one. Its URL is checked for its
+//! form, and for whether it can be reached.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use ureq::http::Uri;
+
+use crate::engines::Engine;
+
+/// The value of `--engine`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// An engine that is installed and started.
+    Real(Engine),
+    /// The base URL of an engine that runs.
+    Url(String),
+}
+
+/// Parses the name of a real engine, or a base URL.
+pub(super) fn parse(text: &str) -> Result<Choice, String> {
+    match Engine::from_str(text, false) {
+        Ok(engine) => Ok(Choice::Real(engine)),
+        Err(_) if text.contains(':') => parse_base_url(text).map(Choice::Url),
+        Err(_) => Err(format!("must be {}, or the URL of your engine, such as http://127.0.0.1:7701", names())),
+    }
+}
+
+/// The names of the real engines: `temporal, airflow, …`.
+pub(super) fn names() -> String {
+    Engine::value_variants().iter().map(|engine| engine.name()).collect::<Vec<_>>().join(", ")
+}
 
 /// Parses a base URL by the rules of `sluice::engine::EngineUrl`; a test compares the two.
 ///
 /// Only that test depends on the library. If this program did, the first `cargo xtask` would take three times as long,
 /// and each change of the component would recompile this program.
-pub(super) fn parse_base_url(text: &str) -> Result<String, String> {
+fn parse_base_url(text: &str) -> Result<String, String> {
     let wanted = "must be scheme, host and port, such as http://127.0.0.1:7701";
     let url: Uri = text.parse().map_err(|_| wanted.to_owned())?;
     let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else { return Err(wanted.to_owned()) };
@@ -47,6 +74,20 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn engine_is_a_name_or_a_url() {
+        assert_eq!(parse("temporal"), Ok(Choice::Real(Engine::Temporal)));
+        assert_eq!(parse("http://engine:8080/"), Ok(Choice::Url("http://engine:8080".to_owned())));
+        let expected = "must be temporal, airflow, restate, prefect, or the URL of your engine, such as http://";
+        for unknown in ["temporl", "engine.example.com", ""] {
+            assert!(parse(unknown).unwrap_err().starts_with(expected), "{unknown}");
+        }
+        for engine in Engine::value_variants() {
+            assert_eq!(parse(engine.name()), Ok(Choice::Real(*engine)));
+        }
+        assert!(parse("engine:8080").unwrap_err().contains("such as http://"));
+    }
 
     #[test]
     fn base_url_ends_after_the_port() {

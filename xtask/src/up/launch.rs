@@ -8,14 +8,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anstream::eprintln;
 use anyhow::{Result, bail};
 
-use super::address;
 use super::build::{build as run_build, done, spinner};
 use super::children::{Children, Event, Interrupted, Source};
+use super::engines::{Running, Started, Workflows};
 use super::plan::{MANIFEST, Plan};
 use super::ready::{self, Health};
 use super::style::{DIM, WARNING, paint};
 use super::variables::in_environment;
 use super::welcome::{self, ExampleNames};
+use super::{address, engine};
 use crate::component;
 use crate::shell::{cargo, command, target};
 
@@ -103,12 +104,20 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
             }
         }
     };
+    // Before the start is done, because the first run of a worker takes a while.
+    let names = match &plan.started {
+        Some(Started { workflows: Workflows { records, waits }, .. }) => {
+            let is_ready = matches!(health, Health::Ready(_));
+            ExampleNames::real(records, is_ready.then(|| ready::started_run(&sluice, waits)).flatten())
+        }
+        None => known.unwrap_or_else(ExampleNames::placeholders),
+    };
     done(&bar, Some(start.elapsed()), "");
     // The host writes only its addresses to standard output, and these are printed below.
     for (_, line) in output.iter().filter(|(source, _)| *source == Source::Stderr) {
         eprintln!("{}", paint(DIM, line));
     }
-    eprintln!("\n{}", summary(plan, &sluice, &health, &known.unwrap_or_else(ExampleNames::placeholders)));
+    eprintln!("\n{}", summary(plan, &sluice, &health, &names));
     Ok(())
 }
 
@@ -123,18 +132,35 @@ fn example_names(plan: &Plan) -> Option<ExampleNames> {
     }
 }
 
+/// The addresses of Sluice and its engine.
+fn addresses(plan: &Plan, sluice: &str) -> String {
+    let engine = match &plan.started {
+        Some(Started { running: Running { title, page: (page, remark), .. }, .. }) => {
+            [welcome::address(title, &plan.engine, ""), welcome::address(&format!("{title}'s page"), page, remark)]
+                .concat()
+        }
+        None if plan.stand_in.is_some() => welcome::address("Stand-in engine", &plan.engine, "shows the runs"),
+        None => welcome::address("Engine", &plan.engine, ""),
+    };
+    [welcome::address("Sluice", sluice, ""), engine].concat()
+}
+
 /// The text that is shown once Sluice answers: addresses, warnings, errors and examples.
 fn summary(plan: &Plan, sluice: &str, health: &Health, names: &ExampleNames) -> String {
     let warnings: String =
         plan.warnings.iter().map(|text| format!("{} {text}\n", paint(WARNING, "warning:"))).collect();
     // Each start has another example event, which is therefore no duplicate.
     let id = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let hint = match plan.stand_in {
+        Some(_) => format!("For a real engine in place of the stand-in: --engine {}.\n", engine::names()),
+        None => String::new(),
+    };
     let parts = [
-        welcome::addresses(sluice, &plan.engine, plan.stand_in.is_some()),
+        addresses(plan, sluice),
         warnings,
         health.message(),
         welcome::examples(sluice, names, id),
-        format!("{}\n", paint(DIM, "Requests are logged below; Ctrl-C stops Sluice.")),
+        format!("{}\n", paint(DIM, format_args!("{hint}Requests are logged below; Ctrl-C stops Sluice."))),
     ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }

@@ -1,14 +1,15 @@
 //! `cargo xtask up`: runs Sluice with an engine. Only the log is written to standard output.
 //!
 //! ```text
-//!  Arguments ──▶ plan ──▶ launch::build ──▶ launch::start ──▶ launch::wait ──▶ follow
-//!               (checks)     (cargo)         (children)        (/readyz)       (log)
+//!  Arguments ──▶ plan ──▶ launch::build ──▶ engines::start ──▶ launch::start ──▶ launch::wait ──▶ follow
+//!               (checks)     (cargo)        (a real engine)     (children)        (/readyz)       (log)
 //! ```
 
 mod address;
 mod build;
 mod children;
 mod engine;
+mod engines;
 mod launch;
 mod log;
 mod plan;
@@ -43,9 +44,10 @@ pub(crate) struct Arguments {
     /// Address to listen on, such as 0.0.0.0:3000
     #[arg(long, value_name = "ADDR", conflicts_with = "port")]
     listen: Option<SocketAddr>,
-    /// Base URL of the engine [default: a stand-in engine is started]
-    #[arg(long, value_name = "URL", value_parser = engine::parse_base_url)]
-    engine: Option<String>,
+    /// A real engine to install and start: temporal, airflow, restate or prefect; or the base URL of your own one
+    /// [default: a stand-in engine is started]
+    #[arg(long, value_name = "NAME|URL", value_parser = engine::parse)]
+    engine: Option<engine::Choice>,
     /// Sets a variable of spin.toml; can be repeated
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variables::parse)]
     variables: Vec<(String, String)>,
@@ -74,10 +76,14 @@ pub(crate) fn start(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let plan = Plan::new(arguments)?;
+    let mut plan = Plan::new(arguments)?;
     let mut children = Children::new()?;
     eprintln!("{}", plan.header());
     launch::build(&plan, &mut children)?;
+    if let Some(engine) = plan.real {
+        let started = engines::start(engine, &mut children)?;
+        plan.set_engine(engine, started);
+    }
     launch::start(&plan, &mut children)?;
     launch::wait(&plan, &mut children)?;
     follow(&mut children, arguments.raw)

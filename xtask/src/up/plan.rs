@@ -4,9 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use serde_json::{Map, Value};
 
+use super::engine::Choice;
+use super::engines::Started;
 use super::style::{BOLD, paint};
 use super::{Arguments, address, engine, sources, variables};
+use crate::engines::Engine;
 use crate::shell::{command, has, output};
 
 /// The manifest's path, relative to the root.
@@ -17,8 +21,12 @@ pub(super) struct Plan {
     /// Whether Sluice runs on Spin, or else on the native host.
     pub(super) on_spin: bool,
     pub(super) listen: SocketAddr,
-    /// Base URL of the engine.
+    /// Base URL of the engine. That of a real engine is known once it runs.
     pub(super) engine: String,
+    /// The real engine to start, if there is one.
+    pub(super) real: Option<Engine>,
+    /// What is known of it once it runs.
+    pub(super) started: Option<Started>,
     /// Address of the stand-in engine, if it is used.
     pub(super) stand_in: Option<SocketAddr>,
     /// More options of the stand-in engine.
@@ -50,25 +58,46 @@ impl Plan {
             }
             variables.push(("sources".to_owned(), sources::variable(&sources)));
         }
-        let url = urls.into_iter().next_back().map(|(_, url)| url);
-        let given = engine.or(url).or_else(|| std::env::var(variables::in_environment("engine_url")).ok());
-        let (engine, stand_in) = match given {
-            Some(engine) => {
+        let url = urls.into_iter().next_back().map(|(_, url)| url).or_else(|| in_environment("engine_url"));
+        let (engine, real, stand_in) = match engine.or(url.map(Choice::Url)) {
+            Some(Choice::Real(real)) => {
+                if let Some((name, _)) = variables.iter().find(|(name, _)| name == "engine" || name == "engine_token") {
+                    bail!("--engine {} sets {name}: give only one of them", real.name());
+                }
+                real.require_installer()?;
+                (String::new(), Some(real), None)
+            }
+            Some(Choice::Url(engine)) => {
                 let error = engine::connection_error(&engine);
                 warnings.extend(
                     error.map(|error| format!("no engine at {engine}: {error}. Deliveries are stored and sent later")),
                 );
-                (engine, None)
+                (engine, None, None)
             }
             None => {
                 let stand_in = address::stand_in()?;
                 warnings.extend(address::stand_in_warning(stand_in));
-                (address::url(stand_in), Some(stand_in))
+                (address::url(stand_in), None, Some(stand_in))
             }
         };
         let on_spin = !host && has("spin");
         let stand_in_options = if options.is_empty() { vec!["--any-workflow".to_owned()] } else { options };
-        Ok(Plan { on_spin, listen, engine, stand_in, stand_in_options, variables, state_dir, warnings })
+        let started = None;
+        Ok(Plan { on_spin, listen, engine, real, started, stand_in, stand_in_options, variables, state_dir, warnings })
+    }
+
+    /// Puts a real engine that runs behind Sluice.
+    pub(super) fn set_engine(&mut self, engine: Engine, started: Started) {
+        let running = &started.running;
+        self.engine.clone_from(&running.url);
+        let settings = self.variables.iter().rposition(|(name, _)| name == "settings");
+        let settings = settings.map(|at| self.variables.remove(at).1).or_else(|| in_environment("settings"));
+        self.variables.extend([
+            ("engine".to_owned(), engine.name().to_owned()),
+            ("engine_token".to_owned(), running.token.to_owned()),
+            ("settings".to_owned(), with_constants(settings.as_deref(), &running.constants)),
+        ]);
+        self.started = Some(started);
     }
 
     /// The first line of the output: Sluice's version and its host.
@@ -84,8 +113,41 @@ impl Plan {
     }
 }
 
+/// The value of a variable in the environment.
+fn in_environment(name: &str) -> Option<String> {
+    std::env::var(variables::in_environment(name)).ok()
+}
+
+/// The variable `settings` with the constants of an engine, unless it sets some itself. A text that isn't an object is
+/// kept, so that Sluice reports it.
+fn with_constants(settings: Option<&str>, constants: &Value) -> String {
+    let settings = settings.filter(|text| !text.trim().is_empty()).unwrap_or("{}");
+    let Ok(mut members) = serde_json::from_str::<Map<String, Value>>(settings) else { return settings.to_owned() };
+    members.entry("engine").or_insert_with(|| constants.clone());
+    Value::Object(members).to_string()
+}
+
 /// Turns `spin 3.4.0 (0f3b5b5 2025-09-01)` into `Spin 3.4.0`.
 fn spin_version() -> String {
     let version = output(&mut command("spin", ["--version"])).unwrap_or_default();
     format!("Spin {}", version.split(' ').nth(1).unwrap_or_default()).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn constants_are_added_to_the_settings() {
+        let constants = json!({ "namespace": "default" });
+        assert_eq!(with_constants(None, &constants), r#"{"engine":{"namespace":"default"}}"#);
+        assert_eq!(with_constants(Some(" "), &constants), r#"{"engine":{"namespace":"default"}}"#);
+        let expected = r#"{"engine":{"namespace":"default"},"open":true}"#;
+        assert_eq!(with_constants(Some(r#"{"open":true}"#), &constants), expected);
+        for own in [r#"{"engine":{"namespace":"mine"}}"#, "nonsense"] {
+            assert_eq!(with_constants(Some(own), &constants), own);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Requests to Sluice and the stand-in engine at the start: Sluice's readiness, and a run for the examples.
+//! Requests at the start: Sluice's readiness, the readiness of an engine, and a run for the examples.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -36,6 +36,30 @@ pub(super) fn waiting_run(stand_in: &str) -> Option<Option<String>> {
     let mut response = agent().post(format!("{stand_in}/stand-in/waits")).send_json(wait).ok()?;
     let body: Value = response.body_mut().read_json().unwrap_or_default();
     Some(body.get("run").and_then(Value::as_str).map(str::to_owned))
+}
+
+/// Starts a run of a workflow by a webhook to Sluice, and returns its id; `None` if Sluice doesn't answer with a run.
+pub(super) fn started_run(sluice: &str, workflow: &str) -> Option<String> {
+    let webhook = agent().post(format!("{sluice}/api/v2/webhook")).query("ref", workflow);
+    let mut response = webhook.send_json(json!({ "release": "1.0" })).ok()?;
+    let body: Value = response.body_mut().read_json().ok()?;
+    body.get("id").and_then(Value::as_str).map(plain)
+}
+
+/// The JSON that a server answers with a success; `None` if it doesn't.
+pub(super) fn get_json(url: &str) -> Option<Value> {
+    let mut response = agent().get(url).call().ok().filter(|response| response.status().is_success())?;
+    response.body_mut().read_json().ok()
+}
+
+/// Whether a server answers with a success.
+pub(super) fn answers(url: &str) -> bool {
+    agent().get(url).call().is_ok_and(|response| response.status().is_success())
+}
+
+/// Whether a server accepts JSON by POST.
+pub(super) fn accepts(url: &str, body: &Value) -> bool {
+    agent().post(url).send_json(body).is_ok_and(|response| response.status().is_success())
 }
 
 /// A client for servers on this machine: without a proxy, and with a short timeout.

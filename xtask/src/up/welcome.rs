@@ -4,28 +4,37 @@ use super::style::{ACCENT, BOLD, DIM, paint};
 
 /// Names of workflows and a run, for the example requests.
 pub(super) struct ExampleNames {
-    pub(super) webhook: &'static str,
-    pub(super) event: &'static str,
+    pub(super) webhook: String,
+    pub(super) event: String,
     pub(super) run: String,
 }
 
 impl ExampleNames {
     /// Placeholders, for the user's own engine.
     pub(super) fn placeholders() -> ExampleNames {
-        ExampleNames { webhook: "WORKFLOW", event: "WORKFLOW", run: "RUN".to_owned() }
+        ExampleNames::new("WORKFLOW", "WORKFLOW", None)
     }
 
     /// Names for a stand-in engine that accepts any workflow.
     pub(super) fn stand_in(run: String) -> ExampleNames {
-        ExampleNames { webhook: "build", event: "nightly", run }
+        ExampleNames::new("build", "nightly", Some(run))
+    }
+
+    /// Names for a real engine. Without a run that waits, its id is a placeholder.
+    pub(super) fn real(workflow: &str, run: Option<String>) -> ExampleNames {
+        ExampleNames::new(workflow, workflow, run)
+    }
+
+    fn new(webhook: &str, event: &str, run: Option<String>) -> ExampleNames {
+        let run = run.unwrap_or_else(|| "RUN".to_owned());
+        ExampleNames { webhook: webhook.to_owned(), event: event.to_owned(), run }
     }
 }
 
-/// The URLs of Sluice and its engine.
-pub(super) fn addresses(sluice: &str, engine: &str, is_stand_in: bool) -> String {
-    let (name, remark) = if is_stand_in { ("Stand-in engine", "  shows the runs") } else { ("Engine", "") };
-    let line = |name: &str, url: &str| format!("  {}  {}", paint(BOLD, format_args!("{name:16}")), paint(ACCENT, url));
-    format!("{}\n{}{}\n", line("Sluice", sluice), line(name, engine), paint(DIM, remark))
+/// A line with an address: its name, its URL, and a remark.
+pub(super) fn address(name: &str, url: &str, remark: &str) -> String {
+    let remark = if remark.is_empty() { String::new() } else { paint(DIM, format_args!("  {remark}")) };
+    format!("  {}  {}{remark}\n", paint(BOLD, format_args!("{name:16}")), paint(ACCENT, url))
 }
 
 /// Three `curl` commands to run in the repository's root. `id` makes the event a new one.
@@ -73,7 +82,7 @@ mod tests {
     fn own_engine_gets_placeholders() {
         let text = examples("http://127.0.0.1:3000", &ExampleNames::placeholders(), 7);
         assert!(text.contains("ref=WORKFLOW'") && text.contains("ref=RUN&") && text.contains("\"/WORKFLOW/tick\""));
-        let addresses = addresses("http://a", "http://b", false);
-        assert!(!addresses.contains("tand-in"), "{addresses}");
+        let text = examples("http://127.0.0.1:3000", &ExampleNames::real("Recorder", None), 7);
+        assert!(text.contains("ref=Recorder'") && text.contains("ref=RUN&") && text.contains("\"/Recorder/tick\""));
     }
 }
