@@ -66,8 +66,8 @@ class Adapter(Engine):
         self.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"postgresql+psycopg2://{self.database.address}"
         self.finish("db", "migrate")
         self.finish("dags", "reserialize")
-        self.scheduler = self.run_command("scheduler")
         self.restart()
+        self.scheduler = self.run_command("scheduler")
 
     def finish(self, *command: str):
         """Runs a command of Airflow to its end."""
@@ -88,10 +88,13 @@ class Adapter(Engine):
 
     def restart(self):
         self.server = self.run_command("api-server")
-        self.server.wait_for(lambda: requests.get(f"{self.url}/api/v2/version", timeout=10).ok)
+        # The first request that needs the database takes seconds.
+        self.server.wait_for(lambda: self.get("/dags")["total_entries"] == 2)
 
     def variables(self) -> dict:
-        return {"engine": self.name, "engine_token": f"{USER}:{PASSWORD}"}
+        # Airflow takes its time on a busy machine, and a task that waits is settled soon, see `AIRFLOW__WORKERS__…` above.
+        settings = {"engine_wait_ms": 4000, "engine_timeout_ms": 6000, "engine": {"settle_ms": "4000"}}
+        return {"engine": self.name, "engine_token": f"{USER}:{PASSWORD}", "settings": settings}
 
     def runs(self, event: str) -> list[Run]:
         while page := self.get("/dags/~/dagRuns", order_by="id", limit=100, offset=len(self.known))["dag_runs"]:
@@ -133,5 +136,20 @@ class Adapter(Engine):
         return json.dumps(run.input["data"]).encode()
 
     def makes_of(self, payload: bytes) -> bytes:
-        """Python's JSON: of members of one name the last one, decimals as double-precision numbers, no blanks or escapes."""
-        return json.dumps(json.loads(payload)).encode()
+        """Python parses and writes the JSON, and PostgreSQL keeps it as `jsonb`."""
+        return json.dumps(jsonb(json.loads(payload))).encode()
+
+    def makes_of_answer(self, payload: bytes) -> bytes:
+        return payload
+
+
+def jsonb(value):
+    """A value that PostgreSQL has kept: members are ordered by length and bytes, numbers have no exponent and no negative zero."""
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: (len(name.encode()), name.encode()))
+        return {name: jsonb(value[name]) for name in names}
+    if isinstance(value, list):
+        return [jsonb(element) for element in value]
+    if isinstance(value, float):
+        return int(value) if "e+" in repr(value) else value + 0.0
+    return value

@@ -73,7 +73,8 @@ class Adapter(Engine):
         return response.json()["id"] if served else None
 
     def variables(self) -> dict:
-        return {"engine": self.name, "engine_token": ":".join(AUTH)}
+        settings = {"engine_wait_ms": 4000, "engine_timeout_ms": 6000}
+        return {"engine": self.name, "engine_token": ":".join(AUTH), "settings": settings}
 
     def runs(self, event: str) -> list[Run]:
         self.serve()

@@ -28,7 +28,8 @@ def record():
 @task
 def after():
     answer = get_current_context()["ti"].xcom_pull(task_ids="approval")
-    write("outcome", [{"status": STATUS[answer["chosen_options"][0]], "data": answer["params_input"] or None}])
+    payload = json.loads(answer["params_input"].get("payload", "null"))
+    write("outcome", [{"status": STATUS[answer["chosen_options"][0]], "data": payload}])
 
 
 with DAG("record", schedule=None, default_args=RETRIES):
