@@ -9,8 +9,14 @@ from kubernetes_server import POWERLESS
 from sluice import has, new_event, running, wait_for_runs
 
 # As quoted in kubernetes/kubernetes#67761 and #106842.
-MODIFIED = 'Operation cannot be fulfilled on resourcequotas "q": the object has been modified; please apply your changes to the latest version and try again'
-EXHAUSTED = 'pods "x" is forbidden: exceeded quota: q, requested: count/jobs.batch=1, used: count/jobs.batch=1, limited: count/jobs.batch=1'
+MODIFIED = (
+    'Operation cannot be fulfilled on resourcequotas "q": the object has been modified; please apply your changes to the '
+    "latest version and try again"
+)
+EXHAUSTED = (
+    'pods "x" is forbidden: exceeded quota: q, requested: count/jobs.batch=1, used: count/jobs.batch=1, limited: '
+    "count/jobs.batch=1"
+)
 
 
 pytestmark = pytest.mark.only("argo-workflows", "kubernetes-job", "tekton")

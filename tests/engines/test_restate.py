@@ -16,7 +16,8 @@ def test_handlers_see_the_headers_of_the_request(engine, session_proxy):
     with running(engine, session_proxy.url, engine_token="s3cret") as sluice:
         run = has(sluice.event("recorder", {"event": event}, event), 200).json()["id"]
     wait_for_runs(engine, event)
-    [kept] = engine.sql(f"SELECT value_utf8 AS names FROM state WHERE service_key = '{run.partition('!')[2]}' AND key = 'headers'")
+    key = run.partition("!")[2]
+    [kept] = engine.sql(f"SELECT value_utf8 AS names FROM state WHERE service_key = '{key}' AND key = 'headers'")
     assert "authorization" in json.loads(kept["names"])
 
 
@@ -85,3 +86,13 @@ def test_a_limited_source_calls_back_its_own_workflows_only(engine, session_prox
             has(sluice.post("/api/v2/callback", query, {"by": workflow}, headers), status)
     [run] = wait_for_runs(engine, event)
     assert run.outcome == [{"status": "succeeded", "data": {"by": "approver"}}]
+
+
+def test_a_payload_as_large_as_sluice_takes(engine, session_proxy):
+    event = new_event()
+    payload = json.dumps({"event": event, "text": "x" * 10_400_000}).encode()
+    with running(engine, session_proxy.url, settings={"max_body_bytes": 10 * 1024 * 1024}) as sluice:
+        has(sluice.event("recorder", payload), 200, 202)
+        sluice.settle()
+    [run] = wait_for_runs(engine, event)
+    assert engine.payload(run) == payload
