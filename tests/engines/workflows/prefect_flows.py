@@ -6,12 +6,11 @@ They write what they saw to the directory `RECORDS`: `<run>.input`, and `<run>.o
 import json
 import os
 import pathlib
-from typing import Any
 
 from prefect import flow, serve, suspend_flow_run
 from prefect.input import RunInput
 from prefect.runtime import flow_run
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Json
 
 
 class Answer(RunInput):
@@ -27,18 +26,18 @@ def write(name: str, value):
 
 
 @flow
-def record(data: Any, event: Any = None):
-    """Records its input and ends."""
+def record(data: str, event: Json | None = None):
+    """Records its input and ends. `data` is the text of the payload; as `Json`, it would be parsed."""
     write("input", {"data": data, "event": event})
 
 
 @flow
-def wait(data: Any, event: Any = None):
+def wait(data: Json, event: Json | None = None):
     """Records its input, waits for the topic `approval`, and records what came.
 
     A suspended run holds no process: once it is resumed, it begins from the start, and `suspend_flow_run` returns.
     """
-    write("input", {"data": data, "event": event})
+    write("input", {"data": json.dumps(data), "event": event})
     answer = suspend_flow_run(wait_for_input=Answer, key="approval", timeout=600)
     write("outcome", [{"status": "succeeded", "data": answer.model_dump() or None}])
 
