@@ -15,6 +15,8 @@ mod check;
 mod cloud_event;
 mod constants;
 mod form;
+#[cfg(test)]
+mod form_tests;
 mod names;
 mod profile;
 mod request;

@@ -488,7 +488,7 @@ fn fill_hole(hole: &BodyHole, holes: &Holes<'_, '_>, out: &mut Vec<u8>) -> Resul
 }
 
 /// Escapes the characters in a JSON text's strings that are braces, `$`, or not printable ASCII.
-fn inert(json: &str) -> String {
+pub(super) fn inert(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     let (mut in_string, mut after_backslash) = (false, false);
     for c in json.chars() {

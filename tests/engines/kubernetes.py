@@ -7,7 +7,7 @@ import sys
 
 import requests
 from engine import Engine, Process, Run, free_port
-from kubernetes_server import NAMESPACE, TOKEN, Api, Failure, Workflows
+from kubernetes_server import NAMESPACE, TOKEN, Api, Failure, Workflows, params
 
 SERVER = pathlib.Path(__file__).with_name("kubernetes_server.py")
 
@@ -54,9 +54,11 @@ class Cluster(Engine):
 
     def sent(self, thing: dict) -> str:
         """The payload in the object."""
-        spec = thing["spec"]
-        [data] = [param["value"] for param in spec.get("params") or spec["arguments"]["parameters"] if param["name"] == "data"]
-        return data
+        return params(thing["spec"])["data"]
+
+    def attributes(self, thing: dict) -> str:
+        """The attributes of the event in the object; empty for a webhook."""
+        return params(thing["spec"])["event"]
 
     def outcome(self, _thing: dict) -> list:
         return []
@@ -114,10 +116,13 @@ class KubernetesJob(Cluster):
     starts = f"^POST {path}$"
     callbacks = False
     constants = {"image": "registry.example/tasks:1"}
-    largest = 100_000
+    largest = 200_000
 
     def sent(self, thing: dict) -> str:
         return thing["spec"]["template"]["metadata"]["annotations"]["sluice.dev/data"]
+
+    def attributes(self, thing: dict) -> str:
+        return thing["spec"]["template"]["metadata"]["annotations"].get("sluice.dev/event", "")
 
     def state(self, job: dict) -> str:
         return "succeeded" if job["status"].get("succeeded") else "running"

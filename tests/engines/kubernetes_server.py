@@ -4,20 +4,34 @@ their servers. It is a process of its own that keeps its objects in files, so th
 All answers were read in sources, at the commits below; none was recorded from a running cluster, except the body of the
 quota's conflict, which is quoted in kubernetes/kubernetes#67761.
 
-| Fact | Source |
-|---|---|
-| a second create is a 409 with the reason `AlreadyExists`, before and after the end; message and details of each error | kubernetes/kubernetes `apimachinery/pkg/api/errors/errors.go`, `apiserver/pkg/registry/rest/create.go` |
-| a quota that changes meanwhile is a 409 `Conflict`; an exhausted one is a 403, for a name that exists as well | kubernetes/kubernetes#67761, #106842 |
-| a name of a Job has at most 63 characters; keys and values of labels; 256 KiB of annotations | kubernetes/kubernetes `pkg/apis/batch/validation`, `apimachinery/pkg/api/validation` |
-| a file of the downward API has the bytes of the annotation | kubernetes/kubernetes `pkg/fieldpath/fieldpath.go` |
-| the same errors as `{"error", "code", "message"}`, with the status that belongs to the code | argoproj/argo-workflows f016ad8 `server/utils/errors.go`, grpc-gateway 1.16 `runtime/errors.go` |
-| create: the template has to exist, names have at most 63 characters, params that it doesn't declare are taken | `server/workflow/workflow_server.go`, `workflow/validate/validate.go`, `workflow/util/merge.go` |
-| get asks the cluster, and a list is a cache that lags | `server/workflow/workflow_server.go`, `server/workflow/store` |
-| `set`: each way in which it is a 500, and first wins | `workflow/util/util.go`, `updateSuspendedNode` |
-| a suspended node, its outputs, the states of nodes | `workflow/controller/operator.go`, `executeSuspend` |
-| `{{…}}` in the values of params is replaced, twice, and `{{=…}}` is evaluated; the replacement writes escapes of Go | `workflow/controller/operator.go`, `workflow/common/util.go`, `util/template` |
-| no token is a 401, no right a 403; a path outside of `/api/` is the UI | `server/auth/gatekeeper.go`, `server/static/static.go` |
-| a PipelineRun is created whether or not its Pipeline exists; `$(…)` in the values of params is replaced | tektoncd/pipeline 3ee1745 `pkg/reconciler/pipelinerun/pipelinerun.go`, `pkg/substitution/replacements.go` |
+Kubernetes (kubernetes/kubernetes):
+
+- a second create is a 409 `AlreadyExists`, also after the end; the texts of errors: `apimachinery/pkg/api/errors/errors.go`,
+  `apiserver/pkg/registry/rest/create.go`
+- a quota that changes meanwhile is a 409 `Conflict` (#67761); an exhausted one is a 403, also if the name exists (#106842)
+- names of at most 63 characters, values of labels, 256 KiB of annotations: `pkg/apis/batch/validation`,
+  `apimachinery/pkg/api/validation`
+- a file of the downward API has the bytes of the annotation: `pkg/fieldpath/fieldpath.go`
+
+Argo (argoproj/argo-workflows f016ad8):
+
+- an error is `{"error", "code", "message"}`, with the status that belongs to the code: `server/utils/errors.go`, and
+  `runtime/errors.go` of grpc-gateway 1.16
+- create: the template has to exist, names have at most 63 characters, params that it doesn't declare are taken:
+  `server/workflow/workflow_server.go`, `workflow/validate/validate.go`, `workflow/util/merge.go`
+- get asks the cluster, and has the members that `fields` names; a list is a cache that lags: `server/workflow`,
+  `util/fields/fields.go`
+- `set`: each way in which it is a 500, and first wins: `updateSuspendedNode` in `workflow/util/util.go`
+- a suspended node, its outputs, the states of nodes: `executeSuspend` in `workflow/controller/operator.go`
+- `{{…}}` in the values of params is replaced, twice, and `{{=…}}` is evaluated; the replacement writes escapes of Go:
+  `workflow/controller/operator.go`, `workflow/common/util.go`, `util/template`
+- no token is a 401, no right a 403; a path outside of `/api/` is the UI: `server/auth/gatekeeper.go`, `server/static/static.go`
+
+Tekton (tektoncd/pipeline 3ee1745):
+
+- a PipelineRun is created whether or not its Pipeline exists: `pkg/reconciler/pipelinerun/pipelinerun.go`
+- `$(…)` in the values of params is replaced: `pkg/substitution/replacements.go`
+- results of tasks in a param are denied: `pkg/apis/pipeline/v1/pipelinerun_validation.go`
 
 What the containers got is at `/stand-in/logs/{name}`, in place of the logs of pods. `PUT /stand-in/answer` sets answers to the
 next requests, for the tests of answers that take a real cluster in trouble.
@@ -70,7 +84,7 @@ class Store:
 
     def __init__(self, directory: pathlib.Path, kind: str, plural: str, group: str):
         self.directory, self.kind, self.plural, self.group = directory / plural, kind, plural, group
-        self.lock = threading.RLock()
+        self.logs, self.lock = directory / "logs", threading.RLock()
         self.directory.mkdir(parents=True, exist_ok=True)
 
     def named(self, name: str) -> str:
@@ -80,7 +94,8 @@ class Store:
         try:
             return json.loads((self.directory / name).read_text())
         except OSError:
-            raise Failure(404, "NotFound", f"{self.named(name)} not found", name=name, group=self.group, kind=self.plural) from None
+            details = {"name": name, "group": self.group, "kind": self.plural}
+            raise Failure(404, "NotFound", f"{self.named(name)} not found", **details) from None
 
     def create(self, thing: dict) -> dict:
         metadata = thing.setdefault("metadata", {})
@@ -100,6 +115,16 @@ class Store:
         for value in metadata.get("labels", {}).values():
             if not LABEL_VALUE.fullmatch(value) or len(value) > 63:
                 raise Failure(422, "Invalid", f'{self.kind}.{self.group} "{name}" is invalid: metadata.labels: Invalid value')
+
+    def keep_log(self, name: str, text: str):
+        self.logs.mkdir(exist_ok=True)
+        (self.logs / name).write_bytes(text.encode())
+
+    def log(self, name: str) -> str:
+        try:
+            return (self.logs / name).read_bytes().decode()
+        except OSError:
+            raise Failure(404, "NotFound", "no logs") from None
 
     def write(self, thing: dict) -> dict:
         text = json.dumps(thing)
@@ -150,6 +175,21 @@ def params(spec: dict) -> dict:
     return {param["name"]: param["value"] for param in listed}
 
 
+def cleaned(thing: dict, fields: str, path="") -> dict:
+    """The members that `fields` names, as `Cleaner` leaves them."""
+    names = [name for name in fields.split(",") if name]
+
+    def of_member(name: str, value):
+        place = f"{path}{name}"
+        return value if place in names or not isinstance(value, dict) else cleaned(value, fields, f"{place}.")
+
+    return {
+        name: of_member(name, value)
+        for name, value in thing.items()
+        if not names or any(known.startswith(f"{path}{name}") for known in names)
+    }
+
+
 class Workflows:
     """Argo's server and its controller."""
 
@@ -164,19 +204,19 @@ class Workflows:
         if method == "POST" and not name:
             return 200, self.create(namespace, body.get("workflow"))
         if method == "GET":
-            return 200, self.objects.get(name) if name else self.listed(query)
+            return 200, cleaned(self.objects.get(name), query.get("fields", "")) if name else self.listed(query)
         if method == "PUT" and is_set:
             return 200, self.set(name, body)
         return 501, {"error": "Not Implemented", "code": 12, "message": "Not Implemented"}
 
     def listed(self, query: dict) -> dict:
-        """All workflows. With a selector, the cache of the list, which lags."""
-        selector = query.get("listOptions.labelSelector", "")
+        """All workflows. With a selector, those of the cache, which lags."""
         items = self.objects.all()
-        if selector:
-            name, _, value = selector.partition("=")
+        if selector := query.get("listOptions.labelSelector"):
+            label = tuple(selector.split("=", 1))
             old = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 2))
-            items = [item for item in items if item["metadata"].get("labels", {}).get(name) == value and item["metadata"]["creationTimestamp"] < old]
+            metadata = [(item, item["metadata"]) for item in items]
+            items = [item for item, of in metadata if label in of.get("labels", {}).items() and of["creationTimestamp"] < old]
         return {"metadata": {}, "items": items or None}
 
     def create(self, namespace: str, workflow: dict | None) -> dict:
@@ -200,10 +240,11 @@ class Workflows:
                 raise Failure(400, "BadRequest", "unable to parse output parameter set request: json: cannot unmarshal")
             field, _, value = body["nodeFieldSelector"].partition("=")
             nodes = workflow["status"].get("nodes", {}).values()
-            active = [node for node in nodes if node["type"] == "Suspend" and node["phase"] == "Running" and node.get(field) == value]
+            waiting = [node for node in nodes if node["type"] == "Suspend" and node["phase"] == "Running"]
+            active = [node for node in waiting if node.get(field) == value]
             if not active:
-                message = f"currently, set only targets suspend nodes: no suspend nodes matching nodeFieldSelector: {field}={value}"
-                raise Failure(500, "", message)
+                message = "currently, set only targets suspend nodes: no suspend nodes matching nodeFieldSelector: "
+                raise Failure(500, "", f"{message}{field}={value}")
             for node in active:
                 node["phase"], node["message"] = body["phase"], body.get("message", "")
                 self.set_outputs(node, outputs)
@@ -245,17 +286,14 @@ class Workflows:
             values |= {f"workflow.parameters.{key}": value for key, value in params(spec).items()}
             template = json.dumps({"env": [{"name": "DATA", "value": "{{workflow.parameters.data}}"}]})
             template = argo_replaced(argo_replaced(template, values), values)
-            node["outputs"] = {"parameters": [{"name": "seen", "value": json.loads(template)["env"][0]["value"]}]}
+            self.objects.keep_log(name, json.loads(template)["env"][0]["value"])
         except ValueError:
             node["phase"], workflow["status"]["phase"] = "Error", "Error"
             workflow["status"]["message"] = "cannot finish template replacement because the result was invalid JSON"
         workflow["status"]["nodes"]["record"] = node
 
     def log(self, name: str) -> str:
-        node = self.objects.get(name)["status"].get("nodes", {}).get("record", {})
-        if "outputs" not in node:
-            raise Failure(404, "NotFound", "no logs")
-        return node["outputs"]["parameters"][0]["value"]
+        return self.objects.log(name)
 
     @staticmethod
     def error(failure: Failure):
@@ -307,7 +345,8 @@ class Jobs(Api):
     def step(self, job: dict) -> bool:
         if job["status"].get("succeeded"):
             return False
-        job["status"] = {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]} if job["status"] else {"active": 1}
+        done = {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}
+        job["status"] = done if job["status"] else {"active": 1}
         return True
 
     def log(self, name: str) -> str:
@@ -459,4 +498,5 @@ class Server(http.server.ThreadingHTTPServer):
 
 if __name__ == "__main__":
     kind, port, directory = sys.argv[1:]
-    Server(int(port), {"workflows": Workflows, "jobs": Jobs, "pipelineruns": PipelineRuns}[kind](pathlib.Path(directory))).serve_forever()
+    api = {"workflows": Workflows, "jobs": Jobs, "pipelineruns": PipelineRuns}[kind]
+    Server(int(port), api(pathlib.Path(directory))).serve_forever()

@@ -81,7 +81,8 @@ class Adapter(Engine):
         return [Run(reference, state(run["row"]), run["input"], outcome(run)) for reference, run in found]
 
     def sql(self, query: str) -> list[dict]:
-        response = requests.post(f"{self.admin_url}/query", json={"query": query}, headers={"accept": "application/json"}, timeout=30)
+        url, headers = f"{self.admin_url}/query", {"accept": "application/json"}
+        response = requests.post(url, json={"query": query}, headers=headers, timeout=30)
         response.raise_for_status()
         return response.json()["rows"]
 

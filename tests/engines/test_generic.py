@@ -6,10 +6,7 @@ import pytest
 from sluice import has, new_event, wait_for_runs
 
 
-@pytest.fixture(autouse=True)
-def only_generic(engine):
-    if engine.name != "generic":
-        pytest.skip(f"{engine.name}: a test of the profile generic")
+pytestmark = pytest.mark.only("generic")
 
 
 def headers(engine, run) -> dict:

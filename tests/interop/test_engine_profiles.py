@@ -22,7 +22,7 @@ MAPS = re.compile(r"/settings|(.*/)?(headers|query)|.*/body(/.*)?")
 
 # Members that others refer to: without them, the schema finds nothing wrong, and the component a name that nothing
 # defines.
-REFERRED_TO = {"/settings", "/workflow", "/run_names", "/scope"}
+REFERRED_TO = {"/settings", "/required", "/workflow", "/run_names", "/scope"}
 
 # Damages of `flow`: the members that change (`...`: removed), and the member that the error has to name.
 DAMAGES = {

@@ -295,6 +295,17 @@ def test_callback_of_an_unknown_order_is_kept(sluice, service):
     assert len(pending(sluice)) == 1 and service.signals == {}
 
 
+def redeliver(sluice, delivery: str):
+    """Redelivers a dead letter until it is delivered. One that was accepted less than 5 s ago may be held once more, because
+    another holder of its key could still send it."""
+    for _ in range(30):
+        answer = requests.post(f"{sluice.url}/api/v2/deliveries/{delivery}/redeliver", headers=OPERATOR, timeout=30)
+        if answer.json().get("state") == "delivered":
+            return
+        time.sleep(1)
+    pytest.fail(f"not delivered: {answer.text}")
+
+
 def test_doubt_hold_leaves_it_to_the_operator(fresh, data):
     with gateway(fresh, data, changed(PROFILE, {"/doubt": "hold"})) as sluice:
         fresh.faults.append(("start", "lose"))
@@ -302,8 +313,7 @@ def test_doubt_hold_leaves_it_to_the_operator(fresh, data):
         drain_all(sluice)
         (dead,) = stored(sluice, "dead")
         assert "may have started a run" in dead["last_failure"] and sent(fresh, "start") == 1, dead
-        url = f"{sluice.url}/api/v2/deliveries/{dead['id']}/redeliver"
-        assert requests.post(url, headers=OPERATOR, timeout=30).json()["state"] == "delivered"
+        redeliver(sluice, dead["id"])
         assert len(fresh.orders) == 1 and sent(fresh, "start") == 2
 
 
