@@ -91,7 +91,8 @@ class Waiting:
         if not self.runs:
             events = [new_event() for _ in range(self.size)]
             for event in events:
-                has(self.sluice.event(self.engine.waiting, {"event": event}, event), 200)
+                has(self.sluice.event(self.engine.waiting, {"event": event}, event), 200, 202)
+            self.sluice.settle()
             self.runs = [(event, run) for event in events for run in wait_for_runs(self.engine, event, state="waiting")]
         return self.runs.pop(0)
 

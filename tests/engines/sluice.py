@@ -19,13 +19,13 @@ MANIFEST = os.environ.get("SLUICE_MANIFEST", str(ROOT / "spin.toml"))
 
 OPERATOR = "op3rator"
 
-# A sender waits for the engine for 2 s, and an attempt is given up after 3 s, so that a test of a lost answer takes
+# A sender waits for the engine for 4 s, and an attempt is given up after 5 s, so that a test of a lost answer takes
 # seconds. A busy machine must not reach these times when the engine is well.
 SETTINGS = {
     "open": True,
     "engine_connect_ms": 2000,
-    "engine_timeout_ms": 3000,
-    "engine_wait_ms": 2000,
+    "engine_timeout_ms": 5000,
+    "engine_wait_ms": 4000,
     "callback_early_ms": 4000,
 }
 
@@ -143,7 +143,7 @@ def running(engine, engine_url: str, **variables):
                 sluice.stop()
 
 
-def wait_for_runs(engine, event: str, count=1, state="succeeded", seconds=60) -> list:
+def wait_for_runs(engine, event: str, count=1, state="succeeded", seconds=120) -> list:
     """The runs of an event, once there are `count` and all are in this state."""
 
     def check():
