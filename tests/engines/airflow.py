@@ -93,7 +93,7 @@ class Adapter(Engine):
 
     def variables(self) -> dict:
         # Airflow takes its time on a busy machine, and a task that waits is settled soon, see `AIRFLOW__WORKERS__…` above.
-        settings = {"engine_wait_ms": 4000, "engine_timeout_ms": 6000, "engine": {"settle_ms": "4000"}}
+        settings = {"engine_wait_ms": 8000, "engine_timeout_ms": 9000, "engine": {"settle_ms": "4000"}}
         return {"engine": self.name, "engine_token": f"{USER}:{PASSWORD}", "settings": settings}
 
     def runs(self, event: str) -> list[Run]:

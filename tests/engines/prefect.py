@@ -79,7 +79,7 @@ class Adapter(Engine):
         return response.json()["id"] if served else None
 
     def variables(self) -> dict:
-        settings = {"engine_wait_ms": 4000, "engine_timeout_ms": 6000}
+        settings = {"engine_wait_ms": 8000, "engine_timeout_ms": 9000}
         return {"engine": self.name, "engine_token": ":".join(AUTH), "settings": settings}
 
     def runs(self, event: str) -> list[Run]:
