@@ -49,6 +49,9 @@ class Adapter(Engine):
             # Tokens outlive a restart of the server.
             "AIRFLOW__API_AUTH__JWT_SECRET": "0123456789abcdef" * 4,
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
+            # A task's process asks the API server, which may just be down for a restart.
+            "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "30",
+            "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "5",
             # How late the executor may notice that a task's process has ended, in seconds.
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
