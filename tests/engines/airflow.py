@@ -82,10 +82,11 @@ class Adapter(Engine):
         return Process([INSTALLED / "airflow/bin/airflow", *command], log, env=self.environment)
 
     def stop(self):
-        # An orderly end takes ten seconds.
-        for process in (self.scheduler, self.server):
-            if process:
-                process.kill()
+        # An orderly end of the server takes ten seconds. The scheduler has to end its server of logs.
+        if self.server:
+            self.server.kill()
+        if self.scheduler:
+            self.scheduler.stop()
         if self.database:
             self.database.stop()
 
