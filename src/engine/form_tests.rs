@@ -114,7 +114,7 @@ fn event_is_sent_in_the_binary_content_mode() {
     for (name, value) in [
         ("ce-specversion", "1.0"),
         ("ce-id", "01M85MNVRRNF3YKJSMZYXYD1X7"),
-        ("ce-source", "/sluice/"),
+        ("ce-source", concat!("/sluice", "/")),
         ("ce-type", "dev.sluice.webhook"),
         ("content-type", "application/json"),
         ("idempotency-key", "01M85MNVRRNF3YKJSMZYXYD1X7"),

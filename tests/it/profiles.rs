@@ -288,7 +288,7 @@ fn payload_that_an_engine_cannot_store_is_refused() {
 
 #[on_each_store]
 fn limit_of_an_engine_bounds_the_default_limit() {
-    let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(150_000));
+    let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(200_000));
     let jobs = || {
         World::with_operator()
             .with("engine", "kubernetes-job")
