@@ -1,8 +1,11 @@
 //! Behaviour that is specific to a store in Redis. These tests are ignored by default, but `cargo xtask test` runs
 //! them.
 
+use std::time::Duration;
+
 use serde_json::json;
 use sluice_host::stand_in::Behaviour;
+use tokio::time::timeout;
 
 use crate::data::Data;
 use crate::setup::{EVENT, Setup, eventually};
@@ -30,7 +33,18 @@ async fn keys_are_plain_strings_and_foreign_keys_stay_untouched() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs redis-server"]
 async fn stopped_server_is_reported_and_keeps_its_data() {
-    let mut setup = setup().await;
+    // The client's attempts to reconnect are minutes apart after the first two, and requests wait for them
+    // (deploy/README.md). A machine that is busy may miss the first two; then the test begins again.
+    for _ in 0..3 {
+        let mut setup = setup().await;
+        if timeout(Duration::from_secs(20), stop_and_restart(&mut setup)).await.is_ok() {
+            return;
+        }
+    }
+    panic!("the host has not reconnected within 20 s, three times");
+}
+
+async fn stop_and_restart(setup: &mut Setup) {
     setup.engine.script().next(Behaviour::status(503));
     setup.post("/api/v2/webhook?ref=w", "{}").await.assert_stored("pending", true);
     setup.data.redis().kill();
@@ -38,8 +52,7 @@ async fn stopped_server_is_reported_and_keeps_its_data() {
     // A delivery that needs no store still succeeds.
     setup.assert_works().await;
 
-    // The server returns in time for the client's next attempt to reconnect, after one to two seconds. Later attempts
-    // are minutes apart, and requests wait for them (deploy/README.md).
+    // The server returns in time for the client's next attempt, after one to two seconds.
     setup.data.redis().restart();
     let is_ready = async || (setup.get("/readyz").await.json() == json!({"status": "ready"})).then_some(());
     eventually("the host has reconnected", is_ready).await;
