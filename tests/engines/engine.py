@@ -8,6 +8,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -92,7 +93,6 @@ class Engine:
         """The runs whose input's data has `event` as its member `event`, by the engine's own list of runs."""
         raise NotImplementedError
 
-
     def payload(self, run: Run) -> bytes:
         """The payload in a run's input, as the workflow saw it. An engine that hands over parsed JSON overrides this."""
         return member(run.input, "data")
@@ -104,6 +104,34 @@ class Engine:
     def makes_of_answer(self, payload: bytes) -> bytes:
         """What the engine makes of a callback's payload."""
         return self.makes_of(payload)
+
+
+class StandIn(Engine):
+    """A stand-in for an engine: a server in Python, which keeps its data in files."""
+
+    def command(self) -> list:
+        """The script of the server, and its arguments. It listens on `self.port`."""
+        raise NotImplementedError
+
+    def is_ready(self) -> bool:
+        """Whether the server answers."""
+        raise NotImplementedError
+
+    def start(self):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.restart()
+
+    def restart(self):
+        self.server = Process([sys.executable, *self.command()], self.directory / "server.log")
+        self.server.wait_for(self.is_ready)
+
+    def stop(self):
+        if hasattr(self, "server"):
+            self.server.stop()
+
+    def kill(self):
+        self.server.kill()
 
 
 def member(text: bytes, name: str) -> bytes:

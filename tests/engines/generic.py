@@ -2,15 +2,14 @@
 
 import json
 import pathlib
-import sys
 
 import requests
-from engine import Engine, Process, Run, free_port
+from engine import Run, StandIn
 
 SERVER = pathlib.Path(__file__).with_name("generic_server.py")
 
 
-class Adapter(Engine):
+class Adapter(StandIn):
     """Each request that the endpoint has kept counts as a run, with the idempotency key as its id."""
 
     name = "generic"
@@ -18,22 +17,11 @@ class Adapter(Engine):
     starts = "^POST /hooks/record$"
     starts_once = callbacks = False
 
-    def start(self):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.restart()
+    def command(self) -> list:
+        return [SERVER, self.port, self.directory / "requests"]
 
-    def restart(self):
-        command = [sys.executable, SERVER, self.port, self.directory / "requests"]
-        self.server = Process(command, self.directory / "server.log")
-        self.server.wait_for(lambda: requests.get(self.url, timeout=5).ok)
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()
-
-    def kill(self):
-        self.server.kill()
+    def is_ready(self) -> bool:
+        return requests.get(self.url, timeout=5).ok
 
     def variables(self) -> dict:
         return {"engine": self.name, "settings": {"engine": {"base_path": "/hooks"}}}

@@ -3,16 +3,15 @@
 import json
 import pathlib
 import re
-import sys
 
 import requests
-from engine import Engine, Process, Run, free_port
+from engine import Engine, Run, StandIn
 from kubernetes_server import NAMESPACE, TOKEN, Api, Failure, Workflows, params
 
 SERVER = pathlib.Path(__file__).with_name("kubernetes_server.py")
 
 
-class Cluster(Engine):
+class Cluster(StandIn):
     """An API of the stand-in. The runs are the objects that it lists; a run's input is what its container got as payload."""
 
     plural: str
@@ -22,22 +21,11 @@ class Cluster(Engine):
     unknown_run = f"sluice-{Engine.unknown_run.lower()}"
     constants = {}
 
-    def start(self):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.restart()
+    def command(self) -> list:
+        return [SERVER, self.plural, self.port, self.directory / "objects"]
 
-    def restart(self):
-        command = [sys.executable, SERVER, self.plural, self.port, self.directory / "objects"]
-        self.server = Process(command, self.directory / "server.log")
-        self.server.wait_for(lambda: self.get(self.path).ok)
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()
-
-    def kill(self):
-        self.server.kill()
+    def is_ready(self) -> bool:
+        return self.get(self.path).ok
 
     def variables(self) -> dict:
         return {"engine": self.name, "engine_token": TOKEN, "settings": {"engine": {"namespace": NAMESPACE} | self.constants}}

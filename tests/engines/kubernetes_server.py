@@ -48,6 +48,8 @@ import time
 import urllib.parse
 import uuid
 
+from http_handler import AnyMethod
+
 NAMESPACE, TOKEN, POWERLESS = "ci", "t0ken", "p0werless"
 
 # Of the API server, in bytes: the largest body, and the largest object of etcd.
@@ -413,9 +415,7 @@ class Controller(threading.Thread):
                 self.ended.add(name)
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(AnyMethod):
     def handle_any(self):
         size = int(self.headers.get("content-length", 0))
         body = self.rfile.read(size)
@@ -461,21 +461,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self, status: int, answer):
         is_text = isinstance(answer, str)
         body = (answer if is_text else json.dumps(answer)).encode()
-        self.send_response_only(status)
-        self.send_header("Content-Type", ("text/html" if answer[:1] == "<" else "text/plain") if is_text else "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if status == 429:
-            self.send_header("Retry-After", "1")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def __getattr__(self, name):
-        if name.startswith("do_"):
-            return self.handle_any
-        raise AttributeError(name)
-
-    def log_message(self, *_):
-        pass
+        content_type = ("text/html" if answer[:1] == "<" else "text/plain") if is_text else "application/json"
+        headers = [("Content-Type", content_type)] + ([("Retry-After", "1")] if status == 429 else [])
+        self.respond(status, headers, body)
 
 
 class Server(http.server.ThreadingHTTPServer):

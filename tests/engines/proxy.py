@@ -11,6 +11,8 @@ import struct
 import threading
 import urllib.parse
 
+from http_handler import AnyMethod
+
 # Headers of a connection rather than of a message.
 HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "host"}
 
@@ -121,9 +123,7 @@ class Proxy:
             connection.close()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(AnyMethod):
     def handle_any(self):
         proxy, operation = self.server.proxy, f"{self.command} {self.path}"
         fault = proxy.next_fault(operation)
@@ -144,7 +144,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if answer is None or fault in ("lose-answer", "late", "slow-act"):
             return self.reset()
         with contextlib.suppress(OSError):
-            self.answer(*answer)
+            status, headers, body = answer
+            self.respond(status, [header for header in headers if header[0].lower() not in HOP], body)
 
     def body(self) -> bytes:
         if self.headers.get("transfer-encoding", "").lower() != "chunked":
@@ -167,20 +168,3 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.shutdown(socket.SHUT_RD)
-
-    def answer(self, status: int, headers: list, body: bytes):
-        self.send_response_only(status)
-        for name, value in headers:
-            if name.lower() not in HOP:
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def __getattr__(self, name):
-        if name.startswith("do_"):
-            return self.handle_any
-        raise AttributeError(name)
-
-    def log_message(self, *_):
-        pass

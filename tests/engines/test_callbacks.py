@@ -5,7 +5,7 @@ import threading
 import pytest
 from conftest import needed
 from engine import TOPIC
-from sluice import has, new_event, wait_for_runs
+from sluice import has, new_event, running, wait_for_runs
 
 pytestmark = pytest.mark.usefixtures("callbacks")
 
@@ -114,3 +114,17 @@ def test_a_callback_for_an_unknown_run(engine, sluice):
     sluice.settle()
     [dead] = sluice.dead()
     assert dead["ref"] == engine.unknown_run, dead
+
+
+@pytest.mark.only("argo-workflows", "restate", "temporal")
+def test_a_limited_source_calls_back_its_own_workflows_only(engine, session_proxy, waiting):
+    """The run's workflow is read from its reference, or the engine is asked for it."""
+    event, run = waiting
+    source = {"name": "partner", "tokens": ["t0ken"], "callbacks": True}
+    for workflow, status in [(engine.workflow, 403), (engine.waiting, 200)]:
+        with running(engine, session_proxy.url, sources=[source | {"workflows": [workflow]}]) as sluice:
+            query = {"ref": run.id, "topic": TOPIC}
+            headers = {"content-type": "application/json", "authorization": "Bearer t0ken"}
+            has(sluice.post("/api/v2/callback", query, {"by": workflow}, headers), status)
+    [run] = wait_for_runs(engine, event)
+    assert run.outcome == [{"status": "succeeded", "data": {"by": engine.waiting}}]

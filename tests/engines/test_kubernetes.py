@@ -75,20 +75,6 @@ def test_a_payload_is_no_template(engine, sluice, kind):
     assert json.loads(engine.payload(run)) == json.loads(sent)
 
 
-@pytest.mark.only("argo-workflows")
-def test_a_limited_source_calls_back_its_own_workflows_only(engine, session_proxy, waiting):
-    """The Workflow names its template."""
-    event, run = waiting
-    source = {"name": "partner", "tokens": ["t0ken"], "callbacks": True}
-    for workflow, status in [("record", 403), ("wait", 200)]:
-        with running(engine, session_proxy.url, sources=[source | {"workflows": [workflow]}]) as sluice:
-            query = {"ref": run.id, "topic": TOPIC}
-            headers = {"content-type": "application/json", "authorization": "Bearer t0ken"}
-            has(sluice.post("/api/v2/callback", query, {"by": workflow}, headers), status)
-    [run] = wait_for_runs(engine, event)
-    assert run.outcome == [{"status": "succeeded", "data": {"by": "wait"}}]
-
-
 @pytest.mark.parametrize("kind", ["event", "webhook"])
 def test_what_an_object_has_besides_the_payload(engine, sluice, kind):
     event = new_event()

@@ -1,4 +1,4 @@
-"""Tests of Restate alone: what handlers see, private workflows, callbacks for runs that don't exist, limited sources."""
+"""Tests of Restate alone: what handlers see, private workflows, callbacks for runs that don't exist."""
 
 import json
 
@@ -73,19 +73,6 @@ def test_a_topic_without_a_handler(engine, sluice, waiting):
 @pytest.mark.parametrize("ref", ["approver", "approver!", "!x", "approver!x!y"])
 def test_a_reference_has_two_names(engine, sluice, ref):
     has(sluice.callback(ref, TOPIC, data={"n": 1}), 400)
-
-
-def test_a_limited_source_calls_back_its_own_workflows_only(engine, session_proxy, waiting):
-    """The reference of a run names its workflow."""
-    event, run = waiting
-    source = {"name": "partner", "tokens": ["t0ken"], "callbacks": True}
-    for workflow, status in [("recorder", 403), ("approver", 200)]:
-        with running(engine, session_proxy.url, sources=[source | {"workflows": [workflow]}]) as sluice:
-            query = {"ref": run.id, "topic": TOPIC}
-            headers = {"content-type": "application/json", "authorization": "Bearer t0ken"}
-            has(sluice.post("/api/v2/callback", query, {"by": workflow}, headers), status)
-    [run] = wait_for_runs(engine, event)
-    assert run.outcome == [{"status": "succeeded", "data": {"by": "approver"}}]
 
 
 def test_a_payload_as_large_as_sluice_takes(engine, session_proxy):

@@ -88,16 +88,3 @@ def test_a_workflow_that_somebody_else_has_started_gets_callbacks(engine, sluice
     has(sluice.callback(f"order {event}", TOPIC, data={"n": 1}), 200)
     [run] = wait_for_runs(engine, event)
     assert run.outcome == [{"status": "succeeded", "data": {"n": 1}}]
-
-
-def test_a_limited_source_calls_back_its_own_workflows_only(engine, session_proxy, waiting):
-    """The server is asked for the type of the run's workflow."""
-    event, run = waiting
-    source = {"name": "partner", "tokens": ["t0ken"], "workflows": ["Record"], "callbacks": True}
-    for workflows, status in [(["Record"], 403), (["Wait"], 200)]:
-        with running(engine, session_proxy.url, sources=[source | {"workflows": workflows}]) as sluice:
-            query = {"ref": run.id, "topic": TOPIC}
-            headers = {"content-type": "application/json", "authorization": "Bearer t0ken"}
-            has(sluice.post("/api/v2/callback", query, {"by": workflows[0]}, headers), status)
-    [run] = wait_for_runs(engine, event)
-    assert run.outcome == [{"status": "succeeded", "data": {"by": "Wait"}}]
