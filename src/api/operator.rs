@@ -11,7 +11,7 @@ use super::query::{Query, decode, invalid_reference};
 use super::{RequestContext, respond};
 use crate::callback::{CallbackRecord, State, Status};
 use crate::config::{Member, Token, members};
-use crate::delivery::{Delivery, DeliveryId, Outcome, Work};
+use crate::delivery::{Delivery, DeliveryId, Outcome};
 use crate::gateway::operator::OperatorError;
 use crate::gateway::{DrainSummary, Eagerness, Gateway};
 use crate::json;
@@ -51,10 +51,7 @@ struct DeliverySummary<'a> {
 
 impl<'a> DeliverySummary<'a> {
     fn of(state: DeliveryState, delivery: &'a Delivery<'_>) -> Self {
-        let topic = match &delivery.work {
-            Work::Start(_) => None,
-            Work::Resolve(callback) => Some(callback.topic.as_str()),
-        };
+        let topic = delivery.work.topic();
         Self {
             id: delivery.id.to_string(),
             kind: delivery.work.kind(),

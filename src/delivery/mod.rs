@@ -296,6 +296,14 @@ impl Work<'_> {
         }
     }
 
+    /// The topic of a callback.
+    pub fn topic(&self) -> Option<&str> {
+        match self {
+            Self::Start(_) => None,
+            Self::Resolve(callback) => Some(callback.topic.as_str()),
+        }
+    }
+
     /// The reference of the workflow or run.
     pub fn reference(&self) -> &str {
         match self {

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, Uri};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::form::AuthForm;
 use super::names::base64;
-use super::profile::ProfileError;
-use super::request::{Hole, build, push_parameter};
+use super::request::push_parameter;
 use super::response::Value;
-use super::{Engine, Names, Operation, RequestError};
+use super::{Engine, Names, Operation, RequestError, malformed};
 use crate::delivery::Verdict;
 use crate::json;
 use crate::secret::Secret;
@@ -62,23 +61,6 @@ impl Session {
     }
 }
 
-/// The reason why a login has returned no token.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LoginError {
-    /// The response has no token.
-    #[error("the engine answered the login with {}, but without a token", .0.as_u16())]
-    NoToken(StatusCode),
-    /// The profile is malformed.
-    #[error("the engine's profile {0}")]
-    Profile(#[from] ProfileError),
-}
-
-impl From<LoginError> for Verdict {
-    fn from(error: LoginError) -> Self {
-        Self::Misconfigured { reason: error.to_string() }
-    }
-}
-
 /// The login of the configured engine.
 #[derive(Clone, Debug)]
 pub struct Login {
@@ -112,25 +94,23 @@ impl Engine<'_> {
     /// Builds the request of a login.
     pub fn login_request(&self, login: &Login) -> Result<Request<Vec<u8>>, RequestError> {
         let form = self.document().auth()?.and_then(|form| form.login).ok_or(RequestError)?;
-        let holes = |name: &str| match name {
-            "user" => Some(Hole::Text(login.user.as_str().into())),
-            "password" => Some(Hole::Text(login.password.expose().into())),
-            name => self.constants.get(name).map(|text| Hole::Text(text.into())),
-        };
-        let mut request = build(&self.url, &form.request, &holes, 0, None)?;
-        super::request::add_headers(request.headers_mut(), self.document().headers, &holes)?;
-        Ok(request)
+        let mut names = Names::default();
+        names.add("user", Some(login.user.clone()));
+        names.add("password", Some(login.password.expose().to_owned()));
+        self.build_simple(&form.request, &names, &HeaderMap::new())
     }
 
     /// Reads the response to a login.
     pub fn read_login(&self, login: &Login, response: Response<Vec<u8>>, now: Timestamp) -> Result<Session, Verdict> {
-        let form = self.document().auth().map_err(LoginError::from)?.and_then(|form| form.login).ok_or(RequestError)?;
+        let form = self.document().auth().map_err(malformed)?.and_then(|form| form.login).ok_or(RequestError)?;
         let status = response.status();
         let names = Names::default();
         let success = self.reader(Operation::Login, &names, now).success(response)?;
         let value = Value::of_body(&success.body);
         let token = value.text_at(&form.token).filter(|token| token.bytes().all(|b| b.is_ascii_graphic()));
-        let token = token.filter(|token| !token.is_empty()).ok_or(LoginError::NoToken(status))?;
+        let token = token.filter(|token| !token.is_empty()).ok_or_else(|| Verdict::Misconfigured {
+            reason: format!("the engine answered the login with {}, but without a token", status.as_u16()),
+        })?;
         let told = form.expires_in.and_then(|place| value.at(&place)?.get().parse().ok());
         let life = Duration::from_secs(told.unwrap_or(form.lifetime_seconds));
         Ok(Session { token, issued: now, until: now.plus(life), of: login.of.clone() })

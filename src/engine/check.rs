@@ -153,7 +153,8 @@ impl<'d, 'p> Check<'d, 'p> {
         let of_reference = [&OF_START[..], &["proof"]].concat();
         let of_reference = Known { texts: &of_reference, json: &[], ..known };
         self.template("/start/request", &start.request, known)?;
-        self.proof("/start/proof", &proof("start", start.proof)?, known)?;
+        let of_start = proof("start", start.proof)?;
+        self.proof("/start/proof", &of_start, known)?;
         self.reference("/start/reference", start.reference.as_ref(), of_reference)?;
         if let Some(find) = &find {
             self.template("/find/request", &find.request, Known { json: &[], ..known })?;
@@ -172,7 +173,7 @@ impl<'d, 'p> Check<'d, 'p> {
         require(find.is_some() || !needs_find, "/doubt", "is `find`, which needs the member `find`")?;
         let has_list = find.as_ref().is_some_and(|find| find.list.is_some());
         let of_find = find.and_then(|find| find.proof).map(|raw| proof("find", raw)).transpose()?;
-        if has_list || proof("start", start.proof)? == Proof::Run || of_find == Some(Proof::Run) {
+        if has_list || of_start == Proof::Run || of_find == Some(Proof::Run) {
             let run = self.document.run()?;
             let is_complete = run.id.is_some() && run.status.is_some() && !run.states.is_empty();
             require(is_complete, "/run", "must have `id`, `status` and `states` for a proof `run` and a list of runs")?;
@@ -187,8 +188,7 @@ impl<'d, 'p> Check<'d, 'p> {
         if let Some(look) = &look {
             require(look.request.is_some() || look.run.is_some(), "/look", "must have `request` or `run`")?;
             if let Some(request) = &look.request {
-                self.template("/look/request", request, if look.run.is_some() { of_topic } else { of_run })
-                    .or_else(|_| self.template("/look/request", request, of_topic))?;
+                self.template("/look/request", request, of_topic)?;
             }
             if let Some(run) = &look.run {
                 self.template("/look/run", run, of_run)?;

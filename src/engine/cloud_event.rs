@@ -1,11 +1,11 @@
 //! Writes a start as a CloudEvent in the binary content mode (HTTP Protocol Binding 1.0.2, section 3.1).
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::value::RawValue;
-
-use base64::Engine as _;
 
 use super::RequestError;
 use super::request::data;
@@ -49,7 +49,7 @@ pub(super) fn write(start: &Start<'_>, id: &str, headers: &mut HeaderMap) -> Res
     let value = data(start);
     let is_json = content_type.as_deref().is_none_or(|content_type| content_type.contains("json"));
     let body = match encoded {
-        Some(encoded) => base64::engine::general_purpose::STANDARD.decode(encoded).map_err(|_| RequestError)?,
+        Some(encoded) => BASE64_STANDARD.decode(encoded).map_err(|_| RequestError)?,
         None => bytes(value, is_json),
     };
     let content_type = content_type.unwrap_or_else(|| "application/json".to_owned());

@@ -27,6 +27,7 @@ mod tests;
 mod url;
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 use std::fmt;
 
 use http::{HeaderMap, Request, Response};
@@ -43,7 +44,7 @@ use profile::{Document, proof};
 use request::Hole;
 use response::{Reader, Success};
 
-pub use auth::{Login, LoginError, Session};
+pub use auth::{Login, Session};
 pub use constants::{Constants, ConstantsError};
 pub use form::{Confirm, Doubt};
 pub use names::Names;
@@ -217,9 +218,11 @@ impl Engine<'_> {
         match &delivery.work {
             Work::Start(start) => {
                 let form = document.start()?;
-                let attributes = request::event(start).and_then(request::attributes);
-                let (params, extra) = (request::params(start), request::route_params(start));
-                let input = request::input(start, attributes.as_deref());
+                let params = request::params(start);
+                // Most profiles need some of these.
+                let attributes = LazyCell::new(|| request::event(start).and_then(request::attributes));
+                let input = LazyCell::new(|| request::input(start, attributes.as_deref()));
+                let extra = LazyCell::new(|| request::route_params(start));
                 let holes = |name: &str| match name {
                     "params" => Some(Hole::Params(&params)),
                     "input" => Some(Hole::Object(&input)),

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::form::{Mark, MarkForm, Text};
@@ -178,7 +179,7 @@ fn uuid(text: &str) -> String {
 
 /// Encodes bytes in base64 (RFC 4648, section 4).
 pub(super) fn base64(bytes: impl AsRef<[u8]>) -> String {
-    base64::engine::general_purpose::STANDARD.encode(bytes)
+    BASE64_STANDARD.encode(bytes)
 }
 
 impl From<ProfileError> for RequestError {

@@ -72,9 +72,10 @@ impl Profile<'static> {
 impl<'p> Profile<'p> {
     /// Splits a profile into its members. [`check`](Self::check) reads them, too.
     pub fn parse(text: &'p str) -> Result<Self, ProfileError> {
-        let whole: Result<&RawValue, _> = serde_json::from_str(text);
-        whole.map_err(|error| ProfileError::new("", format!("not JSON: {error}")))?;
-        let document = serde_json::from_str(text).map_err(|error| ProfileError::of_text("", text, &error))?;
+        let document = serde_json::from_str(text).map_err(|error| match serde_json::from_str::<&RawValue>(text) {
+            Ok(_) => ProfileError::of_text("", text, &error),
+            Err(error) => ProfileError::new("", format!("not JSON: {error}")),
+        })?;
         Ok(Self { document: Rc::new(document) })
     }
 

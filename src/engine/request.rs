@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::ser::{SerializeMap, Serializer};
+use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -35,8 +35,8 @@ pub(super) enum Hole<'a> {
     Number(&'a str),
     /// A list of objects with `name` and `value`.
     Params(&'a [Param<'a>]),
-    /// An object whose members are these.
-    Object(&'a [Param<'a>]),
+    /// An object of these members.
+    Object(&'a [(&'a str, &'a RawValue)]),
 }
 
 /// The values of a request's holes.
@@ -134,18 +134,17 @@ pub(super) fn trigger(trigger: Trigger) -> &'static str {
 
 /// The input of a run as one JSON object: `event` with an event's attributes, `data`, and the params of a route. Members
 /// of an event's data are not repeated.
-pub(super) fn input<'a>(start: &'a Start<'_>, attributes: Option<&'a RawValue>) -> Vec<Param<'a>> {
-    let fixed = |name, value| Param { name: ParamName::Fixed(name), value };
-    let mut input: Vec<_> = attributes.map(|attributes| fixed("event", attributes)).into_iter().collect();
-    input.push(fixed("data", data(start)));
+pub(super) fn input<'a>(start: &'a Start<'_>, attributes: Option<&'a RawValue>) -> Vec<(&'a str, &'a RawValue)> {
+    let mut input: Vec<_> = attributes.map(|attributes| ("event", attributes)).into_iter().collect();
+    input.push(("data", data(start)));
     input.extend(route_params(start));
     input
 }
 
 /// The params of a route, without those that would replace the payload.
-pub(super) fn route_params<'a>(start: &'a Start<'_>) -> Vec<Param<'a>> {
+pub(super) fn route_params<'a>(start: &'a Start<'_>) -> Vec<(&'a str, &'a RawValue)> {
     let params = start.params.iter().filter(|(name, _)| !matches!(name.as_str(), "event" | "data"));
-    params.map(|(name, value)| Param { name: ParamName::Fixed(name), value }).collect()
+    params.map(|(name, value)| (name.as_str(), &**value)).collect()
 }
 
 /// The payload of a start: a webhook's body, or an event's data.
@@ -178,23 +177,6 @@ pub(super) fn resolution(callback: &Callback<'_>) -> String {
     match &callback.payload {
         Some(payload) => format!(r#"{{"status":"{status}","data":{}}}"#, payload.get()),
         None => format!(r#"{{"status":"{status}"}}"#),
-    }
-}
-
-/// A JSON object of params.
-struct Object<'a>(&'a [Param<'a>]);
-
-impl Serialize for Object<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for Param { name, value } in self.0 {
-            match name {
-                ParamName::Fixed(name) => map.serialize_entry(name, value)?,
-                // A map's key must be a text.
-                ParamName::Member(name) => map.serialize_entry(&json::text(name), value)?,
-            }
-        }
-        map.end()
     }
 }
 
@@ -516,7 +498,10 @@ impl Hole<'_> {
             Self::Built(json) => out.extend_from_slice(json.as_bytes()),
             Self::Number(number) => out.extend_from_slice(number.as_bytes()),
             Self::Params(params) => drop(write(params, out)?),
-            Self::Object(params) => drop(write(&Object(params), out)?),
+            Self::Object(members) => {
+                let mut object = serde_json::Serializer::new(out);
+                object.collect_map(members.iter().copied()).map_err(|_| RequestError)?;
+            }
         }
         Ok(())
     }

@@ -51,9 +51,9 @@ impl<'a, H: Host> Gateway<'a, H> {
         receipt.engine_status = engine_status.or(receipt.engine_status);
         receipt.drains |= wait.is_zero();
         let is_contended = delivery.claim.as_ref().is_some_and(|claim| claim.contended);
+        let is_sent = matches!(receipt.outcome, Outcome::Pending { .. }) && delivery.sent.is_some() && !is_contended;
         // Without looks, nothing but the engine's answer shows an effect.
-        let is_shown = sending.is_some() || self.settings.engine.confirm() == Confirm::Look;
-        if matches!(receipt.outcome, Outcome::Pending { .. }) && delivery.sent.is_some() && !is_contended && is_shown {
+        if is_sent && (sending.is_some() || self.settings.engine.confirm() == Confirm::Look) {
             receipt.background = Some(self.confirm_in_background(delivery.into_owned(), sending));
         }
         receipt

@@ -9,7 +9,7 @@ use super::Gateway;
 use super::send::Sent;
 use crate::callback::Callback;
 use crate::delivery::width::Answer;
-use crate::delivery::{Delivery, DeliveryId, Limits, RunView, RunWorkflow, Verdict, Wait, Work};
+use crate::delivery::{Delivery, DeliveryId, Limits, RunView, RunWorkflow, Verdict, Wait};
 use crate::engine::Confirm;
 use crate::ports::Host;
 use crate::reference::RunRef;
@@ -65,11 +65,8 @@ impl<H: Host> Gateway<'_, H> {
     /// Looks at the run of a callback, in each configured scope if it has to. Returns a verdict if the engine does not
     /// show it.
     pub(super) async fn look(&self, delivery: &Delivery<'_>) -> Result<RunView, Verdict> {
-        let topic = match &delivery.work {
-            Work::Resolve(callback) => Some(callback.topic.as_str()),
-            Work::Start(_) => None,
-        };
-        self.look_in_scopes(delivery.work.reference(), topic, &delivery.trace).await.map(|(view, _)| view)
+        let (run, topic) = (delivery.work.reference(), delivery.work.topic());
+        self.look_in_scopes(run, topic, &delivery.trace).await.map(|(view, _)| view)
     }
 
     /// Returns the workflow of a run with its scope, such as a team: by its reference, or by a look.

@@ -133,12 +133,13 @@ impl<'a, H: Host> Gateway<'a, H> {
             Pursuer::Sender(until) => (until, None),
             Pursuer::Drain(notes) => (self.now().plus(DRAIN_CONFIRMS), Some(notes)),
         };
-        let topic = topic(delivery).to_owned();
-        if self.settings.engine.confirm() == Confirm::Answer {
-            return self.progress_by_answer(delivery, topic, pursuer, until, engine_status).await;
+        let engine = &self.settings.engine;
+        if engine.confirm() == Confirm::Answer {
+            return self.progress_by_answer(delivery, pursuer, until, engine_status).await;
         }
-        let look_key = self.settings.engine.look_key(delivery.work.reference(), &topic);
-        let mut shared = notes.and_then(|notes| notes.last_look(&look_key));
+        let look_key = || engine.look_key(delivery.work.reference(), delivery.work.topic().unwrap_or_default());
+        let notes = notes.map(|notes| (notes, look_key()));
+        let mut shared = notes.as_ref().and_then(|(notes, key)| notes.last_look(key));
         let mut pause = FIRST_PAUSE;
         let mut failed = None;
         loop {
@@ -153,8 +154,8 @@ impl<'a, H: Host> Gateway<'a, H> {
                     Err(_) => return Ok(failed.map_or(Progress::Late(None), Progress::Failed)),
                 },
             };
-            if let Some(notes) = notes {
-                notes.keep_look(look_key.clone(), seen, &view);
+            if let Some((notes, key)) = &notes {
+                notes.keep_look(key.clone(), seen, &view);
             }
             let now = self.now();
             let Some(step) = delivery.after_look(&view, seen, &limits) else { return Ok(Progress::Kept) };
@@ -211,15 +212,16 @@ impl<'a, H: Host> Gateway<'a, H> {
         }
     }
 
-    /// Pursues a callback at an engine that keeps what is early and knows what is repeated: its answer shows the effect.
+    /// Pursues a callback at an engine that keeps early callbacks and knows repeated ones, so that its answer is proof.
     async fn progress_by_answer(
         &self,
         delivery: &mut Delivery<'_>,
-        topic: String,
         pursuer: Pursuer<'_>,
         until: Timestamp,
         engine_status: &mut Option<StatusCode>,
     ) -> Result<Progress<'a>, StoreError> {
+        // There are no tasks to tell apart: the topic stands for the task.
+        let topic = delivery.work.topic().unwrap_or_default().to_owned();
         // One that was sent may have ended the run itself.
         if !delivery.was_sent() {
             let looked = self.in_time(pursuer, Box::pin(self.look_before(delivery, &topic))).await;
@@ -231,7 +233,6 @@ impl<'a, H: Host> Gateway<'a, H> {
                 Err(()) => return Ok(Progress::Late(None)),
             }
         }
-        // There are no tasks to tell apart: the topic stands for the task.
         if delivery.wait.is_none()
             && let Some(progress) = self.claim_for(delivery, topic, until.since(self.now())).await?
         {
@@ -329,14 +330,6 @@ impl Progress<'_> {
                 Outcome::Pending { last: None }
             }
         }
-    }
-}
-
-/// Returns the topic of a callback; empty for a start.
-fn topic<'d>(delivery: &'d Delivery<'_>) -> &'d str {
-    match &delivery.work {
-        Work::Start(_) => "",
-        Work::Resolve(callback) => callback.topic.as_str(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Pages of stored deliveries, for an operator.
 
 use crate::callback::CallbackRecord;
-use crate::delivery::{Delivery, DeliveryId, StoredError, Work};
+use crate::delivery::{Delivery, DeliveryId, StoredError};
 
 /// Maximum number of records that one search reads from a key-value store, which has no index of them.
 pub const MAX_SCANNED: usize = 500;
@@ -60,9 +60,6 @@ pub struct CallbackPage {
 
 /// Whether the workflow, run or topic of a delivery contains `wanted`, which is in lower case.
 pub(super) fn contains(delivery: &Delivery<'_>, wanted: &str) -> bool {
-    let topic = match &delivery.work {
-        Work::Start(_) => "",
-        Work::Resolve(callback) => callback.topic.as_str(),
-    };
+    let topic = delivery.work.topic().unwrap_or_default();
     [delivery.work.reference(), topic].iter().any(|name| name.to_ascii_lowercase().contains(wanted))
 }

@@ -52,7 +52,7 @@ fn callbacks(engine: &Engine<'_>) -> Markup {
 
 /// The reference of a run, as a link to its page at the engine if it has one.
 pub(super) fn run(engine: Option<&Engine<'_>>, run: &str) -> Markup {
-    match page(engine, run) {
+    match engine.and_then(|engine| engine.page(run)) {
         Some(page) => html! { a href=(page) rel="noreferrer" { bdi { (run) } } },
         None => html! { bdi { (run) } },
     }
@@ -61,13 +61,8 @@ pub(super) fn run(engine: Option<&Engine<'_>>, run: &str) -> Markup {
 /// A link to the page of a run at the engine; empty if it has none.
 pub(super) fn run_link(engine: &Engine<'_>, run: &str) -> Markup {
     html! {
-        @if let Some(page) = page(Some(engine), run) {
+        @if let Some(page) = engine.page(run) {
             div.row.below { a.button href=(page) rel="noreferrer" { "Show the run at the engine" } }
         }
     }
-}
-
-/// The address of a run's page. It comes from a profile or from a setting, so its scheme is checked here as well.
-fn page(engine: Option<&Engine<'_>>, run: &str) -> Option<String> {
-    engine?.page(run).filter(|page| page.starts_with("https://") || page.starts_with("http://"))
 }

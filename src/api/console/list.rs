@@ -10,7 +10,7 @@ use super::layout::{Tab, page};
 use crate::api::problem::Problem;
 use crate::api::query::Query;
 use crate::api::{RequestContext, operator, respond};
-use crate::delivery::{Delivery, DeliveryId, Work};
+use crate::delivery::{Delivery, DeliveryId};
 use crate::gateway::operator::OperatorError;
 use crate::gateway::{Found, MAX_SCANNED};
 use crate::ports::Host;
@@ -157,10 +157,7 @@ fn rows(found: &Found, state: DeliveryState, now: Timestamp) -> Markup {
 
 /// The name of a delivery as a link to its page, followed by the delivery's kind, topic and id.
 fn name_cell(id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Markup {
-    let topic = match delivery.map(|delivery| &delivery.work) {
-        Some(Work::Resolve(callback)) => Some(callback.topic.as_str()),
-        _ => None,
-    };
+    let topic = delivery.and_then(|delivery| delivery.work.topic());
     let name = delivery.map_or("Damaged", |delivery| delivery.work.reference());
     html! {
         a.name href={ "/console/deliveries/" (id) } { bdi { (name) } }

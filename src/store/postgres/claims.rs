@@ -119,10 +119,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         let lease = lease_length(self.limits.engine_timeout);
         let token = holds.then(|| self.token());
         let due = if holds { lease } else { delivery.next_attempt.since(self.host.now()) };
-        let topic = match &delivery.work {
-            Work::Start(_) => None,
-            Work::Resolve(callback) => Some(callback.topic.as_str()),
-        };
+        let topic = delivery.work.topic();
         let parameters = [
             text(key.hash()),
             text(delivery.id.to_string()),

@@ -200,7 +200,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
             id: delivery.id,
             state: state.as_str(),
             reference: delivery.work.reference(),
-            topic: topic(&delivery.work),
+            topic: delivery.work.topic(),
             queue: delivery.work.queue().map(|queue| (queue, place(&delivery))),
             delivery: Some(delivery.to_bytes().map_err(codec_error)?),
             body: None,
@@ -232,7 +232,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
             id: settled.id(),
             state: "delivered",
             reference: delivery.as_ref().map_or("", |delivery| delivery.work.reference()),
-            topic: delivery.as_ref().and_then(|delivery| topic(&delivery.work)),
+            topic: delivery.as_ref().and_then(|delivery| delivery.work.topic()),
             queue: None,
             delivery: delivery.as_ref().map(|it| it.to_bytes().map_err(codec_error)).transpose()?,
             body,
@@ -262,13 +262,6 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         }
         names.sort_unstable();
         Ok(names)
-    }
-}
-
-fn topic<'w>(work: &'w Work<'_>) -> Option<&'w str> {
-    match work {
-        Work::Start(_) => None,
-        Work::Resolve(callback) => Some(callback.topic.as_str()),
     }
 }
 

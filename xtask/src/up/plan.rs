@@ -25,7 +25,7 @@ pub(super) struct Plan {
     pub(super) engine: String,
     /// The real engine to start, if there is one.
     pub(super) real: Option<Engine>,
-    /// What is known of it once it runs.
+    /// The real engine, once it runs.
     pub(super) started: Option<Started>,
     /// Address of the stand-in engine, if it is used.
     pub(super) stand_in: Option<SocketAddr>,
