@@ -141,7 +141,11 @@ impl Scanner {
                 | State::End
                     if is_blank(*byte) && !matches!(state, State::Start(1..)) =>
                 {
-                    if state == State::Start(0) { State::Value } else { state }
+                    if state == State::Start(0) {
+                        State::Value
+                    } else {
+                        state
+                    }
                 }
                 State::Start(read) => {
                     if BYTE_ORDER_MARK.get(read) == Some(byte) {
@@ -318,9 +322,50 @@ mod tests {
 
     /// Fragments of JSON, which make many texts that are almost right.
     const FRAGMENTS: [&str; 44] = [
-        "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\"\"", "\\", "\\\"", "\\u", "\\u00e9", "\\ud83d", "\\n", "\\x", "0",
-        "1", "12", "-", "+", ".", ".5", "e", "E", "e+1", "1E400", "true", "false", "null", "tru", "nul", " ", "\n", "\t",
-        "\r", "\u{b}", "\0", "\u{feff}", "é", "😀", "{\"a\":1}", "[1,2]", "abcdefghijklmnop",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\"a\"",
+        "\"\"",
+        "\\",
+        "\\\"",
+        "\\u",
+        "\\u00e9",
+        "\\ud83d",
+        "\\n",
+        "\\x",
+        "0",
+        "1",
+        "12",
+        "-",
+        "+",
+        ".",
+        ".5",
+        "e",
+        "E",
+        "e+1",
+        "1E400",
+        "true",
+        "false",
+        "null",
+        "tru",
+        "nul",
+        " ",
+        "\n",
+        "\t",
+        "\r",
+        "\u{b}",
+        "\0",
+        "\u{feff}",
+        "é",
+        "😀",
+        "{\"a\":1}",
+        "[1,2]",
+        "abcdefghijklmnop",
     ];
 
     #[test]
