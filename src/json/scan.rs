@@ -118,6 +118,14 @@ impl Scanner {
                     continue;
                 }
                 State::Number(part) => match part.after(*byte) {
+                    Some(part @ (Number::Integer | Number::Fraction)) => {
+                        rest = after;
+                        while let [b'0'..=b'9', after @ ..] = rest {
+                            rest = after;
+                        }
+                        state = State::Number(part);
+                        continue;
+                    }
                     Some(part) => State::Number(part),
                     None if part.is_complete() => {
                         // The byte belongs to the next state.
@@ -183,6 +191,12 @@ impl Scanner {
                     0 => State::Text { is_name },
                     missing => State::Hex { missing, is_name },
                 },
+                State::Literal(literal) if rest.starts_with(literal) => {
+                    rest = rest.get(literal.len()..).unwrap_or_default();
+                    state = State::AfterValue;
+                    continue;
+                }
+                // It goes on in the next piece.
                 State::Literal([expected, more @ ..]) if expected == byte => match more {
                     [] => State::AfterValue,
                     more => State::Literal(more),
