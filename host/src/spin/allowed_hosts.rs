@@ -272,6 +272,24 @@ mod tests {
         }
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn lazy_list_has_the_values_of_its_first_use() {
+        let declared = toml::from_str("engine = { default = 'http://a:1' }").unwrap();
+        let list = |given: &[(&str, &str)]| {
+            let given: BTreeMap<_, _> = given.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let mut variables = Variables::new(&declared, BTreeMap::new()).unwrap();
+            variables.look_up_each_time(given);
+            let entries = ["{{ engine }}".to_owned()].into();
+            AllowList::Lazy { entries, variables: Arc::new(variables), parsed: Arc::default() }.of_instance()
+        };
+        let allows = |list: &AllowList, url: &str| list.get().allows(&url.parse().unwrap());
+        let default = list(&[]);
+        assert!(allows(&default, "http://a:1/") && !allows(&default, "http://b/"));
+        let given = list(&[("engine", "http://b")]);
+        assert!(allows(&given, "http://b/") && !allows(&given, "http://a:1/"));
+        assert!(!allows(&list(&[("engine", "not a host")]), "http://a:1/"));
+    }
+
     #[test]
     fn invalid_value_allows_nothing() {
         let declared = toml::from_str("engine = { default = 'http://a:1' }").unwrap();

@@ -9,6 +9,7 @@
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -50,8 +51,6 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// No costs.
-    pub const NONE: Costs = Costs { variables: false, cpu_time: false, spans: false, log_files: false, engine: false };
     /// All costs.
     pub const ALL: Costs = Costs { variables: true, cpu_time: true, spans: true, log_files: true, engine: true };
 }
@@ -62,7 +61,7 @@ impl FromStr for Costs {
     type Err = String;
 
     fn from_str(list: &str) -> Result<Costs, String> {
-        let mut costs = Costs::NONE;
+        let mut costs = Costs::default();
         for name in list.split(',') {
             match name {
                 "all" => costs = Costs::ALL,
@@ -72,7 +71,7 @@ impl FromStr for Costs {
                 "log-files" => costs.log_files = true,
                 "engine" => costs.engine = true,
                 _ => {
-                    return Err(format!("{name:?} is not one of variables, cpu-time, spans, log-files, engine, all"));
+                    return Err(format!("{name:?} is none of variables, cpu-time, spans, log-files, engine and all"));
                 }
             }
         }
@@ -107,22 +106,48 @@ impl Drop for CpuTime {
 
 /// Installs the subscriber of [`Costs::spans`] for the whole process, if there is none yet.
 pub(crate) fn subscribe() {
-    let off = |field: &str| format!("[{{{field}}}]=off").parse();
-    let (Ok(app_log), Ok(app_log_non_utf8)) = (off("app_log"), off("app_log_non_utf8")) else {
-        return;
-    };
-    let printed = EnvFilter::from_default_env().add_directive(app_log).add_directive(app_log_non_utf8);
-    let alerts = filter_fn(|metadata| metadata.fields().field("alert_in_dev").is_some());
-    // Without OTEL's environment, its layer is `None`.
-    let exported: Option<LevelFilter> = None;
-    let layers = registry()
-        .with(exported)
-        .with(fmt::layer().with_writer(std::io::stderr).with_filter(printed))
-        .with(Alerts.with_filter(alerts));
-    let _ = layers.try_init();
+    let _ = subscriber().try_init();
 }
 
-/// Stands for the layer that prints alerts, of which this host has none.
+fn subscriber() -> impl Subscriber + Send + Sync {
+    let directives = ["wasmtime_wasi_http=warn", "[{app_log}]=off", "[{app_log_non_utf8}]=off"];
+    let printed = directives
+        .into_iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(EnvFilter::from_default_env(), EnvFilter::add_directive);
+    let alerts = filter_fn(|metadata| metadata.fields().field("alert_in_dev").is_some());
+    // Spin's layer for OTEL, which it has only if OTEL's variables are set.
+    let exported: Option<LevelFilter> = None;
+    registry()
+        .with(exported)
+        .with(fmt::layer().with_writer(std::io::stderr).with_filter(printed))
+        .with(Alerts.with_filter(alerts))
+}
+
+/// Stands for the layer that prints Spin's alerts, of which this host has none.
 struct Alerts;
 
-impl<S: tracing::Subscriber> Layer<S> for Alerts {}
+impl<S: Subscriber> Layer<S> for Alerts {}
+
+#[cfg(test)]
+mod tests {
+    use tracing::subscriber::with_default;
+
+    use super::*;
+
+    #[test]
+    fn names_are_parsed() {
+        assert_eq!("all".parse(), Ok(Costs::ALL));
+        assert_eq!("variables,cpu-time,spans,log-files,engine".parse(), Ok(Costs::ALL));
+        assert_eq!("spans".parse(), Ok(Costs { spans: true, ..Costs::default() }));
+        assert!("".parse::<Costs>().is_err() && "spans,nodelay".parse::<Costs>().is_err());
+    }
+
+    #[test]
+    fn spans_of_each_level_are_created() {
+        with_default(subscriber(), || {
+            assert!(!tracing::info_span!("import").is_disabled());
+            assert!(!tracing::trace_span!("import").is_disabled());
+        });
+    }
+}

@@ -276,7 +276,7 @@ impl Host {
             grace: Duration::from_secs(30),
             forbid_calls_while_open: false,
             crossings: None,
-            costs: Costs::NONE,
+            costs: Costs::default(),
         }
     }
 

@@ -223,6 +223,17 @@ mod tests {
         assert_eq!(variables.resolve_defaults(&template).unwrap(), "http://a/x");
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn variables_that_are_looked_up_have_the_same_values() {
+        let mut variables = variables(&[("token", "t")]).unwrap();
+        let template = variables.template("{{ url }}/{{ token }}").unwrap();
+        variables.look_up_each_time([("token".to_owned(), "t2".to_owned())].into());
+        assert_eq!(variables.resolve(&template).unwrap(), "http://a/t2");
+        assert_eq!(variables.resolve_all().unwrap().resolve(&template).unwrap(), "http://a/t2");
+        variables.look_up_each_time(BTreeMap::new());
+        assert!(matches!(variables.resolve_all(), Err(Error::Provider(_))));
+    }
+
     #[test]
     fn missing_and_undeclared_variables_are_named_at_the_start() {
         let missing = variables(&[]).unwrap_err().to_string();

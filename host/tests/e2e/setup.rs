@@ -14,6 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use sluice_host::Host;
 use sluice_host::spin::Builder;
+use sluice_host::spin::costs::Costs;
 use sluice_host::spin::key_value::{Counts, KeyValue};
 use sluice_host::spin::logs::Logs;
 use sluice_host::spin::postgres::{Fault, Postgres};
@@ -111,11 +112,11 @@ impl Setup {
         self
     }
 
-    /// Like [`Setup::restart`]. The new host counts crossings.
-    pub async fn restart_counting_crossings(mut self) -> Self {
+    /// Like [`Setup::restart`]. The new host counts crossings, and has these costs of Spin.
+    pub async fn restart_counting_crossings(mut self, costs: Costs) -> Self {
         self.host.stop().await;
-        let builder = builder(&self.data, &self.variables, &mut self.guards).count_crossings();
-        self.host = builder.start().await.unwrap();
+        let builder = builder(&self.data, &self.variables, &mut self.guards);
+        self.host = builder.costs(costs).count_crossings().start().await.unwrap();
         self
     }
 
