@@ -8,9 +8,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
-
 use crate::shell::{apt_install, command, output, run, succeeds};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Where Debian installs the programs of each version of the server.
 const VERSIONS: &str = "/usr/lib/postgresql";
@@ -22,7 +21,7 @@ const PACKAGE: &str = "postgresql";
 const USER: &str = "postgres";
 
 /// A server on the loopback interface. It trusts every client, and stops when it is dropped.
-pub(crate) struct Server {
+pub struct Server {
     programs: PathBuf,
     /// The user and group that the server runs as, if this user is root: the server refuses that.
     owner: Option<(u32, u32)>,
@@ -32,7 +31,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Installs the server's package if it is missing, and starts a server with a new, empty directory.
-    pub(crate) fn start() -> Result<Self> {
+    pub fn start() -> Result<Self> {
         let programs = match programs() {
             Some(programs) => programs,
             None if apt_install(&[PACKAGE]) => programs().context("the package contains no server")?,
@@ -63,22 +62,22 @@ impl Server {
     }
 
     /// The URL of its maintenance database.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/postgres", self.port)
     }
 
     /// The URL of a database with the settings that docs recommend.
-    pub(crate) fn url_of(&self, database: &str) -> String {
+    pub fn url_of(&self, database: &str) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/{database}?connect_timeout=2", self.port)
     }
 
     /// Its entry in an allow-list.
-    pub(crate) fn host(&self) -> String {
+    pub fn host(&self) -> String {
         format!("postgres://127.0.0.1:{}", self.port)
     }
 
     /// Runs statements in a database, and returns what `psql` prints for them.
-    pub(crate) fn psql(&self, database: &str, statements: &str) -> Result<String> {
+    pub fn psql(&self, database: &str, statements: &str) -> Result<String> {
         let mut psql = command(self.programs.join("psql"), ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]);
         psql.args(["--set", "ON_ERROR_STOP=1", "--dbname", &self.url_of(database)]);
         let mut child = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

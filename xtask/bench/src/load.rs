@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use xtask::shell::{command, output};
 
 use super::Plan;
 use super::process::wait_until_idle;
-use crate::shell::{command, output};
 
 /// Pause between two measurements.
 const PAUSE: Duration = Duration::from_millis(100);

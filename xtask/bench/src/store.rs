@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use xtask::shell::{command, output};
 
 use super::lab::{Application, ENGINE_DOWN, Lab, Target};
 use super::process::Request;
 use super::rows::{PLAIN, first_event};
-use crate::shell::{command, output};
 
 /// The content of a large store. A script in bench/store creates each.
 #[derive(Clone, Copy)]

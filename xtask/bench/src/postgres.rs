@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use xtask::postgres::Server;
 
 use super::Plan;
 use super::goal::{Goal, Threshold};
@@ -14,7 +15,6 @@ use super::requests::{CONNECTIONS, connections_label};
 use super::rows::{CLAIMS, EVENT, KEPT, Row, STORED, first_event};
 use super::stats::Spread;
 use super::store::drain;
-use crate::postgres::Server;
 
 /// The schema.
 const SCHEMA: &str = "src/store/postgres/schema.sql";

@@ -7,11 +7,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use xtask::component;
+use xtask::shell::{apt_install, cargo, command, install, run, target};
 
 use super::process::{Process, Request, free_port};
 use super::rows::Body;
-use crate::component;
-use crate::shell::{apt_install, cargo, command, install, run, target};
 
 /// The programs of a run, each with the Debian package that contains it.
 const TOOLS: [(&str, &str); 3] = [("wrk", "wrk"), ("sqlite3", "sqlite3"), ("redis-server", "redis-server")];

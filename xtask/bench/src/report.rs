@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use comfy_table::presets::ASCII_MARKDOWN;
+use xtask::shell::target;
 
 use super::goal::{Goal, Threshold};
 use super::{Plan, machine, peers};
-use crate::shell::target;
 
 /// The page with placeholders in braces.
 const TEMPLATE: &str = include_str!("../../../bench/benchmarks.md");

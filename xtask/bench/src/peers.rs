@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use xtask::shell::{command, create_if_changed, install, target};
 
 use super::Plan;
 use super::goal::{Goal, Threshold};
@@ -15,7 +16,6 @@ use super::report::{Section, Table};
 use super::requests::{CONNECTIONS, Targets, connections_label};
 use super::rows::{Body, DUPLICATE, Destination, Row, SIGNED, STORED, STORED_REDIS, signature};
 use super::stats::Spread;
-use crate::shell::{command, create_if_changed, install, target};
 
 pub(super) const TITLE: &str = "Peers";
 /// Goals at 32 connections, in the order of [`COMPARED`].
@@ -159,7 +159,7 @@ fn npm() -> Result<PathBuf> {
         for manifest in &manifests {
             fs::copy(manifest, npm.join(manifest.file_name().context("no name")?))?;
         }
-        crate::shell::run(command("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&npm))
+        xtask::shell::run(command("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&npm))
     })?;
     Ok(npm)
 }

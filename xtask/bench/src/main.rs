@@ -28,13 +28,14 @@ mod stats;
 mod store;
 
 use anyhow::Result;
-use clap::ValueEnum;
+use clap::{Parser, ValueEnum};
+use xtask::shell;
 
 use report::Report;
 
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Part {
+enum Part {
     /// Each kind of request, relative to the limit
     Requests,
     /// The same on stores with many keys
@@ -51,8 +52,10 @@ pub(crate) enum Part {
     Peers,
 }
 
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
+/// Measures Sluice relative to the limit of the same host, and writes docs/benchmarks.md.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask bench")]
+struct Arguments {
     /// Number of measurements of each figure
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -80,13 +83,15 @@ pub(crate) struct Arguments {
 }
 
 /// The extent of a run: its rounds, the seconds of each, and whether stores are small.
-pub(crate) struct Plan {
+struct Plan {
     rounds: usize,
     seconds: u64,
     quick: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    std::env::set_current_dir(shell::root())?;
     let quick = arguments.quick;
     let (rounds, seconds) = if quick { (2, 2) } else { (arguments.rounds.max(1), arguments.seconds.max(1)) };
     let plan = Plan { rounds, seconds, quick };

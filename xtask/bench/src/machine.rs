@@ -3,8 +3,7 @@
 use std::fs;
 
 use anyhow::Result;
-
-use crate::shell::{command, output};
+use xtask::shell::{command, output};
 
 /// The properties that the figures depend on, as pairs of name and value.
 pub(super) fn describe() -> Result<Vec<(&'static str, String)>> {
