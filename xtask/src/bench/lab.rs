@@ -73,7 +73,7 @@ impl Lab {
         let mut start = command(nginx, ["-c"]);
         start.arg(&conf).arg("-p").arg(&directory);
         let mut process = Process::start(&start, &directory.join("engine.log"))?;
-        let run = format!("{engine}/api/v1/workflowrun/r");
+        let run = format!("{engine}/api/v1/workflow/w");
         process.wait_until_ready(&Request { url: &run, ..Request::default() }, Instant::now())?;
         Ok(Lab { directory, runner, engine, _engine: process })
     }

@@ -9,7 +9,7 @@ use super::lab::{Lab, Target};
 use super::load::{Pace, Sample, interleaved};
 use super::report::{Section, Table};
 use super::rows::{
-    BARE, CALLBACK, CHECKED_64, CHECKED_512, CONFIGURED, DUPLICATE, Destination, EVENT, LATE_WRITE, LINKED, LINKED_64,
+    BARE, CHECKED_64, CHECKED_512, CONFIGURED, DUPLICATE, Destination, EVENT, LATE_WRITE, LINKED, LINKED_64,
     LINKED_512, ONE_WRITE, PLAIN, PLAIN_64, PLAIN_512, Row, SIGNED, STORED, THREE_WRITES, TWO_WRITES,
 };
 use super::stats::Spread;
@@ -19,7 +19,7 @@ const MANY: Pace = Pace::Connections(32);
 const FIXED: Pace = Pace::Rate(50);
 
 /// Each row that is measured with connections, and the row that it is compared with.
-const MEASURED: [(Row, Row); 18] = [
+const MEASURED: [(Row, Row); 17] = [
     (LINKED, LINKED),
     (BARE, LINKED),
     (PLAIN, LINKED),
@@ -34,7 +34,6 @@ const MEASURED: [(Row, Row); 18] = [
     (THREE_WRITES, THREE_WRITES),
     (LATE_WRITE, THREE_WRITES),
     (EVENT, THREE_WRITES),
-    (CALLBACK, THREE_WRITES),
     (DUPLICATE, LINKED),
     (ONE_WRITE, ONE_WRITE),
     (STORED, ONE_WRITE),

@@ -167,12 +167,6 @@ pub(super) const EVENT: Row =
     Row { name: "keyed event, first time", path: "/api/v2/event?ref=w", body: Body::Event, unique: true, ..PLAIN };
 pub(super) const DUPLICATE: Row =
     Row { name: "keyed event, duplicate", outcome: Some("duplicate"), unique: false, ..EVENT };
-pub(super) const CALLBACK: Row = Row {
-    name: "callback",
-    path: "/api/v2/callback?ref=rUNIQUE&topic=t&status=Succeeded",
-    body: Body::Webhook1,
-    ..EVENT
-};
 pub(super) const STORED: Row =
     Row { name: "webhook stored, engine down", to: Destination::EngineDown, outcome: Some("pending"), ..PLAIN };
 
