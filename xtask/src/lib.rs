@@ -1,5 +1,4 @@
 //! The parts of `cargo xtask` that its benchmark, a program of its own, uses too.
 
 pub mod component;
-pub mod postgres;
 pub mod shell;

@@ -12,6 +12,7 @@
 
 mod engines;
 mod fuzz;
+mod postgres;
 mod prose;
 mod python;
 mod test;

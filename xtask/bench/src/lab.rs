@@ -4,34 +4,22 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use xtask::component;
 use xtask::shell::{apt_install, cargo, command, install, run, target};
 
-use super::process::{Process, Request, free_port};
+use super::Arguments;
+use super::process::{Process, Request, free_address};
 use super::rows::Body;
-
-/// The programs of a run, each with the Debian package that contains it.
-const TOOLS: [(&str, &str); 3] = [("wrk", "wrk"), ("sqlite3", "sqlite3"), ("redis-server", "redis-server")];
-
-/// The manifest of `bench/limit`.
-const LIMIT: &str = "bench/limit/spin.toml";
-
-/// Sets `engine_url` to an engine that is down: port 1 is privileged and unused.
-pub(super) const ENGINE_DOWN: (&str, &str) = ("engine_url", "http://127.0.0.1:1");
-
-/// The operator's token.
-pub(super) const OPERATOR_TOKEN: &str = "benchmark";
-/// GitHub's secret for signed webhooks.
-pub(super) const SECRET: &str = "It's a Secret to Everybody";
+use super::runner::Runner;
 
 /// The environment of a run.
 pub(super) struct Lab {
     /// Directory of stores and logs. It is on a disk, because the cost of writes is measured.
     pub(super) directory: PathBuf,
-    host: PathBuf,
+    pub(super) runner: Runner,
     engine: String,
     _engine: Process,
 }
@@ -39,10 +27,7 @@ pub(super) struct Lab {
 /// A running application.
 pub(super) struct Target {
     pub(super) url: String,
-    pub(super) state: PathBuf,
     pub(super) process: Process,
-    /// The Redis server of its store, if it has one.
-    _redis: Option<Process>,
 }
 
 /// A measured application.
@@ -57,13 +42,17 @@ pub(super) enum Application {
 
 impl Lab {
     /// Builds host and applications, and starts the engine.
-    pub(super) fn open(host: Option<&Path>) -> Result<Lab> {
-        install(&TOOLS)?;
+    pub(super) fn open(arguments: &Arguments) -> Result<Lab> {
+        install(&[("wrk", "wrk")])?;
         let nginx = nginx()?;
         component::build()?;
         component::build_limit()?;
         let target = std::path::absolute(target())?;
-        let host = host.map_or_else(|| optimised_host(&target), |host| Ok(host.to_owned()))?;
+        let runner = match (&arguments.spin, &arguments.host) {
+            (Some(spin), _) => Runner::Spin(spin.clone()),
+            (None, Some(host)) => Runner::Host(host.clone()),
+            (None, None) => Runner::Host(optimised_host(&target)?),
+        };
         let directory = target.join("bench");
         if directory.exists() {
             fs::remove_dir_all(&directory)?;
@@ -72,114 +61,92 @@ impl Lab {
         for body in Body::ALL {
             fs::write(body.file(&directory), body.content())?;
         }
-        let limit = fs::read_to_string(LIMIT)?;
-        let linked = limit.replace("../../target/limit/", &target.join("limit-linked/").to_string_lossy());
-        ensure!(linked != limit, "{LIMIT} names another path of its component");
-        fs::write(directory.join("limit-linked.toml"), linked)?;
-        let port = free_port()?;
+        for application in [Application::Limit, Application::LimitLinked, Application::Sluice] {
+            application.write_manifest(&directory)?;
+        }
+        let listen = free_address()?;
         let conf = directory.join("engine.conf");
         let text = fs::read_to_string("bench/engine.conf")?;
-        let text = text.replace("DIRECTORY", &directory.to_string_lossy()).replace("PORT", &port.to_string());
+        let text = text.replace("DIRECTORY", &directory.to_string_lossy()).replace("ADDRESS", &listen.to_string());
         fs::write(&conf, text)?;
-        let engine = format!("http://127.0.0.1:{port}");
+        let engine = format!("http://{listen}");
         let mut start = command(nginx, ["-c"]);
         start.arg(&conf).arg("-p").arg(&directory);
         let mut process = Process::start(&start, &directory.join("engine.log"))?;
-        let query = format!("{engine}/api/v1/workflowrun/query");
-        process.wait_until_ready(&Request { url: &query, ..Request::default() }, Instant::now())?;
-        Ok(Lab { directory, host, engine, _engine: process })
+        let run = format!("{engine}/api/v1/workflow/w");
+        process.wait_until_ready(&Request { url: &run, ..Request::default() }, Instant::now())?;
+        Ok(Lab { directory, runner, engine, _engine: process })
     }
 
     /// Starts an application whose store and log are named `name`, with more variables.
     pub(super) fn start(&self, application: Application, name: &str, variables: &[(&str, &str)]) -> Result<Target> {
-        let state = self.directory.join(name);
-        let (command, url) = self.command(application, &state, &self.engine, variables)?;
-        let process = self.start_process(application, name, &command, &url)?;
-        Ok(Target { url, state, process, _redis: None })
+        let (command, url) = self.command(application, name, variables)?;
+        let mut process = Process::start(&command, &self.directory.join(format!("{name}.log")))?;
+        application.wait_until_ready(&mut process, &url, Instant::now())?;
+        Ok(Target { url, process })
     }
 
-    /// Starts Sluice over its own Redis, configured as in deploy/: writes are on disk before they are acknowledged.
-    pub(super) fn start_on_redis(&self, name: &str, variables: &[(&str, &str)]) -> Result<Target> {
-        let state = self.directory.join(name);
-        fs::create_dir_all(&state)?;
-        let port = free_port()?.to_string();
-        let mut start = command("redis-server", ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir"]);
-        start.arg(&state).args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
-        let mut redis = Process::start(&start, &self.directory.join(format!("{name}-redis.log")))?;
-        redis.wait_until_listening(&port)?;
-        let config = state.join("runtime-config.toml");
-        fs::write(
-            &config,
-            format!("[key_value_store.default]\ntype = \"redis\"\nurl = \"redis://127.0.0.1:{port}\"\n"),
-        )?;
-
-        let (mut command, url) = self.command(Application::Sluice, &state, &self.engine, variables)?;
-        command.arg("--runtime-config-file").arg(config);
-        let process = self.start_process(Application::Sluice, name, &command, &url)?;
-        Ok(Target { url, state, process, _redis: Some(redis) })
-    }
-
-    /// Starts the process of an application, and waits until it responds.
-    fn start_process(&self, application: Application, name: &str, command: &Command, url: &str) -> Result<Process> {
-        let mut process = Process::start(command, &self.directory.join(format!("{name}.log")))?;
-        application.wait_until_ready(&mut process, url, Instant::now())?;
-        Ok(process)
-    }
-
-    /// The command that runs an application, and its URL.
+    /// The command that runs an application over the store `name`, and its URL.
     pub(super) fn command(
         &self,
         application: Application,
-        state: &Path,
-        engine: &str,
+        name: &str,
         variables: &[(&str, &str)],
     ) -> Result<(Command, String)> {
-        let listen = format!("127.0.0.1:{}", free_port()?);
-        let mut command = command(&self.host, ["--from"]);
-        command.arg(self.manifest(application)).args(["--listen", &listen, "--state-dir"]);
-        // wasmtime's cache of compiled components.
-        command.arg(state).env("XDG_CACHE_HOME", self.directory.join("cache"));
-        command.arg("--variable").arg(format!("engine_url={engine}"));
-        if application == Application::Sluice {
-            command.arg("--variable").arg(format!("operator_token={OPERATOR_TOKEN}"));
-        }
+        let listen = free_address()?;
         // A later value overrides an earlier one.
-        for (name, value) in variables {
-            command.arg("--variable").arg(format!("{name}={value}"));
-        }
+        let variables = [&[("engine_url", self.engine.as_str())], variables].concat();
+        let manifest = application.manifest(&self.directory);
+        let mut command = self.runner.command(&manifest, listen, &self.directory.join(name), &variables);
+        // wasmtime's cache of compiled components.
+        command.env("XDG_CACHE_HOME", self.cache());
         Ok((command, format!("http://{listen}")))
-    }
-
-    fn manifest(&self, application: Application) -> PathBuf {
-        match application {
-            Application::Limit => LIMIT.into(),
-            Application::LimitLinked => self.directory.join("limit-linked.toml"),
-            Application::Sluice => "spin.toml".into(),
-        }
     }
 
     /// The directory of wasmtime's cache.
     pub(super) fn cache(&self) -> PathBuf {
         self.directory.join("cache")
     }
-
-    pub(super) fn engine(&self) -> &str {
-        &self.engine
-    }
 }
 
 impl Application {
+    /// Its Wasm file.
+    pub(super) fn wasm(self) -> PathBuf {
+        target().join(match self {
+            Application::Limit => "limit/wasm32-wasip1/release/limit.wasm",
+            Application::LimitLinked => "limit-linked/wasm32-wasip1/release/limit.wasm",
+            Application::Sluice => "wasm32-wasip1/release/sluice.wasm",
+        })
+    }
+
+    fn manifest(self, directory: &Path) -> PathBuf {
+        directory.join(match self {
+            Application::Limit => "limit.toml",
+            Application::LimitLinked => "limit-linked.toml",
+            Application::Sluice => "sluice.toml",
+        })
+    }
+
+    /// Copies its manifest into a directory, with the path of its Wasm file there.
+    fn write_manifest(self, directory: &Path) -> Result<()> {
+        let original = if self == Application::Sluice { "spin.toml" } else { "bench/limit/spin.toml" };
+        let wasm = std::path::absolute(self.wasm())?;
+        let text = fs::read_to_string(original).context(original)?;
+        let is_source = |line: &&str| line.starts_with("source = ");
+        ensure!(text.lines().filter(is_source).count() == 1, "{original} has not exactly one component");
+        let lines =
+            text.lines().map(|line| if is_source(&line) { format!("source = {wasm:?}") } else { line.to_owned() });
+        Ok(fs::write(self.manifest(directory), lines.collect::<Vec<_>>().join("\n"))?)
+    }
+
+    /// The path of a request that causes no work.
+    pub(super) fn empty_path(self) -> &'static str {
+        if self == Application::Sluice { "/healthz" } else { "/" }
+    }
+
     /// Waits until the application responds, and returns the time since `since`.
-    pub(super) fn wait_until_ready(
-        self,
-        process: &mut Process,
-        url: &str,
-        since: Instant,
-    ) -> Result<std::time::Duration> {
-        let url = match self {
-            Application::Limit | Application::LimitLinked => format!("{url}/hello"),
-            Application::Sluice => format!("{url}/healthz"),
-        };
+    pub(super) fn wait_until_ready(self, process: &mut Process, url: &str, since: Instant) -> Result<Duration> {
+        let url = format!("{url}{}", self.empty_path());
         process.wait_until_ready(&Request { url: &url, ..Request::default() }, since)
     }
 }

@@ -1,4 +1,4 @@
-//! Benchmarks of Sluice relative to the limit of the same host, written to docs/benchmarks.md.
+//! Benchmarks of Sluice relative to the limit of the same host or Spin, written to docs/benchmarks.md.
 //!
 //! The limit is `bench/limit`, a component that does only the unavoidable work. A [`lab::Lab`] runs both in processes
 //! of their own. Each part of the benchmark sends its [`rows::Row`]s to them as [`load::Load`], and returns a
@@ -10,22 +10,21 @@
 //!            └──▶ Sample ──▶ Spread ──▶ Table, Goal ──▶ Section ──▶ Report
 //! ```
 
-mod drain;
+mod check;
+mod configured;
 mod goal;
-mod growth;
 mod lab;
 mod load;
 mod machine;
-mod peers;
-mod postgres;
 mod process;
-mod redis;
 mod report;
 mod requests;
 mod rows;
-mod start;
+mod runner;
+mod size;
 mod stats;
-mod store;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
@@ -36,20 +35,10 @@ use report::Report;
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Each kind of request, relative to the limit
+    /// Each kind of request, relative to the reference component; all goals
     Requests,
-    /// The same on stores with many keys
-    Growth,
-    /// Time per delivery of a drain
-    Drain,
-    /// Requests that use the store, on SQLite and on Redis
-    Redis,
-    /// Size, memory, time to the first response
-    Start,
-    /// PostgreSQL, with millions of remembered events; only with --growth or --only
-    Postgres,
-    /// Comparable programs; only with --peers or --only
-    Peers,
+    /// Size of the component, and what it may cost
+    Size,
 }
 
 /// Measures Sluice relative to the limit of the same host, and writes docs/benchmarks.md.
@@ -62,27 +51,21 @@ struct Arguments {
     /// Seconds per measurement
     #[arg(long, default_value_t = 2)]
     seconds: u64,
-    /// Two rounds and small stores: a smoke test without usable figures
+    /// Two rounds of one second: a smoke test without usable figures
     #[arg(long)]
     quick: bool,
     /// Measures only this part
     #[arg(long)]
     only: Option<Part>,
-    /// Measures only PostgreSQL, with 10 million remembered events, or 100,000 with --quick
-    #[arg(long, conflicts_with = "only")]
-    growth: bool,
-    /// Instead of that, sends 5 keyed events a second for so many days of the database's time
-    #[arg(long, requires = "growth")]
-    days: Option<u32>,
-    /// Also measures Debian's webhook, and Restate from npm
-    #[arg(long)]
-    peers: bool,
+    /// Measures on this Spin instead of the host in host/
+    #[arg(long, value_name = "PATH")]
+    spin: Option<PathBuf>,
     /// Uses this sluice-host instead of building an optimised one
-    #[arg(long)]
-    host: Option<std::path::PathBuf>,
+    #[arg(long, value_name = "PATH", conflicts_with = "spin")]
+    host: Option<PathBuf>,
 }
 
-/// The extent of a run: its rounds, the seconds of each, and whether stores are small.
+/// The extent of a run: its rounds, and the seconds of each.
 struct Plan {
     rounds: usize,
     seconds: u64,
@@ -93,33 +76,17 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     std::env::set_current_dir(shell::root())?;
     let quick = arguments.quick;
-    let (rounds, seconds) = if quick { (2, 2) } else { (arguments.rounds.max(1), arguments.seconds.max(1)) };
+    let (rounds, seconds) = if quick { (2, 1) } else { (arguments.rounds.max(1), arguments.seconds.max(1)) };
     let plan = Plan { rounds, seconds, quick };
-    let lab = lab::Lab::open(arguments.host.as_deref())?;
-    let mut report = Report::new(&plan)?;
-    let only = if arguments.growth { Some(Part::Postgres) } else { arguments.only };
-    let is_selected = |part| match only {
-        Some(only) => only == part,
-        None => part != Part::Postgres && (part != Part::Peers || arguments.peers),
-    };
-    for part in Part::value_variants().iter().copied().filter(|part| is_selected(*part)) {
-        let name = part.to_possible_value().map(|name| name.get_name().to_owned()).unwrap_or_default();
-        println!("== {name}");
+    let lab = lab::Lab::open(&arguments)?;
+    let mut report = Report::new(&lab, &plan)?;
+    for part in Part::value_variants().iter().filter(|part| arguments.only.is_none_or(|only| only == **part)) {
         let section = match part {
             Part::Requests => requests::measure(&lab, &plan),
-            Part::Growth => growth::measure(&lab, &plan),
-            Part::Drain => drain::measure(&lab, &plan),
-            Part::Redis => redis::measure(&lab, &plan),
-            Part::Start => start::measure(&lab, &plan),
-            Part::Postgres => match arguments.days {
-                Some(days) => postgres::days(&lab, days),
-                None => postgres::measure(&lab, &plan),
-            },
-            Part::Peers => peers::measure(&lab, &plan),
+            Part::Size => size::measure(&lab, &plan),
         }?;
         println!("{section}");
         report.add(section);
     }
-    let is_complete = !quick && only.is_none();
-    report.write(is_complete)
+    report.write(!quick && arguments.only.is_none())
 }

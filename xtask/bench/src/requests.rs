@@ -1,181 +1,153 @@
-//! Each kind of request, relative to the limit of the same host.
+//! Each kind of request, relative to the reference component, and the goals.
 
-use std::collections::BTreeMap;
-use std::fs;
-
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Plan;
+use super::check;
 use super::goal::{Goal, Threshold};
-use super::lab::{Application, ENGINE_DOWN, Lab, SECRET, Target};
-use super::load::{Sample, interleaved};
+use super::lab::{Lab, Target};
+use super::load::{Pace, Sample, interleaved};
 use super::report::{Section, Table};
 use super::rows::{
-    BARE, CALLBACK, CALLS, DUPLICATE, Destination, EVENT, HELLO, LINKED, PLAIN, PLAIN_64, PLAIN_512, Row, SIGNED,
-    STORED, STORES, first_event,
+    BARE, CHECKED_64, CHECKED_512, CONFIGURED, DUPLICATE, Destination, EVENT, LATE_WRITE, LINKED, LINKED_64,
+    LINKED_512, ONE_WRITE, PLAIN, PLAIN_64, PLAIN_512, Row, SIGNED, STORED, THREE_WRITES, TWO_WRITES,
 };
 use super::stats::Spread;
 
-pub(super) const CONNECTIONS: [u32; 2] = [1, 32];
+const ONE: Pace = Pace::Connections(1);
+const MANY: Pace = Pace::Connections(32);
+const FIXED: Pace = Pace::Rate(50);
 
-/// A number of connections with its unit.
-pub(super) fn connections_label(connections: u32) -> String {
-    format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
-}
-
-/// Each row, with the `bare` row that it is compared with, and the reference row with as many writes, if any.
-const MEASURED: [(Row, Row, Option<Row>); 15] = [
-    (HELLO, BARE[0], None),
-    (BARE[0], BARE[0], None),
-    (LINKED, BARE[0], None),
-    (PLAIN, BARE[0], None),
-    (SIGNED, BARE[0], None),
-    (EVENT, BARE[0], Some(CALLS)),
-    (CALLS, BARE[0], None),
-    (CALLBACK, BARE[0], Some(CALLS)),
-    (DUPLICATE, BARE[0], None),
-    (STORED, BARE[0], Some(STORES)),
-    (STORES, BARE[0], None),
-    (BARE[1], BARE[1], None),
-    (PLAIN_64, BARE[1], None),
-    (BARE[2], BARE[2], None),
-    (PLAIN_512, BARE[2], None),
+/// Each row that is measured with connections, and the row that it is compared with.
+const MEASURED: [(Row, Row); 17] = [
+    (LINKED, LINKED),
+    (BARE, LINKED),
+    (PLAIN, LINKED),
+    (SIGNED, LINKED),
+    (CONFIGURED, PLAIN),
+    (LINKED_64, LINKED_64),
+    (CHECKED_64, LINKED_64),
+    (PLAIN_64, LINKED_64),
+    (LINKED_512, LINKED_512),
+    (CHECKED_512, LINKED_512),
+    (PLAIN_512, LINKED_512),
+    (THREE_WRITES, THREE_WRITES),
+    (LATE_WRITE, THREE_WRITES),
+    (EVENT, THREE_WRITES),
+    (DUPLICATE, LINKED),
+    (ONE_WRITE, ONE_WRITE),
+    (STORED, ONE_WRITE),
 ];
 
-/// The samples of each row, by the row's name.
-type Samples = BTreeMap<String, Vec<Sample>>;
+/// Those at a fixed rate.
+const MEASURED_AT_RATE: [(Row, Row); 4] =
+    [(TWO_WRITES, TWO_WRITES), (THREE_WRITES, TWO_WRITES), (LATE_WRITE, TWO_WRITES), (EVENT, TWO_WRITES)];
 
-/// A running target for each destination of requests.
-pub(super) struct Targets(BTreeMap<Destination, Target>);
-
-impl Targets {
-    pub(super) fn start(lab: &Lab, destinations: &[Destination]) -> Result<Targets> {
-        let start = |to: &Destination| {
-            let name = match to {
-                Destination::Limit => "limit",
-                Destination::LimitLinked => "limit-linked",
-                Destination::Sluice => "sluice",
-                Destination::Signed => "signed",
-                Destination::EngineDown => "engine-down",
-                Destination::Redis => "redis",
-                Destination::RedisEngineDown => "redis-engine-down",
-            };
-            // Another part of the run may have left a store.
-            let state = lab.directory.join(name);
-            if state.exists() {
-                fs::remove_dir_all(state)?;
-            }
-            let target = match to {
-                Destination::Limit => lab.start(Application::Limit, name, &[]),
-                Destination::LimitLinked => lab.start(Application::LimitLinked, name, &[]),
-                Destination::Sluice => lab.start(Application::Sluice, name, &[]),
-                Destination::Signed => {
-                    let sources = format!(r#"[{{"name":"github","sender":"github","secrets":["{SECRET}"]}}]"#);
-                    lab.start(Application::Sluice, name, &[("sources", &sources)])
-                }
-                Destination::EngineDown => lab.start(Application::Sluice, name, &[ENGINE_DOWN]),
-                Destination::Redis => lab.start_on_redis(name, &[]),
-                Destination::RedisEngineDown => lab.start_on_redis(name, &[ENGINE_DOWN]),
-            }?;
-            if matches!(to, Destination::Sluice | Destination::Redis) {
-                first_event(&target)?;
-            }
-            Ok((*to, target))
-        };
-        Ok(Targets(destinations.iter().map(start).collect::<Result<_>>()?))
-    }
-
-    /// The target of a row's requests.
-    pub(super) fn of(&self, row: &Row) -> Result<&Target> {
-        self.0.get(&row.to).ok_or_else(|| anyhow::anyhow!("no target was started for {}", row.name))
-    }
+/// The figure of a row that a goal compares with that of another row.
+#[derive(Clone, Copy)]
+enum Figure {
+    /// Requests per second.
+    Rate,
+    /// The median of the time of a request.
+    P50,
+    /// The part of this median that the other row doesn't have.
+    AddedP50,
 }
 
-pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
-    let targets = Targets::start(
-        lab,
-        &[
-            Destination::Limit,
-            Destination::LimitLinked,
-            Destination::Sluice,
-            Destination::Signed,
-            Destination::EngineDown,
-        ],
-    )?;
-    let load = |(row, ..): &(Row, Row, Option<Row>)| Ok(row.load(targets.of(row)?, &lab.directory));
-    let loads = MEASURED.iter().map(load).collect::<Result<Vec<_>>>()?;
+/// The goals: a figure of a row, relative to that of another row.
+const GOALS: [(Pace, Row, Row, Figure, Threshold); 10] = [
+    (MANY, PLAIN, LINKED, Figure::Rate, Threshold::AtLeast(0.85)),
+    (MANY, SIGNED, LINKED, Figure::Rate, Threshold::AtLeast(0.80)),
+    (ONE, PLAIN, LINKED, Figure::AddedP50, Threshold::AtMost(0.20)),
+    (MANY, PLAIN_64, LINKED_64, Figure::Rate, Threshold::AtLeast(0.80)),
+    (MANY, PLAIN_512, LINKED_512, Figure::Rate, Threshold::AtLeast(0.70)),
+    (MANY, PLAIN_64, CHECKED_64, Figure::Rate, Threshold::AtLeast(0.95)),
+    (MANY, PLAIN_512, CHECKED_512, Figure::Rate, Threshold::AtLeast(0.95)),
+    (ONE, EVENT, THREE_WRITES, Figure::P50, Threshold::AtMost(1.10)),
+    (FIXED, EVENT, TWO_WRITES, Figure::P50, Threshold::AtMost(1.15)),
+    (MANY, CONFIGURED, PLAIN, Figure::Rate, Threshold::AtLeast(0.97)),
+];
 
+pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
+    let start = |to: &Destination| Ok((*to, to.start(lab)?));
+    let targets = Destination::ALL.iter().map(start).collect::<Result<Vec<_>>>()?;
+    let target = |row: &Row| -> Result<&Target> {
+        let found = targets.iter().find(|(to, _)| *to == row.to);
+        Ok(&found.with_context(|| format!("no target for {}", row.name))?.1)
+    };
     let mut section = Section::new("Requests");
-    for connections in CONNECTIONS {
-        let samples = interleaved(&loads, connections, plan)?;
-        let samples: Samples = loads.iter().map(|load| load.name.clone()).zip(samples).collect();
-        section.tables.push(table(connections, &samples));
-        section.goals.extend(goals(connections, &samples));
+    for pace in [ONE, MANY, FIXED] {
+        let measured: &'static [(Row, Row)] = if pace == FIXED { &MEASURED_AT_RATE } else { &MEASURED };
+        let load = |(row, _): &(Row, Row)| Ok(row.load(target(row)?, &lab.directory));
+        let loads = measured.iter().map(load).collect::<Result<Vec<_>>>()?;
+        let samples = Samples { measured, samples: interleaved(&loads, pace, plan)? };
+        section.tables.push(samples.table(pace));
+        section.goals.extend(GOALS.iter().filter(|goal| goal.0 == pace).map(|goal| samples.goal(goal)));
     }
+    section.tables.push(check::measure(lab, target(&LINKED)?, plan)?);
     Ok(section)
 }
 
-/// A row's rate relative to another row's.
-fn share(samples: &Samples, row: &Row, of: &Row) -> Spread {
-    let rates = |row: &Row| samples.get(row.name).into_iter().flatten().map(Sample::rate);
-    Spread::ratio(rates(row), rates(of))
+/// The samples of each row at one pace.
+struct Samples {
+    measured: &'static [(Row, Row)],
+    samples: Vec<Vec<Sample>>,
 }
 
-/// The time that a row takes in addition to another row's.
-fn added(samples: &Samples, row: &Row, to: &Row, time: fn(&Sample) -> f64) -> Spread {
-    let times = |row: &Row| samples.get(row.name).into_iter().flatten().map(time);
-    Spread::of(times(row).zip(times(to)).map(|(row, to)| row - to))
-}
-
-fn table(connections: u32, samples: &Samples) -> Table {
-    let headers = ["Request", "Requests/s", "vs `bare`", "vs `hello`", "vs its writes"];
-    let times = ["p50 ms", "p99 ms", "added to p50", "added to p99"];
-    let mut table = Table::new(connections_label(connections), &[&headers[..], &times[..]].concat());
-    for (row, bare, writes) in &MEASURED {
-        let own = || samples.get(row.name).into_iter().flatten();
-        let median = |time: fn(&Sample) -> f64| Spread::of(own().map(time)).median;
-        let is_limit = matches!(row.to, Destination::Limit | Destination::LimitLinked);
-        let added =
-            |time| if is_limit { String::new() } else { format!("{:.3}", added(samples, row, bare, time).median) };
-        table.rows.push(vec![
-            if is_limit { format!("`{}`", row.name) } else { row.name.to_owned() },
-            format!("{:.0}", Spread::of(own().map(Sample::rate))),
-            format!("{:.2}", share(samples, row, bare)),
-            format!("{:.2}", share(samples, row, &HELLO).median),
-            writes.map(|writes| format!("{:.2}", share(samples, row, &writes))).unwrap_or_default(),
-            format!("{:.3}", median(|sample| sample.p50_ms)),
-            format!("{:.3}", median(|sample| sample.p99_ms)),
-            added(|sample| sample.p50_ms),
-            added(|sample| sample.p99_ms),
-        ]);
+impl Samples {
+    /// A figure of a row in each round.
+    fn of(&self, row: &Row, figure: fn(&Sample) -> f64) -> impl Iterator<Item = f64> {
+        let at = self.measured.iter().position(|(measured, _)| measured.name == row.name);
+        at.and_then(|at| self.samples.get(at)).into_iter().flatten().map(figure)
     }
-    table
-}
 
-fn goals(connections: u32, samples: &Samples) -> Vec<Goal> {
-    let at = connections_label(connections);
-    let share = |row: &Row, of: &Row| Some(share(samples, row, of).median);
-    let p50 = |row: &Row| samples.get(row.name).into_iter().flatten().map(|sample| sample.p50_ms);
-    let slower = Spread::ratio(p50(&PLAIN), p50(&BARE[0])).median - 1.0;
-    let mut goals = vec![Goal::new(
-        format!("plain webhook: time added to p50, relative to the p50 of `bare`, {at}"),
-        Threshold::AtMost(0.15),
-        Some(slower),
-    )];
-    if connections > 1 {
-        let goal = |name, min, measured| Goal::new(format!("{name}, {at}"), Threshold::AtLeast(min), measured);
-        goals.push(goal("plain webhook: requests/s relative to `bare`", 0.85, share(&PLAIN, &BARE[0])));
-        goals.push(goal("signed webhook: requests/s relative to `bare`", 0.80, share(&SIGNED, &BARE[0])));
-        goals.push(goal(
-            "keyed event, first time: requests/s relative to its writes alone",
-            0.9,
-            share(&EVENT, &CALLS),
-        ));
-        let linked = |row: &Row| {
-            let name = format!("{}: requests/s relative to `{}`, {at}", row.name, LINKED.name);
-            Goal::new(name, Threshold::None, share(row, &LINKED))
+    /// A figure of a row relative to that of another row.
+    fn ratio(&self, row: &Row, to: &Row, figure: fn(&Sample) -> f64) -> Spread {
+        Spread::ratio(self.of(row, figure), self.of(to, figure))
+    }
+
+    fn table(&self, pace: Pace) -> Table {
+        let headers = ["Request", "Requests/s", "p50 ms", "p99 ms", "Requests/s, relative", "p50, relative", "to"];
+        let mut table = Table::new(pace.to_string(), &headers);
+        for (row, to) in self.measured {
+            let mut cells = vec![
+                row.name.to_owned(),
+                format!("{:.0}", Spread::of(self.of(row, Sample::rate))),
+                format!("{:.3}", Spread::of(self.of(row, |sample| sample.p50_ms)).median),
+                format!("{:.3}", Spread::of(self.of(row, |sample| sample.p99_ms)).median),
+            ];
+            if row.name != to.name {
+                cells.push(format!("{:.2}", self.ratio(row, to, Sample::rate)));
+                cells.push(format!("{:.2}", self.ratio(row, to, |sample| sample.p50_ms)));
+                cells.push(to.name.to_owned());
+            }
+            table.rows.push(cells);
+        }
+        table
+    }
+
+    fn goal(&self, (pace, row, to, figure, threshold): &(Pace, Row, Row, Figure, Threshold)) -> Goal {
+        let p50 = || self.ratio(row, to, |sample| sample.p50_ms).median;
+        let (name, measured) = match figure {
+            Figure::Rate => ("requests/s relative to", self.ratio(row, to, Sample::rate).median),
+            Figure::P50 => ("p50 relative to", p50()),
+            Figure::AddedP50 => ("added p50, relative to the p50 of", p50() - 1.0),
         };
-        goals.extend([linked(&PLAIN), linked(&SIGNED)]);
+        Goal::new(format!("{}: {name} {}, {pace}", row.name, to.name), *threshold, measured)
     }
-    goals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_goals_are_measured_at_their_pace() {
+        for (pace, row, to, ..) in &GOALS {
+            let measured: &[_] = if *pace == FIXED { &MEASURED_AT_RATE } else { &MEASURED };
+            for row in [row, to] {
+                assert!(measured.iter().any(|(measured, _)| measured.name == row.name), "{pace}: {}", row.name);
+            }
+        }
+    }
 }
