@@ -5,6 +5,7 @@ mod nearest;
 mod place;
 mod pointer;
 mod reader;
+mod records;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +18,7 @@ pub use nearest::nearest;
 pub use place::pointer_at;
 pub use pointer::Pointer;
 pub use reader::{InvalidValue, Reader, Step, code_list};
+pub use records::{Record, records};
 
 /// Maximum nesting depth of arrays and objects. A parser that receives the payload may use stack for each level. 128 is
 /// also `serde_json`'s own limit; the deepest payload of a known sender has about ten levels.
