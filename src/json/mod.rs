@@ -6,6 +6,7 @@ mod place;
 mod pointer;
 mod reader;
 mod records;
+mod tree;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,6 +20,7 @@ pub use place::pointer_at;
 pub use pointer::Pointer;
 pub use reader::{InvalidValue, Reader, Step, code_list};
 pub use records::{Record, records};
+pub use tree::Tree;
 
 /// Maximum nesting depth of arrays and objects. A parser that receives the payload may use stack for each level. 128 is
 /// also `serde_json`'s own limit; the deepest payload of a known sender has about ten levels.
