@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::content_coding;
 use super::problem::{Kind, Problem};
 use crate::event::{MediaType, MediaTypeError, truncated};
-use crate::json::{self, JsonError};
+use crate::json::{self, Buffer, JsonError, Unchecked};
 use crate::ports::Body;
 
 /// Maximum number of bytes beyond the limit that are read and discarded. Without this, a sender that is still writing
@@ -19,10 +19,10 @@ const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 /// Maximum length of a content type that a problem repeats, in bytes.
 const MAX_SHOWN_TYPE: usize = 100;
 
-/// Reads the whole body, which must not be longer than `max` bytes. The bytes are counted as they arrive.
-/// `Content-Length` is used only to bound the allocation, and to reject a body before the sender transmits it
+/// Reads the whole body, which must not be longer than `max` bytes. The bytes are counted and checked as they arrive.
+/// `Content-Length` is used only for the size of the buffer, and to reject a body before the sender transmits it
 /// (`Expect`).
-pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) -> Result<Buffer, Problem> {
     content_coding::require_identity(headers)?;
     let too_large = || {
         let detail = format!("the body has more than {max} bytes: send a smaller body, or raise `max_body_bytes`");
@@ -34,7 +34,7 @@ pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) 
         return Err(too_large());
     }
 
-    let mut whole = Vec::with_capacity(declared.unwrap_or(0).min(max));
+    let mut whole = Buffer::with_capacity(declared.unwrap_or(0).min(max));
     let mut count = 0_usize;
     while let Some(chunk) = body.chunk().await {
         let chunk = chunk.map_err(|_| {
@@ -43,7 +43,7 @@ pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) 
         })?;
         count = count.saturating_add(chunk.len());
         if count <= max {
-            whole.extend_from_slice(&chunk);
+            whole.push(chunk);
         } else if count > max.saturating_add(MAX_DISCARDED) {
             break;
         }
@@ -110,8 +110,8 @@ pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Parses a payload, which must be a JSON object.
-pub(super) fn object(bytes: &[u8]) -> Result<&RawValue, Problem> {
-    json::object(bytes).map_err(|error| not_an_object(&error))
+pub(super) fn object<'b>(text: impl Into<Unchecked<'b>>) -> Result<&'b RawValue, Problem> {
+    json::object(text).map_err(|error| not_an_object(&error))
 }
 
 /// Returns the problem of a body that is no JSON object.

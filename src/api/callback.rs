@@ -68,7 +68,7 @@ pub(super) async fn complete(
             link::show(context, &gateway, &question).await
         }
         // Any other form contains a payload, which would be lost.
-        CallbackMode::Confirm if bytes != confirm_page::CONFIRMED.as_bytes() => {
+        CallbackMode::Confirm if *bytes != *confirm_page::CONFIRMED.as_bytes() => {
             Err(body::unsupported(context.headers, "application/json"))
         }
         CallbackMode::Confirm => link::confirm(context, gateway, callback).await,

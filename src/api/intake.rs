@@ -8,6 +8,7 @@ use super::query::{Query, invalid_reference};
 use super::{RequestContext, body};
 use crate::config::members;
 use crate::gateway::Gateway;
+use crate::json::Buffer;
 use crate::ports::{Body, Host};
 use crate::reference::WorkflowRef;
 
@@ -25,7 +26,7 @@ pub(super) struct Head<'r, 'h> {
 pub(super) struct Received<'r, 'h, H> {
     pub(super) gateway: Gateway<'h, H>,
     /// The body; empty for GET and HEAD.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Buffer,
     pub(super) admitted: Admitted<'r, 'h>,
 }
 
@@ -57,12 +58,12 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
         let of_engine = gateway.settings().engine.profile.max_body_bytes().ok().flatten();
         let max = of_engine.map_or(max, |of_engine| max.min(of_engine));
         let has_body = self.method == Method::POST;
-        let bytes = if has_body { body::read(incoming, self.headers, max).await? } else { Vec::new() };
+        let bytes = if has_body { body::read(incoming, self.headers, max).await? } else { Buffer::default() };
         match self.admit(authentication, &bytes).await {
             Ok(admitted) => Ok(Received { gateway, bytes, admitted }),
             Err(problem) => {
                 if let Some(failed) = &mut self.failed {
-                    failed.body = bytes;
+                    failed.body = bytes.into_bytes();
                 }
                 Err(problem)
             }

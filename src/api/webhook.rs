@@ -16,7 +16,7 @@ use super::{RequestContext, body};
 use crate::config::members;
 use crate::delivery::{Key, Payload, Start};
 use crate::event::MediaType;
-use crate::json::{self, JsonType};
+use crate::json::{self, Buffer, JsonType};
 use crate::ports::{Body, Host};
 use crate::reference::WorkflowRef;
 use crate::routing::{Input, Table};
@@ -168,7 +168,7 @@ impl Targets<'_> {
 fn payloads<'b>(
     context: &RequestContext<'_, '_, impl Host>,
     sender: Option<&Sender>,
-    bytes: &'b [u8],
+    bytes: &'b Buffer,
 ) -> Result<Events<'b>, Problem> {
     if let Some(sender) = sender {
         let media_type = body::content_type(context.headers).filter(MediaType::is_utf8);

@@ -13,7 +13,7 @@ use super::preflight::PreflightForm;
 use super::profile::{ProfileError, read};
 use crate::callback::Status;
 use crate::delivery::RunState;
-use crate::json::{self, JsonType};
+use crate::json::{self, InvalidValue, JsonType};
 
 /// A text of a profile. It is copied only if it has escapes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,11 +91,11 @@ pub(super) struct Setting<'a> {
 
 impl<'a> Setting<'a> {
     /// Reads a constant: its form alone, or an object.
-    pub(super) fn read(raw: &'a RawValue) -> Result<Self, serde_json::Error> {
+    pub(super) fn read(raw: &'a RawValue) -> Result<Self, InvalidValue> {
         if json::type_of(raw) == JsonType::String {
-            return Ok(Self { form: serde_json::from_str(raw.get())?, default: None });
+            return Ok(Self { form: json::form(raw)?, default: None });
         }
-        serde_json::from_str(raw.get())
+        json::form(raw)
     }
 }
 
@@ -261,9 +261,9 @@ struct ProofObject<'a> {
 
 impl<'a> Proof<'a> {
     /// Reads a proof.
-    pub(super) fn read(raw: &'a RawValue) -> Result<Self, serde_json::Error> {
+    pub(super) fn read(raw: &'a RawValue) -> Result<Self, InvalidValue> {
         if json::type_of(raw) == JsonType::String {
-            return Ok(match serde_json::from_str(raw.get())? {
+            return Ok(match json::form(raw)? {
                 ProofName::Run => Self::Run,
                 ProofName::Any => Self::Any,
                 ProofName::JsonOrEmpty => Self::JsonOrEmpty,
@@ -271,10 +271,10 @@ impl<'a> Proof<'a> {
                 ProofName::Text => Self::Text,
             });
         }
-        match serde_json::from_str(raw.get())? {
+        match json::form(raw)? {
             ProofObject { at: Some(at), equals, header: None } => Ok(Self::At(at, equals)),
             ProofObject { at: None, equals: None, header: Some(name) } => Ok(Self::Header(name)),
-            _ => Err(serde_json::Error::custom("a proof has either `at`, perhaps with `equals`, or `header`")),
+            _ => Err(InvalidValue::custom("a proof has either `at`, perhaps with `equals`, or `header`")),
         }
     }
 }

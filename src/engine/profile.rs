@@ -17,7 +17,7 @@ use super::form::{
     AuthForm, DescribeForm, Doubt, EngineLimits, FindForm, LookForm, Mark, Proof, RequestForm, ResumeForm, Rule,
     RunForm, Scope, Setting, StartForm, TasksForm, Text, WaitRule,
 };
-use crate::json::pointer_at;
+use crate::json::{self, InvalidValue};
 
 /// The name of the profile that is used if none is set.
 pub const DEFAULT_PROFILE: &str = "boomerang";
@@ -40,14 +40,9 @@ impl ProfileError {
         Self { place: place.into(), rule: rule.into() }
     }
 
-    /// The error of parsing a text that is at a place of the profile.
-    pub(super) fn of_text(place: &str, text: &str, error: &serde_json::Error) -> Self {
-        let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
-        let inner = pointer_at(text, before.saturating_add(error.column()));
-        let message = error.to_string();
-        // The line and column are those of a part of the profile.
-        let rule = message.rsplit_once(" at line ").map_or(message.as_str(), |(rule, _)| rule);
-        Self::new(format!("{place}{inner}"), rule)
+    /// The error of a value that is at a place of the profile.
+    pub(super) fn within(place: &str, InvalidValue { pointer, rule }: InvalidValue) -> Self {
+        Self::new(format!("{place}{pointer}"), rule)
     }
 }
 
@@ -65,17 +60,20 @@ impl Profile<'static> {
 
     /// Returns the built-in profile of this name.
     pub fn built_in(name: &str) -> Option<Result<Self, ProfileError>> {
-        BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| Self::parse(text))
+        let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
+        json::of_build(text).map(Self::of)
     }
 }
 
 impl<'p> Profile<'p> {
     /// Splits a profile into its members. [`check`](Self::check) reads them, too.
     pub fn parse(text: &'p str) -> Result<Self, ProfileError> {
-        let document = serde_json::from_str(text).map_err(|error| match serde_json::from_str::<&RawValue>(text) {
-            Ok(_) => ProfileError::of_text("", text, &error),
-            Err(error) => ProfileError::new("", format!("not JSON: {error}")),
-        })?;
+        let raw = serde_json::from_str(text).map_err(|error| ProfileError::new("", format!("not JSON: {error}")))?;
+        Self::of(raw)
+    }
+
+    fn of(raw: &'p RawValue) -> Result<Self, ProfileError> {
+        let document = json::form(raw).map_err(|error| ProfileError::within("", error))?;
         Ok(Self { document: Rc::new(document) })
     }
 
@@ -183,7 +181,7 @@ impl<'a> Document<'a> {
         let settings: BTreeMap<String, &'a RawValue> = read("settings", raw)?;
         let setting = |(name, raw): (String, &'a RawValue)| {
             let place = format!("/settings/{name}");
-            let setting = Setting::read(raw).map_err(|error| ProfileError::of_text(&place, raw.get(), &error))?;
+            let setting = Setting::read(raw).map_err(|error| ProfileError::within(&place, error))?;
             Ok((name, setting))
         };
         settings.into_iter().map(setting).collect()
@@ -279,12 +277,12 @@ impl<'a> Document<'a> {
 
 /// Parses a member of a profile.
 pub(super) fn read<'a, T: Deserialize<'a>>(member: &'static str, raw: &'a RawValue) -> Result<T, ProfileError> {
-    serde_json::from_str(raw.get()).map_err(|error| ProfileError::of_text(&format!("/{member}"), raw.get(), &error))
+    json::form(raw).map_err(|error| ProfileError::within(&format!("/{member}"), error))
 }
 
 /// Reads the proof in a member of a profile.
 pub(super) fn proof<'a>(member: &'static str, raw: &'a RawValue) -> Result<Proof<'a>, ProfileError> {
-    Proof::read(raw).map_err(|error| ProfileError::of_text(&format!("/{member}/proof"), raw.get(), &error))
+    Proof::read(raw).map_err(|error| ProfileError::within(&format!("/{member}/proof"), error))
 }
 
 #[cfg(test)]

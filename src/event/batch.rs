@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::attributes::{Attributes, text};
 use super::{Event, EventError, rules, structured};
-use crate::json::{self, JsonError, JsonType};
+use crate::json::{self, JsonError, JsonType, Unchecked};
 
 /// The reason why a body is not a valid batch. Of the payload, it repeats only the ids and attribute names of invalid
 /// events.
@@ -48,10 +48,10 @@ pub struct InvalidEvent {
 }
 
 /// Reads all events of a batch.
-pub(super) fn read(body: &[u8]) -> Result<Vec<Event<'_>>, BatchError> {
+pub(super) fn read<'b>(body: impl Into<Unchecked<'b>>) -> Result<Vec<Event<'b>>, BatchError> {
     let whole = json::value(body).map_err(BatchError::Body)?;
     let elements: Vec<&RawValue> =
-        serde_json::from_str(whole.get()).map_err(|_| BatchError::NotArray { found: json::type_of(whole) })?;
+        json::elements(whole).ok_or_else(|| BatchError::NotArray { found: json::type_of(whole) })?;
     let not_object = elements.iter().enumerate().find(|(_, element)| json::type_of(element) != JsonType::Object);
     if let Some((index, element)) = not_object {
         return Err(BatchError::NotObject { index, found: json::type_of(element) });

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use super::rules::{check_name, check_text, invalid, is_uri_reference};
 use super::structured::{check_encoding, is_base64_mime};
 use super::{Event, EventError, MediaType, SpecVersion, required};
-use crate::json;
+use crate::json::{self, Unchecked};
 
 /// The data in the JSON format (JSON Event Format 1.0.2, section 3.1).
 enum Data<'a> {
@@ -30,7 +30,7 @@ enum Data<'a> {
 pub(super) fn read<'a>(
     content_type: Option<&MediaType>,
     headers: &HeaderMap,
-    body: &'a [u8],
+    body: impl Into<Unchecked<'a>>,
 ) -> Result<Event<'a>, EventError> {
     if content_type.is_none() && headers.get(CONTENT_TYPE).is_some_and(|value| !value.is_empty()) {
         let rule = "must be a media type: it is the Content-Type header (HTTP Protocol Binding 1.0.2, section 2.1)";
@@ -54,8 +54,8 @@ pub(super) fn read<'a>(
         SpecVersion::V0_3 => attributes.remove("datacontentencoding"),
     };
     let data = match encoding.as_deref().map(check_encoding).transpose()? {
-        Some(()) => encoded(content_type, body)?,
-        None => plain(content_type, body)?,
+        Some(()) => encoded(content_type, body.into())?,
+        None => plain(content_type, body.into())?,
     };
     let whole = Whole {
         version,
@@ -80,7 +80,8 @@ pub(super) fn read<'a>(
 }
 
 /// The data by its content type: JSON, UTF-8 text, or else base64. A byte order mark is no part of JSON or text.
-fn plain<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a>, EventError> {
+fn plain<'a>(content_type: Option<&MediaType>, unchecked: Unchecked<'a>) -> Result<Data<'a>, EventError> {
+    let body = unchecked.bytes();
     if body.is_empty() {
         return Ok(Data::Absent);
     }
@@ -88,7 +89,7 @@ fn plain<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a
     let Some(content_type) = content_type else { return Ok(base64(body)) };
     if content_type.is_json() {
         // The data becomes a member of the event.
-        return json::inner(body).map(Data::Json).map_err(EventError::Data);
+        return json::inner(unchecked).map(Data::Json).map_err(EventError::Data);
     }
     if content_type.is_binary() || !content_type.is_utf8() {
         return Ok(base64(body));
@@ -101,11 +102,11 @@ fn plain<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a
 ///
 /// If the content type is JSON and the body is valid JSON, the encoding "MUST be ignored". Otherwise, a body that is
 /// valid base64 is taken as base64 text, and any other body as if it had no encoding.
-fn encoded<'a>(content_type: Option<&MediaType>, body: &'a [u8]) -> Result<Data<'a>, EventError> {
+fn encoded<'a>(content_type: Option<&MediaType>, body: Unchecked<'a>) -> Result<Data<'a>, EventError> {
     let plain = plain(content_type, body);
     match &plain {
         Ok(Data::Absent | Data::Json(_)) => plain,
-        _ => match std::str::from_utf8(body) {
+        _ => match std::str::from_utf8(body.bytes()) {
             Ok(text) if is_base64_mime(text) => Ok(Data::Base64(Cow::Borrowed(text))),
             _ => plain,
         },

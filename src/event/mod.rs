@@ -27,7 +27,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde_json::value::RawValue;
 
-use crate::json::{self, JsonError};
+use crate::json::{self, JsonError, Unchecked};
 use crate::reference::{ReferenceError, WorkflowRef};
 
 pub use attributes::Attributes;
@@ -184,7 +184,7 @@ impl Mode {
 }
 
 /// Reads an event in [`Mode::Structured`].
-pub fn read_structured(body: &[u8]) -> Result<Event<'_>, EventError> {
+pub fn read_structured<'b>(body: impl Into<Unchecked<'b>>) -> Result<Event<'b>, EventError> {
     structured::read(body)
 }
 
@@ -192,13 +192,13 @@ pub fn read_structured(body: &[u8]) -> Result<Event<'_>, EventError> {
 pub fn read_binary<'a>(
     content_type: Option<&MediaType>,
     headers: &HeaderMap,
-    body: &'a [u8],
+    body: impl Into<Unchecked<'a>>,
 ) -> Result<Event<'a>, EventError> {
     binary::read(content_type, headers, body)
 }
 
 /// Reads the events in [`Mode::Batch`], zero or more. Returns them only if all of them are valid.
-pub fn read_batch(body: &[u8]) -> Result<Vec<Event<'_>>, BatchError> {
+pub fn read_batch<'b>(body: impl Into<Unchecked<'b>>) -> Result<Vec<Event<'b>>, BatchError> {
     batch::read(body)
 }
 

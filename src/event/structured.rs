@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 
 use super::attributes::{Attributes, text};
 use super::{Event, EventError, SpecVersion, required, rules};
-use crate::json::{self, JsonError, JsonType};
+use crate::json::{self, JsonError, JsonType, Unchecked};
 
 /// Reads an event from a body.
-pub(super) fn read(body: &[u8]) -> Result<Event<'_>, EventError> {
+pub(super) fn read<'b>(body: impl Into<Unchecked<'b>>) -> Result<Event<'b>, EventError> {
     event(json::object(body).map_err(|error| match error {
         JsonError::NotObject { found: JsonType::Array } => EventError::Batch,
         error => EventError::Body(error),

@@ -1,22 +1,26 @@
 //! JSON that passes through byte for byte: checked and bounded in depth, never rebuilt. Numbers keep their digits,
 //! members keep their order, and duplicate names stay. A [`Reader`] checks what the operator writes.
 
+mod buffer;
+mod checked;
 mod nearest;
-mod place;
 mod pointer;
 mod reader;
 mod records;
+mod scan;
 mod tree;
 
 use std::borrow::Cow;
-use std::fmt;
+use std::{fmt, iter};
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Error};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
+use checked::Parts;
+
+pub use buffer::{Buffer, Unchecked};
 pub use nearest::nearest;
-pub use place::pointer_at;
 pub use pointer::Pointer;
 pub use reader::{InvalidValue, Reader, Step, code_list};
 pub use records::{Record, records};
@@ -134,17 +138,26 @@ pub fn bytes_without_mark(bytes: &[u8]) -> &[u8] {
 }
 
 /// Checks a JSON value and its depth. Returns its text without the white space around it and without a byte order mark.
-pub fn value(bytes: &[u8]) -> Result<&RawValue, JsonError> {
-    bounded(bytes, MAX_DEPTH)
+pub fn value<'b>(text: impl Into<Unchecked<'b>>) -> Result<&'b RawValue, JsonError> {
+    text.into().value(MAX_DEPTH)
 }
 
 /// Like [`value`], but allows one level less than [`MAX_DEPTH`], for values that become members of an object.
-pub fn inner(bytes: &[u8]) -> Result<&RawValue, JsonError> {
-    bounded(bytes, MAX_DEPTH.saturating_sub(1))
+pub fn inner<'b>(text: impl Into<Unchecked<'b>>) -> Result<&'b RawValue, JsonError> {
+    text.into().value(MAX_DEPTH.saturating_sub(1))
 }
 
-/// Checks a JSON value of at most `max` levels.
-fn bounded(bytes: &[u8], max: usize) -> Result<&RawValue, JsonError> {
+/// Checks a JSON object and its depth, as [`value`] does.
+pub fn object<'b>(text: impl Into<Unchecked<'b>>) -> Result<&'b RawValue, JsonError> {
+    let raw = value(text)?;
+    match type_of(raw) {
+        JsonType::Object => Ok(raw),
+        found => Err(JsonError::NotObject { found }),
+    }
+}
+
+/// Checks a JSON value of at most `max` levels, for the reason why it is refused.
+fn checked_by_parser(bytes: &[u8], max: usize) -> Result<&RawValue, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|e| not_utf8(bytes, e.valid_up_to()))?;
     let text = without_mark(text);
     if text.trim().is_empty() {
@@ -153,55 +166,43 @@ fn bounded(bytes: &[u8], max: usize) -> Result<&RawValue, JsonError> {
     // A zero byte is never JSON, but is valid UTF-8.
     let invalid = |error| encoding(bytes).map_or_else(|| syntax(error), |encoding| JsonError::Encoding { encoding });
     let raw: &RawValue = serde_json::from_str(text).map_err(invalid)?;
-    // Few payloads have enough opening brackets to be too deep, so the exact depth is seldom computed.
-    let opening = raw.get().bytes().filter(|byte| matches!(byte, b'{' | b'[')).take(max.saturating_add(1)).count();
-    if opening > max && depth(raw.get()) > max {
-        return Err(JsonError::TooDeep { max });
-    }
-    Ok(raw)
+    if depth(raw.get()) > max { Err(JsonError::TooDeep { max }) } else { Ok(raw) }
 }
 
-/// Checks a JSON object and its depth, as [`value`] does.
-pub fn object(bytes: &[u8]) -> Result<&RawValue, JsonError> {
-    let raw = value(bytes)?;
-    match type_of(raw) {
-        JsonType::Object => Ok(raw),
-        found => Err(JsonError::NotObject { found }),
-    }
+/// Reads a checked value as a type. The rules in errors are those of `serde`, such as "unknown field `x`".
+pub fn form<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, InvalidValue> {
+    checked::form(raw)
+}
+
+/// The value of a text that the build has checked; `None` only for an empty text.
+pub fn of_build(json: &'static str) -> Option<&'static RawValue> {
+    checked::raw_value(json)
 }
 
 /// The members of an object in their original order and spelling, duplicates included. Names are JSON string tokens
 /// with quotes and escapes. `None` for a value of another type.
 pub fn members(raw: &RawValue) -> Option<Vec<(&RawValue, &RawValue)>> {
-    struct Members;
-    impl<'de> Visitor<'de> for Members {
-        type Value = Vec<(&'de RawValue, &'de RawValue)>;
+    (type_of(raw) == JsonType::Object).then(|| members_of(raw).collect())
+}
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut members = Vec::new();
-            while let Some(member) = map.next_entry()? {
-                members.push(member);
-            }
-            Ok(members)
-        }
-    }
-    serde_json::Deserializer::from_str(raw.get()).deserialize_map(Members).ok()
+fn members_of(raw: &RawValue) -> impl Iterator<Item = (&RawValue, &RawValue)> {
+    let mut parts = Parts::of(raw);
+    iter::from_fn(move || parts.next().zip(parts.next()))
 }
 
 /// The elements of an array in their original spelling. `None` for a value of another type.
 pub fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(raw.get()).ok()
+    (type_of(raw) == JsonType::Array).then(|| Parts::of(raw).collect())
 }
 
 /// The value of the member with this name. If the name is repeated, the last one wins, as in most parsers. `None` if
 /// there is no such member, or if the value isn't an object.
 pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    let members = members(raw)?;
-    members.into_iter().rev().find(|(member, _)| text(member).is_some_and(|member| member == name)).map(|(_, v)| v)
+    if type_of(raw) != JsonType::Object {
+        return None;
+    }
+    let named = members_of(raw).filter(|(member, _)| borrowed_text(member).is_some_and(|member| member == name));
+    named.last().map(|(_, value)| value)
 }
 
 /// The text of a JSON string. `None` for a value of another type, or if an escape is an unpaired surrogate.
@@ -298,7 +299,7 @@ fn depth(json: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn nested(levels: usize) -> String {
+    pub(super) fn nested(levels: usize) -> String {
         format!("{}{}", "[".repeat(levels), "]".repeat(levels))
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::form::{self, FormError};
-use crate::json::{self, JsonError, JsonType};
+use crate::json::{self, JsonError, JsonType, Unchecked};
 
 /// Maximum number of events in one body.
 pub const MAX_ITEMS: usize = 1_000;
@@ -106,9 +106,10 @@ pub enum Events<'b> {
 
 impl BodyRules {
     /// Reads the events in a body. A byte order mark before JSON is left out (RFC 8259, section 8.1).
-    pub fn events<'b>(&self, content_type: &str, body: &'b [u8]) -> Result<Events<'b>, BodyError> {
+    pub fn events<'b>(&self, content_type: &str, body: impl Into<Unchecked<'b>>) -> Result<Events<'b>, BodyError> {
+        let body: Unchecked<'b> = body.into();
         if form::is_form(content_type) && self.form != FormRule::Refuse {
-            return self.form_event(body).map(|event| Events::One(Cow::Owned(event)));
+            return self.form_event(body.bytes()).map(|event| Events::One(Cow::Owned(event)));
         }
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let is_lines = self.lines
@@ -118,7 +119,7 @@ impl BodyRules {
             let others = self.types.iter().map(|own| format!(" or `{own}`")).collect();
             return Err(BodyError::Type { others });
         }
-        let body = json::bytes_without_mark(body);
+        let lines = json::bytes_without_mark(body.bytes());
         match json::value(body) {
             Ok(value) if json::type_of(value) == JsonType::Object => Ok(Events::One(Cow::Borrowed(value))),
             Ok(value) if json::type_of(value) == JsonType::Array && self.array == ArrayRule::Batch => {
@@ -132,8 +133,8 @@ impl BodyRules {
             }
             Ok(value) => Err(self.json(JsonError::NotObject { found: json::type_of(value) })),
             // Several objects, one on each line, are no JSON value.
-            Err(_) if self.lines && !body.trim_ascii().is_empty() => {
-                batch(body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()))
+            Err(_) if self.lines && !lines.trim_ascii().is_empty() => {
+                batch(lines.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()))
             }
             Err(error) => Err(self.json(error)),
         }

@@ -2,6 +2,7 @@
 
 use spin_sdk::pg;
 
+use super::wait::note_wait;
 use crate::ports::{SqlConnection, SqlError, SqlRow, SqlValue};
 
 /// A connection, which Spin 3.4 and later take from a pool of 64. Dropping it returns it.
@@ -15,11 +16,13 @@ impl Connection {
 
 impl SqlConnection for Connection {
     async fn execute(&self, statement: &str, parameters: &[SqlValue]) -> Result<u64, SqlError> {
+        note_wait();
         self.0.execute(statement, &parameters.iter().map(parameter).collect::<Vec<_>>()).map_err(|error| broken(&error))
     }
 
     async fn query(&self, statement: &str, parameters: &[SqlValue]) -> Result<Vec<SqlRow>, SqlError> {
         let parameters: Vec<_> = parameters.iter().map(parameter).collect();
+        note_wait();
         let set = self.0.query(statement, &parameters).map_err(|error| broken(&error))?;
         set.rows.into_iter().map(|row| row.into_iter().map(value).collect()).collect()
     }

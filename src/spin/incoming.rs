@@ -1,39 +1,60 @@
 //! Conversion of requests and responses between Spin and the `http` crate.
 
-use std::pin::Pin;
+use std::mem::ManuallyDrop;
 
 use anyhow::{Context, anyhow};
-use futures_util::{Stream, StreamExt};
-use http::header::{HeaderName, HeaderValue};
-use http::{Method, Request, Response, Uri};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri};
 use spin_sdk::http::{IncomingRequest, OutgoingResponse, ResponseOutparam};
 
 use super::fields;
+use super::stream::{Reader, Writer};
 use crate::ports::{Body, BodyError};
 
 /// Converts a request without reading its body. Headers that the host accepts but the `http` crate rejects are dropped.
+///
+/// The handles are never dropped: each drop costs two calls, and the host drops them all with the instance.
 pub(super) fn request(incoming: IncomingRequest) -> Request<Incoming> {
     // An invalid method becomes TRACE, which no endpoint allows.
     let method = Method::from_bytes(incoming.method().to_string().as_bytes()).unwrap_or(Method::TRACE);
     let uri: Uri = incoming.path_with_query().and_then(|path| path.parse().ok()).unwrap_or_default();
-    let headers = incoming.headers().entries();
-    let mut request = Request::new(Incoming(Box::pin(incoming.into_body_stream())));
+    let headers = ManuallyDrop::new(incoming.headers()).entries();
+    let mut request = Request::new(Incoming::Unread(ManuallyDrop::new(incoming), None));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
+    let map = request.headers_mut();
     for (name, value) in headers {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&value)) {
-            request.headers_mut().append(name, value);
+            map.append(name, value);
         }
+    }
+    let length = map.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if let Incoming::Unread(_, known) = request.body_mut() {
+        *known = length;
     }
     request
 }
 
-/// The body of a request, as the host streams it.
-pub(super) struct Incoming(Pin<Box<dyn Stream<Item = Result<Vec<u8>, wasi::io::error::Error>>>>);
+/// The body of a request.
+pub(super) enum Incoming {
+    /// Nothing is read yet; with the length in `Content-Length`.
+    Unread(ManuallyDrop<IncomingRequest>, Option<u64>),
+    Reading(ManuallyDrop<Reader>),
+    /// The host gives no body.
+    Absent,
+}
 
 impl Body for Incoming {
+    /// Blocks the instance: nothing else happens in it before the body is read.
     async fn chunk(&mut self) -> Option<Result<Vec<u8>, BodyError>> {
-        Some(self.0.next().await?.map_err(|_| BodyError))
+        if let Self::Unread(request, length) = self {
+            let reader = request.consume().ok().and_then(|body| Reader::new(body, *length));
+            *self = reader.map_or(Self::Absent, |reader| Self::Reading(ManuallyDrop::new(reader)));
+        }
+        match self {
+            Self::Reading(reader) => Some(reader.next_blocking()?.map_err(|_| BodyError)),
+            Self::Unread(..) | Self::Absent => None,
+        }
     }
 }
 
@@ -41,6 +62,14 @@ impl Body for Incoming {
 pub(super) async fn respond(response: Response<Vec<u8>>, responder: ResponseOutparam) -> anyhow::Result<()> {
     let (parts, body) = response.into_parts();
     let outgoing = OutgoingResponse::new(fields(&parts.headers).context("a header was refused")?);
-    outgoing.set_status_code(parts.status.as_u16()).map_err(|()| anyhow!("the status was refused"))?;
-    responder.set_with_body(outgoing, body).await.context("the body was not taken")
+    if parts.status != StatusCode::OK {
+        outgoing.set_status_code(parts.status.as_u16()).map_err(|()| anyhow!("the status was refused"))?;
+    }
+    let taken = outgoing.body().map_err(|()| anyhow!("the body was refused"))?;
+    let writer = Writer::begin(taken, &body);
+    responder.set(outgoing);
+    match writer.context("the body was not taken")? {
+        Some(rest) => rest.finish().await.context("the body was not taken"),
+        None => Ok(()),
+    }
 }

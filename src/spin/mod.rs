@@ -6,10 +6,12 @@
 mod database;
 mod incoming;
 mod outbound;
+mod stream;
 mod variables;
 mod wait;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
@@ -25,7 +27,7 @@ use wasi::random::random;
 use crate::api;
 use crate::ports::{self, SendError, SqlError, StoreError, Timeouts, VariableError};
 use crate::secret::Secret;
-use crate::time::ArrivalTime;
+use crate::time::{ArrivalTime, Timestamp};
 
 /// Bindings for the interfaces in `wit/` that the SDK does not wrap.
 mod bindings {
@@ -46,6 +48,10 @@ mod bindings {
 
 #[http_component]
 async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
+    wait::drive(serve(request, responder)).await;
+}
+
+async fn serve(request: IncomingRequest, responder: ResponseOutparam) {
     let started = monotonic_clock::now();
     let spin = Spin::default();
     let handled = api::handle(&spin, incoming::request(request)).await;
@@ -66,17 +72,21 @@ fn log(mut line: String) {
     /// Maximum bytes of one `blocking-write-and-flush`.
     const MAX: usize = 4096;
     line.push('\n');
-    let stdout = get_stdout();
+    // Never dropped, like the handles of the request.
+    let stdout = ManuallyDrop::new(get_stdout());
     // An error here can't be reported, since the log is the only place to report it.
     let _: Result<(), StreamError> =
         line.as_bytes().chunks(MAX).try_for_each(|chunk| stdout.blocking_write_and_flush(chunk));
 }
 
-/// The host of one request. It caches the variables that the request has read, and the store that it has opened.
+/// The host of one request. It caches the variables that the request has read, the store that it has opened, and the time
+/// while nothing waits.
 #[derive(Default)]
 struct Spin {
     variables: variables::Cache,
     store: OnceCell<Store>,
+    /// The time, with the [number of waits](wait::waits) before it was read.
+    time: Cell<Option<(u64, ArrivalTime)>>,
 }
 
 /// The label of the store in `spin.toml`.
@@ -85,6 +95,8 @@ const STORE: &str = "default";
 impl Spin {
     /// Returns the store, which is opened once per request.
     fn store(&self) -> Result<&Store, StoreError> {
+        // Each of its operations may wait for a disk or a server.
+        wait::note_wait();
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
@@ -129,6 +141,7 @@ impl ports::Sql for Spin {
     type Connection = database::Connection;
 
     async fn connect(&self, url: &Secret) -> Result<Self::Connection, SqlError> {
+        wait::note_wait();
         database::Connection::open(url.expose())
     }
 }
@@ -142,7 +155,18 @@ impl ports::Http for Spin {
 impl ports::Clock for Spin {
     fn arrival_time(&self) -> ArrivalTime {
         let wall_clock::Datetime { seconds, nanoseconds } = wall_clock::now();
-        ArrivalTime::since_epoch(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds.into())))
+        let since_epoch = Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds.into()));
+        let time = ArrivalTime::since_epoch(since_epoch);
+        self.time.set(Some((wait::waits(), time)));
+        time
+    }
+
+    /// The time when the clock was last read, if nothing has waited since.
+    fn now(&self) -> Timestamp {
+        match self.time.get() {
+            Some((waits, time)) if waits == wait::waits() => time.at,
+            _ => self.arrival_time().at,
+        }
     }
 
     fn monotonic(&self) -> Duration {

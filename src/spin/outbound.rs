@@ -1,18 +1,17 @@
 //! Outbound HTTP, for calls to the engine. This module calls the outgoing handler directly, because the SDK's `send`
 //! has no timeouts.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use spin_sdk::http::{ErrorCode, IncomingResponse, Method, OutgoingRequest, Scheme};
 use spin_sdk::wit::wasi::http0_2_0::types::{FutureIncomingResponse, RequestOptions};
 
 use super::bindings::wasi::http::outgoing_handler;
 use super::fields;
-use super::wait::{at_most, until};
+use super::stream::{Reader, Writer};
+use super::wait::{at_most, ready};
 use crate::engine::MAX_RESPONSE_BYTES;
 use crate::ports::{SendError, Timeouts};
 
@@ -26,16 +25,27 @@ pub(super) async fn send(request: Request<Vec<u8>>, timeouts: Timeouts) -> Resul
 async fn attempt(request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
     let (outgoing, body) = outgoing(request)?;
     let options = options(timeouts).ok_or(SendError::Denied("the host supports no timeouts"))?;
-    let mut sink = Box::pin(outgoing.take_body());
+    let taken = outgoing.body().map_err(|()| SendError::Denied("the host refused the body"))?;
+    let writer = Writer::begin(taken, &body);
     let response = outgoing_handler::handle(outgoing, Some(options)).map_err(send_error)?;
-    // The engine may respond and close the connection before it has read the whole request. In that case, its response
-    // says more than the write error.
-    let _ = sink.send(body).await;
-    drop(sink);
-    let head = until(response, FutureIncomingResponse::get, FutureIncomingResponse::subscribe).await;
-    // The outer error means that the response was taken twice, which never happens in `until`.
-    let head = head.unwrap_or(Err(ErrorCode::InternalError(None)));
-    whole(head.map_err(send_error)?).await
+    if let Ok(Some(rest)) = writer {
+        // The engine may respond and close the connection before it has read the whole request. In that case, its
+        // response says more than the write error.
+        let _ = rest.finish().await;
+    }
+    whole(head(&response).await.map_err(send_error)?).await
+}
+
+/// Waits for the head of the response.
+async fn head(response: &FutureIncomingResponse) -> Result<IncomingResponse, ErrorCode> {
+    loop {
+        // It is never there at once.
+        ready(response.subscribe()).await;
+        if let Some(head) = response.get() {
+            // The outer error means that the response was taken before, which never happens.
+            return head.unwrap_or(Err(ErrorCode::InternalError(None)));
+        }
+    }
 }
 
 fn outgoing(request: Request<Vec<u8>>) -> Result<(OutgoingRequest, Vec<u8>), SendError> {
@@ -57,30 +67,42 @@ fn outgoing(request: Request<Vec<u8>>) -> Result<(OutgoingRequest, Vec<u8>), Sen
     Ok((outgoing, body))
 }
 
+/// The time limit of the connection. [`send`] enforces that of the whole call; those of the host for its other phases are
+/// longer by default, 600 s in Spin.
 fn options(timeouts: Timeouts) -> Option<RequestOptions> {
     let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).ok();
     let options = RequestOptions::new();
     options.set_connect_timeout(nanoseconds(timeouts.connect)).ok()?;
-    options.set_first_byte_timeout(nanoseconds(timeouts.total)).ok()?;
-    options.set_between_bytes_timeout(nanoseconds(timeouts.total)).ok()?;
     Some(options)
 }
 
 /// Reads the body to its end, so the host can reuse the connection.
 async fn whole(incoming: IncomingResponse) -> Result<Response<Vec<u8>>, SendError> {
-    let mut response = Response::builder().status(incoming.status());
+    let unreadable = || SendError::NoResponse("its response can't be read");
+    let status = StatusCode::from_u16(incoming.status()).map_err(|_| unreadable())?;
+    let mut headers = HeaderMap::new();
     for (name, value) in incoming.headers().entries() {
-        response = response.header(name, value);
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unreadable())?;
+        headers.append(name, HeaderValue::try_from(value).map_err(|_| unreadable())?);
     }
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let mut reader = incoming.consume().ok().and_then(|body| Reader::new(body, length)).ok_or_else(unreadable)?;
     let mut body = Vec::new();
-    let mut stream = pin!(incoming.take_body_stream());
-    while let Some(chunk) = stream.next().await {
-        body.extend(chunk.map_err(|_| SendError::NoResponse("its response broke off"))?);
+    while let Some(piece) = reader.next().await {
+        let piece = piece.map_err(|_| SendError::NoResponse("its response broke off"))?;
+        if body.is_empty() {
+            body = piece;
+        } else {
+            body.extend(piece);
+        }
         if body.len() > MAX_RESPONSE_BYTES {
             return Err(SendError::NoResponse("its response is too large"));
         }
     }
-    response.body(body).map_err(|_| SendError::NoResponse("its response can't be read"))
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
 }
 
 /// Classifies an error from the host. [`SendError::NotSent`] is only for errors that occur before the first byte of the

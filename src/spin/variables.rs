@@ -1,5 +1,5 @@
-//! The application's variables. A request reads most of them, and each read is a call to the host. The manifest
-//! therefore packs all but `routes` into the additional variable `packed`, which is read once.
+//! The application's variables. A delivery reads most of them, and each read is a call to the host. The manifest therefore
+//! packs those into the additional variable `packed`, which is read once.
 
 use std::cell::OnceCell;
 

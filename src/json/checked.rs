@@ -1,0 +1,377 @@
+//! Reads values that are known to be JSON, which a [`RawValue`] is: nothing in them is checked again, and a part that
+//! isn't needed is skipped at the speed of a search. `serde_json` parses a raw value anew each time.
+
+use std::borrow::Cow;
+use std::{fmt, iter};
+
+use serde::de::value::{BorrowedStrDeserializer, CowStrDeserializer, MapDeserializer};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, Expected, MapAccess, SeqAccess, Unexpected, Visitor,
+};
+use serde::forward_to_deserialize_any;
+use serde_json::value::RawValue;
+
+use super::scan::text;
+use super::{InvalidValue, JsonType, Pointer, borrowed_text, type_of};
+
+/// The values of an array, or the names and values of an object in turn.
+pub(super) struct Parts<'a> {
+    /// The text behind the part that was read last.
+    rest: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// The parts of an array or object.
+    pub(super) fn of(raw: &'a RawValue) -> Self {
+        Self { rest: raw.get().get(1..).unwrap_or_default() }
+    }
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a RawValue;
+
+    fn next(&mut self) -> Option<&'a RawValue> {
+        let is_between = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\r' | b',' | b':');
+        let start = self.rest.bytes().position(|byte| !is_between(&byte))?;
+        let rest = self.rest.get(start..)?;
+        let (value, after) = rest.split_at_checked(length(rest.as_bytes())?)?;
+        self.rest = after;
+        raw_value(value)
+    }
+}
+
+/// The length of the value at the start of a text; `None` at the end of an array or object.
+fn length(text: &[u8]) -> Option<usize> {
+    match text.first()? {
+        b'"' => string(text),
+        b'{' | b'[' => {
+            let (mut depth, mut at) = (0_usize, 0_usize);
+            loop {
+                match text.get(at)? {
+                    b'"' => {
+                        at = at.saturating_add(string(text.get(at..)?)?);
+                        continue;
+                    }
+                    b'{' | b'[' => depth = depth.saturating_add(1),
+                    b'}' | b']' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                at = at.saturating_add(1);
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+        }
+        b'}' | b']' => None,
+        _ => {
+            let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\t' | b'\r');
+            Some(text.iter().position(is_end).unwrap_or(text.len()))
+        }
+    }
+}
+
+/// The length of the string at the start of a text, with its quotation marks.
+fn string(json: &[u8]) -> Option<usize> {
+    let mut at = 1_usize;
+    loop {
+        let (length, end) = text(json.get(at..)?);
+        at = at.saturating_add(length);
+        match end? {
+            b'"' => return Some(at),
+            // Behind a backslash, a quotation mark is a character.
+            _ => at = at.saturating_add(1),
+        }
+    }
+}
+
+/// A [`RawValue`] of a text that is known to be JSON, without white space around it.
+pub(super) fn raw_value(json: &str) -> Option<&RawValue> {
+    <&RawValue>::deserialize(Raw(json)).ok()
+}
+
+/// Reads a value as a type. The error has the place in the value.
+pub(super) fn form<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, InvalidValue> {
+    T::deserialize(Checked(raw))
+}
+
+impl Error for InvalidValue {
+    fn custom<T: fmt::Display>(rule: T) -> Self {
+        Self { pointer: String::new(), rule: rule.to_string() }
+    }
+
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        match unexpected {
+            Unexpected::Unit => Self::custom(format_args!("invalid type: null, expected {expected}")),
+            unexpected => Self::custom(format_args!("invalid type: {unexpected}, expected {expected}")),
+        }
+    }
+}
+
+impl InvalidValue {
+    /// The error of the whole that has the faulty part at this step.
+    fn within(mut self, step: &str) -> Self {
+        self.pointer.insert_str(0, &format!("/{}", Pointer::escape(step)));
+        self
+    }
+}
+
+/// The text of a raw value. The visitor of `serde_json` gets it in the form in which it asks for it: as the only entry of a
+/// map, whose key is the name of the newtype.
+struct Raw<'de>(&'de str);
+
+impl<'de> Raw<'de> {
+    fn visit<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, InvalidValue> {
+        visitor.visit_map(MapDeserializer::new(iter::once((name, BorrowedStrDeserializer::new(self.0)))))
+    }
+}
+
+impl<'de> Deserializer<'de> for Raw<'de> {
+    type Error = InvalidValue;
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, InvalidValue> {
+        self.visit(name, visitor)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, InvalidValue> {
+        Err(InvalidValue::custom("only a raw value can be made of it"))
+    }
+
+    forward_to_deserialize_any! {
+        bool u8 u16 u32 u64 u128 i8 i16 i32 i64 i128 f32 f64 char str string seq bytes byte_buf map struct option unit
+        ignored_any unit_struct tuple_struct tuple enum identifier
+    }
+}
+
+/// A value that is known to be JSON.
+struct Checked<'de>(&'de RawValue);
+
+impl<'de> Deserializer<'de> for Checked<'de> {
+    type Error = InvalidValue;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidValue> {
+        let Self(raw) = self;
+        let json = raw.get();
+        match type_of(raw) {
+            JsonType::Object => visitor.visit_map(Members { parts: Parts::of(raw), name: None }),
+            JsonType::Array => visitor.visit_seq(Elements { parts: Parts::of(raw), index: 0 }),
+            JsonType::String => match borrowed_text(raw) {
+                Some(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
+                Some(Cow::Owned(text)) => visitor.visit_string(text),
+                None => Err(InvalidValue::custom("a string with an unpaired surrogate")),
+            },
+            JsonType::Boolean => visitor.visit_bool(json == "true"),
+            JsonType::Null => visitor.visit_unit(),
+            JsonType::Number => match (json.parse(), json.parse(), json.parse()) {
+                (Ok(number), ..) => visitor.visit_u64(number),
+                (_, Ok(number), _) => visitor.visit_i64(number),
+                (.., Ok(number)) => visitor.visit_f64(number),
+                _ => Err(InvalidValue::custom("a number that is out of range")),
+            },
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidValue> {
+        match type_of(self.0) {
+            JsonType::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, InvalidValue> {
+        // The name of a raw value is private to `serde_json`, and no name in Rust.
+        if name.starts_with('$') { Raw(self.0.get()).visit(name, visitor) } else { visitor.visit_newtype_struct(self) }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, InvalidValue> {
+        match borrowed_text(self.0) {
+            Some(name) => visitor.visit_enum(CowStrDeserializer::new(name)),
+            None => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidValue> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        bool u8 u16 u32 u64 u128 i8 i16 i32 i64 i128 f32 f64 char str string seq bytes byte_buf map struct unit
+        unit_struct tuple_struct tuple identifier
+    }
+}
+
+/// The members of an object.
+struct Members<'de> {
+    parts: Parts<'de>,
+    /// The name that was read last.
+    name: Option<&'de RawValue>,
+}
+
+impl Members<'_> {
+    fn within(&self, error: InvalidValue) -> InvalidValue {
+        match self.name.and_then(borrowed_text) {
+            Some(name) => error.within(&name),
+            None => error,
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for Members<'de> {
+    type Error = InvalidValue;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, InvalidValue> {
+        self.name = self.parts.next();
+        let Some(name) = self.name else { return Ok(None) };
+        seed.deserialize(Checked(name)).map(Some).map_err(|error| self.within(error))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, InvalidValue> {
+        let value = self.parts.next().unwrap_or(RawValue::NULL);
+        seed.deserialize(Checked(value)).map_err(|error| self.within(error))
+    }
+}
+
+/// The elements of an array.
+struct Elements<'de> {
+    parts: Parts<'de>,
+    /// The index of the next one.
+    index: usize,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'de> {
+    type Error = InvalidValue;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, InvalidValue> {
+        let Some(value) = self.parts.next() else { return Ok(None) };
+        let index = self.index;
+        self.index = index.saturating_add(1);
+        seed.deserialize(Checked(value)).map(Some).map_err(|error| error.within(&index.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::super::{self as json, elements, members, value};
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Form<'a> {
+        #[serde(borrow, default)]
+        text: Option<Cow<'a, str>>,
+        #[serde(default)]
+        kind: Option<Kind>,
+        #[serde(default)]
+        count: usize,
+        #[serde(default)]
+        lists: BTreeMap<String, Vec<bool>>,
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Kind {
+        One,
+    }
+
+    fn read(json: &str) -> Result<Form<'_>, String> {
+        form(serde_json::from_str(json).unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn raw_value_is_made_of_its_text() {
+        for json in ["{}", "[1E400]", "\"\\ud83d é\"", "null"] {
+            assert_eq!(raw_value(json).map(RawValue::get), Some(json));
+            let raw: &RawValue = form(serde_json::from_str(json).unwrap()).unwrap();
+            assert_eq!(raw.get(), json);
+        }
+    }
+
+    #[test]
+    fn form_is_read() {
+        let json = r#"{"text":"a\n","kind":"one","count":7,"lists":{"x":[true,false],"y":[]}}"#;
+        let lists = BTreeMap::from([("x".to_owned(), vec![true, false]), ("y".to_owned(), Vec::new())]);
+        assert_eq!(read(json), Ok(Form { text: Some("a\n".into()), kind: Some(Kind::One), count: 7, lists }));
+        assert_eq!(read(r#"{"text":null}"#), Ok(Form::default()));
+    }
+
+    #[test]
+    fn error_has_the_place_and_the_rule_of_serde() {
+        for (json, expected) in [
+            (r#"{"lists":{"a/b":[true,1]}}"#, "`/lists/a~1b/1` invalid type: integer `1`, expected a boolean"),
+            (r#"{"kind":"two"}"#, "`/kind` unknown variant `two`, expected `one`"),
+            (r#"{"kind":2}"#, "`/kind` invalid type: integer `2`, expected enum Kind"),
+            (r#"{"count":-1}"#, "`/count` invalid value: integer `-1`, expected usize"),
+            (r#"{"count":1.5}"#, "`/count` invalid type: floating point `1.5`, expected usize"),
+            (r#"{"count":null}"#, "`/count` invalid type: null, expected usize"),
+            (r#"{"kinds":1}"#, "`/kinds` unknown field `kinds`, expected one of `text`, `kind`, `count`, `lists`"),
+            (r#"[]"#, "it invalid length 0, expected struct Form with 4 elements"),
+        ] {
+            assert_eq!(read(json).unwrap_err(), expected, "{json}");
+        }
+    }
+
+    /// Any JSON, with white space and escapes.
+    fn any_json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            any::<bool>().prop_map(|bool| bool.to_string()),
+            any::<f64>().prop_filter("a number", |number| number.is_finite()).prop_map(|number| number.to_string()),
+            any::<String>().prop_map(|text| Value::from(text).to_string()),
+        ];
+        let blank = proptest::sample::select(&["", " ", "\n\t"][..]);
+        leaf.prop_recursive(4, 64, 5, move |inner| {
+            let array = (blank.clone(), proptest::collection::vec(inner.clone(), 0..5))
+                .prop_map(|(blank, values)| format!("[{blank}{}{blank}]", values.join(&format!("{blank},{blank}"))));
+            let object = (blank.clone(), proptest::collection::vec((any::<String>(), inner), 0..5)).prop_map(
+                |(blank, members)| {
+                    let members: Vec<_> = members
+                        .iter()
+                        .map(|(name, value)| format!("{}{blank}:{blank}{value}", Value::from(name.as_str())))
+                        .collect();
+                    format!("{{{blank}{}{blank}}}", members.join(&format!("{blank},{blank}")))
+                },
+            );
+            prop_oneof![array, object]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_those_of_serde_json(json_text in any_json()) {
+            let raw = value(json_text.as_bytes()).unwrap();
+            let expected: Option<Vec<&RawValue>> = serde_json::from_str(raw.get()).ok();
+            let texts = |parts: Vec<&RawValue>| parts.into_iter().map(|part| part.get().to_owned()).collect::<Vec<_>>();
+            prop_assert_eq!(elements(raw).map(texts), expected.map(texts));
+            let parsed: Value = serde_json::from_str(raw.get()).unwrap();
+            let read: Value = form(raw).unwrap();
+            prop_assert_eq!(&read, &parsed);
+            if let Value::Object(object) = parsed {
+                let found: serde_json::Map<String, Value> = members(raw)
+                    .unwrap()
+                    .into_iter()
+                    .map(|(name, value)| (json::text(name).unwrap(), serde_json::from_str(value.get()).unwrap()))
+                    .collect();
+                prop_assert_eq!(found, object);
+            } else {
+                prop_assert!(members(raw).is_none());
+            }
+        }
+    }
+}
