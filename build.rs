@@ -30,7 +30,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     document.apply_merge()?;
     let json = serde_json::to_vec(&document)?;
     fs::write(output.join("openapi.json.lz4"), lz4_flex::compress_prepend_size(&json))?;
-    fs::write(output.join("presets.rs"), presets()?)?;
+    let (presets, names) = presets()?;
+    fs::write(output.join("presets.rs"), presets)?;
+    fs::write(output.join("preset_names.rs"), names)?;
     fs::write(output.join("profiles.rs"), profiles()?)?;
     Ok(())
 }
@@ -69,8 +71,8 @@ type Presets = BTreeMap<String, Map<String, Value>>;
 /// The members of a file, as `src/sender/preset.rs` lists them.
 const MEMBERS: [&str; 9] = ["title", "aliases", "pages", "setup", "secret", "notes", "detect", "before", "sender"];
 
-/// The table of presets, as an expression in Rust.
-fn presets() -> Result<String, Box<dyn Error>> {
+/// The table of presets, and the index of their names and aliases, as expressions in Rust.
+fn presets() -> Result<(String, String), Box<dyn Error>> {
     let mut presets = Presets::new();
     for entry in fs::read_dir(PRESETS)? {
         let path = entry?.path();
@@ -82,12 +84,17 @@ fn presets() -> Result<String, Box<dyn Error>> {
         }
         presets.insert(name, preset);
     }
-    let mut table = "&[\n".to_owned();
-    for name in order(&presets)? {
+    let (mut table, mut names) = ("&[\n".to_owned(), BTreeMap::new());
+    for (at, name) in order(&presets)?.into_iter().enumerate() {
         entry(&mut table, &name, &presets).map_err(|error| format!("{name}: {error}"))?;
+        for own in std::iter::once(&*name).chain(texts(presets[&name].get("aliases"))) {
+            if names.insert(own.to_owned(), at).is_some() {
+                return Err(format!("{name}: `{own}` is also another sender's name").into());
+            }
+        }
     }
     table.push(']');
-    Ok(table)
+    Ok((table, format!("&{:?}", names.into_iter().collect::<Vec<_>>())))
 }
 
 /// The names in the order of detection.

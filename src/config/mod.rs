@@ -80,6 +80,7 @@ pub struct Config<'h, H> {
     variables: &'h H,
     settings: OnceCell<Result<Document<'h>, ConfigError>>,
     sources: OnceCell<Result<Sources<'h>, ConfigError>>,
+    profile: OnceCell<Result<Profile<'h>, ConfigError>>,
 }
 
 /// Redacted: the texts contain secrets.
@@ -92,7 +93,7 @@ impl<H> std::fmt::Debug for Config<'_, H> {
 impl<'h, H: Variables> Config<'h, H> {
     /// The configuration in these variables.
     pub fn new(variables: &'h H) -> Self {
-        Self { variables, settings: OnceCell::new(), sources: OnceCell::new() }
+        Self { variables, settings: OnceCell::new(), sources: OnceCell::new(), profile: OnceCell::new() }
     }
 
     /// Reads a member of `settings`, or its default.
@@ -163,18 +164,22 @@ impl<'h, H: Variables> Config<'h, H> {
 
     /// Reads `engine`: the name of a profile, or a profile in JSON. The default profile is used if it is empty.
     fn engine_profile(&self) -> Result<Profile<'h>, ConfigError> {
-        self.parse("engine", |text| {
-            let profile = match text {
-                json if json.starts_with('{') => {
-                    return Profile::parse(json).map_err(|e| format!("has a profile that {e}"));
-                }
-                "" => Profile::built_in(DEFAULT_PROFILE),
-                name => Profile::built_in(name),
-            };
-            let names =
-                || format!("must be one of {}, or a profile in JSON", Profile::names().collect::<Vec<_>>().join(", "));
-            profile.ok_or_else(names)?.map_err(|e| e.to_string())
-        })
+        let read = || {
+            self.parse("engine", |text| {
+                let profile = match text {
+                    json if json.starts_with('{') => {
+                        return Profile::parse(json).map_err(|e| format!("has a profile that {e}"));
+                    }
+                    "" => Profile::built_in(DEFAULT_PROFILE),
+                    name => Profile::built_in(name),
+                };
+                let names = || {
+                    format!("must be one of {}, or a profile in JSON", Profile::names().collect::<Vec<_>>().join(", "))
+                };
+                profile.ok_or_else(names)?.map_err(|e| e.to_string())
+            })
+        };
+        self.profile.get_or_init(read).clone()
     }
 
     /// Reads the member `engine`, the constants for a profile.

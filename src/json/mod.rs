@@ -6,7 +6,9 @@ mod checked;
 mod nearest;
 mod pointer;
 mod reader;
+mod records;
 mod scan;
+mod tree;
 
 use std::borrow::Cow;
 use std::{fmt, iter};
@@ -21,6 +23,8 @@ pub use buffer::{Buffer, Unchecked};
 pub use nearest::nearest;
 pub use pointer::Pointer;
 pub use reader::{InvalidValue, Reader, Step, code_list};
+pub use records::{Record, records};
+pub use tree::Tree;
 
 /// Maximum nesting depth of arrays and objects. A parser that receives the payload may use stack for each level. 128 is
 /// also `serde_json`'s own limit; the deepest payload of a known sender has about ten levels.

@@ -2,6 +2,8 @@
 
 use serde_json::value::RawValue;
 
+use super::Tree;
+
 /// A JSON Pointer to a part of a value. The empty pointer, which stands for the whole value, is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer(Vec<String>);
@@ -21,6 +23,14 @@ impl Pointer {
     /// members with the same name, the last one counts, as in most parsers.
     pub fn find<'a>(&self, value: &'a RawValue) -> Option<&'a RawValue> {
         self.0.iter().try_fold(value, |value, step| enter(value, step))
+    }
+
+    /// Like [`find`](Self::find), in a value into which other pointers lead as well.
+    pub fn find_in<'t, 'a>(&self, tree: &'t Tree<'a>) -> Option<&'t Tree<'a>> {
+        self.0.iter().try_fold(tree, |tree, step| match tree.elements() {
+            Some(elements) => elements.get(index(step)?),
+            None => tree.member(step),
+        })
     }
 
     /// Like [`find`](Self::find), in an object whose members are already known.
@@ -72,6 +82,7 @@ mod tests {
         let document =
             raw(r#"{"foo":["bar","baz"],"":0,"a/b":1,"c%d":2,"e^f":3,"g|h":4,"i\\j":5,"k\"l":6," ":7,"m~n":8,
             "o":{"p":[{"q":9},[10]]},"01":11}"#);
+        let tree = Tree::new(document);
         for (pointer, expected) in [
             ("/foo", Some(r#"["bar","baz"]"#)),
             ("/foo/0", Some(r#""bar""#)),
@@ -98,6 +109,7 @@ mod tests {
         ] {
             let parsed = Pointer::parse(pointer).unwrap();
             assert_eq!(parsed.find(document).map(RawValue::get), expected, "{pointer}");
+            assert_eq!(parsed.find_in(&tree).map(|found| found.value().get()), expected, "{pointer}");
             let members = crate::json::members(document).unwrap();
             assert_eq!(parsed.find_in_members(&members).map(RawValue::get), expected, "{pointer}");
         }
@@ -107,6 +119,19 @@ mod tests {
     fn invalid_pointer_is_rejected() {
         for text in ["", "foo", "/a~", "/a~2", "/~/", "/~~01"] {
             assert_eq!(Pointer::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn last_of_several_members_counts() {
+        let document = raw(r#"{"d":{"x":1},"d":{"\u0078":2,"\ud800":3},"l":[[],{"x":4}]}"#);
+        let tree = Tree::new(document);
+        for (pointer, expected) in
+            [("/d/x", Some("2")), ("/d/\u{fffd}", None), ("/l/1/x", Some("4")), ("/l/x", None), ("/d/x/0", None)]
+        {
+            let parsed = Pointer::parse(pointer).unwrap();
+            assert_eq!(parsed.find(document).map(RawValue::get), expected, "{pointer}");
+            assert_eq!(parsed.find_in(&tree).map(|found| found.value().get()), expected, "{pointer}");
         }
     }
 

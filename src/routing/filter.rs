@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::MAX_FILTER_DEPTH;
 use super::input::{Input, InputKind, Operand};
 use crate::event::is_attribute_name;
-use crate::json::{self, InvalidValue, Pointer, Reader, code_list};
+use crate::json::{self, InvalidValue, JsonType, Pointer, Reader, code_list};
 
 /// The supported dialects: all but the optional `sql`.
 const DIALECTS: [&str; 6] = ["exact", "prefix", "suffix", "all", "any", "not"];
@@ -35,9 +35,9 @@ impl Filter {
     /// Parses a filter, or an array of filters that must all match; an empty array matches everything (section 3.2.1,
     /// "filters").
     pub(super) fn parse(raw: &RawValue, kind: InputKind, reader: &Reader<'_>) -> Result<Self, InvalidValue> {
-        match json::elements(raw) {
-            Some(filters) => parse_filters(&filters, kind, reader, 1).map(Self::All),
-            None => parse_filter(raw, kind, reader, 1),
+        match json::type_of(raw) {
+            JsonType::Array => parse_filters(&reader.elements(raw)?, kind, reader, 1).map(Self::All),
+            _ => parse_filter(raw, kind, reader, 1),
         }
     }
 

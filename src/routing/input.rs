@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::document::JsonDocument;
 use crate::delivery::Trigger;
 use crate::event::Attributes;
-use crate::json::{self, JsonType, Pointer};
+use crate::json::{self, JsonType, Pointer, Tree};
 
 /// The kind of input that a route matches: `from` in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,9 @@ pub struct Input<'a> {
     /// The name of the source in the configuration; `None` for a request without limits.
     source: Option<&'a str>,
     content: Content<'a>,
-    /// Parsed on first use.
+    /// The root of JSONPaths: the whole event, or the payload of a webhook.
+    root: Tree<'a>,
+    /// The root, parsed on first use.
     document: OnceCell<JsonDocument<'a>>,
 }
 
@@ -42,30 +44,29 @@ enum Content<'a> {
     Event {
         /// Read on first use.
         attributes: OnceCell<Attributes<'a>>,
-        event: &'a RawValue,
-        data: Option<&'a RawValue>,
+        data: Option<Tree<'a>>,
     },
     Webhook {
         sender: Option<&'a str>,
         event_type: Option<&'a str>,
-        payload: &'a RawValue,
     },
 }
 
 impl<'a> Input<'a> {
     /// Creates the input for an event, from the whole event in the JSON format and its `data`.
     pub fn event(event: &'a RawValue, data: Option<&'a RawValue>) -> Self {
-        Self {
-            source: None,
-            content: Content::Event { attributes: OnceCell::new(), event, data },
-            document: OnceCell::new(),
-        }
+        let content = Content::Event { attributes: OnceCell::new(), data: data.map(Tree::new) };
+        Self::new(content, event)
     }
 
     /// Creates the input for a webhook, from the sender's name, the event's type ([`crate::sender::event_type`]) and
     /// the payload.
     pub fn webhook(sender: Option<&'a str>, event_type: Option<&'a str>, payload: &'a RawValue) -> Self {
-        Self { source: None, content: Content::Webhook { sender, event_type, payload }, document: OnceCell::new() }
+        Self::new(Content::Webhook { sender, event_type }, payload)
+    }
+
+    fn new(content: Content<'a>, root: &'a RawValue) -> Self {
+        Self { source: None, content, root: Tree::new(root), document: OnceCell::new() }
     }
 
     /// The input of a source, by its name.
@@ -104,32 +105,31 @@ impl<'a> Input<'a> {
     }
 
     /// The root of JSONPaths: the whole event, or the payload of a webhook.
-    pub(super) fn root(&self) -> &'a RawValue {
-        match self.content {
-            Content::Event { event, .. } => event,
-            Content::Webhook { payload, .. } => payload,
-        }
+    pub(super) fn root(&self) -> &Tree<'a> {
+        &self.root
     }
 
     /// The root, parsed.
     pub(super) fn document(&self) -> &JsonDocument<'a> {
-        self.document.get_or_init(|| JsonDocument::new(self.root()))
+        self.document.get_or_init(|| JsonDocument::new(self.root.value()))
     }
 
     /// The text of an operand: an attribute in its canonical string form, or a scalar in the payload. `None` if the
     /// operand is missing, or an object or array.
     pub(super) fn text(&self, operand: &Operand) -> Option<Cow<'a, str>> {
         match (operand, &self.content) {
-            (Operand::Attribute(name), Content::Event { attributes, event, .. }) => {
-                attributes.get_or_init(|| Attributes::of(event)).get(name)
+            (Operand::Attribute(name), Content::Event { attributes, .. }) => {
+                attributes.get_or_init(|| Attributes::of(self.root.value())).get(name)
             }
-            (Operand::Attribute(name), Content::Webhook { sender, event_type, .. }) => match name.as_str() {
+            (Operand::Attribute(name), Content::Webhook { sender, event_type }) => match name.as_str() {
                 "sender" => sender.map(Cow::Borrowed),
                 "source" => self.source.map(Cow::Borrowed),
                 _ => event_type.map(Cow::Borrowed),
             },
-            (Operand::Pointer(pointer), Content::Event { data, .. }) => scalar(pointer.find((*data)?)?),
-            (Operand::Pointer(pointer), Content::Webhook { payload, .. }) => scalar(pointer.find(payload)?),
+            (Operand::Pointer(pointer), Content::Event { data, .. }) => {
+                scalar(pointer.find_in(data.as_ref()?)?.value())
+            }
+            (Operand::Pointer(pointer), Content::Webhook { .. }) => scalar(pointer.find_in(&self.root)?.value()),
         }
     }
 }
@@ -137,7 +137,7 @@ impl<'a> Input<'a> {
 /// The text of a string, or the JSON of a number, a boolean or null. `None` for an object or array.
 fn scalar(raw: &RawValue) -> Option<Cow<'_, str>> {
     match json::type_of(raw) {
-        JsonType::String => json::text(raw).map(Cow::Owned),
+        JsonType::String => json::borrowed_text(raw),
         JsonType::Object | JsonType::Array => None,
         _ => Some(Cow::Borrowed(raw.get())),
     }

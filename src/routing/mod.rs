@@ -23,11 +23,12 @@ mod param;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
 use crate::delivery::{Payload, Start};
-use crate::json::{self, InvalidValue, Reader};
+use crate::json::{self, InvalidValue, Reader, Record};
 use crate::reference::WorkflowRef;
 use crate::sender::{CUSTOM, Preset};
 use filter::Filter;
@@ -50,6 +51,9 @@ pub const MAX_PARAM_NAME: usize = 128;
 /// Maximum total length of the values of a route's params, in bytes. Together with a payload of the default maximum
 /// size, they fit into one value of the store, which may have 1 MB.
 pub const MAX_PARAM_BYTES: usize = 262_144;
+
+/// The members of a route.
+const MEMBERS: [&str; 7] = ["workflow", "from", "sender", "source", "filter", "params", "ordered"];
 
 /// The routes, in order.
 #[derive(Clone, Debug)]
@@ -75,19 +79,37 @@ impl Table {
         if json.len() > MAX_TABLE {
             return Err(TableError::TooLong);
         }
-        let raw = json::value(json.as_bytes()).map_err(TableError::Json)?;
         let reader = Reader::root();
-        let elements = reader.elements(raw)?;
-        if elements.is_empty() || elements.len() > MAX_ROUTES {
-            return Err(reader.error(format!("must have 1 to {MAX_ROUTES} routes")).into());
-        }
-        let mut routes: Vec<Route> = Vec::with_capacity(elements.len());
-        for (at, raw) in elements.into_iter().enumerate() {
-            let mut route = Route::parse(raw, &reader.at(at))?;
-            route.nth = routes.iter().filter(|above| above.workflow == route.workflow).count();
-            routes.push(route);
+        let mut routes: Vec<Route> = match json::records(json, &MEMBERS) {
+            Some(records) if is_count(records.len()) => {
+                let routes = records.into_iter().enumerate();
+                routes.map(|(at, members)| Route::new(members, &reader.at(at))).collect::<Result<_, _>>()?
+            }
+            _ => Self::parse_each(json, &reader)?,
+        };
+        let mut seen = BTreeMap::new();
+        let above = routes.iter().map(|route| {
+            let next = seen.entry(route.workflow.as_str()).or_insert(0_usize);
+            std::mem::replace(next, next.saturating_add(1))
+        });
+        let above: Vec<_> = above.collect();
+        for (route, nth) in routes.iter_mut().zip(above) {
+            route.nth = nth;
         }
         Ok(Self(routes))
+    }
+
+    /// Parses each element by itself, for the error of the first one that has one.
+    fn parse_each(json: &str, reader: &Reader<'_>) -> Result<Vec<Route>, TableError> {
+        let elements = reader.elements(json::value(json.as_bytes()).map_err(TableError::Json)?)?;
+        if !is_count(elements.len()) {
+            return Err(reader.error(format!("must have 1 to {MAX_ROUTES} routes")).into());
+        }
+        let routes = elements.into_iter().enumerate().map(|(at, raw)| {
+            let reader = reader.at(at);
+            Route::new(reader.known_members(raw, MEMBERS)?, &reader)
+        });
+        Ok(routes.collect::<Result<_, InvalidValue>>()?)
     }
 
     /// All routes, in order.
@@ -102,9 +124,8 @@ impl Table {
 }
 
 impl Route {
-    fn parse(raw: &RawValue, reader: &Reader<'_>) -> Result<Self, InvalidValue> {
-        let [workflow, from, sender, source, filter, params, ordered] =
-            reader.known_members(raw, ["workflow", "from", "sender", "source", "filter", "params", "ordered"])?;
+    fn new(members: Record<'_, { MEMBERS.len() }>, reader: &Reader<'_>) -> Result<Self, InvalidValue> {
+        let [workflow, from, sender, source, filter, params, ordered] = members;
         let (Some(workflow), Some(from)) = (workflow, from) else {
             return Err(reader.error("must have `workflow` and `from`"));
         };
@@ -201,6 +222,11 @@ impl Route {
             source: None,
         })
     }
+}
+
+/// Whether a table may have this number of routes.
+fn is_count(routes: usize) -> bool {
+    (1..=MAX_ROUTES).contains(&routes)
 }
 
 /// Parses the name of a sender: `custom`, or a preset's name or alias. Returns the preset's name for an alias.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::MAX_PARAM_BYTES;
 use super::input::Input;
-use crate::json::{self, InvalidValue, JsonType, Reader};
+use crate::json::{self, InvalidValue, JsonType, Reader, Tree};
 
 /// Maximum length of a path, in bytes.
 const MAX_PATH: usize = 1_024;
@@ -64,7 +64,7 @@ impl ParamSpec {
         let value = match self {
             Self::Literal(value) => Some(Cow::Borrowed(&**value)),
             Self::Path(path) => match path.singular_steps() {
-                Some(steps) => steps.iter().try_fold(input.root(), step).map(Cow::Borrowed),
+                Some(steps) => steps.iter().try_fold(input.root(), step).map(|found| Cow::Borrowed(found.value())),
                 None => array(input.document().select(path), max)?.map(Cow::Owned),
             },
         };
@@ -77,16 +77,16 @@ impl ParamSpec {
 
 /// Takes one step of a path that can select only one value (RFC 9535, sections 2.3.1.2 and 2.3.3.2). Works on the text,
 /// without a [`JsonDocument`](super::document::JsonDocument).
-fn step<'a>(value: &'a RawValue, step: &SingularSegment) -> Option<&'a RawValue> {
+fn step<'t, 'a>(tree: &'t Tree<'a>, step: &SingularSegment) -> Option<&'t Tree<'a>> {
     match step {
-        SingularSegment::Name(name) => json::member(value, name),
+        SingularSegment::Name(name) => tree.member(name),
         SingularSegment::Index(index) => {
-            let elements = json::elements(value)?;
+            let elements = tree.elements()?;
             let at = match usize::try_from(index.get()) {
                 Ok(at) => at,
                 Err(_) => elements.len().checked_sub(usize::try_from(index.get().unsigned_abs()).ok()?)?,
             };
-            elements.get(at).copied()
+            elements.get(at)
         }
     }
 }

@@ -95,7 +95,8 @@ impl ResponsePolicy {
 impl Preset {
     /// The sender with this name or alias.
     pub fn by_name(name: &str) -> Option<&'static Self> {
-        PRESETS.iter().find(|preset| preset.names().any(|own| own == name))
+        let at = NAMES.binary_search_by_key(&name, |(own, _)| own).ok()?;
+        NAMES.get(at).and_then(|(_, preset)| PRESETS.get(*preset))
     }
 
     /// The sender that these headers identify.
@@ -118,3 +119,6 @@ impl Preset {
 /// The known senders, in the order of detection: by name, but for those that send the headers of another one as well,
 /// which come before it.
 pub static PRESETS: &[Preset] = include!(concat!(env!("OUT_DIR"), "/presets.rs"));
+
+/// The names and aliases, sorted, each with the index of its preset.
+static NAMES: &[(&str, usize)] = include!(concat!(env!("OUT_DIR"), "/preset_names.rs"));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::scope::Scope;
 use super::sender::Marks;
@@ -209,13 +209,15 @@ impl<'a> Sources<'a> {
         headers: &HeaderMap,
         misses: &mut Vec<Miss>,
     ) -> Vec<(Marks, Candidate<'_, 'a>)> {
+        // Compared with each sender: faster in this form than in a map.
+        let headers: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         let mut signed = Vec::new();
         for (at, entry) in self.entries.iter().enumerate() {
             let marks = match (named.map(|named| named.means(entry)), &entry.sender) {
                 (Some(Some(false)), _) => continue,
                 // A source that is named is tried even if its headers are missing: the error then names them.
-                (Some(_), Claim::Sender(sender)) => sender.marks(headers).unwrap_or(Marks::Own),
-                (None, Claim::Sender(sender)) => match sender.marks(headers) {
+                (Some(_), Claim::Sender(sender)) => sender.marks(&headers).unwrap_or(Marks::Own),
+                (None, Claim::Sender(sender)) => match sender.marks(&headers) {
                     Some(marks) => marks,
                     None => continue,
                 },
@@ -226,8 +228,8 @@ impl<'a> Sources<'a> {
                 Ok(source) if !source.is_signed() => {}
                 _ => match self.admit(at, entry) {
                     Ok((source, lists)) => {
-                        let authority = Authority::Source(source, &lists.scope);
-                        let proof = Proof::Signature(&lists.secrets);
+                        let authority = Authority::Source(source, lists.scope);
+                        let proof = Proof::Signature(lists.secrets);
                         let rank = source.sender.map_or(usize::MAX, SourceSender::rank);
                         signed.push((rank, marks, Candidate { authority, proof }));
                     }
@@ -249,12 +251,13 @@ impl<'a> Sources<'a> {
             candidates.push(Candidate { authority: Authority::AccessToken, proof: Proof::Complete });
         }
         for (at, entry) in self.entries.iter().enumerate() {
-            // The tokens of a source with an error can't be read: `note_unknown_token` counts it if no other has the token.
-            let Some(lists) = entry.source.as_ref().ok().and_then(|source| source.lists().ok()) else { continue };
-            if may_have_token(named, entry) && matches_any(&lists.tokens, given) {
+            // A source with an error is passed over: `note_unknown_token` counts it if no other has the token.
+            let Ok(source) = &entry.source else { continue };
+            let has_token = || source.token_list().is_ok_and(|tokens| matches_any(tokens, given));
+            if may_have_token(named, entry) && has_token() && source.lists().is_ok() {
                 match self.admit(at, entry) {
                     Ok((source, lists)) => candidates
-                        .push(Candidate { authority: Authority::Source(source, &lists.scope), proof: Proof::Complete }),
+                        .push(Candidate { authority: Authority::Source(source, lists.scope), proof: Proof::Complete }),
                     Err(miss) => misses.push(miss),
                 }
             }
@@ -263,7 +266,7 @@ impl<'a> Sources<'a> {
     }
 
     /// A source that is not stopped, with its lists.
-    fn admit<'s>(&'s self, at: usize, entry: &'s Entry<'a>) -> Result<(&'s Source<'a>, &'s Lists), Miss> {
+    fn admit<'s>(&'s self, at: usize, entry: &'s Entry<'a>) -> Result<(&'s Source<'a>, Lists<'s>), Miss> {
         match &entry.source {
             Ok(source) if self.error(at, entry).is_none() => {
                 source.lists().map(|lists| (source, lists)).map_err(|_| entry.miss())

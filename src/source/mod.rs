@@ -35,7 +35,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::json::{self, InvalidValue, JsonError, JsonType, Reader};
+use crate::json::{self, InvalidValue, JsonError, JsonType, Reader, Record};
 use crate::secret::Secret;
 use crate::sender::{Descriptor, Repeat, Sender, SenderError};
 
@@ -100,22 +100,32 @@ pub struct Source<'a> {
     at: usize,
     name: Cow<'a, str>,
     sender: Option<SourceSender<'a>>,
-    secrets: Option<&'a RawValue>,
-    tokens: Option<&'a RawValue>,
+    secrets: List<'a>,
+    tokens: List<'a>,
     workflows: Option<&'a RawValue>,
     callbacks: bool,
     ordered: bool,
     repeat: Option<Repeat>,
     token_demands: TokenDemands<'a>,
-    lists: OnceCell<Result<Lists, InvalidValue>>,
+    /// Read when a request may be the source's own.
+    scope: OnceCell<Result<Scope, InvalidValue>>,
 }
 
-/// The lists of a source, read when a request may be its own.
-#[derive(Debug)]
-struct Lists {
-    secrets: Vec<Secret>,
-    tokens: Vec<Secret>,
-    scope: Scope,
+/// The values of the [`MEMBERS`] of a source.
+type Members<'a> = Record<'a, { MEMBERS.len() }>;
+
+/// A list of secrets, read when it is needed.
+struct List<'a> {
+    raw: Option<&'a RawValue>,
+    secrets: OnceCell<Result<Vec<Secret>, InvalidValue>>,
+}
+
+/// The lists of a source.
+#[derive(Clone, Copy, Debug)]
+struct Lists<'s> {
+    secrets: &'s [Secret],
+    tokens: &'s [Secret],
+    scope: &'s Scope,
 }
 
 /// The demands on a JSON Web Token (RFC 7519), as JSON: the sender's scheme decides on their form.
@@ -180,13 +190,23 @@ impl<'a> Sources<'a> {
         if text.len() > MAX_TEXT {
             return Err(SourcesError::TooLong);
         }
+        let entries = match json::records(text, &MEMBERS) {
+            Some(records) if records.len() <= MAX_SOURCES => {
+                records.into_iter().enumerate().map(|(at, members)| Entry::new(members, at)).collect()
+            }
+            _ => Self::parse_each(text)?,
+        };
+        Ok(Self { entries, access_tokens })
+    }
+
+    /// Parses each element by itself: an error in one concerns no other.
+    fn parse_each(text: &'a str) -> Result<Vec<Entry<'a>>, SourcesError> {
         let reader = Reader::root();
         let elements = reader.elements(json::value(text.as_bytes()).map_err(SourcesError::Json)?)?;
         if elements.len() > MAX_SOURCES {
             return Err(reader.error(format!("must have at most {MAX_SOURCES} sources")).into());
         }
-        let entries = elements.into_iter().enumerate().map(|(at, raw)| Entry::parse(raw, at)).collect();
-        Ok(Self { entries, access_tokens })
+        Ok(elements.into_iter().enumerate().map(|(at, raw)| Entry::parse(raw, at)).collect())
     }
 
     /// Returns whether anyone may deliver: there is neither a source nor an access token. A source that is stopped
@@ -232,57 +252,83 @@ impl<'a> Sources<'a> {
     }
 
     /// The error of a source whose requests could be another one's.
-    fn conflict(&self, at: usize, source: &Source<'a>, lists: &Lists) -> Option<InvalidValue> {
+    fn conflict(&self, at: usize, source: &Source<'a>, lists: Lists<'_>) -> Option<InvalidValue> {
         let others = || self.entries.iter().enumerate().filter(|(other, _)| *other != at);
         let root = Reader::root();
         let reader = root.at(at);
         if let Some((other, _)) = others().find(|(_, entry)| entry.name.as_deref() == Some(&*source.name)) {
             return Some(reader.at("name").error(format!("is also the name of `/{other}`: each source needs its own")));
         }
-        let shared = |list: &'static str, mine: &[Secret], others: &[Secret], owner: &dyn fmt::Display| {
-            let is_shared = |secret: &Secret| others.iter().any(|other| other.expose() == secret.expose());
-            let index = mine.iter().position(is_shared)?;
-            Some(reader.at(list).at(index).error(format!("is also {owner}: its requests could be either's")))
+        let error = |list: &'static str, index: usize, owner: &dyn fmt::Display| {
+            reader.at(list).at(index).error(format!("is also {owner}: its requests could be either's"))
         };
-        if let Some(error) = shared("tokens", &lists.tokens, &self.access_tokens, &"in `access_tokens`") {
-            return Some(error);
+        if let Some(index) = shared(lists.tokens, || Some(&self.access_tokens)) {
+            return Some(error("tokens", index, &"in `access_tokens`"));
         }
         others().filter_map(|(_, entry)| entry.source.as_ref().ok()).find_map(|other| {
-            let theirs = other.lists().ok()?;
-            let has_same_sender = source.sender.is_some() && source.sender == other.sender;
-            let secrets = if has_same_sender { &*theirs.secrets } else { &[] };
-            shared("secrets", &lists.secrets, secrets, &format!("a secret of `{}`, which has this sender", other.name))
-                .or_else(|| shared("tokens", &lists.tokens, &theirs.tokens, &format!("a token of `{}`", other.name)))
+            // Most senders differ in their names: only descriptors have to be compared.
+            let may_have_same_sender =
+                source.sender.map(SourceSender::preset_name) == other.sender.map(SourceSender::preset_name);
+            let secret = shared(lists.secrets, || may_have_same_sender.then(|| other.secret_list().ok())?)
+                .filter(|_| source.sender == other.sender);
+            let token = || shared(lists.tokens, || other.token_list().ok());
+            let conflict = match secret {
+                Some(index) => error("secrets", index, &format!("a secret of `{}`, which has this sender", other.name)),
+                None => error("tokens", token()?, &format!("a token of `{}`", other.name)),
+            };
+            // A source whose lists can't all be read stops no other.
+            other.lists().is_ok().then_some(conflict)
         })
     }
 }
 
+/// The index of the first of these secrets that another list has, too. Without secrets, that list isn't read.
+fn shared<'s>(mine: &[Secret], theirs: impl FnOnce() -> Option<&'s [Secret]>) -> Option<usize> {
+    let theirs = if mine.is_empty() { None } else { theirs() }?;
+    mine.iter().position(|secret| theirs.iter().any(|other| other.expose() == secret.expose()))
+}
+
 impl<'a> Entry<'a> {
     fn parse(raw: &'a RawValue, at: usize) -> Self {
-        match Source::parse(raw, at) {
+        match Reader::root().at(at).known_members(raw, MEMBERS) {
+            Ok(members) => Self::new(members, at),
+            Err(error) => {
+                let sender = match json::type_of(raw) {
+                    JsonType::Object => Claim::of(json::member(raw, "sender")),
+                    _ => Claim::Unreadable,
+                };
+                Self { name: readable_name(json::member(raw, "name")), sender, source: Err(error) }
+            }
+        }
+    }
+
+    /// The entry of an object with these members.
+    fn new(members: Members<'a>, at: usize) -> Self {
+        let [name, sender, ..] = members;
+        match Source::new(members, at) {
             Ok(source) => {
                 let sender = source.sender.map_or(Claim::None, Claim::Sender);
                 Self { name: Some(source.name.clone()), sender, source: Ok(source) }
             }
-            Err(error) => {
-                let name = json::member(raw, "name").and_then(json::borrowed_text).filter(|name| is_name(name));
-                let sender = match json::member(raw, "sender") {
-                    _ if json::type_of(raw) != JsonType::Object => Claim::Unreadable,
-                    None => Claim::None,
-                    Some(raw) => SourceSender::read(raw).map_or(Claim::Unreadable, Claim::Sender),
-                };
-                Self { name, sender, source: Err(error) }
-            }
+            Err(error) => Self { name: readable_name(name), sender: Claim::of(sender), source: Err(error) },
+        }
+    }
+}
+
+impl<'a> Claim<'a> {
+    fn of(sender: Option<&'a RawValue>) -> Self {
+        match sender {
+            None => Self::None,
+            Some(raw) => SourceSender::read(raw).map_or(Self::Unreadable, Self::Sender),
         }
     }
 }
 
 impl<'a> Source<'a> {
-    fn parse(raw: &'a RawValue, at: usize) -> Result<Self, InvalidValue> {
+    fn new(members: Members<'a>, at: usize) -> Result<Self, InvalidValue> {
         let root = Reader::root();
         let reader = root.at(at);
-        let [name, sender, secrets, tokens, workflows, callbacks, ordered, repeat, audience, issuer, keys] =
-            reader.known_members(raw, MEMBERS)?;
+        let [name, sender, secrets, tokens, workflows, callbacks, ordered, repeat, audience, issuer, keys] = members;
         let name = name.ok_or_else(|| reader.error("must have a `name`"))?;
         let name = parse_name(name, &reader.at("name"))?;
         let sender = sender.map(|raw| SourceSender::parse(raw, &reader.at("sender"))).transpose()?;
@@ -293,14 +339,14 @@ impl<'a> Source<'a> {
             at,
             name,
             sender,
-            secrets,
-            tokens,
+            secrets: List::new(secrets),
+            tokens: List::new(tokens),
             workflows,
             callbacks: boolean(callbacks, "callbacks")?,
             ordered: boolean(ordered, "ordered")?,
             repeat: repeat.map(|raw| parse_repeat(raw, &reader.at("repeat"))).transpose()?,
             token_demands: TokenDemands { audience, issuer, keys },
-            lists: OnceCell::new(),
+            scope: OnceCell::new(),
         };
         source.check(&reader).map(|()| source)
     }
@@ -309,7 +355,7 @@ impl<'a> Source<'a> {
     fn check(&self, reader: &Reader<'_>) -> Result<(), InvalidValue> {
         let rules = self.token_demands;
         let Some(sender) = self.sender else {
-            return match (self.secrets, self.tokens) {
+            return match (self.secrets.raw, self.tokens.raw) {
                 (Some(_), _) => Err(reader.error("must have a `sender`, which says how its `secrets` are used")),
                 (None, _) if rules.is_any() => {
                     Err(reader.error("must have a `sender`, which says how its `keys` are used"))
@@ -318,11 +364,11 @@ impl<'a> Source<'a> {
                 (None, Some(_)) => Ok(()),
             };
         };
-        match self.secrets {
+        match self.secrets.raw {
             Some(_) if !sender.signs() => {
                 Err(reader.at("secrets").error("must not be set: this sender signs nothing, so use `tokens`"))
             }
-            None if self.tokens.is_none() && !rules.is_any() && !sender.has_own_keys() && !sender.hands_over() => {
+            None if self.tokens.raw.is_none() && !rules.is_any() && !sender.has_own_keys() && !sender.hands_over() => {
                 Err(reader.error("must have `secrets`, `tokens` or `keys`"))
             }
             _ => Ok(()),
@@ -354,7 +400,7 @@ impl<'a> Source<'a> {
             let (at, error) = secrets.iter().enumerate().find_map(|(at, secret)| Some((at, reason(secret)?)))?;
             Some(reader.at(list).at(at).error(error.to_string()))
         };
-        let secrets = self.lists().map_or(&[][..], |lists| &lists.secrets);
+        let secrets = self.lists().map_or(&[][..], |lists| lists.secrets);
         invalid("secrets", secrets).or_else(|| invalid("keys", &self.given_keys()))
     }
 
@@ -371,7 +417,7 @@ impl<'a> Source<'a> {
 
     /// Its authority; `None` if its lists have an error.
     pub fn authority(&self) -> Option<Authority<'_, 'a>> {
-        self.lists().ok().map(|lists| Authority::Source(self, &lists.scope))
+        self.lists().ok().map(|lists| Authority::Source(self, lists.scope))
     }
 
     /// Whether its starts are sent one at a time, in order of arrival.
@@ -391,12 +437,12 @@ impl<'a> Source<'a> {
 
     /// The tokens; none if they can't be read.
     pub fn tokens(&self) -> &[Secret] {
-        self.lists().map_or(&[], |lists| &lists.tokens)
+        self.lists().map_or(&[], |lists| lists.tokens)
     }
 
     /// The secrets; none if they can't be read.
     pub fn secrets(&self) -> &[Secret] {
-        self.lists().map_or(&[], |lists| &lists.secrets)
+        self.lists().map_or(&[], |lists| lists.secrets)
     }
 
     /// The public keys that the source itself contains, as texts.
@@ -407,27 +453,42 @@ impl<'a> Source<'a> {
     /// Whether a request may be signed: there are secrets or keys to verify a signature with.
     fn is_signed(&self) -> bool {
         let has_key = |sender: SourceSender<'_>| {
-            self.secrets.is_some() || self.token_demands.is_any() || sender.has_own_keys() || sender.hands_over()
+            self.secrets.raw.is_some() || self.token_demands.is_any() || sender.has_own_keys() || sender.hands_over()
         };
         self.sender.is_some_and(has_key)
     }
 
-    /// The lists, which are read once.
-    fn lists(&self) -> Result<&Lists, &InvalidValue> {
-        self.lists.get_or_init(|| self.read_lists()).as_ref()
+    /// All lists, or the first error in one of them. Each is read once.
+    fn lists(&self) -> Result<Lists<'_>, &InvalidValue> {
+        Ok(Lists { secrets: self.secret_list()?, tokens: self.token_list()?, scope: self.scope()? })
     }
 
-    fn read_lists(&self) -> Result<Lists, InvalidValue> {
-        let root = Reader::root();
-        let reader = root.at(self.at);
-        let secrets = |raw: Option<&RawValue>, member, rule: Rule| {
-            raw.map(|raw| parse_secrets(raw, &reader.at(member), rule)).transpose().map(Option::unwrap_or_default)
-        };
-        Ok(Lists {
-            secrets: secrets(self.secrets, "secrets", secret_rule)?,
-            tokens: secrets(self.tokens, "tokens", token_rule)?,
-            scope: Scope::parse(self.workflows, self.callbacks, &reader.at("workflows"))?,
-        })
+    /// The secrets, whether the other lists can be read or not.
+    fn secret_list(&self) -> Result<&[Secret], &InvalidValue> {
+        self.secrets.read(self.at, "secrets", secret_rule)
+    }
+
+    /// The tokens, likewise.
+    fn token_list(&self) -> Result<&[Secret], &InvalidValue> {
+        self.tokens.read(self.at, "tokens", token_rule)
+    }
+
+    fn scope(&self) -> Result<&Scope, &InvalidValue> {
+        let read = || Scope::parse(self.workflows, self.callbacks, &Reader::root().at(self.at).at("workflows"));
+        self.scope.get_or_init(read).as_ref()
+    }
+}
+
+impl<'a> List<'a> {
+    fn new(raw: Option<&'a RawValue>) -> Self {
+        Self { raw, secrets: OnceCell::new() }
+    }
+
+    /// The secrets of a source, by its index and the member that has the list.
+    fn read(&self, at: usize, member: &'static str, rule: Rule) -> Result<&[Secret], &InvalidValue> {
+        let Some(raw) = self.raw else { return Ok(&[]) };
+        let read = || parse_secrets(raw, &Reader::root().at(at).at(member), rule);
+        self.secrets.get_or_init(read).as_deref()
     }
 }
 
@@ -480,6 +541,11 @@ fn parse_name<'a>(raw: &'a RawValue, reader: &Reader<'_>) -> Result<Cow<'a, str>
     Err(reader.error(format!(
         "must be 1 to {MAX_NAME} letters, digits, `.`, `_` and `-`, with a letter or digit at both ends"
     )))
+}
+
+/// The name of a source that may have an error.
+fn readable_name(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    raw.and_then(json::borrowed_text).filter(|name| is_name(name))
 }
 
 fn is_name(name: &str) -> bool {

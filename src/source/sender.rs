@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -95,11 +94,11 @@ impl<'a> SourceSender<'a> {
         }
     }
 
-    /// The headers of the sender that a request has; `None` if it has none of them.
-    pub(super) fn marks(self, headers: &HeaderMap) -> Option<Marks> {
+    /// The headers of the sender that a request has, whose headers have these names; `None` if it has none of them.
+    pub(super) fn marks(self, headers: &[&str]) -> Option<Marks> {
         let marks = |name: &str| {
-            let is_shared = name.eq_ignore_ascii_case(AUTHORIZATION.as_str());
-            headers.contains_key(name).then_some(if is_shared { Marks::Shared } else { Marks::Own })
+            let found = headers.iter().find(|header| header.eq_ignore_ascii_case(name))?;
+            Some(if *found == AUTHORIZATION.as_str() { Marks::Shared } else { Marks::Own })
         };
         let own = match self {
             Self::Preset(_) => Vec::new(),
