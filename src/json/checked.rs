@@ -12,7 +12,7 @@ use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 
 use super::scan::text;
-use super::{InvalidValue, JsonType, Pointer, borrowed_text, type_of};
+use super::{InvalidValue, JsonType, Pointer, Record, borrowed_text, type_of};
 
 /// The parts of an array, or the names and values of an object in turn.
 pub(super) struct Parts<'a>(Cursor<'a>);
@@ -51,6 +51,11 @@ impl<'a> Cursor<'a> {
         }
         self.skip(self.rest.len().saturating_sub(rest.len()));
         rest.first().copied()
+    }
+
+    /// Goes on behind the next byte if it is this one.
+    fn take(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.skip(1))
     }
 
     fn skip(&mut self, bytes: usize) {
@@ -113,6 +118,28 @@ fn string(json: &[u8]) -> Option<usize> {
 /// A [`RawValue`] of a text that is known to be JSON, without white space around it.
 pub(super) fn raw_value(json: &str) -> Option<&RawValue> {
     <&RawValue>::deserialize(Raw(json)).ok()
+}
+
+/// The members of the objects in an array, by their names. `None` if the value is anything else, or if an object has
+/// another name or a name twice.
+pub(super) fn records<'a, const N: usize>(raw: &'a RawValue, names: &[&str; N]) -> Option<Vec<Record<'a, N>>> {
+    let mut cursor = Cursor { rest: raw.get() };
+    cursor.take(b'[')?;
+    let mut records = Vec::new();
+    while cursor.take(b']').is_none() {
+        cursor.take(b'{')?;
+        let mut record = [None; N];
+        while cursor.take(b'}').is_none() {
+            let name = borrowed_text(cursor.value()?)?;
+            let slot = names.iter().position(|known| *known == name).and_then(|at| record.get_mut(at))?;
+            cursor.peek();
+            if slot.replace(cursor.value()?).is_some() {
+                return None;
+            }
+        }
+        records.push(record);
+    }
+    Some(records)
 }
 
 /// Reads a value as a type. The error has the place in the value.
@@ -405,6 +432,20 @@ mod tests {
             );
             prop_oneof![array, object]
         })
+    }
+
+    #[test]
+    fn records_have_their_members_in_the_order_of_the_names() {
+        let read = |json| {
+            let records = records(serde_json::from_str(json).unwrap(), &["a", "bc"])?;
+            Some(records.iter().map(|record| record.map(|value| value.map(RawValue::get))).collect::<Vec<_>>())
+        };
+        assert_eq!(read("[ ]"), Some(Vec::new()));
+        let json = r#"[ { } , {"bc" : [{"a":2}],"\u0061": 1} ]"#;
+        assert_eq!(read(json), Some(vec![[None, None], [Some("1"), Some("[{\"a\":2}]")]]));
+        for irregular in ["{}", "[1]", "[{},null]", r#"[{"a":1,"a":2}]"#, r#"[{"b":1}]"#, r#"[{"\ud800":1}]"#] {
+            assert_eq!(read(irregular), None, "{irregular}");
+        }
     }
 
     proptest! {

@@ -80,12 +80,13 @@ impl Table {
             return Err(TableError::TooLong);
         }
         let reader = Reader::root();
-        let mut routes: Vec<Route> = match json::records(json, &MEMBERS) {
+        let raw = json::value(json.as_bytes()).map_err(TableError::Json)?;
+        let mut routes: Vec<Route> = match json::records(raw, &MEMBERS) {
             Some(records) if is_count(records.len()) => {
                 let routes = records.into_iter().enumerate();
                 routes.map(|(at, members)| Route::new(members, &reader.at(at))).collect::<Result<_, _>>()?
             }
-            _ => Self::parse_each(json, &reader)?,
+            _ => Self::parse_each(raw, &reader)?,
         };
         let mut seen = BTreeMap::new();
         let above = routes.iter().map(|route| {
@@ -100,8 +101,8 @@ impl Table {
     }
 
     /// Parses each element by itself, for the error of the first one that has one.
-    fn parse_each(json: &str, reader: &Reader<'_>) -> Result<Vec<Route>, TableError> {
-        let elements = reader.elements(json::value(json.as_bytes()).map_err(TableError::Json)?)?;
+    fn parse_each(raw: &RawValue, reader: &Reader<'_>) -> Result<Vec<Route>, TableError> {
+        let elements = reader.elements(raw)?;
         if !is_count(elements.len()) {
             return Err(reader.error(format!("must have 1 to {MAX_ROUTES} routes")).into());
         }

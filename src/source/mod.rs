@@ -190,19 +190,20 @@ impl<'a> Sources<'a> {
         if text.len() > MAX_TEXT {
             return Err(SourcesError::TooLong);
         }
-        let entries = match json::records(text, &MEMBERS) {
+        let raw = json::value(text.as_bytes()).map_err(SourcesError::Json)?;
+        let entries = match json::records(raw, &MEMBERS) {
             Some(records) if records.len() <= MAX_SOURCES => {
                 records.into_iter().enumerate().map(|(at, members)| Entry::new(members, at)).collect()
             }
-            _ => Self::parse_each(text)?,
+            _ => Self::parse_each(raw)?,
         };
         Ok(Self { entries, access_tokens })
     }
 
     /// Parses each element by itself: an error in one concerns no other.
-    fn parse_each(text: &'a str) -> Result<Vec<Entry<'a>>, SourcesError> {
+    fn parse_each(raw: &'a RawValue) -> Result<Vec<Entry<'a>>, SourcesError> {
         let reader = Reader::root();
-        let elements = reader.elements(json::value(text.as_bytes()).map_err(SourcesError::Json)?)?;
+        let elements = reader.elements(raw)?;
         if elements.len() > MAX_SOURCES {
             return Err(reader.error(format!("must have at most {MAX_SOURCES} sources")).into());
         }

@@ -20,7 +20,7 @@ const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web
 /// memory that grows, which changes page protections of the whole process, growth and reset take about a third of a
 /// request's cost: see `bare, linked as Sluice` in docs/benchmarks.md. The deepest accepted JSON overflows a stack of
 /// 24 KB, but not one of 32 KB (`host/tests/e2e/deep.rs`).
-const MEMORY: &str = "-Clink-arg=-zstack-size=262144 -Clink-arg=--initial-memory=720896";
+const MEMORY: &str = "-Clink-arg=-zstack-size=262144 -Clink-arg=--initial-memory=786432";
 
 /// Enables SIMD, which every version of Spin supports. Structures are then copied with fewer instructions, which makes
 /// the component 25 KB smaller.
