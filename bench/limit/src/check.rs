@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// Checks a body. `serde_json` itself refuses more than 128 levels, as Sluice does.
+/// Checks a body in one pass. `serde_json` itself refuses more than 127 levels; Sluice, more than 128.
 pub(crate) fn check(body: &[u8]) -> anyhow::Result<()> {
     let Checked = serde_json::from_str(std::str::from_utf8(body)?)?;
     Ok(())

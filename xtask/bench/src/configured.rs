@@ -7,6 +7,7 @@ pub(super) const TOKEN: &str = "benchmark-0123456789abcdef";
 
 /// 59 sources of several senders with secrets, each limited to workflows; then one with a token.
 pub(super) fn sources() -> String {
+    /// A seventh of the sources describe their sender themselves.
     const SENDERS: [&str; 6] = ["github", "gitlab", "stripe", "shopify", "linear", "slack"];
     let source = |n: usize| {
         let own = json!({ "algorithm": "hmac-sha256", "headers": [format!("x-partner-{n}-signature")] });
@@ -14,7 +15,7 @@ pub(super) fn sources() -> String {
         json!({
             "name": format!("team-{n:02}"),
             "sender": sender,
-            "secrets": [format!("{n:02}-5f2b8c1d9e3a4067b1c2d3e4f5061728"), format!("{n:02}-7c9d0e1f2a3b4c5d6e7f809102132435")],
+            "secrets": [format!("new-{n:02}-5f2b8c1d9e3a4067b1c2d3e4"), format!("old-{n:02}-7c9d0e1f2a3b4c5d6e7f8091")],
             "workflows": [format!("build-{n:02}"), "deploy-*", "audit"],
         })
     };
@@ -44,4 +45,22 @@ pub(super) fn routes() -> String {
         }),
     };
     Value::from((0..50).map(route).collect::<Vec<_>>()).to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use sluice::routing::Table;
+    use sluice::source::Sources;
+
+    use super::*;
+
+    #[test]
+    fn sources_and_routes_have_no_error() {
+        let text = sources();
+        let sources = Sources::parse(&text, Vec::new()).unwrap();
+        assert_eq!(sources.iter().count(), 60);
+        assert!(sources.faults().is_empty(), "{:?}", sources.faults());
+        assert_eq!(Table::parse(&routes()).unwrap().iter().count(), 50);
+    }
 }

@@ -68,6 +68,15 @@ mod tests {
     }
 
     #[test]
+    fn host_has_the_costs_of_spin() {
+        let host = Runner::Host("sluice-host".into());
+        let listen = SocketAddr::from(([127, 0, 0, 1], 3000));
+        let command = host.command(Path::new("a.toml"), listen, Path::new("state"), &[]);
+        let expected = ["--spin-costs", "--from", "a.toml", "--listen", "127.0.0.1:3000", "--state-dir", "state"];
+        assert!(command.get_args().eq(expected));
+    }
+
+    #[test]
     fn spin_takes_the_arguments_and_ends_with_its_trigger() {
         let directory = std::env::temp_dir().join(format!("sluice-bench-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
