@@ -4,7 +4,8 @@
 //!   deflate, because the decoder is a sixth of the size.
 //! - The index of the presets in `src/sender/presets/` (see `src/sender/preset.rs`), so that neither names nor headers
 //!   are parsed at run time, and none can differ from its file. `setup` and `notes` are for documents, and left out.
-//! - The list of the engines' profiles in `src/engine/profiles/`, without the white space between their values.
+//! - The engines' profiles in `src/engine/profiles/`, split into their members (see `src/engine/profile.rs`), without the
+//!   white space between their values.
 #![allow(clippy::disallowed_methods, reason = "cargo passes the output directory in the environment")]
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::{env, fs};
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 const SOURCE: &str = "docs/openapi.yaml";
@@ -37,7 +39,31 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The names and texts of the profiles, as an expression in Rust.
+/// The members of a profile that are always there.
+const REQUIRED: [&str; 2] = ["start", "answers"];
+/// Those that may be missing.
+const OPTIONAL: [&str; 18] = [
+    "settings",
+    "required",
+    "scope",
+    "auth",
+    "headers",
+    "workflow",
+    "run_names",
+    "mark",
+    "limits",
+    "reserved_params",
+    "find",
+    "look",
+    "resume",
+    "cancel",
+    "describe",
+    "run",
+    "tasks",
+    "wait",
+];
+
+/// The profiles by name, as an expression in Rust.
 fn profiles() -> Result<String, Box<dyn Error>> {
     let mut profiles = BTreeMap::new();
     for entry in fs::read_dir(PROFILES)? {
@@ -48,9 +74,55 @@ fn profiles() -> Result<String, Box<dyn Error>> {
         if profile["name"] != name.as_str() {
             return Err(format!("{name}: `name` must be that of the file").into());
         }
-        profiles.insert(name, compact(&text));
+        let document = document(&text).map_err(|error| format!("{name}: {error}"))?;
+        profiles.insert(name, document);
     }
-    Ok(format!("&{:?}", profiles.into_iter().collect::<Vec<_>>()))
+    Ok(format!("&[{}]", profiles.into_values().collect::<String>()))
+}
+
+/// A profile as an expression in Rust: a `Document`.
+fn document(profile: &str) -> Result<String, Box<dyn Error>> {
+    let mut members: BTreeMap<&str, &RawValue> = serde_json::from_str(profile)?;
+    members.remove("$schema");
+    let mut literal = "Document { _schema: None, ".to_owned();
+    for name in REQUIRED {
+        let json = members.remove(name).ok_or_else(|| format!("`{name}` is missing"))?;
+        write!(literal, "{name}: Part::of_build({:?}), ", compact(json.get()))?;
+    }
+    for name in OPTIONAL {
+        match members.remove(name) {
+            Some(json) => write!(literal, "{name}: Some(Part::of_build({:?})), ", compact(json.get()))?,
+            None => write!(literal, "{name}: None, ")?,
+        }
+    }
+    let mut text = |name: &str| members.remove(name).map(|json| serde_json::from_str::<String>(json.get())).transpose();
+    for name in ["name", "title"] {
+        let text = text(name)?.ok_or_else(|| format!("`{name}` is missing"))?;
+        write!(literal, "{name}: Text::of_build({text:?}), ")?;
+    }
+    for name in ["error_code", "page"] {
+        match text(name)? {
+            Some(text) => write!(literal, "{name}: Some(Text::of_build({text:?})), ")?,
+            None => write!(literal, "{name}: None, ")?,
+        }
+    }
+    let doubt = match text("doubt")?.as_deref() {
+        Some("find") => "Find",
+        Some("resend") => "Resend",
+        Some("hold") => "Hold",
+        Some("resend-anyway") => "ResendAnyway",
+        _ => return Err("`doubt` is unknown".into()),
+    };
+    let answer = match text("answer")?.as_deref() {
+        None => "None",
+        Some("own") => "Some(AnswerForm::Own)",
+        Some(_) => return Err("`answer` is unknown".into()),
+    };
+    if let Some(name) = members.keys().next() {
+        return Err(format!("unknown member `{name}`").into());
+    }
+    writeln!(literal, "doubt: Doubt::{doubt}, answer: {answer} }},")?;
+    Ok(literal)
 }
 
 /// A JSON text without the white space between its values. The order of members stays, unlike in a [`Value`].

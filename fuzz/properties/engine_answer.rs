@@ -72,7 +72,7 @@ fn delivery() -> Delivery<'static> {
 }
 
 fn engine(profile: &str) -> Engine<'static> {
-    let profile = Profile::built_in(profile).expect("a profile").expect("a valid one");
+    let profile = Profile::built_in(profile).expect("a profile");
     let url = EngineUrl::parse("http://engine:8080").expect("a URL");
     let constants = Constants::parse("", &profile).unwrap_or_default();
     Engine { profile, url, token: None, start: true, constants }

@@ -57,7 +57,7 @@ fn assert_round_trip(delivery: &Delivery<'_>) {
     assert_eq!(format!("{read:?}"), format!("{delivery:?}"));
     assert_eq!(read.to_bytes().as_ref(), Ok(&bytes));
     let url = EngineUrl::parse("http://engine:8080").expect("a URL");
-    let profile = Profile::built_in(DEFAULT_PROFILE).expect("a profile").expect("a valid one");
+    let profile = Profile::built_in(DEFAULT_PROFILE).expect("a profile");
     let engine = Engine { profile, url, token: None, start: true, constants: Constants::default() };
     let workflow = match &delivery.work {
         Work::Start(start) => Some(&start.workflow),

@@ -176,7 +176,7 @@ impl<'h, H: Variables> Config<'h, H> {
                 let names = || {
                     format!("must be one of {}, or a profile in JSON", Profile::names().collect::<Vec<_>>().join(", "))
                 };
-                profile.ok_or_else(names)?.map_err(|e| e.to_string())
+                profile.ok_or_else(names)
             })
         };
         self.profile.get_or_init(read).clone()

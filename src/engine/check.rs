@@ -12,7 +12,7 @@ use super::form::{
 use super::profile::{Document, ProfileError, proof};
 use super::request::{holes_of, holes_of_body, is_one_hole};
 use super::response::ranges;
-use crate::json::{self, Pointer};
+use crate::json::{self, Part, Pointer};
 
 /// Maximum length of a name, in bytes.
 const MAX_NAME: usize = 64;
@@ -117,7 +117,7 @@ impl<'d, 'p> Check<'d, 'p> {
         require(limits.retention_hours != Some(0), "/limits/retention_hours", "must be at least 1")?;
         self.auth()?;
         let constants = Known { names: &[], texts: &[], json: &[] };
-        self.headers("/headers", document.headers, constants)?;
+        self.headers("/headers", document.headers.map(Part::value), constants)?;
         self.start_and_find()?;
         self.look_and_resume()?;
         self.rest()?;

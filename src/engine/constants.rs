@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     fn parse(profile: &str, text: &str) -> Result<Constants, String> {
-        Constants::parse(text, &Profile::built_in(profile).unwrap().unwrap()).map_err(|error| error.to_string())
+        Constants::parse(text, &Profile::built_in(profile).unwrap()).map_err(|error| error.to_string())
     }
 
     #[test]

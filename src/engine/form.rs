@@ -13,11 +13,18 @@ use super::preflight::PreflightForm;
 use super::profile::{ProfileError, read};
 use crate::callback::Status;
 use crate::delivery::RunState;
-use crate::json::{self, InvalidValue, JsonType};
+use crate::json::{self, InvalidValue, JsonType, Part};
 
 /// A text of a profile. It is copied only if it has escapes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Text<'a>(Cow<'a, str>);
+
+impl<'a> Text<'a> {
+    /// A text that the build has read.
+    pub(super) const fn of_build(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
 
 impl Deref for Text<'_> {
     type Target = str;
@@ -362,7 +369,7 @@ pub(super) struct DescribeForm<'a> {
     pub(super) task: Option<Template<'a>>,
     /// `None` if it isn't known how the engine treats a workflow.
     #[serde(borrow, default)]
-    preflight: Option<&'a RawValue>,
+    preflight: Option<Part<'a>>,
 }
 
 impl<'a> DescribeForm<'a> {

@@ -35,7 +35,7 @@ use serde::Deserialize;
 
 use crate::callback::{Callback, Status};
 use crate::delivery::{Delivery, FoundRun, RunView, RunWorkflow, Verdict, Work};
-use crate::json;
+use crate::json::{self, Part};
 use crate::reference::{RunRef, WorkflowRef};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -519,8 +519,7 @@ impl Engine<'_> {
 
     /// Returns whether a text has the form of a workflow's id. A name may have it, too.
     pub fn is_workflow_id(&self, text: &str) -> bool {
-        let form = self.document().run().ok().and_then(|form| form.workflow_id);
-        form.is_some_and(|form| form.is_id(text))
+        self.document().workflow_id().ok().flatten().is_some_and(|form| form.is_id(text))
     }
 
     /// Returns the configured scopes, such as teams, with the default one first. Empty if the profile has no scopes.
@@ -583,7 +582,7 @@ impl Engine<'_> {
         start: Option<&crate::delivery::Start<'_>>,
     ) -> Result<Request<Vec<u8>>, RequestError> {
         let mut request = request::build(&self.url, template, holes, capacity, start)?;
-        request::add_headers(request.headers_mut(), self.document().headers, holes)?;
+        request::add_headers(request.headers_mut(), self.document().headers.map(Part::value), holes)?;
         request.headers_mut().extend(trace.clone());
         Ok(request)
     }

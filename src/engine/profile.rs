@@ -15,16 +15,16 @@ use serde_json::value::RawValue;
 
 use super::form::{
     AuthForm, DescribeForm, Doubt, EngineLimits, FindForm, LookForm, Mark, Proof, RequestForm, ResumeForm, Rule,
-    RunForm, Scope, Setting, StartForm, TasksForm, Text, WaitRule,
+    RunForm, Scope, Setting, StartForm, TasksForm, Text, WaitRule, WorkflowId,
 };
 use super::response::includes;
-use crate::json::{self, InvalidValue};
+use crate::json::{self, InvalidValue, Part};
 
 /// The name of the profile that is used if none is set.
 pub const DEFAULT_PROFILE: &str = "boomerang";
 
-/// The built-in profiles by name: the files in `src/engine/profiles`, which `build.rs` lists.
-const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
+/// The built-in profiles: the files in `src/engine/profiles`, which `build.rs` splits into their members.
+const BUILT_IN: &[Document<'static>] = include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
 
 /// The error of a profile that doesn't follow the form. Completes the sentence "the profile …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,20 +49,24 @@ impl ProfileError {
 
 /// The API of one engine, as data. A clone shares its document.
 #[derive(Clone, Debug)]
-pub struct Profile<'p> {
-    document: Rc<Document<'p>>,
+pub struct Profile<'p>(Source<'p>);
+
+#[derive(Clone, Debug)]
+enum Source<'p> {
+    BuiltIn(&'static Document<'static>),
+    /// The operator's.
+    Own(Rc<Document<'p>>),
 }
 
 impl Profile<'static> {
     /// The names of the built-in profiles.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        BUILT_IN.iter().map(|(name, _)| *name)
+        BUILT_IN.iter().map(|document| &*document.name)
     }
 
     /// Returns the built-in profile of this name.
-    pub fn built_in(name: &str) -> Option<Result<Self, ProfileError>> {
-        let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
-        json::of_build(text).map(Self::of)
+    pub fn built_in(name: &str) -> Option<Self> {
+        BUILT_IN.iter().find(|document| *document.name == *name).map(|document| Self(Source::BuiltIn(document)))
     }
 }
 
@@ -70,42 +74,41 @@ impl<'p> Profile<'p> {
     /// Splits a profile into its members. [`check`](Self::check) reads them, too.
     pub fn parse(text: &'p str) -> Result<Self, ProfileError> {
         let raw = serde_json::from_str(text).map_err(|error| ProfileError::new("", format!("not JSON: {error}")))?;
-        Self::of(raw)
-    }
-
-    fn of(raw: &'p RawValue) -> Result<Self, ProfileError> {
         let document = json::form(raw).map_err(|error| ProfileError::within("", error))?;
-        Ok(Self { document: Rc::new(document) })
+        Ok(Self(Source::Own(Rc::new(document))))
     }
 
     /// The name, which senders are shown.
     pub fn name(&self) -> &str {
-        &self.document.name
+        &self.document().name
     }
 
     /// The engine in one line, for people.
     pub fn title(&self) -> &str {
-        &self.document.title
+        &self.document().title
     }
 
     /// The next step after a start whose effect is unknown.
     pub fn doubt(&self) -> Doubt {
-        self.document.doubt
+        self.document().doubt
     }
 
     /// Returns the size in bytes of the largest payload that the engine takes, if it has such a limit.
     pub fn max_body_bytes(&self) -> Result<Option<usize>, ProfileError> {
-        Ok(self.document.limits()?.max_body_bytes)
+        Ok(self.document().limits()?.max_body_bytes)
     }
 
     /// Returns the names of the params that a route must not set.
     pub fn reserved_params(&self) -> Result<Vec<String>, ProfileError> {
-        Ok(self.document.reserved_params()?.iter().map(ToString::to_string).collect())
+        Ok(self.document().reserved_params()?.iter().map(ToString::to_string).collect())
     }
 
     /// The members.
     pub(super) fn document(&self) -> &Document<'p> {
-        &self.document
+        match &self.0 {
+            Source::BuiltIn(document) => document,
+            Source::Own(document) => document,
+        }
     }
 }
 
@@ -113,53 +116,53 @@ impl<'p> Profile<'p> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Document<'a> {
-    #[serde(rename = "$schema", default)]
-    _schema: Option<String>,
+    #[serde(rename = "$schema", borrow, default)]
+    _schema: Option<Part<'a>>,
     #[serde(borrow)]
     pub(super) name: Text<'a>,
     #[serde(borrow)]
     pub(super) title: Text<'a>,
     #[serde(borrow, default)]
-    settings: Option<&'a RawValue>,
+    settings: Option<Part<'a>>,
     #[serde(borrow, default)]
-    required: Option<&'a RawValue>,
+    required: Option<Part<'a>>,
     #[serde(borrow, default)]
-    scope: Option<&'a RawValue>,
+    scope: Option<Part<'a>>,
     #[serde(borrow, default)]
-    auth: Option<&'a RawValue>,
+    auth: Option<Part<'a>>,
     #[serde(borrow, default)]
-    pub(super) headers: Option<&'a RawValue>,
+    pub(super) headers: Option<Part<'a>>,
     #[serde(borrow, default)]
-    workflow: Option<&'a RawValue>,
+    workflow: Option<Part<'a>>,
     #[serde(borrow, default)]
-    run_names: Option<&'a RawValue>,
+    run_names: Option<Part<'a>>,
     #[serde(borrow, default)]
-    mark: Option<&'a RawValue>,
+    mark: Option<Part<'a>>,
     #[serde(borrow, default)]
-    limits: Option<&'a RawValue>,
+    limits: Option<Part<'a>>,
     #[serde(borrow, default)]
-    reserved_params: Option<&'a RawValue>,
+    reserved_params: Option<Part<'a>>,
     pub(super) doubt: Doubt,
     #[serde(borrow)]
-    start: &'a RawValue,
+    start: Part<'a>,
     #[serde(borrow, default)]
-    find: Option<&'a RawValue>,
+    find: Option<Part<'a>>,
     #[serde(borrow, default)]
-    look: Option<&'a RawValue>,
+    look: Option<Part<'a>>,
     #[serde(borrow, default)]
-    resume: Option<&'a RawValue>,
+    resume: Option<Part<'a>>,
     #[serde(borrow, default)]
-    cancel: Option<&'a RawValue>,
+    cancel: Option<Part<'a>>,
     #[serde(borrow, default)]
-    describe: Option<&'a RawValue>,
+    describe: Option<Part<'a>>,
     #[serde(borrow, default)]
-    run: Option<&'a RawValue>,
+    run: Option<Part<'a>>,
     #[serde(borrow, default)]
-    tasks: Option<&'a RawValue>,
+    tasks: Option<Part<'a>>,
     #[serde(borrow, default)]
-    wait: Option<&'a RawValue>,
+    wait: Option<Part<'a>>,
     #[serde(borrow)]
-    answers: &'a RawValue,
+    answers: Part<'a>,
     #[serde(borrow, default)]
     pub(super) error_code: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -256,6 +259,12 @@ impl<'a> Document<'a> {
         self.run.map_or_else(|| Ok(RunForm::default()), |raw| read("run", raw))
     }
 
+    /// The id of a run's workflow, without the rest of [`run`](Self::run).
+    pub(super) fn workflow_id(&self) -> Result<Option<WorkflowId<'a>>, ProfileError> {
+        let form = self.run.and_then(|run| json::member(run.value(), "workflow_id")).map(json::form).transpose();
+        form.map_err(|error| ProfileError::within("/run/workflow_id", error))
+    }
+
     /// The tasks of a run; `None` if the profile has `wait`, or needs no looks.
     pub(super) fn tasks(&self) -> Result<Option<TasksForm<'a>>, ProfileError> {
         self.tasks.map(|raw| read("tasks", raw)).transpose()
@@ -277,7 +286,7 @@ impl<'a> Document<'a> {
             // A malformed rule is an error of each response.
             list.is_none_or(|list| includes(&list, status))
         };
-        let rules = json::elements(self.answers).unwrap_or_default().into_iter().enumerate();
+        let rules = json::elements(self.answers.value()).unwrap_or_default().into_iter().enumerate();
         let rules = rules
             .filter(|(_, rule)| concerns(rule))
             .map(|(at, rule)| json::form(rule).map_err(|error| ProfileError::within(&format!("/answers/{at}"), error)));
@@ -291,8 +300,8 @@ impl<'a> Document<'a> {
 }
 
 /// Parses a member of a profile.
-pub(super) fn read<'a, T: Deserialize<'a>>(member: &'static str, raw: &'a RawValue) -> Result<T, ProfileError> {
-    json::form(raw).map_err(|error| ProfileError::within(&format!("/{member}"), error))
+pub(super) fn read<'a, T: Deserialize<'a>>(member: &'static str, part: Part<'a>) -> Result<T, ProfileError> {
+    part.form().map_err(|error| ProfileError::within(&format!("/{member}"), error))
 }
 
 /// Reads the proof in a member of a profile.
@@ -307,7 +316,7 @@ mod tests {
     #[test]
     fn built_in_profiles_follow_the_form() {
         for name in Profile::names() {
-            let profile = Profile::built_in(name).unwrap().unwrap_or_else(|error| panic!("{name} {error}"));
+            let profile = Profile::built_in(name).unwrap();
             profile.check().unwrap_or_else(|error| panic!("{name} {error}"));
             assert_eq!(profile.name(), name);
         }
@@ -330,7 +339,7 @@ mod tests {
             "timedout",
         ];
         for name in ["boomerang", "flow", "flow-5"] {
-            let profile = Profile::built_in(name).unwrap().unwrap();
+            let profile = Profile::built_in(name).unwrap();
             let (run, tasks) = (profile.document().run().unwrap(), profile.document().tasks().unwrap().unwrap());
             let mut of_runs: Vec<_> = run.states.iter().flat_map(|rule| rule.status.iter().map(|it| &**it)).collect();
             of_runs.push("skipped"); // A task's only.

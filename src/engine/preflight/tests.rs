@@ -23,7 +23,7 @@ struct Named(&'static str);
 
 impl Named {
     fn with<T>(self, read: impl FnOnce(&PreflightForm<'_>, &TasksForm<'_>) -> T) -> T {
-        let profile = Profile::built_in(self.0).unwrap().unwrap();
+        let profile = Profile::built_in(self.0).unwrap();
         let document = profile.document();
         let describe = document.describe().unwrap().unwrap();
         read(&describe.preflight().unwrap().unwrap(), &document.tasks().unwrap().unwrap())
@@ -211,7 +211,7 @@ fn inactive_workflow_is_an_error() {
 
 /// The engine with a profile, without a token.
 fn engine(profile: &str, constants: &str) -> Engine<'static> {
-    let profile = Profile::built_in(profile).unwrap().unwrap();
+    let profile = Profile::built_in(profile).unwrap();
     let constants = Constants::parse(constants, &profile).unwrap();
     let url = EngineUrl::parse("http://engine:8080").unwrap();
     Engine { profile, url, token: None, start: false, constants }
