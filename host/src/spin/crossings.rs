@@ -8,6 +8,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 use wasmtime::CallHook;
 
+use crate::spin::guest;
 use crate::spin::logs::lock;
 
 /// The calls of one request's instance into the host.
@@ -16,7 +17,7 @@ pub struct Crossings {
     /// Calls from Wasm into the host in total. Beside the imported functions, these are the runtime's own: each drop
     /// of a resource is two, one for the component's table and one for the host's, and each growth of memory is one.
     pub total: u64,
-    /// Calls of imported functions, by `interface.function` as in WIT.
+    /// Calls of imported functions, by name: `interface.function` for those of WASI, and that of the span for Spin's.
     pub imports: BTreeMap<String, u64>,
 }
 
@@ -51,7 +52,8 @@ impl Counter {
         }
     }
 
-    /// A subscriber that counts the imports by name: wasmtime's generated bindings open a span for each call.
+    /// A subscriber that counts the imports by name. Each call has a span, from wasmtime's generated bindings of WASI,
+    /// or from [`guest`].
     pub(crate) fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
         Spans(self.counted.clone())
     }
@@ -63,17 +65,26 @@ impl Drop for Counter {
     }
 }
 
+/// The name of a span of wasmtime's bindings.
+const WASI: &str = "wit-bindgen import";
+
 struct Spans(Arc<Mutex<Crossings>>);
 
 impl Subscriber for Spans {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_span() && metadata.name() == "wit-bindgen import"
+        metadata.is_span() && (metadata.name() == WASI || metadata.target() == guest::TARGET)
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
-        let mut name = Name::default();
-        span.record(&mut name);
-        *lock(&self.0).imports.entry(format!("{}.{}", name.module, name.function)).or_default() += 1;
+        let name = match span.metadata().name() {
+            WASI => {
+                let mut name = Name::default();
+                span.record(&mut name);
+                format!("{}.{}", name.module, name.function)
+            }
+            name => name.to_owned(),
+        };
+        *lock(&self.0).imports.entry(name).or_default() += 1;
         Id::from_u64(1)
     }
 
@@ -88,7 +99,7 @@ impl Subscriber for Spans {
     fn exit(&self, _: &Id) {}
 }
 
-/// The fields of a span.
+/// The fields of such a span.
 #[derive(Default)]
 struct Name {
     module: String,

@@ -21,7 +21,7 @@ mod bindings {
     wasmtime::component::bindgen!({
         path: "wit",
         world: "imports",
-        imports: { default: async | trappable | tracing },
+        imports: { default: async | trappable },
         with: {
             "fermyon:spin/key-value.store": crate::spin::guest::Store,
             "fermyon:spin/postgres.connection": crate::spin::postgres::Connection,
@@ -30,6 +30,9 @@ mod bindings {
 }
 
 pub(crate) use bindings::Imports;
+
+/// The target of this module's spans, one for each call of a Spin interface, with Spin's names.
+pub(crate) const TARGET: &str = module_path!();
 
 /// Maximum number of open stores per request, as in Spin.
 const MAX_OPEN_STORES: usize = 256;

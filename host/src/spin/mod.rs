@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Only this module names wasmtime. Tests reach the running host through [`Host`], which counts store operations,
-//! statements and outbound calls, and injects faults into all of them.
+//! statements, outbound calls and [`crossings`], and injects faults into all but the last. Measurements give it the
+//! [`costs`] that requests have in Spin.
 
 mod allowed_hosts;
 pub mod component;
