@@ -1,4 +1,5 @@
-"""`cargo xtask up`, run without a terminal. `cargo xtask test` builds its dependencies beforehand.
+"""`cargo xtask up`, run without a terminal. `cargo xtask test` builds its dependencies beforehand, so `up` runs
+with `--release`.
 
 The environment variable SLUICE_UP_ENGINES names the real engines that are tried, separated by commas.
 """
@@ -17,7 +18,7 @@ import pytest
 import requests
 from conftest import ROOT, free_port
 
-XTASK = os.environ.get("SLUICE_XTASK", str(ROOT / "target/debug/xtask"))
+XTASK = os.environ.get("SLUICE_XTASK", str(ROOT / "target/quick/xtask"))
 HOST = os.environ.get("SLUICE_HOST_BIN", str(ROOT / "target/debug/sluice-host"))
 
 # The one that is installed and started fastest, if the environment doesn't name others.
@@ -88,7 +89,6 @@ def up(directory: pathlib.Path, *flags: str, path=None):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SPIN_VARIABLE_")}
     if path:
         environment["PATH"] = f"{path}:{environment['PATH']}"
-    # With the component of the step `component`.
     command = [XTASK, "up", "--release", "--port", str(port), "--state-dir", str(directory / "state"), *flags]
     with (directory / "out").open("w") as out, (directory / "err").open("w") as err:
         process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)

@@ -113,7 +113,8 @@ fn tuning_flags() -> String {
 /// `wasm-opt`. Returns a description of its size. If `wasm-opt` is missing, the module is an eighth larger, and the
 /// description says that it is missing.
 fn shrink(path: &Path, min_heap: u64) -> Result<String> {
-    run(&mut cargo(["build", "-q", "--package", "shrink", "--locked"]))?;
+    // As in `cargo xtask test`, for the same features of its dependencies.
+    run(&mut cargo(["build", "-q", "--workspace", "--locked", "--bin", "shrink"]))?;
     let program = std::path::absolute(target())?.join("debug/shrink");
     let small = path.with_extension("small.wasm");
     let mut remark = "";

@@ -79,7 +79,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test { step } => test::run(step)?,
         Task::Fuzz(arguments) => fuzz::run(&arguments)?,
         Task::Bench { arguments } => {
-            let bench = ["run", "-q", "--locked", "--package", "sluice-bench", "--"];
+            let bench = ["run", "-q", "--locked", "--profile", "quick", "--package", "sluice-bench", "--"];
             shell::run(cargo(bench).args(arguments))?;
         }
     }

@@ -23,18 +23,17 @@ use super::{address, engine, manifest};
 /// The directory of the key-value store, which a host would put beside the manifest.
 const STATE: &str = ".spin";
 
+/// The directory of the profile `quick`.
+const QUICK: &str = "quick";
+
 /// Builds the component, and beside it the native host or the stand-in engine.
 pub(super) fn build(plan: &Plan, children: &mut Children) -> Result<()> {
     // It prints commands if it installs packages.
     let mut builds = vec![("component", component::compiler(plan.profile)?.command)];
-    if !plan.on_spin {
-        // Together with the tests, cargo unifies the same features as in `cargo xtask test`, and compiles wasmtime only
-        // once.
-        let host = ["build", "--workspace", "--locked", "--bin", "sluice-host", "--test", "e2e"];
-        builds.push(("native host", cargo(host)));
-    } else if plan.stand_in.is_some() {
-        let stand_in = ["build", "--locked", "-p", "sluice-host", "--no-default-features", "--bin", "stand-in"];
-        builds.push(("stand-in engine", cargo(stand_in)));
+    if let Some((name, arguments)) = program(plan) {
+        let mut cargo = cargo([]);
+        cargo.args(arguments.split(' '));
+        builds.push((name, cargo));
     }
     run_builds(children, builds)?;
     if plan.profile == Profile::Release {
@@ -43,12 +42,31 @@ pub(super) fn build(plan: &Plan, children: &mut Children) -> Result<()> {
     Ok(())
 }
 
+/// The program that is built beside the component, and the arguments of cargo for it.
+fn program(plan: &Plan) -> Option<(&'static str, &'static str)> {
+    match (plan.on_spin, plan.profile) {
+        (false, Profile::Up) => {
+            Some(("native host", "build --locked --profile quick -p sluice-host --bin sluice-host"))
+        }
+        // Together with the tests, cargo unifies the same features as in `cargo xtask test`, and compiles wasmtime only
+        // once.
+        (false, Profile::Release) => Some(("native host", "build --locked --workspace --bin sluice-host --test e2e")),
+        (true, _) => plan.stand_in.map(|_| {
+            let quick = "build --locked --profile quick -p sluice-host --no-default-features --bin stand-in";
+            ("stand-in engine", quick)
+        }),
+    }
+}
+
 /// Starts Sluice, and the stand-in engine where the host doesn't include it.
 pub(super) fn start(plan: &Plan, children: &mut Children) -> Result<()> {
     let (name, mut sluice) = if plan.on_spin {
         ("spin", command("spin", ["up"]))
     } else {
-        ("the native host", Command::new(built("sluice-host")?))
+        (
+            "the native host",
+            Command::new(built(if plan.profile == Profile::Up { QUICK } else { "debug" }, "sluice-host")?),
+        )
     };
     sluice.arg("--from").arg(manifest::write(plan.profile)?).args(["--listen", &plan.listen.to_string()]);
     sluice.arg("--state-dir").arg(plan.state_dir.as_deref().unwrap_or(Path::new(STATE)));
@@ -57,7 +75,7 @@ pub(super) fn start(plan: &Plan, children: &mut Children) -> Result<()> {
     sluice.envs(plan.variables.iter().map(|(name, value)| (in_environment(name), value)));
     match plan.stand_in {
         Some(addr) if plan.on_spin => {
-            let mut stand_in = Command::new(built("stand-in")?);
+            let mut stand_in = Command::new(built(QUICK, "stand-in")?);
             stand_in.arg("--listen").arg(addr.to_string()).args(&plan.stand_in_options);
             children.start("the stand-in engine", &mut stand_in)?;
         }
@@ -67,9 +85,9 @@ pub(super) fn start(plan: &Plan, children: &mut Children) -> Result<()> {
     children.start(name, &mut sluice)
 }
 
-/// The path of a program in this workspace.
-fn built(name: &str) -> IoResult<PathBuf> {
-    Ok(std::path::absolute(target())?.join("debug").join(name))
+/// The path of a program in this workspace, whose profile has this directory.
+fn built(profile: &str, name: &str) -> IoResult<PathBuf> {
+    Ok(std::path::absolute(target())?.join(profile).join(name))
 }
 
 /// Waits until Sluice answers, then prints addresses, problems and examples.

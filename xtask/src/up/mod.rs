@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     /// Runs on the native host even if Spin is installed
     #[arg(long)]
     host: bool,
-    /// Runs the component that `cargo xtask build` builds for production: smaller, faster, and slower to build
+    /// Runs the component of production and the host of the tests: faster, and slower to build
     #[arg(long)]
     release: bool,
     /// Port on 127.0.0.1 to listen on; 0 selects a free one
