@@ -212,10 +212,11 @@ pub fn text(raw: &RawValue) -> Option<String> {
 
 /// Like [`text`], but borrows a text without escapes.
 pub fn borrowed_text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    match raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'))? {
-        escaped if escaped.contains('\\') => text(raw).map(Cow::Owned),
-        plain => Some(Cow::Borrowed(plain)),
+    let [b'"', inner @ .., b'"'] = raw.get().as_bytes() else { return None };
+    if inner.contains(&b'\\') {
+        return text(raw).map(Cow::Owned);
     }
+    raw.get().get(1..=inner.len()).map(Cow::Borrowed)
 }
 
 /// Whether a string of a checked value has an escape that is an unpaired surrogate, such as `\ud83d` alone. It is JSON

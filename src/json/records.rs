@@ -3,28 +3,34 @@
 use serde_json::value::RawValue;
 
 use super::checked::raw_value;
-use super::{MAX_DEPTH, scan, without_mark};
+use super::{MAX_DEPTH, without_mark};
 
 /// The values of an object's members, in the order of the known names.
 pub type Record<'a, const N: usize> = [Option<&'a RawValue>; N];
 
-/// Reads an array of objects whose members have these names.
+/// Reads an array of objects whose members have these names. `read` makes something of each, given its index.
 ///
 /// Returns `None` if the text is anything else: another name, a name twice or with an escape, a value deeper than
 /// [`MAX_DEPTH`], or no JSON. [`value`](super::value) and [`Reader::known_members`](super::Reader::known_members) read the
 /// same from each text for which it is not `None`, and tell what is wrong with the others.
-pub fn records<'a, const N: usize>(text: &'a str, names: &[&str; N]) -> Option<Vec<Record<'a, N>>> {
-    let mut cursor = Cursor { text: without_mark(text), at: 0 };
+pub fn records<'a, T, const N: usize>(
+    text: &'a str,
+    names: &[&str; N],
+    mut read: impl FnMut(usize, Record<'a, N>) -> T,
+) -> Option<Vec<T>> {
+    let text = without_mark(text);
+    let mut cursor = Cursor { text, rest: text.as_bytes() };
     let mut records = Vec::new();
-    cursor.each(b'[', b']', |cursor| {
+    cursor.take(b'[')?;
+    cursor.each(b']', |cursor| {
         let mut record = [None; N];
-        cursor.each(b'{', b'}', |cursor| {
+        cursor.take(b'{')?;
+        cursor.each(b'}', |cursor| {
             let name = cursor.name()?;
             let slot = names.iter().position(|known| *known == name).and_then(|at| record.get_mut(at))?;
-            let value = cursor.raw_value(MAX_DEPTH.saturating_sub(2))?;
-            slot.replace(value).is_none().then_some(())
+            slot.replace(cursor.value(MAX_DEPTH.saturating_sub(2))?).is_none().then_some(())
         })?;
-        records.push(record);
+        records.push(read(records.len(), record));
         Some(())
     })?;
     cursor.peek().is_none().then_some(records)
@@ -33,105 +39,123 @@ pub fn records<'a, const N: usize>(text: &'a str, names: &[&str; N]) -> Option<V
 /// A position in a text that may be JSON. Each method returns `None` if something else follows.
 struct Cursor<'a> {
     text: &'a str,
-    at: usize,
+    /// The bytes of the text that follow.
+    rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
-    fn rest(&self) -> &'a [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    /// The text from an offset to the position.
+    fn since(&self, start: usize) -> Option<&'a str> {
+        self.text.get(start..self.at())
+    }
+
+    /// The offset of the position.
+    #[inline]
+    fn at(&self) -> usize {
+        self.text.len().saturating_sub(self.rest.len())
     }
 
     /// The next byte that isn't white space.
+    #[inline]
     fn peek(&mut self) -> Option<u8> {
-        let mut rest = self.rest();
-        while let [b' ' | b'\n' | b'\t' | b'\r', after @ ..] = rest {
-            rest = after;
+        while let [b' ' | b'\n' | b'\t' | b'\r', after @ ..] = self.rest {
+            self.rest = after;
         }
-        self.at = self.text.len().saturating_sub(rest.len());
-        rest.first().copied()
+        self.rest.first().copied()
     }
 
+    /// Takes this byte, and the white space before it.
+    #[inline]
     fn take(&mut self, byte: u8) -> Option<()> {
-        (self.peek()? == byte).then(|| self.skip(1))
+        self.peek()?;
+        match self.rest {
+            [first, after @ ..] if *first == byte => {
+                self.rest = after;
+                Some(())
+            }
+            _ => None,
+        }
     }
 
-    fn skip(&mut self, bytes: usize) {
-        self.at = self.at.saturating_add(bytes);
-    }
-
-    /// Reads the parts of an array or object, which a comma separates.
-    fn each(&mut self, open: u8, close: u8, mut part: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
-        self.take(open)?;
+    /// Takes the parts of an array or object whose first byte is taken, which a comma separates.
+    #[inline]
+    fn each(&mut self, close: u8, mut part: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         if self.take(close).is_some() {
             return Some(());
         }
         loop {
             part(self)?;
-            if self.take(b',').is_none() {
-                return self.take(close);
+            match (self.peek()?, self.rest) {
+                (b',', [_, after @ ..]) => self.rest = after,
+                _ => return self.take(close),
             }
         }
     }
 
-    /// Reads a value with at most this many levels.
-    fn raw_value(&mut self, levels: usize) -> Option<&'a RawValue> {
+    /// Takes a value with at most this many levels.
+    fn value(&mut self, levels: usize) -> Option<&'a RawValue> {
         self.peek()?;
-        let start = self.at;
-        self.value(levels)?;
-        raw_value(self.text.get(start..self.at)?)
+        let start = self.at();
+        self.skip_value(levels)?;
+        raw_value(self.since(start)?)
     }
 
-    fn value(&mut self, levels: usize) -> Option<()> {
-        match self.peek()? {
-            b'"' => self.string(),
-            b'[' => {
-                let levels = levels.checked_sub(1)?;
-                self.each(b'[', b']', |cursor| cursor.value(levels))
+    fn skip_value(&mut self, levels: usize) -> Option<()> {
+        match (self.peek()?, self.rest) {
+            (b'"', [_, after @ ..]) => {
+                self.rest = after;
+                self.string()
             }
-            b'{' => {
+            (b'[', [_, after @ ..]) => {
+                self.rest = after;
                 let levels = levels.checked_sub(1)?;
-                self.each(b'{', b'}', |cursor| cursor.name().and_then(|_| cursor.value(levels)))
+                self.each(b']', |cursor| cursor.skip_value(levels))
+            }
+            (b'{', [_, after @ ..]) => {
+                self.rest = after;
+                let levels = levels.checked_sub(1)?;
+                self.each(b'}', |cursor| cursor.name().and_then(|_| cursor.skip_value(levels)))
             }
             _ => {
                 let is_end = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\n' | b'\t' | b'\r');
-                let rest = self.text.get(self.at..)?;
-                let scalar = rest.get(..rest.bytes().position(|byte| is_end(&byte))?)?;
-                self.skip(scalar.len());
-                serde_json::from_str::<&RawValue>(scalar).ok().map(drop)
+                let start = self.at();
+                self.rest = self.rest.get(self.rest.iter().position(is_end)?..)?;
+                serde_json::from_str::<&RawValue>(self.since(start)?).ok().map(drop)
             }
         }
     }
 
-    /// Reads a name as it is written, without its quotation marks, and the colon behind it.
+    /// Takes a name and the colon behind it. Returns the name as it is written, without its quotation marks.
+    #[inline]
     fn name(&mut self) -> Option<&'a str> {
-        self.peek()?;
-        let start = self.at;
+        self.take(b'"')?;
+        let start = self.at();
         self.string()?;
-        let name = self.text.get(start..self.at)?.strip_prefix('"')?.strip_suffix('"')?;
+        let name = self.text.get(start..self.at().checked_sub(1)?)?;
         self.take(b':').map(|()| name)
     }
 
+    /// Takes a string whose first quotation mark is taken. Most are short.
     fn string(&mut self) -> Option<()> {
-        self.take(b'"')?;
-        loop {
-            let (length, end) = scan::text(self.rest());
-            self.skip(length);
-            match end? {
+        while let [byte, after @ ..] = self.rest {
+            self.rest = after;
+            match byte {
                 b'"' => return Some(()),
                 b'\\' => self.escape()?,
-                _ => return None,
+                0..=0x1f => return None,
+                _ => {}
             }
         }
+        None
     }
 
-    /// Reads an escape behind its backslash.
+    /// Takes an escape whose backslash is taken.
     fn escape(&mut self) -> Option<()> {
-        let length = match self.rest() {
-            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 1,
-            [b'u', digits @ ..] if digits.get(..4)?.iter().all(u8::is_ascii_hexdigit) => 5,
+        self.rest = match self.rest {
+            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..] => after,
+            [b'u', a, b, c, d, after @ ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => after,
             _ => return None,
         };
-        self.skip(length);
         Some(())
     }
 }
@@ -144,6 +168,10 @@ mod tests {
     use super::*;
 
     const NAMES: [&str; 2] = ["a", "bc"];
+
+    fn read(text: &str) -> Option<Vec<Record<'_, 2>>> {
+        records(text, &NAMES, |_, record| record)
+    }
 
     fn texts(records: &[Record<'_, 2>]) -> Vec<[Option<String>; 2]> {
         records.iter().map(|record| record.map(|value| value.map(|raw| raw.get().to_owned()))).collect()
@@ -172,7 +200,7 @@ mod tests {
             (r#"[{"bc":[{"x":"\ud800\n"}],"a":null},{"a":"\u00e9"}]"#, 2),
             (r#"[{"a":-1.50E+400 ,"bc":[true,false,0,[],{}]}]"#, 1),
         ] {
-            let records = records(text, &NAMES).unwrap_or_else(|| panic!("{text}"));
+            let records = read(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(records.len(), count, "{text}");
             assert_eq!(Some(texts(&records)), step_by_step(text).as_deref().map(texts), "{text}");
         }
@@ -204,9 +232,9 @@ mod tests {
             r#"[{"a":}]"#,
             &nested(MAX_DEPTH - 1),
         ] {
-            assert!(records(text, &NAMES).is_none(), "{text}");
+            assert!(read(text).is_none(), "{text}");
         }
-        assert!(records(&nested(MAX_DEPTH - 2), &NAMES).is_some());
+        assert!(read(&nested(MAX_DEPTH - 2)).is_some());
     }
 
     /// Fragments of JSON, which make many texts that are almost right.
@@ -246,7 +274,7 @@ mod tests {
         ) {
             let parts = parts.concat();
             let text = if is_framed { format!("[{{{parts}}}]") } else { parts };
-            let records = records(&text, &NAMES);
+            let records = read(&text);
             prop_assert_eq!(records.as_deref().map(texts), unescaped(&text), "{}", text);
         }
 
@@ -257,7 +285,7 @@ mod tests {
                 *old = byte;
             }
             let text = String::from_utf8(text).unwrap();
-            let records = records(&text, &NAMES);
+            let records = read(&text);
             prop_assert_eq!(records.as_deref().map(texts), unescaped(&text), "{}", text);
         }
     }

@@ -80,11 +80,9 @@ impl Table {
             return Err(TableError::TooLong);
         }
         let reader = Reader::root();
-        let mut routes: Vec<Route> = match json::records(json, &MEMBERS) {
-            Some(records) if is_count(records.len()) => {
-                let routes = records.into_iter().enumerate();
-                routes.map(|(at, members)| Route::new(members, &reader.at(at))).collect::<Result<_, _>>()?
-            }
+        let regular = json::records(json, &MEMBERS, |at, members| Route::new(members, &reader.at(at)));
+        let mut routes: Vec<Route> = match regular {
+            Some(routes) if is_count(routes.len()) => routes.into_iter().collect::<Result<_, _>>()?,
             _ => Self::parse_each(json, &reader)?,
         };
         let mut seen = BTreeMap::new();

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Errors are confined: a source that breaks a rule is stopped, and the others go on. The text is parsed for each
-//! request, so the lists of a source are read only if the request may be its own, and texts are borrowed.
+//! request, so one pass reads it if it is regular, a list of a source is read only if the request may be its own, and
+//! texts are borrowed.
 //!
 //! Pure. Names [`json`], [`reference`](mod@crate::reference), [`secret`](crate::secret) and
 //! [`sender`](crate::sender).
@@ -190,12 +191,8 @@ impl<'a> Sources<'a> {
         if text.len() > MAX_TEXT {
             return Err(SourcesError::TooLong);
         }
-        let entries = match json::records(text, &MEMBERS) {
-            Some(records) if records.len() <= MAX_SOURCES => {
-                records.into_iter().enumerate().map(|(at, members)| Entry::new(members, at)).collect()
-            }
-            _ => Self::parse_each(text)?,
-        };
+        let regular = json::records(text, &MEMBERS, Entry::new).filter(|entries| entries.len() <= MAX_SOURCES);
+        let entries = regular.map_or_else(|| Self::parse_each(text), Ok)?;
         Ok(Self { entries, access_tokens })
     }
 
@@ -291,7 +288,7 @@ fn shared<'s>(mine: &[Secret], theirs: impl FnOnce() -> Option<&'s [Secret]>) ->
 impl<'a> Entry<'a> {
     fn parse(raw: &'a RawValue, at: usize) -> Self {
         match Reader::root().at(at).known_members(raw, MEMBERS) {
-            Ok(members) => Self::new(members, at),
+            Ok(members) => Self::new(at, members),
             Err(error) => {
                 let sender = match json::type_of(raw) {
                     JsonType::Object => Claim::of(json::member(raw, "sender")),
@@ -303,9 +300,9 @@ impl<'a> Entry<'a> {
     }
 
     /// The entry of an object with these members.
-    fn new(members: Members<'a>, at: usize) -> Self {
+    fn new(at: usize, members: Members<'a>) -> Self {
         let [name, sender, ..] = members;
-        match Source::new(members, at) {
+        match Source::new(at, members) {
             Ok(source) => {
                 let sender = source.sender.map_or(Claim::None, Claim::Sender);
                 Self { name: Some(source.name.clone()), sender, source: Ok(source) }
@@ -325,7 +322,7 @@ impl<'a> Claim<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(members: Members<'a>, at: usize) -> Result<Self, InvalidValue> {
+    fn new(at: usize, members: Members<'a>) -> Result<Self, InvalidValue> {
         let root = Reader::root();
         let reader = root.at(at);
         let [name, sender, secrets, tokens, workflows, callbacks, ordered, repeat, audience, issuer, keys] = members;
