@@ -1,6 +1,7 @@
 -- The wrk script of all measurements. Arguments follow `--`, each as NAME=VALUE:
 --   method; body (a file); header (NAME: VALUE, can be repeated); the expected status and outcome of each response;
 --   unique (a prefix: with a counter, it replaces the word UNIQUE in path and body).
+-- With the environment variable RATE, so many requests are sent a second, on one connection: each waits for its time.
 -- Each response is checked. The last line of the output is a report in JSON.
 
 local method, body, status, outcome, unique = "POST", "", "200", nil, nil
@@ -56,6 +57,22 @@ function request()
   local path = path_after and path_before .. id .. path_after or path_before
   local content = body_after and body_before .. id .. body_after or body_before
   return wrk.format(method, path, headers, content)
+end
+
+-- wrk calls `delay` before each request, if there is such a function.
+local rate = tonumber(os.getenv("RATE"))
+if rate then
+  local ffi = require("ffi")
+  ffi.cdef("struct timespec { long s, ns; }; int clock_gettime(int clock, struct timespec *now);")
+  local now, start, sent = ffi.new("struct timespec"), nil, 0
+  -- Milliseconds until the time of the next request.
+  function delay()
+    ffi.C.clock_gettime(1, now)
+    local ms = tonumber(now.s) * 1e3 + tonumber(now.ns) / 1e6
+    start = start or ms
+    sent = sent + 1
+    return math.max(0, math.floor(start + sent * 1e3 / rate - ms))
+  end
 end
 
 function response(actual_status, actual_headers)

@@ -27,9 +27,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the address and serves in the background, with TCP_NODELAY on every connection. An `Err` of the handler
-    /// closes the connection without a response.
-    pub async fn start<F, Fut, B>(addr: SocketAddr, handler: F) -> std::io::Result<Server>
+    /// Binds the address and serves in the background. `nodelay` sets TCP_NODELAY on every connection. An `Err` of the
+    /// handler closes the connection without a response.
+    pub async fn start<F, Fut, B>(addr: SocketAddr, nodelay: bool, handler: F) -> std::io::Result<Server>
     where
         F: Fn(Request<Incoming>, SocketAddr) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Response<B>, BoxError>> + Send + 'static,
@@ -46,7 +46,7 @@ impl Server {
             let service = service_fn(move |request| handler(request, peer));
             http.serve_connection(TokioIo::new(stream), service).into_owned()
         };
-        let task = tokio::spawn(accept(listener, stopped, connect));
+        let task = tokio::spawn(accept(listener, nodelay, stopped, connect));
         Ok(Server { addr, stop, task })
     }
 
@@ -66,6 +66,7 @@ impl Server {
 /// Accepts connections until told to stop, then waits for the open ones for at most the grace period.
 async fn accept<C>(
     listener: TcpListener,
+    nodelay: bool,
     mut stopped: oneshot::Receiver<Duration>,
     connect: impl Fn(TcpStream, SocketAddr) -> C,
 ) where
@@ -87,7 +88,9 @@ async fn accept<C>(
                 }
             },
         };
-        let _ = stream.set_nodelay(true);
+        if nodelay {
+            let _ = stream.set_nodelay(true);
+        }
         let watched = graceful.watch(connect(stream, peer));
         connections.spawn(async move {
             // An error is either the peer's or the handler's, which has reported it already.

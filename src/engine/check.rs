@@ -297,7 +297,11 @@ impl<'d, 'p> Check<'d, 'p> {
             let place = format!("/answers/{n}");
             let Rule { status, when, at, equals, has, lacks, verdict, concluded, .. } = rule;
             let part = |name: &str| format!("{place}/{name}");
-            require(ranges(status).is_some(), &part("status"), "must be statuses and ranges, such as `404,500-599`")?;
+            require(
+                ranges(status).all(|range| range.is_some()),
+                &part("status"),
+                "must be statuses and ranges, such as `404,500-599`",
+            )?;
             require(at.is_some() == equals.is_some(), &part("at"), "and `equals` must be there together")?;
             let places = at.iter().map(|it| ("at", it)).chain(has.iter().map(|it| ("has", it)));
             for (name, pointer) in places.chain(lacks.iter().map(|it| ("lacks", it))) {

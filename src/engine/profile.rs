@@ -17,6 +17,7 @@ use super::form::{
     AuthForm, DescribeForm, Doubt, EngineLimits, FindForm, LookForm, Mark, Proof, RequestForm, ResumeForm, Rule,
     RunForm, Scope, Setting, StartForm, TasksForm, Text, WaitRule,
 };
+use super::response::includes;
 use crate::json::{self, InvalidValue};
 
 /// The name of the profile that is used if none is set.
@@ -267,6 +268,20 @@ impl<'a> Document<'a> {
 
     pub(super) fn answers(&self) -> Result<Vec<Rule<'a>>, ProfileError> {
         read("answers", self.answers)
+    }
+
+    /// The rules for a status. The others are not read.
+    pub(super) fn answers_to(&self, status: u16) -> Result<Vec<Rule<'a>>, ProfileError> {
+        let concerns = |rule: &RawValue| {
+            let list = json::member(rule, "status").and_then(json::borrowed_text);
+            // A malformed rule is an error of each response.
+            list.is_none_or(|list| includes(&list, status))
+        };
+        let rules = json::elements(self.answers).unwrap_or_default().into_iter().enumerate();
+        let rules = rules
+            .filter(|(_, rule)| concerns(rule))
+            .map(|(at, rule)| json::form(rule).map_err(|error| ProfileError::within(&format!("/answers/{at}"), error)));
+        rules.collect()
     }
 
     /// Whether a sender gets the engine's own response.

@@ -5,6 +5,7 @@
 //! without a rule, the verdict is [`Verdict::Misconfigured`].
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::RETRY_AFTER;
@@ -81,11 +82,8 @@ impl Reader<'_, '_> {
     pub(super) fn success(&self, response: Response<Vec<u8>>) -> Result<Success, Refused> {
         let (parts, body) = response.into_parts();
         let (status, after) = (parts.status, retry_after(&parts.headers, self.now));
-        let rules = self.document.answers().map_err(malformed)?;
-        let may_apply = |rule: &&Rule<'_>| {
-            (rule.operations.is_empty() || rule.operations.contains(&self.operation))
-                && includes(&rule.status, status.as_u16())
-        };
+        let rules = self.document.answers_to(status.as_u16()).map_err(malformed)?;
+        let may_apply = |rule: &&Rule<'_>| rule.operations.is_empty() || rule.operations.contains(&self.operation);
         let mut rules = rules.iter().filter(may_apply).peekable();
         if status.is_success() && rules.peek().is_none() {
             return Ok(Success { body, status, headers: parts.headers, after });
@@ -200,21 +198,20 @@ fn plain(value: &RawValue) -> String {
     json::text(value).unwrap_or_else(|| value.get().to_owned())
 }
 
-/// Whether a list of statuses and ranges includes a status.
+/// Whether a list of statuses and ranges includes a status. A malformed item includes none.
 pub(super) fn includes(list: &str, status: u16) -> bool {
-    ranges(list).is_some_and(|ranges| ranges.iter().any(|range| range.contains(&status)))
+    ranges(list).flatten().any(|range| range.contains(&status))
 }
 
-/// Reads a list of statuses and ranges, such as `404,500-599`; `None` if it is malformed.
-pub(super) fn ranges(list: &str) -> Option<Vec<std::ops::RangeInclusive<u16>>> {
-    let range = |item: &str| {
+/// Reads a list of statuses and ranges, such as `404,500-599`; `None` for a malformed item.
+pub(super) fn ranges(list: &str) -> impl Iterator<Item = Option<RangeInclusive<u16>>> {
+    list.split(',').map(|item| {
         let (first, last) = item.split_once('-').unwrap_or((item, item));
         match (first.parse::<u16>(), last.parse::<u16>()) {
             (Ok(first), Ok(last)) if first >= 100 && first <= last && last <= 599 => Some(first..=last),
             _ => None,
         }
-    };
-    list.split(',').map(range).collect()
+    })
 }
 
 /// The error code at a place: 1 to 64 capital letters and underscores. Of an error response, nothing else leaves Sluice.

@@ -12,18 +12,17 @@ use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 
 use super::scan::text;
-use super::{InvalidValue, JsonType, Pointer, borrowed_text, type_of};
+use super::{InvalidValue, JsonType, Pointer, Record, borrowed_text, type_of};
 
-/// The values of an array, or the names and values of an object in turn.
-pub(super) struct Parts<'a> {
-    /// The text behind the part that was read last.
-    rest: &'a str,
-}
+/// The parts of an array, or the names and values of an object in turn.
+pub(super) struct Parts<'a>(Cursor<'a>);
 
 impl<'a> Parts<'a> {
     /// The parts of an array or object.
     pub(super) fn of(raw: &'a RawValue) -> Self {
-        Self { rest: raw.get().get(1..).unwrap_or_default() }
+        let mut cursor = Cursor { rest: raw.get() };
+        cursor.skip(1);
+        Self(cursor)
     }
 }
 
@@ -31,55 +30,87 @@ impl<'a> Iterator for Parts<'a> {
     type Item = &'a RawValue;
 
     fn next(&mut self) -> Option<&'a RawValue> {
-        let is_between = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\r' | b',' | b':');
-        let start = self.rest.bytes().position(|byte| !is_between(&byte))?;
-        let rest = self.rest.get(start..)?;
-        let (value, after) = rest.split_at_checked(length(rest.as_bytes())?)?;
-        self.rest = after;
+        match self.0.peek()? {
+            b'}' | b']' => None,
+            _ => self.0.value(),
+        }
+    }
+}
+
+/// A position in a text that is known to be JSON.
+struct Cursor<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Cursor<'a> {
+    /// Goes on to the next value, or to the end of the array or object. Returns its first byte.
+    fn peek(&mut self) -> Option<u8> {
+        let mut rest = self.rest.as_bytes();
+        while let [b' ' | b'\n' | b'\t' | b'\r' | b',' | b':', after @ ..] = rest {
+            rest = after;
+        }
+        self.skip(self.rest.len().saturating_sub(rest.len()));
+        rest.first().copied()
+    }
+
+    /// Goes on behind the next byte if it is this one.
+    fn take(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.skip(1))
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
+    }
+
+    /// Reads the value at the position.
+    fn value(&mut self) -> Option<&'a RawValue> {
+        let (value, rest) = self.rest.split_at_checked(length(self.rest.as_bytes())?)?;
+        self.rest = rest;
         raw_value(value)
     }
 }
 
-/// The length of the value at the start of a text; `None` at the end of an array or object.
-fn length(text: &[u8]) -> Option<usize> {
-    match text.first()? {
-        b'"' => string(text),
-        b'{' | b'[' => {
-            let (mut depth, mut at) = (0_usize, 0_usize);
-            loop {
-                match text.get(at)? {
-                    b'"' => {
-                        at = at.saturating_add(string(text.get(at..)?)?);
-                        continue;
-                    }
-                    b'{' | b'[' => depth = depth.saturating_add(1),
-                    b'}' | b']' => depth = depth.saturating_sub(1),
-                    _ => {}
-                }
-                at = at.saturating_add(1);
-                if depth == 0 {
-                    return Some(at);
-                }
+/// The length of the value at the start of a text.
+fn length(json: &[u8]) -> Option<usize> {
+    let mut rest = json;
+    let mut depth = 0_usize;
+    while let [byte, after @ ..] = rest {
+        rest = match byte {
+            b'"' => after.get(string(after)?..)?,
+            b'{' | b'[' => {
+                depth = depth.saturating_add(1);
+                after
             }
-        }
-        b'}' | b']' => None,
-        _ => {
-            let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\t' | b'\r');
-            Some(text.iter().position(is_end).unwrap_or(text.len()))
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                after
+            }
+            _ if depth == 0 => {
+                let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\t' | b'\r');
+                rest.iter().position(is_end).and_then(|end| rest.get(end..)).unwrap_or_default()
+            }
+            _ => {
+                rest = after;
+                continue;
+            }
+        };
+        if depth == 0 {
+            break;
         }
     }
+    json.len().checked_sub(rest.len())
 }
 
-/// The length of the string at the start of a text, with its quotation marks.
+/// The length of a string whose text follows, with the quotation mark at its end.
 fn string(json: &[u8]) -> Option<usize> {
-    let mut at = 1_usize;
+    let mut rest = json;
     loop {
-        let (length, end) = text(json.get(at..)?);
-        at = at.saturating_add(length);
+        let (length, end) = text(rest);
+        rest = rest.get(length..)?;
         match end? {
-            b'"' => return Some(at),
+            b'"' => return json.len().checked_sub(rest.len()),
             // Behind a backslash, a quotation mark is a character.
-            _ => at = at.saturating_add(1),
+            _ => rest = rest.get(1..)?,
         }
     }
 }
@@ -89,9 +120,35 @@ pub(super) fn raw_value(json: &str) -> Option<&RawValue> {
     <&RawValue>::deserialize(Raw(json)).ok()
 }
 
+/// The members of the objects in an array, by their names, as `read` takes each with its index. `None` if the value is
+/// anything else, or if an object has another name or a name twice.
+pub(super) fn records<'a, T, const N: usize>(
+    raw: &'a RawValue,
+    names: &[&str; N],
+    mut read: impl FnMut(usize, Record<'a, N>) -> T,
+) -> Option<Vec<T>> {
+    let mut cursor = Cursor { rest: raw.get() };
+    cursor.take(b'[')?;
+    let mut records = Vec::new();
+    while cursor.take(b']').is_none() {
+        cursor.take(b'{')?;
+        let mut record = [None; N];
+        while cursor.take(b'}').is_none() {
+            let name = borrowed_text(cursor.value()?)?;
+            let slot = names.iter().position(|known| *known == name).and_then(|at| record.get_mut(at))?;
+            cursor.peek();
+            if slot.replace(cursor.value()?).is_some() {
+                return None;
+            }
+        }
+        records.push(read(records.len(), record));
+    }
+    Some(records)
+}
+
 /// Reads a value as a type. The error has the place in the value.
 pub(super) fn form<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, InvalidValue> {
-    T::deserialize(Checked(raw))
+    T::deserialize(&mut Cursor { rest: raw.get() })
 }
 
 impl Error for InvalidValue {
@@ -146,37 +203,29 @@ impl<'de> Deserializer<'de> for Raw<'de> {
     }
 }
 
-/// A value that is known to be JSON.
-struct Checked<'de>(&'de RawValue);
-
-impl<'de> Deserializer<'de> for Checked<'de> {
+impl<'de> Deserializer<'de> for &mut Cursor<'de> {
     type Error = InvalidValue;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidValue> {
-        let Self(raw) = self;
-        let json = raw.get();
-        match type_of(raw) {
-            JsonType::Object => visitor.visit_map(Members { parts: Parts::of(raw), name: None }),
-            JsonType::Array => visitor.visit_seq(Elements { parts: Parts::of(raw), index: 0 }),
-            JsonType::String => match borrowed_text(raw) {
-                Some(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
-                Some(Cow::Owned(text)) => visitor.visit_string(text),
-                None => Err(InvalidValue::custom("a string with an unpaired surrogate")),
-            },
-            JsonType::Boolean => visitor.visit_bool(json == "true"),
-            JsonType::Null => visitor.visit_unit(),
-            JsonType::Number => match (json.parse(), json.parse(), json.parse()) {
-                (Ok(number), ..) => visitor.visit_u64(number),
-                (_, Ok(number), _) => visitor.visit_i64(number),
-                (.., Ok(number)) => visitor.visit_f64(number),
-                _ => Err(InvalidValue::custom("a number that is out of range")),
-            },
+        match self.peek() {
+            Some(b'{') => {
+                self.skip(1);
+                visitor.visit_map(Members { cursor: self, name: None })
+            }
+            Some(b'[') => {
+                self.skip(1);
+                visitor.visit_seq(Elements { cursor: self, index: 0 })
+            }
+            _ => scalar(self.value().unwrap_or(RawValue::NULL), visitor),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidValue> {
-        match type_of(self.0) {
-            JsonType::Null => visitor.visit_none(),
+        match self.peek() {
+            Some(b'n') => {
+                self.value();
+                visitor.visit_none()
+            }
             _ => visitor.visit_some(self),
         }
     }
@@ -187,7 +236,11 @@ impl<'de> Deserializer<'de> for Checked<'de> {
         visitor: V,
     ) -> Result<V::Value, InvalidValue> {
         // The name of a raw value is private to `serde_json`, and no name in Rust.
-        if name.starts_with('$') { Raw(self.0.get()).visit(name, visitor) } else { visitor.visit_newtype_struct(self) }
+        if !name.starts_with('$') {
+            return visitor.visit_newtype_struct(self);
+        }
+        self.peek();
+        Raw(self.value().unwrap_or(RawValue::NULL).get()).visit(name, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -196,13 +249,15 @@ impl<'de> Deserializer<'de> for Checked<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, InvalidValue> {
-        match borrowed_text(self.0) {
-            Some(name) => visitor.visit_enum(CowStrDeserializer::new(name)),
-            None => self.deserialize_any(visitor),
+        match self.peek() {
+            Some(b'"') => visitor.visit_enum(CowStrDeserializer::new(unicode(self.value().unwrap_or(RawValue::NULL))?)),
+            _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidValue> {
+        self.peek();
+        self.value();
         visitor.visit_unit()
     }
 
@@ -212,14 +267,37 @@ impl<'de> Deserializer<'de> for Checked<'de> {
     }
 }
 
+fn scalar<'de, V: Visitor<'de>>(raw: &'de RawValue, visitor: V) -> Result<V::Value, InvalidValue> {
+    let json = raw.get();
+    match type_of(raw) {
+        JsonType::String => match unicode(raw)? {
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
+        },
+        JsonType::Boolean => visitor.visit_bool(json == "true"),
+        JsonType::Number => match (json.parse(), json.parse(), json.parse()) {
+            (Ok(number), ..) => visitor.visit_u64(number),
+            (_, Ok(number), _) => visitor.visit_i64(number),
+            (.., Ok(number)) => visitor.visit_f64(number),
+            _ => Err(InvalidValue::custom("a number that is out of range")),
+        },
+        JsonType::Null | JsonType::Object | JsonType::Array => visitor.visit_unit(),
+    }
+}
+
+/// The text of a string.
+fn unicode(raw: &RawValue) -> Result<Cow<'_, str>, InvalidValue> {
+    borrowed_text(raw).ok_or_else(|| InvalidValue::custom("a string with an unpaired surrogate"))
+}
+
 /// The members of an object.
-struct Members<'de> {
-    parts: Parts<'de>,
+struct Members<'c, 'de> {
+    cursor: &'c mut Cursor<'de>,
     /// The name that was read last.
     name: Option<&'de RawValue>,
 }
 
-impl Members<'_> {
+impl Members<'_, '_> {
     fn within(&self, error: InvalidValue) -> InvalidValue {
         match self.name.and_then(borrowed_text) {
             Some(name) => error.within(&name),
@@ -228,36 +306,44 @@ impl Members<'_> {
     }
 }
 
-impl<'de> MapAccess<'de> for Members<'de> {
+impl<'de> MapAccess<'de> for Members<'_, 'de> {
     type Error = InvalidValue;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, InvalidValue> {
-        self.name = self.parts.next();
-        let Some(name) = self.name else { return Ok(None) };
-        seed.deserialize(Checked(name)).map(Some).map_err(|error| self.within(error))
+        self.name = match self.cursor.peek() {
+            Some(b'"') => self.cursor.value(),
+            _ => None,
+        };
+        let Some(name) = self.name else {
+            self.cursor.skip(1);
+            return Ok(None);
+        };
+        seed.deserialize(&mut Cursor { rest: name.get() }).map(Some).map_err(|error| self.within(error))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, InvalidValue> {
-        let value = self.parts.next().unwrap_or(RawValue::NULL);
-        seed.deserialize(Checked(value)).map_err(|error| self.within(error))
+        seed.deserialize(&mut *self.cursor).map_err(|error| self.within(error))
     }
 }
 
 /// The elements of an array.
-struct Elements<'de> {
-    parts: Parts<'de>,
+struct Elements<'c, 'de> {
+    cursor: &'c mut Cursor<'de>,
     /// The index of the next one.
     index: usize,
 }
 
-impl<'de> SeqAccess<'de> for Elements<'de> {
+impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     type Error = InvalidValue;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, InvalidValue> {
-        let Some(value) = self.parts.next() else { return Ok(None) };
+        if let None | Some(b']') = self.cursor.peek() {
+            self.cursor.skip(1);
+            return Ok(None);
+        }
         let index = self.index;
         self.index = index.saturating_add(1);
-        seed.deserialize(Checked(value)).map(Some).map_err(|error| error.within(&index.to_string()))
+        seed.deserialize(&mut *self.cursor).map(Some).map_err(|error| error.within(&index.to_string()))
     }
 }
 
@@ -350,6 +436,20 @@ mod tests {
             );
             prop_oneof![array, object]
         })
+    }
+
+    #[test]
+    fn records_have_their_members_in_the_order_of_the_names() {
+        let read = |json| {
+            let records = records(serde_json::from_str(json).unwrap(), &["a", "bc"], |_, record| record)?;
+            Some(records.iter().map(|record| record.map(|value| value.map(RawValue::get))).collect::<Vec<_>>())
+        };
+        assert_eq!(read("[ ]"), Some(Vec::new()));
+        let json = r#"[ { } , {"bc" : [{"a":2}],"\u0061": 1} ]"#;
+        assert_eq!(read(json), Some(vec![[None, None], [Some("1"), Some("[{\"a\":2}]")]]));
+        for irregular in ["{}", "[1]", "[{},null]", r#"[{"a":1,"a":2}]"#, r#"[{"b":1}]"#, r#"[{"\ud800":1}]"#] {
+            assert_eq!(read(irregular), None, "{irregular}");
+        }
     }
 
     proptest! {

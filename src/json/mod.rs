@@ -6,7 +6,6 @@ mod checked;
 mod nearest;
 mod pointer;
 mod reader;
-mod records;
 mod scan;
 mod tree;
 
@@ -23,7 +22,6 @@ pub use buffer::{Buffer, Unchecked};
 pub use nearest::nearest;
 pub use pointer::Pointer;
 pub use reader::{InvalidValue, Reader, Step, code_list};
-pub use records::{Record, records};
 pub use tree::Tree;
 
 /// Maximum nesting depth of arrays and objects. A parser that receives the payload may use stack for each level. 128 is
@@ -172,6 +170,19 @@ fn checked_by_parser(bytes: &[u8], max: usize) -> Result<&RawValue, JsonError> {
 /// Reads a checked value as a type. The rules in errors are those of `serde`, such as "unknown field `x`".
 pub fn form<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, InvalidValue> {
     checked::form(raw)
+}
+
+/// The values of an object's members, in the order of their known names.
+pub type Record<'a, const N: usize> = [Option<&'a RawValue>; N];
+
+/// The members of the objects in an array, by their names, as `read` takes each with its index. Returns `None` for
+/// anything else, another name and a name twice; [`Reader::known_members`] says what is wrong.
+pub fn records<'a, T, const N: usize>(
+    raw: &'a RawValue,
+    names: &[&str; N],
+    read: impl FnMut(usize, Record<'a, N>) -> T,
+) -> Option<Vec<T>> {
+    checked::records(raw, names, read)
 }
 
 /// The value of a text that the build has checked; `None` only for an empty text.

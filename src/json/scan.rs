@@ -118,6 +118,14 @@ impl Scanner {
                     continue;
                 }
                 State::Number(part) => match part.after(*byte) {
+                    Some(part @ (Number::Integer | Number::Fraction)) => {
+                        rest = after;
+                        while let [b'0'..=b'9', after @ ..] = rest {
+                            rest = after;
+                        }
+                        state = State::Number(part);
+                        continue;
+                    }
                     Some(part) => State::Number(part),
                     None if part.is_complete() => {
                         // The byte belongs to the next state.
@@ -183,6 +191,12 @@ impl Scanner {
                     0 => State::Text { is_name },
                     missing => State::Hex { missing, is_name },
                 },
+                State::Literal(literal) if rest.starts_with(literal) => {
+                    rest = rest.get(literal.len()..).unwrap_or_default();
+                    state = State::AfterValue;
+                    continue;
+                }
+                // It goes on in the next piece.
                 State::Literal([expected, more @ ..]) if expected == byte => match more {
                     [] => State::AfterValue,
                     more => State::Literal(more),
@@ -309,9 +323,9 @@ mod tests {
         // Only the grammar is compared: in a string, any byte from 0x80 counts as a character.
         let ascii: String = text.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '_' }).collect();
         let raw: &RawValue = serde_json::from_str(&ascii).ok()?;
-        let start = raw.get().as_ptr() as usize - ascii.as_ptr() as usize;
+        let start = raw.get().as_ptr().addr().checked_sub(ascii.as_ptr().addr())?;
         let depth = super::super::depth(raw.get());
-        (depth <= MAX_DEPTH).then_some((&text[start..start + raw.get().len()], depth))
+        (depth <= MAX_DEPTH).then_some((text.get(start..)?.get(..raw.get().len())?, depth))
     }
 
     fn assert_same(text: &[u8]) {

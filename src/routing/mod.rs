@@ -80,11 +80,12 @@ impl Table {
             return Err(TableError::TooLong);
         }
         let reader = Reader::root();
-        let regular = json::records(json, &MEMBERS, |at, members| Route::new(members, &reader.at(at)));
-        let mut routes: Vec<Route> = match regular {
-            Some(routes) if is_count(routes.len()) => routes.into_iter().collect::<Result<_, _>>()?,
-            _ => Self::parse_each(json, &reader)?,
-        };
+        let raw = json::value(json.as_bytes()).map_err(TableError::Json)?;
+        let mut routes: Vec<Route> =
+            match json::records(raw, &MEMBERS, |at, members| Route::new(members, &reader.at(at))) {
+                Some(routes) if is_count(routes.len()) => routes.into_iter().collect::<Result<_, _>>()?,
+                _ => Self::parse_each(raw, &reader)?,
+            };
         let mut seen = BTreeMap::new();
         let above = routes.iter().map(|route| {
             let next = seen.entry(route.workflow.as_str()).or_insert(0_usize);
@@ -98,8 +99,8 @@ impl Table {
     }
 
     /// Parses each element by itself, for the error of the first one that has one.
-    fn parse_each(json: &str, reader: &Reader<'_>) -> Result<Vec<Route>, TableError> {
-        let elements = reader.elements(json::value(json.as_bytes()).map_err(TableError::Json)?)?;
+    fn parse_each(raw: &RawValue, reader: &Reader<'_>) -> Result<Vec<Route>, TableError> {
+        let elements = reader.elements(raw)?;
         if !is_count(elements.len()) {
             return Err(reader.error(format!("must have 1 to {MAX_ROUTES} routes")).into());
         }

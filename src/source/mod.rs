@@ -191,19 +191,20 @@ impl<'a> Sources<'a> {
         if text.len() > MAX_TEXT {
             return Err(SourcesError::TooLong);
         }
-        let regular = json::records(text, &MEMBERS, Entry::new).filter(|entries| entries.len() <= MAX_SOURCES);
-        let entries = regular.map_or_else(|| Self::parse_each(text), Ok)?;
+        let raw = json::value(text.as_bytes()).map_err(SourcesError::Json)?;
+        let regular = json::records(raw, &MEMBERS, Entry::new).filter(|entries| entries.len() <= MAX_SOURCES);
+        let entries = regular.map_or_else(|| Self::parse_each(raw), Ok)?;
         Ok(Self { entries, access_tokens })
     }
 
     /// Parses each element by itself: an error in one concerns no other.
-    fn parse_each(text: &'a str) -> Result<Vec<Entry<'a>>, SourcesError> {
+    fn parse_each(raw: &'a RawValue) -> Result<Vec<Entry<'a>>, SourcesError> {
         let reader = Reader::root();
-        let elements = reader.elements(json::value(text.as_bytes()).map_err(SourcesError::Json)?)?;
+        let elements = reader.elements(raw)?;
         if elements.len() > MAX_SOURCES {
             return Err(reader.error(format!("must have at most {MAX_SOURCES} sources")).into());
         }
-        Ok(elements.into_iter().enumerate().map(|(at, raw)| Entry::parse(raw, at)).collect())
+        Ok(elements.into_iter().enumerate().map(|(at, raw)| Entry::parse(at, raw)).collect())
     }
 
     /// Returns whether anyone may deliver: there is neither a source nor an access token. A source that is stopped
@@ -286,7 +287,7 @@ fn shared<'s>(mine: &[Secret], theirs: impl FnOnce() -> Option<&'s [Secret]>) ->
 }
 
 impl<'a> Entry<'a> {
-    fn parse(raw: &'a RawValue, at: usize) -> Self {
+    fn parse(at: usize, raw: &'a RawValue) -> Self {
         match Reader::root().at(at).known_members(raw, MEMBERS) {
             Ok(members) => Self::new(at, members),
             Err(error) => {

@@ -1,5 +1,6 @@
 //! Conversion of requests and responses between Spin and the `http` crate.
 
+use std::hint::black_box;
 use std::mem::ManuallyDrop;
 
 use anyhow::{Context, anyhow};
@@ -48,6 +49,7 @@ impl Body for Incoming {
     /// Blocks the instance: nothing else happens in it before the body is read.
     async fn chunk(&mut self) -> Option<Result<Vec<u8>, BodyError>> {
         if let Self::Unread(request, length) = self {
+            grow_memory(length.unwrap_or_default());
             let reader = request.consume().ok().and_then(|body| Reader::new(body, *length));
             *self = reader.map_or(Self::Absent, |reader| Self::Reading(ManuallyDrop::new(reader)));
         }
@@ -55,6 +57,20 @@ impl Body for Incoming {
             Self::Reading(reader) => Some(reader.next_blocking()?.map_err(|_| BodyError)),
             Self::Unread(..) | Self::Absent => None,
         }
+    }
+}
+
+/// Takes the memory for a large body, and for the request to the engine that contains it, from the host at once. Otherwise,
+/// it would grow in several steps.
+fn grow_memory(length: u64) {
+    /// A body up to this length fits into the initial memory.
+    const SMALL: usize = 16 << 10;
+    /// A longer body grows the memory step by step: its length may be a lie.
+    const MAX: usize = 1 << 20;
+    let length = usize::try_from(length).unwrap_or(MAX).min(MAX);
+    if length > SMALL {
+        // The allocator keeps it. `black_box` keeps the compiler from leaving the allocation out.
+        drop(black_box(Vec::<u8>::with_capacity(length.saturating_mul(2).saturating_add(2 * SMALL))));
     }
 }
 

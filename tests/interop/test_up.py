@@ -88,7 +88,8 @@ def up(directory: pathlib.Path, *flags: str, path=None):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SPIN_VARIABLE_")}
     if path:
         environment["PATH"] = f"{path}:{environment['PATH']}"
-    command = [XTASK, "up", "--port", str(port), "--state-dir", str(directory / "state"), *flags]
+    # With the component of the step `component`.
+    command = [XTASK, "up", "--release", "--port", str(port), "--state-dir", str(directory / "state"), *flags]
     with (directory / "out").open("w") as out, (directory / "err").open("w") as err:
         process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
     running = Up(directory, process, port)

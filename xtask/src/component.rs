@@ -1,14 +1,12 @@
 //! Builds the component, with an installed compiler for wasm32-wasip1 or one that it installs.
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Result, bail};
-use wasmparser::{DataKind, Operator, Parser, Payload};
 
 use crate::shell::{announce, apt_install, cargo, cargo_at, command, has, output, run, succeeds, target};
-use crate::shrink::shrink;
 
 const TARGET: &str = "wasm32-wasip1";
 
@@ -22,46 +20,86 @@ const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web
 /// memory that grows, which changes page protections of the whole process, growth and reset take about a third of a
 /// request's cost: see `bare, linked as Sluice` in docs/benchmarks.md. The deepest accepted JSON overflows a stack of
 /// 24 KB, but not one of 32 KB (`host/tests/e2e/deep.rs`).
-const MEMORY: &str = "-Clink-arg=-zstack-size=262144 -Clink-arg=--initial-memory=720896";
+const MEMORY: &str = "-Clink-arg=-zstack-size=262144 -Clink-arg=--initial-memory=786432";
 
 /// Enables SIMD, which every version of Spin supports. Structures are then copied with fewer instructions, which makes
 /// the component 25 KB smaller.
 const SIMD: &str = "-Ctarget-feature=+simd128";
 
-/// Minimum size of the heap within the initial memory, in bytes.
+/// Minimum size of the heap within the initial memory, in bytes. With less, each request would grow its memory: raise
+/// [`MEMORY`].
 const MIN_HEAP: u64 = 128 << 10;
 
 /// The environment variable with flags for rustc, for this target only.
 const RUSTFLAGS: &str = "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS";
 
+/// The features of wasm32-wasip1 since LLVM 20, and SIMD, none of which `wasm-opt` detects.
+const FEATURES: [&str; 7] = [
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+    "--enable-simd",
+];
+
+/// A profile of the component, in the manifest of the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Small and fast, for production, tests and benchmarks.
+    Release,
+    /// Compiled in a third of the time, for `cargo xtask up`.
+    Up,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Up => "up",
+        }
+    }
+
+    /// The module that is compiled with it, relative to the root unless `CARGO_TARGET_DIR` is absolute.
+    pub fn module(self) -> PathBuf {
+        target().join(TARGET).join(self.name()).join("sluice.wasm")
+    }
+}
+
 /// A compiler for the component.
-pub(crate) struct Compiler {
+pub struct Compiler {
     /// Where the compiler comes from, for the log.
     origin: String,
     /// Flags for rustc that this compiler needs.
     flags: &'static str,
-    /// The command that compiles the component. [`finish`] completes its result.
-    pub(crate) command: Command,
+    /// The command that compiles [`Profile::module`].
+    pub command: Command,
 }
 
 /// Builds `target/wasm32-wasip1/release/sluice.wasm`.
-pub(crate) fn build() -> Result<()> {
-    let mut compiler = compiler()?;
+pub fn build() -> Result<()> {
+    let mut compiler = compiler(Profile::Release)?;
     println!("component: with {}", compiler.origin);
     run(&mut compiler.command)?;
     println!("component: {}", finish()?);
     Ok(())
 }
 
+/// Shrinks [`Profile::Release`]'s module, once it is compiled. Returns a description of its size.
+pub fn finish() -> Result<String> {
+    shrink(&Profile::Release.module(), MIN_HEAP)
+}
+
 /// Builds `bench/limit` twice: into `target/limit` with cargo's defaults, and into `target/limit-linked` with Sluice's
 /// flags.
-pub(crate) fn build_limit() -> Result<()> {
+pub fn build_limit() -> Result<()> {
     for (name, more_flags) in [("limit", String::new()), ("limit-linked", tuning_flags())] {
         let directory = target().join(name);
-        let Compiler { flags, command: mut limit, .. } = compiler()?;
+        let Compiler { flags, command: mut limit, .. } = compiler(Profile::Release)?;
         limit.args(["--manifest-path", "bench/limit/Cargo.toml", "--target-dir"]).arg(&directory);
         run(limit.env(RUSTFLAGS, format!("{flags} {more_flags}")))?;
-        println!("{name}: {}", shrink(&directory.join(TARGET).join("release/limit.wasm"))?);
+        println!("{name}: {}", shrink(&directory.join(TARGET).join("release/limit.wasm"), 0)?);
     }
     Ok(())
 }
@@ -71,61 +109,53 @@ fn tuning_flags() -> String {
     format!("{SIMD} {MEMORY}")
 }
 
-/// Shrinks the compiled component and checks its initial heap. Returns a description of its size.
-pub(crate) fn finish() -> Result<String> {
-    let path = target().join(TARGET).join("release/sluice.wasm");
-    let size = shrink(&path)?;
-    let heap = heap(&fs::read(&path)?)?;
-    if heap < MIN_HEAP {
-        bail!("the component starts with {heap} bytes of heap, so each request would grow its memory: raise MEMORY");
+/// Shrinks a module in place, for a faster first start: removes the descriptions of unused interfaces, and runs
+/// `wasm-opt`. Returns a description of its size. If `wasm-opt` is missing, the module is an eighth larger, and the
+/// description says that it is missing.
+fn shrink(path: &Path, min_heap: u64) -> Result<String> {
+    run(&mut cargo(["build", "-q", "--package", "shrink", "--locked"]))?;
+    let program = std::path::absolute(target())?.join("debug/shrink");
+    let small = path.with_extension("small.wasm");
+    let mut remark = "";
+    // Each build replaces the module with cargo's own file, whose modification time is that of the compilation.
+    let is_newer_than = |than: &Path| is_newer(&small, than);
+    if !is_newer_than(path)? || !is_newer_than(&program)? || !is_newer_than(&env::current_exe()?)? {
+        let unfinished = path.with_extension("unfinished.wasm");
+        run(command(program, []).arg(path).arg(&unfinished).arg(min_heap.to_string()))?;
+        if has("wasm-opt") || apt_install(&["binaryen"]) {
+            run(command("wasm-opt", ["-Oz"]).args(FEATURES).arg(&unfinished).arg("-o").arg(&unfinished))?;
+        } else {
+            remark = ", not optimised: wasm-opt (of binaryen) isn't installed";
+        }
+        fs::rename(unfinished, &small)?;
     }
-    Ok(size)
+    // The path is a hard link to cargo's own file, which must not be overwritten.
+    fs::remove_file(path)?;
+    Ok(format!("{} bytes{remark}", fs::copy(&small, path)?))
 }
 
-/// Size of a module's initial heap in bytes: the memory that follows its stack and static data.
-fn heap(module: &[u8]) -> Result<u64> {
-    const PAGE: u64 = 64 << 10;
-    let (mut memory, mut data) = (0, 0);
-    for payload in Parser::new(0).parse_all(module) {
-        match payload? {
-            Payload::MemorySection(section) => {
-                for first in section {
-                    memory = first?.initial * PAGE;
-                }
-            }
-            Payload::DataSection(section) => {
-                for part in section {
-                    let part = part?;
-                    if let DataKind::Active { offset_expr, .. } = part.kind
-                        && let Operator::I32Const { value } = offset_expr.get_operators_reader().read()?
-                    {
-                        data = data.max(u64::from(value.cast_unsigned()) + part.data.len() as u64);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(memory.saturating_sub(data))
+fn is_newer(file: &Path, than: &Path) -> Result<bool> {
+    let Ok(file) = fs::metadata(file) else { return Ok(false) };
+    Ok(file.modified()? > fs::metadata(than)?.modified()?)
 }
 
 /// Finds a compiler, or installs one and prints the commands that do so.
-pub(crate) fn compiler() -> Result<Compiler> {
+pub fn compiler(profile: Profile) -> Result<Compiler> {
     if is_target_installed() {
-        return Ok(Compiler::new(format!("{TARGET} of the active toolchain"), "", cargo([])));
+        return Ok(Compiler::new(format!("{TARGET} of the active toolchain"), "", cargo([]), profile));
     }
     // Without access to the network, rustup fails within seconds.
     let mut add = command("rustup", ["target", "add", TARGET]);
     if has("rustup") {
         announce(&add);
         if succeeds(&mut add) && is_target_installed() {
-            return Ok(Compiler::new(format!("{TARGET}, just added by rustup"), "", cargo([])));
+            return Ok(Compiler::new(format!("{TARGET}, just added by rustup"), "", cargo([]), profile));
         }
     }
     if is_debian_compiler_installed() || (apt_install(&PACKAGES) && install_linker() && is_debian_compiler_installed())
     {
         let origin = format!("Debian's compiler, since rustup can't add {TARGET} here");
-        let mut compiler = Compiler::new(origin, "-L native=/usr/lib/wasm32-wasi", debian_cargo());
+        let mut compiler = Compiler::new(origin, "-L native=/usr/lib/wasm32-wasi", debian_cargo(), profile);
         // Debian ships the standard library for this target as source.
         compiler.command.arg("-Zbuild-std=std,panic_abort");
         return Ok(compiler);
@@ -159,9 +189,10 @@ fn install_linker() -> bool {
 }
 
 impl Compiler {
-    fn new(origin: String, flags: &'static str, mut cargo: Command) -> Compiler {
+    fn new(origin: String, flags: &'static str, mut cargo: Command, profile: Profile) -> Compiler {
         // `cdylib` alone: for an rlib as well, cargo would disable link-time optimisation.
-        cargo.args(["rustc", "--lib", "--crate-type", "cdylib", "--release", "--locked", "--target", TARGET]);
+        cargo.args(["rustc", "--lib", "--crate-type", "cdylib", "--locked", "--target", TARGET]);
+        cargo.args(["--profile", profile.name()]);
         // These would take precedence over the variable for this target.
         cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         cargo.env(RUSTFLAGS, format!("{flags} {}", tuning_flags()));
@@ -181,33 +212,4 @@ fn debian_cargo() -> Command {
         // `-Zbuild-std` is unstable, and this compiler is a stable one.
         .env("RUSTC_BOOTSTRAP", "1");
     cargo
-}
-
-#[cfg(test)]
-mod tests {
-    use wasm_encoder::{ConstExpr, DataSection, MemorySection, MemoryType, Module};
-
-    use super::*;
-
-    #[test]
-    fn heap_is_the_initial_memory_after_stack_and_data() {
-        let heap_of = |pages, at, data: &[u8]| {
-            let mut memory = MemorySection::new();
-            memory.memory(MemoryType {
-                minimum: pages,
-                maximum: None,
-                memory64: false,
-                shared: false,
-                page_size_log2: None,
-            });
-            let mut parts = DataSection::new();
-            parts.active(0, &ConstExpr::i32_const(at), data.iter().copied());
-            parts.active(0, &ConstExpr::i32_const(8), *b"stack");
-            let mut module = Module::new();
-            heap(module.section(&memory).section(&parts).as_slice()).ok()
-        };
-        assert_eq!(heap_of(2, 65_536, &[0; 1_000]), Some(64_536));
-        assert_eq!(heap_of(1, 65_536, &[]), Some(0));
-        assert_eq!(heap(b"no module").ok(), None);
-    }
 }

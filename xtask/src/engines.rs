@@ -8,9 +8,9 @@ use std::process::Command;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use xtask::shell::{command, create_if_changed, install, target};
 
 use crate::python;
-use crate::shell::{command, create_if_changed, install, target};
 
 /// The directory with the tests of engines, their pinned packages and their workflows.
 pub(crate) const TESTS: &str = "tests/engines";

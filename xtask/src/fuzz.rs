@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use xtask::shell::{command, output, succeeds, target};
 
-use crate::shell::{command, output, succeeds, target};
 use crate::tool;
 
 const VERSION: &str = "0.13.2";

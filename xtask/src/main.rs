@@ -2,31 +2,30 @@
 //!
 //! | Task | Modules |
 //! |---|---|
-//! | `build` | `component` compiles, `shrink` makes the result smaller |
+//! | `build` | `component` compiles, and makes the result smaller with the program in `xtask/shrink` |
 //! | `up` | `up` |
 //! | `test` | `test`, and `prose` for its step of that name |
 //! | `fuzz` | `fuzz` |
-//! | `bench` | `bench` |
+//! | `bench` | the program in `xtask/bench` |
 //!
 //! All of them run other programs with `shell`, and install them with `tool`, `python` and `engines`.
 
-mod bench;
-mod component;
 mod engines;
 mod fuzz;
 mod postgres;
 mod prose;
 mod python;
-mod shell;
-mod shrink;
 mod test;
 mod tool;
 mod up;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use clap::{Parser, Subcommand};
+use xtask::component;
+use xtask::shell::{self, cargo};
 
 const RED: Style = AnsiColor::Red.on_default();
 
@@ -53,7 +52,12 @@ enum Task {
     /// Fuzzes the properties in fuzz/properties with libFuzzer
     Fuzz(fuzz::Arguments),
     /// Measures Sluice against the limit of the same host, and writes docs/benchmarks.md
-    Bench(bench::Arguments),
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -74,7 +78,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Up(arguments) => return up::start(&arguments),
         Task::Test { step } => test::run(step)?,
         Task::Fuzz(arguments) => fuzz::run(&arguments)?,
-        Task::Bench(arguments) => bench::run(&arguments)?,
+        Task::Bench { arguments } => {
+            let bench = ["run", "-q", "--locked", "--package", "sluice-bench", "--"];
+            shell::run(cargo(bench).args(arguments))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,16 +1,14 @@
 //! A private PostgreSQL server for tests.
 
 use std::fs;
-use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
-
-use crate::shell::{apt_install, command, output, run, succeeds};
+use anyhow::{Context, Result, bail};
+use xtask::shell::{apt_install, command, output, run, succeeds};
 
 /// Where Debian installs the programs of each version of the server.
 const VERSIONS: &str = "/usr/lib/postgresql";
@@ -65,27 +63,6 @@ impl Server {
     /// The URL of its maintenance database.
     pub(crate) fn url(&self) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/postgres", self.port)
-    }
-
-    /// The URL of a database with the settings that docs recommend.
-    pub(crate) fn url_of(&self, database: &str) -> String {
-        format!("postgres://{USER}@127.0.0.1:{}/{database}?connect_timeout=2", self.port)
-    }
-
-    /// Its entry in an allow-list.
-    pub(crate) fn host(&self) -> String {
-        format!("postgres://127.0.0.1:{}", self.port)
-    }
-
-    /// Runs statements in a database, and returns what `psql` prints for them.
-    pub(crate) fn psql(&self, database: &str, statements: &str) -> Result<String> {
-        let mut psql = command(self.programs.join("psql"), ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]);
-        psql.args(["--set", "ON_ERROR_STOP=1", "--dbname", &self.url_of(database)]);
-        let mut child = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        child.stdin.take().context("psql has no standard input")?.write_all(statements.as_bytes())?;
-        let output = child.wait_with_output()?;
-        ensure!(output.status.success(), "psql in {database}: {}", output.status);
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// One of its programs, on its data.

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use anyhow::Result;
+use xtask::shell::{command, output, run};
 
-use crate::shell::{command, output, run};
 use crate::tool;
 
 const TYPOS: &str = "1.52.0";

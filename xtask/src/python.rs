@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
-
-use crate::shell::{apt_install, command, run, succeeds};
+use xtask::shell::{apt_install, command, run, succeeds};
 
 /// Creates an empty virtual environment, which replaces an existing one.
 pub(crate) fn create_venv(directory: &Path) -> Result<()> {

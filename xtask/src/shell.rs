@@ -11,31 +11,31 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// The repository's root.
-pub(crate) fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package)
 }
 
 /// Cargo's target directory, relative to the root unless `CARGO_TARGET_DIR` is absolute.
-pub(crate) fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from)
 }
 
 /// A command with its first arguments.
-pub(crate) fn command<const N: usize>(program: impl Into<OsString>, arguments: [&str; N]) -> Command {
+pub fn command<const N: usize>(program: impl Into<OsString>, arguments: [&str; N]) -> Command {
     let mut command = Command::new(program.into());
     command.args(arguments);
     command
 }
 
 /// The cargo that runs this program.
-pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
+pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     cargo_at(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
 }
 
 /// A cargo, without the environment variables that describe this package. Some build scripts run again when these
 /// change, so `cargo xtask test` and `cargo test` would recompile each other's crates.
-pub(crate) fn cargo_at<const N: usize>(program: impl Into<OsString>, arguments: [&str; N]) -> Command {
+pub fn cargo_at<const N: usize>(program: impl Into<OsString>, arguments: [&str; N]) -> Command {
     let mut cargo = command(program, arguments);
     for (name, _) in std::env::vars_os() {
         if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
@@ -46,7 +46,7 @@ pub(crate) fn cargo_at<const N: usize>(program: impl Into<OsString>, arguments: 
 }
 
 /// Runs a command to its end. It is an error if the command doesn't exit with 0.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let name = name(command);
     let status = command.status().with_context(|| format!("can't run {name}"))?;
     if !status.success() {
@@ -56,13 +56,13 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Runs a command without input or output, and returns whether it exits with 0.
-pub(crate) fn succeeds(command: &mut Command) -> bool {
+pub fn succeeds(command: &mut Command) -> bool {
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
 /// Runs a command and returns its standard output, trimmed.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+pub fn output(command: &mut Command) -> Result<String> {
     let name = name(command);
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("can't run {name}"))?;
     if !output.status.success() {
@@ -72,20 +72,20 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// Whether a program is on the `PATH`.
-pub(crate) fn has(program: &str) -> bool {
+pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
 /// Announces a command that changes the machine outside the repository.
-pub(crate) fn announce(command: &Command) {
+pub fn announce(command: &Command) {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     eprintln!("running `{}`", words.join(" "));
 }
 
 /// Installs Debian packages, if this is Debian and the user is root. Returns whether the packages were installed.
-pub(crate) fn apt_install(packages: &[&str]) -> bool {
+pub fn apt_install(packages: &[&str]) -> bool {
     let is_root = output(&mut command("id", ["-u"])).is_ok_and(|id| id == "0");
     if !is_root || !has("apt-get") {
         return false;
@@ -99,7 +99,7 @@ pub(crate) fn apt_install(packages: &[&str]) -> bool {
 }
 
 /// Ensures that programs are installed. Each is given with the Debian package that contains it.
-pub(crate) fn install(programs: &[(&str, &str)]) -> Result<()> {
+pub fn install(programs: &[(&str, &str)]) -> Result<()> {
     for (program, package) in programs {
         if !has(program) && !apt_install(&[package]) {
             bail!("{program} is missing; on Debian, `apt-get install {package}`");
@@ -109,11 +109,7 @@ pub(crate) fn install(programs: &[(&str, &str)]) -> Result<()> {
 }
 
 /// Creates a directory from source files, unless it was created from the same content before.
-pub(crate) fn create_if_changed(
-    directory: &Path,
-    sources: &[PathBuf],
-    create: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+pub fn create_if_changed(directory: &Path, sources: &[PathBuf], create: impl FnOnce() -> Result<()>) -> Result<()> {
     let mut content = Vec::new();
     for file in sources {
         content.extend(fs::read(file).with_context(|| format!("can't read {}", file.display()))?);

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use xtask::component;
+use xtask::shell::{apt_install, cargo, command, install, run as run_command, target};
 
 use crate::engines::Engine;
-use crate::shell::{apt_install, cargo, command, install, run as run_command, target};
-use crate::{component, engines, postgres, prose, tool};
+use crate::{engines, postgres, prose, tool};
 
 /// A step, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use xtask::shell::{cargo, command, has, output, run, target};
 
 use crate::python;
-use crate::shell::{cargo, command, has, output, run, target};
 
 /// A tool from crates.io, compiled by cargo.
 pub(crate) fn from_crates_io(name: &str, version: &str) -> Result<PathBuf> {

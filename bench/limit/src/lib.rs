@@ -1,140 +1,161 @@
-//! The reference component of the benchmarks: it calls the host as Sluice does, but has none of its logic.
+//! The reference component of the benchmarks: it calls the host as Sluice has to, but has none of its logic.
 //!
-//! | Path | Operations |
+//! The path lists its steps, which follow the reading of the body: `/write/write/call/respond/write`.
+//!
+//! | Step | Work |
 //! |---|---|
-//! | `/hello` | reads the body and responds |
-//! | `/bare` | reads the body, sends the engine the same request as Sluice, returns the engine's response |
-//! | `/calls/N` | N writes to new keys, then as `/bare` |
-//! | `/stores/N` | N writes to new keys, no outbound request |
-//! | `/claims` | in PostgreSQL: Sluice's claim of a new key, then as `/bare`, then Sluice's settlement |
-//! | `/kept` | in PostgreSQL: the engine is called, which is down, then Sluice's claim that stores a delivery |
+//! | `check` | checks that the body is JSON ([`check`]) |
+//! | `write` | writes a new key |
+//! | `call` | sends the engine the same request as Sluice, and reads its response, which becomes that of the component |
+//! | `respond` | responds; without it, that is the last step |
+//!
+//! It needs no executor, because it never waits for two things at once.
+
+mod check;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::hint::black_box;
 
-use spin_sdk::http::{Request, Response, send};
-use spin_sdk::http_component;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use spin_sdk::http::{Fields, IncomingRequest, Method, OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme};
 use spin_sdk::key_value::Store;
-use spin_sdk::pg::{Connection, DbValue, ParameterValue};
-use spin_sdk::variables;
+use spin_sdk::wit::wasi::http0_2_0::outgoing_handler;
+use spin_sdk::wit::wasi::http0_2_0::types::{IncomingBody, OutgoingBody};
+use spin_sdk::{http_component, variables};
+use wasi::io::streams::StreamError;
+
+/// The most bytes that one read asks for: the host gives what has arrived.
+const MAX_READ: u64 = 1 << 20;
+
+/// The parts of the engine's request around the payload of a webhook.
+const BEFORE: &[u8] = br#"{"trigger":"webhook","params":[{"name":"data","value":"#;
+const AFTER: &[u8] = br#"}],"labels":{"sluice.dev/delivery":"01M85MNVRRNF3YKJSMZYXYD1X7"}}"#;
 
 #[http_component]
-async fn handle(request: Request) -> Response {
-    let path = request.path().to_owned();
-    let mut steps = path.trim_start_matches('/').split('/');
-    let result = match (steps.next(), steps.next().and_then(|count| count.parse().ok())) {
-        (Some("hello"), None) => Ok(respond(b"{}".to_vec())),
-        (Some("bare"), None) => call(request.body()).await,
-        (Some("calls"), Some(writes)) => match store(writes) {
-            Ok(()) => call(request.body()).await,
-            Err(error) => Err(error),
-        },
-        (Some("stores"), Some(writes)) => store(writes).map(|()| respond(b"{}".to_vec())),
-        (Some("claims"), None) => claims(request.body()).await,
-        (Some("kept"), None) => kept(request.body()).await,
-        _ => Ok(Response::new(404, ())),
-    };
-    result.unwrap_or_else(|error| Response::new(500, format!("{error:#}")))
+async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
+    let path = request.path_with_query().unwrap_or_default();
+    let mut exchange = Exchange { responder: Some(responder), response: b"{}".to_vec() };
+    let result = exchange.take(&path, request);
+    let status = if result.is_ok() { 200 } else { 500 };
+    if let Err(error) = result {
+        exchange.response = format!("{error:#}").into_bytes();
+    }
+    exchange.respond(status);
 }
 
-/// Sends the engine the same bytes as Sluice would for a webhook, and returns its response.
-async fn call(payload: &[u8]) -> anyhow::Result<Response> {
-    let before = br#"{"trigger":"webhook","params":[{"name":"data","value":"#;
-    let after = br#"}],"labels":{"sluice.dev/delivery":"01M85MNVRRNF3YKJSMZYXYD1X7"}}"#;
-    let body = [before, payload, after].concat();
+/// A request, until it has its response.
+struct Exchange {
+    responder: Option<ResponseOutparam>,
+    response: Vec<u8>,
+}
+
+impl Exchange {
+    /// Takes the steps of a path.
+    fn take(&mut self, path: &str, request: IncomingRequest) -> Result<()> {
+        let mut body = body(request)?;
+        let mut store = None;
+        for step in path.split('/').filter(|step| !step.is_empty()) {
+            match step {
+                // Without `black_box`, several checks of one body might become one.
+                "check" => check::check(black_box(&body[BEFORE.len()..]))?,
+                "write" => match &store {
+                    Some(store) => write(store)?,
+                    None => write(store.insert(Store::open_default()?))?,
+                },
+                "call" => {
+                    body.extend_from_slice(AFTER);
+                    self.response = call(&body)?;
+                }
+                "respond" => self.respond(200),
+                _ => bail!("there is no step {step}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Responds, unless that has been done.
+    fn respond(&mut self, status: u16) {
+        let Some(responder) = self.responder.take() else { return };
+        let response = OutgoingResponse::new(json_headers(&self.response));
+        // A failure breaks the response, which ends the run of the benchmark.
+        let _ = response.set_status_code(status);
+        let Ok(body) = response.body() else { return };
+        let _: Result<()> = send(body, &self.response);
+        responder.set(response);
+    }
+}
+
+/// Reads the body of a request behind [`BEFORE`], into memory that has room for [`AFTER`].
+fn body(request: IncomingRequest) -> Result<Vec<u8>> {
+    let length = request.headers().get("content-length");
+    let length = length.first().and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
+    let mut body = Vec::with_capacity(BEFORE.len() + length.unwrap_or(0) + AFTER.len());
+    body.extend_from_slice(BEFORE);
+    read(request.consume().map_err(|()| anyhow!("no body"))?, &mut body)?;
+    Ok(body)
+}
+
+/// Sends a webhook to the engine, and returns its response.
+fn call(body: &[u8]) -> Result<Vec<u8>> {
     let engine = variables::get("engine_url")?;
-    let request = Request::post(format!("{engine}/api/v1/workflow/w/submit?start=false"), ())
-        .header("content-type", "application/json")
-        .header("content-length", body.len().to_string())
-        .body(body)
-        .build();
-    let run: Response = send(request).await?;
+    let refused = |()| anyhow!("a part of the request was refused");
+    let request = OutgoingRequest::new(json_headers(body));
+    request.set_method(&Method::Post).map_err(refused)?;
+    request.set_scheme(Some(&Scheme::Http)).map_err(refused)?;
+    request.set_authority(Some(engine.strip_prefix("http://").context("engine_url")?)).map_err(refused)?;
+    request.set_path_with_query(Some("/api/v1/workflow/w/submit?start=false")).map_err(refused)?;
+    send(request.body().map_err(refused)?, body)?;
+    let response = outgoing_handler::handle(request, None)?;
+    response.subscribe().block();
+    let response = response.get().context("no response")?.map_err(|()| anyhow!("it was taken"))??;
     // A benchmark of errors has no value.
-    if *run.status() != 200 {
-        return Ok(Response::new(502, ()));
+    ensure!(response.status() == 200, "the engine refused the request");
+    let mut run = Vec::new();
+    read(response.consume().map_err(refused)?, &mut run)?;
+    Ok(run)
+}
+
+fn json_headers(body: &[u8]) -> Fields {
+    let length = body.len().to_string().into_bytes();
+    let headers = [("content-type".to_owned(), b"application/json".to_vec()), ("content-length".to_owned(), length)];
+    // Infallible: the host allows both.
+    Fields::from_list(&headers).unwrap_or_else(|_| Fields::new())
+}
+
+/// Reads a body to its end.
+fn read(body: IncomingBody, into: &mut Vec<u8>) -> Result<()> {
+    let stream = body.stream().map_err(|()| anyhow!("no stream"))?;
+    loop {
+        match stream.blocking_read(MAX_READ) {
+            Ok(bytes) => into.extend_from_slice(&bytes),
+            Err(StreamError::Closed) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(respond(run.into_body()))
 }
 
-/// Sluice's statements.
-const CLAIM: &str = include_str!("../../../src/store/postgres/claim.sql");
-const SETTLE: &str = include_str!("../../../src/store/postgres/settle.sql");
-
-/// The length of a lease with the default `engine_timeout_ms`.
-const LEASE_MS: i64 = 50_000;
-/// The default of `retention_hours`, and a minute.
-const KEEP_MS: i64 = 72 * 3_600_000 + 60_000;
-
-/// Claims a new key, calls the engine, and settles the claim.
-async fn claims(payload: &[u8]) -> anyhow::Result<Response> {
-    let (key, token) = (unique(52), unique(26));
-    claim(&key, Some(&token), payload)?;
-    let response = call(payload).await?;
-    anyhow::ensure!(*response.status() == 200, "the engine refused the request");
-    let body = String::from_utf8_lossy(response.body()).replace('\\', "\\\\").replace('"', "\\\"");
-    let ended = format!(r#"[{{"key":"{key}","token":"{token}","body":"{body}","keep":{KEEP_MS}}}]"#);
-    let settled = run(SETTLE, &[ParameterValue::Str(ended)])?;
-    anyhow::ensure!(settled.len() == 1, "the claim was not settled");
-    Ok(response)
-}
-
-/// Stores a delivery because the engine is down.
-async fn kept(payload: &[u8]) -> anyhow::Result<Response> {
-    anyhow::ensure!(call(payload).await.is_err(), "the engine is up");
-    claim(&unique(26), None, payload)?;
-    Ok(respond(b"{}".to_vec()))
-}
-
-/// Runs Sluice's claim, whose parameters `claim.sql` describes. Without a token, it stores a delivery.
-fn claim(key: &str, token: Option<&str>, payload: &[u8]) -> anyhow::Result<()> {
-    let text = |text: &str| ParameterValue::Str(text.to_owned());
-    // As large as the stored form of a delivery: the payload and about 300 bytes.
-    let delivery = [payload, &[b'x'; 300]].concat();
-    let parameters = [
-        text(key),
-        text(&key[..26]),
-        token.map_or(ParameterValue::DbNull, text),
-        text(&key[..26]),
-        text("w"),
-        ParameterValue::DbNull,
-        ParameterValue::DbNull,
-        ParameterValue::Binary(delivery),
-        ParameterValue::Int64(LEASE_MS),
-        ParameterValue::Boolean(token.is_none()),
-        ParameterValue::DbNull,
-    ];
-    let rows = run(CLAIM, &parameters)?;
-    let standing = rows.first().and_then(|row| row.first());
-    anyhow::ensure!(matches!(standing, Some(DbValue::Str(standing)) if standing == "won"), "the key was not claimed");
-    Ok(())
-}
-
-/// Runs a statement on a connection of its own, as Sluice does.
-fn run(statement: &str, parameters: &[ParameterValue]) -> anyhow::Result<Vec<Vec<DbValue>>> {
-    Ok(Connection::open(&variables::get("database_url")?)?.query(statement, parameters)?.rows)
-}
-
-/// A new text of hexadecimal digits.
-#[allow(clippy::disallowed_methods, reason = "randomness for new keys; the rule is for Sluice's core")]
-fn unique(length: usize) -> String {
-    let name = RandomState::new();
-    let digits: String = (0..4).map(|n| format!("{:016x}", name.hash_one(n))).collect();
-    digits[..length].to_owned()
-}
-
-/// Writes values that are as large as those of a claim: two ids, then the engine's response.
-#[allow(clippy::disallowed_methods, reason = "randomness for new keys; the rule is for Sluice's core")]
-fn store(writes: u8) -> anyhow::Result<()> {
-    let name = RandomState::new();
-    for n in 0..writes {
-        // The store is opened for each write, whereas Sluice opens it once per request.
-        let key = format!("sluice/limit/500/{:016x}{:036x}", name.hash_one(n), name.hash_one(!n));
-        let length = if n < 2 { 90 } else { 450 };
-        Store::open_default()?.set(&key, &vec![b'x'; length])?;
+/// Writes a whole body before its head is sent: the host then sends both at once. Otherwise, the second write may wait
+/// for an acknowledgement of the first, because Spin doesn't set TCP_NODELAY. The host takes 1 MB or more.
+fn send(body: OutgoingBody, mut bytes: &[u8]) -> Result<()> {
+    let stream = body.write().map_err(|()| anyhow!("no stream"))?;
+    while !bytes.is_empty() {
+        match usize::try_from(stream.check_write()?)? {
+            0 => stream.subscribe().block(),
+            room => {
+                let (now, later) = bytes.split_at(room.min(bytes.len()));
+                stream.write(now)?;
+                bytes = later;
+            }
+        }
     }
-    Ok(())
+    drop(stream);
+    Ok(OutgoingBody::finish(body, None)?)
 }
 
-fn respond(body: Vec<u8>) -> Response {
-    Response::builder().status(200).header("content-type", "application/json").body(body).build()
+/// Writes a new key, whose value is as large as that of an outcome: the engine's response and an id.
+#[allow(clippy::disallowed_methods, reason = "randomness for new keys; the rule is for Sluice's core")]
+fn write(store: &Store) -> Result<()> {
+    let key = format!("sluice/limit/{:032x}", RandomState::new().hash_one(()));
+    Ok(store.set(&key, &[b'x'; 450])?)
 }

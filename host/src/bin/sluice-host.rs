@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use sluice_host::Host;
+use sluice_host::spin::costs::Costs;
 use sluice_host::stand_in::{Options, StandIn};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,6 +29,9 @@ struct Arguments {
     /// Value of an application variable; may be repeated
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
     variables: Vec<(String, String)>,
+    /// Imitate what requests cost in Spin: a list of variables, cpu-time, spans, log-files and engine, or all
+    #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    spin_costs: Option<Costs>,
     /// Also start a stand-in engine [default address: 127.0.0.1:7701]
     #[arg(
         long,
@@ -69,6 +73,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     };
 
     let mut builder = Host::builder().manifest(arguments.from).listen(arguments.listen);
+    builder = builder.costs(arguments.spin_costs.unwrap_or_default());
     for (name, value) in arguments.variables {
         builder = builder.variable(name, value);
     }

@@ -1,13 +1,47 @@
 //! `allowed_outbound_hosts`: the destinations that a component may send requests to.
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail, ensure};
 use url::{Host, Url};
 
 use crate::spin::variables::Variables;
 
-/// A component's allow-list.
+/// The allow-list for the instances of a component.
+#[derive(Clone)]
+pub(crate) enum AllowList {
+    /// Parsed at the start.
+    Parsed(Arc<AllowedHosts>),
+    /// Parsed by each instance, with the values that all variables have then
+    /// ([`Costs::variables`](crate::spin::costs::Costs::variables)).
+    Lazy { entries: Arc<[String]>, variables: Arc<Variables>, parsed: Arc<OnceLock<AllowedHosts>> },
+}
+
+impl AllowList {
+    /// The allow-list for another instance.
+    pub(crate) fn of_instance(&self) -> AllowList {
+        let mut list = self.clone();
+        if let AllowList::Lazy { parsed, .. } = &mut list {
+            *parsed = Arc::default();
+        }
+        list
+    }
+
+    /// The list. If the variables or an entry are invalid, it is empty.
+    pub(crate) fn get(&self) -> &AllowedHosts {
+        match self {
+            AllowList::Parsed(hosts) => hosts,
+            AllowList::Lazy { entries, variables, parsed } => parsed.get_or_init(|| {
+                let variables = variables.resolve_all().ok();
+                let parsed = variables.and_then(|variables| AllowedHosts::new(entries, &variables).ok());
+                parsed.map(|(hosts, _)| hosts).unwrap_or_default()
+            }),
+        }
+    }
+}
+
+/// A component's parsed allow-list.
 #[derive(Debug, Default)]
 pub(crate) struct AllowedHosts(Vec<AllowedHost>);
 
@@ -236,6 +270,24 @@ mod tests {
         ] {
             assert!(AllowedHost::parse(entry).is_err(), "{entry}");
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn lazy_list_has_the_values_of_its_first_use() {
+        let declared = toml::from_str("engine = { default = 'http://a:1' }").unwrap();
+        let list = |given: &[(&str, &str)]| {
+            let given: BTreeMap<_, _> = given.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let mut variables = Variables::new(&declared, BTreeMap::new()).unwrap();
+            variables.look_up_each_time(given);
+            let entries = ["{{ engine }}".to_owned()].into();
+            AllowList::Lazy { entries, variables: Arc::new(variables), parsed: Arc::default() }.of_instance()
+        };
+        let allows = |list: &AllowList, url: &str| list.get().allows(&url.parse().unwrap());
+        let default = list(&[]);
+        assert!(allows(&default, "http://a:1/") && !allows(&default, "http://b/"));
+        let given = list(&[("engine", "http://b")]);
+        assert!(allows(&given, "http://b/") && !allows(&given, "http://a:1/"));
+        assert!(!allows(&list(&[("engine", "not a host")]), "http://a:1/"));
     }
 
     #[test]

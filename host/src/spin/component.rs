@@ -1,6 +1,7 @@
 //! Turns a built module into a component that is ready to run.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use wasi_preview1_component_adapter_provider::{
@@ -11,6 +12,7 @@ use wasmtime::{Cache, CacheConfig, Config, Engine, PoolingAllocationConfig};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wit_component::ComponentEncoder;
 
+use crate::spin::costs::Costs;
 use crate::spin::guest::{Guest, Imports};
 
 /// Converts a wasip1 module into a component, as Spin does. A component is returned unchanged.
@@ -27,8 +29,8 @@ pub fn componentize(wasm: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Compiles a component and links it with the host's interfaces.
-pub(crate) fn prepare(wasm: &[u8]) -> Result<ProxyPre<Guest>> {
-    let engine = engine()?;
+pub(crate) fn prepare(wasm: &[u8], costs: Costs) -> Result<ProxyPre<Guest>> {
+    let engine = engine(costs.engine)?;
     let component = Component::from_binary(engine, &componentize(wasm)?).map_err(wasm_error)?;
     link(engine, &component).map_err(wasm_error)
 }
@@ -41,14 +43,35 @@ fn link(engine: &Engine, component: &Component) -> wasmtime::Result<ProxyPre<Gue
     ProxyPre::new(linker.instantiate_pre(component)?)
 }
 
-/// The wasmtime engine, shared by all hosts of a process: each pool reserves terabytes of address space.
-fn engine() -> Result<&'static Engine> {
+/// The wasmtime engine, shared by all hosts of a process with the same costs: each pool reserves terabytes of address
+/// space.
+fn engine(costs: bool) -> Result<&'static Engine> {
     static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
-    let new = || Engine::new(&config()).map_err(|error| format!("{error:#}"));
-    ENGINE.get_or_init(new).as_ref().map_err(|error| anyhow!("{error}"))
+    static WITH_COSTS: OnceLock<Result<Engine, String>> = OnceLock::new();
+    let new = || {
+        let engine = Engine::new(&config(costs)).map_err(|error| format!("{error:#}"))?;
+        if costs {
+            let weak = engine.weak();
+            std::thread::spawn(move || {
+                while let Some(engine) = weak.upgrade() {
+                    engine.increment_epoch();
+                    std::thread::sleep(EPOCH);
+                }
+            });
+        }
+        Ok(engine)
+    };
+    let engine = if costs { &WITH_COSTS } else { &ENGINE };
+    engine.get_or_init(new).as_ref().map_err(|error| anyhow!("{error}"))
 }
 
-fn config() -> Config {
+/// The length of an epoch, as in Spin.
+const EPOCH: Duration = Duration::from_millis(10);
+
+/// A deadline that is never reached, as in Spin, which sets it for each store.
+pub(crate) const NO_DEADLINE: u64 = u64::MAX / 2;
+
+fn config(costs: bool) -> Config {
     /// Maximum number of concurrent requests, each with an instance of its own.
     const INSTANCES: u32 = 1000;
     let mut pool = PoolingAllocationConfig::default();
@@ -64,6 +87,7 @@ fn config() -> Config {
         .table_keep_resident(512 << 10);
     let mut config = Config::new();
     config.allocation_strategy(pool);
+    config.epoch_interruption(costs).concurrency_support(costs);
     // The cache saves seconds on every start but the first. The host works without it.
     config.cache(Cache::new(CacheConfig::new()).ok());
     config

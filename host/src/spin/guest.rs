@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tracing::instrument;
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -10,7 +11,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 pub(crate) use self::bindings::fermyon::spin::rdbms_types;
 use self::bindings::fermyon::spin::{key_value, postgres, variables as wit_variables};
 use crate::spin::key_value::{KeyValue, Operation, OperationKind};
-use crate::spin::logs::{Logs, Source};
+use crate::spin::logs::{LogFiles, Logs, Source};
 use crate::spin::outbound::Hooks;
 use crate::spin::postgres::{Connection, Postgres, Session};
 use crate::spin::variables::{self, Template, Variables};
@@ -20,7 +21,7 @@ mod bindings {
     wasmtime::component::bindgen!({
         path: "wit",
         world: "imports",
-        imports: { default: async | trappable },
+        imports: { default: async | trappable | tracing },
         with: {
             "fermyon:spin/key-value.store": crate::spin::guest::Store,
             "fermyon:spin/postgres.connection": crate::spin::postgres::Connection,
@@ -53,6 +54,8 @@ pub(crate) struct Grants {
     pub(crate) postgres: Postgres,
     pub(crate) hooks: Hooks,
     pub(crate) logs: Logs,
+    /// The component's log files, if it has any.
+    pub(crate) log_files: Option<LogFiles>,
 }
 
 /// The state of one instance.
@@ -67,25 +70,27 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(grants: Arc<Grants>) -> Guest {
-        let wasi = WasiCtx::builder()
-            .stdout(grants.logs.stream(Source::Stdout))
-            .stderr(grants.logs.stream(Source::Stderr))
-            .build();
+    /// The state of a new instance. An error means that a log file can't be opened.
+    pub(crate) fn new(grants: Arc<Grants>) -> std::io::Result<Guest> {
+        let stream = |source| {
+            let file = grants.log_files.as_ref().map(|files| files.open(source)).transpose()?;
+            std::io::Result::Ok(grants.logs.stream(source, file))
+        };
+        let wasi = WasiCtx::builder().stdout(stream(Source::Stdout)?).stderr(stream(Source::Stderr)?).build();
         let mut stores = ResourceTable::new();
         stores.set_max_capacity(MAX_OPEN_STORES);
         let mut connections = ResourceTable::new();
         connections.set_max_capacity(MAX_OPEN_CONNECTIONS);
         let session = Session::new(grants.postgres.clone(), grants.logs.clone());
-        Guest {
-            hooks: Hooks { session, ..grants.hooks.clone() },
+        Ok(Guest {
+            hooks: Hooks { session, allowed: grants.hooks.allowed.of_instance(), ..grants.hooks.clone() },
             grants,
             wasi,
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
             stores,
             connections,
-        }
+        })
     }
 
     /// Counts the operation and returns the store's label, or the error that the fault hook injects.
@@ -114,6 +119,7 @@ impl WasiHttpView for Guest {
 }
 
 impl wit_variables::Host for Guest {
+    #[instrument(name = "spin_variables.get", skip(self), fields(otel.kind = "client"))]
     async fn get(&mut self, name: String) -> wasmtime::Result<Result<String, wit_variables::Error>> {
         Ok(self.grants.variable(&name).map_err(|error| match error {
             variables::Error::InvalidName(reason) => wit_variables::Error::InvalidName(reason),
@@ -145,6 +151,7 @@ fn store_result<T>(result: anyhow::Result<T>) -> StoreResult<T> {
 impl key_value::Host for Guest {}
 
 impl key_value::HostStore for Guest {
+    #[instrument(name = "spin_key_value.open", skip_all, fields(otel.kind = "client", kv.backend = label))]
     async fn open(&mut self, label: String) -> StoreResult<Resource<Store>> {
         let operation = Operation { kind: OperationKind::Open, store: &label, key: None };
         if let Err(reason) = self.grants.key_value.begin(operation) {
@@ -159,6 +166,7 @@ impl key_value::HostStore for Guest {
         Ok(self.stores.push(Store(label.into())).map_err(|_| key_value::Error::StoreTableFull))
     }
 
+    #[instrument(name = "spin_key_value.get", skip_all, fields(otel.kind = "client"))]
     async fn get(&mut self, store: Resource<Store>, key: String) -> StoreResult<Option<Vec<u8>>> {
         match self.begin(&store, OperationKind::Get, Some(&key))? {
             Ok(store) => store_result(self.grants.key_value.get(&store, &key).await),
@@ -166,6 +174,7 @@ impl key_value::HostStore for Guest {
         }
     }
 
+    #[instrument(name = "spin_key_value.set", skip_all, fields(otel.kind = "client"))]
     async fn set(&mut self, store: Resource<Store>, key: String, value: Vec<u8>) -> StoreResult<()> {
         match self.begin(&store, OperationKind::Set, Some(&key))? {
             Ok(store) => store_result(self.grants.key_value.set(&store, &key, value).await),
@@ -173,6 +182,7 @@ impl key_value::HostStore for Guest {
         }
     }
 
+    #[instrument(name = "spin_key_value.delete", skip_all, fields(otel.kind = "client"))]
     async fn delete(&mut self, store: Resource<Store>, key: String) -> StoreResult<()> {
         match self.begin(&store, OperationKind::Delete, Some(&key))? {
             Ok(store) => store_result(self.grants.key_value.delete(&store, &key).await),
@@ -180,6 +190,7 @@ impl key_value::HostStore for Guest {
         }
     }
 
+    #[instrument(name = "spin_key_value.exists", skip_all, fields(otel.kind = "client"))]
     async fn exists(&mut self, store: Resource<Store>, key: String) -> StoreResult<bool> {
         match self.begin(&store, OperationKind::Exists, Some(&key))? {
             Ok(store) => store_result(self.grants.key_value.exists(&store, &key).await),
@@ -187,6 +198,7 @@ impl key_value::HostStore for Guest {
         }
     }
 
+    #[instrument(name = "spin_key_value.get_keys", skip_all, fields(otel.kind = "client"))]
     async fn get_keys(&mut self, store: Resource<Store>) -> StoreResult<Vec<String>> {
         match self.begin(&store, OperationKind::GetKeys, None)? {
             Ok(store) => store_result(self.grants.key_value.keys(&store).await),
@@ -207,8 +219,9 @@ impl rdbms_types::Host for Guest {}
 impl postgres::Host for Guest {}
 
 impl postgres::HostConnection for Guest {
+    #[instrument(name = "spin_outbound_pg.open", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
     async fn open(&mut self, address: String) -> SqlResult<Resource<Connection>> {
-        let connection = match self.hooks.session.open(&address, &self.hooks.allowed).await {
+        let connection = match self.hooks.session.open(&address, self.hooks.allowed.get()).await {
             Ok(connection) => connection,
             Err(error) => return Ok(Err(error)),
         };
@@ -216,6 +229,7 @@ impl postgres::HostConnection for Guest {
         Ok(self.connections.push(connection).map_err(full))
     }
 
+    #[instrument(name = "spin_outbound_pg.query", skip_all, fields(otel.kind = "client", db.system = "postgresql", otel.name = statement))]
     async fn query(
         &mut self,
         connection: Resource<Connection>,
@@ -225,6 +239,7 @@ impl postgres::HostConnection for Guest {
         Ok(self.connections.get_mut(&connection)?.query(&statement, &parameters).await)
     }
 
+    #[instrument(name = "spin_outbound_pg.execute", skip_all, fields(otel.kind = "client", db.system = "postgresql", otel.name = statement))]
     async fn execute(
         &mut self,
         connection: Resource<Connection>,

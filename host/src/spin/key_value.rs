@@ -118,7 +118,7 @@ impl KeyValue {
     /// Opens a store. This fails if Redis is unreachable.
     pub(crate) async fn open(&self, store: &str) -> Result<()> {
         match self.backend(store)? {
-            Backend::Sqlite(_) => Ok(()),
+            Backend::Sqlite(sqlite) => sqlite.open_store().await,
             Backend::Redis(redis) => redis.open().await.map(drop),
         }
     }

@@ -1,6 +1,8 @@
 //! Log output of the components and of the host, line by line.
 
+use std::fs::File;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -55,10 +57,42 @@ impl Logs {
         }
     }
 
-    /// A stream for a guest's stdout or stderr.
-    pub(crate) fn stream(&self, source: Source) -> LineStream {
-        LineStream(Arc::new(Mutex::new(Lines { logs: self.clone(), source, partial: Vec::new() })))
+    /// A stream for a guest's stdout or stderr, which is also written to the file.
+    pub(crate) fn stream(&self, source: Source, file: Option<LogFile>) -> LineStream {
+        LineStream(Arc::new(Mutex::new(Lines { logs: self.clone(), source, file, partial: Vec::new() })))
     }
+}
+
+/// The log files of a component, as in Spin's `crates/trigger`, `StdioLoggingExecutorHooks::component_stdio_writer`.
+#[derive(Clone, Debug)]
+pub(crate) struct LogFiles {
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl LogFiles {
+    pub(crate) fn new(directory: &Path, component: &str) -> std::io::Result<LogFiles> {
+        std::fs::create_dir_all(directory)?;
+        let path = |suffix| directory.join(format!("{component}_{suffix}.txt"));
+        Ok(LogFiles { stdout: path("stdout"), stderr: path("stderr") })
+    }
+
+    /// Opens a file for one instance, with a second handle: Spin has one for each way of writing
+    /// (`ComponentStdioWriter::new_forward`).
+    pub(crate) fn open(&self, source: Source) -> std::io::Result<LogFile> {
+        let path = match source {
+            Source::Stdout => &self.stdout,
+            Source::Stderr => &self.stderr,
+        };
+        let file = File::options().create(true).append(true).open(path)?;
+        Ok(LogFile { _second: file.try_clone()?, file })
+    }
+}
+
+/// A log file that an instance has open.
+pub(crate) struct LogFile {
+    file: File,
+    _second: File,
 }
 
 /// A guest's stdout or stderr, logged line by line. The end of the guest completes its last line.
@@ -68,12 +102,21 @@ pub(crate) struct LineStream(Arc<Mutex<Lines>>);
 struct Lines {
     logs: Logs,
     source: Source,
+    file: Option<LogFile>,
     /// The line that isn't complete yet.
     partial: Vec<u8>,
 }
 
 impl Lines {
     fn write(&mut self, bytes: &[u8]) {
+        // Spin's `crates/telemetry`, `handle_app_log`. The subscriber of `Costs::spans` doesn't print it.
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            tracing::info!(app_log = text);
+        }
+        if let Some(LogFile { file, .. }) = &mut self.file {
+            // A full disk must not fail a request.
+            let _ = file.write_all(bytes);
+        }
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.partial.extend_from_slice(piece);
             if piece.ends_with(b"\n") {
@@ -87,7 +130,8 @@ impl Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         if !self.partial.is_empty() {
-            self.write(b"\n");
+            self.partial.push(b'\n');
+            self.logs.write_line(self.source, &self.partial);
         }
     }
 }
@@ -120,7 +164,8 @@ impl OutputStream for LineStream {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(64 * 1024)
+        // As in Spin's `crates/factor-wasi`, `PipedWriteStream`.
+        Ok(1024 * 1024)
     }
 }
 
@@ -142,8 +187,8 @@ mod tests {
     #[test]
     fn concurrent_lines_do_not_mix() {
         let logs = Logs::captured();
-        let mut one = logs.stream(Source::Stdout);
-        let mut two = logs.stream(Source::Stderr);
+        let mut one = logs.stream(Source::Stdout, None);
+        let mut two = logs.stream(Source::Stderr, None);
         one.write("first ".into()).unwrap();
         two.write("second\nthird ".into()).unwrap();
         one.clone().write("line\n".into()).unwrap();

@@ -17,6 +17,8 @@
 
 mod allowed_hosts;
 pub mod component;
+pub mod costs;
+pub mod crossings;
 mod guest;
 mod headers;
 pub mod key_value;

@@ -11,11 +11,13 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use tokio::time::Instant;
 
 use crate::serve::Server;
-use crate::spin::allowed_hosts::AllowedHosts;
+use crate::spin::allowed_hosts::{AllowList, AllowedHosts};
 use crate::spin::component;
+use crate::spin::costs::{self, Costs};
+use crate::spin::crossings::{self, Crossings};
 use crate::spin::guest::Grants;
 use crate::spin::key_value::{Backend, KeyValue};
-use crate::spin::logs::Logs;
+use crate::spin::logs::{LogFiles, Logs};
 use crate::spin::manifest::{self, Manifest};
 use crate::spin::outbound::{Hooks, Outbound};
 use crate::spin::postgres::{CallGuard, Postgres, Session};
@@ -36,6 +38,8 @@ pub struct Builder {
     logs: Logs,
     grace: Duration,
     forbid_calls_while_open: bool,
+    crossings: Option<crossings::Log>,
+    costs: Costs,
 }
 
 impl Builder {
@@ -82,6 +86,19 @@ impl Builder {
         self
     }
 
+    /// Makes requests cost what they cost in Spin; by default, the host has none of these costs.
+    /// [`Costs::spans`] is for the whole process, and stays.
+    pub fn costs(mut self, costs: Costs) -> Builder {
+        self.costs = costs;
+        self
+    }
+
+    /// Counts the calls of each instance into the host ([`Host::take_crossings`]).
+    pub fn count_crossings(mut self) -> Builder {
+        self.crossings = Some(crossings::Log::default());
+        self
+    }
+
     /// Sets the destination of log lines; the terminal by default.
     pub fn logs(mut self, logs: Logs) -> Builder {
         self.logs = logs;
@@ -96,7 +113,7 @@ impl Builder {
 
     /// Starts the host.
     pub async fn start(self) -> Result<Host> {
-        let (listen, grace, logs) = (self.listen, self.grace, self.logs.clone());
+        let (listen, grace, logs, crossings) = (self.listen, self.grace, self.logs.clone(), self.crossings.clone());
         let forbid_calls_while_open = self.forbid_calls_while_open;
         // Compiling the components takes seconds.
         let (trigger, key_value, outbound, postgres) = tokio::task::spawn_blocking(|| self.prepare()).await??;
@@ -106,14 +123,15 @@ impl Builder {
             let trigger = shared.clone();
             async move { trigger.handle(request, client).await }
         };
-        let server = Server::start(listen, handler).await.map_err(|error| match error.kind() {
+        // Without TCP_NODELAY, as in Spin's `crates/trigger-http`, `HttpServer::serve_http`.
+        let server = Server::start(listen, false, handler).await.map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => {
                 anyhow!("{listen} is already in use: choose another address with --listen")
             }
             _ => anyhow!("can't listen on {listen}: {error}"),
         })?;
         let call_guard = forbid_calls_while_open.then(|| CallGuard(postgres.clone()));
-        Ok(Host { server, trigger, key_value, outbound, postgres, logs, grace, _call_guard: call_guard })
+        Ok(Host { server, trigger, key_value, outbound, postgres, logs, grace, crossings, _call_guard: call_guard })
     }
 
     fn prepare(self) -> Result<(Trigger, KeyValue, Outbound, Postgres)> {
@@ -121,7 +139,14 @@ impl Builder {
         for warning in warnings {
             self.logs.host_message(format_args!("warning: {warning}"));
         }
-        let variables = Arc::new(Variables::new(&manifest.variables, self.variables.clone())?);
+        let mut variables = Variables::new(&manifest.variables, self.variables.clone())?;
+        if self.costs.variables {
+            variables.look_up_each_time(self.variables.clone());
+        }
+        let variables = Arc::new(variables);
+        if self.costs.spans {
+            costs::subscribe();
+        }
         let base = self.manifest.parent().unwrap_or(Path::new(""));
         let key_value = KeyValue::new(self.stores(base)?);
         let outbound = Outbound::new();
@@ -136,6 +161,16 @@ impl Builder {
             if let Some(warning) = warning {
                 self.logs.host_message(format_args!("warning: {warning}"));
             }
+            let allowed = if self.costs.variables {
+                AllowList::Lazy {
+                    entries: declared.allowed_outbound_hosts.clone().into(),
+                    variables: variables.clone(),
+                    parsed: Arc::default(),
+                }
+            } else {
+                AllowList::Parsed(Arc::new(allowed))
+            };
+            let log_files = self.costs.log_files.then(|| LogFiles::new(&self.state(base).join("logs"), id));
             for label in &declared.key_value_stores {
                 ensure!(key_value.has(label), "unknown key-value store {label:?}: define it in the runtime config");
             }
@@ -154,11 +189,12 @@ impl Builder {
                 postgres: postgres.clone(),
                 hooks: Hooks {
                     outbound: outbound.clone(),
-                    allowed: Arc::new(allowed),
+                    allowed,
                     logs: self.logs.clone(),
                     session: Session::default(),
                 },
                 logs: self.logs.clone(),
+                log_files: log_files.transpose().context("can't create the directory of logs")?,
             })
         };
         let mut components = BTreeMap::new();
@@ -166,9 +202,9 @@ impl Builder {
             let in_component = || format!("in the component {id}");
             let grants = Arc::new(grants(id, declared).with_context(in_component)?);
             let source = self.component.clone().unwrap_or_else(|| base.join(&declared.source));
-            let pre =
-                component::prepare(&read(&source)?).with_context(|| format!("{} can't be run", source.display()))?;
-            components.insert(id, Arc::new(Component { pre, grants }));
+            let pre = component::prepare(&read(&source)?, self.costs)
+                .with_context(|| format!("{} can't be run", source.display()))?;
+            components.insert(id, Arc::new(Component { pre, grants, costs: self.costs }));
         }
 
         let mut routes: Vec<(Route, _)> = Vec::new();
@@ -180,11 +216,15 @@ impl Builder {
             let component = components.get(&trigger.component).context("the route's component is missing")?;
             routes.push((route, component.clone()));
         }
-        Ok((Trigger::new(routes, self.logs.clone()), key_value, outbound, postgres))
+        Ok((Trigger::new(routes, self.logs.clone(), self.crossings.clone()), key_value, outbound, postgres))
+    }
+
+    fn state(&self, base: &Path) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(|| base.join(".spin"))
     }
 
     fn stores(&self, base: &Path) -> Result<BTreeMap<String, Backend>> {
-        let state = self.state_dir.clone().unwrap_or_else(|| base.join(".spin"));
+        let state = self.state(base);
         let Some(path) = &self.runtime_config else {
             return RuntimeConfig::default().stores(base, &state);
         };
@@ -212,6 +252,7 @@ pub struct Host {
     postgres: Postgres,
     logs: Logs,
     grace: Duration,
+    crossings: Option<crossings::Log>,
     _call_guard: Option<CallGuard>,
 }
 
@@ -234,6 +275,8 @@ impl Host {
             logs: Logs::terminal(),
             grace: Duration::from_secs(30),
             forbid_calls_while_open: false,
+            crossings: None,
+            costs: Costs::default(),
         }
     }
 
@@ -260,6 +303,12 @@ impl Host {
     /// The connections to PostgreSQL, with their counts and fault injection.
     pub fn postgres(&self) -> &Postgres {
         &self.postgres
+    }
+
+    /// Takes the crossings of the instances that have ended since the last call; none unless
+    /// [`Builder::count_crossings`] was called.
+    pub fn take_crossings(&self) -> Vec<Crossings> {
+        self.crossings.as_ref().map(crossings::Log::take).unwrap_or_default()
     }
 
     /// The log output of the host and its components.

@@ -11,13 +11,18 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tracing::field::Empty;
+use tracing::instrument::WithSubscriber;
+use tracing::{Instrument, instrument};
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::serve::BoxError;
-use crate::spin::component::wasm_error;
+use crate::spin::component::{NO_DEADLINE, wasm_error};
+use crate::spin::costs::{Costs, CpuTime};
+use crate::spin::crossings::{Counter, Log};
 use crate::spin::guest::{Grants, Guest};
 use crate::spin::headers;
 use crate::spin::logs::{Logs, lock};
@@ -27,29 +32,62 @@ use crate::spin::route::Route;
 pub(crate) struct Component {
     pub(crate) pre: ProxyPre<Guest>,
     pub(crate) grants: Arc<Grants>,
+    pub(crate) costs: Costs,
 }
 
 /// Dispatches requests to components.
 pub(crate) struct Trigger {
     routes: Vec<(Route, Arc<Component>)>,
     logs: Logs,
+    crossings: Option<Log>,
     /// The running instances, including those that still work after their response.
     guests: Mutex<JoinSet<()>>,
 }
 
 impl Trigger {
-    pub(crate) fn new(routes: Vec<(Route, Arc<Component>)>, logs: Logs) -> Trigger {
-        Trigger { routes, logs, guests: Mutex::default() }
+    pub(crate) fn new(routes: Vec<(Route, Arc<Component>)>, logs: Logs, crossings: Option<Log>) -> Trigger {
+        Trigger { routes, logs, crossings, guests: Mutex::default() }
     }
 
-    /// Handles a request. As in Spin, an `Err` closes the connection.
+    /// Handles a request within the span of Spin's `crates/trigger-http`, `http_span`.
     pub(crate) async fn handle(
+        &self,
+        request: Request<Incoming>,
+        client: SocketAddr,
+    ) -> Result<Response<WasiBody>, BoxError> {
+        let method = request.method().clone();
+        let span = tracing::info_span!(
+            "spin_trigger_http.handle_http_request",
+            otel.kind = "server",
+            http.request.method = %method,
+            network.peer.address = %client.ip(),
+            network.peer.port = %client.port(),
+            network.protocol.name = "http",
+            url.path = request.uri().path(),
+            url.query = request.uri().query().unwrap_or_default(),
+            url.scheme = request.uri().scheme_str().unwrap_or_default(),
+            client.address = request.headers().get("x-forwarded-for").and_then(|value| value.to_str().ok()),
+            error.type = Empty,
+            http.response.status_code = Empty,
+            http.route = Empty,
+            otel.name = Empty,
+        );
+        let response = self.dispatch(request, client).instrument(span.clone()).await?;
+        span.in_scope(|| tracing::info!("Request finished, sending response with status code {}", response.status()));
+        span.record("otel.name", method.to_string());
+        span.record("http.response.status_code", response.status().as_u16());
+        Ok(response)
+    }
+
+    /// Finds the component and runs it. As in Spin, an `Err` closes the connection.
+    async fn dispatch(
         &self,
         mut request: Request<Incoming>,
         client: SocketAddr,
     ) -> Result<Response<WasiBody>, BoxError> {
         headers::strip(request.headers_mut());
         let path = request.uri().path();
+        tracing::info!("Processing request on path '{path}'");
         if let Some(name) = path.strip_prefix("/.well-known/spin/") {
             return Ok(match name {
                 "health" => response(StatusCode::OK, "OK"),
@@ -72,25 +110,45 @@ impl Trigger {
     }
 
     /// Runs the request in a new instance and returns the response. The instance may continue to run after that.
+    #[instrument(name = "spin_trigger_http.execute_wasm", skip_all, fields(otel.name = component.grants.id))]
     async fn run(&self, component: Arc<Component>, request: Request<Incoming>) -> Result<Response<WasiBody>> {
-        let mut store = Store::new(component.pre.engine(), Guest::new(component.grants.clone()));
+        let mut store = Store::new(component.pre.engine(), Guest::new(component.grants.clone())?);
         let (sender, response) = oneshot::channel();
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request).map_err(wasm_error)?;
         let out = store.data_mut().http().new_response_outparam(sender).map_err(wasm_error)?;
+        let counter = self.crossings.as_ref().map(Log::counter);
+        let mut count = counter.as_ref().map(Counter::hook);
+        let mut cpu_time = component.costs.cpu_time.then(CpuTime::default);
+        if count.is_some() || cpu_time.is_some() {
+            store.call_hook(move |_, hook| {
+                if let Some(count) = &mut count {
+                    count(hook);
+                }
+                if let Some(cpu_time) = &mut cpu_time {
+                    cpu_time.record(hook);
+                }
+                Ok(())
+            });
+        }
+        store.set_epoch_deadline(NO_DEADLINE);
         let logs = self.logs.clone();
         let guest = async move {
             let work = async {
                 let proxy = component.pre.instantiate_async(&mut store).await?;
                 proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
             };
-            if let Err(error) = work.await {
+            let done = match &counter {
+                Some(counter) => work.with_subscriber(counter.subscriber()).await,
+                None => work.await,
+            };
+            if let Err(error) = done {
                 logs.host_message(format_args!("the component {} failed: {error:?}", component.grants.id));
             }
         };
         {
             let mut guests = lock(&self.guests);
             while guests.try_join_next().is_some() {}
-            guests.spawn(guest);
+            guests.spawn(guest.in_current_span());
         }
         match response.await {
             Ok(Ok(response)) => Ok(response),

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use crate::spin::manifest;
 
 /// An error of a variable or a template, with the reason. The reason contains names only, never a value.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Error {
     InvalidName(String),
     InvalidTemplate(String),
@@ -31,16 +31,21 @@ impl std::error::Error for Error {}
 
 /// The application's variables.
 ///
-/// Their values don't change while the host runs, so each is looked up once. Spin queries its providers each time,
-/// because some of them are remote services.
+/// Their values don't change while the host runs, so each is looked up once, unless it is to cost what it costs in Spin
+/// ([`Costs::variables`](crate::spin::costs::Costs::variables)). Spin asks its providers each time, because some of them
+/// are remote services.
 #[derive(Debug)]
-pub(crate) struct Variables(BTreeMap<String, Variable>);
+pub(crate) struct Variables {
+    declared: BTreeMap<String, Variable>,
+    /// The values of the command line; `None` unless each use looks its variable up.
+    look_up: Option<BTreeMap<String, String>>,
+}
 
 /// A declared variable, with its value or the reason why it has none.
 #[derive(Debug)]
 struct Variable {
     default: Option<String>,
-    value: Result<String, String>,
+    value: Result<String, Error>,
 }
 
 impl Variables {
@@ -48,7 +53,7 @@ impl Variables {
     /// variable without a value is an error, and so is a given one that isn't declared.
     pub(crate) fn new(
         declared: &BTreeMap<String, manifest::Variable>,
-        mut given: BTreeMap<String, String>,
+        given: BTreeMap<String, String>,
     ) -> Result<Variables> {
         for name in declared.keys() {
             check_name(name)?;
@@ -59,13 +64,11 @@ impl Variables {
         let mut missing = Vec::new();
         let mut variables = BTreeMap::new();
         for (name, declared) in declared {
-            let value = match (given.remove(name), std::env::var(environment_name(name))) {
+            let value = match (given.get(name).cloned(), std::env::var(environment_name(name))) {
                 (Some(given), _) => Ok(given),
                 (None, Ok(value)) => Ok(value),
-                (None, Err(VarError::NotUnicode(_))) => Err(format!("{} isn't UTF-8", environment_name(name))),
-                (None, Err(VarError::NotPresent)) => {
-                    declared.default.clone().ok_or_else(|| format!("no provider resolved required variable {name:?}"))
-                }
+                (None, Err(VarError::NotUnicode(_))) => Err(not_utf8(name)),
+                (None, Err(VarError::NotPresent)) => declared.default.clone().ok_or_else(|| no_value(name)),
             };
             if value.is_err() {
                 missing.push(format!("{name} (--variable {name}=… or {})", environment_name(name)));
@@ -73,13 +76,38 @@ impl Variables {
             variables.insert(name.clone(), Variable { default: declared.default.clone(), value });
         }
         ensure!(missing.is_empty(), "required variables have no value: {}", missing.join(", "));
-        Ok(Variables(variables))
+        Ok(Variables { declared: variables, look_up: None })
+    }
+
+    /// Looks a variable up each time that it is used: `given`, then the environment, then the default.
+    pub(crate) fn look_up_each_time(&mut self, given: BTreeMap<String, String>) {
+        self.look_up = Some(given);
     }
 
     /// The value of a variable.
     pub(crate) fn value(&self, name: &str) -> Result<String, Error> {
-        let variable = self.0.get(name).ok_or_else(|| Error::InvalidName(name.to_owned()))?;
-        variable.value.clone().map_err(Error::Provider)
+        let variable = self.declared.get(name).ok_or_else(|| Error::InvalidName(name.to_owned()))?;
+        let Some(given) = &self.look_up else {
+            return variable.value.clone();
+        };
+        if let Some(given) = given.get(name) {
+            return Ok(given.clone());
+        }
+        let _span = tracing::debug_span!("spin_variables.get_from_env", key = name).entered();
+        match tokio::task::block_in_place(|| std::env::var(environment_name(name))) {
+            Ok(value) => Ok(value),
+            Err(VarError::NotPresent) => variable.default.clone().ok_or_else(|| no_value(name)),
+            Err(VarError::NotUnicode(_)) => Err(not_utf8(name)),
+        }
+    }
+
+    /// The variables with the values that they have now.
+    pub(crate) fn resolve_all(&self) -> Result<Variables, Error> {
+        let resolved = |name: &String| {
+            let variable = Variable { default: None, value: Ok(self.value(name)?) };
+            Ok((name.clone(), variable))
+        };
+        Ok(Variables { declared: self.declared.keys().map(resolved).collect::<Result<_, _>>()?, look_up: None })
     }
 
     /// Parses a template, which may refer to declared variables only.
@@ -87,7 +115,7 @@ impl Variables {
         let template = Template::parse(text)?;
         for part in &template.0 {
             if let Part::Variable(name) = part
-                && !self.0.contains_key(name)
+                && !self.declared.contains_key(name)
             {
                 return Err(Error::InvalidTemplate(format!("unknown variable {name:?}")));
             }
@@ -102,9 +130,17 @@ impl Variables {
 
     /// The value of a template with the variables' defaults; `None` if one of them has no default.
     pub(crate) fn resolve_defaults(&self, template: &Template) -> Option<String> {
-        let default = |name: &str| self.0.get(name).and_then(|variable| variable.default.clone()).ok_or(());
+        let default = |name: &str| self.declared.get(name).and_then(|variable| variable.default.clone()).ok_or(());
         template.fill(default).ok()
     }
+}
+
+fn no_value(name: &str) -> Error {
+    Error::Provider(format!("no provider resolved required variable {name:?}"))
+}
+
+fn not_utf8(name: &str) -> Error {
+    Error::Provider(format!("{} isn't UTF-8", environment_name(name)))
 }
 
 fn environment_name(name: &str) -> String {
@@ -185,6 +221,17 @@ mod tests {
         assert_eq!(variables.resolve_defaults(&template), None);
         let template = variables.template("{{ url }}/x").unwrap();
         assert_eq!(variables.resolve_defaults(&template).unwrap(), "http://a/x");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn variables_that_are_looked_up_have_the_same_values() {
+        let mut variables = variables(&[("token", "t")]).unwrap();
+        let template = variables.template("{{ url }}/{{ token }}").unwrap();
+        variables.look_up_each_time([("token".to_owned(), "t2".to_owned())].into());
+        assert_eq!(variables.resolve(&template).unwrap(), "http://a/t2");
+        assert_eq!(variables.resolve_all().unwrap().resolve(&template).unwrap(), "http://a/t2");
+        variables.look_up_each_time(BTreeMap::new());
+        assert!(matches!(variables.resolve_all(), Err(Error::Provider(_))));
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl Builder {
         }
         let state = Arc::new(State::new(self.rules, self.capacity, site));
         let shared = state.clone();
-        let server = Server::start(self.addr, move |request, _| handler::handle(shared.clone(), request)).await?;
+        let server = Server::start(self.addr, true, move |request, _| handler::handle(shared.clone(), request)).await?;
         let mut worker = JoinSet::new();
         worker.spawn(state::work(state.clone()));
         Ok(StandIn { server, state, worker })

@@ -1,5 +1,7 @@
 //! The cost of each path in operations of the key-value store, as counted by the host: the table in "Cost" of
-//! docs/reliability.md. In that table, deletes count as writes.
+//! docs/reliability.md. In that table, deletes count as writes. `crossings` has the cost in calls into the host.
+
+mod crossings;
 
 use sluice_host::spin::key_value::Counts;
 use sluice_host::stand_in::Behaviour;
@@ -9,10 +11,11 @@ use crate::setup::{JSON, Setup};
 /// Number of requests per case, each with a different key.
 const REQUESTS: usize = 12;
 
-/// A request. In its texts, `N` stands for the number of the request, and `RUN` for a run that waits, another one for
-/// each number.
+/// A request. In its texts, `N` stands for the number of the request, `RUN` for a run that waits, another one for each
+/// number, and `PAD` for 1,000 characters.
 #[derive(Clone, Copy)]
 struct Template {
+    method: &'static str,
     path: &'static str,
     header: (&'static str, &'static str),
     body: &'static str,
@@ -20,16 +23,16 @@ struct Template {
 
 const NO_HEADER: (&str, &str) = ("x-none", "");
 
-const WEBHOOK: Template = Template { path: "/api/v2/webhook?ref=w", header: NO_HEADER, body: "{}" };
+const WEBHOOK: Template = Template { method: "POST", path: "/api/v2/webhook?ref=w", header: NO_HEADER, body: "{}" };
 const ASYNC: Template = Template { header: ("prefer", "respond-async"), ..WEBHOOK };
 const IDEMPOTENT: Template = Template { header: ("idempotency-key", "kN"), ..WEBHOOK };
 const EVENT: Template = Template {
     path: "/api/v2/event?ref=w",
-    header: NO_HEADER,
     body: r#"{"specversion":"1.0","id":"N","source":"/s","type":"t"}"#,
+    ..WEBHOOK
 };
 const UNKEYED: Template = Template { path: "/api/v2/event?ref=w&dedup=off", ..EVENT };
-const CALLBACK: Template = Template { path: "/api/v2/callback?ref=RUN&topic=t", header: NO_HEADER, body: "{}" };
+const CALLBACK: Template = Template { path: "/api/v2/callback?ref=RUN&topic=t", ..WEBHOOK };
 const OTHER_CALLBACK: Template = Template { body: r#"{"other":true}"#, ..CALLBACK };
 
 struct Case {
@@ -78,9 +81,9 @@ const CASES: [Case; 14] = [
 
 impl Template {
     async fn send(self, setup: &Setup, run: &str, n: usize) -> crate::setup::Reply {
-        let fill = |text: &str| text.replace("RUN", run).replace('N', &n.to_string());
+        let fill = |text: &str| text.replace("RUN", run).replace('N', &n.to_string()).replace("PAD", &"x".repeat(1000));
         let header = fill(self.header.1);
-        setup.send("POST", &fill(self.path), &[JSON, (self.header.0, &header)], fill(self.body)).await
+        setup.send(self.method, &fill(self.path), &[JSON, (self.header.0, &header)], fill(self.body)).await
     }
 }
 

@@ -13,6 +13,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use sluice_host::Host;
+use sluice_host::spin::Builder;
+use sluice_host::spin::costs::Costs;
 use sluice_host::spin::key_value::{Counts, KeyValue};
 use sluice_host::spin::logs::Logs;
 use sluice_host::spin::postgres::{Fault, Postgres};
@@ -107,6 +109,14 @@ impl Setup {
         override_with(&mut self.variables, variables);
         self.host.stop().await;
         self.host = start(&self.data, &self.variables, &mut self.guards).await;
+        self
+    }
+
+    /// Like [`Setup::restart`]. The new host counts crossings, and has these costs of Spin.
+    pub async fn restart_counting_crossings(mut self, costs: Costs) -> Self {
+        self.host.stop().await;
+        let builder = builder(&self.data, &self.variables, &mut self.guards);
+        self.host = builder.costs(costs).count_crossings().start().await.unwrap();
         self
     }
 
@@ -341,6 +351,10 @@ fn open(settings: &str) -> String {
 }
 
 async fn start(data: &Data, variables: &[(String, String)], guards: &mut Vec<LogGuard>) -> Host {
+    builder(data, variables, guards).start().await.unwrap()
+}
+
+fn builder(data: &Data, variables: &[(String, String)], guards: &mut Vec<LogGuard>) -> Builder {
     let logs = Logs::captured();
     guards.push(LogGuard(logs.clone()));
     let mut host = Host::builder()
@@ -355,7 +369,7 @@ async fn start(data: &Data, variables: &[(String, String)], guards: &mut Vec<Log
         host = host.variable(name, value);
     }
     let settings = variables.iter().find(|(name, _)| name == "settings").map_or("{}", |(_, value)| value);
-    host.variable("settings", open(settings)).start().await.unwrap()
+    host.variable("settings", open(settings))
 }
 
 /// A response, with its whole body.

@@ -4,8 +4,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::{Result, bail};
-
-use crate::shell::{command, has, output};
+use xtask::shell::{command, has, output};
 
 /// Default address of the stand-in engine.
 const STAND_IN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7701);

@@ -4,6 +4,7 @@
 //! Each child is the leader of a process group: it starts with `process_group(0)` and ends with `kill_process_group`. A
 //! crate such as `process-wrap` would replace only these two calls, not the threads that read output and wait.
 
+use std::fmt::{self, Display, Formatter};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -31,7 +32,7 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) enum Event {
     /// A line of a child's output, ended by a line feed or a carriage return.
-    Line { source: Source, line: String },
+    Line { name: &'static str, source: Source, line: String },
     /// The end of a child. It comes after all of the child's output.
     Exited { name: &'static str, status: ExitStatus },
     /// SIGINT (Ctrl-C), SIGTERM or SIGHUP.
@@ -39,9 +40,16 @@ pub(super) enum Event {
 }
 
 /// The error of a start that was interrupted by a signal.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted")]
+#[derive(Debug)]
 pub(super) struct Interrupted;
+
+impl Display for Interrupted {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
 
 /// The running children, and a queue of their events.
 pub(super) struct Children {
@@ -101,8 +109,8 @@ impl Children {
             command.stdin(Stdio::null()).process_group(0).spawn().with_context(|| format!("can't run {name}"))?;
         let leader = Pid::from_child(&child);
         self.running.push(Running { name, leader, is_service });
-        let stdout = child.stdout.take().map(|pipe| self.forward(Source::Stdout, pipe));
-        let stderr = child.stderr.take().map(|pipe| self.forward(Source::Stderr, pipe));
+        let stdout = child.stdout.take().map(|pipe| self.forward(name, Source::Stdout, pipe));
+        let stderr = child.stderr.take().map(|pipe| self.forward(name, Source::Stderr, pipe));
         let sender = self.sender.clone();
         spawn(move || {
             let status = child.wait();
@@ -118,11 +126,11 @@ impl Children {
     }
 
     /// Sends each line of a pipe as an event.
-    fn forward(&self, source: Source, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
+    fn forward(&self, name: &'static str, source: Source, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
         let sender = self.sender.clone();
         spawn(move || {
             for line in Lines(BufReader::new(pipe)) {
-                let _ = sender.send(Event::Line { source, line });
+                let _ = sender.send(Event::Line { name, source, line });
             }
         })
     }
@@ -239,7 +247,7 @@ impl<R: Read> Iterator for Lines<BufReader<R>> {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::shell::command;
+    use xtask::shell::command;
 
     fn next_line(children: &mut Children) -> String {
         match children.next() {

@@ -1,44 +1,44 @@
 //! Builds and starts the programs of a [`Plan`], and waits until Sluice answers.
 
 use std::io::Result as IoResult;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anstream::eprintln;
 use anyhow::{Result, bail};
+use xtask::component::{self, Profile};
+use xtask::shell::{cargo, command, target};
 
-use super::build::{build as run_build, done, spinner};
+use super::build::{build as run_builds, done, spinner};
 use super::children::{Children, Event, Interrupted, Source};
 use super::engines::{Running, Started, Workflows};
-use super::plan::{MANIFEST, Plan};
+use super::plan::Plan;
 use super::ready::{self, Health};
 use super::style::{DIM, WARNING, paint};
 use super::variables::in_environment;
 use super::welcome::{self, ExampleNames};
-use super::{address, engine};
-use crate::component;
-use crate::shell::{cargo, command, target};
+use super::{address, engine, manifest};
 
-/// Builds the component, and the native host or the stand-in engine.
+/// The directory of the key-value store, which a host would put beside the manifest.
+const STATE: &str = ".spin";
+
+/// Builds the component, and beside it the native host or the stand-in engine.
 pub(super) fn build(plan: &Plan, children: &mut Children) -> Result<()> {
-    let bar = spinner("component", "looking for a compiler");
-    // `compiler` and `finish` print commands if they install packages.
-    let compiler = bar.suspend(component::compiler).inspect_err(|_| bar.finish_and_clear())?;
-    let duration = run_build(children, &bar, compiler.command)?;
-    bar.set_message("shrinking");
-    let size = bar.suspend(component::finish).inspect_err(|_| bar.finish_and_clear())?;
-    done(&bar, duration, &format!(", {size}"));
+    // It prints commands if it installs packages.
+    let mut builds = vec![("component", component::compiler(plan.profile)?.command)];
     if !plan.on_spin {
         // Together with the tests, cargo unifies the same features as in `cargo xtask test`, and compiles wasmtime only
         // once.
         let host = ["build", "--workspace", "--locked", "--bin", "sluice-host", "--test", "e2e"];
-        let bar = spinner("native host", "");
-        done(&bar, run_build(children, &bar, cargo(host))?, "");
+        builds.push(("native host", cargo(host)));
     } else if plan.stand_in.is_some() {
         let stand_in = ["build", "--locked", "-p", "sluice-host", "--no-default-features", "--bin", "stand-in"];
-        let bar = spinner("stand-in engine", "");
-        done(&bar, run_build(children, &bar, cargo(stand_in))?, "");
+        builds.push(("stand-in engine", cargo(stand_in)));
+    }
+    run_builds(children, builds)?;
+    if plan.profile == Profile::Release {
+        component::finish()?;
     }
     Ok(())
 }
@@ -50,13 +50,11 @@ pub(super) fn start(plan: &Plan, children: &mut Children) -> Result<()> {
     } else {
         ("the native host", Command::new(built("sluice-host")?))
     };
-    sluice.args(["--from", MANIFEST, "--listen", &plan.listen.to_string()]);
+    sluice.arg("--from").arg(manifest::write(plan.profile)?).args(["--listen", &plan.listen.to_string()]);
+    sluice.arg("--state-dir").arg(plan.state_dir.as_deref().unwrap_or(Path::new(STATE)));
     // In the environment, which all versions of Spin read, and which other users of the machine can't.
     sluice.env(in_environment("engine_url"), &plan.engine);
     sluice.envs(plan.variables.iter().map(|(name, value)| (in_environment(name), value)));
-    if let Some(directory) = &plan.state_dir {
-        sluice.arg("--state-dir").arg(directory);
-    }
     match plan.stand_in {
         Some(addr) if plan.on_spin => {
             let mut stand_in = Command::new(built("stand-in")?);
@@ -91,7 +89,7 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
         }
         match children.next_within(Duration::from_millis(100)) {
             None => {}
-            Some(Event::Line { source, line }) => output.push((source, line)),
+            Some(Event::Line { source, line, .. }) => output.push((source, line)),
             Some(Event::Exited { name, status }) => {
                 bar.finish_and_clear();
                 output.iter().for_each(|(_, line)| eprintln!("{line}"));
@@ -112,7 +110,7 @@ pub(super) fn wait(plan: &Plan, children: &mut Children) -> Result<()> {
         }
         None => known.unwrap_or_else(ExampleNames::placeholders),
     };
-    done(&bar, Some(start.elapsed()), "");
+    done(&bar, start.elapsed());
     // The host writes only its addresses to standard output, and these are printed below.
     for (_, line) in output.iter().filter(|(source, _)| *source == Source::Stderr) {
         eprintln!("{}", paint(DIM, line));

@@ -12,6 +12,7 @@ mod engine;
 mod engines;
 mod launch;
 mod log;
+mod manifest;
 mod plan;
 mod progress;
 mod ready;
@@ -38,6 +39,9 @@ pub(crate) struct Arguments {
     /// Runs on the native host even if Spin is installed
     #[arg(long)]
     host: bool,
+    /// Runs the component that `cargo xtask build` builds for production: smaller, faster, and slower to build
+    #[arg(long)]
+    release: bool,
     /// Port on 127.0.0.1 to listen on; 0 selects a free one
     #[arg(long, value_name = "PORT", default_value_t = 3000)]
     port: u16,
@@ -99,7 +103,7 @@ fn follow(children: &mut Children, raw: bool) -> Result<()> {
     while let Some(event) = children.next() {
         // A closed standard output, as in `up | head`, ends everything. A closed standard error doesn't.
         let shown = match event {
-            Event::Line { source, line } => match Entry::parse(&line) {
+            Event::Line { source, line, .. } => match Entry::parse(&line) {
                 // The first probe is the one of `launch::wait`.
                 Some(entry) if is_own_probe && entry.is_probe() => {
                     is_own_probe = false;
@@ -142,7 +146,7 @@ fn is_greeting(line: &str) -> bool {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::shell::command;
+    use xtask::shell::command;
 
     #[test]
     fn end_of_one_child_ends_all() {

@@ -5,21 +5,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde_json::{Map, Value};
+use xtask::component::Profile;
+use xtask::shell::{command, has, output};
 
 use super::engine::Choice;
 use super::engines::Started;
+use super::manifest::MANIFEST;
 use super::style::{BOLD, paint};
 use super::{Arguments, address, engine, sources, variables};
 use crate::engines::Engine;
-use crate::shell::{command, has, output};
-
-/// The manifest's path, relative to the root.
-pub(super) const MANIFEST: &str = "spin.toml";
 
 /// A start whose arguments have been checked.
 pub(super) struct Plan {
     /// Whether Sluice runs on Spin, or else on the native host.
     pub(super) on_spin: bool,
+    /// The profile of the component.
+    pub(super) profile: Profile,
     pub(super) listen: SocketAddr,
     /// Base URL of the engine. That of a real engine is known once it runs.
     pub(super) engine: String,
@@ -40,7 +41,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(arguments: &Arguments) -> Result<Plan> {
-        let Arguments { host, port, listen, engine, variables, sources, state_dir, stand_in: options, .. } =
+        let Arguments { host, release, port, listen, engine, variables, sources, state_dir, stand_in: options, .. } =
             arguments.clone();
         let declared = variables::declared(Path::new(MANIFEST))?;
         variables::check(variables.iter().map(|(name, _)| name.as_str()), &declared)?;
@@ -81,9 +82,22 @@ impl Plan {
             }
         };
         let on_spin = !host && has("spin");
+        let profile = if release { Profile::Release } else { Profile::Up };
         let stand_in_options = if options.is_empty() { vec!["--any-workflow".to_owned()] } else { options };
         let started = None;
-        Ok(Plan { on_spin, listen, engine, real, started, stand_in, stand_in_options, variables, state_dir, warnings })
+        Ok(Plan {
+            on_spin,
+            profile,
+            listen,
+            engine,
+            real,
+            started,
+            stand_in,
+            stand_in_options,
+            variables,
+            state_dir,
+            warnings,
+        })
     }
 
     /// Puts a real engine that runs behind Sluice.

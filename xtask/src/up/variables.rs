@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     fn declared_by_sluice() -> Vec<String> {
-        declared(&crate::shell::root().join("spin.toml")).unwrap()
+        declared(&xtask::shell::root().join("spin.toml")).unwrap()
     }
 
     #[test]

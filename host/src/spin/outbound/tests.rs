@@ -8,6 +8,7 @@ use std::thread;
 use http_body_util::Empty;
 
 use super::*;
+use crate::spin::allowed_hosts::AllowedHosts;
 use crate::spin::logs::Logs;
 use crate::spin::postgres::Postgres;
 use crate::spin::variables::Variables;
@@ -127,7 +128,8 @@ async fn connection_held_over_a_call_is_counted() {
         let session = Session::new(postgres.clone(), Logs::captured());
         let allowed = AllowedHosts::new(&["http://127.0.0.1:*".to_owned()], &variables).unwrap().0;
         let (outbound, logs) = (Outbound::new(), Logs::captured());
-        let mut hooks = Hooks { outbound, allowed: Arc::new(allowed), logs, session: session.clone() };
+        let mut hooks =
+            Hooks { outbound, allowed: AllowList::Parsed(Arc::new(allowed)), logs, session: session.clone() };
         let before = opened_before.then(|| session.connection_to_nothing());
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::get(format!("http://{addr}/")).body(body).unwrap();

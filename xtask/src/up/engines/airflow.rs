@@ -6,9 +6,9 @@ use std::process::Command;
 
 use anyhow::Result;
 use serde_json::json;
+use xtask::shell::command;
 
 use super::{Place, Recipe, Running, Stage, Workflows, free_ports, local};
-use crate::shell::command;
 use crate::up::ready;
 
 /// Signs the tokens of the API server, which is reached from this machine only.

@@ -18,13 +18,13 @@ use anstream::eprintln;
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use serde_json::Value;
+use xtask::shell::target;
 
 use super::address;
 use super::build::{done, spinner};
 use super::children::{Children, Event, Interrupted};
 use super::style::plain;
 use crate::engines::{Engine, TESTS};
-use crate::shell::target;
 
 /// How long a server or a worker may take until it is ready. Airflow needs a minute on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -128,7 +128,7 @@ pub(super) fn start(engine: Engine, children: &mut Children) -> Result<Started> 
     let start = Instant::now();
     let started = Start { children, bar: &bar }.run(engine);
     match &started {
-        Ok(_) => done(&bar, Some(start.elapsed()), ""),
+        Ok(_) => done(&bar, start.elapsed()),
         Err(_) => bar.finish_and_clear(),
     }
     started
@@ -136,7 +136,7 @@ pub(super) fn start(engine: Engine, children: &mut Children) -> Result<Started> 
 
 /// Empties the directory for data and logs of an engine, which one `up` uses at a time.
 fn empty_data(engine: Engine) -> Result<(PathBuf, File)> {
-    let (all, name) = (std::path::absolute(target())?.join("up"), engine.name());
+    let (all, name) = (std::path::absolute(target())?.join("engines/data"), engine.name());
     let data = all.join(name);
     fs::create_dir_all(&all)?;
     let lock = File::create(all.join(format!("{name}.lock")))?;
@@ -253,7 +253,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::shell::command;
+    use xtask::shell::command;
 
     /// Carries out stages with data of their own. Returns the text of the last log, or the error.
     fn carry_out(name: &str, stages: Vec<Stage>) -> Result<String, String> {

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use serde_json::json;
+use xtask::shell::command;
 
 use super::{Place, Recipe, Running, Stage, Workflows, free_ports, local};
-use crate::shell::command;
 use crate::up::ready;
 
 /// The task queue of the worker.

@@ -1,60 +1,16 @@
-//! Shrinks a component's module for a faster first start: removes the descriptions of unused interfaces, and runs
-//! `wasm-opt`.
+//! The description of a module's imports and exports, from which the host makes a component.
 
 use std::collections::HashSet;
-use std::path::Path;
-use std::{env, fs};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use wasmparser::{Parser, Payload};
 use wit_component::StringEncoding;
 use wit_component::metadata::{Bindgen, decode, encode};
 use wit_parser::{InterfaceId, Resolve, WorldItem};
 
-use crate::shell::{apt_install, command, has, run};
-
-/// The features of wasm32-wasip1 since LLVM 20, and SIMD, none of which `wasm-opt` detects.
-const FEATURES: [&str; 7] = [
-    "--enable-bulk-memory",
-    "--enable-multivalue",
-    "--enable-mutable-globals",
-    "--enable-nontrapping-float-to-int",
-    "--enable-reference-types",
-    "--enable-sign-ext",
-    "--enable-simd",
-];
-
-/// Shrinks a module in place, and returns a description of its size. If `wasm-opt` is missing, the module is an eighth
-/// larger, and the description says that it is missing.
-pub(crate) fn shrink(path: &Path) -> Result<String> {
-    let small = path.with_extension("small.wasm");
-    let mut remark = "";
-    // Each build replaces the module with cargo's own file, whose modification time is that of the compilation.
-    if !is_newer(&small, path)? || !is_newer(&small, &env::current_exe()?)? {
-        let module = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
-        let module = describe_imports(&module).context("can't rewrite the component's description of its imports")?;
-        let unfinished = path.with_extension("unfinished.wasm");
-        fs::write(&unfinished, module)?;
-        if has("wasm-opt") || apt_install(&["binaryen"]) {
-            run(command("wasm-opt", ["-Oz"]).args(FEATURES).arg(&unfinished).arg("-o").arg(&unfinished))?;
-        } else {
-            remark = ", not optimised: wasm-opt (of binaryen) isn't installed";
-        }
-        fs::rename(unfinished, &small)?;
-    }
-    // The path is a hard link to cargo's own file, which must not be overwritten.
-    fs::remove_file(path)?;
-    Ok(format!("{} bytes{remark}", fs::copy(&small, path)?))
-}
-
-fn is_newer(file: &Path, than: &Path) -> Result<bool> {
-    let Ok(file) = fs::metadata(file) else { return Ok(false) };
-    Ok(file.modified()? > fs::metadata(than)?.modified()?)
-}
-
 /// Replaces a module's descriptions of its imports and exports with a single one. Each library adds a description with
 /// every import that it could use; the single one has only those that the module uses.
-fn describe_imports(module: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn describe(module: &[u8]) -> Result<Vec<u8>> {
     let used = imports(module)?;
     let (bare, Bindgen { mut resolve, world, producers, .. }) = decode(module)?;
     let Some(mut bare) = bare else { bail!("the module has no description of its imports") };

@@ -1,4 +1,4 @@
-//! Size of the component, memory per request, and time to the first response.
+//! Size of the component, and the costs that it may have: memory, instantiation, and the time to the first response.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -9,77 +9,87 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::Plan;
-use super::goal::{Goal, Threshold};
 use super::lab::{Application, Lab, silent_engine};
+use super::load::{Load, Pace, interleaved};
 use super::process::Process;
 use super::report::{Section, Table};
-use super::rows::Body;
+use super::rows::{Body, LINKED, PLAIN};
 use super::stats::Spread;
 
 /// Number of concurrent requests in the memory measurement.
 const CONCURRENT: usize = 64;
-/// Number of measured starts, with and without compilation.
-const STARTS: usize = 5;
-/// The applications, each with its name in the table and its Wasm file.
-const WASM: [(Application, &str, &str); 2] = [
-    (Application::Limit, "`bare`", "target/limit/wasm32-wasip1/release/limit.wasm"),
-    (Application::Sluice, "Sluice", "target/wasm32-wasip1/release/sluice.wasm"),
-];
+/// The compared applications, each with its name in the table.
+const COMPARED: [(Application, &str); 2] = [(Application::LimitLinked, LINKED.name), (Application::Sluice, "Sluice")];
 
 pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {
-    let mut section = Section::new("Size, memory, start");
-    let headers = ["", "wasm, KB (1000 bytes)", "memory per request, KB"];
+    let headers = ["", "wasm, KB (1000 bytes)", "memory per request, KB", "empty request, p50 ms"];
     let starts = ["first response, ms", "the same with compilation, ms"];
     let mut table = Table::new("", &[&headers[..], &starts[..]].concat());
-    let rounds = if plan.quick { 2 } else { STARTS };
-    let mut times = WASM.map(|_| (Vec::new(), Vec::new()));
-    for _ in 0..rounds {
-        for ((application, ..), (warm, cold)) in WASM.iter().zip(&mut times) {
-            let cache = lab.cache();
-            if cache.exists() {
-                fs::remove_dir_all(&cache)?;
+    let mut times = COMPARED.map(|_| (Vec::new(), Vec::new()));
+    for _ in 0..plan.rounds {
+        for ((application, _), (warm, cold)) in COMPARED.iter().zip(&mut times) {
+            if lab.cache().exists() {
+                fs::remove_dir_all(lab.cache())?;
             }
             cold.push(first_response(lab, *application)?);
             warm.push(first_response(lab, *application)?);
         }
     }
-    for ((application, name, file), (warm, cold)) in WASM.iter().zip(times) {
-        let size = fs::metadata(file).with_context(|| format!("no {file}"))?.len() as f64 / 1e3;
-        let memory = memory(lab, *application)?;
-        let milliseconds = |times: Vec<f64>| format!("{:.0}", Spread::of(times));
-        let (warm, cold) = (milliseconds(warm), milliseconds(cold));
-        table.rows.push(vec![(*name).to_owned(), format!("{size:.0}"), format!("{memory:.0}"), warm, cold]);
-        if *application == Application::Sluice {
-            section.goals.push(Goal::new("size of the component, KB", Threshold::AtMost(600.0), Some(size)));
-        }
+    let empty = empty_requests(lab, plan)?;
+    for (((application, name), (warm, cold)), empty) in COMPARED.into_iter().zip(times).zip(empty) {
+        let wasm = application.wasm();
+        let size = fs::metadata(&wasm).with_context(|| format!("no {}", wasm.display()))?.len() as f64 / 1e3;
+        table.rows.push(vec![
+            name.to_owned(),
+            format!("{size:.0}"),
+            format!("{:.0}", memory(lab, application)?),
+            format!("{empty:.3}"),
+            format!("{:.0}", Spread::of(warm)),
+            format!("{:.0}", Spread::of(cold)),
+        ]);
     }
+    let mut section = Section::new("Size");
     section.tables.push(table);
     Ok(section)
 }
 
 /// Milliseconds from the start of the process to the first 2xx response.
 fn first_response(lab: &Lab, application: Application) -> Result<f64> {
-    let state = lab.directory.join("start");
-    let (command, url) = lab.command(application, &state, lab.engine(), &[])?;
+    let (command, url) = lab.command(application, "start", &[])?;
     let start = Instant::now();
     let mut process = Process::start(&command, &lab.directory.join("start.log"))?;
     Ok(application.wait_until_ready(&mut process, &url, start)?.as_secs_f64() * 1e3)
 }
 
+/// The p50 of a request that causes no work, for each compared application.
+fn empty_requests(lab: &Lab, plan: &Plan) -> Result<Vec<Spread>> {
+    let start = |(application, _): &(Application, _)| lab.start(*application, "empty", &[]);
+    let targets = COMPARED.iter().map(start).collect::<Result<Vec<_>>>()?;
+    let loads = COMPARED.iter().zip(&targets).map(|((application, name), target)| Load {
+        name,
+        url: format!("{}{}", target.url, application.empty_path()),
+        method: "GET",
+        body: None,
+        outcome: None,
+        ..PLAIN.load(target, &lab.directory)
+    });
+    let samples = interleaved(&loads.collect::<Vec<_>>(), Pace::Connections(1), plan)?;
+    Ok(samples.iter().map(|samples| Spread::of(samples.iter().map(|sample| sample.p50_ms))).collect())
+}
+
 /// Memory per request in KB, while many requests wait for a silent engine.
 fn memory(lab: &Lab, application: Application) -> Result<f64> {
     let (engine, url) = silent_engine()?;
-    let long_waits = [("settings", r#"{"engine_wait_ms":600000,"engine_timeout_ms":600000}"#)];
     let mut variables = vec![("engine_url", url.as_str())];
     let path = match application {
-        Application::Limit | Application::LimitLinked => "/bare",
+        Application::Limit | Application::LimitLinked => "/call",
         Application::Sluice => {
-            variables.extend(long_waits);
+            variables.push(("settings", r#"{"engine_wait_ms":600000,"engine_timeout_ms":600000}"#));
             "/api/v2/webhook?ref=w"
         }
     };
     let target = lab.start(application, "memory", &variables)?;
-    let idle = resident(target.process.id())?;
+    let idle = target.process.resident()?;
     let body = Body::Webhook1.content();
     let host = target.url.trim_start_matches("http://");
     // Dropping a connection would end its request.
@@ -92,7 +102,7 @@ fn memory(lab: &Lab, application: Application) -> Result<f64> {
         // The engine's connection shows that the request is being processed.
         connections.push((sender, accept(&engine)?));
     }
-    let busy = resident(target.process.id())?;
+    let busy = target.process.resident()?;
     Ok((busy - idle) / CONCURRENT as f64 / 1e3)
 }
 
@@ -107,11 +117,4 @@ fn accept(engine: &TcpListener) -> Result<TcpStream> {
         }
     }
     bail!("a request didn't reach the engine")
-}
-
-/// Resident memory of a process, in bytes.
-fn resident(process: u32) -> Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{process}/statm"))?;
-    let pages: f64 = text.split(' ').nth(1).context("no statm")?.parse()?;
-    Ok(pages * 4096.0)
 }

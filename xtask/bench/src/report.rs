@@ -6,10 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use comfy_table::presets::ASCII_MARKDOWN;
+use xtask::shell::target;
 
-use super::goal::{Goal, Threshold};
-use super::{Plan, machine, peers};
-use crate::shell::target;
+use super::goal::Goal;
+use super::lab::Lab;
+use super::{Plan, machine};
 
 /// The page with placeholders in braces.
 const TEMPLATE: &str = include_str!("../../../bench/benchmarks.md");
@@ -49,9 +50,11 @@ impl Section {
 }
 
 impl Report {
-    pub(super) fn new(plan: &Plan) -> Result<Report> {
+    pub(super) fn new(lab: &Lab, plan: &Plan) -> Result<Report> {
         let mut table = Table::new("", &["", ""]);
-        table.rows.extend(machine::describe()?.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
+        table
+            .rows
+            .extend(machine::describe(&lab.runner)?.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let Plan { rounds, seconds, quick } = plan;
         table.rows.push(vec!["Command".to_owned(), format!("`cargo xtask {}`", arguments.join(" "))]);
@@ -66,11 +69,7 @@ impl Report {
     }
 
     /// Prints the goals and writes the page: docs/benchmarks.md for a complete run, otherwise a file in target/bench.
-    pub(super) fn write(mut self, is_complete: bool) -> Result<()> {
-        if is_complete && !self.sections.iter().any(|section| section.title == peers::TITLE) {
-            let goals = peers::GOALS.map(|(name, min)| Goal::new(name, Threshold::AtLeast(min), None));
-            self.sections.push(Section { title: peers::TITLE, tables: Vec::new(), goals: goals.into() });
-        }
+    pub(super) fn write(self, is_complete: bool) -> Result<()> {
         let mut goals = Table::new("", &["Figure", "Goal", "Measured", ""]);
         goals.rows = self.sections.iter().flat_map(|section| &section.goals).map(Goal::cells).collect();
         println!("{goals}");
@@ -102,9 +101,6 @@ impl fmt::Display for Table {
 impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "## {}\n", self.title)?;
-        if self.tables.is_empty() {
-            writeln!(f, "Not measured in this run: `--peers`.")?;
-        }
         for table in &self.tables {
             writeln!(f, "{table}")?;
         }

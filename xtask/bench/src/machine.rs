@@ -3,11 +3,12 @@
 use std::fs;
 
 use anyhow::Result;
+use xtask::shell::{command, output};
 
-use crate::shell::{command, output};
+use super::runner::Runner;
 
 /// The properties that the figures depend on, as pairs of name and value.
-pub(super) fn describe() -> Result<Vec<(&'static str, String)>> {
+pub(super) fn describe(runner: &Runner) -> Result<Vec<(&'static str, String)>> {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processor.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -28,7 +29,7 @@ pub(super) fn describe() -> Result<Vec<(&'static str, String)>> {
         ("Disk", output(&mut command("findmnt", ["-n", "-o", "FSTYPE,OPTIONS", "-T", "target"])).unwrap_or_default()),
         ("Load", wrk.split(" Copyright").next().unwrap_or_default().to_owned()),
         ("Engine", version("/usr/sbin/nginx", "-v")),
-        ("Redis", version("redis-server", "--version").split(" sha").next().unwrap_or_default().to_owned()),
+        ("Host", runner.describe()?),
         ("Commit", commit),
         ("Date", output(&mut command("date", ["-u", "+%F"]))?),
     ])

@@ -1,18 +1,21 @@
 //! Child processes that end with this process, and single requests to them.
 
-use std::fs::File;
-use std::net::{TcpListener, TcpStream};
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Maximum time until a program is ready, or idle.
+/// Maximum time until a program is ready.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A child that is killed when it is dropped, and when this process ends without dropping it.
+/// A program that is killed, together with its children, when it is dropped. If this process ends without that, the
+/// program gets SIGTERM, which `spin up` passes on to its trigger.
 pub(super) struct Process(Child);
 
 impl Process {
@@ -21,7 +24,7 @@ impl Process {
         let file = File::create(log).with_context(|| format!("can't write {}", log.display()))?;
         let program = command.get_program();
         let mut wrapped = Command::new("setpriv");
-        wrapped.args(["--pdeathsig", "KILL"]).arg(program).args(command.get_args());
+        wrapped.args(["--pdeathsig", "TERM"]).arg(program).args(command.get_args()).process_group(0);
         for (name, value) in command.get_envs() {
             wrapped.env(name, value.unwrap_or_default());
         }
@@ -30,84 +33,48 @@ impl Process {
         Ok(Process(child))
     }
 
-    pub(super) fn id(&self) -> u32 {
-        self.0.id()
+    /// Resident memory in bytes of the program and its children.
+    pub(super) fn resident(&self) -> Result<f64> {
+        let id = self.0.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        let mut pages = 0.0;
+        for id in children.split_whitespace().chain([id.to_string().as_str()]) {
+            let text = fs::read_to_string(format!("/proc/{id}/statm"))?;
+            pages += text.split(' ').nth(1).context("no statm")?.parse::<f64>()?;
+        }
+        Ok(pages * rustix::param::page_size() as f64)
     }
 
     /// Waits for the first 2xx response, and returns the time since `since`.
     pub(super) fn wait_until_ready(&mut self, request: &Request<'_>, since: Instant) -> Result<Duration> {
-        let is_ready = || request.send().is_ok_and(|response| (200..300).contains(&response.status));
-        self.wait(is_ready, request.url, since)
-    }
-
-    /// Waits until the process accepts connections on a port.
-    pub(super) fn wait_until_listening(&mut self, port: &str) -> Result<Duration> {
-        let address = format!("127.0.0.1:{port}");
-        self.wait(|| TcpStream::connect(&address).is_ok(), &address, Instant::now())
-    }
-
-    fn wait(&mut self, is_ready: impl Fn() -> bool, address: &str, since: Instant) -> Result<Duration> {
         loop {
-            if is_ready() {
+            if request.send().is_ok_and(|response| (200..300).contains(&response.status)) {
                 return Ok(since.elapsed());
             }
+            let url = request.url;
             if let Some(status) = self.0.try_wait()? {
-                bail!("the process for {address} ended: {status}; see the logs in target/bench");
+                bail!("the process for {url} ended: {status}; see the logs in target/bench");
             }
             if since.elapsed() > TIMEOUT {
-                bail!("{address} doesn't answer; see the logs in target/bench");
+                bail!("{url} doesn't answer; see the logs in target/bench");
             }
             sleep(Duration::from_millis(1));
         }
     }
 }
 
-/// Waits until programs are idle, because they may process requests long after the response.
-pub(super) fn wait_until_idle(programs: &[u32]) -> Result<()> {
-    /// Maximum share of a core that counts as idle.
-    const IDLE: f64 = 0.05;
-    const INTERVAL: Duration = Duration::from_millis(500);
-    if programs.is_empty() {
-        return Ok(());
-    }
-    let since = Instant::now();
-    let mut before = processor_seconds(programs)?;
-    loop {
-        sleep(INTERVAL);
-        let now = processor_seconds(programs)?;
-        if now - before < IDLE * INTERVAL.as_secs_f64() {
-            return Ok(());
-        }
-        if since.elapsed() > TIMEOUT {
-            bail!("a program is still busy a minute after its load");
-        }
-        before = now;
-    }
-}
-
-/// Processor time in seconds of programs and their ended children (proc_pid_stat(5)).
-fn processor_seconds(programs: &[u32]) -> Result<f64> {
-    let mut ticks = 0;
-    for program in programs {
-        let stat = std::fs::read_to_string(format!("/proc/{program}/stat"))?;
-        // A program's name, in parentheses, may contain spaces.
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        ticks += fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
-    }
-    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
-}
-
 impl Drop for Process {
     fn drop(&mut self) {
-        // The child may have ended before.
-        let _ = self.0.kill();
+        // All may have ended before.
+        let group = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        let _ = group.map(|group| kill_process_group(group, Signal::KILL));
         let _ = self.0.wait();
     }
 }
 
-/// A port that is free at the moment.
-pub(super) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// An address whose port is free at the moment.
+pub(super) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// A request: POST with a body, otherwise GET.

@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::lab::{SECRET, Target};
+use super::configured;
+use super::lab::{Application, Lab, Target};
 use super::load::Load;
+use super::process::Request;
+
+/// GitHub's secret for signed webhooks.
+const SECRET: &str = "It's a Secret to Everybody";
 
 /// A request body of a fixed size.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,19 +64,52 @@ fn order(bytes: usize) -> String {
 }
 
 /// The destination of requests: an application with its variables and its store.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Destination {
     Limit,
     LimitLinked,
     Sluice,
     /// Sluice with a secret for GitHub's signatures.
     Signed,
+    /// Sluice with 60 sources and 50 routes.
+    Configured,
     /// Sluice with its engine down.
     EngineDown,
-    /// Sluice over Redis.
-    Redis,
-    /// Sluice over Redis with its engine down.
-    RedisEngineDown,
+}
+
+impl Destination {
+    pub(super) const ALL: [Destination; 6] = [
+        Destination::Limit,
+        Destination::LimitLinked,
+        Destination::Sluice,
+        Destination::Signed,
+        Destination::Configured,
+        Destination::EngineDown,
+    ];
+
+    /// Starts it with a new store.
+    pub(super) fn start(self, lab: &Lab) -> Result<Target> {
+        let github = format!(r#"[{{"name":"github","sender":"github","secrets":["{SECRET}"]}}]"#);
+        let (sources, routes) = (configured::sources(), configured::routes());
+        let (application, variables) = match self {
+            Destination::Limit => (Application::Limit, vec![]),
+            Destination::LimitLinked => (Application::LimitLinked, vec![]),
+            Destination::Sluice => (Application::Sluice, vec![]),
+            Destination::Signed => (Application::Sluice, vec![("sources", github.as_str())]),
+            Destination::Configured => (Application::Sluice, vec![("sources", sources.as_str()), ("routes", &routes)]),
+            // Port 1 is privileged and unused.
+            Destination::EngineDown => (Application::Sluice, vec![("engine_url", "http://127.0.0.1:1")]),
+        };
+        let target = lab.start(application, &format!("{self:?}"), &variables)?;
+        if application == Application::Sluice {
+            let response = Request { url: &format!("{}/readyz", target.url), ..Request::default() }.send()?;
+            ensure!(response.body.contains(r#""status":"ready""#), "{self:?} is not ready: {}", response.body);
+        }
+        if self == Destination::Sluice {
+            first_event(&target)?;
+        }
+        Ok(target)
+    }
 }
 
 /// A kind of request: one row of the tables.
@@ -87,26 +125,29 @@ pub(super) struct Row {
     unique: bool,
 }
 
-const fn limit(name: &'static str, path: &'static str, body: Body) -> Row {
-    Row { name, to: Destination::Limit, path, body, outcome: None, unique: false }
+/// A row of the reference component that is linked as Sluice. The path lists its steps.
+const fn linked(name: &'static str, path: &'static str, body: Body) -> Row {
+    Row { name, to: Destination::LimitLinked, path, body, outcome: None, unique: false }
 }
 
-pub(super) const HELLO: Row = limit("hello", "/hello", Body::Webhook1);
-pub(super) const BARE: [Row; 3] = [
-    limit("bare", "/bare", Body::Webhook1),
-    limit("bare, 64 KB", "/bare", Body::Webhook64),
-    limit("bare, 512 KB", "/bare", Body::Webhook512),
+pub(super) const BARE: Row = Row { to: Destination::Limit, ..linked("`bare`", "/call", Body::Webhook1) };
+pub(super) const LINKED: Row = linked("`bare, linked as Sluice`", "/call", Body::Webhook1);
+pub(super) const LINKED_64: Row = linked("`bare, linked as Sluice`, 64 KB", "/call", Body::Webhook64);
+pub(super) const LINKED_512: Row = linked("`bare, linked as Sluice`, 512 KB", "/call", Body::Webhook512);
+pub(super) const CHECKED_64: Row = linked("`bare` with one check, 64 KB", "/check/call", Body::Webhook64);
+pub(super) const CHECKED_512: Row = linked("`bare` with one check, 512 KB", "/check/call", Body::Webhook512);
+pub(super) const TWO_WRITES: Row = linked("`2 writes and the call`", "/write/write/call", Body::Event);
+pub(super) const THREE_WRITES: Row = linked("`3 writes and the call`", "/write/write/write/call", Body::Event);
+pub(super) const LATE_WRITE: Row =
+    linked("`2 writes and the call`, 1 write after the response", "/write/write/call/respond/write", Body::Event);
+pub(super) const ONE_WRITE: Row = linked("`1 write, no call`", "/write", Body::Webhook1);
+/// For each body, a row without a check, and one with [`CHECKS`].
+pub(super) const CHECK: [[Row; 2]; 2] = [
+    [linked("no check, 64 KB", "/", Body::Webhook64), linked("64 KB", CHECK_PATH, Body::Webhook64)],
+    [linked("no check, 512 KB", "/", Body::Webhook512), linked("512 KB", CHECK_PATH, Body::Webhook512)],
 ];
-/// The bare row of the reference component that is compiled and linked with Sluice's flags.
-pub(super) const LINKED: Row = Row { name: "bare, linked as Sluice", to: Destination::LimitLinked, ..BARE[0] };
-pub(super) const CALLS: Row = limit("3 writes and the call", "/calls/3", Body::Event);
-pub(super) const STORES: Row = limit("1 write, no call", "/stores/1", Body::Webhook1);
-
-/// The statements of [`EVENT`] and of [`STORED`] in PostgreSQL, with the call, by the reference component that is linked
-/// as Sluice.
-pub(super) const CLAIMS: Row =
-    Row { name: "bare, linked, with its statements", path: "/claims", body: Body::Event, ..LINKED };
-pub(super) const KEPT: Row = Row { name: "bare, linked, engine down, with its statement", path: "/kept", ..LINKED };
+const CHECK_PATH: &str = "/check/check/check/check/check";
+pub(super) const CHECKS: f64 = 5.0;
 
 pub(super) const PLAIN: Row = Row {
     name: "plain webhook, 1 KB",
@@ -120,34 +161,16 @@ pub(super) const PLAIN_64: Row = Row { name: "plain webhook, 64 KB", body: Body:
 pub(super) const PLAIN_512: Row = Row { name: "plain webhook, 512 KB", body: Body::Webhook512, ..PLAIN };
 pub(super) const SIGNED: Row =
     Row { name: "signed webhook, no key", to: Destination::Signed, path: "/api/v2/webhook?ref=w&dedup=off", ..PLAIN };
+pub(super) const CONFIGURED: Row =
+    Row { name: "plain webhook with a token; 60 sources, 50 routes", to: Destination::Configured, ..PLAIN };
 pub(super) const EVENT: Row =
     Row { name: "keyed event, first time", path: "/api/v2/event?ref=w", body: Body::Event, unique: true, ..PLAIN };
 pub(super) const DUPLICATE: Row =
     Row { name: "keyed event, duplicate", outcome: Some("duplicate"), unique: false, ..EVENT };
-pub(super) const CALLBACK: Row = Row {
-    name: "callback",
-    path: "/api/v2/callback?ref=rUNIQUE&topic=t&status=Succeeded",
-    body: Body::Webhook1,
-    ..EVENT
-};
 pub(super) const STORED: Row =
     Row { name: "webhook stored, engine down", to: Destination::EngineDown, outcome: Some("pending"), ..PLAIN };
-pub(super) const STORED_REDIS: Row = STORED.on_redis("webhook stored, engine down, on Redis");
 
 impl Row {
-    /// The same row over Redis.
-    pub(super) const fn on_redis(self, name: &'static str) -> Row {
-        Row {
-            name,
-            to: if matches!(self.to, Destination::EngineDown) {
-                Destination::RedisEngineDown
-            } else {
-                Destination::Redis
-            },
-            ..self
-        }
-    }
-
     /// The load that sends this row's requests to a target.
     pub(super) fn load(&self, target: &Target, directory: &Path) -> Load {
         let kind = match self.body {
@@ -155,42 +178,42 @@ impl Row {
             _ => "application/json",
         };
         let mut headers = vec![("content-type", kind.to_owned())];
-        if self.to == Destination::Signed {
-            headers.push(("x-hub-signature-256", signature(self.body.content().as_bytes())));
-            headers.push(("x-github-event", "push".to_owned()));
+        match self.to {
+            Destination::Signed => {
+                headers.push(("x-hub-signature-256", signature(self.body.content().as_bytes())));
+                headers.push(("x-github-event", "push".to_owned()));
+            }
+            Destination::Configured => headers.push(("authorization", format!("Bearer {}", configured::TOKEN))),
+            _ => {}
         }
         Load {
-            name: self.name.to_owned(),
+            name: self.name,
             url: format!("{}{}", target.url, self.path),
+            method: "POST",
             body: Some(self.body.file(directory)),
             headers,
             status: if self.outcome == Some("pending") { "202" } else { "200" },
             outcome: self.outcome,
             unique: self.unique,
-            ..Load::default()
         }
     }
 }
 
 /// GitHub's signature of a body.
-pub(super) fn signature(body: &[u8]) -> String {
+fn signature(body: &[u8]) -> String {
     let hash = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).map(|mac| mac.chain_update(body).finalize());
     // Infallible: HMAC accepts keys of any length.
     format!("sha256={}", hash.map(|hash| HEXLOWER.encode(&hash.into_bytes())).unwrap_or_default())
 }
 
 /// Sends the event that [`DUPLICATE`] repeats. Its id is the word UNIQUE itself.
-pub(super) fn first_event(target: &Target) -> Result<()> {
+fn first_event(target: &Target) -> Result<()> {
     let content = Body::Event.content();
     let url = format!("{}{}", target.url, EVENT.path);
     let headers = [("content-type", "application/cloudevents+json")];
-    let response = super::process::Request { url: &url, headers: &headers, body: Some(content.as_bytes()) }.send()?;
-    anyhow::ensure!(
-        response.outcome.as_deref() == Some("delivered"),
-        "the first event: {} {}",
-        response.status,
-        response.body
-    );
+    let response = Request { url: &url, headers: &headers, body: Some(content.as_bytes()) }.send()?;
+    let is_delivered = response.outcome.as_deref() == Some("delivered");
+    ensure!(is_delivered, "the first event: {} {}", response.status, response.body);
     Ok(())
 }
 
