@@ -164,22 +164,7 @@ impl<'h, H: Variables> Config<'h, H> {
 
     /// Reads `engine`: the name of a profile, or a profile in JSON. The default profile is used if it is empty.
     fn engine_profile(&self) -> Result<Profile<'h>, ConfigError> {
-        let read = || {
-            self.parse("engine", |text| {
-                let profile = match text {
-                    json if json.starts_with('{') => {
-                        return Profile::parse(json).map_err(|e| format!("has a profile that {e}"));
-                    }
-                    "" => Profile::built_in(DEFAULT_PROFILE),
-                    name => Profile::built_in(name),
-                };
-                let names = || {
-                    format!("must be one of {}, or a profile in JSON", Profile::names().collect::<Vec<_>>().join(", "))
-                };
-                profile.ok_or_else(names)
-            })
-        };
-        self.profile.get_or_init(read).clone()
+        self.profile.get_or_init(|| self.parse("engine", profile)).clone()
     }
 
     /// Reads the member `engine`, the constants for a profile.
@@ -385,6 +370,17 @@ impl<'h, H: Variables> Config<'h, H> {
             _ => Err("must be visible ASCII without blanks".to_owned()),
         })
     }
+}
+
+/// The profile of this name, or in this text.
+fn profile(text: &str) -> Result<Profile<'_>, String> {
+    let profile = match text {
+        json if json.starts_with('{') => return Profile::parse(json).map_err(|e| format!("has a profile that {e}")),
+        "" => Profile::built_in(DEFAULT_PROFILE),
+        name => Profile::built_in(name),
+    };
+    let names = || format!("must be one of {}, or a profile in JSON", Profile::names().collect::<Vec<_>>().join(", "));
+    profile.ok_or_else(names)
 }
 
 fn url_of_database(text: &str) -> Option<Secret> {

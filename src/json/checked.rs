@@ -136,9 +136,13 @@ pub(super) fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> 
     raw_value(found?)
 }
 
-/// The members of the objects in an array, by their names. `None` if the value is anything else, or if an object has
-/// another name or a name twice.
-pub(super) fn records<'a, const N: usize>(raw: &'a RawValue, names: &[&str; N]) -> Option<Vec<Record<'a, N>>> {
+/// The members of the objects in an array, by their names, as `read` takes each with its index. `None` if the value is
+/// anything else, or if an object has another name or a name twice.
+pub(super) fn records<'a, T, const N: usize>(
+    raw: &'a RawValue,
+    names: &[&str; N],
+    mut read: impl FnMut(usize, Record<'a, N>) -> T,
+) -> Option<Vec<T>> {
     let mut cursor = Cursor { rest: raw.get() };
     cursor.take(b'[')?;
     let mut records = Vec::new();
@@ -153,7 +157,7 @@ pub(super) fn records<'a, const N: usize>(raw: &'a RawValue, names: &[&str; N]) 
                 return None;
             }
         }
-        records.push(record);
+        records.push(read(records.len(), record));
     }
     Some(records)
 }
@@ -453,7 +457,7 @@ mod tests {
     #[test]
     fn records_have_their_members_in_the_order_of_the_names() {
         let read = |json| {
-            let records = records(serde_json::from_str(json).unwrap(), &["a", "bc"])?;
+            let records = records(serde_json::from_str(json).unwrap(), &["a", "bc"], |_, record| record)?;
             Some(records.iter().map(|record| record.map(|value| value.map(RawValue::get))).collect::<Vec<_>>())
         };
         assert_eq!(read("[ ]"), Some(Vec::new()));

@@ -214,10 +214,14 @@ pub fn form<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, InvalidVa
 /// The values of an object's members, in the order of their known names.
 pub type Record<'a, const N: usize> = [Option<&'a RawValue>; N];
 
-/// The members of the objects in an array, by their names. Returns `None` for anything else, another name and a name
-/// twice; [`Reader::known_members`] says what is wrong.
-pub fn records<'a, const N: usize>(raw: &'a RawValue, names: &[&str; N]) -> Option<Vec<Record<'a, N>>> {
-    checked::records(raw, names)
+/// The members of the objects in an array, by their names, as `read` takes each with its index. Returns `None` for
+/// anything else, another name and a name twice; [`Reader::known_members`] says what is wrong.
+pub fn records<'a, T, const N: usize>(
+    raw: &'a RawValue,
+    names: &[&str; N],
+    read: impl FnMut(usize, Record<'a, N>) -> T,
+) -> Option<Vec<T>> {
+    checked::records(raw, names, read)
 }
 
 /// The members of an object in their original order and spelling, duplicates included. Names are JSON string tokens
@@ -254,10 +258,11 @@ pub fn borrowed_text(raw: &RawValue) -> Option<Cow<'_, str>> {
 
 /// Like [`borrowed_text`], for the JSON of a checked value.
 fn unescaped(json: &str) -> Option<Cow<'_, str>> {
-    match json.strip_prefix('"').and_then(|text| text.strip_suffix('"'))? {
-        escaped if escaped.as_bytes().contains(&b'\\') => serde_json::from_str(json).ok().map(Cow::Owned),
-        plain => Some(Cow::Borrowed(plain)),
+    let [b'"', inner @ .., b'"'] = json.as_bytes() else { return None };
+    if inner.contains(&b'\\') {
+        return serde_json::from_str(json).ok().map(Cow::Owned);
     }
+    json.get(1..=inner.len()).map(Cow::Borrowed)
 }
 
 /// Whether a string of a checked value has an escape that is an unpaired surrogate, such as `\ud83d` alone. It is JSON

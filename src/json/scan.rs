@@ -323,9 +323,9 @@ mod tests {
         // Only the grammar is compared: in a string, any byte from 0x80 counts as a character.
         let ascii: String = text.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '_' }).collect();
         let raw: &RawValue = serde_json::from_str(&ascii).ok()?;
-        let start = raw.get().as_ptr() as usize - ascii.as_ptr() as usize;
+        let start = raw.get().as_ptr().addr().checked_sub(ascii.as_ptr().addr())?;
         let depth = super::super::depth(raw.get());
-        (depth <= MAX_DEPTH).then_some((&text[start..start + raw.get().len()], depth))
+        (depth <= MAX_DEPTH).then_some((text.get(start..)?.get(..raw.get().len())?, depth))
     }
 
     fn assert_same(text: &[u8]) {

@@ -81,13 +81,11 @@ impl Table {
         }
         let reader = Reader::root();
         let raw = json::value(json.as_bytes()).map_err(TableError::Json)?;
-        let mut routes: Vec<Route> = match json::records(raw, &MEMBERS) {
-            Some(records) if is_count(records.len()) => {
-                let routes = records.into_iter().enumerate();
-                routes.map(|(at, members)| Route::new(members, &reader.at(at))).collect::<Result<_, _>>()?
-            }
-            _ => Self::parse_each(raw, &reader)?,
-        };
+        let mut routes: Vec<Route> =
+            match json::records(raw, &MEMBERS, |at, members| Route::new(members, &reader.at(at))) {
+                Some(routes) if is_count(routes.len()) => routes.into_iter().collect::<Result<_, _>>()?,
+                _ => Self::parse_each(raw, &reader)?,
+            };
         let mut seen = BTreeMap::new();
         let above = routes.iter().map(|route| {
             let next = seen.entry(route.workflow.as_str()).or_insert(0_usize);

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Errors are confined: a source that breaks a rule is stopped, and the others go on. The text is parsed for each
-//! request, so the lists of a source are read only if the request may be its own, and texts are borrowed.
+//! request, so one pass reads it if it is regular, a list of a source is read only if the request may be its own, and
+//! texts are borrowed.
 //!
 //! Pure. Names [`json`], [`reference`](mod@crate::reference), [`secret`](crate::secret) and
 //! [`sender`](crate::sender).
@@ -191,12 +192,8 @@ impl<'a> Sources<'a> {
             return Err(SourcesError::TooLong);
         }
         let raw = json::value(text.as_bytes()).map_err(SourcesError::Json)?;
-        let entries = match json::records(raw, &MEMBERS) {
-            Some(records) if records.len() <= MAX_SOURCES => {
-                records.into_iter().enumerate().map(|(at, members)| Entry::new(members, at)).collect()
-            }
-            _ => Self::parse_each(raw)?,
-        };
+        let regular = json::records(raw, &MEMBERS, Entry::new).filter(|entries| entries.len() <= MAX_SOURCES);
+        let entries = regular.map_or_else(|| Self::parse_each(raw), Ok)?;
         Ok(Self { entries, access_tokens })
     }
 
@@ -207,7 +204,7 @@ impl<'a> Sources<'a> {
         if elements.len() > MAX_SOURCES {
             return Err(reader.error(format!("must have at most {MAX_SOURCES} sources")).into());
         }
-        Ok(elements.into_iter().enumerate().map(|(at, raw)| Entry::parse(raw, at)).collect())
+        Ok(elements.into_iter().enumerate().map(|(at, raw)| Entry::parse(at, raw)).collect())
     }
 
     /// Returns whether anyone may deliver: there is neither a source nor an access token. A source that is stopped
@@ -290,9 +287,9 @@ fn shared<'s>(mine: &[Secret], theirs: impl FnOnce() -> Option<&'s [Secret]>) ->
 }
 
 impl<'a> Entry<'a> {
-    fn parse(raw: &'a RawValue, at: usize) -> Self {
+    fn parse(at: usize, raw: &'a RawValue) -> Self {
         match Reader::root().at(at).known_members(raw, MEMBERS) {
-            Ok(members) => Self::new(members, at),
+            Ok(members) => Self::new(at, members),
             Err(error) => {
                 let sender = match json::type_of(raw) {
                     JsonType::Object => Claim::of(json::member(raw, "sender")),
@@ -304,9 +301,9 @@ impl<'a> Entry<'a> {
     }
 
     /// The entry of an object with these members.
-    fn new(members: Members<'a>, at: usize) -> Self {
+    fn new(at: usize, members: Members<'a>) -> Self {
         let [name, sender, ..] = members;
-        match Source::new(members, at) {
+        match Source::new(at, members) {
             Ok(source) => {
                 let sender = source.sender.map_or(Claim::None, Claim::Sender);
                 Self { name: Some(source.name.clone()), sender, source: Ok(source) }
@@ -326,7 +323,7 @@ impl<'a> Claim<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(members: Members<'a>, at: usize) -> Result<Self, InvalidValue> {
+    fn new(at: usize, members: Members<'a>) -> Result<Self, InvalidValue> {
         let root = Reader::root();
         let reader = root.at(at);
         let [name, sender, secrets, tokens, workflows, callbacks, ordered, repeat, audience, issuer, keys] = members;

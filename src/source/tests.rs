@@ -627,6 +627,30 @@ proptest! {
         }
     }
 
+    /// A text that is read in one pass means the same as if each element is parsed by itself.
+    #[test]
+    fn both_ways_of_parsing_agree(
+        elements in prop::collection::vec(alike_source(), 0..5),
+        damage in prop::option::of((any::<prop::sample::Index>(), prop::sample::select(&b"[]{},:\"\\ ax1"[..]))),
+        token in "[s-v]",
+    ) {
+        let mut text = serde_json::Value::Array(elements).to_string();
+        if let Some((at, byte)) = damage {
+            let at = at.index(text.len());
+            text.replace_range(at..=at, char::from(byte).encode_utf8(&mut [0]));
+        }
+        let Ok(raw) = json::value(text.as_bytes()) else { return Ok(()) };
+        if let Some(entries) = json::records(raw, &MEMBERS, Entry::new) {
+            let regular = Sources { entries, access_tokens: Vec::new() };
+            let each = Sources { entries: Sources::parse_each(raw).unwrap(), access_tokens: Vec::new() };
+            prop_assert_eq!(regular.stopped(), each.stopped(), "{}", text);
+            for named in [None, Some("a"), Some("github")] {
+                let of = |sources: &Sources<'_>| found(sources, named, &["x-a", "x-github-event"], &[&token]);
+                prop_assert_eq!(of(&regular), of(&each), "{}", text);
+            }
+        }
+    }
+
     #[test]
     fn broken_source_leaves_the_others_as_they_were(
         kinds in prop::collection::vec(any::<u8>(), 1..6),
