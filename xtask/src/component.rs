@@ -49,7 +49,7 @@ const FEATURES: [&str; 7] = [
 pub enum Profile {
     /// Small and fast, for production, tests and benchmarks.
     Release,
-    /// Compiled in a third of the time, for `cargo xtask up`.
+    /// Compiled on all cores, without link-time optimisation, for `cargo xtask up`.
     Up,
 }
 

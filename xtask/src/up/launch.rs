@@ -63,10 +63,8 @@ pub(super) fn start(plan: &Plan, children: &mut Children) -> Result<()> {
     let (name, mut sluice) = if plan.on_spin {
         ("spin", command("spin", ["up"]))
     } else {
-        (
-            "the native host",
-            Command::new(built(if plan.profile == Profile::Up { QUICK } else { "debug" }, "sluice-host")?),
-        )
+        let directory = if plan.profile == Profile::Up { QUICK } else { "debug" };
+        ("the native host", Command::new(built(directory, "sluice-host")?))
     };
     sluice.arg("--from").arg(manifest::write(plan.profile)?).args(["--listen", &plan.listen.to_string()]);
     sluice.arg("--state-dir").arg(plan.state_dir.as_deref().unwrap_or(Path::new(STATE)));
