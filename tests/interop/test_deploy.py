@@ -261,6 +261,18 @@ def test_separate_file_holds_the_store(data, tmp_path):
         assert (tmp_path / "data/sluice.db").exists() and not os.listdir(state)
 
 
+def test_file_gives_all_variables(data):
+    """Spin looks in the environment for each variable that the file lacks."""
+    config = DEPLOY / "runtime-config/variables.toml"
+    (provider,) = tomllib.loads(config.read_text())["variables_provider"]
+    assert provider["type"] == "static" and provider["values"].keys() == VARIABLES.keys()
+    with data() as state, host(state, {}, runtime_config=config) as sluice:
+        drained = requests.post(
+            f"{sluice.url}/api/v2/deliveries/drain", headers={"authorization": "Bearer change-me"}, timeout=30
+        )
+        assert drained.status_code == 200, drained.text
+
+
 def test_redis_keeps_stored_deliveries_when_it_is_killed(data, tmp_path):
     """Redis runs as in the StatefulSet and Sluice with runtime-config/redis.toml; only port and password differ."""
     (container,) = manifest("redis/StatefulSet")["spec"]["template"]["spec"]["containers"]

@@ -139,16 +139,20 @@ impl Builder {
         for warning in warnings {
             self.logs.host_message(format_args!("warning: {warning}"));
         }
-        let mut variables = Variables::new(&manifest.variables, self.variables.clone())?;
+        let config = self.config()?;
+        // As in Spin, `--variable` comes before the runtime configuration, and this before the environment.
+        let mut given = config.variables();
+        given.extend(self.variables.clone());
+        let mut variables = Variables::new(&manifest.variables, given.clone())?;
         if self.costs.variables {
-            variables.look_up_each_time(self.variables.clone());
+            variables.look_up_each_time(given);
         }
         let variables = Arc::new(variables);
         if self.costs.spans {
             costs::subscribe();
         }
         let base = self.manifest.parent().unwrap_or(Path::new(""));
-        let key_value = KeyValue::new(self.stores(base)?);
+        let key_value = KeyValue::new(self.stores(config, base)?);
         let outbound = Outbound::new();
         let postgres = Postgres::default();
         ensure!(
@@ -223,16 +227,18 @@ impl Builder {
         self.state_dir.clone().unwrap_or_else(|| base.join(".spin"))
     }
 
-    fn stores(&self, base: &Path) -> Result<BTreeMap<String, Backend>> {
-        let state = self.state(base);
-        let Some(path) = &self.runtime_config else {
-            return RuntimeConfig::default().stores(base, &state);
-        };
+    fn config(&self) -> Result<RuntimeConfig> {
+        let Some(path) = &self.runtime_config else { return Ok(RuntimeConfig::default()) };
         let (config, warnings) = RuntimeConfig::load(path)?;
         for warning in warnings {
             self.logs.host_message(format_args!("warning: {warning}"));
         }
-        config.stores(path.parent().unwrap_or(Path::new("")), &state)
+        Ok(config)
+    }
+
+    fn stores(&self, config: RuntimeConfig, base: &Path) -> Result<BTreeMap<String, Backend>> {
+        let directory = self.runtime_config.as_deref().map_or(base, |path| path.parent().unwrap_or(Path::new("")));
+        config.stores(directory, &self.state(base))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The subset of Spin's runtime configuration that the host supports: the location of each key-value store. Every other
-//! key causes a warning.
+//! The subset of Spin's runtime configuration that the host supports: the location of each key-value store, and values of
+//! variables. Every other key causes a warning.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,15 @@ pub(crate) struct RuntimeConfig {
     #[serde(default)]
     /// By label.
     key_value_store: BTreeMap<String, Store>,
+    #[serde(default)]
+    variables_provider: Vec<VariablesProvider>,
+}
+
+/// A provider of variables. Spin has more types, for the environment and for vaults.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum VariablesProvider {
+    Static { values: BTreeMap<String, String> },
 }
 
 /// A key-value store. Spin has two more types, for cloud services.
@@ -44,6 +53,12 @@ impl RuntimeConfig {
             warnings.push(format!("the runtime config's key {path} has no effect in this host"));
         })?;
         Ok((config, warnings))
+    }
+
+    /// The values of variables. The first provider that has a variable counts.
+    pub(crate) fn variables(&self) -> BTreeMap<String, String> {
+        let all = self.variables_provider.iter().rev().map(|VariablesProvider::Static { values }| values.clone());
+        all.flatten().collect()
     }
 
     /// Opens the stores and returns them by label. If `default` isn't configured, it is a file in the state directory.
@@ -93,6 +108,15 @@ mod tests {
         assert!(matches!(found["far"], Backend::Redis(_)) && exists("config/sub/gate.db"));
         warnings.sort();
         assert!(warnings[0].contains(" config_provider has no effect"), "{warnings:?}");
+    }
+
+    #[test]
+    fn first_provider_of_a_variable_counts() {
+        let text = "[[variables_provider]]\ntype = 'static'\nvalues = { a = '1' }\n\
+             [[variables_provider]]\ntype = 'static'\nvalues = { a = '2', b = '3' }";
+        let variables = RuntimeConfig::parse(text).unwrap().0.variables();
+        assert_eq!(variables, BTreeMap::from([("a", "1"), ("b", "3")].map(|(k, v)| (k.to_owned(), v.to_owned()))));
+        assert!(RuntimeConfig::parse("[[variables_provider]]\ntype = 'vault'").is_err());
     }
 
     #[test]

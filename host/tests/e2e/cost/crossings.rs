@@ -79,18 +79,7 @@ async fn fewest(case: &Case, costs: Costs) -> Crossings {
         let log = std::fs::read_to_string(setup.data.state_dir().join("logs/sluice_stdout.txt")).unwrap();
         assert_eq!(log.lines().count(), REQUESTS, "{log}");
     }
-    counted.iter_mut().for_each(leave_out_flushes);
     counted.into_iter().min_by_key(|crossings| crossings.total).unwrap()
-}
-
-/// Leaves out the flushes of bodies. Whether there is one, and a `check-write` after it, depends on whether another
-/// thread has already taken what was written.
-fn leave_out_flushes(crossings: &mut Crossings) {
-    let flushes = crossings.imports.remove("streams.[method]output-stream.flush").unwrap_or_default();
-    if let Some(checks) = crossings.imports.get_mut("streams.[method]output-stream.check-write") {
-        *checks -= flushes;
-    }
-    crossings.total -= 2 * flushes;
 }
 
 #[tokio::test(flavor = "multi_thread")]
