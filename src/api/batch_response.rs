@@ -163,8 +163,7 @@ fn work_after_response<'h, H: Host>(gateway: Gateway<'h, H>, receipts: &mut [Rec
     let attempts: Vec<_> = receipts.iter_mut().filter_map(|receipt| receipt.background.take()).collect();
     pending.then(|| -> Background<'h> {
         Box::pin(async move {
-            let reports = futures_util::future::join_all(attempts).await;
-            let mut lines: Vec<_> = reports.iter().flatten().map(log::report).collect();
+            let mut lines: Vec<_> = futures_util::future::join_all(attempts).await.iter().map(log::report).collect();
             let drained = gateway.drain(BACKGROUND_DRAIN_BUDGET, Eagerness::Obeys).await;
             lines.push(log::drained(gateway.now(), &drained));
             lines

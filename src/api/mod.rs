@@ -383,19 +383,11 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
     }
 }
 
-/// Returns the work that remains after the response. It is the attempt, if that is still running, or the record of its
-/// outcome. After a sample of the deliveries that the engine accepted, and after a callback whose sender doesn't wait, it
-/// is a short drain.
+/// Returns the work that remains after the response. It is the attempt, if that is still running. After a sample of the
+/// deliveries that the engine accepted, and after a callback whose sender doesn't wait, it is a short drain.
 fn work_after_response<'h, H: Host>(gateway: Gateway<'h, H>, receipt: &mut Receipt<'h>) -> Option<Background<'h>> {
-    let is_sampled = matches!(receipt.outcome, Outcome::Delivered { .. }) && receipt.id.is_sampled();
-    if let Some(rest) = receipt.background.take() {
-        return Some(Box::pin(async move {
-            let mut lines: Vec<_> = rest.await.iter().map(log::report).collect();
-            if is_sampled {
-                lines.extend(drain_after_response(&gateway).await);
-            }
-            lines
-        }));
+    if let Some(attempt) = receipt.background.take() {
+        return Some(Box::pin(async move { vec![log::report(&attempt.await)] }));
     }
     if let Some(refusal) = receipt.refusal.take() {
         let id = receipt.id;
@@ -405,17 +397,15 @@ fn work_after_response<'h, H: Host>(gateway: Gateway<'h, H>, receipt: &mut Recei
             vec![log::report(&Report { at: gateway.now(), id, outcome, warnings })]
         }));
     }
+    let is_sampled = matches!(receipt.outcome, Outcome::Delivered { .. }) && receipt.id.is_sampled();
     let is_stored = receipt.drains && matches!(receipt.outcome, Outcome::Pending { .. });
     if !is_sampled && !is_stored {
         return None;
     }
-    Some(Box::pin(async move { drain_after_response(&gateway).await.into_iter().collect() }))
-}
-
-/// Runs a short drain. Returns its line for the log, unless there was nothing to do.
-async fn drain_after_response<H: Host>(gateway: &Gateway<'_, H>) -> Option<String> {
-    match gateway.drain(BACKGROUND_DRAIN_BUDGET, Eagerness::Obeys).await {
-        Ok(drained) if drained.is_idle() => None,
-        drained => Some(log::drained(gateway.now(), &drained)),
-    }
+    Some(Box::pin(async move {
+        match gateway.drain(BACKGROUND_DRAIN_BUDGET, Eagerness::Obeys).await {
+            Ok(drained) if drained.is_idle() => Vec::new(),
+            drained => vec![log::drained(gateway.now(), &drained)],
+        }
+    }))
 }

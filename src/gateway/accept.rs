@@ -11,21 +11,12 @@ use super::send::{Sending, Sent};
 use super::{Gateway, Receipt, Report};
 use crate::delivery::width::Refusal;
 use crate::delivery::{Delivery, DeliveryId, Key, Outcome, Verdict, Work};
-use crate::engine::Doubt;
 use crate::ports::{Host, StoreError};
 use crate::store::{Claim, Claims as _, Effect, Joined, Outbox as _, SEND_WITHIN};
 
 /// How much longer a loser of a claim waits than a winner: it sees the record that a winner stores at the end of its
 /// own wait.
 pub(super) const LOSER_GRACE: Duration = Duration::from_millis(250);
-
-/// When the outcome of a delivery that the engine accepts at once is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Record {
-    BeforeResponse,
-    /// After it, where that is [safe](Gateway::can_record_later): the sender waits for one write less.
-    AfterResponse,
-}
 
 /// How often a key is claimed while the contenders that hold it go away.
 const MAX_CLAIMS: usize = 3;
@@ -34,7 +25,7 @@ impl<'a, H: Host> Gateway<'a, H> {
     /// Accepts a delivery. The sender waits at most `wait` for the engine; if that is zero, the delivery is stored
     /// before it is sent.
     pub async fn accept(&self, work: Work<'_>, key: Option<Key>, trace: HeaderMap, wait: Duration) -> Receipt<'a> {
-        let mut receipt = self.accept_one(work, key, trace, wait, Record::AfterResponse).await;
+        let mut receipt = self.accept_one(work, key, trace, wait).await;
         self.notify_drain(std::slice::from_mut(&mut receipt)).await;
         receipt
     }
@@ -46,7 +37,6 @@ impl<'a, H: Host> Gateway<'a, H> {
         key: Option<Key>,
         trace: HeaderMap,
         wait: Duration,
-        record: Record,
     ) -> Receipt<'a> {
         let work = match work {
             Work::Resolve(callback) => return self.accept_callback(callback, trace, wait).await,
@@ -67,7 +57,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         delivery.begin_attempt(self.now(), &self.settings.limits);
         let sending = self.send(&delivery);
         match select(sending, pin!(self.host.sleep(wait))).await {
-            Either::Left((sent, _)) => self.conclude_in_time(delivery, sent, record).await,
+            Either::Left((sent, _)) => self.conclude_in_time(delivery, sent).await,
             Either::Right(((), sending)) => self.store_while_sending(delivery, sending).await,
         }
     }
@@ -151,11 +141,8 @@ impl<'a, H: Host> Gateway<'a, H> {
     }
 
     /// Concludes an attempt that ended while its sender waited.
-    async fn conclude_in_time(&self, mut delivery: Delivery<'_>, sent: Sent, record: Record) -> Receipt<'a> {
+    async fn conclude_in_time(&self, mut delivery: Delivery<'_>, sent: Sent) -> Receipt<'a> {
         let mut receipt = match delivery.conclude_attempt(sent.verdict, self.now(), &self.settings.limits) {
-            Outcome::Delivered { body } if record == Record::AfterResponse && self.can_record_later(&delivery) => {
-                self.delivered_unrecorded(delivery.clone().into_owned(), body)
-            }
             Outcome::Delivered { body } => self.delivered(&delivery, body).await,
             rejected @ Outcome::Rejected { .. } => self.rejected(&delivery, rejected).await,
             // A delivery that has used up its attempts is stored as pending too: the drain moves it to the dead
@@ -233,7 +220,7 @@ impl<'a, H: Host> Gateway<'a, H> {
         let (gateway, mut delivery) = (self.clone(), delivery.into_owned());
         receipt.background = Some(Box::pin(async move {
             let sent = sending.await;
-            Some(gateway.conclude_in_background(&mut delivery, sent).await)
+            gateway.conclude_in_background(&mut delivery, sent).await
         }));
         receipt
     }
@@ -274,26 +261,6 @@ impl<'a, H: Host> Gateway<'a, H> {
             receipt.warnings.push(format!("{fault}: check engine_url and engine_token"));
         }
         Ok(receipt)
-    }
-
-    /// Whether the outcome of a delivery with a key may be recorded after its response. If the instance ends before, a
-    /// repeat is stored, and the drain finds the run at the engine or sends a start that the engine knows. A callback
-    /// could resume another wait of its run.
-    fn can_record_later(&self, delivery: &Delivery<'_>) -> bool {
-        delivery.claim.is_some()
-            && matches!(delivery.work, Work::Start(_))
-            && matches!(self.settings.engine.profile.doubt(), Doubt::Find | Doubt::Resend)
-    }
-
-    /// The receipt of a delivery that the engine has accepted. Its outcome is recorded in the background.
-    fn delivered_unrecorded(&self, delivery: Delivery<'static>, body: Vec<u8>) -> Receipt<'a> {
-        let mut receipt = Receipt::new(delivery.id, Outcome::Delivered { body: body.clone() });
-        let gateway = self.clone();
-        receipt.background = Some(Box::pin(async move {
-            let Receipt { id, outcome, warnings, .. } = gateway.delivered(&delivery, body).await;
-            (!warnings.is_empty()).then(|| Report { at: gateway.now(), id, outcome, warnings })
-        }));
-        receipt
     }
 
     /// Records a delivery that the engine has accepted.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures_util::future::select_all;
 use http::HeaderMap;
 
-use super::accept::Record;
 use super::{Gateway, Receipt};
 use crate::delivery::{DeliveryId, Key, Outcome, Work};
 use crate::ports::Host;
@@ -55,7 +54,7 @@ impl<'a, H: Host> Gateway<'a, H> {
                 } else if left.is_zero() {
                     self.enqueue(work, key, trace).await
                 } else {
-                    self.accept_one(work, key, trace, left, Record::BeforeResponse).await
+                    self.accept_one(work, key, trace, left).await
                 };
                 (index, receipt)
             }));

@@ -185,7 +185,7 @@ impl<'a, H: Host> Gateway<'a, H> {
             };
             // After an error, the callback stays as it was stored: the drain looks at its run.
             report.warnings.extend(recorded.err().map(|error| error.to_string()));
-            Some(report)
+            report
         })
     }
 

@@ -150,9 +150,8 @@ impl Receipt<'_> {
     }
 }
 
-/// Work that runs after the response; its report, unless there is nothing to log. It ends with the instance, so everything
-/// that must not be lost is stored before.
-pub type Background<'a> = Pin<Box<dyn Future<Output = Option<Report>> + 'a>>;
+/// Work that runs after the response. It ends with the instance, so everything that must not be lost is stored before.
+pub type Background<'a> = Pin<Box<dyn Future<Output = Report> + 'a>>;
 
 /// The outcome of a delivery after its sender got a response, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
