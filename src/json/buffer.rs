@@ -24,7 +24,7 @@ impl Buffer {
         Self { expected: bytes, ..Self::default() }
     }
 
-    /// Adds a piece. The first one is not copied if it is all that is expected.
+    /// Adds a piece. The first one is not copied if it has the whole length.
     pub fn push(&mut self, piece: Vec<u8>) {
         self.scanner.push(&piece);
         if self.bytes.is_empty() && piece.len() >= self.expected {

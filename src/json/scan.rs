@@ -235,9 +235,9 @@ impl Scanner {
             b'-' => State::Number(Number::Minus),
             b'0' => State::Number(Number::Zero),
             b'1'..=b'9' => State::Number(Number::Integer),
-            b't' => State::Literal(b"rue"),
-            b'f' => State::Literal(b"alse"),
-            b'n' => State::Literal(b"ull"),
+            b't' => State::Literal(after(b"true")),
+            b'f' => State::Literal(after(b"false")),
+            b'n' => State::Literal(after(b"null")),
             _ => State::Refused,
         }
     }
@@ -263,6 +263,11 @@ impl Scanner {
 
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\t' | b'\r')
+}
+
+/// A literal without its first byte.
+fn after(literal: &'static [u8]) -> &'static [u8] {
+    literal.get(1..).unwrap_or_default()
 }
 
 /// The length of a string's plain characters, including the byte that ends them, and this byte: a quotation mark, a
