@@ -69,19 +69,14 @@ fn profiles() -> Result<String, Box<dyn Error>> {
     for entry in fs::read_dir(PROFILES)? {
         let path = entry?.path();
         let name = path.file_stem().and_then(|stem| stem.to_str()).ok_or("a file without a name")?.to_owned();
-        let text = fs::read_to_string(&path)?;
-        let profile: Value = serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
-        if profile["name"] != name.as_str() {
-            return Err(format!("{name}: `name` must be that of the file").into());
-        }
-        let document = document(&text).map_err(|error| format!("{name}: {error}"))?;
+        let document = document(&name, &fs::read_to_string(&path)?).map_err(|error| format!("{name}: {error}"))?;
         profiles.insert(name, document);
     }
     Ok(format!("&[{}]", profiles.into_values().collect::<String>()))
 }
 
-/// A profile as an expression in Rust: a `Document`.
-fn document(profile: &str) -> Result<String, Box<dyn Error>> {
+/// The profile of a file with this name as an expression in Rust: a `Document`.
+fn document(file: &str, profile: &str) -> Result<String, Box<dyn Error>> {
     let mut members: BTreeMap<&str, &RawValue> = serde_json::from_str(profile)?;
     members.remove("$schema");
     let mut literal = "Document { _schema: None, ".to_owned();
@@ -96,10 +91,11 @@ fn document(profile: &str) -> Result<String, Box<dyn Error>> {
         }
     }
     let mut text = |name: &str| members.remove(name).map(|json| serde_json::from_str::<String>(json.get())).transpose();
-    for name in ["name", "title"] {
-        let text = text(name)?.ok_or_else(|| format!("`{name}` is missing"))?;
-        write!(literal, "{name}: Text::of_build({text:?}), ")?;
+    if text("name")?.as_deref() != Some(file) {
+        return Err("`name` must be that of the file".into());
     }
+    let title = text("title")?.ok_or("`title` is missing")?;
+    write!(literal, "name: Text::of_build({file:?}), title: Text::of_build({title:?}), ")?;
     for name in ["error_code", "page"] {
         match text(name)? {
             Some(text) => write!(literal, "{name}: Some(Text::of_build({text:?})), ")?,

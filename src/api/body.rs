@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::header::{CONTENT_TYPE, EXPECT};
 use serde_json::value::RawValue;
 
 use super::content_coding;
 use super::problem::{Kind, Problem};
 use crate::event::{MediaType, MediaTypeError, truncated};
 use crate::json::{self, Buffer, JsonError, Unchecked};
-use crate::ports::Body;
+use crate::ports::{Body, content_length};
 
 /// Maximum number of bytes beyond the limit that are read and discarded. Without this, a sender that is still writing
 /// when the connection closes would see a connection reset instead of the 413.
@@ -28,7 +28,7 @@ pub(super) async fn read(body: &mut impl Body, headers: &HeaderMap, max: usize) 
         let detail = format!("the body has more than {max} bytes: send a smaller body, or raise `max_body_bytes`");
         Problem::new(Kind::BodyTooLarge, detail).field("body")
     };
-    let declared: Option<usize> = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    let declared = content_length(headers).and_then(|length| usize::try_from(length).ok());
     // A sender that waits for `100 Continue` has not sent anything yet (RFC 9110, section 10.1.1).
     if declared.is_some_and(|length| length > max) && headers.contains_key(EXPECT) {
         return Err(too_large());

@@ -17,7 +17,7 @@ use super::profile::Document;
 use super::request::{Hole, expand};
 use super::{Constants, Names, Operation, malformed};
 use crate::delivery::Verdict;
-use crate::json::{self, JsonType, Pointer};
+use crate::json::{self, JsonType, Pointer, Tree};
 use crate::time::Timestamp;
 
 /// The reader of a response to an operation.
@@ -221,37 +221,27 @@ fn error_code(value: &Value<'_>, place: &str) -> Option<String> {
     is_code.then_some(code)
 }
 
-/// A JSON value. The members of an object are found once: a run is large, and several places of it are read.
-pub(super) enum Value<'v> {
-    Members(Vec<(&'v RawValue, &'v RawValue)>),
-    Other(&'v RawValue),
-    /// No JSON: nothing is at any place.
-    None,
-}
+/// The value of a body; `None` if the body is no JSON: then nothing is at any place.
+pub(super) struct Value<'v>(Option<Tree<'v>>);
 
 impl<'v> Value<'v> {
     pub(super) fn of(value: &'v RawValue) -> Self {
-        json::members(value).map_or(Self::Other(value), Self::Members)
+        Self(Some(Tree::new(value)))
     }
 
     /// The value of a body.
     pub(super) fn of_body(body: &'v [u8]) -> Self {
-        json::value(body).map_or(Self::None, Self::of)
+        json::value(body).map_or(Self(None), Self::of)
     }
 
     pub(super) fn is_object(&self) -> bool {
-        matches!(self, Self::Members(_))
+        self.0.as_ref().is_some_and(|tree| json::type_of(tree.value()) == JsonType::Object)
     }
 
     /// The value at a place. A `null` is none.
     pub(super) fn at(&self, place: &str) -> Option<&'v RawValue> {
-        let place = Pointer::parse(place)?;
-        let found = match self {
-            Self::Members(members) => place.find_in_members(members),
-            Self::Other(value) => place.find(value),
-            Self::None => None,
-        };
-        found.filter(|value| json::type_of(value) != JsonType::Null)
+        let found = Pointer::parse(place)?.find_in(self.0.as_ref()?)?.value();
+        (json::type_of(found) != JsonType::Null).then_some(found)
     }
 
     /// The text at a place.

@@ -120,8 +120,9 @@ pub(super) fn raw_value(json: &str) -> Option<&RawValue> {
     <&RawValue>::deserialize(Raw(json)).ok()
 }
 
-/// The value of the last member with this name; `None` if there is none, or if the value is no object.
-pub(super) fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+/// The value of the member with this name. If the name is repeated, the last one wins, as in most parsers. `None` if
+/// there is no such member, or if the value isn't an object.
+pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     let mut cursor = Cursor { rest: raw.get() };
     cursor.take(b'{')?;
     let mut found = None;
@@ -136,9 +137,10 @@ pub(super) fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> 
     raw_value(found?)
 }
 
-/// The members of the objects in an array, by their names, as `read` takes each with its index. `None` if the value is
-/// anything else, or if an object has another name or a name twice.
-pub(super) fn records<'a, T, const N: usize>(
+/// Reads an array of objects with known names: `read` is given each object's index and members. Returns `None` if the value
+/// is anything else, or if an object has another name or the same name twice. The error is then that of
+/// [`Reader::known_members`](super::Reader::known_members).
+pub fn records<'a, T, const N: usize>(
     raw: &'a RawValue,
     names: &[&str; N],
     mut read: impl FnMut(usize, Record<'a, N>) -> T,

@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use checked::Parts;
 
 pub use buffer::{Buffer, Unchecked};
+pub use checked::{member, records};
 pub use nearest::nearest;
 pub use pointer::Pointer;
 pub use reader::{InvalidValue, Reader, Step, code_list};
@@ -214,36 +215,16 @@ pub fn form<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, InvalidVa
 /// The values of an object's members, in the order of their known names.
 pub type Record<'a, const N: usize> = [Option<&'a RawValue>; N];
 
-/// The members of the objects in an array, by their names, as `read` takes each with its index. Returns `None` for
-/// anything else, another name and a name twice; [`Reader::known_members`] says what is wrong.
-pub fn records<'a, T, const N: usize>(
-    raw: &'a RawValue,
-    names: &[&str; N],
-    read: impl FnMut(usize, Record<'a, N>) -> T,
-) -> Option<Vec<T>> {
-    checked::records(raw, names, read)
-}
-
 /// The members of an object in their original order and spelling, duplicates included. Names are JSON string tokens
 /// with quotes and escapes. `None` for a value of another type.
 pub fn members(raw: &RawValue) -> Option<Vec<(&RawValue, &RawValue)>> {
-    (type_of(raw) == JsonType::Object).then(|| members_of(raw).collect())
-}
-
-fn members_of(raw: &RawValue) -> impl Iterator<Item = (&RawValue, &RawValue)> {
-    let mut parts = Parts::of(raw);
-    iter::from_fn(move || parts.next().zip(parts.next()))
+    let mut parts = (type_of(raw) == JsonType::Object).then(|| Parts::of(raw))?;
+    Some(iter::from_fn(|| parts.next().zip(parts.next())).collect())
 }
 
 /// The elements of an array in their original spelling. `None` for a value of another type.
 pub fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
     (type_of(raw) == JsonType::Array).then(|| Parts::of(raw).collect())
-}
-
-/// The value of the member with this name. If the name is repeated, the last one wins, as in most parsers. `None` if
-/// there is no such member, or if the value isn't an object.
-pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    checked::member(raw, name)
 }
 
 /// The text of a JSON string. `None` for a value of another type, or if an escape is an unpaired surrogate.

@@ -33,14 +33,6 @@ impl Pointer {
         })
     }
 
-    /// Like [`find`](Self::find), in an object whose members are already known.
-    pub fn find_in_members<'a>(&self, members: &[(&'a RawValue, &'a RawValue)]) -> Option<&'a RawValue> {
-        let (first, rest) = self.0.split_first()?;
-        let is_first = |name: &RawValue| super::text(name).is_some_and(|name| name == *first);
-        let (_, value) = members.iter().rev().find(|(name, _)| is_first(name))?;
-        rest.iter().try_fold(*value, |value, step| enter(value, step))
-    }
-
     /// Like [`find`](Self::find), but never enters an array: a step such as `0` is always a member's name.
     pub fn find_in_objects<'a>(&self, value: &'a RawValue) -> Option<&'a RawValue> {
         self.0.iter().try_fold(value, |value, step| super::member(value, step))
@@ -110,8 +102,6 @@ mod tests {
             let parsed = Pointer::parse(pointer).unwrap();
             assert_eq!(parsed.find(document).map(RawValue::get), expected, "{pointer}");
             assert_eq!(parsed.find_in(&tree).map(|found| found.value().get()), expected, "{pointer}");
-            let members = crate::json::members(document).unwrap();
-            assert_eq!(parsed.find_in_members(&members).map(RawValue::get), expected, "{pointer}");
         }
     }
 

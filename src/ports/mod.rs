@@ -12,7 +12,8 @@ mod sql;
 
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Request, Response};
 
 use crate::time::{ArrivalTime, Timestamp};
 
@@ -145,6 +146,11 @@ impl<T: KeyValue + Sql + Http + Clock + Rng + Variables> Host for T {}
 pub trait Body {
     /// Returns the next chunk; `None` at the end.
     async fn chunk(&mut self) -> Option<Result<Vec<u8>, BodyError>>;
+}
+
+/// The length in `Content-Length`, if there is a valid one.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The error of a body whose sender closed the connection before its end.

@@ -4,13 +4,13 @@ use std::hint::black_box;
 use std::mem::ManuallyDrop;
 
 use anyhow::{Context, anyhow};
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use spin_sdk::http::{IncomingRequest, OutgoingResponse, ResponseOutparam};
 
 use super::fields;
 use super::stream::{Reader, Writer};
-use crate::ports::{Body, BodyError};
+use crate::ports::{Body, BodyError, content_length};
 
 /// Converts a request without reading its body. Headers that the host accepts but the `http` crate rejects are dropped.
 ///
@@ -19,20 +19,17 @@ pub(super) fn request(incoming: IncomingRequest) -> Request<Incoming> {
     // An invalid method becomes TRACE, which no endpoint allows.
     let method = Method::from_bytes(incoming.method().to_string().as_bytes()).unwrap_or(Method::TRACE);
     let uri: Uri = incoming.path_with_query().and_then(|path| path.parse().ok()).unwrap_or_default();
-    let headers = ManuallyDrop::new(incoming.headers()).entries();
-    let mut request = Request::new(Incoming::Unread(ManuallyDrop::new(incoming), None));
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    let map = request.headers_mut();
-    for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&value)) {
-            map.append(name, value);
+    let mut headers = HeaderMap::new();
+    for (name, value) in ManuallyDrop::new(incoming.headers()).entries() {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::try_from(value)) {
+            headers.append(name, value);
         }
     }
-    let length = map.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if let Incoming::Unread(_, known) = request.body_mut() {
-        *known = length;
-    }
+    let length = content_length(&headers);
+    let mut request = Request::new(Incoming::Unread(ManuallyDrop::new(incoming), length));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
     request
 }
 

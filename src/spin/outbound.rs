@@ -13,7 +13,7 @@ use super::fields;
 use super::stream::{Reader, Writer};
 use super::wait::{at_most, ready};
 use crate::engine::MAX_RESPONSE_BYTES;
-use crate::ports::{SendError, Timeouts};
+use crate::ports::{SendError, Timeouts, content_length};
 
 /// Sends a request and reads its whole response.
 pub(super) async fn send(request: Request<Vec<u8>>, timeouts: Timeouts) -> Result<Response<Vec<u8>>, SendError> {
@@ -85,7 +85,7 @@ async fn whole(incoming: IncomingResponse) -> Result<Response<Vec<u8>>, SendErro
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unreadable())?;
         headers.append(name, HeaderValue::try_from(value).map_err(|_| unreadable())?);
     }
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = content_length(&headers);
     let mut reader = incoming.consume().ok().and_then(|body| Reader::new(body, length)).ok_or_else(unreadable)?;
     let mut body = Vec::new();
     while let Some(piece) = reader.next().await {

@@ -7,7 +7,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -54,88 +54,63 @@ pub(super) async fn at_most<T>(limit: Duration, future: impl Future<Output = T>)
 pub(super) async fn sleep(duration: Duration) {
     let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let deadline = monotonic_clock::now().saturating_add(nanoseconds);
-    let sleep = Sleep { state: Arc::default() };
-    poll_fn(|context| {
-        if sleep.state.is_over.load(Ordering::Relaxed) {
-            return Poll::Ready(());
-        }
-        sleep.state.waker.set(context.waker());
-        timers().add(deadline, &sleep.state);
-        Poll::Pending
-    })
-    .await;
+    let sleep = Sleep(Arc::default());
+    timers().sleeping.push((deadline, sleep.0.clone()));
+    poll_fn(|context| sleep.0.poll(context)).await;
 }
 
 /// Waits until a pollable is ready. It has to be made anew for each wait.
 pub(super) async fn ready(pollable: Pollable) {
-    let woken = Arc::new(Woken::default());
-    let token = push_waker_and_get_token(pollable, woken.clone().into());
+    let signal = Arc::new(Signal::default());
+    let token = push_waker_and_get_token(pollable, signal.clone().into());
     // Dropped with this future, which drops the pollable: the host traps if its resource is dropped first.
     let _token = CancelOnDropToken::from(token);
-    poll_fn(|context| {
-        if woken.is_woken.load(Ordering::Relaxed) {
+    poll_fn(|context| signal.poll(context)).await;
+}
+
+/// Wakes the future that waits for it, once.
+#[derive(Default)]
+struct Signal {
+    is_set: AtomicBool,
+    /// The waker of the latest poll.
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Signal {
+    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        if self.is_set.load(Ordering::Relaxed) {
             return Poll::Ready(());
         }
-        woken.waker.set(context.waker());
-        Poll::Pending
-    })
-    .await;
-}
-
-/// The waker of a pollable.
-#[derive(Default)]
-struct Woken {
-    is_woken: AtomicBool,
-    waker: Latest,
-}
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.is_woken.store(true, Ordering::Relaxed);
-        self.waker.wake();
-    }
-}
-
-/// The waker of the latest poll of a future.
-#[derive(Default)]
-struct Latest(Mutex<Option<Waker>>);
-
-impl Latest {
-    fn set(&self, waker: &Waker) {
-        let mut latest = lock(&self.0);
-        if !latest.as_ref().is_some_and(|latest| latest.will_wake(waker)) {
-            *latest = Some(waker.clone());
+        let mut latest = lock(&self.waker);
+        if !latest.as_ref().is_some_and(|latest| latest.will_wake(context.waker())) {
+            *latest = Some(context.waker().clone());
         }
+        Poll::Pending
     }
+}
 
-    fn wake(&self) {
-        if let Some(waker) = lock(&self.0).take() {
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.is_set.store(true, Ordering::Relaxed);
+        if let Some(waker) = lock(&self.waker).take() {
             waker.wake();
         }
     }
 }
 
-/// A sleeping future.
-struct Sleep {
-    state: Arc<Sleeping>,
-}
-
-#[derive(Default)]
-struct Sleeping {
-    is_over: AtomicBool,
-    waker: Latest,
-}
+/// A sleeping future. Dropping it ends its timer.
+struct Sleep(Arc<Signal>);
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        timers().sleeping.retain(|(_, sleeping)| !Arc::ptr_eq(sleeping, &self.state));
+        timers().sleeping.retain(|(_, signal)| !Arc::ptr_eq(signal, &self.0));
     }
 }
 
 /// The timers of this instance.
 struct Timers {
-    /// The sleeping futures, with their deadlines.
-    sleeping: Vec<(u64, Arc<Sleeping>)>,
+    /// The deadlines of the sleeping futures.
+    sleeping: Vec<(u64, Arc<Signal>)>,
     /// The timer of the host, with its deadline.
     timer: Option<(u64, CancelOnDropToken)>,
 }
@@ -152,12 +127,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Timers {
-    fn add(&mut self, deadline: u64, sleeping: &Arc<Sleeping>) {
-        if !self.sleeping.iter().any(|(_, known)| Arc::ptr_eq(known, sleeping)) {
-            self.sleeping.push((deadline, sleeping.clone()));
-        }
-    }
-
     /// Sets the timer of the host to the first deadline. An earlier timer stays, because a new one costs more than to be
     /// woken once for nothing.
     fn set(&mut self) {
@@ -168,6 +137,15 @@ impl Timers {
             self.timer = Some((first, token.into()));
         }
     }
+
+    /// Takes the sleeping futures whose deadline has come. The timer of the host has ended.
+    fn take_due(&mut self) -> Vec<(u64, Arc<Signal>)> {
+        self.timer = None;
+        let now = monotonic_clock::now();
+        let (due, later) = std::mem::take(&mut self.sleeping).into_iter().partition(|(deadline, _)| *deadline <= now);
+        self.sleeping = later;
+        due
+    }
 }
 
 /// The waker of the host's timer.
@@ -175,16 +153,9 @@ struct Alarm;
 
 impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
-        let mut timers = timers();
-        timers.timer = None;
-        let now = monotonic_clock::now();
-        let (over, sleeping) = std::mem::take(&mut timers.sleeping).into_iter().partition(|(at, _)| *at <= now);
-        timers.sleeping = sleeping;
-        drop(timers);
-        let over: Vec<(u64, Arc<Sleeping>)> = over;
-        for (_, sleeping) in over {
-            sleeping.is_over.store(true, Ordering::Relaxed);
-            sleeping.waker.wake();
+        let due = timers().take_due();
+        for (_, signal) in due {
+            signal.wake();
         }
     }
 }
