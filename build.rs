@@ -8,7 +8,7 @@
 //!   white space between their values.
 #![allow(clippy::disallowed_methods, reason = "cargo passes the output directory in the environment")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
@@ -80,6 +80,8 @@ fn document(file: &str, profile: &str) -> Result<String, Box<dyn Error>> {
     let mut members: BTreeMap<&str, &RawValue> = serde_json::from_str(profile)?;
     members.remove("$schema");
     let mut literal = "Document { _schema: None, ".to_owned();
+    let answered = statuses(members.get("answers").ok_or("`answers` is missing")?)?;
+    write!(literal, "answered: Some(&{:?}), ", Vec::from_iter(answered))?;
     for name in REQUIRED {
         let json = members.remove(name).ok_or_else(|| format!("`{name}` is missing"))?;
         write!(literal, "{name}: Part::of_build({:?}), ", compact(json.get()))?;
@@ -119,6 +121,13 @@ fn document(file: &str, profile: &str) -> Result<String, Box<dyn Error>> {
     }
     writeln!(literal, "doubt: Doubt::{doubt}, answer: {answer} }},")?;
     Ok(literal)
+}
+
+/// The lists of statuses in the rules of a profile, each once.
+fn statuses(rules: &RawValue) -> Result<BTreeSet<String>, Box<dyn Error>> {
+    let rules: Vec<Map<String, Value>> = serde_json::from_str(rules.get())?;
+    let statuses = rules.iter().map(|rule| rule.get("status")?.as_str().map(str::to_owned));
+    Ok(statuses.collect::<Option<_>>().ok_or("a rule in `answers` has no `status`")?)
 }
 
 /// A JSON text without the white space between its values. The order of members stays, unlike in a [`Value`].

@@ -7,7 +7,7 @@ if [ "$*" = --version ]; then
     echo "spin 0.0.0 (bench/spin.sh)"
     exit
 fi
-if [ $# != 7 ] || [ "$1 $2 $4 $6" != "up --from --listen --state-dir" ]; then
+if [ $# -lt 7 ] || [ "$1 $2 $4 $6 ${8:---variable}" != "up --from --listen --state-dir --variable" ]; then
     echo "unexpected arguments: $*" >&2
     exit 2
 fi

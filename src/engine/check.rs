@@ -260,7 +260,9 @@ impl<'d, 'p> Check<'d, 'p> {
         ] {
             check_pointer(place, pointer)?;
         }
+        run.states.check().map_err(|error| ProfileError::within("/run/states", error))?;
         if let Some(tasks) = self.document.tasks()? {
+            tasks.states.check().map_err(|error| ProfileError::within("/tasks/states", error))?;
             let topic = &tasks.topic;
             for (place, pointer) in [
                 ("/tasks/list", Some(&tasks.list)),

@@ -60,6 +60,9 @@ impl Constants {
     pub fn parse(text: &str, profile: &Profile<'_>) -> Result<Self, ConstantsError> {
         let document = profile.document();
         let profile = || document.name.to_string();
+        if text.is_empty() && document.needs_no_constants() {
+            return Ok(Self::default());
+        }
         let settings = document.settings()?;
         let members = match text {
             "" => Vec::new(),

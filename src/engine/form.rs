@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
 
 use serde::Deserialize;
@@ -65,6 +66,42 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             }
         }
         deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+/// A list whose elements are read when they are needed.
+#[derive(Debug)]
+pub(super) struct List<'a, T>(Option<Part<'a>>, PhantomData<T>);
+
+impl<T> Default for List<'_, T> {
+    fn default() -> Self {
+        Self(None, PhantomData)
+    }
+}
+
+impl<'a, T: Deserialize<'a>> List<'a, T> {
+    /// The elements. A malformed one is an error.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Result<T, InvalidValue>> {
+        self.elements().map(json::form)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.elements().next().is_none()
+    }
+
+    fn elements(&self) -> impl Iterator<Item = &'a RawValue> {
+        self.0.and_then(|part| json::each_element(part.value())).into_iter().flatten()
+    }
+
+    /// Reads all elements. The error has the place in the list.
+    pub(super) fn check(&self) -> Result<Vec<T>, InvalidValue> {
+        self.0.map_or_else(|| Ok(Vec::new()), Part::form)
+    }
+}
+
+impl<'de: 'a, 'a, T> Deserialize<'de> for List<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Part::deserialize(deserializer).map(|part| Self(Some(part), PhantomData))
     }
 }
 
@@ -435,7 +472,7 @@ pub(super) struct RunForm<'a> {
     pub(super) workflow_name: Option<Text<'a>>,
     /// The states that the statuses mean. Without any, each run is active.
     #[serde(borrow, default)]
-    pub(super) states: Vec<StateRule<'a, RunState>>,
+    pub(super) states: List<'a, StateRule<'a, RunState>>,
 }
 
 /// The id of a run's workflow.
@@ -477,7 +514,7 @@ pub(super) struct TasksForm<'a> {
     #[serde(borrow)]
     pub(super) status: Text<'a>,
     #[serde(borrow)]
-    pub(super) states: Vec<StateRule<'a, WaitStateName>>,
+    pub(super) states: List<'a, StateRule<'a, WaitStateName>>,
     /// Whether a task shows only once the run has reached it.
     #[serde(default)]
     pub(super) later: bool,

@@ -163,6 +163,9 @@ pub(super) struct Document<'a> {
     wait: Option<Part<'a>>,
     #[serde(borrow)]
     answers: Part<'a>,
+    /// The statuses for which [`answers`](Self::answers) has rules; `None` if the build has not listed them.
+    #[serde(skip)]
+    answered: Option<&'static [&'static str]>,
     #[serde(borrow, default)]
     pub(super) error_code: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -189,6 +192,11 @@ impl<'a> Document<'a> {
             Ok((name, setting))
         };
         settings.into_iter().map(setting).collect()
+    }
+
+    /// Whether no constant has to be set, and none has a default.
+    pub(super) fn needs_no_constants(&self) -> bool {
+        self.required.is_none() && self.settings.is_none_or(|settings| !settings.get().contains("\"default\""))
     }
 
     pub(super) fn required(&self) -> Result<Vec<Text<'a>>, ProfileError> {
@@ -286,11 +294,17 @@ impl<'a> Document<'a> {
             // A malformed rule is an error of each response.
             list.is_none_or(|list| includes(&list, status))
         };
-        let rules = json::elements(self.answers.value()).unwrap_or_default().into_iter().enumerate();
-        let rules = rules
-            .filter(|(_, rule)| concerns(rule))
-            .map(|(at, rule)| json::form(rule).map_err(|error| ProfileError::within(&format!("/answers/{at}"), error)));
-        rules.collect()
+        let mut rules = Vec::new();
+        if self.answered.is_some_and(|lists| !lists.iter().any(|list| includes(list, status))) {
+            return Ok(rules);
+        }
+        for (at, rule) in json::each_element(self.answers.value()).into_iter().flatten().enumerate() {
+            if concerns(rule) {
+                let place = format!("/answers/{at}");
+                rules.push(json::form(rule).map_err(|error| ProfileError::within(&place, error))?);
+            }
+        }
+        Ok(rules)
     }
 
     /// Whether a sender gets the engine's own response.
@@ -341,10 +355,10 @@ mod tests {
         for name in ["boomerang", "flow", "flow-5"] {
             let profile = Profile::built_in(name).unwrap();
             let (run, tasks) = (profile.document().run().unwrap(), profile.document().tasks().unwrap().unwrap());
-            let mut of_runs: Vec<_> = run.states.iter().flat_map(|rule| rule.status.iter().map(|it| &**it)).collect();
+            let (of_runs, of_tasks) = (run.states.check().unwrap(), tasks.states.check().unwrap());
+            let mut of_runs: Vec<_> = of_runs.iter().flat_map(|rule| rule.status.iter().map(|it| &**it)).collect();
             of_runs.push("skipped"); // A task's only.
-            let mut of_tasks: Vec<_> =
-                tasks.states.iter().flat_map(|rule| rule.status.iter().map(|it| &**it)).collect();
+            let mut of_tasks: Vec<_> = of_tasks.iter().flat_map(|rule| rule.status.iter().map(|it| &**it)).collect();
             let mut expected = STATUSES;
             for list in [&mut expected[..], &mut of_runs, &mut of_tasks] {
                 list.sort_unstable();

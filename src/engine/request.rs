@@ -86,6 +86,9 @@ enum ParamName<'a> {
 /// counts, as in most JSON parsers.
 pub(super) fn params<'a>(start: &'a Start<'_>) -> Vec<Param<'a>> {
     let fixed = |name, value| Param { name: ParamName::Fixed(name), value };
+    if let (Payload::Webhook(whole), true) = (&start.payload, start.params.is_empty()) {
+        return vec![fixed("data", whole)];
+    }
     let (mut params, members) = match &start.payload {
         Payload::Webhook(whole) => (vec![fixed("data", whole)], Vec::new()),
         Payload::Event { whole, data } => {
@@ -341,6 +344,9 @@ impl<'t> Node<'t> {
     /// Reads a value; `None` if it isn't an object.
     fn read(template: &'t RawValue) -> Result<Option<Self>, RequestError> {
         let Some(members) = json::members(template) else { return Ok(None) };
+        if !members.iter().any(|(name, _)| name.get().starts_with("\"$")) {
+            return Ok(Some(Self::Members(members)));
+        }
         let named = |wanted: &str| members.iter().find(|(name, _)| name.get() == wanted).map(|(_, value)| *value);
         if let Some(hole) = named("\"$\"") {
             let name = json::text(hole).ok_or(RequestError)?;

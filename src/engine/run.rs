@@ -1,10 +1,10 @@
 //! Reads runs and their tasks from the engine's responses.
 
 use http::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::form::{FindForm, Proof, RunForm, StateRule, TasksForm, Text, TopicForm, WaitStateName};
+use super::form::{FindForm, List, Proof, RunForm, StateRule, TasksForm, Text, TopicForm, WaitStateName};
 use super::malformed;
 use super::profile::proof;
 use super::response::{Reader, Refused, Success, Value};
@@ -39,9 +39,10 @@ fn run_state(value: &Value<'_>, form: &RunForm<'_>) -> Option<RunState> {
 }
 
 /// The state that a status means.
-fn state<S: Copy>(rules: &[StateRule<'_, S>], status: &str, phase: Option<&str>) -> Option<S> {
+fn state<'a, S: Deserialize<'a>>(rules: &List<'a, StateRule<'a, S>>, status: &str, phase: Option<&str>) -> Option<S> {
     let is_listed = |list: &[Text<'_>], text: &str| list.iter().any(|listed| **listed == *text);
-    let rule = rules.iter().find(|rule| {
+    // A status of which only a malformed rule speaks means nothing.
+    let rule = rules.iter().filter_map(Result::ok).find(|rule| {
         is_listed(&rule.status, status)
             && (rule.phase.is_empty() || phase.is_some_and(|phase| is_listed(&rule.phase, phase)))
     });

@@ -11,7 +11,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 
-use super::scan::text;
+use super::token::text;
 use super::{InvalidValue, JsonType, Pointer, Record, unescaped};
 
 /// The parts of an array, or the names and values of an object in turn.

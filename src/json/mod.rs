@@ -7,6 +7,7 @@ mod nearest;
 mod pointer;
 mod reader;
 mod scan;
+mod token;
 mod tree;
 
 use std::borrow::Cow;
@@ -190,6 +191,11 @@ impl<'a> Part<'a> {
         Self(json)
     }
 
+    /// The JSON.
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+
     /// The value.
     pub fn value(self) -> &'a RawValue {
         checked::raw_value(self.0).unwrap_or(RawValue::NULL)
@@ -224,12 +230,17 @@ pub fn members(raw: &RawValue) -> Option<Vec<(&RawValue, &RawValue)>> {
 
 /// The elements of an array in their original spelling. `None` for a value of another type.
 pub fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
-    (type_of(raw) == JsonType::Array).then(|| Parts::of(raw).collect())
+    each_element(raw).map(Iterator::collect)
+}
+
+/// Like [`elements`], one by one.
+pub fn each_element(raw: &RawValue) -> Option<impl Iterator<Item = &RawValue>> {
+    (type_of(raw) == JsonType::Array).then(|| Parts::of(raw))
 }
 
 /// The text of a JSON string. `None` for a value of another type, or if an escape is an unpaired surrogate.
 pub fn text(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
+    borrowed_text(raw).map(Cow::into_owned)
 }
 
 /// Like [`text`], but borrows a text without escapes.

@@ -1,11 +1,14 @@
 //! A check of JSON that takes a text in pieces, such as a body while it arrives: its grammar (RFC 8259), its depth, and
 //! the place of its value. It keeps no more than its state.
 //!
+//! Whole tokens are read at once; a token that goes on in the next piece is read byte by byte.
+//!
 //! It replaces the check by `serde_json`, which needs the whole text and has no bound on the depth of a raw value. It
 //! accepts the same texts, as the tests show, and leaves the reason for a refusal to `serde_json`.
 
 use std::ops::Range;
 
+use super::token::{is_blank, name, scalar, text, without_blanks};
 use super::{BYTE_ORDER_MARK, MAX_DEPTH};
 
 /// The state of a check.
@@ -28,7 +31,7 @@ pub(super) struct Scanner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// The start of the text: a byte order mark of which this many bytes have been read, or a value.
-    Start(usize),
+    Start(u8),
     /// A value.
     Value,
     /// The first element of an array, or its end.
@@ -51,10 +54,36 @@ enum State {
     Hex { missing: u8, is_name: bool },
     /// A part of a number.
     Number(Number),
-    /// The rest of `true`, `false` or `null`.
-    Literal(&'static [u8]),
+    /// The rest of `true`, `false` or `null`, of which this many bytes have been read.
+    Literal(Literal, u8),
     /// The text is no JSON, or too deep.
     Refused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Literal {
+    True,
+    False,
+    Null,
+}
+
+impl Literal {
+    fn of(first: u8) -> Option<Self> {
+        match first {
+            b't' => Some(Self::True),
+            b'f' => Some(Self::False),
+            b'n' => Some(Self::Null),
+            _ => None,
+        }
+    }
+
+    fn text(self) -> &'static [u8] {
+        match self {
+            Self::True => b"true",
+            Self::False => b"false",
+            Self::Null => b"null",
+        }
+    }
 }
 
 /// The part of a number that was read last.
@@ -92,6 +121,22 @@ impl Number {
     }
 }
 
+impl State {
+    /// Whether a token begins here: white space may precede it.
+    fn is_between_tokens(self) -> bool {
+        matches!(
+            self,
+            Self::Value
+                | Self::FirstElement
+                | Self::FirstName
+                | Self::Name
+                | Self::Colon
+                | Self::AfterValue
+                | Self::End
+        )
+    }
+}
+
 impl Default for Scanner {
     fn default() -> Self {
         Self { state: State::Start(0), seen: 0, value: 0..0, open: [false; MAX_DEPTH], depth: 0, deepest: 0 }
@@ -103,111 +148,126 @@ impl Scanner {
     pub(super) fn push(&mut self, piece: &[u8]) {
         let mut state = self.state;
         let mut rest = piece;
-        while let [byte, after @ ..] = rest {
-            state = match state {
-                State::Text { is_name } => {
-                    let (length, end) = text(rest);
-                    rest = rest.get(length..).unwrap_or_default();
-                    state = match end {
-                        None => State::Text { is_name },
-                        Some(b'"') if is_name => State::Colon,
-                        Some(b'"') => State::AfterValue,
-                        Some(b'\\') => State::Escape { is_name },
-                        Some(_) => State::Refused,
-                    };
-                    continue;
-                }
-                State::Number(part) => match part.after(*byte) {
-                    Some(part @ (Number::Integer | Number::Fraction)) => {
-                        rest = after;
-                        while let [b'0'..=b'9', after @ ..] = rest {
-                            rest = after;
-                        }
-                        state = State::Number(part);
-                        continue;
-                    }
-                    Some(part) => State::Number(part),
-                    None if part.is_complete() => {
-                        // The byte belongs to the next state.
-                        state = State::AfterValue;
-                        continue;
-                    }
-                    None => State::Refused,
-                },
-                State::AfterValue if self.depth == 0 => {
-                    self.value.end = self.offset(piece, rest);
-                    state = State::End;
-                    continue;
-                }
-                State::Start(_)
-                | State::Value
-                | State::FirstElement
-                | State::FirstName
-                | State::Name
-                | State::Colon
-                | State::AfterValue
-                | State::End
-                    if is_blank(*byte) && !matches!(state, State::Start(1..)) =>
-                {
-                    if state == State::Start(0) {
-                        State::Value
-                    } else {
-                        state
-                    }
-                }
-                State::Start(read) => {
-                    if BYTE_ORDER_MARK.get(read) == Some(byte) {
-                        let read = read.saturating_add(1);
-                        if read == BYTE_ORDER_MARK.len() { State::Value } else { State::Start(read) }
-                    } else if read == 0 {
-                        state = State::Value;
-                        continue;
-                    } else {
-                        State::Refused
-                    }
-                }
-                State::FirstElement if *byte == b']' => self.close(),
-                State::Value | State::FirstElement => {
-                    if self.depth == 0 {
-                        self.value.start = self.offset(piece, rest);
-                    }
-                    self.value(*byte)
-                }
-                State::FirstName if *byte == b'}' => self.close(),
-                State::FirstName | State::Name if *byte == b'"' => State::Text { is_name: true },
-                State::Colon if *byte == b':' => State::Value,
-                State::AfterValue => match (byte, self.is_in_object()) {
-                    (b',', true) => State::Name,
-                    (b',', false) => State::Value,
-                    (b'}', true) | (b']', false) => self.close(),
-                    _ => State::Refused,
-                },
-                State::Escape { is_name } => match byte {
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => State::Text { is_name },
-                    b'u' => State::Hex { missing: 4, is_name },
-                    _ => State::Refused,
-                },
-                State::Hex { missing, is_name } if byte.is_ascii_hexdigit() => match missing.saturating_sub(1) {
-                    0 => State::Text { is_name },
-                    missing => State::Hex { missing, is_name },
-                },
-                State::Literal(literal) if rest.starts_with(literal) => {
-                    rest = rest.get(literal.len()..).unwrap_or_default();
-                    state = State::AfterValue;
-                    continue;
-                }
-                // It goes on in the next piece.
-                State::Literal([expected, more @ ..]) if expected == byte => match more {
-                    [] => State::AfterValue,
-                    more => State::Literal(more),
-                },
-                State::Refused => break,
-                _ => State::Refused,
-            };
-            rest = after;
+        loop {
+            if self.depth > 0 && state.is_between_tokens() {
+                (state, rest) = self.whole_tokens(state, rest);
+            }
+            let Some((byte, after)) = rest.split_first() else { break };
+            if state == State::Refused {
+                break;
+            }
+            (state, rest) = self.step(state, *byte, rest, after, piece);
         }
         self.seen = self.seen.saturating_add(piece.len());
         self.state = state;
+    }
+
+    /// Reads tokens within an array or object. Stops at its end, and at a token that goes on in the next piece or is no
+    /// JSON.
+    fn whole_tokens<'p>(&mut self, mut state: State, mut rest: &'p [u8]) -> (State, &'p [u8]) {
+        while self.depth > 0 {
+            rest = without_blanks(rest);
+            let token = match state {
+                State::FirstName | State::Name => name(rest).map(|after| (State::Value, after)),
+                State::Value | State::FirstElement => scalar(rest).map(|after| match without_blanks(after) {
+                    [b',', after @ ..] => (self.after_comma(), after),
+                    after => (State::AfterValue, after),
+                }),
+                _ => None,
+            };
+            let Some(token) = token.or_else(|| self.punctuation(state, rest)) else { break };
+            (state, rest) = token;
+        }
+        (state, rest)
+    }
+
+    /// Reads the beginning or the end of an array or object, or a comma.
+    fn punctuation<'p>(&mut self, state: State, rest: &'p [u8]) -> Option<(State, &'p [u8])> {
+        let (byte, after) = rest.split_first()?;
+        let next = match (state, byte) {
+            (State::Value | State::FirstElement, b'{' | b'[') => self.value(*byte),
+            (State::AfterValue, b',') => self.after_comma(),
+            (State::AfterValue, b'}') | (State::FirstName, b'}') if self.is_in_object() => self.close(),
+            (State::AfterValue, b']') | (State::FirstElement, b']') if !self.is_in_object() => self.close(),
+            _ => return None,
+        };
+        Some((next, after))
+    }
+
+    fn after_comma(&self) -> State {
+        if self.is_in_object() { State::Name } else { State::Value }
+    }
+
+    /// Reads a byte, or a part of a token: `rest` begins with `byte`, and `after` follows it. Returns the next state and
+    /// what is left of the piece.
+    fn step<'p>(&mut self, state: State, byte: u8, rest: &'p [u8], after: &'p [u8], piece: &[u8]) -> (State, &'p [u8]) {
+        let next = match state {
+            State::Text { is_name } => {
+                let (length, end) = text(rest);
+                let next = match end {
+                    None => State::Text { is_name },
+                    Some(b'"') if is_name => State::Colon,
+                    Some(b'"') => State::AfterValue,
+                    Some(b'\\') => State::Escape { is_name },
+                    Some(_) => State::Refused,
+                };
+                return (next, rest.get(length..).unwrap_or_default());
+            }
+            State::Number(part) => match part.after(byte) {
+                Some(part) => State::Number(part),
+                // The byte belongs to the next state.
+                None if part.is_complete() => return (State::AfterValue, rest),
+                None => State::Refused,
+            },
+            State::AfterValue if self.depth == 0 => {
+                self.value.end = self.offset(piece, rest);
+                return (State::End, rest);
+            }
+            State::Start(0) if is_blank(byte) => State::Value,
+            _ if is_blank(byte) && state.is_between_tokens() => state,
+            State::Start(read) => match BYTE_ORDER_MARK.get(usize::from(read)) {
+                Some(expected) if *expected == byte => {
+                    let read = read.saturating_add(1);
+                    if usize::from(read) == BYTE_ORDER_MARK.len() { State::Value } else { State::Start(read) }
+                }
+                _ if read == 0 => return (State::Value, rest),
+                _ => State::Refused,
+            },
+            State::FirstElement if byte == b']' => self.close(),
+            State::Value | State::FirstElement => {
+                if self.depth == 0 {
+                    self.value.start = self.offset(piece, rest);
+                }
+                self.value(byte)
+            }
+            State::FirstName if byte == b'}' => self.close(),
+            State::FirstName | State::Name if byte == b'"' => State::Text { is_name: true },
+            State::Colon if byte == b':' => State::Value,
+            State::AfterValue => match (byte, self.is_in_object()) {
+                (b',', _) => self.after_comma(),
+                (b'}', true) | (b']', false) => self.close(),
+                _ => State::Refused,
+            },
+            State::Escape { is_name } => match byte {
+                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => State::Text { is_name },
+                b'u' => State::Hex { missing: 4, is_name },
+                _ => State::Refused,
+            },
+            State::Hex { missing, is_name } if byte.is_ascii_hexdigit() => match missing.saturating_sub(1) {
+                0 => State::Text { is_name },
+                missing => State::Hex { missing, is_name },
+            },
+            State::Literal(literal, read) if literal.text().get(usize::from(read)) == Some(&byte) => {
+                let read = read.saturating_add(1);
+                if usize::from(read) == literal.text().len() {
+                    State::AfterValue
+                } else {
+                    State::Literal(literal, read)
+                }
+            }
+            _ => State::Refused,
+        };
+        (next, after)
     }
 
     /// The offsets of the value in the text, and its depth; `None` if the text is no JSON or too deep.
@@ -235,10 +295,7 @@ impl Scanner {
             b'-' => State::Number(Number::Minus),
             b'0' => State::Number(Number::Zero),
             b'1'..=b'9' => State::Number(Number::Integer),
-            b't' => State::Literal(after(b"true")),
-            b'f' => State::Literal(after(b"false")),
-            b'n' => State::Literal(after(b"null")),
-            _ => State::Refused,
+            _ => Literal::of(byte).map_or(State::Refused, |literal| State::Literal(literal, 1)),
         }
     }
 
@@ -259,50 +316,6 @@ impl Scanner {
     fn is_in_object(&self) -> bool {
         self.depth.checked_sub(1).and_then(|level| self.open.get(level)).is_some_and(|is_object| *is_object)
     }
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\n' | b'\t' | b'\r')
-}
-
-/// A literal without its first byte.
-fn after(literal: &'static [u8]) -> &'static [u8] {
-    literal.get(1..).unwrap_or_default()
-}
-
-/// The length of a string's plain characters, including the byte that ends them, and this byte: a quotation mark, a
-/// backslash, or a control character, which is not allowed. `None` if they go on in the next piece.
-pub(super) fn text(piece: &[u8]) -> (usize, Option<u8>) {
-    /// Each byte of a word has this value.
-    const fn all(byte: u8) -> u64 {
-        u64::from_le_bytes([byte; 8])
-    }
-    /// Sets the highest bit of each byte that is zero; perhaps also that of bytes after it.
-    fn zeros(word: u64) -> u64 {
-        word.wrapping_sub(all(1)) & !word & all(0x80)
-    }
-    let mut length = 0_usize;
-    let mut rest = piece;
-    // Eight bytes at a time.
-    while let Some((bytes, after)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*bytes);
-        let controls = word.wrapping_sub(all(b' ')) & !word & all(0x80);
-        let special = controls | zeros(word ^ all(b'"')) | zeros(word ^ all(b'\\'));
-        if special != 0 {
-            // Exact for the first of them.
-            let at = usize::try_from(special.trailing_zeros() / 8).unwrap_or_default();
-            return (length.saturating_add(at).saturating_add(1), bytes.get(at).copied());
-        }
-        length = length.saturating_add(8);
-        rest = after;
-    }
-    for byte in rest {
-        length = length.saturating_add(1);
-        if matches!(byte, b'"' | b'\\' | 0..=0x1f) {
-            return (length, Some(*byte));
-        }
-    }
-    (length, None)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The measured applications and their environment: an optimised host, an engine, and a process for each target.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -94,10 +95,11 @@ impl Lab {
         variables: &[(&str, &str)],
     ) -> Result<(Command, String)> {
         let listen = free_address()?;
-        // A later value overrides an earlier one.
-        let variables = [&[("engine_url", self.engine.as_str())], variables].concat();
         let manifest = application.manifest(&self.directory);
-        let mut command = self.runner.command(&manifest, listen, &self.directory.join(name), &variables);
+        let mut values = defaults(&manifest)?;
+        let given = [&[("engine_url", self.engine.as_str())], variables].concat();
+        values.extend(given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let mut command = self.runner.command(&manifest, listen, &self.directory.join(name), &values);
         // wasmtime's cache of compiled components.
         command.env("XDG_CACHE_HOME", self.cache());
         Ok((command, format!("http://{listen}")))
@@ -149,6 +151,14 @@ impl Application {
         let url = format!("{url}{}", self.empty_path());
         process.wait_until_ready(&Request { url: &url, ..Request::default() }, since)
     }
+}
+
+/// The variables of a manifest that have a default, with it.
+fn defaults(manifest: &Path) -> Result<BTreeMap<String, String>> {
+    let manifest: toml::Table = fs::read_to_string(manifest)?.parse()?;
+    let variables = manifest.get("variables").and_then(|variables| variables.as_table()).into_iter().flatten();
+    let default = |value: &toml::Value| Some(value.get("default")?.as_str()?.to_owned());
+    Ok(variables.filter_map(|(name, value)| Some((name.clone(), default(value)?))).collect())
 }
 
 /// Builds the host with the profile `bench`, whose output directory is that of `release`.

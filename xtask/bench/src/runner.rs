@@ -1,5 +1,6 @@
 //! The program that runs the measured applications.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,20 +16,25 @@ pub(super) enum Runner {
 }
 
 impl Runner {
-    /// The command that runs an application. Variables are in the environment, where both programs read them.
+    /// The command that runs an application with the values of all its variables. They are arguments: Spin looks up the
+    /// others in the environment at each request, which blocks a thread each time.
     pub(super) fn command(
         &self,
         manifest: &Path,
         listen: SocketAddr,
         state: &Path,
-        variables: &[(&str, &str)],
+        variables: &BTreeMap<String, String>,
     ) -> Command {
         let mut command = match self {
             Runner::Host(host) => command(host, ["--spin-costs"]),
             Runner::Spin(spin) => command(spin, ["up"]),
         };
         command.arg("--from").arg(manifest).args(["--listen", &listen.to_string(), "--state-dir"]).arg(state);
-        command.envs(variables.iter().map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_uppercase()), value)));
+        for (name, value) in variables {
+            command.arg("--variable").arg(format!("{name}={value}"));
+        }
+        // With it, each error in Spin that nobody sees costs a walk over the stack.
+        command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
         command
     }
 
@@ -71,7 +77,7 @@ mod tests {
     fn host_has_the_costs_of_spin() {
         let host = Runner::Host("sluice-host".into());
         let listen = SocketAddr::from(([127, 0, 0, 1], 3000));
-        let command = host.command(Path::new("a.toml"), listen, Path::new("state"), &[]);
+        let command = host.command(Path::new("a.toml"), listen, Path::new("state"), &BTreeMap::new());
         let expected = ["--spin-costs", "--from", "a.toml", "--listen", "127.0.0.1:3000", "--state-dir", "state"];
         assert!(command.get_args().eq(expected));
     }
@@ -82,20 +88,23 @@ mod tests {
         fs::create_dir_all(&directory).unwrap();
         let host = directory.join("host");
         // `mv` makes the file complete at once.
-        let script = "#!/bin/sh\necho $$ \"$@\" $SPIN_VARIABLE_ENGINE_URL >$0.new; mv $0.new $0.ran; exec sleep 600\n";
+        let script = "#!/bin/sh\necho $$ \"$@\" >$0.new; mv $0.new $0.ran; exec sleep 600\n";
         fs::write(&host, script).unwrap();
         fs::set_permissions(&host, fs::Permissions::from_mode(0o755)).unwrap();
 
         let spin = Runner::Spin(root().join("bench/spin.sh"));
         assert_eq!(spin.describe().unwrap(), "spin 0.0.0 (bench/spin.sh)");
         let listen = SocketAddr::from(([127, 0, 0, 1], 3000));
-        let mut command =
-            spin.command(Path::new("a.toml"), listen, Path::new("state"), &[("engine_url", "http://engine")]);
+        let variables = BTreeMap::from([("engine_url".to_owned(), "http://engine".to_owned())]);
+        let mut command = spin.command(Path::new("a.toml"), listen, Path::new("state"), &variables);
         command.env("SLUICE_HOST", &host);
         let process = Process::start(&command, &directory.join("log")).unwrap();
         let ran = eventually(|| fs::read_to_string(host.with_extension("ran")).ok());
         let (trigger, arguments) = ran.trim_end().split_once(' ').unwrap();
-        assert_eq!(arguments, "--from a.toml --listen 127.0.0.1:3000 --state-dir state http://engine");
+        assert_eq!(
+            arguments,
+            "--from a.toml --listen 127.0.0.1:3000 --state-dir state --variable engine_url=http://engine"
+        );
 
         drop(process);
         let trigger = Pid::from_raw(trigger.parse().unwrap()).unwrap();
