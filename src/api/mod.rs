@@ -157,7 +157,7 @@ async fn dispatch<H: Host>(
     body: &mut impl Body,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let Some(endpoint) = endpoint else {
-        return Err(Problem::new(Kind::NotFound, "this path does not exist: the README of Sluice lists all routes"));
+        return Err(Problem::new(Kind::NotFound, "this path does not exist: /openapi.json lists all routes"));
     };
     if context.method == Method::OPTIONS && endpoint.is_for_senders() && cors::is_preflight(context.headers) {
         return cors::answer(context, &endpoint);

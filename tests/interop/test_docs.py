@@ -1,4 +1,4 @@
-"""The commands of the docs print the output that the docs show.
+"""The commands of the README and the docs print the output that these show.
 
 The info string of a fenced block tells how the block is tested:
 
@@ -24,7 +24,7 @@ import time
 import pytest
 from conftest import ROOT, host
 
-PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
+PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
 COMMAND = re.compile(
     r"^(\$ )?(az|cargo|createdb|curl|docker|gh|kubectl|pg_dump|psql|redis-cli|spin|stripe|\./\S+) ", re.MULTILINE
 )
@@ -32,6 +32,7 @@ COMMAND = re.compile(
 # The blocks that aren't run, by page and first words. Those in docs/engines need the engine: tests/engines and
 # test_own_engine.py do what they show.
 ELSEWHERE = {
+    ("README.md", "cargo xtask"): "builds and tests everything",
     ("docs/backups.md", "createdb"): "needs PostgreSQL",
     ("docs/backups.md", "curl"): "needs Sluice on a host",
     ("docs/backups.md", "pg_dump"): "needs PostgreSQL",
@@ -43,6 +44,7 @@ ELSEWHERE = {
     ("docs/postgresql.md", "psql"): "needs PostgreSQL",
     ("docs/postgresql.md", "sh deploy/move.sh"): "needs PostgreSQL",
     ("docs/runbook.md", "redis-cli"): "needs Spin and Redis",
+    ("docs/start.md", "cargo xtask"): "builds and tests everything",
 }
 
 # Values that differ in each run. Where a page repeats an id, the output must repeat it too.

@@ -4,6 +4,7 @@ mod links;
 mod senders;
 mod variables;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -82,4 +83,32 @@ fn document_lines_have_at_most_120_characters() {
         }
     }
     assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn readme_is_short_and_names_the_two_commands() {
+    let page = read("README.md");
+    assert!(page.lines().count() <= 120, "{} lines", page.lines().count());
+    for command in ["cargo xtask up ", "cargo xtask test "] {
+        assert!(page.lines().any(|line| line.starts_with(command)), "{command}");
+    }
+}
+
+/// The members of the log's lines are the fields of the structs that are serialized in `src/api/log.rs`.
+#[test]
+fn every_member_of_the_log_is_documented() {
+    let page = read("docs/log.md");
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let documented: BTreeSet<_> = rows.iter().flat_map(|row| row.split('|').nth(1)).flat_map(code).collect();
+    let source = read("src/api/log.rs");
+    let structs = source.split("struct Line").skip(1).flat_map(|rest| rest.split("\n    }\n").next());
+    let fields = structs.flat_map(str::lines).filter_map(|line| line.trim().strip_suffix(',')?.split_once(": "));
+    let members: BTreeSet<_> = fields.map(|(name, _)| name).collect();
+    assert!(members.len() > 10, "{members:?}");
+    assert_eq!(documented, members);
+}
+
+/// The texts between backticks.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
 }

@@ -7,6 +7,7 @@
 //! | `test` | `test`, and `prose` for its step of that name |
 //! | `fuzz` | `fuzz` |
 //! | `bench` | the program in `xtask/bench` |
+//! | `site` | `site`, and the program in `xtask/site` |
 //!
 //! All of them run other programs with `shell`, and install them with `tool`, `python` and `engines`.
 
@@ -15,6 +16,7 @@ mod fuzz;
 mod postgres;
 mod prose;
 mod python;
+mod site;
 mod test;
 mod tool;
 mod up;
@@ -58,6 +60,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Builds the documentation's site in target/site
+    Site,
 }
 
 fn main() -> ExitCode {
@@ -82,6 +86,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             let bench = ["run", "-q", "--locked", "--profile", "quick", "--package", "sluice-bench", "--"];
             shell::run(cargo(bench).args(arguments))?;
         }
+        Task::Site => site::build()?,
     }
     Ok(ExitCode::SUCCESS)
 }

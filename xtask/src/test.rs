@@ -9,7 +9,7 @@ use xtask::component;
 use xtask::shell::{apt_install, cargo, command, install, run as run_command, target};
 
 use crate::engines::Engine;
-use crate::{engines, postgres, prose, tool};
+use crate::{engines, postgres, prose, site, tool};
 
 /// A step, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,6 +22,8 @@ pub(crate) enum Step {
     Clippy,
     /// API documentation without warnings
     Doc,
+    /// The documentation's site, with its links
+    Site,
     /// Licenses, sources and banned crates
     Deny,
     /// The component
@@ -59,13 +61,20 @@ impl Step {
             Step::Clippy => {
                 let denied = ["--", "-D", "warnings"];
                 run_command(cargo(["clippy", "--workspace", "--all-targets", "--locked"]).args(denied))?;
-                // `bench/limit` is a separate workspace.
-                let mut limit = cargo(["clippy", "--manifest-path", "bench/limit/Cargo.toml", "--locked"]);
-                run_command(limit.arg("--target-dir").arg(target().join("limit")).args(denied))
+                // Two separate workspaces.
+                for (manifest, directory) in [("bench/limit/Cargo.toml", "limit"), (site::MANIFEST, "site-tool")] {
+                    let mut clippy = cargo(["clippy", "--all-targets", "--locked", "--manifest-path", manifest]);
+                    run_command(clippy.arg("--target-dir").arg(target().join(directory)).args(denied))?;
+                }
+                Ok(())
             }
             Step::Doc => {
                 let mut doc = cargo(["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
                 run_command(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
+            }
+            Step::Site => {
+                site::test()?;
+                site::build()
             }
             Step::Deny => deny(),
             Step::Component => component::build(),
@@ -178,5 +187,9 @@ fn interop() -> Result<()> {
 /// change independently of the code.
 fn deny() -> Result<()> {
     let deny = tool::from_crates_io("cargo-deny", "0.20.2")?;
-    run_command(&mut command(&deny, ["check", "bans", "licenses", "sources"]))
+    for manifest in ["Cargo.toml", site::MANIFEST] {
+        let check = ["--manifest-path", manifest, "check", "--config", "deny.toml", "bans", "licenses", "sources"];
+        run_command(&mut command(&deny, check))?;
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The table in docs/senders.md and the pages in docs/senders/ are made from the presets.
+//! The table in docs/senders.md, the pages in docs/senders/ and their list in docs/SUMMARY.md are made from the presets.
 //!
 //! After a change of a preset, `INSTA_UPDATE=always cargo test --test it docs::senders` rewrites them.
 
@@ -21,6 +21,9 @@ const WIDTH: usize = 120;
 /// The comments around the table.
 const BEGIN: &str = "<!-- Made from src/sender/presets by tests/it/docs/senders.rs. -->\n\n";
 const END: &str = "\n<!-- End of the table. -->\n";
+
+/// The item of docs/SUMMARY.md under which the pages of senders are listed.
+const PARENT: &str = "- [Senders](senders.md)\n";
 
 fn by_name() -> Vec<&'static Preset> {
     let mut presets: Vec<_> = PRESETS.iter().collect();
@@ -404,6 +407,17 @@ fn table_of_senders_is_made_from_the_presets() {
     let (before, rest) = page.split_once(BEGIN).expect("docs/senders.md lacks the comment before the table");
     let (_, after) = rest.split_once(END).expect("docs/senders.md lacks the comment after the table");
     check("docs/senders.md", &format!("{before}{BEGIN}{}{END}{after}", table()));
+}
+
+#[test]
+fn senders_in_the_summary_are_made_from_the_presets() {
+    let summary = read("docs/SUMMARY.md");
+    let (before, rest) = summary.split_once(PARENT).expect("docs/SUMMARY.md lacks the page of all senders");
+    let (_, after) = rest.split_once("\n\n").expect("docs/SUMMARY.md ends with the senders");
+    let mut items: Vec<_> =
+        PRESETS.iter().map(|preset| format!("  - [{}](senders/{}.md)", preset.title, preset.name)).collect();
+    items.sort_by_key(|item| item.to_lowercase());
+    check("docs/SUMMARY.md", &format!("{before}{PARENT}{}\n\n{after}", items.join("\n")));
 }
 
 #[test]

@@ -92,11 +92,11 @@ fn packed_text_contains_the_variables_of_a_delivery() {
 #[test]
 fn documents_list_each_variable_with_its_default() {
     let manifest = manifest();
-    let page = read("README.md");
+    let page = read("docs/variables.md");
     for (name, declaration) in manifest["variables"].as_table().unwrap() {
         let default = declaration["default"].as_str().unwrap();
         let cell = if default.is_empty() { "empty".to_owned() } else { format!("`{default}`") };
-        assert!(page.contains(&format!("| `{name}` | {cell} |")), "README.md lists no {name} with {default:?}");
+        assert!(page.contains(&format!("| `{name}` | {cell} |")), "docs/variables.md lists no {name} with {default:?}");
     }
 }
 
