@@ -31,16 +31,20 @@ impl<'a> Attributes<'a> {
     ///
     /// Attributes are found by the name under which they were sent: an event of 0.3 has `schemaurl`, not `dataschema`.
     pub fn get(&self, name: &str) -> Option<Cow<'a, str>> {
+        let value = self.json(name)?;
+        match json::type_of(value) {
+            JsonType::String => text(value),
+            JsonType::Number if value.get() == "-0" => Some(Cow::Borrowed("0")),
+            _ => Some(Cow::Borrowed(value.get())),
+        }
+    }
+
+    /// The JSON of an attribute. `None` in the same cases as for [`get`](Self::get).
+    pub fn json(&self, name: &str) -> Option<&'a RawValue> {
         if matches!(name, "data" | "data_base64") {
             return None;
         }
-        let value = self.non_null(name).ok()??;
-        let text = match json::type_of(value) {
-            JsonType::String => text(value)?,
-            JsonType::Number if value.get() == "-0" => Cow::Borrowed("0"),
-            _ => Cow::Borrowed(value.get()),
-        };
-        Some(text).filter(|text| name != "subject" || !text.is_empty())
+        self.non_null(name).ok()?.filter(|value| name != "subject" || value.get() != r#""""#)
     }
 
     /// The names and values of all members, sorted by name.

@@ -4,11 +4,12 @@ use serde_json::value::RawValue;
 
 use super::MAX_FILTER_DEPTH;
 use super::input::{Input, InputKind, Operand};
+use super::sql::{Expression, Type};
 use crate::event::is_attribute_name;
 use crate::json::{self, InvalidValue, JsonType, Pointer, Reader, code_list};
 
-/// The supported dialects: all but the optional `sql`.
-const DIALECTS: [&str; 6] = ["exact", "prefix", "suffix", "all", "any", "not"];
+/// The dialects.
+const DIALECTS: [&str; 7] = ["exact", "prefix", "suffix", "all", "any", "not", "sql"];
 
 /// A condition on an event or a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(super) enum Filter {
     Any(Vec<Self>),
     /// The filter does not match.
     Not(Box<Self>),
+    /// The value of the expression is `true`, and its evaluation has no error.
+    Sql(Expression),
 }
 
 /// A comparison of an operand's text with the expected text. Compares bytes, so it is case-sensitive.
@@ -50,6 +53,7 @@ impl Filter {
             Self::All(filters) => filters.iter().all(|filter| filter.matches(input)),
             Self::Any(filters) => filters.iter().any(|filter| filter.matches(input)),
             Self::Not(filter) => !filter.matches(input),
+            Self::Sql(expression) => expression.matches(input),
         }
     }
 }
@@ -92,6 +96,7 @@ fn parse_filter(raw: &RawValue, kind: InputKind, reader: &Reader<'_>, depth: usi
         "all" => filters().map(Filter::All),
         "any" => filters().map(Filter::Any),
         "not" => parse_filter(value, kind, &reader.at(&**dialect), inner).map(|filter| Filter::Not(Box::new(filter))),
+        "sql" => parse_expression(value, kind, &reader.at(&**dialect)).map(Filter::Sql),
         _ => Err(reader.error(format!("has an unknown dialect: known are {}", code_list(&DIALECTS)))),
     }
 }
@@ -103,6 +108,16 @@ fn parse_filters(
     depth: usize,
 ) -> Result<Vec<Filter>, InvalidValue> {
     filters.iter().enumerate().map(|(at, raw)| parse_filter(raw, kind, &reader.at(at), depth)).collect()
+}
+
+/// Parses an expression of `sql`. One that is never a boolean never matches, so it is an error.
+fn parse_expression(raw: &RawValue, kind: InputKind, reader: &Reader<'_>) -> Result<Expression, InvalidValue> {
+    let expression = Expression::parse(&reader.text(raw)?, kind).map_err(|error| reader.error(error.to_string()))?;
+    match expression.type_of() {
+        None | Some(Type::Boolean) => Ok(expression),
+        Some(Type::Integer) => Err(reader.error("must be a condition, but its value is an integer")),
+        Some(Type::String) => Err(reader.error("must be a condition, but its value is a string")),
+    }
 }
 
 /// Parses operands with their expected texts. There is at least one, and neither operands nor texts are empty.
@@ -132,7 +147,7 @@ fn parse_operands(
 impl Operand {
     /// Parses a JSON Pointer, or the name of an attribute. A webhook has the attributes `sender` and `type`. An event
     /// may have any attribute (CloudEvents 1.0.2, "Attribute Naming Convention"), but `data` is not one.
-    fn parse(text: &str, kind: InputKind) -> Option<Self> {
+    pub(super) fn parse(text: &str, kind: InputKind) -> Option<Self> {
         if text.starts_with('/') {
             return Pointer::parse(text).map(Self::Pointer);
         }

@@ -114,6 +114,19 @@ impl<'a> Input<'a> {
         self.document.get_or_init(|| JsonDocument::new(self.root.value()))
     }
 
+    /// The JSON of an operand: an attribute of an event, or a part of the payload. `None` if it is missing, or an
+    /// attribute of a webhook, which is no JSON.
+    pub(super) fn json(&self, operand: &Operand) -> Option<&'a RawValue> {
+        match (operand, &self.content) {
+            (Operand::Attribute(name), Content::Event { attributes, .. }) => {
+                attributes.get_or_init(|| Attributes::of(self.root.value())).json(name)
+            }
+            (Operand::Attribute(_), Content::Webhook { .. }) => None,
+            (Operand::Pointer(pointer), Content::Event { data, .. }) => Some(pointer.find_in(data.as_ref()?)?.value()),
+            (Operand::Pointer(pointer), Content::Webhook { .. }) => Some(pointer.find_in(&self.root)?.value()),
+        }
+    }
+
     /// The text of an operand: an attribute in its canonical string form, or a scalar in the payload. `None` if the
     /// operand is missing, or an object or array.
     pub(super) fn text(&self, operand: &Operand) -> Option<Cow<'a, str>> {
@@ -126,10 +139,7 @@ impl<'a> Input<'a> {
                 "source" => self.source.map(Cow::Borrowed),
                 _ => event_type.map(Cow::Borrowed),
             },
-            (Operand::Pointer(pointer), Content::Event { data, .. }) => {
-                scalar(pointer.find_in(data.as_ref()?)?.value())
-            }
-            (Operand::Pointer(pointer), Content::Webhook { .. }) => scalar(pointer.find_in(&self.root)?.value()),
+            (Operand::Pointer(_), _) => scalar(self.json(operand)?),
         }
     }
 }

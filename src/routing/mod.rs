@@ -19,6 +19,7 @@ mod error;
 mod filter;
 mod input;
 mod param;
+pub mod sql;
 #[cfg(test)]
 mod tests;
 

@@ -17,6 +17,7 @@ mod ambiguous_outcomes;
 mod batches;
 mod brokers;
 mod callbacks;
+mod cesql;
 mod console;
 mod contract;
 mod cost;

@@ -12,7 +12,10 @@ use sluice::json::InvalidValue;
 use sluice::routing::{Input, MAX_PARAM_BYTES, Route, Table, TableError};
 use sluice::sender::{Preset, event_type};
 
-use crate::fake::{World, row};
+use crate::fake::{JSON, World, row};
+
+const WEBHOOK: &str = "/api/v2/webhook";
+const EVENT: &str = "/api/v2/event";
 
 fn page() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/routes.md")).unwrap()
@@ -59,7 +62,7 @@ fn examples_in_the_documentation_parse() {
             parsed.push(table);
         }
     }
-    for member in ["exact", "prefix", "suffix", "all", "any", "not", "params", "value"] {
+    for member in ["exact", "prefix", "suffix", "all", "any", "not", "sql", "params", "value"] {
         assert!(parsed.iter().any(|table| table.contains(&format!("\"{member}\""))), "no example of {member}");
     }
 }
@@ -136,6 +139,10 @@ fn invalid_table_names_the_position() {
             r#"[{"workflow":"w","from":"event","filter":{"exact":{"type":""}}}]"#,
             "variable `routes` is no table of routes: `/0/filter/exact/type` must not be empty",
         ),
+        (
+            r#"[{"workflow":"w","from":"event"},{"workflow":"w","from":"event","filter":{"any":[{"sql":"type = 't' AND\n  subject == 's'"}]}}]"#,
+            "variable `routes` is no table of routes: `/1/filter/any/0/sql` has an error at line 2, column 12: expected a value",
+        ),
         ("{}", "variable `routes` is no table of routes: it must be an array, but is an object"),
         (
             "[{}",
@@ -148,6 +155,43 @@ fn invalid_table_names_the_position() {
     }
     for routes in ["", "  ", &example()] {
         assert_eq!(World::new().with("routes", routes).get("/readyz").status(), 200, "{routes}");
+    }
+}
+
+/// The second block of JSON on the page.
+#[on_each_store]
+fn expressions_select_the_workflow() {
+    let page = page();
+    let table = page.split("```json").nth(2).unwrap().split("```").next().unwrap();
+    let pull = r#"{"action":"opened","pull_request":{"additions":500,"deletions":1}}"#;
+    let refund = r#"{"specversion":"1.0","id":"1","source":"/s","type":"com.example.refund.created","amount":100}"#;
+    let github = |event| vec![JSON, ("x-github-event", event)];
+    let event = || vec![("content-type", "application/cloudevents+json")];
+    for (uri, headers, body, workflow) in [
+        (WEBHOOK, github("pull_request"), pull.to_owned(), Some("review")),
+        (WEBHOOK, github("pull_request"), pull.replace("500", "499"), None),
+        (WEBHOOK, github("pull_request"), pull.replace("opened", "closed"), None),
+        // A value that is missing, and one that is no integer.
+        (WEBHOOK, github("pull_request"), pull.replace("deletions", "other"), None),
+        (WEBHOOK, github("pull_request"), pull.replace("500", "500.5"), None),
+        (WEBHOOK, github("push"), pull.to_owned(), None),
+        (EVENT, event(), refund.to_owned(), Some("refund")),
+        (EVENT, event(), refund.replace("100", "\"100\""), Some("refund")),
+        (EVENT, event(), refund.replace("100", "99"), None),
+        (EVENT, event(), refund.replace("100", "\"all\""), None),
+        (EVENT, event(), refund.replace("created", "done"), None),
+    ] {
+        let _row = row(&body);
+        let world = World::new().with("routes", table).healthy();
+        let reply = world.post(uri, &headers, &body);
+        match workflow {
+            None => assert_eq!(reply.outcome(), (204, Some("unmatched"))),
+            Some(workflow) => {
+                assert_eq!(reply.outcome(), (200, Some("delivered")));
+                let sent = world.engine.only_request();
+                assert!(sent.url.contains(&format!("/{workflow}/")), "{}", sent.url);
+            }
+        }
     }
 }
 
@@ -167,6 +211,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         "all",
         "any",
         "not",
+        "sql",
+        "type = DATA('/ref')",
         "type",
         "/a/0",
         "$.a",

@@ -39,16 +39,28 @@ fn error_names_its_place() {
         (filter(r#""hunter2""#), "`/1/filter` must be an object, but is a string"),
         (
             filter("{}"),
-            "`/1/filter` must have exactly one of the dialects `exact`, `prefix`, `suffix`, `all`, `any`, `not`",
+            "`/1/filter` must have exactly one of the dialects `exact`, `prefix`, `suffix`, `all`, `any`, `not`, `sql`",
         ),
         (
             filter(r#"{"exact":{"type":"a"},"not":{"exact":{"type":"a"}}}"#),
-            "`/1/filter` must have exactly one of the dialects `exact`, `prefix`, `suffix`, `all`, `any`, `not`",
+            "`/1/filter` must have exactly one of the dialects `exact`, `prefix`, `suffix`, `all`, `any`, `not`, `sql`",
         ),
         (
-            filter(r#"{"sql":"hunter2"}"#),
-            "`/1/filter` has an unknown dialect: known are `exact`, `prefix`, `suffix`, `all`, `any`, `not`",
+            filter(r#"{"cesql":"hunter2"}"#),
+            "`/1/filter` has an unknown dialect: known are `exact`, `prefix`, `suffix`, `all`, `any`, `not`, `sql`",
         ),
+        (filter(r#"{"sql":7}"#), "`/1/filter/sql` must be a string, but is a number"),
+        (filter(r#"{"sql":""}"#), "`/1/filter/sql` must not be empty"),
+        (
+            filter(r#"{"any":[{"sql":"type = 'a' AND\n hunter2 = 1"}]}"#),
+            "`/1/filter/any/0/sql` has an error at line 2, column 2: expected the name of an attribute: `sender`, `source` or `type`; for the payload, use `DATA('/…')`",
+        ),
+        (
+            event(r#"{"sql":"HUNTER2('a')"}"#),
+            "`/0/filter/sql` has an error at line 1, column 1: unknown function, or wrong number of arguments",
+        ),
+        (event(r#"{"sql":"'hunter2'"}"#), "`/0/filter/sql` must be a condition, but its value is a string"),
+        (event(r#"{"sql":"1 + hunter2"}"#), "`/0/filter/sql` must be a condition, but its value is an integer"),
         (filter(r#"{"exact":{}}"#), "`/1/filter/exact` must have at least one member"),
         (
             filter(r#"{"exact":{"subject":"a"}}"#),
