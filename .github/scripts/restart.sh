@@ -1,13 +1,13 @@
 #!/bin/sh
-# restart.sh COMMAND…: starts Sluice with the command, which has to listen on 127.0.0.1:3000, without an engine. Sends a
-# webhook, which has to be accepted (202), kills the command, starts it again, and looks for the pending delivery. With
-# the key-value store in memory, the second start has none.
+# restart.sh COMMAND…: starts Sluice with the command, without an engine. Sends a webhook, which has to be accepted (202),
+# ends the command, starts it again, and looks for the pending delivery. With the key-value store in memory, the second
+# start has none. SLUICE_URL is where the command listens, http://127.0.0.1:3000 by default.
 set -eu
 
 export SPIN_VARIABLE_OPERATOR_TOKEN=restart-test
 # Nothing listens there.
 export SPIN_VARIABLE_ENGINE_URL=http://127.0.0.1:9
-url=http://127.0.0.1:3000
+url=${SLUICE_URL:-http://127.0.0.1:3000}
 
 start() {
     "$@" &

@@ -16,7 +16,7 @@ use crate::{engines, postgres, prose, tool};
 pub(crate) enum Step {
     /// Formatting
     Fmt,
-    /// Spelling and style of documents, comments and messages
+    /// Workflows; spelling and style of documents, comments and messages
     Prose,
     /// Lints
     Clippy,
