@@ -238,7 +238,7 @@ def test_all_processes_end_together_on_spin(directory, cause):
     (directory / "spin").write_text(SPIN)
     (directory / "spin").chmod(0o755)
     with up(directory, path=directory) as running:
-        assert running.err().startswith("Sluice 0.1.0 on Spin 3.4.0\n")
+        assert running.err().startswith("Sluice 0.2.0 on Spin 3.4.0\n")
         assert running.deliver().headers["sluice-outcome"] == "delivered"
         eventually(lambda: "POST webhook" in running.out())
         names = {pid: pathlib.Path(f"/proc/{pid}/comm").read_text().strip() for pid in running.descendants}

@@ -1,6 +1,7 @@
 //! The documents match the code.
 
 mod links;
+mod releases;
 mod senders;
 mod variables;
 

@@ -2,13 +2,12 @@
 //! from PyPI or npm, installed under `target/engines`.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use xtask::shell::{command, create_if_changed, install, target};
+use xtask::shell::{create_if_changed, install, install_from_npm, target};
 
 use crate::python;
 
@@ -72,21 +71,5 @@ pub(crate) fn install_from_pypi(
     create_if_changed(venv, &[requirements.to_owned()], || {
         python::create_venv(venv)?;
         run(&mut python::pip(venv, &[OsStr::new("-r"), requirements.as_os_str()]))
-    })
-}
-
-/// Installs the packages that a `package-lock.json` pins, unless the same ones were installed before.
-pub(crate) fn install_from_npm(
-    directory: &Path,
-    manifests: &Path,
-    run: impl FnOnce(&mut Command) -> Result<()>,
-) -> Result<()> {
-    let manifests = ["package.json", "package-lock.json"].map(|name| manifests.join(name));
-    create_if_changed(directory, &manifests, || {
-        fs::create_dir_all(directory)?;
-        for manifest in &manifests {
-            fs::copy(manifest, directory.join(manifest.file_name().unwrap_or_default()))?;
-        }
-        run(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(directory))
     })
 }

@@ -5,6 +5,7 @@
 //! | `build` | `component` compiles, and makes the result smaller with the program in `xtask/shrink` |
 //! | `up` | `up` |
 //! | `test` | `test`, and `prose` for its step of that name |
+//! | `release` | `release`, and `sbom` for the bill of materials |
 //! | `fuzz` | `fuzz` |
 //! | `bench` | the program in `xtask/bench` |
 //! | `site` | `site`, and the program in `xtask/site` |
@@ -16,6 +17,8 @@ mod fuzz;
 mod postgres;
 mod prose;
 mod python;
+mod release;
+mod sbom;
 mod site;
 mod test;
 mod tool;
@@ -51,6 +54,8 @@ enum Task {
         #[arg(long)]
         step: Option<test::Step>,
     },
+    /// Makes the files of a release: the component, its manifest, bill of materials and checksums
+    Release(release::Arguments),
     /// Fuzzes the properties in fuzz/properties with libFuzzer
     Fuzz(fuzz::Arguments),
     /// Measures Sluice against the limit of the same host, and writes docs/benchmarks.md
@@ -81,6 +86,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Build => component::build()?,
         Task::Up(arguments) => return up::start(&arguments),
         Task::Test { step } => test::run(step)?,
+        Task::Release(arguments) => release::make(&arguments)?,
         Task::Fuzz(arguments) => fuzz::run(&arguments)?,
         Task::Bench { arguments } => {
             let bench = ["run", "-q", "--locked", "--profile", "quick", "--package", "sluice-bench", "--"];

@@ -108,18 +108,39 @@ pub fn install(programs: &[(&str, &str)]) -> Result<()> {
     Ok(())
 }
 
+/// The file in which [`create_if_changed`] keeps the content that it has created the directory from.
+pub fn stamp(directory: &Path) -> PathBuf {
+    directory.join("made-from")
+}
+
 /// Creates a directory from source files, unless it was created from the same content before.
 pub fn create_if_changed(directory: &Path, sources: &[PathBuf], create: impl FnOnce() -> Result<()>) -> Result<()> {
     let mut content = Vec::new();
     for file in sources {
         content.extend(fs::read(file).with_context(|| format!("can't read {}", file.display()))?);
     }
-    let stamp = directory.join("made-from");
+    let stamp = stamp(directory);
     if fs::read(&stamp).is_ok_and(|old| old == content) {
         return Ok(());
     }
     create()?;
     Ok(fs::write(stamp, content)?)
+}
+
+/// Installs the packages that a `package-lock.json` pins, unless the same ones were installed before.
+pub fn install_from_npm(
+    directory: &Path,
+    manifests: &Path,
+    run: impl FnOnce(&mut Command) -> Result<()>,
+) -> Result<()> {
+    let manifests = ["package.json", "package-lock.json"].map(|name| manifests.join(name));
+    create_if_changed(directory, &manifests, || {
+        fs::create_dir_all(directory)?;
+        for manifest in &manifests {
+            fs::copy(manifest, directory.join(manifest.file_name().unwrap_or_default()))?;
+        }
+        run(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(directory))
+    })
 }
 
 /// The program and its first arguments, for error messages.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use xtask::component;
-use xtask::shell::{apt_install, cargo, command, install, run as run_command, target};
+use xtask::shell::{apt_install, cargo, command, install, install_from_npm, run as run_command, target};
 
 use crate::engines::Engine;
 use crate::{engines, postgres, prose, site, tool};
@@ -16,7 +16,7 @@ use crate::{engines, postgres, prose, site, tool};
 pub(crate) enum Step {
     /// Formatting
     Fmt,
-    /// Spelling and style of documents, comments and messages
+    /// Workflows; spelling and style of documents, comments and messages
     Prose,
     /// Lints
     Clippy,
@@ -165,7 +165,7 @@ fn interop() -> Result<()> {
     let venv = target.join("interop");
     engines::install_from_pypi(&venv, &tests.join("requirements.txt"), run_command)?;
     let npm = target.join("interop-npm");
-    engines::install_from_npm(&npm, tests, run_command)?;
+    install_from_npm(&npm, tests, run_command)?;
 
     // Programs that the documents call; a browser and its driver, for the console and callback links; and servers for
     // which deploy/ has a configuration.
@@ -184,11 +184,11 @@ fn interop() -> Result<()> {
 }
 
 /// Checks licenses, sources and banned crates. Advisories are left out, because they need the network at each run, and
-/// change independently of the code.
+/// change independently of the code. Both workspaces have the configuration at the root.
 fn deny() -> Result<()> {
     let deny = tool::from_crates_io("cargo-deny", "0.20.2")?;
     for manifest in ["Cargo.toml", site::MANIFEST] {
-        let check = ["--manifest-path", manifest, "check", "--config", "deny.toml", "bans", "licenses", "sources"];
+        let check = ["--manifest-path", manifest, "check", "bans", "licenses", "sources"];
         run_command(&mut command(&deny, check))?;
     }
     Ok(())

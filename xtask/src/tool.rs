@@ -58,5 +58,8 @@ fn tools() -> Result<PathBuf> {
 
 /// Whether the program exists and reports this version.
 fn is_version(program: &Path, version: &str) -> bool {
-    output(&mut command(program, ["--version"])).is_ok_and(|line| line.ends_with(&format!(" {version}")))
+    let reported = output(&mut command(program, ["--version"])).unwrap_or_default();
+    // The first line ends with the version, such as `vale version 3.21.0` or `v1.7.12`.
+    let last = reported.lines().next().and_then(|line| line.split(' ').next_back()).unwrap_or_default();
+    last.strip_prefix('v').unwrap_or(last) == version
 }
