@@ -1,7 +1,7 @@
 #!/bin/sh
-# restart.sh COMMAND…: starts Sluice with the command, without an engine. Sends a webhook, which has to be accepted (202),
-# ends the command, starts it again, and looks for the pending delivery. With the key-value store in memory, the second
-# start has none. SLUICE_URL is where the command listens, http://127.0.0.1:3000 by default.
+# restart.sh COMMAND…: starts Sluice with the command, without an engine. Sends a webhook, which has to be accepted
+# (202), ends the command, starts it again, and looks for the pending delivery. With the key-value store in memory, the
+# second start has none. SLUICE_URL is where the command listens, http://127.0.0.1:3000 by default.
 set -eu
 
 export SPIN_VARIABLE_OPERATOR_TOKEN=restart-test
@@ -24,8 +24,8 @@ stop() {
 
 start "$@"
 trap 'kill "$process" 2>/dev/null || true' EXIT
-status=$(curl --silent --show-error --output /dev/null --write-out '%{http_code}' --header 'content-type: application/json' \
-    --data '{"restart":true}' "$url/api/v2/webhook?ref=restart")
+status=$(curl --silent --show-error --output /dev/null --write-out '%{http_code}' \
+    --header 'content-type: application/json' --data '{"restart":true}' "$url/api/v2/webhook?ref=restart")
 test "$status" = 202 || { echo "the webhook got $status in place of 202" >&2; exit 1; }
 stop
 

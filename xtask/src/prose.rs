@@ -1,5 +1,5 @@
-//! Spelling and style: `typos` over the whole repository, `vale` over documents, comments and messages, and `actionlint`
-//! over the workflows.
+//! Spelling and style: `typos` over the whole repository, `vale` over documents, comments and messages. The workflows:
+//! `actionlint`.
 //!
 //! `_typos.toml` has the accepted words; `.vale.ini` and `.vale/styles/Sluice` have the rules of style.
 

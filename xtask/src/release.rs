@@ -5,8 +5,8 @@
 //! | `sluice.wasm` | the component |
 //! | `spin.toml` | the manifest, which takes the component by URL and digest |
 //! | `sluice.cdx.json` | the component's [SBOM](crate::sbom) |
-//! | `install.md` | docs/install.md with the URLs of this release |
 //! | `SHA256SUMS` | the checksums of these files, as `sha256sum --check` reads them |
+//! | `install.md` | the text of the release's page: docs/install.md with the URLs of this release |
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -60,7 +60,7 @@ pub(crate) fn make(arguments: &Arguments) -> Result<()> {
     let page = install_page(&fs::read_to_string("docs/install.md")?, repository, &digest);
     fs::write(out.join("install.md"), page)?;
 
-    let files = ["install.md", "sluice.cdx.json", "sluice.wasm", "spin.toml"];
+    let files = ["sluice.cdx.json", "sluice.wasm", "spin.toml"];
     let sums = output(command("sha256sum", files).current_dir(&out))?;
     fs::write(out.join("SHA256SUMS"), format!("{sums}\n"))?;
     println!("{sums}\nin {}, of {rustc}", out.display());
@@ -134,8 +134,10 @@ fn manifest(tree: &str, repository: &str, digest: &str) -> Result<String> {
 /// docs/install.md as a page of its own: with the repository's address, the digest, and links into the repository.
 fn install_page(page: &str, repository: &str, digest: &str) -> String {
     let files = format!("{repository}/blob/v{VERSION}");
-    let mut rest =
-        page.replace(PLACEHOLDER, repository).replace("OWNER/REPO", slug(repository)).replace("DIGEST", digest);
+    // The paragraph about the placeholder.
+    let kept: Vec<_> = page.split("\n\n").filter(|paragraph| !paragraph.starts_with("Replace `OWNER/REPO`")).collect();
+    let page = kept.join("\n\n").replace(PLACEHOLDER, repository);
+    let mut rest = page.replace("OWNER/REPO", slug(repository)).replace("DIGEST", digest);
     let mut absolute = String::new();
     while let Some((before, after)) = rest.split_once("](") {
         absolute.push_str(before);
@@ -150,7 +152,7 @@ fn install_page(page: &str, repository: &str, digest: &str) -> String {
             rest = after.to_owned();
         }
     }
-    absolute + &rest
+    absolute + &*rest
 }
 
 /// The repository's owner and name.
@@ -189,7 +191,8 @@ mod tests {
 
     #[test]
     fn install_page_names_the_repository_and_links_into_it() {
-        let page = "`OWNER/REPO` [a](../spin.toml) [b](drain.md#x) [c](#y) [d](https://github.com/OWNER/REPO)";
+        let page = "Replace `OWNER/REPO`.\n\n\
+            `OWNER/REPO` [a](../spin.toml) [b](drain.md#x) [c](#y) [d](https://github.com/OWNER/REPO)";
         let files = format!("{REPOSITORY}/blob/v{VERSION}");
         assert_eq!(
             install_page(page, REPOSITORY, "c0"),

@@ -63,7 +63,9 @@ pub(crate) fn document(build: &Build, tree: &str, lock: &str) -> Result<Value> {
         "version": 1,
         "metadata": {
             "lifecycles": [{ "phase": "build" }],
-            "tools": { "components": [{ "type": "application", "name": "cargo xtask release", "version": build.version }] },
+            "tools": {
+                "components": [{ "type": "application", "name": "cargo xtask release", "version": build.version }],
+            },
             "component": {
                 "type": "application",
                 "bom-ref": ROOT,

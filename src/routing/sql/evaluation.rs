@@ -107,8 +107,9 @@ fn arithmetic(operator: Operator, left: i32, right: i32) -> Result<i32, ErrorKin
         Operator::Minus => Ok(left.wrapping_sub(right)),
         Operator::Times => Ok(left.wrapping_mul(right)),
         _ if right == 0 => Err(ErrorKind::Math),
-        Operator::Divide => Ok(left.wrapping_div(right)),
-        _ => Ok(left.wrapping_rem(right)),
+        // Only -2147483648 / -1 is out of range.
+        Operator::Divide => Ok(left.checked_div(right).unwrap_or(left)),
+        _ => Ok(left.checked_rem(right).unwrap_or(0)),
     }
 }
 

@@ -204,7 +204,7 @@ fn any_expression() -> impl Strategy<Value = String> {
             1 => inner.clone().prop_map(|a| format!("{a} LIKE '%_7'")),
             1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a} NOT IN ({b}, 'x')")),
             2 => (functions, prop::collection::vec(inner, 3)).prop_map(|((name, counts, _), arguments)| {
-                let count = (*counts.start()).max(1).min(3);
+                let count = (*counts.start()).clamp(1, 3);
                 format!("{name}({})", arguments[..count].join(", "))
             }),
         ]
@@ -217,8 +217,8 @@ proptest! {
         match parse(&text) {
             Ok(part) => prop_assert_eq!(parse(&print(&part)), Ok(normalised(part))),
             Err(error) => {
-                let line = text.split('\n').nth(error.line - 1);
-                prop_assert!(line.is_some_and(|line| error.column <= line.chars().count() + 1), "{}: {}", text, error);
+                let line = text.split('\n').nth(error.line.saturating_sub(1));
+                prop_assert!(line.is_some_and(|line| error.column <= line.chars().count().saturating_add(1)), "{}: {}", text, error);
             }
         }
     }

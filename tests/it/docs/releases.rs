@@ -82,19 +82,20 @@ fn version_is_the_same_everywhere() {
     let changes = read("CHANGELOG.md");
     let newest = changes.lines().find(|line| line.starts_with("## [")).unwrap();
     assert!(newest.starts_with(&format!("## [{VERSION}] - ")), "{newest}");
-    // In these files, nothing but a release of Sluice has a version of three numbers behind these texts.
     let files =
         ["docs/install.md", "deploy/README.md", "deploy/spinkube/sluice.yaml", "deploy/spinkube/sluice-postgres.yaml"];
     for file in files {
         let text = read(file);
-        let named =
-            ["/v", "checkout v", "download v", "/sluice:", "OWNER/REPO:"].map(|before| text.split(before).skip(1));
-        let named: Vec<_> =
-            named.into_iter().flatten().filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).collect();
+        // The texts before a version in a URL, in a reference and in a command.
+        let marks = ["download/v", "checkout v", "download v", "tags/v", "/sluice:", "OWNER/REPO:"];
+        let named: Vec<_> = marks.iter().flat_map(|mark| text.split(mark).skip(1)).collect();
         assert!(!named.is_empty(), "{file}");
         for rest in named {
-            let at = rest.get(..VERSION.len()).unwrap_or(rest);
-            assert_eq!(at, VERSION, "{file}");
+            assert!(
+                rest.starts_with(VERSION),
+                "{file} names a version other than {VERSION}: {:?}",
+                rest.lines().next()
+            );
         }
     }
 }
