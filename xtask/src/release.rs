@@ -133,26 +133,24 @@ fn manifest(tree: &str, repository: &str, digest: &str) -> Result<String> {
 
 /// docs/install.md as a page of its own: with the repository's address, the digest, and links into the repository.
 fn install_page(page: &str, repository: &str, digest: &str) -> String {
-    let files = format!("{repository}/blob/v{VERSION}");
     // The paragraph about the placeholder.
     let kept: Vec<_> = page.split("\n\n").filter(|paragraph| !paragraph.starts_with("Replace `OWNER/REPO`")).collect();
     let page = kept.join("\n\n").replace(PLACEHOLDER, repository);
-    let mut rest = page.replace("OWNER/REPO", slug(repository)).replace("DIGEST", digest);
-    let mut absolute = String::new();
-    while let Some((before, after)) = rest.split_once("](") {
-        absolute.push_str(before);
+    let page = page.replace("OWNER/REPO", slug(repository)).replace("DIGEST", digest);
+    let files = format!("{repository}/blob/v{VERSION}");
+    let mut parts = page.split("](");
+    let mut absolute = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
         absolute.push_str("](");
-        if let Some(after) = after.strip_prefix("../") {
-            absolute.push_str(&format!("{files}/"));
-            rest = after.to_owned();
-        } else {
-            if !after.starts_with("https://") && !after.starts_with('#') {
-                absolute.push_str(&format!("{files}/docs/"));
-            }
-            rest = after.to_owned();
-        }
+        let is_complete = part.starts_with("https://") || part.starts_with('#');
+        let target = match part.strip_prefix("../") {
+            Some(path) => format!("{files}/{path}"),
+            None if is_complete => part.to_owned(),
+            None => format!("{files}/docs/{part}"),
+        };
+        absolute.push_str(&target);
     }
-    absolute + &*rest
+    absolute
 }
 
 /// The repository's owner and name.
@@ -163,6 +161,7 @@ fn slug(repository: &str) -> &str {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

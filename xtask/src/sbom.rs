@@ -139,6 +139,7 @@ fn checksums(lock: &str) -> Result<BTreeMap<(String, String), String>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
