@@ -33,7 +33,7 @@ const MEMORY: [&str; 2] = ["-Clink-arg=-zstack-size=262144", "-Clink-arg=--initi
 const SIMD: &str = "-Ctarget-feature=+simd128";
 
 /// Minimum size of the heap within the initial memory, in bytes. With less, each request would grow its memory: raise
-/// [`MEMORY`].
+/// `MEMORY`.
 pub const MIN_HEAP: u64 = 128 << 10;
 
 /// The environment variable with flags for rustc, separated by U+001F. Cargo reads no other flags then, and with
