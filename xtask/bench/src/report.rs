@@ -57,7 +57,7 @@ impl Report {
             .extend(machine::describe(&lab.runner)?.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let Plan { rounds, seconds, quick } = plan;
-        table.rows.push(vec!["Command".to_owned(), format!("`cargo xtask {}`", arguments.join(" "))]);
+        table.rows.push(vec!["Command".to_owned(), format!("`cargo xtask bench {}`", arguments.join(" "))]);
         let rounds =
             format!("{rounds} of {seconds} s{}", if *quick { "; --quick, too short for usable figures" } else { "" });
         table.rows.push(vec!["Rounds".to_owned(), rounds]);
