@@ -2,6 +2,7 @@
 //! ([`DeliveryId`], [`Key`]), a retry schedule ([`Limits`]), an outcome ([`Outcome`]) and a stored form
 //! ([`Delivery::to_bytes`]).
 
+mod filter;
 #[cfg(test)]
 mod fixtures;
 mod key;
@@ -26,6 +27,7 @@ use crate::reference::WorkflowRef;
 use crate::time::Timestamp;
 
 pub use crate::reference::DeliveryId;
+pub use filter::Filter;
 pub use key::Key;
 pub use orphan::{Found, Orphan};
 pub use outcome::{Outcome, Verdict};
