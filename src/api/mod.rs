@@ -25,6 +25,7 @@ mod console;
 mod content_coding;
 mod cors;
 mod event;
+mod filter;
 mod handshake;
 mod health;
 mod intake;
