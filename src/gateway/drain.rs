@@ -4,7 +4,7 @@
 //! begin the pass ─▶ take what is due ─▶ attempt it ─▶ sweep ─▶ end the pass
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -130,7 +130,7 @@ impl<H: Host> Gateway<'_, H> {
         let left = self.leave(opened, &mut pass).await;
         attempted?;
         let pending = pending?;
-        let Pass { mut summary, fault, mut scheduler, next_due, queues, .. } = pass;
+        let Pass { mut summary, fault, mut scheduler, next_due, queues, ended, .. } = pass;
         let held = queues.iter().filter(|(_, held)| held.is_some()).map(|(queue, _)| queue.clone()).collect();
         summary.warnings.extend(self.note_queues(queues).await.err().map(|error| error.to_string()));
         summary.due = next_due;
@@ -153,7 +153,17 @@ impl<H: Host> Gateway<'_, H> {
         summary.again = summary.stopped == Some(Stopped::Budget) || more;
         summary.backlog =
             scheduler.widths().pace().and_then(|pace| pace.remaining(self.now())).map(|left| left.as_secs());
-        Ok((summary, PassNote { pending: pending > 0, next_due, held, summary: None }))
+        let failed = summary.rejected.saturating_add(summary.dead);
+        let note = PassNote {
+            pending: pending > 0,
+            next_due,
+            held,
+            ended,
+            delivered: summary.delivered,
+            failed,
+            summary: None,
+        };
+        Ok((summary, note))
     }
 
     /// Counts the pending deliveries, for the estimate of how long they will take.
@@ -407,7 +417,10 @@ impl<H: Host> Gateway<'_, H> {
                     if is_queued { Next::Again(delivery.next_attempt) } else { Next::Returned }
                 }
                 Some(Outcome::TakenOver | Outcome::Unreadable) | None => Next::Returned,
-                Some(_) => Next::Gone,
+                Some(_) => {
+                    pass.ended.insert(delivery.id);
+                    Next::Gone
+                }
             };
             pass.scheduler.end(delivery.id, notes.take_answer(delivery.id), next, self.now());
             if let Some(outcome) = outcome {
@@ -441,6 +454,8 @@ struct Pass {
     reached: bool,
     /// The configuration fault that an attempt found.
     fault: Option<String>,
+    /// The deliveries that are no longer pending.
+    ended: BTreeSet<DeliveryId>,
 }
 
 impl Pass {
@@ -457,6 +472,7 @@ impl Pass {
             failures: 0,
             reached: false,
             fault: None,
+            ended: BTreeSet::new(),
         }
     }
 

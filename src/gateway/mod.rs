@@ -41,9 +41,9 @@ use crate::store::{Store, StoreSize};
 use crate::time::{Retention, Timestamp};
 use send::Caller;
 
-pub use crate::store::{Found, MAX_SCANNED};
+pub use crate::store::{Found, MAX_SAMPLES, MAX_SCANNED, Sample};
 pub use drain::{DrainSummary, Eagerness, Stopped};
-pub use overview::{Overview, last_drain, overview};
+pub use overview::{Overview, last_drain, overview, samples};
 pub use preflight::MAX_TEMPLATES;
 
 /// How much longer an attempt may take than its requests to the engine.

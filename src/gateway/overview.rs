@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::{DrainSummary, store_of};
 use crate::delivery::DeliveryId;
 use crate::ports::{Host, StoreError};
-use crate::store::{EngineFault, Outbox as _, Status, StoreHealth, Twice};
+use crate::store::{EngineFault, Outbox as _, Sample, Status, StoreHealth, Twice};
 use crate::time::Timestamp;
 
 /// The state of the gateway.
@@ -46,6 +46,12 @@ pub async fn overview(host: &impl Host) -> Result<Overview, StoreError> {
         drained: last_drain(faults.drained),
         store: faults.store,
     })
+}
+
+/// Reads the samples of the last passes of the drain, the oldest first: at most [`MAX_SAMPLES`](crate::store::MAX_SAMPLES),
+/// of which the last one is that of the last pass. Needs no other settings than those of the store. Costs 2 reads.
+pub async fn samples(host: &impl Host) -> Result<Vec<Sample>, StoreError> {
+    store_of(host).samples().await
 }
 
 /// Decodes the summary of the last pass of the drain; `None` in place of one that can't be decoded.

@@ -7,8 +7,8 @@ use super::postgres::{self, PostgresStore};
 use super::transfer::{Cursor, Standing, Transferred, transfer};
 use super::{
     Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Doubted, Effect, Faults, Found, HeldQueue, Holder,
-    Joined, NoteKind, Offer, Operated, Outbox, Page, PassNote, RunRecord, Settled, SourceNotes, Status, StoreSize,
-    WidthNotes,
+    Joined, NoteKind, Offer, Operated, Outbox, Page, PassNote, RunRecord, Sample, Settled, SourceNotes, Status,
+    StoreSize, WidthNotes,
 };
 use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
@@ -473,6 +473,10 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
 
     async fn status(&self) -> Result<Status, StoreError> {
         on!(self, store => store.status())
+    }
+
+    async fn samples(&self) -> Result<Vec<Sample>, StoreError> {
+        on!(self, store => store.samples())
     }
 
     async fn faults(&self) -> Result<Faults, StoreError> {

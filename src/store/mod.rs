@@ -21,6 +21,7 @@ mod pass;
 pub mod postgres;
 mod record;
 mod run;
+mod sample;
 mod source_note;
 mod transfer;
 
@@ -38,6 +39,7 @@ pub use page::{CallbackPage, DeliveryState, Found, MAX_SCANNED, Page};
 pub use pass::{Begun, Offer, PassNote, Status, StoreHealth, WidthNotes};
 pub use record::{OutcomeRecord, Settled};
 pub use run::RunRecord;
+pub use sample::{MAX_SAMPLES, Sample};
 pub use source_note::{MAX_SOURCE_NOTE, NoteKind, SOURCE_NOTE_AGE, SourceNotes};
 pub use transfer::{Cursor, Transferred};
 
@@ -395,6 +397,9 @@ pub trait Outbox {
 
     /// The state of the outbox at a glance.
     async fn status(&self) -> Result<Status, StoreError>;
+
+    /// Reads the samples of the last passes: at most [`MAX_SAMPLES`], the oldest first.
+    async fn samples(&self) -> Result<Vec<Sample>, StoreError>;
 
     /// Reads what an operator has to see.
     async fn faults(&self) -> Result<Faults, StoreError>;

@@ -1,5 +1,7 @@
 //! Passes of the drain, and the state that they leave behind.
 
+use std::collections::BTreeSet;
+
 use serde_json::value::RawValue;
 
 use super::fault::Faults;
@@ -65,6 +67,12 @@ pub struct PassNote {
     pub next_due: Option<Timestamp>,
     /// The queues whose first delivery the pass has left pending, so that the next one must wait.
     pub held: Vec<String>,
+    /// The deliveries that the pass has attempted and that are no longer pending.
+    pub ended: BTreeSet<DeliveryId>,
+    /// Number of those that the engine accepted.
+    pub delivered: u64,
+    /// Number of those that became dead letters.
+    pub failed: u64,
 }
 
 /// The state of the outbox at a glance.

@@ -57,6 +57,7 @@ mod reported_sources;
 mod reports;
 mod routed;
 mod routes;
+mod samples;
 mod scopes;
 mod sender_protocols;
 mod senders;

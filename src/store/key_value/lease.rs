@@ -21,7 +21,7 @@ use super::outbox::Outbox;
 use crate::delivery::DeliveryId;
 use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
-use crate::store::codec_error;
+use crate::store::{Sample, codec_error};
 use crate::time::{MAX_CLOCK_SKEW, Timestamp};
 
 /// The longest lease. One that ends later than this and [`MAX_CLOCK_SKEW`] from now was written by a clock that was
@@ -91,6 +91,9 @@ pub(super) struct Scan {
     /// When the notes about sources were swept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) notes_swept: Option<Timestamp>,
+    /// The last sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sample: Option<Sample>,
 }
 
 impl Default for Scan {
@@ -106,6 +109,7 @@ impl Default for Scan {
             pending: 0,
             cursor: None,
             notes_swept: None,
+            sample: None,
         }
     }
 }

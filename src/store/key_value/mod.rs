@@ -23,6 +23,7 @@ mod ceiling;
 mod claim;
 mod export;
 mod form;
+mod history;
 mod lease;
 mod names;
 mod old_names;

@@ -20,6 +20,7 @@
 //! | `sluice:queues` | the queues whose first delivery waits for its next attempt |
 //! | `sluice:doubt` | the time until which pending deliveries may have been sent, as an operator says |
 //! | `sluice:note:{kind}:{h}` | a note about a source or its keys; `{h}` is 32 hexadecimal digits of its name's SHA-256 |
+//! | `sluice:history` | the samples of the last passes, and the names of the notes about sources |
 //! | `sluice:form` | the version of the stored form, and what a claim has to know about the store |
 //!
 //! All names begin with `sluice:`, because on some stores the label is not a namespace. They consist of letters, digits,
@@ -52,6 +53,8 @@ pub(super) const REFUSAL: &str = "sluice:refusal";
 pub(super) const QUEUES: &str = "sluice:queues";
 /// The time until which pending deliveries may have been sent.
 pub(super) const DOUBT: &str = "sluice:doubt";
+/// The samples of the last passes.
+pub(super) const HISTORY: &str = "sluice:history";
 /// The version of the stored form.
 pub(super) const FORM: &str = "sluice:form";
 /// The drain's lease.

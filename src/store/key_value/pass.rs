@@ -21,7 +21,7 @@ use crate::ports::{Clock, KeyValue, Rng, StoreError};
 use crate::store::page::contains;
 use crate::store::{
     Begin, Begun, DeliveryState, Doubted, Effect, EngineFault, Faults, Found, HeldQueue, MAX_SCANNED, Offer, Operated,
-    Outbox, Page, PassNote, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
+    Outbox, Page, PassNote, Sample, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
 };
 use crate::time::{MAX_CLOCK_SKEW, Timestamp};
 
@@ -47,6 +47,14 @@ pub struct Pass {
     requeued: Vec<(Timestamp, Due)>,
     /// Whether a delivery was found that can't be decoded.
     is_unreadable: bool,
+    /// The pending deliveries that were listed.
+    listed: Vec<DeliveryId>,
+    /// Number of dead letters that were listed.
+    dead: usize,
+    /// Those of the pending ones that are gone, although the pass has not attempted them.
+    gone: Vec<DeliveryId>,
+    /// Number of keys that the sweep has left.
+    left: Option<usize>,
     /// Number of pending deliveries.
     pending: usize,
     /// When an operator has put the deliveries in doubt that were pending then.
@@ -72,6 +80,10 @@ impl Pass {
             heads: BTreeMap::new(),
             requeued: Vec::new(),
             is_unreadable: false,
+            listed: Vec::new(),
+            dead: 0,
+            gone: Vec::new(),
+            left: None,
             pending: 0,
             doubted_at: None,
             next_due: None,
@@ -95,6 +107,22 @@ impl Pass {
         let offered = self.offered.iter();
         let due = offered.filter(|(id, (_, queue))| queue.as_ref().is_none_or(|queue| may_start(id, queue)));
         due.map(|(_, (due, _))| *due).min()
+    }
+
+    /// The sample of the pass, which ends now.
+    fn sample(&self, note: &PassNote, now: Timestamp) -> Sample {
+        let is_left = |id: &&DeliveryId| !note.ended.contains(id) && !self.gone.contains(id);
+        let oldest = self.listed.iter().find(is_left);
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Sample {
+            at: now,
+            pending: count(self.pending),
+            dead: count(self.dead).saturating_add(note.failed),
+            oldest: oldest.map(|id| id.at()),
+            keys: Some(count(self.left.unwrap_or(self.list.0.len()))),
+            delivered: note.delivered,
+            failed: note.failed,
+        }
     }
 
     /// The lease, for a delivery that is sent under it.
@@ -134,8 +162,10 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
         if !asked.is_empty() {
             pass.list = deliveries.list().await?;
         }
-        pass.ids = pass.list.pending().into();
+        pass.listed = pass.list.pending();
+        pass.ids = pass.listed.clone().into();
         pass.pending = pass.ids.len();
+        pass.dead = pass.list.dead().len();
         if pass.list.0.iter().any(|name| name == names::DOUBT) {
             pass.doubted_at = deliveries.doubted_at().await?;
             if let Some(at) = pass.doubted_at
@@ -454,6 +484,7 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             let Some(bytes) = self.host.get(&names::pending(id)).await? else {
                 // It was removed after the keys were listed.
                 pass.pending = pass.pending.saturating_sub(1);
+                pass.gone.push(id);
                 continue;
             };
             let Ok(mut delivery) = Delivery::from_bytes(&bytes) else {
@@ -549,6 +580,7 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         let swept = self.claims.sweep(&pass.list, self.size.max_keys, &mut pass.lease.scan, end).await;
         // Also after an error: what is left is swept by the next pass.
         pass.more |= swept.as_ref().map_or(true, |swept| swept.more);
+        pass.left = swept.as_ref().ok().map(|swept| swept.left);
         swept.map(|_| pass.more)
     }
 
@@ -559,7 +591,8 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
 
     async fn end_pass(&self, pass: Pass, note: PassNote) -> Result<(), StoreError> {
         let offered = pass.next_due(&note.held);
-        let Pass { mut lease, notified, ids, is_unreadable, pending, next_due, more, .. } = pass;
+        let sample = pass.sample(&note, self.host.now());
+        let Pass { mut lease, notified, list, ids, is_unreadable, pending, next_due, more, .. } = pass;
         let next_due = offered.into_iter().chain(next_due).chain(note.next_due).min();
         // A delivery whose next attempt is not known is looked at by the next pass, unless that can't be decoded.
         let is_unknown = note.pending && next_due.is_none() && !is_unreadable;
@@ -567,7 +600,9 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         (lease.scan.at, lease.scan.summary) = (self.host.now(), note.summary);
         (lease.scan.again, lease.scan.next_due) = (notified, next_due);
         lease.scan.pending = u64::try_from(pending).unwrap_or(u64::MAX);
-        self.deliveries().release_lease(lease).await
+        let sampled = self.add_sample(&mut lease.scan, sample, &list).await;
+        self.deliveries().release_lease(lease).await?;
+        sampled
     }
 
     /// Nothing to do: it is due at `next_attempt`, as it was stored.
@@ -710,6 +745,10 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
             oldest_delivery,
             faults: self.faults().await?,
         })
+    }
+
+    async fn samples(&self) -> Result<Vec<Sample>, StoreError> {
+        self.all_samples().await
     }
 
     async fn faults(&self) -> Result<Faults, StoreError> {

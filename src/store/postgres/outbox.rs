@@ -17,6 +17,7 @@ use crate::delivery::{Delivery, DeliveryId, Hold, Row, StoredError, Work};
 use crate::json as read_json;
 use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::store::record::bounded;
+use crate::store::sample::{self, Sample};
 use crate::store::{
     Begin, Begun, Claims as _, DeliveryState, Doubted, Effect, EngineFault, Faults, Found, HeldQueue, MAX_SCANNED,
     Offer, Operated, Outbox, Page, PassNote, Settled, Status, Twice, WidthNotes, codec_error,
@@ -44,6 +45,8 @@ pub struct Pass {
     heads_first: bool,
     /// Whether deliveries in queues are left to a later pass.
     holds_queues: bool,
+    /// The number of pending deliveries and of dead letters, and the oldest pending one, once they were counted.
+    counts: (usize, usize, Option<DeliveryId>),
 }
 
 impl Pass {
@@ -68,6 +71,8 @@ struct Ended<'e> {
 struct DrainNote {
     at: Timestamp,
     summary: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sample: Option<Sample>,
 }
 
 impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
@@ -174,6 +179,19 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         self.query(WRITE_NOTE, &[text(name), value]).await.map(drop)
     }
 
+    /// The last sample, and the ring of those before it.
+    async fn sampled(&self) -> Result<(Option<Sample>, Vec<Sample>), StoreError> {
+        let (mut last, mut ring) = (None, Vec::new());
+        for (name, value, _) in self.notes(&["drain", "samples"]).await? {
+            if name == "drain" {
+                last = read_json::read(value.as_bytes()).ok().and_then(|note: DrainNote| note.sample);
+            } else {
+                ring = read_json::read(value.as_bytes()).unwrap_or_default();
+            }
+        }
+        Ok((last, ring))
+    }
+
     async fn counts(&self) -> Result<(usize, usize, Option<DeliveryId>), StoreError> {
         let mut rows = self.query(COUNTS, &[number(MAX_COUNTED)]).await?;
         let Some(columns) = rows.first_mut() else { return Ok((0, 0, None)) };
@@ -278,7 +296,13 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
     }
 
     async fn begin_pass(&self, _: Duration) -> Result<Begun<Pass>, StoreError> {
-        Ok(Begun::Pass(Pass { token: self.token(), taken: BTreeMap::new(), heads_first: true, holds_queues: false }))
+        Ok(Begun::Pass(Pass {
+            token: self.token(),
+            taken: BTreeMap::new(),
+            heads_first: true,
+            holds_queues: false,
+            counts: (0, 0, None),
+        }))
     }
 
     async fn offer(&self, pass: &mut Pass, room: usize, busy: &[String]) -> Result<Offer, StoreError> {
@@ -396,12 +420,32 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         Ok(self.sweep_source_notes(SWEPT_AT_ONCE).await? >= SWEPT_AT_ONCE)
     }
 
-    async fn pending(&self, _: &mut Pass, _: usize) -> Result<usize, StoreError> {
-        Ok(self.counts().await?.0)
+    async fn pending(&self, pass: &mut Pass, _: usize) -> Result<usize, StoreError> {
+        pass.counts = self.counts().await?;
+        Ok(pass.counts.0)
     }
 
-    async fn end_pass(&self, _: Pass, note: PassNote) -> Result<(), StoreError> {
-        let note = DrainNote { at: self.host.now(), summary: note.summary };
+    /// Passes that end at the same moment may miss each other's counts in the sample.
+    async fn end_pass(&self, pass: Pass, note: PassNote) -> Result<(), StoreError> {
+        let now = self.host.now();
+        let (pending, dead, oldest) = pass.counts;
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let sample = Sample {
+            at: now,
+            pending: count(pending),
+            dead: count(dead),
+            oldest: oldest.map(|id| id.at()),
+            keys: None,
+            delivered: note.delivered,
+            failed: note.failed,
+        };
+        let (last, mut ring) = self.sampled().await?;
+        let (sample, complete) = sample.follow(last);
+        if let Some(complete) = complete {
+            sample::push(&mut ring, complete, now);
+            self.write_note("samples", json(&ring)?).await?;
+        }
+        let note = DrainNote { at: now, summary: note.summary, sample: Some(sample) };
         self.write_note("drain", json(&note)?).await
     }
 
@@ -540,6 +584,11 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
             None => None,
         };
         Ok(Status { pending, dead, oldest, oldest_delivery, faults: self.faults().await? })
+    }
+
+    async fn samples(&self) -> Result<Vec<Sample>, StoreError> {
+        let (last, ring) = self.sampled().await?;
+        Ok(sample::joined(ring, last))
     }
 
     async fn faults(&self) -> Result<Faults, StoreError> {

@@ -22,9 +22,10 @@ BEGIN
 END
 $$;
 
--- Short texts of which there is one each: the schema's version (`schema`), the summary of the last drain, the width of
--- the drain, the configuration fault, and the last delivery that has two runs. Besides, those about sources and their
--- keys, whose names begin with `source:`; the component deletes each that it has not written for 30 days.
+-- Short texts of which there is one each: the schema's version (`schema`), the summary of the last drain, samples of
+-- those before it, the width of the drain, the configuration fault, and the last delivery that has two runs. Besides,
+-- those about sources and their keys, whose names begin with `source:`; the component deletes each that it has not
+-- written for 30 days.
 CREATE TABLE IF NOT EXISTS sluice_note (
     name    text COLLATE "C" PRIMARY KEY,
     value   text NOT NULL,
