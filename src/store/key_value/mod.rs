@@ -30,6 +30,7 @@ mod outbox;
 mod outcome;
 mod pass;
 mod registers;
+mod repair;
 mod source_note;
 mod state;
 mod sweep;
