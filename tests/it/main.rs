@@ -53,6 +53,7 @@ mod properties;
 mod real_flow;
 mod recorded;
 mod refusals;
+mod repair;
 mod reported_sources;
 mod reports;
 mod routed;
