@@ -37,6 +37,7 @@ mod openapi;
 mod operator;
 mod prefer;
 mod preflight;
+mod replay;
 mod respond;
 mod sources;
 mod webhook;
@@ -186,6 +187,7 @@ async fn dispatch<H: Host>(
         Endpoint::Redeliver { id } => operator::redeliver(context, &id).await,
         Endpoint::Drain => operator::drain(context).await,
         Endpoint::Doubt => operator::doubt(context).await,
+        Endpoint::Replay => replay::run(context).await,
         Endpoint::Move => move_store::run(context).await,
         Endpoint::Preflight => preflight::show(context).await,
         Endpoint::Sources => sources::list(context).await,
@@ -196,6 +198,7 @@ async fn dispatch<H: Host>(
         Endpoint::ConsoleDelivery { id } => console::delivery::show(context, &id).await,
         Endpoint::ConsoleRedeliver { id } => console::delivery::redeliver(context, &id).await,
         Endpoint::ConsoleDelete { id } => console::delivery::delete(context, &id).await,
+        Endpoint::ConsoleReplay => console::replay::answer(context).await,
         Endpoint::ConsoleCallbacks => console::callbacks::show(context).await,
         Endpoint::ConsolePreflight => console::preflight::show(context).await,
         Endpoint::ConsoleSources => console::sources::show(context).await,
