@@ -25,8 +25,8 @@ use crate::sender::{
     SignedRequest, Verified, VerifyError,
 };
 use crate::source::{
-    Action, Authority, Candidate, Clues, FailedVerification, Found, Proof, RunWorkflow, Source, SourceSender, Sources,
-    Via, Workflow,
+    Action, Authority, Candidate, Clues, FailedVerification, Found, OldSecret, Proof, RunWorkflow, Source,
+    SourceSender, Sources, Via, Workflow,
 };
 
 /// The sources that a request may come from, found before its body is read.
@@ -119,6 +119,12 @@ impl<'r, 'h> Admission<'r, 'h> {
     /// The name of the source; `None` for a request without limits.
     pub(super) fn source(&self) -> Option<&'r Source<'h>> {
         self.authority.source()
+    }
+
+    /// The index of the secret that has verified the request, if it is an old one of its source.
+    fn old_secret(&self) -> Option<usize> {
+        let signed = self.signed.as_ref()?;
+        OldSecret::index_of(signed.verified.secret_index, signed.secrets)
     }
 
     /// Decides whether an action is in scope.
@@ -317,10 +323,7 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
         if let Some(admitted) = admitted {
             if let Admitted::Delivery(admission) = &admitted {
                 self.source = admission.source().map(|source| source.name().to_owned());
-                self.verified_by = admission
-                    .signed
-                    .as_ref()
-                    .map(|signed| VerifiedBy { secret_index: signed.verified.secret_index, secrets: signed.secrets });
+                self.verified_by = admission.source().map(|_| VerifiedBy { old_secret: admission.old_secret() });
             }
             return Ok(admitted);
         }

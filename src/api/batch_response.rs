@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::log;
 use super::prefer::{PREFERENCE_APPLIED, Prefer};
 use super::problem::{Kind, Problem, ProblemSummary};
-use super::{BACKGROUND_DRAIN_BUDGET, Background, RequestContext, SLUICE_OUTCOME, respond};
+use super::{BACKGROUND_DRAIN_BUDGET, Background, RequestContext, SLUICE_OUTCOME, is_pending_or_sampled, respond};
 use crate::delivery::{Key, Outcome, Start, Work};
 use crate::gateway::{Eagerness, Gateway, Receipt};
 use crate::ports::Host;
@@ -91,8 +91,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
                 }
             }
         }
-        self.has_record |=
-            works_have_key || receipts.iter().any(|receipt| matches!(receipt.outcome, Outcome::Pending { .. }));
+        self.is_noted |= works_have_key || receipts.iter().any(is_pending_or_sampled);
         self.background = work_after_response(gateway, &mut receipts);
         let count = |outcome: &str| list.iter().filter(|listed| listed.outcome == outcome).count();
         if let Some(worst) = worst {

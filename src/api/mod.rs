@@ -37,6 +37,7 @@ mod openapi;
 mod operator;
 mod prefer;
 mod preflight;
+mod repair;
 mod replay;
 mod respond;
 mod sources;
@@ -52,10 +53,10 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use crate::config::Config;
 use crate::delivery::{Key, Outcome, Work};
 use crate::gateway::sources::{remember_refusal, remember_verified};
-use crate::gateway::{Eagerness, Gateway, Receipt, Report};
+use crate::gateway::{Eagerness, Gateway, Receipt, Repair, Report};
 use crate::ports::{Body, Host};
 use crate::sender::{ResponsePolicy, SuccessCriterion};
-use crate::source::{FailedVerification, LastVerified, Refused};
+use crate::source::{FailedVerification, Refused};
 use crate::time::Timestamp;
 use endpoint::Endpoint;
 pub use log::LogLine;
@@ -115,7 +116,7 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
         source: None,
         failed: None,
         verified_by: None,
-        has_record: false,
+        is_noted: false,
         problem_page: Problem::into_response,
         response_policy: ResponsePolicy::UNKNOWN,
     };
@@ -188,6 +189,8 @@ async fn dispatch<H: Host>(
         Endpoint::Drain => operator::drain(context).await,
         Endpoint::Doubt => operator::doubt(context).await,
         Endpoint::Replay => replay::run(context).await,
+        Endpoint::RedeliverAll => repair::run(context, Repair::Redeliver).await,
+        Endpoint::DeleteAll => repair::run(context, Repair::Delete).await,
         Endpoint::Move => move_store::run(context).await,
         Endpoint::Preflight => preflight::show(context).await,
         Endpoint::Sources => sources::list(context).await,
@@ -195,6 +198,8 @@ async fn dispatch<H: Host>(
         Endpoint::Console => console::overview::show(context).await,
         Endpoint::ConsoleDrain => console::overview::drain(context).await,
         Endpoint::ConsoleDeliveries => console::list::show(context).await,
+        Endpoint::ConsoleRedeliverAll => console::repair::answer(context, Repair::Redeliver).await,
+        Endpoint::ConsoleDeleteAll => console::repair::answer(context, Repair::Delete).await,
         Endpoint::ConsoleDelivery { id } => console::delivery::show(context, &id).await,
         Endpoint::ConsoleRedeliver { id } => console::delivery::redeliver(context, &id).await,
         Endpoint::ConsoleDelete { id } => console::delivery::delete(context, &id).await,
@@ -222,10 +227,10 @@ struct RequestContext<'r, 'h, H> {
     source: Option<String>,
     /// The verification that failed.
     failed: Option<FailedVerification>,
-    /// The secret that verified the request.
+    /// The proof that the request is one of its source; `None` until it is verified, and for a request of no source.
     verified_by: Option<VerifiedBy>,
-    /// Whether a delivery of the request has written a record.
-    has_record: bool,
+    /// Whether the verified request is noted: one of its deliveries has written a record, or is in the sample.
+    is_noted: bool,
     /// Renders a problem for a client that [prefers HTML](confirm_page::prefers_html). Returns JSON, unless an endpoint
     /// for browsers sets another function.
     problem_page: fn(Problem) -> Response<Vec<u8>>,
@@ -233,12 +238,10 @@ struct RequestContext<'r, 'h, H> {
     response_policy: ResponsePolicy,
 }
 
-/// The secret of a source that verified a request.
+/// The proof by which a request was verified as one of its source: a secret, a public key or a token.
 struct VerifiedBy {
-    /// [`Verified::secret_index`](crate::sender::Verified::secret_index).
-    secret_index: usize,
-    /// The number of the source's secrets.
-    secrets: usize,
+    /// The index in the source's `secrets` if it is an old secret.
+    old_secret: Option<usize>,
 }
 
 impl<'h, H: Host> RequestContext<'_, 'h, H> {
@@ -282,18 +285,18 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         }
     }
 
-    /// Remembers after the response which secret verified the request, if one of its deliveries has written a record.
+    /// Remembers after the response that the request was verified, if one of its deliveries has written a record or is
+    /// in the sample: others cost nothing after their response.
     fn note_verified(&mut self) {
-        let host = self.host;
-        let (Some(VerifiedBy { secret_index, secrets }), Some(source)) = (self.verified_by.take(), self.source.clone())
-        else {
-            return;
-        };
-        if !self.has_record || !LastVerified::is_noted(secret_index, secrets) {
+        if !self.is_noted {
             return;
         }
+        let (Some(VerifiedBy { old_secret }), Some(source)) = (self.verified_by.take(), self.source.clone()) else {
+            return;
+        };
+        let host = self.host;
         self.after_response(async move {
-            match remember_verified(host, &source, secret_index, secrets).await {
+            match remember_verified(host, &source, old_secret).await {
                 Ok(()) => Vec::new(),
                 Err(error) => vec![log::not_noted(host.now(), &error)],
             }
@@ -351,7 +354,7 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         let has_key = key.is_some();
         let mut receipt = gateway.accept(work, key, self.trace(), wait).await;
         self.log.delivery(&receipt);
-        self.has_record |= has_key || !is_start || matches!(receipt.outcome, Outcome::Pending { .. });
+        self.is_noted |= has_key || !is_start || is_pending_or_sampled(&receipt);
         self.background = work_after_response(gateway, &mut receipt);
         let Receipt { id, outcome, .. } = receipt;
         let delivery = HeaderValue::from_str(&id.to_string()).ok();
@@ -384,6 +387,15 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
             headers.insert(LOCATION, location);
         }
         Ok(response)
+    }
+}
+
+/// Whether a delivery has been stored, or belongs to the sample of those that the engine has accepted.
+fn is_pending_or_sampled(receipt: &Receipt<'_>) -> bool {
+    match receipt.outcome {
+        Outcome::Pending { .. } => true,
+        Outcome::Delivered { .. } => receipt.id.is_sampled(),
+        _ => false,
     }
 }
 

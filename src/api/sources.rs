@@ -11,15 +11,29 @@ use crate::config::Config;
 use crate::gateway::sources::{Remembered, remembered};
 use crate::ports::{Host, Variables};
 use crate::sender::{FetchAttempt, FetchAttempts, FetchedKeys};
-use crate::source::{HandedSecret, HandedSecrets, LastRefused, LastVerified, Refused, Sources};
+use crate::source::{HandedSecret, HandedSecrets, LastRefused, LastVerified, OldSecret, Refused, SourceSender};
+
+/// A configured source.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Configured {
+    pub(super) name: String,
+    /// Its sender, as the vendor writes the name; `None` if it has only tokens.
+    pub(super) sender: Option<&'static str>,
+    /// The number of its tokens.
+    pub(super) tokens: usize,
+    /// Whether an error in its configuration stops it.
+    pub(super) is_stopped: bool,
+}
 
 /// A source, and the notes about it.
 #[derive(Debug, Default)]
 pub(super) struct SourceRow {
     pub(super) name: String,
+    /// Its configuration; `None` if it is no longer configured.
+    pub(super) configured: Option<Configured>,
     /// The last refused requests, the last one first.
     pub(super) refused: Vec<Refused>,
-    /// The secret that last verified, if it was not the first one.
+    /// When it was last verified.
     pub(super) verified: Option<LastVerified>,
     /// The secrets that its sender has handed over.
     pub(super) handed: Vec<HandedSecret>,
@@ -33,13 +47,15 @@ pub(super) struct SourceRows {
 }
 
 impl SourceRows {
-    /// The sources with these names, and all others of which something is remembered.
-    pub(super) fn new(configured: impl IntoIterator<Item = String>, remembered: &Remembered) -> Self {
+    /// The configured sources, and all others of which something is remembered.
+    pub(super) fn new(configured: impl IntoIterator<Item = Configured>, remembered: &Remembered) -> Self {
         let mut rows: BTreeMap<String, SourceRow> = BTreeMap::new();
         let mut unknown = Vec::new();
         let row = |name: &str| SourceRow { name: name.to_owned(), ..SourceRow::default() };
-        for name in configured {
-            rows.entry(name.clone()).or_insert_with(|| row(&name));
+        for source in configured {
+            let name = source.name.clone();
+            // Of two with one name, both are stopped.
+            rows.entry(name.clone()).or_insert_with(|| row(&name)).configured = Some(source);
         }
         for LastRefused { source, refused, .. } in &remembered.refused {
             match source {
@@ -58,10 +74,22 @@ impl SourceRows {
     }
 }
 
-/// The names of the configured sources. None if `sources` can't be read.
-pub(super) fn configured(config: &Config<'_, impl Variables>) -> Vec<String> {
-    let sources = config.sources().ok().into_iter().flat_map(Sources::iter);
-    sources.map(|source| source.name().to_owned()).collect()
+/// The configured sources whose name can be read. None if `sources` can't be read.
+pub(super) fn configured(config: &Config<'_, impl Variables>) -> Vec<Configured> {
+    let Ok(sources) = config.sources() else { return Vec::new() };
+    let stopped = sources.faults();
+    let valid = sources.iter().map(|source| Configured {
+        name: source.name().to_owned(),
+        sender: source.sender().map(|sender| match sender {
+            SourceSender::Preset(preset) => preset.title,
+            SourceSender::Descriptor(_) => "a scheme of its own",
+        }),
+        tokens: source.tokens().len(),
+        is_stopped: stopped.iter().any(|stopped| stopped.at == source.at()),
+    });
+    let unreadable = stopped.iter().filter(|stopped| sources.iter().all(|source| source.at() != stopped.at));
+    let unreadable = unreadable.filter_map(|stopped| stopped.name.clone());
+    valid.chain(unreadable.map(|name| Configured { name, is_stopped: true, ..Configured::default() })).collect()
 }
 
 /// The last attempts that have failed, and whose URL was not fetched since.
@@ -85,6 +113,8 @@ struct View<'a> {
 #[derive(Serialize)]
 struct SourceView<'a> {
     name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_verified: Option<String>,
     refused: Vec<RefusedView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     old_secret: Option<SecretView>,
@@ -100,13 +130,14 @@ struct HandedView<'a> {
 }
 
 impl<'a> SourceView<'a> {
-    fn of(SourceRow { name, refused, verified, handed }: &'a SourceRow) -> Self {
+    fn of(SourceRow { name, refused, verified, handed, .. }: &'a SourceRow) -> Self {
         let handed = handed.iter().map(|handed| HandedView { at: handed.at.rfc3339(), secret: &handed.secret });
-        let old_secret = |last: &LastVerified| SecretView { index: last.secret, at: last.at.rfc3339() };
+        let old_secret = |old: OldSecret| SecretView { index: old.index, at: old.at.rfc3339() };
         Self {
             name,
+            last_verified: verified.as_ref().map(|verified| verified.at.rfc3339()),
             refused: RefusedView::all(refused),
-            old_secret: verified.as_ref().map(old_secret),
+            old_secret: verified.as_ref().and_then(|verified| verified.old).map(old_secret),
             handed: handed.collect(),
         }
     }
@@ -205,18 +236,19 @@ mod tests {
         };
         let remembered = Remembered {
             refused: vec![list(Some("b"), "of b"), list(None, "of none"), list(Some("gone"), "of gone")],
-            verified: vec![LastVerified::new("a", 1, Timestamp(2)), LastVerified::new("b", 2, Timestamp(3))],
+            verified: vec![LastVerified::new("a", Some(1), Timestamp(2)), LastVerified::new("b", None, Timestamp(3))],
             ..Remembered::default()
         };
-        let rows = SourceRows::new(["c", "b", "c"].map(str::to_owned), &remembered);
+        let of_name = |name: &str| Configured { name: name.to_owned(), ..Configured::default() };
+        let rows = SourceRows::new(["c", "b", "c"].map(of_name), &remembered);
         let seen = rows.sources.iter().map(|row| {
             let detail = row.refused.first().map(|refused| &*refused.detail);
-            (&*row.name, detail, row.verified.as_ref().map(|verified| verified.secret))
+            (&*row.name, detail, row.verified.as_ref().map(|verified| verified.at.0))
         });
         let seen: Vec<_> = seen.collect();
         assert_eq!(
             seen,
-            [("a", None, Some(1)), ("b", Some("of b"), Some(2)), ("c", None, None), ("gone", Some("of gone"), None)]
+            [("a", None, Some(2)), ("b", Some("of b"), Some(3)), ("c", None, None), ("gone", Some("of gone"), None)]
         );
         assert_eq!(rows.unknown, [refused("of none")]);
     }

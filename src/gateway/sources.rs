@@ -1,4 +1,4 @@
-//! Notes about sources, for the operator: refused requests, secrets that verified, and fetched keys.
+//! Notes about sources, for the operator: refused and verified requests, and fetched keys.
 
 use super::store_of;
 use crate::ports::{Host, StoreError};
@@ -37,26 +37,22 @@ pub async fn remember_refusal(
     Ok(Some(refused))
 }
 
-/// Remembers which secret of a source has verified a request, unless it was the first one; called after the response,
-/// and only for a request that has written a record. `secrets` is the number of the source's secrets.
+/// Remembers that a request of a source was verified; called after the response. `old_secret` is the index of the secret
+/// if it [is an old one](crate::source::OldSecret).
 ///
-/// Costs nothing for the first secret and for a fetched key; otherwise 1 read, and at most 1 write a minute.
-pub async fn remember_verified(
-    host: &impl Host,
-    source: &str,
-    secret_index: usize,
-    secrets: usize,
-) -> Result<(), StoreError> {
-    if !LastVerified::is_noted(secret_index, secrets) {
-        return Ok(());
-    }
+/// Costs 1 read, and at most 1 write a minute; 2 while old secrets verify requests as well.
+pub async fn remember_verified(host: &impl Host, source: &str, old_secret: Option<usize>) -> Result<(), StoreError> {
     let store = store_of(host);
     let stored = store.source_note(NoteKind::Verified, source).await?.and_then(|text| LastVerified::read(&text));
-    let note = LastVerified::new(source, secret_index, host.now());
-    if !note.replaces(stored.as_ref()) {
-        return Ok(());
+    let note = LastVerified::new(source, old_secret, host.now());
+    let note = match stored {
+        Some(stored) => stored.renewed(note),
+        None => Some(note),
+    };
+    match note {
+        Some(note) => store.write_source_note(NoteKind::Verified, source, &note.to_json()).await,
+        None => Ok(()),
     }
-    store.write_source_note(NoteKind::Verified, source, &note.to_json()).await
 }
 
 /// Remembers a secret that a sender has handed over to a source without one. Returns whether it is stored: of many that
@@ -77,7 +73,7 @@ pub async fn remember_handed(host: &impl Host, source: &str, secret: &Secret) ->
 pub struct Remembered {
     /// The last refused requests, by source.
     pub refused: Vec<LastRefused>,
-    /// The secrets that last verified.
+    /// When each source was last verified.
     pub verified: Vec<LastVerified>,
     /// The fetched keys, by URL.
     pub keys: Vec<FetchedKeys>,

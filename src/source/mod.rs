@@ -42,7 +42,7 @@ use crate::sender::{Descriptor, Repeat, Sender, SenderError};
 
 pub use find::{Authority, Candidate, Clues, Found, Miss, Proof, UnknownSource};
 pub use handed::{HandedSecret, HandedSecrets, MAX_HANDED};
-pub use refused::{FailedVerification, LastRefused, LastVerified, MAX_REFUSED, NOTE_INTERVAL, Refused};
+pub use refused::{FailedVerification, LastRefused, LastVerified, MAX_REFUSED, NOTE_INTERVAL, OldSecret, Refused};
 pub use scope::{Action, Grant, Pattern, Reason, Refusal, RunWorkflow, Scope, Via, Workflow};
 pub use sender::SourceSender;
 

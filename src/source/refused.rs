@@ -1,4 +1,4 @@
-//! The last refused requests of a source, and the secret that last verified, as they are stored for the operator.
+//! The last refused requests of a source, and the last verified one, as they are stored for the operator.
 
 use std::time::Duration;
 
@@ -27,7 +27,10 @@ const MAX_HEADER_NAME: usize = 64;
 /// known.
 const DIGEST_DIGITS: usize = 16;
 
+/// The version of [`LastRefused`].
 const VERSION: u32 = 1;
+/// The version of [`LastVerified`].
+const VERIFIED_VERSION: u32 = 2;
 
 /// A request that was refused. Contains no secret, no signature, no header's value, no query, and no part of the body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,28 +179,64 @@ impl LastRefused {
     }
 }
 
-/// The secret by which a request of a source was last verified, if that was not the first one, as it is stored. A
-/// source whose secret was replaced lists the new one first: this is the last use of an old one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// When a request of a source was last verified, by a signature or by a token of the source, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LastVerified {
     v: u32,
     /// The name of the source.
     pub source: String,
+    /// When. Up to [`NOTE_INTERVAL`] before the last request.
+    pub at: Timestamp,
+    /// The last use of an old secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<OldSecret>,
+}
+
+/// The last use of a secret that is not the first one of its source. A source whose secret was replaced lists the new
+/// one first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldSecret {
     /// The index of the secret in the source's `secrets`.
-    pub secret: usize,
+    pub index: usize,
     /// When. Up to [`NOTE_INTERVAL`] before the last request.
     pub at: Timestamp,
 }
 
+impl OldSecret {
+    /// The index of the secret that has verified a request, if it is an old one: a secret, and not the first one. After
+    /// the secrets come the keys that were fetched.
+    pub fn index_of(secret_index: usize, secrets: usize) -> Option<usize> {
+        Some(secret_index).filter(|index| (1..secrets).contains(index))
+    }
+}
+
 impl LastVerified {
-    /// The note of a request that is verified now.
-    pub fn new(source: &str, secret: usize, now: Timestamp) -> Self {
-        Self { v: VERSION, source: source.to_owned(), secret, at: now }
+    /// The note of a request that is verified now: by an old secret, by its index, or otherwise.
+    pub fn new(source: &str, old_secret: Option<usize>, now: Timestamp) -> Self {
+        let old = old_secret.map(|index| OldSecret { index, at: now });
+        Self { v: VERIFIED_VERSION, source: source.to_owned(), at: now, old }
     }
 
-    /// Reads the stored form; `None` for a text of another version.
+    /// Reads the stored form; `None` for a text of another version. Version 1 was written only for an old secret.
     pub fn read(text: &str) -> Option<Self> {
-        json::read(text.as_bytes()).ok().filter(|note: &Self| note.v == VERSION)
+        #[derive(Deserialize)]
+        struct Stored {
+            v: u32,
+            source: String,
+            at: Timestamp,
+            #[serde(default)]
+            old: Option<OldSecret>,
+            /// The index of the old secret, in version 1.
+            #[serde(default)]
+            secret: Option<usize>,
+        }
+        let Stored { v, source, at, old, secret } = json::read(text.as_bytes()).ok()?;
+        let old = match v {
+            1 => Some(OldSecret { index: secret?, at }),
+            VERIFIED_VERSION => old,
+            _ => return None,
+        };
+        Some(Self { v: VERIFIED_VERSION, source, at, old })
     }
 
     /// The stored form: JSON.
@@ -205,15 +244,12 @@ impl LastVerified {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Whether an index of a verified request is noted: that of a secret, and not of the first one. After the secrets
-    /// come the keys that were fetched.
-    pub fn is_noted(secret_index: usize, secrets: usize) -> bool {
-        (1..secrets).contains(&secret_index)
-    }
-
-    /// Whether the note is written, given the stored one.
-    pub fn replaces(&self, stored: Option<&Self>) -> bool {
-        stored.is_none_or(|stored| stored.secret != self.secret || is_past(Some(stored.at), self.at))
+    /// The note to be written in place of this one, given the note of a request that is verified now; `None` if this one
+    /// is recent enough: no time in it that the request would renew is [`NOTE_INTERVAL`] old.
+    pub fn renewed(&self, by: Self) -> Option<Self> {
+        let is_due = is_past(Some(self.at), by.at);
+        let is_old_due = by.old.is_some_and(|old| is_past(self.old.map(|noted| noted.at), old.at));
+        (is_due || is_old_due).then(|| Self { old: by.old.or(self.old), ..by })
     }
 }
 
@@ -333,27 +369,44 @@ mod tests {
     }
 
     #[test]
-    fn only_an_old_secret_is_noted() {
-        for (index, secrets, is_noted) in
+    fn old_secret_is_one_after_the_first() {
+        for (index, secrets, is_old) in
             [(0, 1, false), (0, 2, false), (1, 2, true), (2, 3, true), (1, 1, false), (2, 2, false), (0, 0, false)]
         {
-            assert_eq!(LastVerified::is_noted(index, secrets), is_noted, "{index} of {secrets}");
+            assert_eq!(OldSecret::index_of(index, secrets), is_old.then_some(index), "{index} of {secrets}");
         }
-        let stored = LastVerified::new("acme", 1, NOW);
-        for (secret, ms, is_written) in
-            [(1, 0, false), (1, 59_999, false), (1, 60_000, true), (2, 0, true), (2, 60_000, true)]
-        {
-            let note = LastVerified::new("acme", secret, Timestamp(NOW.0 + ms));
-            assert_eq!(note.replaces(Some(&stored)), is_written, "{secret} after {ms} ms");
-            assert!(note.replaces(None));
+    }
+
+    #[test]
+    fn verified_request_renews_the_note_once_a_minute() {
+        let note = |old_secret, ms| LastVerified::new("acme", old_secret, Timestamp(NOW.0 + ms));
+        for stored in [note(None, 0), note(Some(1), 0)] {
+            for (ms, is_written) in [(0, false), (59_999, false), (60_000, true), (u64::MAX / 2, true)] {
+                let renewed = stored.renewed(note(None, ms));
+                let expected = LastVerified { old: stored.old, ..note(None, ms) };
+                assert_eq!(renewed, is_written.then_some(expected), "after {ms} ms");
+            }
         }
-        assert!(LastVerified::new("acme", 1, NOW.minus(Duration::from_secs(3_600))).replaces(Some(&stored)));
-        assert_eq!(LastVerified::read(&stored.to_json()), Some(stored));
+        // The use of an old secret is noted although another request was noted just before, and renews both times.
+        assert_eq!(note(None, 0).renewed(note(Some(1), 1)), Some(note(Some(1), 1)));
+        assert_eq!(note(Some(1), 0).renewed(note(Some(2), 59_999)), None);
+        assert_eq!(note(Some(1), 0).renewed(note(Some(2), 60_000)), Some(note(Some(2), 60_000)));
+        // A clock that was a day ahead.
+        assert!(note(None, 86_400_000).renewed(note(None, 0)).is_some());
+        for stored in [note(None, 5), note(Some(1), 5)] {
+            assert_eq!(LastVerified::read(&stored.to_json()), Some(stored));
+        }
+    }
+
+    #[test]
+    fn note_of_version_1_is_the_use_of_an_old_secret() {
+        let stored = format!(r#"{{"v":1,"source":"acme","secret":1,"at":{}}}"#, NOW.0);
+        assert_eq!(LastVerified::read(&stored), Some(LastVerified::new("acme", Some(1), NOW)));
     }
 
     #[test]
     fn text_of_another_version_counts_as_none() {
-        for text in ["", "{}", r#"{"v":2,"source":"a","refused":[],"secret":1,"at":1}"#, "null"] {
+        for text in ["", "{}", r#"{"v":3,"source":"a","refused":[],"secret":1,"at":1}"#, "null"] {
             assert_eq!((LastRefused::read(text), LastVerified::read(text)), (None, None), "{text}");
         }
     }

@@ -1,4 +1,4 @@
-//! Notes about sources: the public keys of their senders, refused requests, and the secrets that verified.
+//! Notes about sources: the public keys of their senders, and refused and verified requests.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub enum NoteKind {
     Fetches,
     /// The last refused requests of a source ([`LastRefused`](crate::source::LastRefused)).
     Refused,
-    /// The secret that last verified ([`LastVerified`](crate::source::LastVerified)).
+    /// The last verified request of a source ([`LastVerified`](crate::source::LastVerified)).
     Verified,
     /// The secrets that a sender has handed over ([`HandedSecrets`](crate::source::HandedSecrets)).
     Handed,

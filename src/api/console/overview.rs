@@ -191,7 +191,7 @@ fn settings<H: Variables>(config: &Config<'_, H>) -> Result<Markup, Problem> {
     Ok(html! {
         p.above { (chip(Tone::Good, "Valid")) }
         dl {
-            (engine::rows(&settings.engine))
+            (engine::rows(&settings, config.get(&members::MAX_BODY_BYTES)?))
             dt { "Authentication" }
             dd {
                 @if !sources.is_open() {

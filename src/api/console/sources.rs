@@ -1,4 +1,4 @@
-//! The page with the sources: refused requests, secrets that verified, and fetched keys.
+//! The page with the sources: when each was last verified, refused requests, and fetched keys.
 
 use http::Response;
 use maud::{Markup, html};
@@ -6,12 +6,12 @@ use maud::{Markup, html};
 use super::format::{ago, count, time};
 use super::layout::{Tab, Tone, chip, page};
 use crate::api::problem::Problem;
-use crate::api::sources::{SourceRow, SourceRows, configured, failed_fetches};
+use crate::api::sources::{Configured, SourceRow, SourceRows, configured, failed_fetches};
 use crate::api::{RequestContext, operator};
 use crate::gateway::sources::{Remembered, remembered};
 use crate::ports::Host;
 use crate::sender::{FetchedKeys, Freshness};
-use crate::source::{LastVerified, Refused};
+use crate::source::{OldSecret, Refused};
 use crate::time::Timestamp;
 
 /// `GET /console/sources`
@@ -21,8 +21,8 @@ pub(in crate::api) async fn show(
     let remembered = remembered(context.host).await.map_err(|error| operator::to_problem(context, error.into()))?;
     let (rows, now) = (SourceRows::new(configured(context.config), &remembered), context.host.now());
     let content = html! {
-        p.mute { "Requests that were refused, at most one a minute for each source, and the last 8 kinds of them" }
-        @for row in &rows.sources { (source(row, now)) }
+        (overview(&rows, now))
+        @for (at, row) in rows.sources.iter().enumerate() { (source(at, row, now)) }
         h2 { "Requests of no source" }
         (refusals(&rows.unknown, now))
         h2 { "Public keys" }
@@ -31,10 +31,66 @@ pub(in crate::api) async fn show(
     Ok(page(Tab::Sources, "Sources", &content))
 }
 
-fn source(row: &SourceRow, now: Timestamp) -> Markup {
+/// The table of all sources.
+fn overview(rows: &SourceRows, now: Timestamp) -> Markup {
+    if rows.sources.is_empty() {
+        return html! { div.card.pad { p.mute { "No sources are set, and nothing is noted of any." } } };
+    }
     html! {
-        h2 { bdi { (row.name) } }
-        @if let Some(verified) = &row.verified { (old_secret(verified, now)) }
+        p.mute { "Of each source, one verified and one refused request a minute is noted, for 30 days" }
+        div.card {
+            table {
+                thead { tr { th scope="col" { "Source" } th scope="col" { "Kind" } th scope="col" { "Last verified" } th scope="col" { "Refused" } } }
+                tbody { @for (at, row) in rows.sources.iter().enumerate() { (overview_row(at, row, now)) } }
+            }
+        }
+    }
+}
+
+fn overview_row(at: usize, row: &SourceRow, now: Timestamp) -> Markup {
+    let minutes = row.refused.iter().fold(0_u32, |sum, refused| sum.saturating_add(refused.count));
+    html! {
+        tr {
+            td data-of="Source" { a href={ "#source-" (at) } { bdi.name { (row.name) } } }
+            td data-of="Kind" { (kind(row.configured.as_ref())) }
+            td data-of="Last verified" {
+                @match &row.verified {
+                    Some(verified) => { span { (ago(verified.at, now)) } small { (time(verified.at)) } }
+                    None => { span { "Not yet" } }
+                }
+            }
+            td data-of="Refused" {
+                @match row.refused.first() {
+                    Some(last) => {
+                        span { "In " (count(usize::try_from(minutes).unwrap_or(usize::MAX), "minute", "minutes")) ", last " (ago(last.at, now)) }
+                        small { bdi { (last.detail) } }
+                    }
+                    None => { span { "None" } }
+                }
+            }
+        }
+    }
+}
+
+/// The proof of a source's requests.
+fn kind(configured: Option<&Configured>) -> Markup {
+    let Some(Configured { sender, tokens, is_stopped, .. }) = configured else {
+        return html! { span.mute { "No longer set" } };
+    };
+    let tokens = (*tokens > 0).then(|| count(*tokens, "token", "tokens"));
+    let parts: Vec<_> = sender.map(str::to_owned).into_iter().chain(tokens).collect();
+    html! {
+        span {
+            (parts.join(", "))
+            @if *is_stopped { " " (chip(Tone::Bad, "Stopped")) }
+        }
+    }
+}
+
+fn source(at: usize, row: &SourceRow, now: Timestamp) -> Markup {
+    html! {
+        h2 id={ "source-" (at) } { bdi { (row.name) } }
+        @if let Some(old) = row.verified.as_ref().and_then(|verified| verified.old) { (old_secret(old, now)) }
         @if let Some(handed) = row.handed.last() {
             p {
                 (chip(Tone::Busy, "Secret handed over"))
@@ -46,11 +102,11 @@ fn source(row: &SourceRow, now: Timestamp) -> Markup {
     }
 }
 
-fn old_secret(verified: &LastVerified, now: Timestamp) -> Markup {
+fn old_secret(old: OldSecret, now: Timestamp) -> Markup {
     html! {
         p {
             (chip(Tone::Busy, "Old secret in use"))
-            " Its secret " code { "/secrets/" (verified.secret) } " last verified a request " (ago(verified.at, now)) ", " (time(verified.at))
+            " Its secret " code { "/secrets/" (old.index) } " last verified a request " (ago(old.at, now)) ", " (time(old.at))
         }
     }
 }
