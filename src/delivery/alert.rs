@@ -179,9 +179,9 @@ impl Note {
         }
     }
 
-    /// Adds a death that no pass has seen: it was after the response to a sender.
-    pub fn add(&mut self, death: Death) {
-        self.untold.add(death);
+    /// Adds deaths about which nothing is decided now.
+    pub fn add(&mut self, deaths: Deaths) {
+        self.untold.append(deaths);
     }
 
     /// Notes that an alert is about to be sent: no other one is for [`ALERT_INTERVAL`].

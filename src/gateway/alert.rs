@@ -105,10 +105,19 @@ impl<H: Host> Gateway<'_, H> {
         if self.settings.alerts.is_none() || !outcome.is_death() {
             return None;
         }
-        let death = death(delivery, outcome);
-        let noted = self.change_note(|note, _| note.add(death.clone())).await.map(drop);
+        let mut deaths = Deaths::default();
+        deaths.add(death(delivery, outcome));
+        let noted = self.leave_deaths(deaths).await;
         let notified = self.store().notify().await;
         noted.and(notified).err().map(|error| format!("the alert was not noted: {error}"))
+    }
+
+    /// Leaves deaths to the alert of a later pass.
+    pub(super) async fn leave_deaths(&self, deaths: Deaths) -> Result<(), StoreError> {
+        if self.settings.alerts.is_none() || deaths.count == 0 {
+            return Ok(());
+        }
+        self.change_note(|note, _| note.add(deaths.clone())).await.map(drop)
     }
 
     /// Changes the note about alerts. Returns it as it is then. A change may be made again to what another pass has

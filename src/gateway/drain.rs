@@ -131,6 +131,10 @@ impl<H: Host> Gateway<'_, H> {
         let attempted = self.attempt_all(opened, end, &mut pass).await;
         let pending = self.count_pending(opened, &mut pass).await;
         let left = self.leave(opened, &mut pass).await;
+        if attempted.is_err() || pending.is_err() {
+            // The first error is reported; the dead letters are there in any case.
+            let _: Result<(), StoreError> = self.leave_deaths(std::mem::take(&mut pass.deaths)).await;
+        }
         attempted?;
         let pending = pending?;
         let Pass { mut summary, fault, mut scheduler, next_due, queues, ended, deaths, reached, .. } = pass;

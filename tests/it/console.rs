@@ -85,7 +85,7 @@ pub fn dead_letter() -> (World, String) {
 }
 
 /// Method and URI of each route.
-fn routes() -> [(&'static str, String); 10] {
+fn routes() -> [(&'static str, String); 12] {
     let one = format!("{LIST}/{UNKNOWN_ID}");
     [
         ("GET", "/console".to_owned()),
@@ -95,6 +95,8 @@ fn routes() -> [(&'static str, String); 10] {
         ("POST", format!("{one}/redeliver")),
         ("GET", format!("{one}/delete")),
         ("POST", format!("{one}/delete")),
+        ("GET", "/console/replay".to_owned()),
+        ("POST", "/console/replay".to_owned()),
         ("GET", "/console/callbacks".to_owned()),
         ("GET", "/console/preflight".to_owned()),
         ("GET", "/console/sources".to_owned()),

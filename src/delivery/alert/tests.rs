@@ -92,7 +92,7 @@ fn alert_without_an_end_is_told_again() {
 fn death_during_an_alert_is_left_to_the_next_one() {
     let mut note = Note::default();
     let alert = told(pass(&mut note, deaths([1]), None, at(0)));
-    note.add(death(2));
+    note.add(deaths([2]));
     note.end(&alert, Told::Yes, at(3));
     assert_eq!(told(pass(&mut note, Deaths::default(), None, at(60))).deaths, deaths([2]));
 }
