@@ -38,6 +38,7 @@ mod operator;
 mod prefer;
 mod preflight;
 mod repair;
+mod replay;
 mod respond;
 mod sources;
 mod webhook;
@@ -187,6 +188,7 @@ async fn dispatch<H: Host>(
         Endpoint::Redeliver { id } => operator::redeliver(context, &id).await,
         Endpoint::Drain => operator::drain(context).await,
         Endpoint::Doubt => operator::doubt(context).await,
+        Endpoint::Replay => replay::run(context).await,
         Endpoint::RedeliverAll => repair::run(context, Repair::Redeliver).await,
         Endpoint::DeleteAll => repair::run(context, Repair::Delete).await,
         Endpoint::Move => move_store::run(context).await,
@@ -201,6 +203,7 @@ async fn dispatch<H: Host>(
         Endpoint::ConsoleDelivery { id } => console::delivery::show(context, &id).await,
         Endpoint::ConsoleRedeliver { id } => console::delivery::redeliver(context, &id).await,
         Endpoint::ConsoleDelete { id } => console::delivery::delete(context, &id).await,
+        Endpoint::ConsoleReplay => console::replay::answer(context).await,
         Endpoint::ConsoleCallbacks => console::callbacks::show(context).await,
         Endpoint::ConsolePreflight => console::preflight::show(context).await,
         Endpoint::ConsoleSources => console::sources::show(context).await,

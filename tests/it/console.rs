@@ -87,7 +87,7 @@ pub fn dead_letter() -> (World, String) {
 }
 
 /// Method and URI of each route.
-fn routes() -> [(&'static str, String); 14] {
+fn routes() -> [(&'static str, String); 16] {
     let one = format!("{LIST}/{UNKNOWN_ID}");
     [
         ("GET", "/console".to_owned()),
@@ -101,6 +101,8 @@ fn routes() -> [(&'static str, String); 14] {
         ("POST", REDELIVER_ALL.to_owned()),
         ("GET", DELETE_ALL.to_owned()),
         ("POST", DELETE_ALL.to_owned()),
+        ("GET", "/console/replay".to_owned()),
+        ("POST", "/console/replay".to_owned()),
         ("GET", "/console/callbacks".to_owned()),
         ("GET", "/console/preflight".to_owned()),
         ("GET", "/console/sources".to_owned()),

@@ -13,6 +13,7 @@
 #[macro_use]
 extern crate sluice_test_macros;
 
+mod alerts;
 mod ambiguous_outcomes;
 mod batches;
 mod brokers;
@@ -54,6 +55,7 @@ mod real_flow;
 mod recorded;
 mod refusals;
 mod repair;
+mod replays;
 mod reported_sources;
 mod reports;
 mod routed;

@@ -99,6 +99,7 @@ fn controls(query: &ListQuery, [pending, dead]: [usize; 2]) -> Markup {
                     (text) " (" (count) ")"
                 }
             }
+            a href="/console/replay" { "Replay" }
         }
         form.search.above role="search" action="/console/deliveries" {
             input type="hidden" name="state" value=(query.state.as_str());
