@@ -9,10 +9,12 @@ pub(super) mod preflight;
 pub(super) mod sources;
 
 mod auth;
+mod chart;
 mod engine;
 mod format;
 mod json;
 mod layout;
+mod trends;
 
 use http::Method;
 
