@@ -19,7 +19,7 @@
 //! | [`sender`] | webhook senders: descriptors, presets, verification, challenges | pure |
 //! | [`source`] | sources: the senders that may deliver, with the workflows and callbacks of each | pure |
 //! | [`callback`] | callbacks, their stored form, signed links | pure |
-//! | [`delivery`] | a delivery: identity, retry schedule, outcome, stored form | pure |
+//! | [`delivery`] | a delivery: identity, retry schedule, outcome, stored form, filters | pure |
 //! | [`engine`] | engine profiles: the requests to an engine, and the meaning of its responses | pure |
 //! | [`routing`] | routes: filters and params | pure |
 //! | [`ports`] | the interfaces of the host | traits |

@@ -8,6 +8,7 @@ pub mod binary;
 pub mod callback_query;
 pub mod descriptor;
 pub mod engine_answer;
+pub mod expression;
 pub mod form;
 pub mod links;
 pub mod question;

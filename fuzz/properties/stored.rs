@@ -117,7 +117,15 @@ fn delivery_of<'a>(numbers: &[u8], [reference, topic, trace]: [&[u8]; 3], payloa
         };
         let queue = (number % 5 == 0).then(|| topic_of(topic).to_owned());
         let source = (number % 3 == 1).then(|| topic_of(topic).to_owned());
-        Work::Start(Start { workflow: WorkflowRef::parse(reference).ok()?, payload, trigger, params, queue, source })
+        Work::Start(Start {
+            workflow: WorkflowRef::parse(reference).ok()?,
+            payload,
+            trigger,
+            params,
+            queue,
+            source,
+            replay_of: None,
+        })
     };
     let mut headers = HeaderMap::new();
     if let Ok(value) = HeaderValue::from_bytes(trace)

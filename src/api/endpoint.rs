@@ -56,6 +56,8 @@ endpoints! {
     // These must precede `Delivery`, whose template matches their paths as well.
     Drain "/api/v2/deliveries/drain" "POST";
     Doubt "/api/v2/deliveries/doubt" "POST";
+    RedeliverAll "/api/v2/deliveries/redeliver" "POST";
+    DeleteAll "/api/v2/deliveries/delete" "POST";
     Delivery(id) "/api/v2/deliveries/{id}" "DELETE, GET, HEAD";
     Redeliver(id) "/api/v2/deliveries/{id}/redeliver" "POST";
     Move "/api/v2/move" "POST";
@@ -64,6 +66,9 @@ endpoints! {
     Console "/console" "GET, HEAD";
     ConsoleDrain "/console/drain" "POST";
     ConsoleDeliveries "/console/deliveries" "GET, HEAD";
+    // These must precede `ConsoleDelivery`.
+    ConsoleRedeliverAll "/console/deliveries/redeliver" "GET, HEAD, POST";
+    ConsoleDeleteAll "/console/deliveries/delete" "GET, HEAD, POST";
     ConsoleDelivery(id) "/console/deliveries/{id}" "GET, HEAD";
     ConsoleRedeliver(id) "/console/deliveries/{id}/redeliver" "POST";
     ConsoleDelete(id) "/console/deliveries/{id}/delete" "GET, HEAD, POST";

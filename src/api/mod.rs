@@ -25,6 +25,7 @@ mod console;
 mod content_coding;
 mod cors;
 mod event;
+mod filter;
 mod handshake;
 mod health;
 mod intake;
@@ -36,6 +37,7 @@ mod openapi;
 mod operator;
 mod prefer;
 mod preflight;
+mod repair;
 mod respond;
 mod sources;
 mod webhook;
@@ -50,7 +52,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use crate::config::Config;
 use crate::delivery::{Key, Outcome, Work};
 use crate::gateway::sources::{remember_refusal, remember_verified};
-use crate::gateway::{Eagerness, Gateway, Receipt, Report};
+use crate::gateway::{Eagerness, Gateway, Receipt, Repair, Report};
 use crate::ports::{Body, Host};
 use crate::sender::{ResponsePolicy, SuccessCriterion};
 use crate::source::{FailedVerification, Refused};
@@ -185,6 +187,8 @@ async fn dispatch<H: Host>(
         Endpoint::Redeliver { id } => operator::redeliver(context, &id).await,
         Endpoint::Drain => operator::drain(context).await,
         Endpoint::Doubt => operator::doubt(context).await,
+        Endpoint::RedeliverAll => repair::run(context, Repair::Redeliver).await,
+        Endpoint::DeleteAll => repair::run(context, Repair::Delete).await,
         Endpoint::Move => move_store::run(context).await,
         Endpoint::Preflight => preflight::show(context).await,
         Endpoint::Sources => sources::list(context).await,
@@ -192,6 +196,8 @@ async fn dispatch<H: Host>(
         Endpoint::Console => console::overview::show(context).await,
         Endpoint::ConsoleDrain => console::overview::drain(context).await,
         Endpoint::ConsoleDeliveries => console::list::show(context).await,
+        Endpoint::ConsoleRedeliverAll => console::repair::answer(context, Repair::Redeliver).await,
+        Endpoint::ConsoleDeleteAll => console::repair::answer(context, Repair::Delete).await,
         Endpoint::ConsoleDelivery { id } => console::delivery::show(context, &id).await,
         Endpoint::ConsoleRedeliver { id } => console::delivery::redeliver(context, &id).await,
         Endpoint::ConsoleDelete { id } => console::delivery::delete(context, &id).await,

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::problem::{Kind, Problem};
 use super::query::{Query, decode, invalid_reference};
-use super::{RequestContext, respond};
+use super::{RequestContext, filter, respond};
 use crate::callback::{CallbackRecord, State, Status};
 use crate::config::{Member, Token, members};
 use crate::delivery::{Delivery, DeliveryId, Outcome};
@@ -34,7 +34,7 @@ const MAX_LIMIT: usize = 500;
 
 /// A delivery in a list.
 #[derive(Serialize)]
-struct DeliverySummary<'a> {
+pub(super) struct DeliverySummary<'a> {
     id: String,
     kind: &'static str,
     r#ref: &'a str,
@@ -50,7 +50,7 @@ struct DeliverySummary<'a> {
 }
 
 impl<'a> DeliverySummary<'a> {
-    fn of(state: DeliveryState, delivery: &'a Delivery<'_>) -> Self {
+    pub(super) fn of(state: DeliveryState, delivery: &'a Delivery<'_>) -> Self {
         let topic = delivery.work.topic();
         Self {
             id: delivery.id.to_string(),
@@ -95,14 +95,15 @@ pub(super) fn invalid_parameter(name: &'static str, rule: &str) -> Problem {
     Problem::new(Kind::InvalidParameter, format!("`{name}` must be {rule}")).field(name)
 }
 
-/// `GET /api/v2/deliveries`: lists stored deliveries by state.
+/// `GET /api/v2/deliveries`: lists stored deliveries by state and filter.
 pub(super) async fn list(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
     let gateway = authorize(context)?;
     let query = Query::parse(context.query)?;
     let state = state_parameter(&query)?;
+    let filter = filter::read(&query, filter::Client::Program)?;
     let limit = limit_parameter(&query)?;
     let after = after_parameter(&query)?;
-    let page = gateway.list(state, limit, after).await.map_err(|error| to_problem(context, error.into()))?;
+    let page = gateway.list(state, &filter, limit, after).await.map_err(|error| to_problem(context, error.into()))?;
 
     #[derive(Serialize)]
     struct View<'a> {

@@ -12,6 +12,9 @@ use crate::reference::{RunRef, Topic, WorkflowRef};
 /// Names of the parameters of a callback. Parameters with other names are ignored.
 const CALLBACK_PARAMETERS: [&str; 7] = ["ref", "workflowrun", "topic", "status", "access_token", "source", "sender"];
 
+/// The number of characters of an unknown parameter's name that a problem shows.
+const MAX_NAMED: usize = 64;
+
 /// A decoded query.
 #[derive(Debug)]
 pub struct Query {
@@ -64,6 +67,17 @@ impl Query {
                     .field(name))
             }
         }
+    }
+
+    /// Checks that there are no parameters but these. For an operation that a misspelled condition would extend to all.
+    pub(super) fn allow_only(&self, names: &[&'static str]) -> Result<(), Problem> {
+        let Some((name, _)) = self.pairs.iter().find(|(name, _)| !names.contains(&name.as_str())) else {
+            return Ok(());
+        };
+        // A name of a sender may be long.
+        let name: String = name.chars().take(MAX_NAMED).collect();
+        let detail = format!("`{name}` is not a parameter of this path: it has {}", names.join(", "));
+        Err(Problem::new(Kind::InvalidParameter, detail).field(name))
     }
 
     /// Returns the value of a parameter with two names, and the name that was used. Both may be present if their values

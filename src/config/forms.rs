@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{Origins, WebOrigins, origin};
 use crate::json::{self, InvalidValue, JsonType, Reader};
+use crate::reference::WorkflowRef;
 use crate::secret::Secret;
 
 /// A member of `settings`.
@@ -109,6 +110,10 @@ pub struct Text {
     /// The rule of the member: "must be …".
     pub(super) rule: &'static str,
 }
+
+/// The reference of a workflow, as `?ref=` has it.
+#[derive(Debug)]
+pub struct Workflow;
 
 /// Scheme, host and port of a URL, without a slash at the end.
 #[derive(Debug)]
@@ -284,6 +289,22 @@ impl<'a> Form<'a> for Text {
 
     fn rule(&self) -> String {
         self.rule.to_owned()
+    }
+}
+
+impl<'a> Form<'a> for Workflow {
+    type Value = Option<WorkflowRef>;
+
+    fn read(&self, raw: &'a RawValue, reader: &Reader<'_>) -> Result<Option<WorkflowRef>, InvalidValue> {
+        WorkflowRef::parse(&reader.text(raw)?).map(Some).map_err(|error| reader.error(error.to_string()))
+    }
+
+    fn default_value(&self) -> Option<WorkflowRef> {
+        None
+    }
+
+    fn rule(&self) -> String {
+        "must be the reference of a workflow, as in `?ref=`".to_owned()
     }
 }
 

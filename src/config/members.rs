@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::CallbackGet;
 use super::forms::{
-    AnyMember, Boolean, Choice, Hosts, Member, Number, Object, Origin, Pages, Span, Text, Token, Tokens,
+    AnyMember, Boolean, Choice, Hosts, Member, Number, Object, Origin, Pages, Span, Text, Token, Tokens, Workflow,
 };
 use crate::time::Retention;
 
@@ -16,6 +16,10 @@ const fn number<T>(name: &'static str, default: T, min: T, max: T) -> Member<Num
 
 const fn milliseconds(name: &'static str, default: u32, min: u32, max: u32) -> Member<Span> {
     Member { name, form: Span { number: Number { default, min, max }, unit: Duration::from_millis(1) } }
+}
+
+const fn minutes(name: &'static str, default: u32, max: u32) -> Member<Span> {
+    Member { name, form: Span { number: Number { default, min: 1, max }, unit: Duration::from_secs(60) } }
 }
 
 const fn hours(name: &'static str, default: u32) -> Member<Span> {
@@ -72,6 +76,12 @@ pub static CALLBACK_GET: Member<Choice<CallbackGet>> = Member {
 pub static ALLOWED_ORIGINS: Member<Hosts> = Member { name: "allowed_origins", form: Hosts };
 /// The origins whose web pages may deliver.
 pub static CORS_ORIGINS: Member<Pages> = Member { name: "cors_origins", form: Pages };
+/// For how many hours the payloads of delivered starts are kept; 0 for none.
+pub static KEEP_HOURS: Member<Number<u32>> = number("keep_hours", 0, 0, Retention::MAX_HOURS);
+/// The workflow that is started when an operator should look.
+pub static ALERT_WORKFLOW: Member<Workflow> = Member { name: "alert_workflow", form: Workflow };
+/// How long the oldest pending delivery may wait before an alert.
+pub static ALERT_AFTER: Member<Span> = minutes("alert_after_minutes", 15, 10_080);
 /// The store in use before, while its content is being moved.
 pub static MOVE_FROM: Member<Text> = Member {
     name: "move_from",
@@ -81,7 +91,7 @@ pub static MOVE_FROM: Member<Text> = Member {
 pub static OPEN: Member<Boolean> = Member { name: "open", form: Boolean };
 
 /// All members, in the order of the documentation.
-pub static MEMBERS: [&dyn AnyMember; 25] = [
+pub static MEMBERS: [&dyn AnyMember; 28] = [
     &ENGINE,
     &ENGINE_START,
     &ENGINE_CONNECT,
@@ -105,6 +115,9 @@ pub static MEMBERS: [&dyn AnyMember; 25] = [
     &CALLBACK_GET,
     &ALLOWED_ORIGINS,
     &CORS_ORIGINS,
+    &KEEP_HOURS,
+    &ALERT_WORKFLOW,
+    &ALERT_AFTER,
     &MOVE_FROM,
     &OPEN,
 ];

@@ -14,6 +14,7 @@ use crate::delivery::Limits;
 use crate::engine::{Constants, DEFAULT_PROFILE, Doubt, Engine, EngineUrl, EngineUrlError, Profile};
 use crate::json::{InvalidValue, Pointer, without_mark};
 use crate::ports::{Timeouts, Variables};
+use crate::reference::WorkflowRef;
 use crate::routing::Table;
 use crate::secret::Secret;
 use crate::source::{Action, SourceSender, Sources, Via, Workflow};
@@ -66,6 +67,21 @@ pub struct Settings<'h> {
     pub store: StoreSize,
     /// `move_from`: the store in use before, if its content is being moved.
     pub move_from: Option<MoveFrom>,
+    /// `keep_hours`: how long the payloads of delivered starts are kept; zero for not at all.
+    pub keep: Duration,
+    /// `alert_workflow` and `alert_after_minutes`: the alerts, if there are any.
+    pub alerts: Option<Alerts>,
+    /// `public_url`: scheme, host and port at which Sluice is reached, if they are known.
+    pub public_url: Option<String>,
+}
+
+/// When an alert is sent, and to which workflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alerts {
+    /// The workflow that is started.
+    pub workflow: WorkflowRef,
+    /// How long the oldest pending delivery may wait.
+    pub after: Duration,
 }
 
 impl Settings<'_> {
@@ -130,8 +146,11 @@ impl<'h, H: Variables> Config<'h, H> {
     pub fn settings(&self) -> Result<Settings<'h>, ConfigError> {
         let timeouts =
             Timeouts { connect: self.get(&members::ENGINE_CONNECT)?, total: self.get(&members::ENGINE_TIMEOUT)? };
+        let engine = self.engine()?;
         Ok(Settings {
-            engine: self.engine()?,
+            // An error of it stops no delivery; `/readyz` shows it.
+            alerts: self.alerts(Some(&engine)).unwrap_or_default(),
+            engine,
             timeouts,
             wait: self.get(&members::ENGINE_WAIT)?,
             limits: Limits {
@@ -148,6 +167,8 @@ impl<'h, H: Variables> Config<'h, H> {
             width_max: self.get(&members::DRAIN_WIDTH_MAX)?,
             store: StoreSize { doors: self.get(&members::DOORS)?, max_keys: self.get(&members::MAX_KEYS)? },
             move_from: self.move_from()?,
+            keep: self.keep()?,
+            public_url: self.get(&members::PUBLIC_URL)?,
         })
     }
 
@@ -238,6 +259,29 @@ impl<'h, H: Variables> Config<'h, H> {
         }
     }
 
+    /// Reads `keep_hours`, which only a database has room for.
+    fn keep(&self) -> Result<Duration, ConfigError> {
+        let hours = self.get(&members::KEEP_HOURS)?;
+        // An invalid `database_url` is an error of its own.
+        if hours > 0 && self.database_url().is_ok_and(|url| url.is_none()) {
+            let rule =
+                "must be 0 while `database_url` is empty: only PostgreSQL keeps the payloads of delivered starts";
+            return Err(self.invalid(&members::KEEP_HOURS, rule));
+        }
+        Ok(Duration::from_secs(3_600).saturating_mul(hours))
+    }
+
+    /// Reads `alert_workflow` with `alert_after_minutes`; `None` without a workflow. The workflow has to fit the
+    /// configured engine, as far as that is valid itself.
+    fn alerts(&self, engine: Option<&Engine<'_>>) -> Result<Option<Alerts>, ConfigError> {
+        let after = self.get(&members::ALERT_AFTER)?;
+        let Some(workflow) = self.get(&members::ALERT_WORKFLOW)? else { return Ok(None) };
+        if let Some(engine) = engine {
+            engine.accepts(&workflow).map_err(|rule| self.invalid(&members::ALERT_WORKFLOW, rule.to_string()))?;
+        }
+        Ok(Some(Alerts { workflow, after }))
+    }
+
     /// Reads `routes`; `None` if it is empty. The table has to fit the configured engine, as far as that is valid
     /// itself.
     pub fn routes(&self) -> Result<Option<Table>, ConfigError> {
@@ -322,6 +366,8 @@ impl<'h, H: Variables> Config<'h, H> {
             profile.as_ref().ok().and_then(|profile| self.body_limit(profile).err()),
             self.retention().err(),
             self.move_from().err(),
+            self.keep().err(),
+            self.alerts(self.engine().ok().as_ref()).err(),
         ];
         let checked = profile.as_ref().ok().and_then(|profile| profile.check().err());
         let checked =

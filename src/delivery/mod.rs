@@ -2,6 +2,8 @@
 //! ([`DeliveryId`], [`Key`]), a retry schedule ([`Limits`]), an outcome ([`Outcome`]) and a stored form
 //! ([`Delivery::to_bytes`]).
 
+pub mod alert;
+mod filter;
 #[cfg(test)]
 mod fixtures;
 mod key;
@@ -26,6 +28,7 @@ use crate::reference::WorkflowRef;
 use crate::time::Timestamp;
 
 pub use crate::reference::DeliveryId;
+pub use filter::Filter;
 pub use key::Key;
 pub use orphan::{Found, Orphan};
 pub use outcome::{Outcome, Verdict};
@@ -168,6 +171,8 @@ pub struct Start<'a> {
     pub queue: Option<String>,
     /// The name of the source; `None` for one without limits.
     pub source: Option<String>,
+    /// The delivered start whose payload an operator has replayed with this one.
+    pub replay_of: Option<DeliveryId>,
 }
 
 /// The payload of a run.
@@ -225,13 +230,13 @@ impl<'a> Delivery<'a> {
     /// Copies the borrowed parts.
     pub fn into_owned(self) -> Delivery<'static> {
         let work = match self.work {
-            Work::Start(Start { workflow, payload, trigger, params, queue, source }) => {
+            Work::Start(Start { workflow, payload, trigger, params, queue, source, replay_of }) => {
                 let payload = match payload {
                     Payload::Webhook(whole) => Payload::Webhook(owned(whole)),
                     Payload::Event { whole, data } => Payload::Event { whole: owned(whole), data: data.map(owned) },
                 };
                 let params = params.into_iter().map(|(name, value)| (name, owned(value))).collect();
-                Work::Start(Start { workflow, payload, trigger, params, queue, source })
+                Work::Start(Start { workflow, payload, trigger, params, queue, source, replay_of })
             }
             Work::Resolve(Callback { run, topic, status, payload }) => {
                 Work::Resolve(Callback { run, topic, status, payload: payload.map(owned) })
@@ -316,7 +321,15 @@ impl Work<'_> {
 impl<'a> Start<'a> {
     /// A start without the params of a route.
     pub fn new(workflow: WorkflowRef, payload: Payload<'a>) -> Self {
-        Self { workflow, trigger: payload.trigger(), payload, params: Vec::new(), queue: None, source: None }
+        Self {
+            workflow,
+            trigger: payload.trigger(),
+            payload,
+            params: Vec::new(),
+            queue: None,
+            source: None,
+            replay_of: None,
+        }
     }
 }
 

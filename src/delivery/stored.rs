@@ -84,6 +84,9 @@ struct Stored<'a> {
     /// Absent in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<Cow<'a, str>>,
+    /// Only for a replay. An earlier version drops it, and the run lacks a label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replay_of: Option<DeliveryId>,
     /// Absent for a callback by GET. The last member, so a truncated record still shows all others.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     payload: Option<Cow<'a, RawValue>>,
@@ -148,10 +151,11 @@ impl Delivery<'_> {
             queue: None,
             requeued: self.requeued,
             source: None,
+            replay_of: None,
             payload: None,
         };
         match &self.work {
-            Work::Start(Start { workflow, payload, trigger, params, queue, source }) => {
+            Work::Start(Start { workflow, payload, trigger, params, queue, source, replay_of }) => {
                 let (kind, whole) = match payload {
                     Payload::Webhook(whole) => (Kind::Webhook, whole),
                     Payload::Event { whole, .. } => (Kind::Event, whole),
@@ -163,6 +167,7 @@ impl Delivery<'_> {
                 stored.params = params.iter().map(|(name, value)| (name.into(), Cow::Borrowed(&**value))).collect();
                 stored.queue = queue.as_deref().map(Cow::Borrowed);
                 stored.source = source.as_deref().map(Cow::Borrowed);
+                stored.replay_of = *replay_of;
                 if stored.trigger.is_some() || !params.is_empty() {
                     stored.v = ROUTED_VERSION;
                 }
@@ -220,6 +225,7 @@ impl Delivery<'_> {
                         .collect(),
                     queue: stored.queue.map(Cow::into_owned),
                     source: stored.source.map(Cow::into_owned),
+                    replay_of: stored.replay_of,
                     payload,
                 })
             }

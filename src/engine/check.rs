@@ -22,7 +22,7 @@ const MAX_TITLE: usize = 200;
 const MAX_NAMES: usize = 4;
 
 /// The texts that a start and its lookup have besides the names in the workflow's reference.
-const OF_START: [&str; 6] = ["mark", "label", "scope", "trigger", "source", "start"];
+const OF_START: [&str; 7] = ["mark", "label", "scope", "trigger", "source", "replay_of", "start"];
 /// The JSON that a start has.
 const JSON_OF_START: [&str; 6] = ["params", "input", "data", "event", "attributes", "params_object"];
 /// The texts that a callback has besides the names in the run's reference.

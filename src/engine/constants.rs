@@ -58,11 +58,11 @@ pub enum ConstantsError {
 impl Constants {
     /// Parses the variable's text. An empty text sets nothing.
     pub fn parse(text: &str, profile: &Profile<'_>) -> Result<Self, ConstantsError> {
-        let document = profile.document();
-        let profile = || document.name.to_string();
-        if text.is_empty() && document.needs_no_constants() {
+        if text.is_empty() && profile.needs_no_constants() {
             return Ok(Self::default());
         }
+        let document = profile.document();
+        let profile = || document.name.to_string();
         let settings = document.settings()?;
         let members = match text {
             "" => Vec::new(),

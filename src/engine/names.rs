@@ -68,6 +68,7 @@ impl Names {
         let mut names = Self::of_workflow(document, constants, &start.workflow)?;
         names.add("trigger", Some(super::request::trigger(start.trigger).to_owned()));
         names.add("source", start.source.clone());
+        names.add("replay_of", start.replay_of.map(|id| id.to_string()));
         Ok(names)
     }
 

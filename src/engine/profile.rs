@@ -103,6 +103,13 @@ impl<'p> Profile<'p> {
         Ok(self.document().reserved_params()?.iter().map(ToString::to_string).collect())
     }
 
+    /// Whether no constant has to be set, and none has a default. An operator's profile may be malformed: its constants are
+    /// always read.
+    pub(super) fn needs_no_constants(&self) -> bool {
+        let Source::BuiltIn(document) = &self.0 else { return false };
+        document.required.is_none() && document.settings.is_none_or(|settings| !settings.get().contains("\"default\""))
+    }
+
     /// The members.
     pub(super) fn document(&self) -> &Document<'p> {
         match &self.0 {
@@ -192,11 +199,6 @@ impl<'a> Document<'a> {
             Ok((name, setting))
         };
         settings.into_iter().map(setting).collect()
-    }
-
-    /// Whether no constant has to be set, and none has a default.
-    pub(super) fn needs_no_constants(&self) -> bool {
-        self.required.is_none() && self.settings.is_none_or(|settings| !settings.get().contains("\"default\""))
     }
 
     pub(super) fn required(&self) -> Result<Vec<Text<'a>>, ProfileError> {

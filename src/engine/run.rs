@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::form::{FindForm, List, Proof, RunForm, StateRule, TasksForm, Text, TopicForm, WaitStateName};
 use super::malformed;
-use super::profile::proof;
+use super::profile::{ProfileError, proof};
 use super::response::{Reader, Refused, Success, Value};
 use crate::callback::Status;
 use crate::delivery::{FoundRun, RunState, RunView, RunWorkflow, Verdict, WaitState, WaitTask};
@@ -23,30 +23,42 @@ struct Run {
 }
 
 impl Run {
-    fn read(value: &Value<'_>, form: &RunForm<'_>) -> Option<Self> {
-        Some(Self { id: id_at(value, form.id.as_ref()?)?, state: run_state(value, form) })
+    /// Reads a run; `None` without an id.
+    fn read(value: &Value<'_>, form: &RunForm<'_>) -> Result<Option<Self>, Verdict> {
+        let Some(id) = form.id.as_ref().and_then(|place| id_at(value, place)) else { return Ok(None) };
+        Ok(Some(Self { id, state: run_state(value, form)? }))
     }
 }
 
 /// The state of a run. Without rules for it, each run is active; `None` if no rule knows its status.
-fn run_state(value: &Value<'_>, form: &RunForm<'_>) -> Option<RunState> {
+fn run_state(value: &Value<'_>, form: &RunForm<'_>) -> Result<Option<RunState>, Verdict> {
     if form.states.is_empty() {
-        return Some(RunState::Active);
+        return Ok(Some(RunState::Active));
     }
     let text_at = |place: &Option<Text<'_>>| place.as_ref().and_then(|place| value.text_at(place));
     // A run of Argo Workflows has no status until its controller has seen it.
-    state(&form.states, &text_at(&form.status).unwrap_or_default(), text_at(&form.phase).as_deref())
+    state("run", &form.states, &text_at(&form.status).unwrap_or_default(), text_at(&form.phase).as_deref())
 }
 
-/// The state that a status means.
-fn state<'a, S: Deserialize<'a>>(rules: &List<'a, StateRule<'a, S>>, status: &str, phase: Option<&str>) -> Option<S> {
+/// The state that a status means, by the rules in `states` of a member of the profile. `None` if no rule names the
+/// status.
+fn state<'a, S: Deserialize<'a>>(
+    member: &str,
+    rules: &List<'a, StateRule<'a, S>>,
+    status: &str,
+    phase: Option<&str>,
+) -> Result<Option<S>, Verdict> {
     let is_listed = |list: &[Text<'_>], text: &str| list.iter().any(|listed| **listed == *text);
-    // A status of which only a malformed rule speaks means nothing.
-    let rule = rules.iter().filter_map(Result::ok).find(|rule| {
-        is_listed(&rule.status, status)
+    for (at, rule) in rules.iter().enumerate() {
+        let place = || format!("/{member}/states/{at}");
+        let rule = rule.map_err(|error| malformed(ProfileError::within(&place(), error)))?;
+        if is_listed(&rule.status, status)
             && (rule.phase.is_empty() || phase.is_some_and(|phase| is_listed(&rule.phase, phase)))
-    });
-    rule.map(|rule| rule.state)
+        {
+            return Ok(Some(rule.state));
+        }
+    }
+    Ok(None)
 }
 
 impl From<WaitStateName> for WaitState {
@@ -103,7 +115,7 @@ impl Reader<'_, '_> {
 
     fn started_run(&self, success: Success) -> Result<Vec<u8>, Verdict> {
         let form = self.document.run().map_err(malformed)?;
-        let Some(run) = Run::read(&Value::of_body(&success.body), &form) else { return Err(success.unexpected()) };
+        let Some(run) = Run::read(&Value::of_body(&success.body), &form)? else { return Err(success.unexpected()) };
         match run.state {
             Some(RunState::Active | RunState::Ended | RunState::Cancelled) => self.answer(&run.id, None, success),
             Some(RunState::NotStarted) => {
@@ -149,7 +161,7 @@ impl Reader<'_, '_> {
             return Err(success.unclear("but not with the run that was looked up", false));
         };
         let run_form = self.document.run().map_err(malformed)?;
-        let Some(state) = run_state(&Value::of_body(&success.body), &run_form) else {
+        let Some(state) = run_state(&Value::of_body(&success.body), &run_form)? else {
             return Err(success.unclear("and the run has no status that is known", false));
         };
         let body = self.answer(&proven, form.reference.as_ref(), success)?;
@@ -186,7 +198,7 @@ impl Reader<'_, '_> {
             if is_child || self.is_of_another_workflow(&value, &form) {
                 continue;
             }
-            let Run { id, state } = Run::read(&value, &form).ok_or_else(|| success.unexpected())?;
+            let Run { id, state } = Run::read(&value, &form)?.ok_or_else(|| success.unexpected())?;
             let Some(state) = state else {
                 return Err(success.unclear(&format!("and {} has no status that is known", named(&id)), false));
             };
@@ -226,7 +238,7 @@ impl Reader<'_, '_> {
         {
             return Err(success.unexpected());
         }
-        let state = if is_of_run { run_state(&value, &form) } else { Some(RunState::Active) };
+        let state = if is_of_run { run_state(&value, &form)? } else { Some(RunState::Active) };
         let Some(state) = state else {
             let id = self.names.get("run").unwrap_or_default();
             return Err(success.unclear(&format!("and {} has no status that is known", named(id)), false));
@@ -274,7 +286,7 @@ impl Reader<'_, '_> {
                 return Err(success.unexpected());
             }
             if value.text_at(&form.kind).as_deref() == Some(&*form.waits) {
-                let task = wait_task(&value, &form);
+                let task = wait_task(&value, &form)?;
                 let unclear = || success.unclear("and a task that waits has no status that is known", false);
                 waits.push(task.ok_or_else(unclear)?);
             }
@@ -294,13 +306,16 @@ fn named(id: &str) -> String {
     if is_plain { format!("the run {id}") } else { "a run".to_owned() }
 }
 
-fn wait_task(value: &Value<'_>, form: &TasksForm<'_>) -> Option<WaitTask> {
-    let state = WaitState::from(state(&form.states, &value.text_at(&form.status)?, None)?);
+/// Reads a task that waits; `None` without an id, or without a status that the profile knows.
+fn wait_task(value: &Value<'_>, form: &TasksForm<'_>) -> Result<Option<WaitTask>, Verdict> {
+    let (Some(id), Some(status)) = (id_at(value, &form.id), value.text_at(&form.status)) else { return Ok(None) };
+    let Some(state) = state("tasks", &form.states, &status, None)? else { return Ok(None) };
+    let state = WaitState::from(state);
     let topic = topic(value, &form.topic);
     // A topic is resolved when the run reaches the task; from then on its text is what the engine compares.
     let is_unresolved = form.topic.unresolved.as_deref().is_some_and(|mark| topic.contains(mark));
     let topic = Some(topic).filter(|_| state != WaitState::Ahead || !is_unresolved);
-    Some(WaitTask { id: id_at(value, &form.id)?, topic, state })
+    Ok(Some(WaitTask { id, topic, state }))
 }
 
 /// The topic of a task. Without one it is empty, which no callback's topic is.

@@ -41,7 +41,7 @@ use crate::store::{Store, StoreSize};
 use crate::time::{Retention, Timestamp};
 use send::Caller;
 
-pub use crate::store::{Found, MAX_SAMPLES, MAX_SCANNED, Sample};
+pub use crate::store::{Found, MAX_SAMPLES, MAX_SCANNED, Repair, Repaired, Sample, Selection, Skipped};
 pub use drain::{DrainSummary, Eagerness, Stopped};
 pub use overview::{Overview, last_drain, overview, samples};
 pub use preflight::MAX_TEMPLATES;

@@ -3,15 +3,16 @@
 
 use std::time::Duration;
 
-use super::Gateway;
 use super::look::PassNotes;
+use super::{ATTEMPT_MARGIN, Gateway};
 use crate::callback::{Callback, CallbackRecord, State, Status};
-use crate::delivery::{Delivery, DeliveryId, Key, Outcome, StoredError, Wait, Work};
+use crate::delivery::{Delivery, DeliveryId, Filter, Key, Outcome, StoredError, Wait, Work};
 use crate::engine::Confirm;
 use crate::ports::{Host, StoreError};
 use crate::reference::{RunRef, Topic};
 use crate::store::{
-    CallbackPage, Claims as _, DeliveryState, Doubted, Effect, Found, Operated, Outbox as _, Page, Settled,
+    CallbackPage, Claims as _, DeliveryState, Doubted, Effect, Found, Operated, Outbox as _, Page, Repair, Repaired,
+    Selection, Settled,
 };
 
 /// Why an operator's request fails.
@@ -51,26 +52,39 @@ impl From<StoredError> for OperatorError {
 }
 
 impl<H: Host> Gateway<'_, H> {
-    /// Lists at most `limit` deliveries after `after`, in order of arrival.
+    /// Lists at most `limit` deliveries after `after` that match a filter, in order of arrival. Reads at most
+    /// [`MAX_SCANNED`](super::MAX_SCANNED), so a page may be short and have a next one.
     pub async fn list(
         &self,
         state: DeliveryState,
+        filter: &Filter,
         limit: usize,
         after: Option<DeliveryId>,
     ) -> Result<Page, StoreError> {
-        self.store().list(state, limit, after).await
+        self.store().list(state, filter, limit, after).await
     }
 
-    /// Finds at most `limit` deliveries after `after` whose workflow, run or topic contains `text`, ignoring ASCII
-    /// case. An empty text finds all, including records that can't be decoded.
+    /// [`list`](Self::list), with the number of all deliveries.
     pub async fn search(
         &self,
         state: DeliveryState,
-        text: &str,
+        filter: &Filter,
         limit: usize,
         after: Option<DeliveryId>,
     ) -> Result<Found, StoreError> {
-        self.store().search(state, text, limit, after).await
+        self.store().search(state, filter, limit, after).await
+    }
+
+    /// Redelivers or deletes all deliveries of a selection, or counts them, for at most `budget`. A redelivery doesn't
+    /// send: the deliveries are pending and due now, and the drain sends as many at a time as its width permits.
+    pub async fn repair(
+        &self,
+        repair: Repair,
+        selection: &Selection,
+        budget: Duration,
+    ) -> Result<Repaired, StoreError> {
+        let end = self.host.monotonic().saturating_add(budget);
+        self.store().repair(repair, selection, end, budget.saturating_add(ATTEMPT_MARGIN)).await
     }
 
     /// Reads a stored delivery.

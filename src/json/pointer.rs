@@ -50,6 +50,9 @@ fn enter<'a>(value: &'a RawValue, step: &str) -> Option<&'a RawValue> {
 /// Removes the escapes of one step: `~1` first, because `~01` must not become a slash (section 4). `None` if a `~`
 /// isn't followed by `0` or `1`.
 fn unescape(step: &str) -> Option<String> {
+    if !step.contains('~') {
+        return Some(step.to_owned());
+    }
     let is_escaped = step.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
     is_escaped.then(|| step.replace("~1", "/").replace("~0", "~"))
 }

@@ -181,7 +181,7 @@ impl Scanner {
         (state, rest)
     }
 
-    /// Reads the beginning or the end of an array or object, or a comma.
+    /// Reads the beginning or the end of an array or object, or a comma in one.
     fn punctuation<'p>(&mut self, state: State, rest: &'p [u8]) -> Option<(State, &'p [u8])> {
         let (byte, after) = rest.split_first()?;
         let next = match (state, byte) {
@@ -199,8 +199,13 @@ impl Scanner {
     }
 
     /// Reads a byte, or a part of a token: `rest` begins with `byte`, and `after` follows it. Returns the next state and
-    /// what is left of the piece.
+    /// the unread part of the piece.
     fn step<'p>(&mut self, state: State, byte: u8, rest: &'p [u8], after: &'p [u8], piece: &[u8]) -> (State, &'p [u8]) {
+        if self.depth > 0
+            && let Some(read) = self.punctuation(state, rest)
+        {
+            return read;
+        }
         let next = match state {
             State::Text { is_name } => {
                 let (length, end) = text(rest);
@@ -233,21 +238,14 @@ impl Scanner {
                 _ if read == 0 => return (State::Value, rest),
                 _ => State::Refused,
             },
-            State::FirstElement if byte == b']' => self.close(),
             State::Value | State::FirstElement => {
                 if self.depth == 0 {
                     self.value.start = self.offset(piece, rest);
                 }
                 self.value(byte)
             }
-            State::FirstName if byte == b'}' => self.close(),
             State::FirstName | State::Name if byte == b'"' => State::Text { is_name: true },
             State::Colon if byte == b':' => State::Value,
-            State::AfterValue => match (byte, self.is_in_object()) {
-                (b',', _) => self.after_comma(),
-                (b'}', true) | (b']', false) => self.close(),
-                _ => State::Refused,
-            },
             State::Escape { is_name } => match byte {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => State::Text { is_name },
                 b'u' => State::Hex { missing: 4, is_name },

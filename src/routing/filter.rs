@@ -134,7 +134,7 @@ fn parse_operands(
         let operand = Operand::parse(&name, kind).ok_or_else(|| {
             let names = match kind {
                 InputKind::Event => "a context attribute (lower-case letters and digits)",
-                InputKind::Webhook => "`sender`, `type`",
+                InputKind::Webhook => "`sender`, `source`, `type`",
             };
             reader
                 .error(format!("has an invalid name (member {n}): use {names} or a JSON Pointer that starts with `/`"))
@@ -145,7 +145,7 @@ fn parse_operands(
 }
 
 impl Operand {
-    /// Parses a JSON Pointer, or the name of an attribute. A webhook has the attributes `sender` and `type`. An event
+    /// Parses a JSON Pointer, or the name of an attribute. A webhook has the attributes `sender`, `source` and `type`. An event
     /// may have any attribute (CloudEvents 1.0.2, "Attribute Naming Convention"), but `data` is not one.
     pub(super) fn parse(text: &str, kind: InputKind) -> Option<Self> {
         if text.starts_with('/') {

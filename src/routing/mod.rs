@@ -220,6 +220,7 @@ impl Route {
             params,
             queue: self.queue(),
             source: None,
+            replay_of: None,
         })
     }
 }

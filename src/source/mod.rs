@@ -546,7 +546,8 @@ fn readable_name(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     raw.and_then(json::borrowed_text).filter(|name| is_name(name))
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a text is the name of a source, according to its form.
+pub fn is_name(name: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let ends = [name.bytes().next(), name.bytes().next_back()];
     name.len() <= MAX_NAME

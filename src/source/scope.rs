@@ -144,7 +144,7 @@ impl<'a> Workflow<'a> {
 
 impl Pattern {
     /// Parses a pattern. The error completes a sentence that begins with its place.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let reference = WorkflowRef::parse(text).map_err(|error| error.to_string())?;
         let workflow = reference.workflow();
         let plain = workflow.strip_suffix('*');
@@ -169,6 +169,17 @@ impl Pattern {
             (false, name) => name == Some(&*self.workflow) || workflow.id == Some(&*self.workflow),
         };
         is_of_team && is_one
+    }
+}
+
+/// The text that [`Pattern::parse`] reads.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(team) = &self.team {
+            write!(f, "{team}/")?;
+        }
+        f.write_str(&self.workflow)?;
+        f.write_str(if self.is_prefix { "*" } else { "" })
     }
 }
 

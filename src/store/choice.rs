@@ -7,10 +7,10 @@ use super::postgres::{self, PostgresStore};
 use super::transfer::{Cursor, Standing, Transferred, transfer};
 use super::{
     Begin, Begun, CallbackPage, Claim, Claims, DeliveryState, Doubted, Effect, Faults, Found, HeldQueue, Holder,
-    Joined, NoteKind, Offer, Operated, Outbox, Page, PassNote, RunRecord, Sample, Settled, SourceNotes, Status,
-    StoreSize, WidthNotes,
+    Joined, NoteKind, Offer, Operated, Outbox, Page, PassNote, Repair, Repaired, RunRecord, Sample, Selection, Settled,
+    SourceNotes, Status, StoreSize, WidthNotes,
 };
-use crate::delivery::{Delivery, DeliveryId, Key, Limits, StoredError, Work};
+use crate::delivery::{Delivery, DeliveryId, Filter, Key, Limits, StoredError, Work};
 use crate::ports::{Clock, KeyValue, Rng, Sql, StoreError};
 use crate::reference::{RunRef, Topic};
 use crate::secret::Secret;
@@ -422,18 +422,34 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
         on_pass!(self, pass, store => store.abort_pass(pass), else {});
     }
 
-    async fn list(&self, state: DeliveryState, limit: usize, after: Option<DeliveryId>) -> Result<Page, StoreError> {
-        on!(self, store => store.list(state, limit, after))
+    async fn list(
+        &self,
+        state: DeliveryState,
+        filter: &Filter,
+        limit: usize,
+        after: Option<DeliveryId>,
+    ) -> Result<Page, StoreError> {
+        on!(self, store => store.list(state, filter, limit, after))
     }
 
     async fn search(
         &self,
         state: DeliveryState,
-        text: &str,
+        filter: &Filter,
         limit: usize,
         after: Option<DeliveryId>,
     ) -> Result<Found, StoreError> {
-        on!(self, store => store.search(state, text, limit, after))
+        on!(self, store => store.search(state, filter, limit, after))
+    }
+
+    async fn repair(
+        &self,
+        repair: Repair,
+        selection: &Selection,
+        end: Duration,
+        length: Duration,
+    ) -> Result<Repaired, StoreError> {
+        on!(self, store => store.repair(repair, selection, end, length))
     }
 
     async fn show(

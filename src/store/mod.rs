@@ -20,6 +20,7 @@ mod page;
 mod pass;
 pub mod postgres;
 mod record;
+mod repair;
 mod run;
 mod sample;
 mod source_note;
@@ -29,7 +30,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::callback::CallbackRecord;
-use crate::delivery::{Delivery, DeliveryId, Key, Outcome, StoredError, Work};
+use crate::delivery::{Delivery, DeliveryId, Filter, Key, Outcome, StoredError, Work};
 use crate::ports::StoreError;
 use crate::reference::{RunRef, Topic};
 
@@ -38,6 +39,7 @@ pub use fault::{EngineFault, Faults, HeldQueue, Twice};
 pub use page::{CallbackPage, DeliveryState, Found, MAX_SCANNED, Page};
 pub use pass::{Begun, Offer, PassNote, Status, StoreHealth, WidthNotes};
 pub use record::{OutcomeRecord, Settled};
+pub use repair::{MAX_SHOWN, Repair, Repaired, Selection, Skipped};
 pub use run::RunRecord;
 pub use sample::{MAX_SAMPLES, Sample};
 pub use source_note::{MAX_SOURCE_NOTE, NoteKind, SOURCE_NOTE_AGE, SourceNotes};
@@ -359,18 +361,35 @@ pub trait Outbox {
     /// Gives up a pass that has failed.
     async fn abort_pass(&self, pass: Self::Pass);
 
-    /// Lists at most `limit` deliveries after `after`, in order of arrival.
-    async fn list(&self, state: DeliveryState, limit: usize, after: Option<DeliveryId>) -> Result<Page, StoreError>;
+    /// Lists at most `limit` deliveries after `after` that match a filter, in order of arrival, and reads at most
+    /// [`MAX_SCANNED`]. Records that can't be decoded match a filter that doesn't [read
+    /// them](Filter::reads_records).
+    async fn list(
+        &self,
+        state: DeliveryState,
+        filter: &Filter,
+        limit: usize,
+        after: Option<DeliveryId>,
+    ) -> Result<Page, StoreError>;
 
-    /// Finds at most `limit` deliveries after `after` whose workflow, run or topic contains `text`, ignoring ASCII
-    /// case. An empty text finds all, including records that can't be decoded.
+    /// [`list`](Self::list), with the number of all deliveries.
     async fn search(
         &self,
         state: DeliveryState,
-        text: &str,
+        filter: &Filter,
         limit: usize,
         after: Option<DeliveryId>,
     ) -> Result<Found, StoreError>;
+
+    /// Carries out an operation on the deliveries that are selected, in order of arrival, until `end` by the monotonic
+    /// clock. `length` is the longest time that it may take. After an error, the first ones may have been changed.
+    async fn repair(
+        &self,
+        repair: Repair,
+        selection: &Selection,
+        end: Duration,
+        length: Duration,
+    ) -> Result<Repaired, StoreError>;
 
     /// Reads a stored delivery. The inner error is a record that can't be decoded.
     async fn show(

@@ -3,7 +3,7 @@
 use crate::callback::CallbackRecord;
 use crate::delivery::{Delivery, DeliveryId, StoredError};
 
-/// Maximum number of records that one search reads from a key-value store, which has no index of them.
+/// Maximum number of records that one request for a page reads. A page may therefore be short, and have a next one.
 pub const MAX_SCANNED: usize = 500;
 
 /// The state of a stored delivery.
@@ -30,19 +30,17 @@ impl DeliveryState {
 pub struct Page {
     /// In order of arrival; the error is a record that can't be decoded.
     pub deliveries: Vec<(DeliveryId, Result<Delivery<'static>, StoredError>)>,
-    /// The id of the page's last delivery, after which the next page begins; `None` on the last page.
+    /// Number of records that were read for it.
+    pub scanned: usize,
+    /// The id after which the next page begins; `None` on the last page.
     pub next: Option<DeliveryId>,
 }
 
-/// The result of a search.
+/// A page of deliveries, with the number of all.
 #[derive(Debug)]
 pub struct Found {
-    /// In order of arrival; the error is a record that can't be read.
-    pub deliveries: Vec<(DeliveryId, Result<Delivery<'static>, StoredError>)>,
-    /// Number of records that the search has read.
-    pub scanned: usize,
-    /// The id after which the next search continues; `None` if all records were read.
-    pub next: Option<DeliveryId>,
+    /// The page.
+    pub page: Page,
     /// Number of all pending deliveries.
     pub pending: usize,
     /// Number of all dead letters.
@@ -56,10 +54,4 @@ pub struct CallbackPage {
     pub records: Vec<CallbackRecord>,
     /// Where the next page begins; `None` on the last page.
     pub next: Option<String>,
-}
-
-/// Whether the workflow, run or topic of a delivery contains `wanted`, which is in lower case.
-pub(super) fn contains(delivery: &Delivery<'_>, wanted: &str) -> bool {
-    let topic = delivery.work.topic().unwrap_or_default();
-    [delivery.work.reference(), topic].iter().any(|name| name.to_ascii_lowercase().contains(wanted))
 }

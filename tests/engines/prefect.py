@@ -1,4 +1,4 @@
-"""Prefect: the server, and a process that serves the deployments of two flows.
+"""Prefect: the server, and a process that serves the deployments of three flows.
 
 The database is PostgreSQL: on SQLite, the server answers 503 to some of several requests at once.
 """
@@ -49,7 +49,8 @@ class Adapter(Engine):
         self.database = Postgres()
         self.environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"postgresql+asyncpg://{self.database.address}"
         self.restart()
-        self.workflow, self.waiting = (self.worker.wait_for(lambda flow=flow: self.deployment(flow)) for flow in ("record", "wait"))
+        flows = ("record", "wait", "wait-slowly")
+        self.workflow, self.waiting, self.slow = (self.worker.wait_for(lambda flow=flow: self.deployment(flow)) for flow in flows)
 
     def stop(self):
         for process in (self.worker, self.server, self.database):

@@ -29,8 +29,8 @@ macro_rules! properties {
 }
 
 properties! {
-    batch binary callback_query descriptor engine_answer form links question signature_ed25519 signature_list signature_pairs
-    signature_single sources stored structured
+    batch binary callback_query descriptor engine_answer expression form links question signature_ed25519 signature_list
+    signature_pairs signature_single sources stored structured
 }
 
 fn fuzz() -> PathBuf {

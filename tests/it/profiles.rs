@@ -402,3 +402,17 @@ fn callback_answers_a_task_that_a_person_would() {
     let task = "/api/v2/dags/order/dagRuns/run1/taskInstances/approval/-1/hitlDetails";
     assert_eq!(paths, [format!("GET {task}"), format!("PATCH {task}"), format!("GET {task}")]);
 }
+
+/// A malformed rule is an error of each request that needs it. It is not skipped: the run would have an unknown state.
+#[on_each_store]
+fn malformed_profile_is_an_error_of_each_request() {
+    own(json!({"settings": {"team": 7}})).post(WEBHOOK, &[JSON, KEY], "{}").problem(503, "configuration");
+
+    let start = json!({"request": {"method": "POST", "path": "/{workflow}/{mark}"}, "proof": "run"});
+    let states = json!([{"status": ["ended"], "state": "ended"}, {"status": 7, "state": "active"}]);
+    let run = json!({"id": "/id", "status": "/status", "states": states});
+    let world = own(json!({"start": start, "run": run})).respond(200, r#"{"id":"r1","status":"running"}"#);
+    assert_eq!(world.post(WEBHOOK, &[JSON, KEY], "{}").outcome(), (202, Some("pending")));
+    let history = world.only_pending()["history"].to_string();
+    assert!(history.contains("breaks the form of profiles at `/run/states/1/status`"), "{history}");
+}

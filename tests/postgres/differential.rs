@@ -166,7 +166,15 @@ impl Pick<'_> {
             }
             postgres::SEARCH => {
                 let state = self.of(&["pending", "dead"]);
-                values![state, self.of(&["", "i1"]), self.of(&["w", "topic", "", "x"]), self.limit(), self.limit()]
+                values![
+                    state,
+                    self.of(&["", "i1"]),
+                    self.of(&["w", "topic", "", "x"]),
+                    self.limit(),
+                    self.limit(),
+                    self.of(&["~", "i3"]),
+                    self.of(&[None, None, Some("W"), Some("")])
+                ]
             }
             postgres::FIND => values![self.of(&[r#"["k1", "k2", "none"]"#, r#"["i1"]"#, "[]", r#"["\u0000"]"#])],
             postgres::CALLBACKS => {

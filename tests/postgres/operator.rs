@@ -30,7 +30,7 @@ async fn pages(database: &impl Database) {
     assert_eq!(page("dead", "", 9).await, ["02C"]);
 
     let search = async |state: &str, text: &str, after: &str, scanned: i64, limit: i64| {
-        let rows = sql.run(SEARCH, values![state, after, text, scanned, limit]).await.unwrap();
+        let rows = sql.run(SEARCH, values![state, after, text, scanned, limit, "~", None::<&str>]).await.unwrap();
         let found: Vec<String> = rows.iter().filter_map(|row| row.get("id")).collect();
         (found, rows[0].get::<i64>("scanned"), rows[0].get::<Option<String>>("last"))
     };
@@ -44,6 +44,17 @@ async fn pages(database: &impl Database) {
     assert_eq!(search("pending", "%", "", 9, 9).await, (ids(&[]), 7, Some("01M6".into())));
     assert_eq!(search("dead", "topic", "", 9, 9).await.0, ids(&["02C"]));
     assert_eq!(search("dead", "", "02C", 9, 9).await, (ids(&[]), 0, None));
+
+    let starts = async |state: &str, start: &str, before: &str| {
+        let rows = sql.run(SEARCH, values![state, "", "", 9_i64, 9_i64, before, start]).await.unwrap();
+        rows.iter().filter_map(|row| Some((row.get::<Option<i64>>("place")?, row.get("id")))).collect::<Vec<_>>()
+    };
+    let places = |found: &[(i64, &str)]| found.iter().map(|(n, id)| (*n, (*id).to_owned())).collect::<Vec<_>>();
+    assert_eq!(starts("pending", "oth", "~").await, places(&[(2, "01M1"), (4, "01M3"), (6, "01M5")]));
+    assert_eq!(starts("pending", "oth", "01M5").await, places(&[(2, "01M1"), (4, "01M3")]));
+    assert_eq!(starts("pending", "th", "~").await, places(&[]), "the beginning");
+    assert_eq!(starts("pending", "OTH", "~").await, places(&[]), "as it is spelled");
+    assert_eq!(starts("dead", "", "~").await, places(&[]), "a callback starts nothing");
 
     let counts = sql.run(COUNTS, values![5_i64]).await.unwrap();
     let counts = (counts[0].get("pending"), counts[0].get("dead"), counts[0].get::<Option<String>>("oldest"));

@@ -120,7 +120,7 @@ fn arguments(name: &str) -> &'static str {
         ("delete", "'i500'"),
         ("show", "'i500'"),
         ("list", "'pending', 'i500', 100"),
-        ("search", "'dead', 'i500', 'text', 500, 100"),
+        ("search", "'dead', 'i500', 'text', 500, 100, '~', 'w'"),
         ("find", "'[\"k500\",\"k501\",\"k502\"]'"),
         ("callbacks", "'run500', NULL, '', 100"),
         ("counts", "10000"),

@@ -7,12 +7,13 @@ use maud::{Markup, html};
 
 use super::format::{ago, count, time, until};
 use super::layout::{Tab, page};
+use crate::api::filter::{self, Client};
 use crate::api::problem::Problem;
 use crate::api::query::Query;
 use crate::api::{RequestContext, operator, respond};
-use crate::delivery::{Delivery, DeliveryId};
+use crate::delivery::{Delivery, DeliveryId, Filter};
 use crate::gateway::operator::OperatorError;
-use crate::gateway::{Found, MAX_SCANNED};
+use crate::gateway::{Found, MAX_SCANNED, Repair};
 use crate::ports::Host;
 use crate::store::DeliveryState;
 use crate::time::Timestamp;
@@ -21,23 +22,23 @@ use crate::time::Timestamp;
 const PAGE_SIZE: usize = 50;
 
 /// The query of the page.
-struct ListQuery<'a> {
+struct ListQuery {
     state: DeliveryState,
-    /// The text to search for; empty if there is no search.
-    text: &'a str,
+    filter: Filter,
     /// The last delivery of the previous page.
     after: Option<DeliveryId>,
 }
 
-/// `GET /console/deliveries?state=&q=&after=`
+/// `GET /console/deliveries?state=&q=&workflow=&source=&received_from=&received_to=&failure=&after=`
 pub(in crate::api) async fn show(
     context: &mut RequestContext<'_, '_, impl Host>,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let gateway = context.gateway()?;
     let query = Query::parse(context.query)?;
     let text = query.one("q")?.unwrap_or_default().trim();
+    let filter = Filter { text: Filter::of_text(text).text, ..filter::read(&query, Client::Form)? };
     let list_query =
-        ListQuery { state: operator::state_parameter(&query)?, text, after: operator::after_parameter(&query)? };
+        ListQuery { state: operator::state_parameter(&query)?, filter, after: operator::after_parameter(&query)? };
     if let Some(id) = DeliveryId::parse(&text.to_ascii_uppercase()) {
         match gateway.show(id).await {
             Ok(_) | Err(OperatorError::Damaged) => return Ok(see_other(id)),
@@ -45,18 +46,21 @@ pub(in crate::api) async fn show(
             Err(error) => return Err(operator::to_problem(context, error)),
         }
     }
-    let found = gateway.search(list_query.state, list_query.text, PAGE_SIZE, list_query.after).await;
+    let found = gateway.search(list_query.state, &list_query.filter, PAGE_SIZE, list_query.after).await;
     let found = found.map_err(|error| operator::to_problem(context, error.into()))?;
     Ok(render(&list_query, &found, context.host.now()))
 }
 
-fn render(query: &ListQuery<'_>, found: &Found, now: Timestamp) -> Response<Vec<u8>> {
+fn render(query: &ListQuery, found: &Found, now: Timestamp) -> Response<Vec<u8>> {
     let content = html! {
         (controls(query, [found.pending, found.dead]))
-        @if found.deliveries.is_empty() {
+        @if found.page.deliveries.is_empty() {
             div.card.empty { (empty(query)) }
         } @else {
             (rows(found, query.state, now))
+        }
+        @if !found.page.deliveries.is_empty() || found.page.next.is_some() {
+            (actions(query))
         }
         (paging(query, found))
     };
@@ -70,12 +74,13 @@ fn see_other(id: DeliveryId) -> Response<Vec<u8>> {
     response
 }
 
-fn url(state: DeliveryState, text: &str, after: Option<DeliveryId>) -> String {
+/// The address of the list with a filter.
+pub(super) fn url(state: DeliveryState, filter: &Filter, after: Option<DeliveryId>) -> String {
     const PATH: &str = "/console/deliveries?";
     let mut query = Serializer::for_suffix(PATH.to_owned(), PATH.len());
     query.append_pair("state", state.as_str());
-    if !text.is_empty() {
-        query.append_pair("q", text);
+    for (name, value) in filter::pairs(filter) {
+        query.append_pair(if name == "text" { "q" } else { name }, &value);
     }
     if let Some(after) = after {
         query.append_pair("after", &after.to_string());
@@ -83,33 +88,82 @@ fn url(state: DeliveryState, text: &str, after: Option<DeliveryId>) -> String {
     query.finish()
 }
 
-fn controls(query: &ListQuery<'_>, [pending, dead]: [usize; 2]) -> Markup {
+fn controls(query: &ListQuery, [pending, dead]: [usize; 2]) -> Markup {
     let states = [(DeliveryState::Pending, "Pending", pending), (DeliveryState::Dead, "Dead", dead)];
+    let filter = &query.filter;
+    let has_conditions = *filter != Filter { text: filter.text.clone(), ..Filter::default() };
     html! {
-        div.row.above {
-            nav aria-label="State" {
-                @for (state, text, count) in states {
-                    a href=(url(state, query.text, None)) aria-current=[(state == query.state).then_some("page")] {
-                        (text) " (" (count) ")"
-                    }
+        nav.above aria-label="State" {
+            @for (state, text, count) in states {
+                a href=(url(state, filter, None)) aria-current=[(state == query.state).then_some("page")] {
+                    (text) " (" (count) ")"
                 }
             }
-            form.row.grow role="search" action="/console/deliveries" {
-                input type="hidden" name="state" value=(query.state.as_str());
-                input.grow type="search" name="q" value=(query.text) aria-label="Id, workflow, run or topic"
-                    placeholder="Id, workflow, run or topic" maxlength="1024";
+        }
+        form.search.above role="search" action="/console/deliveries" {
+            input type="hidden" name="state" value=(query.state.as_str());
+            div.row {
+                input.grow type="search" name="q" value=(filter.text.as_deref().unwrap_or_default())
+                    aria-label="Id, workflow, run or topic" placeholder="Id, workflow, run or topic" maxlength="1024";
                 button type="submit" { "Search" }
-                @if !query.text.is_empty() { a href=(url(query.state, "", None)) { "Clear" } }
+                @if !filter.is_empty() { a href=(url(query.state, &Filter::default(), None)) { "Clear" } }
+            }
+            details open[has_conditions] {
+                summary { "Workflow, source, time, failure" }
+                (conditions(filter))
             }
         }
     }
 }
 
-fn empty(query: &ListQuery<'_>) -> Markup {
+/// The fields of the conditions besides the text.
+fn conditions(filter: &Filter) -> Markup {
+    let workflow = filter.workflow.as_ref().map(ToString::to_string);
+    let [from, to] = [filter.received_from, filter.received_to].map(|at| at.map(form_time));
+    let fields = [
+        ("workflow", "Workflow, perhaps with * at its end", "text", workflow.as_deref()),
+        ("source", "Source", "text", filter.source.as_deref()),
+        ("received_from", "Received from, in UTC", "datetime-local", from.as_deref()),
+        ("received_to", "Received before, in UTC", "datetime-local", to.as_deref()),
+        ("failure", "Part of the last failure", "text", filter.failure.as_deref()),
+    ];
     html! {
-        @if !query.text.is_empty() {
+        div.fields {
+            @for (name, label, kind, value) in fields {
+                label {
+                    span { (label) }
+                    input type=(kind) name=(name) value=(value.unwrap_or_default()) step=[(kind == "datetime-local").then_some("any")];
+                }
+            }
+        }
+    }
+}
+
+/// A time as the field of a form has it, in UTC: `2026-11-24T08:30:00.000`.
+fn form_time(at: Timestamp) -> String {
+    at.rfc3339().trim_end_matches('Z').to_owned()
+}
+
+/// Links to the operations on all deliveries that match.
+fn actions(query: &ListQuery) -> Markup {
+    let link = |repair| super::repair::url(repair, query.state, &query.filter, None);
+    html! {
+        div.row.below {
+            a.button href=(link(Repair::Redeliver)) { "Redeliver all that match…" }
+            a.button href=(link(Repair::Delete)) { "Delete all that match…" }
+        }
+    }
+}
+
+fn empty(query: &ListQuery) -> Markup {
+    let Filter { text, .. } = &query.filter;
+    html! {
+        @if let Some(text) = text && query.filter == Filter::of_text(text) {
             strong { "Nothing was found" }
-            "No delivery has the id " bdi { (query.text) } ", and none of the " (query.state.as_str()) " deliveries that were searched has it in its workflow, run or topic."
+            "No delivery has the id " bdi { (text) } ", and none of the " (query.state.as_str()) " deliveries that were searched has it in its workflow, run or topic."
+        } @else if !query.filter.is_empty() {
+            strong { "Nothing was found" }
+            "None of the " (query.state.as_str()) " deliveries that were searched matches."
         } @else if query.after.is_some() {
             strong { "No more deliveries" }
         } @else if query.state == DeliveryState::Pending {
@@ -134,7 +188,7 @@ fn rows(found: &Found, state: DeliveryState, now: Timestamp) -> Markup {
                     }
                 }
                 tbody {
-                    @for (id, delivery) in &found.deliveries {
+                    @for (id, delivery) in &found.page.deliveries {
                         tr {
                             td data-of="Delivery" { (name_cell(*id, delivery.as_ref().ok())) }
                             td data-of="Received" { span { (ago(id.at(), now)) } small { (time(id.at())) } }
@@ -156,7 +210,7 @@ fn rows(found: &Found, state: DeliveryState, now: Timestamp) -> Markup {
 }
 
 /// The name of a delivery as a link to its page, followed by the delivery's kind, topic and id.
-fn name_cell(id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Markup {
+pub(super) fn name_cell(id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Markup {
     let topic = delivery.and_then(|delivery| delivery.work.topic());
     let name = delivery.map_or("Damaged", |delivery| delivery.work.reference());
     html! {
@@ -169,17 +223,17 @@ fn name_cell(id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Markup {
     }
 }
 
-fn paging(query: &ListQuery<'_>, found: &Found) -> Markup {
+fn paging(query: &ListQuery, found: &Found) -> Markup {
     html! {
         div.row.below {
-            @if query.after.is_some() { a.button href=(url(query.state, query.text, None)) { "First page" } }
-            @if let Some(next) = found.next {
-                a.button href=(url(query.state, query.text, Some(next))) { (if query.text.is_empty() { "Next page" } else { "Continue search" }) }
+            @if query.after.is_some() { a.button href=(url(query.state, &query.filter, None)) { "First page" } }
+            @if let Some(next) = found.page.next {
+                a.button href=(url(query.state, &query.filter, Some(next))) { (if query.filter.is_empty() { "Next page" } else { "Continue search" }) }
             }
-            @if !query.text.is_empty() {
+            @if !query.filter.is_empty() {
                 span.mute {
-                    (count(found.scanned, "delivery", "deliveries")) " searched"
-                    @if found.next.is_some() { "; a search reads at most " (MAX_SCANNED) " at a time" }
+                    (count(found.page.scanned, "delivery", "deliveries")) " searched"
+                    @if found.page.next.is_some() { "; a search reads at most " (MAX_SCANNED) " at a time" }
                 }
             }
         }

@@ -6,6 +6,7 @@ pub(super) mod delivery;
 pub(super) mod list;
 pub(super) mod overview;
 pub(super) mod preflight;
+pub(super) mod repair;
 pub(super) mod sources;
 
 mod auth;

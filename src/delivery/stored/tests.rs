@@ -67,7 +67,8 @@ proptest! {
             3 => {
                 let start = Start::new(workflow, Payload::Webhook(raw(ODD)));
                 let queue = n.is_multiple_of(2).then(|| "wörk \"flow\"".to_owned());
-                Work::Start(Start { trigger: Trigger::Github, params, queue, ..start })
+                let replay_of = n.is_multiple_of(3).then(|| DeliveryId::parse("01M85MNVRRNF3YKJSMZYXYD1X7").unwrap());
+                Work::Start(Start { trigger: Trigger::Github, params, queue, replay_of, ..start })
             }
             4 => resolve(Some(raw(ODD))),
             _ => resolve(None),

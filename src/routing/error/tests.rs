@@ -64,11 +64,11 @@ fn error_names_its_place() {
         (filter(r#"{"exact":{}}"#), "`/1/filter/exact` must have at least one member"),
         (
             filter(r#"{"exact":{"subject":"a"}}"#),
-            "`/1/filter/exact` has an invalid name (member 1): use `sender`, `type` or a JSON Pointer that starts with `/`",
+            "`/1/filter/exact` has an invalid name (member 1): use `sender`, `source`, `type` or a JSON Pointer that starts with `/`",
         ),
         (
             filter(r#"{"exact":{"type":"a","/~2":"a"}}"#),
-            "`/1/filter/exact` has an invalid name (member 2): use `sender`, `type` or a JSON Pointer that starts with `/`",
+            "`/1/filter/exact` has an invalid name (member 2): use `sender`, `source`, `type` or a JSON Pointer that starts with `/`",
         ),
         (filter(r#"{"exact":{"/a":""}}"#), "`/1/filter/exact/~1a` must not be empty"),
         (filter(r#"{"suffix":{"/a":7}}"#), "`/1/filter/suffix/~1a` must be a string, but is a number"),

@@ -50,25 +50,6 @@ const KEYWORDS: [(&str, Token<'_>); 9] = [
     ("FALSE", Token::False),
 ];
 
-/// A symbol comes before those that it starts with.
-const SYMBOLS: [(&str, Token<'_>); 15] = [
-    ("(", Token::Open),
-    (")", Token::Close),
-    (",", Token::Comma),
-    ("+", Token::Plus),
-    ("-", Token::Minus),
-    ("*", Token::Times),
-    ("/", Token::Divide),
-    ("%", Token::Modulo),
-    ("=", Token::Equal),
-    ("!=", Token::NotEqual),
-    ("<>", Token::NotEqual),
-    ("<=", Token::LessOrEqual),
-    (">=", Token::GreaterOrEqual),
-    ("<", Token::Less),
-    (">", Token::Greater),
-];
-
 /// Reads tokens from a text.
 pub(super) struct Lexer<'t> {
     text: &'t str,
@@ -93,37 +74,55 @@ impl<'t> Lexer<'t> {
 
     /// The next token with its offset in bytes.
     pub(super) fn next(&mut self) -> Result<(Token<'t>, usize), ExpressionError> {
-        let rest = self.text.get(self.end..).unwrap_or_default().trim_start_matches([' ', '\t', '\r', '\n']);
-        let start = self.text.len().saturating_sub(rest.len());
+        let rest = self.text.get(self.end..).unwrap_or_default();
+        let blanks = rest.bytes().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count();
+        let rest = rest.get(blanks..).unwrap_or_default();
+        let start = self.end.saturating_add(blanks);
         let error = |problem| ExpressionError::new(self.text, start, problem);
-        let (token, length) = match rest.chars().next() {
-            None => (Token::End, 0),
-            Some(quote @ ('\'' | '"')) => {
-                let text = string(rest, quote).ok_or_else(|| error(Problem::Unclosed))?;
+        let (token, length) = match rest.as_bytes() {
+            [] => (Token::End, 0),
+            [quote @ (b'\'' | b'"'), ..] => {
+                let text = string(rest, *quote).ok_or_else(|| error(Problem::Unclosed))?;
                 let length = text.len().saturating_add(2);
-                if rest.get(length..).is_some_and(|rest| rest.starts_with(quote)) {
+                if rest.as_bytes().get(length) == Some(quote) {
                     return Err(error(Problem::DoubledQuote));
                 }
-                (Token::Text(text, quote), length)
+                (Token::Text(text, char::from(*quote)), length)
             }
-            Some(first) if is_in_word(first) => {
-                let word = rest.split(|c| !is_in_word(c)).next().unwrap_or_default();
-                (word_or_keyword(word), word.len())
+            [first, ..] if is_in_word(first) => {
+                let length = rest.as_bytes().iter().take_while(|byte| is_in_word(byte)).count();
+                (word_or_keyword(rest.get(..length).unwrap_or_default()), length)
             }
-            Some(_) => {
-                let mut symbols = SYMBOLS.iter();
-                let (symbol, token) =
-                    symbols.find(|(symbol, _)| rest.starts_with(symbol)).ok_or_else(|| error(Problem::Character))?;
-                (*token, symbol.len())
-            }
+            text => symbol(text).ok_or_else(|| error(Problem::Character))?,
         };
         self.end = start.saturating_add(length);
         Ok((token, start))
     }
 }
 
-fn is_in_word(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '_'
+fn is_in_word(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || *byte == b'_'
+}
+
+/// The symbol at the start of a text, and its length.
+fn symbol(text: &[u8]) -> Option<(Token<'static>, usize)> {
+    Some(match text {
+        [b'(', ..] => (Token::Open, 1),
+        [b')', ..] => (Token::Close, 1),
+        [b',', ..] => (Token::Comma, 1),
+        [b'+', ..] => (Token::Plus, 1),
+        [b'-', ..] => (Token::Minus, 1),
+        [b'*', ..] => (Token::Times, 1),
+        [b'/', ..] => (Token::Divide, 1),
+        [b'%', ..] => (Token::Modulo, 1),
+        [b'=', ..] => (Token::Equal, 1),
+        [b'!', b'=', ..] | [b'<', b'>', ..] => (Token::NotEqual, 2),
+        [b'<', b'=', ..] => (Token::LessOrEqual, 2),
+        [b'>', b'=', ..] => (Token::GreaterOrEqual, 2),
+        [b'<', ..] => (Token::Less, 1),
+        [b'>', ..] => (Token::Greater, 1),
+        _ => return None,
+    })
 }
 
 fn word_or_keyword(word: &str) -> Token<'_> {
@@ -136,13 +135,14 @@ fn word_or_keyword(word: &str) -> Token<'_> {
 
 /// The part between the quotes of a string at the start of a text. A backslash and the character after it belong to
 /// the string. `None` if there is no closing quote.
-fn string(text: &str, quote: char) -> Option<&str> {
-    let inner = text.strip_prefix(quote)?;
-    let mut characters = inner.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '\\' => drop(characters.next()),
-            _ if character == quote => return inner.get(..at),
+fn string(text: &str, quote: u8) -> Option<&str> {
+    let inner = text.get(1..)?;
+    let mut bytes = inner.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            // The character may have further bytes, none of which is a quote or a backslash.
+            b'\\' => drop(bytes.next()),
+            _ if byte == quote => return inner.get(..at),
             _ => {}
         }
     }

@@ -31,6 +31,7 @@ mod outbox;
 mod outcome;
 mod pass;
 mod registers;
+mod repair;
 mod source_note;
 mod state;
 mod sweep;

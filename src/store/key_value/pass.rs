@@ -15,13 +15,13 @@ use super::outbox::{Ask, Asked};
 use super::state::KeyValueStore;
 use super::upgrade::{Upgrade, Upgraded};
 use crate::delivery::width::Due;
-use crate::delivery::{Delivery, DeliveryId, DrainLease, StoredError, Work};
+use crate::delivery::{Delivery, DeliveryId, DrainLease, Filter, StoredError, Work};
 use crate::json;
 use crate::ports::{Clock, KeyValue, Rng, StoreError};
-use crate::store::page::contains;
 use crate::store::{
     Begin, Begun, DeliveryState, Doubted, Effect, EngineFault, Faults, Found, HeldQueue, MAX_SCANNED, Offer, Operated,
-    Outbox, Page, PassNote, Sample, Settled, Status, StoreHealth, Twice, WidthNotes, codec_error,
+    Outbox, Page, PassNote, Repair, Repaired, Sample, Selection, Settled, Status, StoreHealth, Twice, WidthNotes,
+    codec_error,
 };
 use crate::time::{MAX_CLOCK_SKEW, Timestamp};
 
@@ -155,6 +155,10 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
         deliveries.undo_half_moves(&pass.list).await?;
         let asked = pass.list.asked();
         for id in &asked {
+            if self.host.now() >= end {
+                pass.more = true;
+                break;
+            }
             if let Some(waits) = self.answer(*id).await? {
                 pass.next_due = pass.next_due.into_iter().chain([waits]).min();
             }
@@ -181,7 +185,7 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
     /// it is looked up before each attempt.
     ///
     /// A callback whose task isn't known was not sent, and its run is looked at in any case.
-    fn put_in_doubt(&self, delivery: &mut Delivery<'_>, doubted_at: Option<Timestamp>) {
+    pub(super) fn put_in_doubt(&self, delivery: &mut Delivery<'_>, doubted_at: Option<Timestamp>) {
         let is_early = matches!(delivery.work, Work::Resolve(_)) && delivery.wait.is_none() && !delivery.unseen;
         let Some(at) = doubted_at.filter(|at| was_pending(delivery.id, *at) && !is_early) else { return };
         if delivery.sent.is_none_or(|sent| sent < at) {
@@ -212,7 +216,7 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
     }
 
     /// Stores a delivery as pending, with its age and attempts reset.
-    async fn renew(&self, state: DeliveryState, delivery: &mut Delivery<'_>) -> Result<(), StoreError> {
+    pub(super) async fn renew(&self, state: DeliveryState, delivery: &mut Delivery<'_>) -> Result<(), StoreError> {
         delivery.renew(self.host.now(), &self.limits);
         if state == DeliveryState::Dead && delivery.work.queue().is_some() {
             delivery.requeued = Some(self.host.now());
@@ -230,7 +234,7 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
     }
 
     /// Deletes a delivery. Its key is released if it can be decoded.
-    async fn delete_now(&self, id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Result<(), StoreError> {
+    pub(super) async fn delete_now(&self, id: DeliveryId, delivery: Option<&Delivery<'_>>) -> Result<(), StoreError> {
         if let Some(delivery) = delivery {
             if let Some(Ok(settled)) = self.claims.own_record(delivery).await?
                 && settled.id() == id
@@ -289,6 +293,35 @@ impl<H: KeyValue + Clock + Rng> KeyValueStore<'_, H> {
         };
         let full = form.is_some_and(|form| form.full);
         Ok(StoreHealth { unusable: None, full, known_since: scan.known_since, upgrade })
+    }
+
+    /// Finds at most `limit` deliveries in a list of keys, and reads at most [`MAX_SCANNED`].
+    async fn find(
+        &self,
+        list: &KeyList,
+        state: DeliveryState,
+        filter: &Filter,
+        limit: usize,
+        after: Option<DeliveryId>,
+    ) -> Result<Page, StoreError> {
+        let mut ids = ids_of(list, state);
+        ids.retain(|id| after.is_none_or(|after| *id > after) && filter.has_time_of(*id));
+        let mut page = Page { deliveries: Vec::new(), scanned: 0, next: None };
+        let mut last = None;
+        for id in ids.iter().copied() {
+            if page.deliveries.len() >= limit || page.scanned >= MAX_SCANNED {
+                break;
+            }
+            (page.scanned, last) = (page.scanned.saturating_add(1), Some(id));
+            let is_wanted = |delivery: &Result<Delivery<'_>, _>| {
+                delivery.as_ref().map_or(!filter.reads_records(), |delivery| filter.matches(delivery))
+            };
+            // Leaves out a delivery that was removed meanwhile.
+            let loaded = self.deliveries().load(state, id).await?.filter(is_wanted);
+            page.deliveries.extend(loaded.map(|delivery| (id, delivery)));
+        }
+        page.next = last.filter(|_| page.scanned < ids.len());
+        Ok(page)
     }
 
     /// Deletes a delivery under the lease.
@@ -620,51 +653,37 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         }
     }
 
-    async fn list(&self, state: DeliveryState, limit: usize, after: Option<DeliveryId>) -> Result<Page, StoreError> {
+    async fn list(
+        &self,
+        state: DeliveryState,
+        filter: &Filter,
+        limit: usize,
+        after: Option<DeliveryId>,
+    ) -> Result<Page, StoreError> {
         let list = self.deliveries().list().await?;
-        let mut ids = ids_of(&list, state);
-        ids.retain(|id| after.is_none_or(|after| *id > after));
-        let more = ids.len() > limit;
-        ids.truncate(limit);
-        let mut deliveries = Vec::new();
-        for id in &ids {
-            // Leaves out a delivery that was removed meanwhile.
-            if let Some(delivery) = self.deliveries().load(state, *id).await? {
-                deliveries.push((*id, delivery));
-            }
-        }
-        Ok(Page { deliveries, next: ids.last().copied().filter(|_| more) })
+        self.find(&list, state, filter, limit, after).await
     }
 
     async fn search(
         &self,
         state: DeliveryState,
-        text: &str,
+        filter: &Filter,
         limit: usize,
         after: Option<DeliveryId>,
     ) -> Result<Found, StoreError> {
         let list = self.deliveries().list().await?;
-        let (pending, dead) = (list.pending().len(), list.dead().len());
-        let mut found = Found { deliveries: Vec::new(), scanned: 0, next: None, pending, dead };
-        let mut ids = ids_of(&list, state);
-        ids.retain(|id| after.is_none_or(|after| *id > after));
+        let page = self.find(&list, state, filter, limit, after).await?;
+        Ok(Found { page, pending: list.pending().len(), dead: list.dead().len() })
+    }
 
-        let wanted = text.to_ascii_lowercase();
-        let mut last = None;
-        for id in ids.iter().copied() {
-            if found.deliveries.len() >= limit || found.scanned >= MAX_SCANNED {
-                break;
-            }
-            (found.scanned, last) = (found.scanned.saturating_add(1), Some(id));
-            let is_wanted = |delivery: &Result<Delivery<'_>, _>| {
-                delivery.as_ref().map_or(wanted.is_empty(), |delivery| contains(delivery, &wanted))
-            };
-            // Leaves out a delivery that was removed meanwhile.
-            let loaded = self.deliveries().load(state, id).await?.filter(is_wanted);
-            found.deliveries.extend(loaded.map(|delivery| (id, delivery)));
-        }
-        found.next = last.filter(|_| found.scanned < ids.len());
-        Ok(found)
+    async fn repair(
+        &self,
+        repair: Repair,
+        selection: &Selection,
+        end: Duration,
+        length: Duration,
+    ) -> Result<Repaired, StoreError> {
+        self.repair_all(repair, selection, end, length).await
     }
 
     async fn show(
@@ -808,7 +827,8 @@ fn was_pending(id: DeliveryId, at: Timestamp) -> bool {
     id.at() <= at.plus(MAX_CLOCK_SKEW)
 }
 
-fn ids_of(list: &KeyList, state: DeliveryState) -> Vec<DeliveryId> {
+/// The ids of the deliveries in a state, in order of arrival.
+pub(super) fn ids_of(list: &KeyList, state: DeliveryState) -> Vec<DeliveryId> {
     match state {
         DeliveryState::Pending => list.pending(),
         DeliveryState::Dead => list.dead(),

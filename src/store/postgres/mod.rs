@@ -98,6 +98,8 @@
 
 mod claims;
 mod outbox;
+mod repair;
+mod search;
 mod session;
 mod source_note;
 mod transfer;
@@ -201,7 +203,7 @@ statements! {
     SHOW = "show";
     /// Lists pending deliveries or dead letters.
     LIST = "list";
-    /// Finds pending deliveries or dead letters by a text.
+    /// Finds pending deliveries or dead letters by a text, their time and their workflow.
     SEARCH = "search";
     /// Reads the deliveries that hold any of some keys.
     FIND = "find";

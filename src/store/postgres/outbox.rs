@@ -9,18 +9,18 @@ use serde_json::value::RawValue;
 use super::session::{Columns, held, json, mark_maybe_sent, milliseconds, number, optional, text};
 use super::{
     CLAIM, CLEAR_NOTE, COUNTS, DEAD_LETTER, DELETE, DOUBT, LIST, NOTES, PROMISE, PostgresStore, RELEASE, RENEW,
-    RESCHEDULE, SEARCH, SETTLE, SHOW, SWEEP, SWEEP_KEYS, SWEEP_RUNS, Statement, TAKE, TAKE_HEADS, TAKE_ONE, WRITE_NOTE,
-    half, kept_for, lease_length, send_until,
+    RESCHEDULE, SETTLE, SHOW, SWEEP, SWEEP_KEYS, SWEEP_RUNS, Statement, TAKE, TAKE_HEADS, TAKE_ONE, WRITE_NOTE, half,
+    kept_for, lease_length, send_until,
 };
 use crate::delivery::width::Due;
-use crate::delivery::{Delivery, DeliveryId, Hold, Row, StoredError, Work};
+use crate::delivery::{Delivery, DeliveryId, Filter, Hold, Row, StoredError, Work};
 use crate::json as read_json;
 use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::store::record::bounded;
 use crate::store::sample::{self, Sample};
 use crate::store::{
-    Begin, Begun, Claims as _, DeliveryState, Doubted, Effect, EngineFault, Faults, Found, HeldQueue, MAX_SCANNED,
-    Offer, Operated, Outbox, Page, PassNote, Settled, Status, Twice, WidthNotes, codec_error,
+    Begin, Begun, Claims as _, DeliveryState, Doubted, Effect, EngineFault, Faults, Found, HeldQueue, Offer, Operated,
+    Outbox, Page, PassNote, Repair, Repaired, Selection, Settled, Status, Twice, WidthNotes, codec_error,
 };
 use crate::time::Timestamp;
 
@@ -456,7 +456,16 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
     /// Nothing to do: what the pass has taken is due again once its lease has run out.
     async fn abort_pass(&self, _: Pass) {}
 
-    async fn list(&self, state: DeliveryState, limit: usize, after: Option<DeliveryId>) -> Result<Page, StoreError> {
+    async fn list(
+        &self,
+        state: DeliveryState,
+        filter: &Filter,
+        limit: usize,
+        after: Option<DeliveryId>,
+    ) -> Result<Page, StoreError> {
+        if !filter.is_empty() {
+            return self.find_page(state, filter, limit, after).await;
+        }
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let mut rows = self.query(LIST, &[text(state.as_str()), text(after), number(limit.saturating_add(1))]).await?;
         let more = rows.len() > limit;
@@ -466,33 +475,29 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
             deliveries.push((columns.id()?, Delivery::from_bytes(&columns.bytes()?.unwrap_or_default())));
         }
         let next = deliveries.last().map(|(id, _)| *id).filter(|_| more);
-        Ok(Page { deliveries, next })
+        Ok(Page { scanned: deliveries.len(), deliveries, next })
     }
 
     async fn search(
         &self,
         state: DeliveryState,
-        wanted: &str,
+        filter: &Filter,
         limit: usize,
         after: Option<DeliveryId>,
     ) -> Result<Found, StoreError> {
-        let after = after.map(|id| id.to_string()).unwrap_or_default();
-        let wanted = text(wanted.to_ascii_lowercase());
-        let parameters = [text(state.as_str()), text(after), wanted, number(MAX_SCANNED), number(limit)];
-        let mut rows = self.query(SEARCH, &parameters).await?;
+        let page = self.list(state, filter, limit, after).await?;
         let (pending, dead, _) = self.counts().await?;
-        let mut found = Found { deliveries: Vec::new(), scanned: 0, next: None, pending, dead };
-        let mut last = None;
-        for columns in &mut rows {
-            found.scanned = columns.number()?;
-            last = columns.optional_text()?.as_deref().and_then(DeliveryId::parse);
-            if let Some(id) = columns.optional_text()?.as_deref().and_then(DeliveryId::parse) {
-                found.deliveries.push((id, Delivery::from_bytes(&columns.bytes()?.unwrap_or_default())));
-            }
-        }
-        let cut = found.deliveries.last().map(|(id, _)| *id).filter(|_| found.deliveries.len() >= limit);
-        found.next = cut.or_else(|| last.filter(|_| found.scanned >= MAX_SCANNED));
-        Ok(found)
+        Ok(Found { page, pending, dead })
+    }
+
+    async fn repair(
+        &self,
+        repair: Repair,
+        selection: &Selection,
+        end: Duration,
+        _: Duration,
+    ) -> Result<Repaired, StoreError> {
+        self.repair_all(repair, selection, end).await
     }
 
     async fn show(

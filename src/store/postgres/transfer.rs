@@ -9,7 +9,7 @@
 use super::session::{json, milliseconds, number, optional, text};
 use super::{DELETE, IMPORT, LIST, PostgresStore, REMEMBERED, RESCHEDULE, RUNS, SETTLE, SHOW, TAKE_ONE, kept_for};
 use crate::callback::{CallbackRecord, State};
-use crate::delivery::{Delivery, DeliveryId, Key, Row, Work};
+use crate::delivery::{Delivery, DeliveryId, Filter, Key, Row, Work};
 use crate::ports::{Clock, Rng, Sql, SqlValue, StoreError};
 use crate::store::transfer::{Cursor, Found, Imported, Kind, Record, Source, Standing, Target, delivery_of};
 use crate::store::{DeliveryState, Outbox as _, Settled, codec_error};
@@ -58,7 +58,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
     pub(in crate::store) async fn has_pending(&self) -> Result<bool, StoreError> {
         let mut after = None;
         loop {
-            let page = self.list(DeliveryState::Pending, PAGE, after).await?;
+            let page = self.list(DeliveryState::Pending, &Filter::default(), PAGE, after).await?;
             if page.deliveries.iter().any(|(_, delivery)| delivery.is_ok()) {
                 return Ok(true);
             }

@@ -66,17 +66,21 @@ impl Tables {
     pub(super) fn search(&self, call: &Call<'_>) -> Result<Vec<SqlRow>, Refused> {
         let (state, after, text): (String, String, String) = (call.get(1), call.get(2), call.get(3));
         let (scanned, returned) = (call.limit(4)?, call.limit(5)?);
-        let rows = stored(&state).map(|state| self.deliveries.stored_after(state, &after).take(scanned));
-        let page: Vec<_> = rows.into_iter().flatten().collect();
+        let (before, start): (String, Option<String>) = (call.get(6), call.get(7));
+        let rows = stored(&state).map(|state| self.deliveries.stored_after(state, &after));
+        let page: Vec<_> = rows.into_iter().flatten().take_while(|row| row.id < before).take(scanned).collect();
         let count = i64::try_from(page.len()).unwrap();
         let last = page.last().map(|row| row.id.as_str());
         let contains = |column: &String| column.to_ascii_lowercase().contains(&text);
-        let matches = |row: &&&Delivery| contains(&row.reference) || row.topic.as_ref().is_some_and(contains);
-        let found: Vec<_> = page.iter().filter(matches).take(returned).collect();
+        let matches = |(_, row): &(i64, &&Delivery)| {
+            let has_text = contains(&row.reference) || row.topic.as_ref().is_some_and(contains);
+            has_text && start.as_ref().is_none_or(|start| row.topic.is_none() && row.reference.starts_with(start))
+        };
+        let found: Vec<_> = (1..).zip(&page).filter(matches).take(returned).collect();
         if found.is_empty() {
-            return Ok(vec![values![count, last, None::<&str>, None::<&[u8]>]]);
+            return Ok(vec![values![count, last, None::<i64>, None::<&str>, None::<&[u8]>]]);
         }
-        Ok(found.into_iter().map(|row| values![count, last, row.id, row.delivery]).collect())
+        Ok(found.into_iter().map(|(place, row)| values![count, last, place, row.id, row.delivery]).collect())
     }
 
     pub(super) fn find(&self, call: &Call<'_>) -> Result<Vec<SqlRow>, Refused> {

@@ -80,7 +80,7 @@ pub fn columns(statement: Statement) -> &'static [&'static str] {
         | postgres::DELETE => &["key"],
         postgres::SHOW => &["key", "label", "state", "delivery", "maybe_sent", "due", "under_way", "now"],
         postgres::LIST => &["id", "delivery", "maybe_sent", "due", "under_way"],
-        postgres::SEARCH => &["scanned", "last", "id", "delivery"],
+        postgres::SEARCH => &["scanned", "last", "place", "id", "delivery"],
         postgres::FIND => &["key", "id", "state", "digest", "accepted", "changed", "due", "body", "delivery", "now"],
         postgres::CALLBACKS => &["id", "key", "state", "delivery", "received", "changed"],
         postgres::COUNTS => &["pending", "dead", "oldest", "due", "now"],

@@ -1,4 +1,4 @@
-//! A large configuration: 60 sources and 50 routes.
+//! Large configurations: 60 sources and 50 routes, and 50 routes in each dialect of filters.
 
 use serde_json::{Value, json};
 
@@ -47,10 +47,37 @@ pub(super) fn routes() -> String {
     Value::from((0..50).map(route).collect::<Vec<_>>()).to_string()
 }
 
+/// A dialect of filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// `exact` and `prefix`.
+    Subscriptions,
+    Sql,
+}
+
+/// Routes of webhooks whose filters compare the same three values. The last one matches the webhooks of the benchmark,
+/// and starts `w`.
+pub(super) fn filtered_routes(dialect: Dialect) -> String {
+    let route = |n: usize| {
+        let (number, workflow) = if n == 49 { (4711, "w".to_owned()) } else { (n, format!("order-{n:02}")) };
+        let filter = match dialect {
+            Dialect::Subscriptions => json!({ "all": [
+                { "exact": { "/number": number.to_string(), "/items/0/article": "A-0001" } },
+                { "prefix": { "/placed": "2026-" } },
+            ] }),
+            Dialect::Sql => json!({ "sql": format!(
+                "DATA('/number') = {number} AND DATA('/items/0/article') = 'A-0001' AND DATA('/placed') LIKE '2026-%'"
+            ) }),
+        };
+        json!({ "workflow": workflow, "from": "webhook", "filter": filter })
+    };
+    Value::from((0..50).map(route).collect::<Vec<_>>()).to_string()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use sluice::routing::Table;
+    use sluice::routing::{Input, Table};
     use sluice::source::Sources;
 
     use super::*;
@@ -62,5 +89,18 @@ mod tests {
         assert_eq!(sources.iter().count(), 60);
         assert!(sources.faults().is_empty(), "{:?}", sources.faults());
         assert_eq!(Table::parse(&routes()).unwrap().iter().count(), 50);
+    }
+
+    #[test]
+    fn only_the_last_filtered_route_matches() {
+        let body = crate::rows::Body::Webhook1.content();
+        let payload = serde_json::value::RawValue::from_string(body).unwrap();
+        for dialect in [Dialect::Subscriptions, Dialect::Sql] {
+            let table = Table::parse(&filtered_routes(dialect)).unwrap();
+            assert_eq!(table.iter().count(), 50);
+            let input = Input::webhook(None, None, &payload);
+            let matching: Vec<_> = table.matching(&input).map(|route| route.workflow().as_str()).collect();
+            assert_eq!(matching, ["w"], "{dialect:?}");
+        }
     }
 }

@@ -10,7 +10,8 @@ use super::load::{Pace, Sample, interleaved};
 use super::report::{Section, Table};
 use super::rows::{
     BARE, CHECKED_64, CHECKED_512, CONFIGURED, DUPLICATE, Destination, EVENT, LATE_WRITE, LINKED, LINKED_64,
-    LINKED_512, ONE_WRITE, PLAIN, PLAIN_64, PLAIN_512, Row, SIGNED, STORED, THREE_WRITES, TWO_WRITES,
+    LINKED_512, ONE_WRITE, PLAIN, PLAIN_64, PLAIN_512, ROUTED, ROUTED_SQL, Row, SIGNED, STORED, THREE_WRITES,
+    TWO_WRITES, UNROUTED_SQL,
 };
 use super::stats::Spread;
 
@@ -19,12 +20,15 @@ const MANY: Pace = Pace::Connections(32);
 const FIXED: Pace = Pace::Rate(50);
 
 /// Each row that is measured with connections, and the row that it is compared with.
-const MEASURED: [(Row, Row); 17] = [
+const MEASURED: [(Row, Row); 20] = [
     (LINKED, LINKED),
     (BARE, LINKED),
     (PLAIN, LINKED),
     (SIGNED, LINKED),
     (CONFIGURED, PLAIN),
+    (UNROUTED_SQL, PLAIN),
+    (ROUTED, PLAIN),
+    (ROUTED_SQL, ROUTED),
     (LINKED_64, LINKED_64),
     (CHECKED_64, LINKED_64),
     (PLAIN_64, LINKED_64),
@@ -55,7 +59,7 @@ enum Figure {
 }
 
 /// The goals: a figure of a row, relative to that of another row.
-const GOALS: [(Pace, Row, Row, Figure, Threshold); 10] = [
+const GOALS: [(Pace, Row, Row, Figure, Threshold); 12] = [
     (MANY, PLAIN, LINKED, Figure::Rate, Threshold::AtLeast(0.85)),
     (MANY, SIGNED, LINKED, Figure::Rate, Threshold::AtLeast(0.80)),
     (ONE, PLAIN, LINKED, Figure::AddedP50, Threshold::AtMost(0.20)),
@@ -66,6 +70,8 @@ const GOALS: [(Pace, Row, Row, Figure, Threshold); 10] = [
     (ONE, EVENT, THREE_WRITES, Figure::P50, Threshold::AtMost(1.10)),
     (FIXED, EVENT, TWO_WRITES, Figure::P50, Threshold::AtMost(1.15)),
     (MANY, CONFIGURED, PLAIN, Figure::Rate, Threshold::AtLeast(0.97)),
+    (MANY, UNROUTED_SQL, PLAIN, Figure::Rate, Threshold::AtLeast(0.95)),
+    (MANY, ROUTED_SQL, ROUTED, Figure::Rate, Threshold::AtLeast(0.95)),
 ];
 
 pub(super) fn measure(lab: &Lab, plan: &Plan) -> Result<Section> {

@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::configured;
+use super::configured::{self, Dialect};
 use super::lab::{Application, Lab, Target};
 use super::load::Load;
 use super::process::Request;
@@ -73,17 +73,21 @@ pub(super) enum Destination {
     Signed,
     /// Sluice with 60 sources and 50 routes.
     Configured,
+    /// Sluice with 50 routes, whose filters are in this dialect.
+    Routed(Dialect),
     /// Sluice with its engine down.
     EngineDown,
 }
 
 impl Destination {
-    pub(super) const ALL: [Destination; 6] = [
+    pub(super) const ALL: [Destination; 8] = [
         Destination::Limit,
         Destination::LimitLinked,
         Destination::Sluice,
         Destination::Signed,
         Destination::Configured,
+        Destination::Routed(Dialect::Subscriptions),
+        Destination::Routed(Dialect::Sql),
         Destination::EngineDown,
     ];
 
@@ -91,16 +95,22 @@ impl Destination {
     pub(super) fn start(self, lab: &Lab) -> Result<Target> {
         let github = format!(r#"[{{"name":"github","sender":"github","secrets":["{SECRET}"]}}]"#);
         let (sources, routes) = (configured::sources(), configured::routes());
+        let routes = match self {
+            Destination::Routed(dialect) => configured::filtered_routes(dialect),
+            _ => routes,
+        };
         let (application, variables) = match self {
             Destination::Limit => (Application::Limit, vec![]),
             Destination::LimitLinked => (Application::LimitLinked, vec![]),
             Destination::Sluice => (Application::Sluice, vec![]),
             Destination::Signed => (Application::Sluice, vec![("sources", github.as_str())]),
             Destination::Configured => (Application::Sluice, vec![("sources", sources.as_str()), ("routes", &routes)]),
+            Destination::Routed(_) => (Application::Sluice, vec![("routes", routes.as_str())]),
             // Port 1 is privileged and unused.
             Destination::EngineDown => (Application::Sluice, vec![("engine_url", "http://127.0.0.1:1")]),
         };
-        let target = lab.start(application, &format!("{self:?}"), &variables)?;
+        let name = format!("{self:?}").replace(['(', ')'], "-");
+        let target = lab.start(application, &name, &variables)?;
         if application == Application::Sluice {
             let response = Request { url: &format!("{}/readyz", target.url), ..Request::default() }.send()?;
             ensure!(response.body.contains(r#""status":"ready""#), "{self:?} is not ready: {}", response.body);
@@ -163,6 +173,16 @@ pub(super) const SIGNED: Row =
     Row { name: "signed webhook, no key", to: Destination::Signed, path: "/api/v2/webhook?ref=w&dedup=off", ..PLAIN };
 pub(super) const CONFIGURED: Row =
     Row { name: "plain webhook with a token; 60 sources, 50 routes", to: Destination::Configured, ..PLAIN };
+pub(super) const ROUTED: Row = Row {
+    name: "webhook by the last of 50 routes",
+    to: Destination::Routed(Dialect::Subscriptions),
+    path: "/api/v2/webhook",
+    ..PLAIN
+};
+pub(super) const ROUTED_SQL: Row =
+    Row { name: "webhook by the last of 50 routes with `sql`", to: Destination::Routed(Dialect::Sql), ..ROUTED };
+pub(super) const UNROUTED_SQL: Row =
+    Row { name: "plain webhook; 50 routes with `sql`", to: Destination::Routed(Dialect::Sql), ..PLAIN };
 pub(super) const EVENT: Row =
     Row { name: "keyed event, first time", path: "/api/v2/event?ref=w", body: Body::Event, unique: true, ..PLAIN };
 pub(super) const DUPLICATE: Row =
