@@ -1,9 +1,16 @@
 """The console in a real browser: pages, actions, hostile payloads, keyboard navigation, contrast, and the screen of a
 phone."""
 
+import contextlib
+import hashlib
+import hmac
 import json
+import math
 import os
 import pathlib
+import re
+import sqlite3
+import time
 
 import pytest
 import requests
@@ -30,7 +37,7 @@ def running_console(data):
     secrets = {name: (os.urandom(16).hex(), os.urandom(16).hex()) for name in ("github", "slack")}
     variables = {"access_tokens": "t0ken", "routes": ROUTES, "settings": {"link_secrets": [os.urandom(16).hex()]}}
     with data() as state, host(state, secrets, **variables) as running:
-        yield Console(running)
+        yield Console(running, state)
 
 
 @pytest.fixture
@@ -56,8 +63,8 @@ def signed_in(page, console):
 class Console:
     """A host with a console, and its engine."""
 
-    def __init__(self, running):
-        self.url, self.engine = running.url, running.engine
+    def __init__(self, running, state):
+        self.url, self.engine, self.secrets, self.state = running.url, running.engine, running.secrets, state
 
     def at(self, path: str, user: str = "", host: str = "") -> str:
         """The URL of a path, optionally with `user:password@` or with another name of this machine."""
@@ -100,6 +107,35 @@ class Console:
         return delivery
 
 
+    def signed_webhook(self, secret: str, delivery: str, status: int):
+        """Sends a webhook as GitHub does, which gets this status."""
+        body = json.dumps({"action": "opened", "issue": {"title": "It's slow"}})
+        signature = hmac.new(secret.encode(), body.encode(), hashlib.sha256).hexdigest()
+        headers = {
+            "content-type": "application/json", "x-github-event": "issues", "x-github-delivery": delivery,
+            "x-hub-signature-256": f"sha256={signature}",
+        }
+        url = f"{self.url}/api/v2/webhook?ref=triage"
+        assert requests.post(url, data=body, headers=headers, timeout=30).status_code == status
+
+    def sample(self):
+        """Stores the samples of earlier drains, in the form that passes a minute apart leave, with a pause in between.
+        Then runs a drain, which adds its own."""
+        now, samples = int(time.time() * 1_000), []
+        for minute in [*range(118, 70, -1), *range(40, 0, -1)]:
+            at, wave = now - minute * 60_000, max(0, math.sin((118 - minute) / 9))
+            pending = round(40 * wave)
+            sample = {"at": at, "pending": pending, "dead": 1 + (minute <= 30), "failed": int(minute == 30)}
+            oldest = {"oldest": at - 90_000 * (1 + pending // 10)} if pending else {}
+            samples.append(sample | {"delivered": round(25 * wave)} | oldest)
+        history = json.dumps({"v": 1, "samples": samples, "source_notes": []})
+        [database] = pathlib.Path(self.state).rglob("*.db")
+        with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+            statement = "INSERT OR REPLACE INTO spin_key_value (store, key, value) VALUES (?, ?, ?)"
+            connection.execute(statement, ["default", "sluice:history", history.encode()])
+        requests.post(f"{self.url}/api/v2/drain", headers=OPERATOR, timeout=60).raise_for_status()
+
+
 def main(page) -> str:
     return page.find_element(By.TAG_NAME, "main").text
 
@@ -128,6 +164,17 @@ def fill(console) -> dict:
     ids["callback"] = console.pending({"approved": True, "by": "ada"}, "run-1", "callback", "approval")
     issue = {"number": 12345678901234567890, "title": "It's slow", "labels": ["bug", "ui"]}
     ids["pending"] = console.pending({"action": "opened", "issue": issue})
+    console.signed_webhook("other", "refused", 401)
+    return ids
+
+
+def fill_with_history(console) -> dict:
+    """Like `fill`; besides, a source was verified, by its old secret too, and drains have left samples."""
+    console.fix_engine()
+    for secret in console.secrets["github"]:
+        console.signed_webhook(secret, os.urandom(8).hex(), 200)
+    ids = fill(console)
+    console.sample()
     return ids
 
 
@@ -321,13 +368,15 @@ def test_axe_finds_no_serious_violation(browser, console, size, scheme):
         "/console/sources", "/console/deliveries/x",
     ]
     backgrounds = set()
-    for make_paths in (lambda: empty, lambda: filled_pages(fill(console))):
+    for make_paths in (lambda: empty, lambda: filled_pages(fill_with_history(console))):
         for path in make_paths():
             set_view(browser, size, scheme)
             browser.get(console.at(path))
             browser.execute_script(axe)
             violations = serious_violations(browser)
             assert violations == [], f"{path}: {json.dumps(violations, indent=1)}"
+            pictures = browser.find_elements(By.CSS_SELECTOR, "svg[role=img][aria-label]")
+            assert len(pictures) in ((0, 5) if path == "/console" else (0,)), path
             is_in_view = browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
             assert is_in_view, f"{path} scrolls horizontally"
             backgrounds.add(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
@@ -347,20 +396,52 @@ def filled_pages(ids: dict) -> list:
     return [
         "/console", "/console/deliveries", "/console/deliveries?state=dead", f"/console/deliveries/{ids['pending']}",
         f"/console/deliveries/{ids['dead']}", f"/console/deliveries/{ids['dead']}/delete", "/console/callbacks?run=run-1",
-        "/console/preflight?ref=nightly-build", "/console/deliveries?workflow=*&received_from=2026-11-24T08:30",
+        "/console/preflight?ref=nightly-build", "/console/sources",
+        "/console/deliveries?workflow=*&received_from=2026-11-24T08:30",
         "/console/deliveries/redeliver?state=dead&workflow=rel*", "/console/deliveries/delete?state=pending",
     ]
 
 
+def test_overview_draws_the_last_drains(signed_in, console):
+    page, _ = signed_in, fill_with_history(console)
+    page.refresh()
+    assert re.search(r"\d+ samples over 11[89] min, the last one ", main(page)), main(page)
+    labels = [picture.get_attribute("aria-label") for picture in page.find_elements(By.CSS_SELECTOR, "svg[role=img]")]
+    assert [label.split(":")[0] for label in labels] == [
+        "Pending", "Dead", "Oldest waiting", "Delivered per minute", "Failed per minute",
+    ]
+    assert labels[0] == "Pending: last 2, between 0 and 40"
+    lines = page.find_elements(By.CSS_SELECTOR, "svg[role=img] path")
+    assert all(line.get_attribute("d").count("M") == 2 for line in lines), "a line with a gap"
+    for picture, line in zip(page.find_elements(By.CSS_SELECTOR, "svg[role=img]"), lines, strict=True):
+        assert picture.size["width"] > 100 and picture.size["height"] > 30
+        assert line.value_of_css_property("stroke") == "rgb(10, 87, 168)"
+
+
+def test_sources_page_says_who_was_verified_and_refused(signed_in, console):
+    page, _ = signed_in, fill_with_history(console)
+    click(page, "Sources")
+    wait_for_heading(page, "Sources")
+    table = page.find_element(By.CSS_SELECTOR, "main table")
+    rows = [row.text for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")]
+    assert len(rows) == 2 and "github" in rows[0] and "the signature does not match" in rows[0], rows
+    assert "Not yet" not in rows[0] and "Slack" in rows[1] and "Not yet" in rows[1], rows
+    assert "Old secret in use" in main(page)
+    click(page, "github")
+    assert page.current_url.endswith("/console/sources#source-0")
+
+
 def test_screenshots_of_the_docs(browser, console, tmp_path):
     """Takes the screenshots of the docs. Set SLUICE_SCREENSHOTS to docs/images to update them."""
-    ids, folder = fill(console), pathlib.Path(os.environ.get("SLUICE_SCREENSHOTS", tmp_path))
+    ids, folder = fill_with_history(console), pathlib.Path(os.environ.get("SLUICE_SCREENSHOTS", tmp_path))
     for code in (503, 429, 503):
         console.break_engine(code)
         requests.post(f"{console.url}/api/v2/deliveries/{ids['pending']}/redeliver", headers=OPERATOR, timeout=30)
     browser.get(console.at("/console", "me:op3rator@"))
     for name, size, scheme, height, path in (
         ("overview", "wide", "light", 1180, "/console"),
+        ("overview-phone", "phone", "dark", 844, "/console"),
+        ("sources", "wide", "light", 900, "/console/sources"),
         ("delivery", "wide", "dark", 1180, f"/console/deliveries/{ids['pending']}"),
         ("phone", "phone", "light", 844, "/console/deliveries"),
     ):

@@ -21,7 +21,7 @@ pub const DRAINED_KEYED: &str = "drain, for each delivery with a key";
 pub const DRAINED_CALLBACK: &str = "drain, for each callback that was early";
 pub const PUBLIC_KEY: &str = "public key of a sender, fetched, then fresh";
 pub const REFUSED: &str = "refused request of a source, after the response, then again within a minute";
-pub const OLD_SECRET: &str = "keyed delivery that an old secret has verified, then again within a minute";
+pub const VERIFIED: &str = "delivery of a source with a key or stored, after the response, then again within a minute";
 const ROWS: [&str; 16] = [
     WEBHOOK,
     KEYED,
@@ -38,7 +38,7 @@ const ROWS: [&str; 16] = [
     DRAINED_CALLBACK,
     PUBLIC_KEY,
     REFUSED,
-    OLD_SECRET,
+    VERIFIED,
 ];
 
 /// The cost of a pass of the drain without its deliveries, if nothing stays pending: the first one of a minute.
@@ -137,6 +137,31 @@ fn delivery_in_time_costs_what_the_table_states() {
     world.store.take_cost();
     world.post_json(CALLBACK_URI, r#"{"n":1}"#).problem(409, "callback-conflict");
     assert_eq!(world.store.take_cost(), callback_repeated, "conflicting callback");
+}
+
+/// The note of a verified request is read after the response, and written once a minute. A webhook that leaves no record
+/// costs that only if it is sampled.
+#[test]
+fn delivery_of_a_source_costs_a_note_after_the_response() {
+    let ([webhook], [keyed], [first, later]) = (documented(WEBHOOK), documented(KEYED), documented(VERIFIED));
+    let world = World::key_value().with_operator_token().healthy();
+    let world = world.source(serde_json::json!({ "name": "partner", "tokens": ["t0ken"] }));
+    world.drain();
+    let send = |headers: &[(&str, &str)]| {
+        world.store.take_cost();
+        let headers = [&[JSON, ("authorization", "Bearer t0ken")], headers].concat();
+        assert_eq!(world.post(WEBHOOK_URI, &headers, "{}").outcome(), (200, Some("delivered")));
+        world.store.take_cost()
+    };
+    world.random.set(7);
+    assert_eq!(send(&[]), webhook);
+    let costs = ["a", "b"].map(|key| {
+        world.random.set(7);
+        send(&[("idempotency-key", key)])
+    });
+    assert_eq!(costs, [sum(&[keyed, first]), sum(&[keyed, later])]);
+    world.random.set(16);
+    assert_eq!(send(&[]), sum(&[later, cost(2, 0)]), "the check of the drain, and the note");
 }
 
 #[test]

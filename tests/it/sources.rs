@@ -1,5 +1,5 @@
-//! What is remembered of sources: the laws of the store's notes, refused requests, secrets that verified, and how the
-//! operator sees them.
+//! What is remembered of sources: the laws of the store's notes, refused and verified requests, and how the operator
+//! sees them.
 
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ use sluice::store::{MAX_SOURCE_NOTE, NoteKind, SOURCE_NOTE_AGE, SourceNotes, Sto
 use sluice::time::{Retention, Timestamp};
 
 use crate::console::as_operator;
-use crate::cost::{OLD_SECRET, REFUSED, documented};
-use crate::fake::{Cost, EVENT, EVENT_URI, HOUR, MINUTE, NOW, StoreFault, World, row};
+use crate::cost::{REFUSED, VERIFIED, documented};
+use crate::fake::{EVENT, EVENT_URI, HOUR, JSON, MINUTE, NOW, StoreFault, World, row};
+use crate::senders::mac_sha256;
 
 const URI: &str = "/api/v2/sources";
 const KINDS: [NoteKind; 6] = NoteKind::ALL;
@@ -192,8 +193,9 @@ pub fn known_sources() -> World {
     };
     world.advance(MINUTE);
     world.run(remember_refusal(&world, Some("acme"), near)).unwrap();
-    world.run(remember_verified(&world, "acme", 1, 2)).unwrap();
-    world.run(remember_verified(&world, "partner", 2, 3)).unwrap();
+    world.run(remember_verified(&world, "acme", Some(1))).unwrap();
+    world.run(remember_verified(&world, "partner", Some(2))).unwrap();
+    world.run(remember_verified(&world, "new", None)).unwrap();
     let early = |now| Refused::new("unauthorized", "its access token belongs to no source", &HeaderMap::new(), now);
     world.run(remember_refusal(&world, None, early)).unwrap();
     crate::keys::failing_fetch(&world);
@@ -278,30 +280,94 @@ fn refusals_at_the_same_time_are_harmless() {
 }
 
 #[on_each_store]
-fn only_an_old_secret_is_remembered() {
+fn last_verified_request_and_last_use_of_an_old_secret_are_remembered() {
     let world = World::with_operator();
-    let verified = |source: &str, index, secrets| {
-        world.run(remember_verified(&world, source, index, secrets)).unwrap();
+    let verified = |source: &str, old_secret| {
+        world.run(remember_verified(&world, source, old_secret)).unwrap();
         world.advance(1_000);
     };
-    world.restart_count();
-    for (index, secrets) in [(0, 1), (0, 3), (1, 1), (3, 3), (7, 2)] {
-        verified("acme", index, secrets);
-    }
-    assert!(world.is_store_unused(), "the first secret, or a key that was fetched");
-    verified("acme", 1, 2);
-    verified("acme", 1, 2);
-    verified("partner", 1, 3);
-    verified("partner", 2, 3);
+    verified("acme", Some(1));
+    verified("acme", Some(1));
+    verified("acme", None);
+    verified("partner", None);
+    verified("partner", Some(2));
+    verified("plain", None);
+    world.advance(MINUTE);
+    verified("acme", None);
     let at = |seconds: u64| Timestamp(NOW + seconds * 1_000).rfc3339();
-    let seen = shown(&world);
     assert_eq!(
-        seen["sources"],
+        shown(&world)["sources"],
         json!([
-            { "name": "acme", "refused": [], "old_secret": { "index": 1, "at": at(5) } },
-            { "name": "partner", "refused": [], "old_secret": { "index": 2, "at": at(8) } },
+            { "name": "acme", "last_verified": at(66), "refused": [], "old_secret": { "index": 1, "at": at(0) } },
+            { "name": "partner", "last_verified": at(4), "refused": [], "old_secret": { "index": 2, "at": at(4) } },
+            { "name": "plain", "last_verified": at(5), "refused": [] },
         ])
     );
+}
+
+/// A note of an earlier release, which noted only old secrets.
+#[on_each_store]
+fn note_of_an_earlier_release_is_read() {
+    let world = World::with_operator();
+    let stored = json!({ "v": 1, "source": "acme", "secret": 1, "at": NOW }).to_string();
+    write(&world, NoteKind::Verified, "acme", &stored);
+    let at = Timestamp(NOW).rfc3339();
+    let expected =
+        json!([{ "name": "acme", "last_verified": at, "refused": [], "old_secret": { "index": 1, "at": at } }]);
+    assert_eq!(shown(&world)["sources"], expected);
+}
+
+/// Requests with a record are noted, and of the others a sample. A request of no source is never noted.
+#[on_each_store]
+fn deliveries_say_when_their_source_was_verified() {
+    const KEY: (&str, &str) = ("idempotency-key", "k");
+    const SAMPLED: u64 = 16;
+    let body = r#"{"action":"opened"}"#;
+    let signature = |secret: &str| format!("sha256={}", mac_sha256(secret, body.as_bytes()));
+    let (new, old) = (signature("new"), signature("old"));
+    let github = |signature| vec![("x-hub-signature-256", signature), ("x-github-event", "issues")];
+    let id = ("x-github-delivery", "00000001-0000-4000-8000-000000000000");
+    let token = |token| vec![("authorization", token)];
+    let noted = |old_secret: bool| (true, old_secret);
+    let nothing = (false, false);
+    for (name, source, headers, random, expected) in [
+        ("token, with a key", "partner", [token("Bearer t0ken"), vec![KEY]].concat(), 7, noted(false)),
+        ("token, without a key", "partner", token("Bearer t0ken"), 7, nothing),
+        ("token, without a key, sampled", "partner", token("Bearer t0ken"), SAMPLED, noted(false)),
+        ("access token, with a key", "partner", [token("Bearer any"), vec![KEY]].concat(), SAMPLED, nothing),
+        ("signature, with an id", "github", [github(&*new), vec![id]].concat(), 7, noted(false)),
+        ("signature, without an id", "github", github(&*new), 7, nothing),
+        ("signature, without an id, sampled", "github", github(&*new), SAMPLED, noted(false)),
+        ("old secret, with an id", "github", [github(&*old), vec![id]].concat(), 7, noted(true)),
+        ("old secret, without an id", "github", github(&*old), 7, nothing),
+        ("old secret, without an id, sampled", "github", github(&*old), SAMPLED, noted(true)),
+    ] {
+        let _row = row(name);
+        let world = World::with_operator()
+            .healthy()
+            .with("access_tokens", "any")
+            .source(json!({ "name": "partner", "tokens": ["t0ken"], "workflows": ["w"] }))
+            .source_of("github", ["new", "old"]);
+        world.random.set(random);
+        let uri = "/api/v2/webhook?ref=w";
+        let reply = world.post(uri, &[&[JSON], &headers[..]].concat(), body);
+        assert_eq!(reply.outcome(), (200, Some("delivered")), "{}", reply.text());
+        let seen = shown(&world);
+        let seen = seen["sources"].as_array().unwrap().iter().find(|row| row["name"] == source).unwrap();
+        assert_eq!((seen["last_verified"].is_string(), seen["old_secret"]["index"] == 1), expected, "{seen}");
+        let others = world.source_notes().len();
+        assert_eq!(others, usize::from(expected.0), "no other source is noted");
+    }
+    // Stored without a key; and refused for what it asks for, which is no less verified, but writes no record.
+    let world = World::with_operator()
+        .unreachable()
+        .source(json!({ "name": "partner", "tokens": ["t0ken"], "workflows": ["w"] }));
+    let headers = [JSON, ("authorization", "Bearer t0ken")];
+    world.post("/api/v2/webhook?ref=other", &headers, "{}").problem(403, "out-of-scope");
+    assert!(!shown(&world)["sources"][0]["last_verified"].is_string());
+    world.advance(MINUTE);
+    assert_eq!(world.post("/api/v2/webhook?ref=w", &headers, "{}").status(), 202);
+    assert_eq!(shown(&world)["sources"][0]["last_verified"], Timestamp(NOW + MINUTE).rfc3339());
 }
 
 #[test]
@@ -313,11 +379,11 @@ fn remembering_costs_one_read_and_one_write_a_minute() {
         world.store.take_cost()
     };
     let refuse = || _ = refuse(&world, Some("acme"), "a");
-    let verify = |index| world.run(remember_verified(&world, "acme", index, 2)).unwrap();
+    let verify = |old_secret| world.run(remember_verified(&world, "acme", old_secret)).unwrap();
     for _ in 0..3 {
         assert_eq!([spent(&refuse), spent(&refuse)], documented(REFUSED));
-        assert_eq!([spent(&|| verify(1)), spent(&|| verify(1))], documented(OLD_SECRET));
-        assert_eq!(spent(&|| verify(0)), Cost::default());
+        assert_eq!([spent(&|| verify(None)), spent(&|| verify(None))], documented(VERIFIED));
+        assert_eq!([spent(&|| verify(Some(1))), spent(&|| verify(Some(1)))], documented(VERIFIED), "an old secret");
         world.advance(MINUTE);
     }
 }

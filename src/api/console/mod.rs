@@ -11,10 +11,12 @@ pub(super) mod replay;
 pub(super) mod sources;
 
 mod auth;
+mod chart;
 mod engine;
 mod format;
 mod json;
 mod layout;
+mod trends;
 
 use http::Method;
 

@@ -1,4 +1,4 @@
-//! The overview: the engine, stored deliveries, the last drain, and the configuration. It shows which secrets are set,
+//! The overview: the engine, stored deliveries, the last drains, and the configuration. It shows which secrets are set,
 //! but never their values.
 
 use std::time::Duration;
@@ -8,12 +8,12 @@ use maud::{Markup, html};
 
 use super::format::{ago, count, span, time};
 use super::layout::{Tab, Tone, chip, notice, page};
-use super::{engine, preflight};
+use super::{engine, preflight, trends};
 use crate::api::problem::Problem;
 use crate::api::{RequestContext, operator};
 use crate::config::{Config, ConfigError, members};
 use crate::engine::Engine;
-use crate::gateway::{DrainSummary, Overview, Stopped, overview};
+use crate::gateway::{DrainSummary, Overview, Stopped, overview, samples};
 use crate::ports::{Host, Variables};
 use crate::routing::{InputKind, Route, Table};
 use crate::source::{SourceSender, Sources};
@@ -41,6 +41,7 @@ async fn overview_page(
     drained: Option<&DrainSummary>,
 ) -> Result<Response<Vec<u8>>, Problem> {
     let state = overview(context.host).await.map_err(|error| operator::to_problem(context, error.into()))?;
+    let samples = samples(context.host).await.map_err(|error| operator::to_problem(context, error.into()))?;
     let config = context.config;
     let configuration = match config.check() {
         errors if errors.is_empty() => settings(config)?,
@@ -52,6 +53,8 @@ async fn overview_page(
     let content = html! {
         @if let Some(drained) = drained { (drain_notice(drained)) }
         (status(&state, engine, context.host.now()))
+        (trends::section(&samples, context.host.now()))
+        h2 { "Configuration" }
         div.card.pad { (configuration) }
         h2 { "Preflight" }
         p.mute { "Asks the engine whether a workflow can be used as its senders use it" }
@@ -154,7 +157,6 @@ fn status(state: &Overview, engine: Option<&Engine<'_>>, now: Timestamp) -> Mark
             button type="submit" { "Drain now" }
             span.mute { "Attempts all due deliveries, for at most " (operator::REQUESTED_DRAIN_BUDGET.as_secs()) " s. This page is as of " (time(now)) }
         }
-        h2 { "Configuration" }
     }
 }
 
