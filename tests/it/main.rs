@@ -38,6 +38,7 @@ mod interleavings;
 mod keys;
 mod layering;
 mod links;
+mod metrics;
 mod moves;
 mod openapi;
 mod operator;
