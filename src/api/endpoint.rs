@@ -77,6 +77,7 @@ endpoints! {
     ConsoleCallbacks "/console/callbacks" "GET, HEAD";
     ConsolePreflight "/console/preflight" "GET, HEAD";
     ConsoleSources "/console/sources" "GET, HEAD";
+    Metrics "/metrics" "GET, HEAD";
     OpenApi "/openapi.json" "GET, HEAD";
     Health "/healthz" "GET, HEAD";
     Ready "/readyz" "GET, HEAD";

@@ -55,7 +55,7 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         let detail = "the store did not answer: check `key_value_stores` in spin.toml and its runtime configuration";
         Problem::new(Kind::StoreUnavailable, detail)
     })?;
-    let Faults { engine: fault, twice, queues, drained, store } = faults;
+    let Faults { engine: fault, twice, queues, drained, store, .. } = faults;
     if let Some(unusable) = store.unusable {
         context.log.warning(unusable.clone());
         return Err(Problem::new(Kind::StoreUnavailable, unusable));

@@ -32,6 +32,7 @@ mod intake;
 mod limits;
 mod link;
 mod log;
+mod metrics;
 mod move_store;
 mod openapi;
 mod operator;
@@ -107,7 +108,7 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
     let mut context = RequestContext {
         host,
         config: &config,
-        log: LogLine::new(host.now(), &parts.method, template),
+        log: LogLine::new(host.now(), &parts.method, template, &parts.headers),
         method: parts.method,
         uri: &parts.uri,
         query: parts.uri.query(),
@@ -194,6 +195,7 @@ async fn dispatch<H: Host>(
         Endpoint::Move => move_store::run(context).await,
         Endpoint::Preflight => preflight::show(context).await,
         Endpoint::Sources => sources::list(context).await,
+        Endpoint::Metrics => metrics::show(context).await,
         Endpoint::OpenApi => Ok(openapi::document(context.headers)),
         Endpoint::Console => console::overview::show(context).await,
         Endpoint::ConsoleDrain => console::overview::drain(context).await,

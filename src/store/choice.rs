@@ -575,6 +575,10 @@ impl<H: KeyValue + Sql + Clock + Rng> SourceNotes for Store<'_, H> {
     async fn source_notes(&self, limit: usize) -> Result<Vec<(NoteKind, String)>, StoreError> {
         on!(self, store => store.source_notes(limit))
     }
+
+    async fn seen_source_notes(&self, limit: usize) -> Result<Vec<(NoteKind, String)>, StoreError> {
+        on!(self, store => store.seen_source_notes(limit))
+    }
 }
 
 /// The error of a pass over another kind of store, which no caller has.

@@ -39,6 +39,7 @@ mod interleavings;
 mod keys;
 mod layering;
 mod links;
+mod metrics;
 mod moves;
 mod openapi;
 mod operator;

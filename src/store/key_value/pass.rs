@@ -798,7 +798,14 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         let (scan, _) = Scan::last(self.host).await?;
         let store = self.health(&scan).await?;
         let drained = (scan.at > Timestamp(0)).then_some((scan.at, scan.summary));
-        Ok(Faults { engine, twice: twice.filter(|twice| twice.is_shown(self.host.now())), queues, drained, store })
+        Ok(Faults {
+            engine,
+            twice: twice.filter(|twice| twice.is_shown(self.host.now())),
+            queues,
+            drained,
+            sample: scan.sample,
+            store,
+        })
     }
 
     async fn held_queues(&self) -> Result<Vec<HeldQueue>, StoreError> {

@@ -624,6 +624,7 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
                 "queues" => faults.queues = read_json::read(value.as_bytes()).unwrap_or_default(),
                 "drain" => {
                     let note: Option<DrainNote> = read_json::read(value.as_bytes()).ok();
+                    faults.sample = note.as_ref().and_then(|note| note.sample);
                     faults.drained = note.map(|note| (note.at, note.summary));
                 }
                 "fault" => faults.engine = Some(EngineFault { at: since, reason: value }),
