@@ -20,6 +20,7 @@ mod brokers;
 mod callbacks;
 mod cesql;
 mod console;
+mod console_state;
 mod contract;
 mod cost;
 mod deliveries;

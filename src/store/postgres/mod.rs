@@ -68,6 +68,8 @@
 //! | callback, no task waits yet | [`CLAIM`] of run and topic, without a token, once its sender has waited long enough |
 //! | callback that repeats another, or comes too late | [`FIND`] |
 //!
+//! For a source, the note of its last verified request is read after the response, and written once a minute.
+//!
 //! A drain runs [`TAKE_HEADS`] and [`TAKE`] for as many rows as its width has free, sends without a connection, and
 //! settles those that have ended with one [`SETTLE`]. Any number of drains do so side by side: no lease but those of the
 //! rows, no notification. A callback that is early is moved to its task with [`MOVE`].
