@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use xtask::component;
-use xtask::shell::{apt_install, cargo, command, install, install_from_npm, run as run_command, succeeds, target};
+use xtask::shell::{apt_install, cargo, command, has, install, install_from_npm, run as run_command, succeeds, target};
 
 use crate::engines::Engine;
 use crate::{engines, postgres, prose, site, tool};
@@ -186,25 +186,21 @@ fn interop() -> Result<()> {
     )
 }
 
-/// Unpacks Debian's Prometheus into a directory. It is not installed, because the package starts a server, and recommends
-/// one that exports the machine's state.
+/// Ensures that Prometheus is there: installed, or else Debian's, unpacked into a directory. It is not installed, because
+/// the package starts a server, and recommends one that exports the state of the machine.
 fn unpack_prometheus(directory: &Path) -> Result<()> {
-    if directory.join("usr/bin/promtool").exists() {
+    if directory.join("usr/bin/promtool").exists() || (has("prometheus") && has("promtool")) {
         return Ok(());
     }
     std::fs::create_dir_all(directory)?;
-    let in_directory = |program: &str, words: &[&str]| {
-        let mut command = command(program, words);
-        command.current_dir(directory);
-        command
-    };
-    // Without lists of packages, as in a fresh container.
-    if !succeeds(&mut in_directory("apt-get", &["download", "-qq", "prometheus"])) {
-        run_command(&mut command("apt-get", ["update", "-qq"]))?;
-        run_command(&mut in_directory("apt-get", &["download", "-qq", "prometheus"]))?;
+    let mut download = command("apt-get", ["download", "-qq", "prometheus"]);
+    let download = download.current_dir(directory);
+    // Debian's container images have no lists of packages.
+    if !succeeds(download) && !(succeeds(&mut command("apt-get", ["update", "-qq"])) && succeeds(download)) {
+        bail!("prometheus is missing; on Debian, `apt-get install prometheus`");
     }
-    let packages = std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    let package = packages.iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    let files = std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let package = files.iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
     let package = package.context("apt-get has downloaded no package")?;
     run_command(command("dpkg-deb", ["--extract"]).arg(package).arg(directory))
 }
