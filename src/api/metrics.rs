@@ -95,7 +95,7 @@ impl Collector for Gauges {
 }
 
 impl Gauges {
-    fn to_text(self) -> String {
+    fn into_text(self) -> String {
         let mut registry = Registry::with_prefix("sluice");
         registry.register_collector(Box::new(self));
         let mut written = String::new();
@@ -116,7 +116,7 @@ pub(super) async fn show(context: &mut RequestContext<'_, '_, impl Host>) -> Res
     }
     let notes = gateway::sources::seen(context.host).await;
     let notes = notes.map_err(|error| operator::to_problem(context, error.into()))?;
-    let text = gauges(context.config, faults, &notes).to_text();
+    let text = gauges(context.config, faults, &notes).into_text();
     let mut response = Response::new(text.into_bytes());
     response.headers_mut().insert(CONTENT_TYPE, media_type(context.headers));
     Ok(respond::no_store(response))
@@ -258,7 +258,7 @@ mod tests {
             Gauge::times("key_fetched_timestamp", "When", [(labels, Timestamp(1_800_000_000_123))]),
             Gauge::state("store_full", "Whether", true),
         ])
-        .to_text();
+        .into_text();
         assert_eq!(
             text,
             "# HELP sluice_held_queues Number of queues\n\
