@@ -17,6 +17,9 @@ use crate::ports::Host;
 /// The names of the parameters besides those of the filter.
 const PARAMETERS: [&str; 4] = ["state", "dry_run", "after", "limit"];
 
+/// Maximum of `limit`.
+const MAX_LIMIT: usize = 1_000_000;
+
 /// Redelivers or deletes all deliveries that match, or says in a dry run how many and which these are.
 pub(super) async fn run(
     context: &mut RequestContext<'_, '_, impl Host>,
@@ -82,8 +85,8 @@ pub(super) fn selection(query: &Query, client: Client) -> Result<Selection, Prob
     let limit = match query.one("limit")? {
         None => usize::MAX,
         Some(text) => {
-            let limit = text.parse().ok().filter(|limit| *limit > 0);
-            limit.ok_or_else(|| invalid_parameter("limit", "a whole number, at least 1"))?
+            let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+            limit.ok_or_else(|| invalid_parameter("limit", &format!("a whole number from 1 to {MAX_LIMIT}")))?
         }
     };
     Ok(Selection {

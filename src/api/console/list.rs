@@ -36,7 +36,8 @@ pub(in crate::api) async fn show(
     let gateway = context.gateway()?;
     let query = Query::parse(context.query)?;
     let text = query.one("q")?.unwrap_or_default().trim();
-    let filter = Filter { text: Filter::of_text(text).text, ..filter::read(&query, Client::Form)? };
+    let text = filter::checked_part("q", text)?;
+    let filter = Filter { text: Filter::of_text(&text).text, ..filter::read(&query, Client::Form)? };
     let list_query =
         ListQuery { state: operator::state_parameter(&query)?, filter, after: operator::after_parameter(&query)? };
     if let Some(id) = DeliveryId::parse(&text.to_ascii_uppercase()) {

@@ -1,4 +1,10 @@
 //! Operations on all deliveries that match a filter.
+//!
+//! [`SEARCH`](super::SEARCH) finds a page of them. Each is then changed by itself, with the statements of an operator's
+//! request for one delivery: [`TAKE_ONE`](super::TAKE_ONE) and [`RESCHEDULE`](super::RESCHEDULE), or
+//! [`DELETE`](super::DELETE). So a key that another delivery has taken meanwhile, and the lease of a holder, are
+//! respected by the same rules, and a crash leaves at most one delivery taken: a drain takes it over once its lease has
+//! run out.
 
 use std::time::Duration;
 
