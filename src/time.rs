@@ -25,6 +25,13 @@ impl ArrivalTime {
     }
 }
 
+impl ArrivalTime {
+    /// The last point in the same millisecond.
+    pub fn last_nanosecond(self) -> Self {
+        Self { nanoseconds: 999_999, ..self }
+    }
+}
+
 impl From<Timestamp> for ArrivalTime {
     fn from(at: Timestamp) -> Self {
         Self { at, nanoseconds: 0 }

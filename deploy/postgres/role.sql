@@ -20,5 +20,5 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"DBNAME" TO sluice;
 GRANT USAGE ON SCHEMA public TO sluice;
 -- As named by schema.sql.
-GRANT SELECT, INSERT, UPDATE, DELETE ON sluice_note, sluice_delivery, sluice_run TO sluice;
+GRANT SELECT, INSERT, UPDATE, DELETE ON sluice_note, sluice_delivery, sluice_run, sluice_kept TO sluice;
 GRANT USAGE ON SEQUENCE sluice_seq TO sluice;

@@ -56,6 +56,7 @@ endpoints! {
     // These must precede `Delivery`, whose template matches their paths as well.
     Drain "/api/v2/deliveries/drain" "POST";
     Doubt "/api/v2/deliveries/doubt" "POST";
+    Replay "/api/v2/deliveries/replay" "POST";
     RedeliverAll "/api/v2/deliveries/redeliver" "POST";
     DeleteAll "/api/v2/deliveries/delete" "POST";
     Delivery(id) "/api/v2/deliveries/{id}" "DELETE, GET, HEAD";
@@ -72,9 +73,11 @@ endpoints! {
     ConsoleDelivery(id) "/console/deliveries/{id}" "GET, HEAD";
     ConsoleRedeliver(id) "/console/deliveries/{id}/redeliver" "POST";
     ConsoleDelete(id) "/console/deliveries/{id}/delete" "GET, HEAD, POST";
+    ConsoleReplay "/console/replay" "GET, HEAD, POST";
     ConsoleCallbacks "/console/callbacks" "GET, HEAD";
     ConsolePreflight "/console/preflight" "GET, HEAD";
     ConsoleSources "/console/sources" "GET, HEAD";
+    Metrics "/metrics" "GET, HEAD";
     OpenApi "/openapi.json" "GET, HEAD";
     Health "/healthz" "GET, HEAD";
     Ready "/readyz" "GET, HEAD";

@@ -31,7 +31,8 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
     }
     let mut warnings = Vec::new();
     if let Some(url) = context.config.database_url()? {
-        let checked = database::check(context.host, &url).await;
+        let keeps = context.config.get(&members::KEEP_HOURS)? > 0;
+        let checked = database::check(context.host, &url, keeps).await;
         let warning = checked.map_err(|detail| {
             context.log.warning(format!("the database: {detail}"));
             Problem::new(Kind::StoreUnavailable, detail).field("database_url")
@@ -54,7 +55,7 @@ pub(super) async fn ready(context: &mut RequestContext<'_, '_, impl Host>) -> Re
         let detail = "the store did not answer: check `key_value_stores` in spin.toml and its runtime configuration";
         Problem::new(Kind::StoreUnavailable, detail)
     })?;
-    let Faults { engine: fault, twice, queues, drained, store } = faults;
+    let Faults { engine: fault, twice, queues, drained, store, .. } = faults;
     if let Some(unusable) = store.unusable {
         context.log.warning(unusable.clone());
         return Err(Problem::new(Kind::StoreUnavailable, unusable));

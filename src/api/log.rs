@@ -1,13 +1,19 @@
 //! The log: one line of JSON for each request, and one for each attempt or drain that ends after the response. A line
-//! never contains a payload, a query, a header or a secret.
+//! never contains a payload, a query or a secret, and of the headers only the id of the trace.
+//!
+//! docs/log.schema.json describes the lines.
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 
 use crate::gateway::{DrainSummary, Receipt, Report};
 use crate::ports::StoreError;
 use crate::source::Refused;
 use crate::time::Timestamp;
+
+/// The version of the lines' form, in each line: another number if a member is renamed or removed, or means something
+/// else. Members are added without a new number.
+const VERSION: u32 = 1;
 
 /// The methods of RFC 9110, section 9, and PATCH.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
@@ -16,6 +22,8 @@ const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "
 #[derive(Clone, Debug)]
 pub struct LogLine {
     time: Timestamp,
+    /// The id of the trace that the request belongs to: 32 hexadecimal digits.
+    trace: Option<String>,
     method: &'static str,
     route: &'static str,
     status: StatusCode,
@@ -30,9 +38,10 @@ pub struct LogLine {
 
 impl LogLine {
     /// Creates the line of a request. Its other members are set while the request is handled.
-    pub(super) fn new(time: Timestamp, method: &Method, route: &'static str) -> Self {
+    pub(super) fn new(time: Timestamp, method: &Method, route: &'static str, headers: &HeaderMap) -> Self {
         Self {
             time,
+            trace: trace_id(headers).map(str::to_owned),
             // An unknown method is not logged, because a client could use it to write any text into the log.
             method: METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or("(other)"),
             route,
@@ -89,6 +98,9 @@ impl LogLine {
         #[derive(Serialize)]
         struct Line<'a> {
             time: String,
+            v: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            trace: Option<&'a str>,
             method: &'a str,
             route: &'a str,
             status: u16,
@@ -108,6 +120,8 @@ impl LogLine {
         }
         let line = Line {
             time: self.time.rfc3339(),
+            v: VERSION,
+            trace: self.trace.as_deref(),
             method: self.method,
             route: self.route,
             status: self.status.as_u16(),
@@ -123,6 +137,22 @@ impl LogLine {
     }
 }
 
+/// Returns the id of the trace in `traceparent` (W3C Trace Context, section 3.2); `None` if the header is missing, invalid
+/// or repeated.
+fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all("traceparent").iter();
+    let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
+    let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = |text: &str, length| text.len() == length && is_hex(text) && text.bytes().any(|byte| byte != b'0');
+    let mut fields = value.split('-');
+    let [version, trace, parent, flags] = [fields.next()?, fields.next()?, fields.next()?, fields.next()?];
+    let is_byte = |text: &str| text.len() == 2 && is_hex(text);
+    // A later version may have more fields.
+    let is_known = version == "00" && fields.next().is_none() || version != "00" && version != "ff";
+    let is_valid = is_byte(version) && is_known && is_id(parent, 16) && is_byte(flags);
+    Some(trace).filter(|trace| is_valid && is_id(trace, 32))
+}
+
 /// Joins warnings into one text; `None` if there are none.
 fn joined(warnings: &[String]) -> Option<String> {
     (!warnings.is_empty()).then(|| warnings.join("; "))
@@ -133,6 +163,7 @@ pub(super) fn report(report: &Report) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
         time: String,
+        v: u32,
         delivery: String,
         outcome: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,6 +173,7 @@ pub(super) fn report(report: &Report) -> String {
     }
     let line = Line {
         time: report.at.rfc3339(),
+        v: VERSION,
         delivery: report.id.to_string(),
         outcome: report.outcome.name(),
         failure: report.outcome.failure().map(ToString::to_string),
@@ -155,6 +187,7 @@ pub(super) fn refused(source: Option<&str>, refused: &Refused) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
         time: String,
+        v: u32,
         #[serde(skip_serializing_if = "Option::is_none")]
         source: Option<&'a str>,
         refused: &'a str,
@@ -163,7 +196,14 @@ pub(super) fn refused(source: Option<&str>, refused: &Refused) -> String {
         near_miss: Option<&'a str>,
     }
     let Refused { reason, detail, near_miss, .. } = refused;
-    let line = Line { time: refused.at.rfc3339(), source, refused: reason, detail, near_miss: near_miss.as_deref() };
+    let line = Line {
+        time: refused.at.rfc3339(),
+        v: VERSION,
+        source,
+        refused: reason,
+        detail,
+        near_miss: near_miss.as_deref(),
+    };
     serde_json::to_string(&line).unwrap_or_default()
 }
 
@@ -172,9 +212,10 @@ pub(super) fn not_noted(time: Timestamp, error: &StoreError) -> String {
     #[derive(Serialize)]
     struct Line {
         time: String,
+        v: u32,
         warning: String,
     }
-    serde_json::to_string(&Line { time: time.rfc3339(), warning: error.to_string() }).unwrap_or_default()
+    serde_json::to_string(&Line { time: time.rfc3339(), v: VERSION, warning: error.to_string() }).unwrap_or_default()
 }
 
 /// Returns the line about a drain that ran after a response.
@@ -182,6 +223,7 @@ pub(super) fn drained(time: Timestamp, drained: &Result<DrainSummary, StoreError
     #[derive(Serialize)]
     struct Line<'a> {
         time: String,
+        v: u32,
         #[serde(skip_serializing_if = "Option::is_none")]
         drained: Option<&'a DrainSummary>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,6 +233,42 @@ pub(super) fn drained(time: Timestamp, drained: &Result<DrainSummary, StoreError
         Ok(drained) => joined(&drained.warnings),
         Err(error) => Some(error.to_string()),
     };
-    let line = Line { time: time.rfc3339(), drained: drained.as_ref().ok(), warning };
+    let line = Line { time: time.rfc3339(), v: VERSION, drained: drained.as_ref().ok(), warning };
     serde_json::to_string(&line).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    #[test]
+    fn trace_is_that_of_a_valid_header() {
+        let valid = format!("00-{TRACE}-00f067aa0ba902b7-01");
+        for (value, is_valid) in [
+            (valid.clone(), true),
+            (format!("00-{TRACE}-00f067aa0ba902b7-00"), true),
+            (format!("cc-{TRACE}-00f067aa0ba902b7-01-what-the-future-will-be-like"), true),
+            (format!("00-{TRACE}-00f067aa0ba902b7-01-more"), false),
+            (format!("ff-{TRACE}-00f067aa0ba902b7-01"), false),
+            (format!("00-{TRACE}-0000000000000000-01"), false),
+            (format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), false),
+            (valid.to_uppercase(), false),
+            (format!("00-{TRACE}-00f067aa0ba902b7"), false),
+            (format!("0-{TRACE}-00f067aa0ba902b7-01"), false),
+            (format!("00-{TRACE}1-00f067aa0ba902b7-01"), false),
+            (format!(" 00-{TRACE}-00f067aa0ba902b7-01"), false),
+            (String::new(), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", HeaderValue::from_str(&value).unwrap());
+            assert_eq!(trace_id(&headers), is_valid.then_some(TRACE), "{value}");
+            headers.append("traceparent", HeaderValue::from_str(&value).unwrap());
+            assert_eq!(trace_id(&headers), None, "{value}, twice");
+        }
+        assert_eq!(trace_id(&HeaderMap::new()), None);
+    }
 }

@@ -32,12 +32,14 @@ mod intake;
 mod limits;
 mod link;
 mod log;
+mod metrics;
 mod move_store;
 mod openapi;
 mod operator;
 mod prefer;
 mod preflight;
 mod repair;
+mod replay;
 mod respond;
 mod sources;
 mod webhook;
@@ -106,7 +108,7 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
     let mut context = RequestContext {
         host,
         config: &config,
-        log: LogLine::new(host.now(), &parts.method, template),
+        log: LogLine::new(host.now(), &parts.method, template, &parts.headers),
         method: parts.method,
         uri: &parts.uri,
         query: parts.uri.query(),
@@ -187,11 +189,13 @@ async fn dispatch<H: Host>(
         Endpoint::Redeliver { id } => operator::redeliver(context, &id).await,
         Endpoint::Drain => operator::drain(context).await,
         Endpoint::Doubt => operator::doubt(context).await,
+        Endpoint::Replay => replay::run(context).await,
         Endpoint::RedeliverAll => repair::run(context, Repair::Redeliver).await,
         Endpoint::DeleteAll => repair::run(context, Repair::Delete).await,
         Endpoint::Move => move_store::run(context).await,
         Endpoint::Preflight => preflight::show(context).await,
         Endpoint::Sources => sources::list(context).await,
+        Endpoint::Metrics => metrics::show(context).await,
         Endpoint::OpenApi => Ok(openapi::document(context.headers)),
         Endpoint::Console => console::overview::show(context).await,
         Endpoint::ConsoleDrain => console::overview::drain(context).await,
@@ -201,6 +205,7 @@ async fn dispatch<H: Host>(
         Endpoint::ConsoleDelivery { id } => console::delivery::show(context, &id).await,
         Endpoint::ConsoleRedeliver { id } => console::delivery::redeliver(context, &id).await,
         Endpoint::ConsoleDelete { id } => console::delivery::delete(context, &id).await,
+        Endpoint::ConsoleReplay => console::replay::answer(context).await,
         Endpoint::ConsoleCallbacks => console::callbacks::show(context).await,
         Endpoint::ConsolePreflight => console::preflight::show(context).await,
         Endpoint::ConsoleSources => console::sources::show(context).await,

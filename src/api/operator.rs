@@ -357,10 +357,18 @@ pub(super) fn authorize_or<'h, H: Host>(
     context: &RequestContext<'_, 'h, H>,
     member: &'static Member<Token>,
 ) -> Result<Gateway<'h, H>, Problem> {
-    let Some(own) = context.config.get(member)? else { return authorize(context) };
-    let tokens: Vec<Secret> = context.config.operator_token()?.into_iter().chain([own]).collect();
-    require_one(context, &tokens)?;
+    authenticate_or(context, member)?;
     context.gateway()
+}
+
+/// [`authorize_or`], for a request that needs no settings.
+pub(super) fn authenticate_or(
+    context: &RequestContext<'_, '_, impl Host>,
+    member: &'static Member<Token>,
+) -> Result<(), Problem> {
+    let Some(own) = context.config.get(member)? else { return authenticate(context) };
+    let tokens: Vec<Secret> = context.config.operator_token()?.into_iter().chain([own]).collect();
+    require_one(context, &tokens)
 }
 
 /// Requires one of these tokens in `Authorization: Bearer`. All are compared, so the time does not depend on which of

@@ -67,6 +67,8 @@ pub static LINK_SECRETS: Member<Tokens> = Member { name: "link_secrets", form: T
 pub static LINK_TOKEN: Member<Token> = Member { name: "link_token", form: Token };
 /// The token that calls the drain, and nothing else.
 pub static DRAIN_TOKEN: Member<Token> = Member { name: "drain_token", form: Token };
+/// The token that reads the metrics, and nothing else.
+pub static METRICS_TOKEN: Member<Token> = Member { name: "metrics_token", form: Token };
 /// The effect of `GET /api/v2/callback`.
 pub static CALLBACK_GET: Member<Choice<CallbackGet>> = Member {
     name: "callback_get",
@@ -91,7 +93,7 @@ pub static MOVE_FROM: Member<Text> = Member {
 pub static OPEN: Member<Boolean> = Member { name: "open", form: Boolean };
 
 /// All members, in the order of the documentation.
-pub static MEMBERS: [&dyn AnyMember; 28] = [
+pub static MEMBERS: [&dyn AnyMember; 29] = [
     &ENGINE,
     &ENGINE_START,
     &ENGINE_CONNECT,
@@ -112,6 +114,7 @@ pub static MEMBERS: [&dyn AnyMember; 28] = [
     &LINK_SECRETS,
     &LINK_TOKEN,
     &DRAIN_TOKEN,
+    &METRICS_TOKEN,
     &CALLBACK_GET,
     &ALLOWED_ORIGINS,
     &CORS_ORIGINS,

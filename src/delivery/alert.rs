@@ -179,6 +179,11 @@ impl Note {
         }
     }
 
+    /// Adds deaths about which nothing is decided now.
+    pub fn add(&mut self, deaths: Deaths) {
+        self.untold.append(deaths);
+    }
+
     /// Notes that an alert is about to be sent: no other one is for [`ALERT_INTERVAL`].
     pub fn begin(&mut self, now: Timestamp) {
         self.sending = std::mem::take(&mut self.untold);
@@ -200,11 +205,6 @@ impl Note {
                 self.next = Some(now.plus(REJECTED_PAUSE));
             }
         }
-    }
-
-    /// When the next alert may be sent that has something to tell; `None` if it has nothing.
-    pub fn due(&self) -> Option<Timestamp> {
-        self.next.filter(|_| !self.untold.is_none())
     }
 
     /// Leaves to the next alert what was being sent.

@@ -1,7 +1,7 @@
 //! Filters of stored deliveries: those that an operator lists, redelivers or deletes together.
 
 use super::{Delivery, Work};
-use crate::reference::DeliveryId;
+use crate::reference::{DeliveryId, WorkflowRef};
 use crate::source::{Pattern, Workflow};
 use crate::time::{ArrivalTime, Timestamp};
 
@@ -53,18 +53,22 @@ impl Filter {
         (self.received_from.map(first), self.received_to.map(first))
     }
 
+    /// Whether a delivered start of a workflow and a source matches. Its failures are forgotten, and don't count.
+    pub fn matches_delivered(&self, id: DeliveryId, workflow: &WorkflowRef, source: Option<&str>) -> bool {
+        let has_text = |part: &String| contains(workflow.as_str(), part);
+        self.has_time_of(id)
+            && self.workflow.as_ref().is_none_or(|pattern| is_of_workflow(pattern, workflow))
+            && self.source.as_ref().is_none_or(|name| source == Some(name))
+            && self.text.as_ref().is_none_or(has_text)
+    }
+
     /// Whether a delivery matches.
     pub fn matches(&self, delivery: &Delivery<'_>) -> bool {
         let start = match &delivery.work {
             Work::Start(start) => Some(start),
             Work::Resolve(_) => None,
         };
-        let is_of_workflow = |pattern: &Pattern| {
-            start.is_some_and(|start| {
-                let (name, team) = (Some(start.workflow.workflow()), start.workflow.scope());
-                pattern.matches(&Workflow { id: None, name, team }, None)
-            })
-        };
+        let is_of_workflow = |pattern: &Pattern| start.is_some_and(|start| is_of_workflow(pattern, &start.workflow));
         let is_of_source = |source: &String| start.is_some_and(|start| start.source.as_ref() == Some(source));
         let has_failed = |part: &String| delivery.last_failure().is_some_and(|failure| contains(failure, part));
         let has_text = |part: &String| {
@@ -77,6 +81,12 @@ impl Filter {
             && self.failure.as_ref().is_none_or(has_failed)
             && self.text.as_ref().is_none_or(has_text)
     }
+}
+
+/// Whether a pattern matches a workflow as a delivery names it.
+fn is_of_workflow(pattern: &Pattern, workflow: &WorkflowRef) -> bool {
+    let (name, team) = (Some(workflow.workflow()), workflow.scope());
+    pattern.matches(&Workflow { id: None, name, team }, None)
 }
 
 /// Whether a text contains a part, ignoring ASCII case.

@@ -5,6 +5,7 @@ use base32ct::{Base32UpperUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
 use crate::callback::{self, Callback};
+use crate::reference::DeliveryId;
 use crate::sender::Identity;
 
 /// Stands for the task run in the key of a callback that is early.
@@ -37,6 +38,11 @@ impl Key {
             Some(source) => Self { hash: hash(&["source", source, &self.hash]), ..self },
             None => self,
         }
+    }
+
+    /// The key of a replay of a delivered start: it is replayed once under one name.
+    pub fn replay(name: &str, original: DeliveryId, workflow: &str) -> Self {
+        Self { hash: hash(&["replay", name, &original.to_string(), workflow]), digest: String::new() }
     }
 
     /// The key of a signed webhook; `None` if nothing tells its event from another one. `scope` is the name of the

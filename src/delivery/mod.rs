@@ -301,6 +301,14 @@ impl Work<'_> {
         }
     }
 
+    /// The name of a start's source.
+    pub fn source(&self) -> Option<&str> {
+        match self {
+            Self::Start(start) => start.source.as_deref(),
+            Self::Resolve(_) => None,
+        }
+    }
+
     /// The topic of a callback.
     pub fn topic(&self) -> Option<&str> {
         match self {

@@ -178,6 +178,11 @@ impl Outcome {
         matches!(self, Self::Delivered { .. } | Self::Duplicate { .. } | Self::Pending { .. })
     }
 
+    /// Whether a stored delivery with this outcome is a dead letter.
+    pub fn is_death(&self) -> bool {
+        matches!(self, Self::Rejected { .. } | Self::Dead { .. } | Self::Conflict { .. } | Self::KeyReused { .. })
+    }
+
     /// The verdict of the last attempt, if it failed.
     pub fn failure(&self) -> Option<&Verdict> {
         match self {

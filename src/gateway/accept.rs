@@ -233,11 +233,14 @@ impl<'a, H: Host> Gateway<'a, H> {
             // This instance was suspended for too long. A drain may have attempted the delivery since, and removed it.
             return Report { at: self.now(), id: delivery.id, outcome: pending, warnings: Vec::new() };
         }
+        let unkept = if is_accepted { self.keep_payloads(&[delivery]).await } else { None };
         let (outcome, mut warnings) = match self.record_outcome(delivery, sent.verdict).await {
             Ok(outcome) => (outcome, Vec::new()),
             // The delivery stays as it was stored: the drain looks up its run.
             Err(error) => (pending, vec![error.to_string()]),
         };
+        warnings.extend(unkept);
+        warnings.extend(self.note_death(delivery, &outcome).await);
         if let Some(reason) = outcome.failure().and_then(Verdict::fault) {
             warnings.extend(self.store().record_fault(reason).await.err().map(|error| error.to_string()));
         }
@@ -265,9 +268,12 @@ impl<'a, H: Host> Gateway<'a, H> {
 
     /// Records a delivery that the engine has accepted.
     async fn delivered(&self, delivery: &Delivery<'_>, body: Vec<u8>) -> Receipt<'a> {
+        // Before the key is settled: a repeat by the sender would find it settled, and keep nothing.
+        let unkept = self.keep_payloads(&[delivery]).await;
         let recorded = self.store().settle(delivery, &body).await;
         let scoped = self.record_scope(delivery, &body).await;
         let mut receipt = Receipt::new(delivery.id, Outcome::Delivered { body });
+        receipt.warnings.extend(unkept);
         receipt.warn(recorded);
         receipt.warn(scoped);
         receipt

@@ -60,7 +60,19 @@ impl<H: Host> Gateway<'_, H> {
         if matches!(sent.verdict, Verdict::Accepted { .. }) && !delivery.orphans.is_empty() {
             self.check_replaced(delivery, notes).await?;
         }
+        if matches!(sent.verdict, Verdict::Accepted { .. } | Verdict::Existing { .. }) {
+            self.keep_one(delivery, notes).await;
+        }
         self.record_outcome(delivery, sent.verdict).await
+    }
+
+    /// Keeps the payload of a start that isn't settled together with others.
+    async fn keep_one(&self, delivery: &Delivery<'_>, notes: &PassNotes) {
+        if !delivery.hold.settles_later
+            && let Some(warning) = self.keep_payloads(&[delivery]).await
+        {
+            notes.warn(warning);
+        }
     }
 
     /// Moves a start to the dead letters whose effect nothing tells.
@@ -94,6 +106,7 @@ impl<H: Host> Gateway<'_, H> {
                         self.record_twice(delivery, [vec![run], besides].concat(), notes).await?;
                     }
                     self.record_found(delivery, &body).await?;
+                    self.keep_one(delivery, notes).await;
                     return self.record_outcome(delivery, Verdict::Accepted { body }).await.map(Some);
                 }
                 Found::Doubt => break,

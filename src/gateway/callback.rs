@@ -185,6 +185,7 @@ impl<'a, H: Host> Gateway<'a, H> {
             };
             // After an error, the callback stays as it was stored: the drain looks at its run.
             report.warnings.extend(recorded.err().map(|error| error.to_string()));
+            report.warnings.extend(gateway.note_death(&delivery, &report.outcome).await);
             report
         })
     }

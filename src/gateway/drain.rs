@@ -14,8 +14,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::{Deserialize, Serialize};
 
 use super::Gateway;
+use super::alert::death;
 use super::attempt::effective;
 use super::look::PassNotes;
+use crate::delivery::alert::{Backlog, Deaths};
 use crate::delivery::width::{Answer, Bounds, Decision, Next, Refusal, SYNC_INTERVAL, Scheduler, Widths};
 use crate::delivery::{Delivery, DeliveryId, Outcome, Verdict};
 use crate::json;
@@ -93,7 +95,8 @@ impl<H: Host> Gateway<'_, H> {
     /// Runs one pass, if anything may be due. Begins no attempt after `budget`.
     pub async fn drain(&self, budget: Duration, eagerness: Eagerness) -> Result<DrainSummary, StoreError> {
         let store = self.store();
-        let length = budget.saturating_add(self.attempt_length()).saturating_add(SWEEP_TIME);
+        let rest = SWEEP_TIME.saturating_add(self.alert_time());
+        let length = budget.saturating_add(self.attempt_length()).saturating_add(rest);
         let mut opened = match store.begin_pass(length).await? {
             Begun::Idle { pending, due } => {
                 let pending = Some(u64::try_from(pending).unwrap_or(u64::MAX));
@@ -128,9 +131,13 @@ impl<H: Host> Gateway<'_, H> {
         let attempted = self.attempt_all(opened, end, &mut pass).await;
         let pending = self.count_pending(opened, &mut pass).await;
         let left = self.leave(opened, &mut pass).await;
+        if attempted.is_err() || pending.is_err() {
+            // The first error is reported; the dead letters are there in any case.
+            let _: Result<(), StoreError> = self.leave_deaths(std::mem::take(&mut pass.deaths)).await;
+        }
         attempted?;
         let pending = pending?;
-        let Pass { mut summary, fault, mut scheduler, next_due, queues, ended, .. } = pass;
+        let Pass { mut summary, fault, mut scheduler, next_due, queues, ended, deaths, reached, .. } = pass;
         let held = queues.iter().filter(|(_, held)| held.is_some()).map(|(queue, _)| queue.clone()).collect();
         summary.warnings.extend(self.note_queues(queues).await.err().map(|error| error.to_string()));
         summary.due = next_due;
@@ -142,6 +149,14 @@ impl<H: Host> Gateway<'_, H> {
             None if pending == 0 || summary.delivered > 0 => store.clear_fault().await?,
             None => {}
         }
+        let failed = summary.rejected.saturating_add(summary.dead);
+        let delivered = summary.delivered;
+        let note = PassNote { pending: pending > 0, next_due, held, ended, delivered, failed, ..PassNote::default() };
+        let sample = store.sample(opened, &note);
+        let backlog = Backlog { pending, dead: sample.dead, oldest: sample.oldest };
+        let is_reachable = reached || summary.stopped != Some(Stopped::Unreachable);
+        let alerted = self.alert(deaths, backlog, is_reachable).await;
+        summary.warnings.extend(alerted.warnings);
         let sweep_end = end.max(self.host.monotonic().saturating_add(SWEEP_TIME));
         let more = match store.sweep(opened, sweep_end).await {
             Ok(more) => more,
@@ -153,17 +168,7 @@ impl<H: Host> Gateway<'_, H> {
         summary.again = summary.stopped == Some(Stopped::Budget) || more;
         summary.backlog =
             scheduler.widths().pace().and_then(|pace| pace.remaining(self.now())).map(|left| left.as_secs());
-        let failed = summary.rejected.saturating_add(summary.dead);
-        let note = PassNote {
-            pending: pending > 0,
-            next_due,
-            held,
-            ended,
-            delivered: summary.delivered,
-            failed,
-            summary: None,
-        };
-        Ok((summary, note))
+        Ok((summary, PassNote { alert_due: alerted.due, ..note }))
     }
 
     /// Counts the pending deliveries, for the estimate of how long they will take.
@@ -391,6 +396,8 @@ impl<H: Host> Gateway<'_, H> {
             _ => None,
         });
         let settled: Vec<_> = bodies.collect();
+        let delivered: Vec<_> = settled.iter().map(|(delivery, _)| *delivery).collect();
+        pass.summary.warnings.extend(self.keep_payloads(&delivered).await);
         let effects = if settled.is_empty() { Ok(Vec::new()) } else { self.store().settle_all(&settled).await };
         let (mut effects, mut failed) = match effects {
             Ok(effects) => (effects.into_iter(), None),
@@ -425,6 +432,9 @@ impl<H: Host> Gateway<'_, H> {
             pass.scheduler.end(delivery.id, notes.take_answer(delivery.id), next, self.now());
             if let Some(outcome) = outcome {
                 pass.count(delivery.id, &outcome);
+                if outcome.is_death() {
+                    pass.deaths.add(death(&delivery, &outcome));
+                }
                 pass.count_queue(&delivery, &outcome, self.now());
             }
         }
@@ -454,6 +464,8 @@ struct Pass {
     reached: bool,
     /// The configuration fault that an attempt found.
     fault: Option<String>,
+    /// The deliveries that have become dead letters.
+    deaths: Deaths,
     /// The deliveries that are no longer pending.
     ended: BTreeSet<DeliveryId>,
 }
@@ -472,6 +484,7 @@ impl Pass {
             failures: 0,
             reached: false,
             fault: None,
+            deaths: Deaths::default(),
             ended: BTreeSet::new(),
         }
     }

@@ -11,6 +11,7 @@
 //! The gateway knows no HTTP of its callers: `api` turns a [`Receipt`] into a response.
 
 mod accept;
+mod alert;
 mod attempt;
 mod batch;
 mod callback;
@@ -21,6 +22,7 @@ mod move_store;
 pub mod operator;
 mod overview;
 mod preflight;
+mod replay;
 mod resolve;
 mod send;
 pub mod sources;
@@ -41,10 +43,11 @@ use crate::store::{Store, StoreSize};
 use crate::time::{Retention, Timestamp};
 use send::Caller;
 
-pub use crate::store::{Found, MAX_SAMPLES, MAX_SCANNED, Repair, Repaired, Sample, Selection, Skipped};
+pub use crate::store::{Found, Kept, MAX_SAMPLES, MAX_SCANNED, Repair, Repaired, Sample, Selection, Skipped};
 pub use drain::{DrainSummary, Eagerness, Stopped};
 pub use overview::{Overview, last_drain, overview, samples};
 pub use preflight::MAX_TEMPLATES;
+pub use replay::{Replay, Replayed};
 
 /// How much longer an attempt may take than its requests to the engine.
 const ATTEMPT_MARGIN: Duration = Duration::from_secs(5);
@@ -69,7 +72,8 @@ impl<'a, H> Gateway<'a, H> {
     pub fn new(host: &'a H, settings: Settings<'a>) -> Self {
         let retention = [settings.retention, settings.callback_retention()];
         let store = Store::new(host, settings.database_url.clone(), retention, settings.limits, settings.store)
-            .with_previous(settings.move_from.clone());
+            .with_previous(settings.move_from.clone())
+            .keeping(settings.keep);
         let caller = Caller::new(host, settings.engine.clone(), settings.timeouts);
         Self { host, settings, store, caller }
     }

@@ -86,20 +86,32 @@ pub struct Remembered {
 /// Reads the notes about sources. Needs no other settings than those of the store. Lists all keys of a
 /// key-value store.
 pub async fn remembered(host: &impl Host) -> Result<Remembered, StoreError> {
-    let mut remembered = Remembered::default();
-    for (kind, text) in store_of(host).source_notes(MAX_SHOWN).await? {
-        match kind {
-            NoteKind::Refused => remembered.refused.extend(LastRefused::read(&text)),
-            NoteKind::Verified => remembered.verified.extend(LastVerified::read(&text)),
-            NoteKind::Keys => remembered.keys.extend(FetchedKeys::read(&text)),
-            NoteKind::Fetches => remembered.fetches.extend(FetchAttempts::read(&text)),
-            NoteKind::Handed => remembered.handed.extend(HandedSecrets::read(&text)),
-            // The engine's token is nobody else's business.
-            NoteKind::Session => {}
+    Ok(Remembered::of(store_of(host).source_notes(MAX_SHOWN).await?))
+}
+
+/// Reads the notes about refused requests and fetched keys that a pass of the drain has seen. Needs no other settings
+/// than those of the store. Costs 1 read, and 1 for each of these notes.
+pub async fn seen(host: &impl Host) -> Result<Remembered, StoreError> {
+    Ok(Remembered::of(store_of(host).seen_source_notes(MAX_SHOWN).await?))
+}
+
+impl Remembered {
+    fn of(notes: Vec<(NoteKind, String)>) -> Self {
+        let mut remembered = Self::default();
+        for (kind, text) in notes {
+            match kind {
+                NoteKind::Refused => remembered.refused.extend(LastRefused::read(&text)),
+                NoteKind::Verified => remembered.verified.extend(LastVerified::read(&text)),
+                NoteKind::Keys => remembered.keys.extend(FetchedKeys::read(&text)),
+                NoteKind::Fetches => remembered.fetches.extend(FetchAttempts::read(&text)),
+                NoteKind::Handed => remembered.handed.extend(HandedSecrets::read(&text)),
+                // The engine's token is nobody else's business.
+                NoteKind::Session => {}
+            }
         }
+        remembered.refused.sort_by(|a, b| a.source.cmp(&b.source));
+        remembered.verified.sort_by(|a, b| a.source.cmp(&b.source));
+        remembered.keys.sort_by(|a, b| a.url().cmp(b.url()));
+        remembered
     }
-    remembered.refused.sort_by(|a, b| a.source.cmp(&b.source));
-    remembered.verified.sort_by(|a, b| a.source.cmp(&b.source));
-    remembered.keys.sort_by(|a, b| a.url().cmp(b.url()));
-    Ok(remembered)
 }

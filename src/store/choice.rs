@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::archive::{Archive, Kept};
 use super::key_value::{self, KeyValueStore, Prepared};
 use super::postgres::{self, PostgresStore};
 use super::transfer::{Cursor, Standing, Transferred, transfer};
@@ -81,6 +82,14 @@ impl<'a, H> Store<'a, H> {
             None => Kind::KeyValue(KeyValueStore::new(host, retention, limits, size)),
         };
         Self { host, current, previous: None, retention, limits, size }
+    }
+
+    /// Keeps the payloads of delivered starts for this long, if that is in a database.
+    pub fn keeping(mut self, keep: Duration) -> Self {
+        if let Kind::Postgres(store) = self.current {
+            self.current = Kind::Postgres(store.keeping(keep));
+        }
+        self
     }
 
     /// Names the store in use before, if its content is being moved.
@@ -402,12 +411,28 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
         on!(self, store => store.write_refusal(refusal))
     }
 
+    async fn alert_note(&self) -> Result<Option<String>, StoreError> {
+        on!(self, store => store.alert_note())
+    }
+
+    async fn replace_alert_note(&self, before: Option<&str>, note: &str) -> Result<bool, StoreError> {
+        on!(self, store => store.replace_alert_note(before, note))
+    }
+
     async fn sweep(&self, pass: &mut StorePass, end: Duration) -> Result<bool, StoreError> {
         on_pass!(self, pass, store => store.sweep(pass, end), else Err(other_store()))
     }
 
     async fn pending(&self, pass: &mut StorePass, concluded: usize) -> Result<usize, StoreError> {
         on_pass!(self, pass, store => store.pending(pass, concluded), else Err(other_store()))
+    }
+
+    fn sample(&self, pass: &StorePass, note: &PassNote) -> Sample {
+        match (&self.current, pass) {
+            (Kind::KeyValue(store), StorePass::KeyValue(pass)) => store.sample(pass, note),
+            (Kind::Postgres(store), StorePass::Postgres(pass)) => store.sample(pass, note),
+            _ => Sample::default(),
+        }
     }
 
     async fn end_pass(&self, pass: StorePass, note: PassNote) -> Result<(), StoreError> {
@@ -520,6 +545,24 @@ impl<H: KeyValue + Sql + Clock + Rng> Outbox for Store<'_, H> {
     }
 }
 
+impl<H: KeyValue + Sql + Clock + Rng> Archive for Store<'_, H> {
+    async fn keep_payloads(&self, delivered: &[&Delivery<'_>]) -> Result<(), StoreError> {
+        on!(self, store => store.keep_payloads(delivered))
+    }
+
+    async fn kept(&self, after: Option<DeliveryId>, before: Option<DeliveryId>) -> Result<Vec<Kept>, StoreError> {
+        on!(self, store => store.kept(after, before))
+    }
+
+    async fn show_kept(&self, id: DeliveryId) -> Result<Option<Result<Delivery<'static>, StoredError>>, StoreError> {
+        on!(self, store => store.show_kept(id))
+    }
+
+    async fn replay(&self, delivery: &mut Delivery<'_>, key: Key) -> Result<bool, StoreError> {
+        on!(self, store => store.replay(delivery, key))
+    }
+}
+
 impl<H: KeyValue + Sql + Clock + Rng> SourceNotes for Store<'_, H> {
     async fn source_note(&self, kind: NoteKind, name: &str) -> Result<Option<String>, StoreError> {
         on!(self, store => store.source_note(kind, name))
@@ -531,6 +574,10 @@ impl<H: KeyValue + Sql + Clock + Rng> SourceNotes for Store<'_, H> {
 
     async fn source_notes(&self, limit: usize) -> Result<Vec<(NoteKind, String)>, StoreError> {
         on!(self, store => store.source_notes(limit))
+    }
+
+    async fn seen_source_notes(&self, limit: usize) -> Result<Vec<(NoteKind, String)>, StoreError> {
+        on!(self, store => store.seen_source_notes(limit))
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::pass::StoreHealth;
+use super::sample::Sample;
 use crate::delivery::DeliveryId;
 use crate::time::Timestamp;
 
@@ -67,6 +68,8 @@ pub struct Faults {
     pub queues: Vec<HeldQueue>,
     /// The end of the last complete pass of the drain, and its summary as JSON.
     pub drained: Option<(Timestamp, Option<Box<RawValue>>)>,
+    /// The sample of that pass; `None` if it was one of an earlier release.
+    pub sample: Option<Sample>,
     /// What an operator has to know about the store itself.
     pub store: StoreHealth,
 }

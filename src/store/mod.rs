@@ -2,6 +2,7 @@
 //!
 //! - [`Claims`]: which delivery of an idempotency key is sent, and its outcome.
 //! - [`Outbox`]: pending deliveries and dead letters, and the passes of the drain.
+//! - [`Archive`]: the payloads of delivered starts, for replays.
 //! - [`SourceNotes`]: the public keys of senders, refused requests, and the secrets that verified.
 //!
 //! All are traits with one implementation for each kind of store, which [`Store`] chooses between:
@@ -13,6 +14,7 @@
 //! No other layer depends on how a claim is decided, or on where a delivery is kept.
 #![allow(async_fn_in_trait, reason = "a component instance has one thread: no future needs to be Send")]
 
+mod archive;
 mod choice;
 mod fault;
 mod key_value;
@@ -34,6 +36,7 @@ use crate::delivery::{Delivery, DeliveryId, Filter, Key, Outcome, StoredError, W
 use crate::ports::StoreError;
 use crate::reference::{RunRef, Topic};
 
+pub use archive::{Archive, Kept};
 pub use choice::{MoveFrom, Store, StorePass};
 pub use fault::{EngineFault, Faults, HeldQueue, Twice};
 pub use page::{CallbackPage, DeliveryState, Found, MAX_SCANNED, Page};
@@ -346,11 +349,21 @@ pub trait Outbox {
     /// Writes that the engine has refused a fresh delivery.
     async fn write_refusal(&self, refusal: &str) -> Result<(), StoreError>;
 
+    /// Reads the note about alerts.
+    async fn alert_note(&self) -> Result<Option<String>, StoreError>;
+
+    /// Writes the note about alerts, if it is still the one that was read. `note` differs from all that others write.
+    /// Returns whether it is written.
+    async fn replace_alert_note(&self, before: Option<&str>, note: &str) -> Result<bool, StoreError>;
+
     /// Cleans up until `end`. Returns whether more is left.
     async fn sweep(&self, pass: &mut Self::Pass, end: Duration) -> Result<bool, StoreError>;
 
     /// Returns the number of pending deliveries at the end of a pass that has concluded this many of those it has taken.
     async fn pending(&self, pass: &mut Self::Pass, concluded: usize) -> Result<usize, StoreError>;
+
+    /// What a pass knows that leaves this note, once its pending deliveries were [counted](Self::pending).
+    fn sample(&self, pass: &Self::Pass, note: &PassNote) -> Sample;
 
     /// Ends a pass, and stores its note.
     async fn end_pass(&self, pass: Self::Pass, note: PassNote) -> Result<(), StoreError>;

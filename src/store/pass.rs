@@ -65,6 +65,8 @@ pub struct PassNote {
     pub pending: bool,
     /// The earliest time at which a delivery that the pass has seen is due.
     pub next_due: Option<Timestamp>,
+    /// The time at which there may be an alert.
+    pub alert_due: Option<Timestamp>,
     /// The queues whose first delivery the pass has left pending, so that the next one must wait.
     pub held: Vec<String>,
     /// The deliveries that the pass has attempted and that are no longer pending.

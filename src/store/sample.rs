@@ -80,6 +80,7 @@ pub(super) fn joined(mut ring: Vec<Sample>, last: Option<Sample>) -> Vec<Sample>
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "a test reports an error by failing")]
 mod tests {
     use super::*;
 

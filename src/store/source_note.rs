@@ -34,6 +34,11 @@ impl NoteKind {
     /// All kinds.
     pub const ALL: [Self; 6] = [Self::Keys, Self::Fetches, Self::Refused, Self::Verified, Self::Handed, Self::Session];
 
+    /// Whether [`seen_source_notes`](SourceNotes::seen_source_notes) reads notes of this kind.
+    pub(super) fn is_seen(self) -> bool {
+        matches!(self, Self::Keys | Self::Refused)
+    }
+
     /// The kind's name in the store.
     fn as_str(self) -> &'static str {
         match self {
@@ -88,6 +93,10 @@ pub trait SourceNotes {
 
     /// Reads at most `limit` notes, in no particular order. A name that matters has to be in the note.
     async fn source_notes(&self, limit: usize) -> Result<Vec<(NoteKind, String)>, StoreError>;
+
+    /// Reads at most `limit` notes about keys and refused requests, in no particular order. In a key-value store, these
+    /// are the ones that a pass of the drain has found, so that not all keys have to be listed.
+    async fn seen_source_notes(&self, limit: usize) -> Result<Vec<(NoteKind, String)>, StoreError>;
 }
 
 #[cfg(test)]

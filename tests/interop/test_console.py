@@ -141,8 +141,8 @@ def main(page) -> str:
 
 
 def click(page, text: str):
-    """Clicks the button or link with this text."""
-    buttons = page.find_elements(By.CSS_SELECTOR, "button, a")
+    """Clicks the button, link or summary with this text."""
+    buttons = page.find_elements(By.CSS_SELECTOR, "button, a, summary")
     [button] = [button for button in buttons if button.text == text]
     button.click()
 
@@ -265,12 +265,41 @@ def test_delete_asks_for_confirmation(signed_in, console):
     wait_for_heading(page, "No such delivery")
 
 
+def test_all_that_match_are_redelivered_and_deleted(signed_in, console):
+    page, ids = signed_in, fill(console)
+    other = console.dead({}, "bill")
+    page.get(console.at("/console/deliveries?state=dead"))
+    click(page, "Workflow, source, time, failure")
+    page.find_element(By.NAME, "workflow").send_keys("rel*" + Keys.ENTER)
+    wait_for_text(page, "2 deliveries searched")
+    assert ids["dead"] in main(page) and other not in main(page)
+    click(page, "Redeliver all that match…")
+    wait_for_heading(page, "Redeliver 1 delivery?")
+    assert "of the workflow rel*" in main(page) and ids["dead"] in main(page)
+    console.fix_engine()
+    click(page, "Redeliver all")
+    wait_for_heading(page, "Redelivered")
+    assert ids["dead"] in [delivery["id"] for delivery in console.deliveries()]
+    click(page, "Dead deliveries")
+    wait_for_text(page, other)
+    click(page, "Delete all that match…")
+    wait_for_heading(page, "Delete 1 delivery?")
+    click(page, "Cancel")
+    wait_for_heading(page, "Deliveries")
+    click(page, "Delete all that match…")
+    wait_for_heading(page, "Delete 1 delivery?")
+    click(page, "Delete all permanently")
+    wait_for_heading(page, "Deleted")
+    assert console.deliveries("dead") == []
+
+
 def test_sender_input_is_shown_as_text(signed_in, console):
     page = signed_in
     webhook = console.pending({"a": EVIL, EVIL: 1}, ref="<img src=x onerror=alert(1)>".replace(" ", "\u00a0"))
     callback = console.pending({"a": EVIL}, "r<b>", "callback", EVIL)
     pages = [
         "/console/deliveries", f"/console/deliveries/{webhook}", f"/console/deliveries/{webhook}/delete",
+        "/console/deliveries/redeliver?state=pending&failure=%22%3E%3Cb%3E", "/console/deliveries/delete?state=pending",
         f"/console/deliveries/{callback}", "/console/callbacks?run=r%3Cb%3E", "/console/deliveries?q=%22%3E%3Cscript%3E",
     ]
     for path in pages:
@@ -334,7 +363,8 @@ def test_axe_finds_no_serious_violation(browser, console, size, scheme):
     axe = (NODE_MODULES / "axe-core/axe.min.js").read_text()
     browser.get(console.at("/console", "me:op3rator@"))
     empty = [
-        "/console", "/console/deliveries", "/console/deliveries?q=x", "/console/callbacks", "/console/preflight",
+        "/console", "/console/deliveries", "/console/deliveries?q=x", "/console/deliveries/delete?state=dead",
+        "/console/callbacks", "/console/preflight",
         "/console/sources", "/console/deliveries/x",
     ]
     backgrounds = set()
@@ -367,6 +397,8 @@ def filled_pages(ids: dict) -> list:
         "/console", "/console/deliveries", "/console/deliveries?state=dead", f"/console/deliveries/{ids['pending']}",
         f"/console/deliveries/{ids['dead']}", f"/console/deliveries/{ids['dead']}/delete", "/console/callbacks?run=run-1",
         "/console/preflight?ref=nightly-build", "/console/sources",
+        "/console/deliveries?workflow=*&received_from=2026-11-24T08:30",
+        "/console/deliveries/redeliver?state=dead&workflow=rel*", "/console/deliveries/delete?state=pending",
     ]
 
 

@@ -112,12 +112,13 @@ def test_slow_engine_does_not_time_out_the_proxy(proxy, guarded):
 
 def test_operator_routes_are_restricted_to_this_machine(proxy, guarded):
     headers = {"authorization": "Bearer op3rator"}
-    for path in ["/api/v2/deliveries", "/api/v2//deliveries", "/api/v2/%64eliveries"]:
+    for path in ["/api/v2/deliveries", "/api/v2//deliveries", "/api/v2/%64eliveries", "/metrics"]:
         with proxy.client(address="127.0.0.2") as client:
             assert proxy.send(client, "GET", path, headers).status_code == 403, path
     with proxy.client(address="127.0.0.1") as client:
         response = proxy.send(client, "GET", "/api/v2/deliveries?state=dead", headers)
         assert response.json() == {"deliveries": [], "next": None}
+        assert proxy.send(client, "GET", "/metrics", headers).text.endswith("# EOF\n")
     with proxy.client(address="127.0.0.2") as client:
         assert proxy.send(client, "GET", "/readyz").json()["status"] == "ready"
 

@@ -12,6 +12,8 @@ use crate::fake::{
 use crate::preflight::with_shell;
 
 const LIST: &str = "/console/deliveries";
+const REDELIVER_ALL: &str = "/console/deliveries/redeliver";
+const DELETE_ALL: &str = "/console/deliveries/delete";
 
 const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
@@ -85,7 +87,7 @@ pub fn dead_letter() -> (World, String) {
 }
 
 /// Method and URI of each route.
-fn routes() -> [(&'static str, String); 10] {
+fn routes() -> [(&'static str, String); 16] {
     let one = format!("{LIST}/{UNKNOWN_ID}");
     [
         ("GET", "/console".to_owned()),
@@ -95,6 +97,12 @@ fn routes() -> [(&'static str, String); 10] {
         ("POST", format!("{one}/redeliver")),
         ("GET", format!("{one}/delete")),
         ("POST", format!("{one}/delete")),
+        ("GET", REDELIVER_ALL.to_owned()),
+        ("POST", REDELIVER_ALL.to_owned()),
+        ("GET", DELETE_ALL.to_owned()),
+        ("POST", DELETE_ALL.to_owned()),
+        ("GET", "/console/replay".to_owned()),
+        ("POST", "/console/replay".to_owned()),
         ("GET", "/console/callbacks".to_owned()),
         ("GET", "/console/preflight".to_owned()),
         ("GET", "/console/sources".to_owned()),
@@ -601,6 +609,89 @@ fn deletion_requires_confirmation() {
 }
 
 #[on_each_store]
+fn deliveries_are_found_by_workflow_time_and_failure() {
+    let world = World::with_operator().respond(503, "").respond(500, "");
+    let [first, second] =
+        [store(&world, "/api/v2/webhook?ref=report", "{}"), store(&world, "/api/v2/webhook?ref=bill", "{}")];
+    for (query, found) in [
+        ("workflow=rep*&q=&source=&received_from=&received_to=&failure=", &first),
+        ("workflow=&q=&source=&received_from=&received_to=&failure=answered+500", &second),
+        ("received_to=2026-11-24T08:30:00.002", &first),
+        ("received_from=2026-11-24T08:30:00.002", &second),
+        ("q=REP&workflow=report", &first),
+    ] {
+        let _row = row(query);
+        let page = open(&world, &format!("{LIST}?state=pending&{query}"));
+        assert_eq!(page.matches("<code>").count(), 1, "{page}");
+        assert_has(&page, &[found, "<details open>", "Clear"]);
+    }
+    // The fields keep what was searched for.
+    let page = open(&world, &format!("{LIST}?workflow=rep*&received_from=2026-11-24T08:30&failure=%22%3Cb%3E"));
+    assert_has(
+        &page,
+        &[
+            r#"name="workflow" value="rep*""#,
+            r#"type="datetime-local" name="received_from" value="2026-11-24T08:30:00.000""#,
+            r#"name="failure" value="&quot;&lt;b&gt;""#,
+            "None of the pending deliveries that were searched matches.",
+        ],
+    );
+    assert!(open(&world, LIST).contains("<details>"), "closed without a condition");
+    for query in ["workflow=a*b", "received_from=x", "source=a%20b"] {
+        let _row = row(query);
+        assert_page(&as_operator(&world, "GET", &format!("{LIST}?{query}"), &[]), 400);
+    }
+}
+
+#[on_each_store]
+fn all_that_match_are_redelivered_or_deleted_after_a_dry_run() {
+    let world = World::with_operator();
+    let mut ids = Vec::new();
+    for (workflow, status) in [("report", 422), ("report", 422), ("bill", 422)] {
+        world.engine.script.borrow_mut().push_back((3_000, answer(status, "")));
+        ids.push(store(&world, &format!("/api/v2/webhook?ref={workflow}"), "{}"));
+    }
+    assert_eq!(world.dead(), ids);
+    let page = open(&world, &format!("{LIST}?state=dead&workflow=report&q=rep"));
+    let link = |path: &str| format!("{path}?state=dead&amp;workflow=report&amp;text=rep");
+    assert_has(
+        &page,
+        &[&link(REDELIVER_ALL), &link(DELETE_ALL), "Redeliver all that match…", "Delete all that match…"],
+    );
+
+    let uri = link(REDELIVER_ALL).replace("&amp;", "&");
+    let page = open(&world, &uri);
+    assert_has(
+        &page,
+        &[
+            "<h1>Redeliver 2 deliveries?</h1>",
+            "dead deliveries of the workflow <code>report</code>, with <bdi>rep</bdi> in workflow, run or topic.",
+            &ids[0],
+            &ids[1],
+            &format!(r#"<form class="row below" method="post" action="{}">"#, link(REDELIVER_ALL)),
+            "Redeliver all</button>",
+            &format!(r#"href="{LIST}?state=dead&amp;workflow=report&amp;q=rep""#),
+        ],
+    );
+    assert!(!page.contains(&ids[2]), "{page}");
+    assert_eq!(world.dead(), ids, "nothing was done");
+    let page = submit(&world, &uri);
+    assert_has(&page, &["<h1>Redelivered</h1>", "2 deliveries are pending and due now."]);
+    assert_eq!((world.dead(), world.pending()), (ids[2..].to_vec(), ids[..2].to_vec()));
+    assert_has(&open(&world, &uri), &["<h1>No delivery matches</h1>"]);
+
+    let page = open(&world, &format!("{DELETE_ALL}?state=dead"));
+    assert_has(&page, &["<h1>Delete 1 delivery?</h1>", "All dead deliveries.", "Delete all permanently"]);
+    let page = submit(&world, &format!("{DELETE_ALL}?state=dead"));
+    assert_has(&page, &["<h1>Deleted</h1>", "1 delivery is deleted."]);
+    assert_eq!((world.dead().len(), world.pending().len()), (0, 2));
+    for uri in [REDELIVER_ALL, DELETE_ALL] {
+        assert_page(&as_operator(&world, "POST", uri, &[SAME_ORIGIN]), 400);
+    }
+    assert_eq!(world.pending().len(), 2);
+}
+
+#[on_each_store]
 fn unreadable_record_is_listed_and_can_be_deleted() {
     let world = World::with_operator().unreachable();
     let id = store(&world, WEBHOOK_URI, "{}");
@@ -684,7 +775,7 @@ fn store_failure_is_reported_without_details() {
         let _row = row(format!("{method} {uri}"));
         let world = World::with_operator();
         world.fail_store(StoreFault::Once(0));
-        let reply = as_operator(&world, method, &uri, &[SAME_ORIGIN]);
+        let reply = as_operator(&world, method, &format!("{uri}?state=dead"), &[SAME_ORIGIN]);
         if matches!(&*uri, "/console/callbacks" | "/console/preflight") {
             assert_page(&reply, 200);
             continue;

@@ -3,6 +3,7 @@
 mod clock;
 mod engine;
 mod kept;
+mod log_lines;
 mod model;
 mod plan;
 mod requests;
@@ -27,6 +28,7 @@ use sluice::ports::{Body, Rng, VariableError, Variables};
 pub use clock::{FakeClock, HOUR, MINUTE, NOW};
 pub use engine::{Behaviour, EngineResult, FakeEngine, Received, answer, label, looked_at, summary};
 pub use kept::{DEAD, MOVED, NOTIFICATION, PENDING, STORE_FORM, StoreKind};
+pub use log_lines::logged;
 pub use model::{Profile, RealEngine, Workflow};
 pub use plan::{Action, Operation, Plan};
 pub use requests::{Chunks, Reply, request};
@@ -245,14 +247,14 @@ impl World {
     /// Handles a request up to the response; the work that is left has to be passed to [`World::finish`].
     pub async fn handle<'a>(&'a self, request: Request<impl Body>) -> (Reply, Option<api::Background<'a>>) {
         let Handled { response, log, background } = api::handle(self, request).await;
-        (Reply { response, log: serde_json::from_str(&log.to_json(1.5)).unwrap() }, background)
+        (Reply { response, log: logged(&log.to_json(1.5)) }, background)
     }
 
     /// Completes the work that is left after a response, and collects its log lines.
     pub async fn finish(&self, background: Option<api::Background<'_>>) {
         if let Some(background) = background {
             let lines = background.await;
-            self.log.borrow_mut().extend(lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+            self.log.borrow_mut().extend(lines.iter().map(|line| logged(line)));
         }
     }
 

@@ -13,6 +13,7 @@
 #[macro_use]
 extern crate sluice_test_macros;
 
+mod alerts;
 mod ambiguous_outcomes;
 mod batches;
 mod brokers;
@@ -39,6 +40,7 @@ mod interleavings;
 mod keys;
 mod layering;
 mod links;
+mod metrics;
 mod moves;
 mod openapi;
 mod operator;
@@ -54,6 +56,8 @@ mod properties;
 mod real_flow;
 mod recorded;
 mod refusals;
+mod repair;
+mod replays;
 mod reported_sources;
 mod reports;
 mod routed;

@@ -224,6 +224,26 @@ fn assert_redelivered_last(world: &World, id: &str) {
 }
 
 #[on_each_store]
+fn dead_letters_that_are_redelivered_together_join_the_end_in_order() {
+    let world = world();
+    let ids = store(&world, "t", 0..4);
+    for _ in 0..3 {
+        world.engine.script(answer(422, ""));
+    }
+    drain_until_empty(&world);
+    assert_eq!((world.dead(), started(&world, "w")), (ids[..3].to_vec(), vec![3]));
+    world.engine.effects.borrow_mut().clear();
+    store(&world, "t", 4..6);
+    let reply = world.as_operator("POST", "/api/v2/deliveries/redeliver?state=dead&workflow=w&dry_run=false");
+    assert_eq!((reply.status(), &reply.json()["redelivered"]), (202, &json!(3)));
+    world.advance(1);
+    store(&world, "t", 6..7);
+    drain_until_empty(&world);
+    assert_eq!(started(&world, "w"), [4, 5, 0, 1, 2, 6]);
+    assert_one_at_a_time(&world, "w");
+}
+
+#[on_each_store]
 fn pending_delivery_keeps_its_place_when_it_is_redelivered() {
     let world = world();
     let ids = store(&world, "t", 0..3);

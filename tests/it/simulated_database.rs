@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Request;
-use sluice::ports::{Clock, Http, Sql, SqlConnection, SqlError, SqlRow, Timeouts};
+use sluice::ports::{Clock, Http, Sql, SqlConnection, SqlError, SqlRow, SqlValue, Timeouts};
 use sluice::secret::Secret;
 use sluice::store::postgres::{CLAIM, READY, SETTLE, Statement, TAKE};
 
@@ -13,11 +13,7 @@ use crate::values;
 const LEASE: i64 = 1_000;
 
 /// Runs a statement on a connection of its own.
-async fn run(
-    world: &World,
-    statement: Statement,
-    parameters: Vec<sluice::ports::SqlValue>,
-) -> Result<Vec<SqlRow>, SqlError> {
+async fn run(world: &World, statement: Statement, parameters: Vec<SqlValue>) -> Result<Vec<SqlRow>, SqlError> {
     connect(world).await?.query(statement.sql, &parameters).await
 }
 
@@ -102,8 +98,8 @@ fn fail_over_loses_the_last_commits_and_breaks_connections() {
         world.database().lose_last(2);
         assert_eq!(keys(&world), ["a", "b"]);
         assert_eq!(settle(&world, "a").await.unwrap(), [values!["a"]], "it is under way again");
-        assert_eq!(old.query(READY.sql, &[]).await, Err(SqlError::Broken));
-        assert_eq!(run(&world, READY, values![]).await.unwrap(), [values![true, None::<String>]]);
+        assert_eq!(old.query(READY.sql, &[SqlValue::Bool(false)]).await, Err(SqlError::Broken));
+        assert_eq!(run(&world, READY, values![false]).await.unwrap(), [values![true, None::<String>]]);
     });
 }
 
@@ -115,7 +111,7 @@ fn schema_is_missing_or_of_another_version() {
     let read = world.run(run(&world, notes, values![r#"["schema"]"#])).unwrap();
     assert_eq!(read[0][..2], values!["schema", "2"]);
     world.database().has_schema.set(false);
-    assert_eq!(world.run(run(&world, READY, values![])).unwrap(), [values![false, None::<String>]]);
+    assert_eq!(world.run(run(&world, READY, values![false])).unwrap(), [values![false, None::<String>]]);
     assert_eq!(world.run(claim(&world, "k")), Err(SqlError::Refused));
 }
 

@@ -12,12 +12,12 @@ use sluice::store::postgres::{self, STATEMENTS, Statement};
 
 use crate::server::{Server, ServerConnection};
 use crate::session::{Connection, Database, START};
-use crate::tables::{Delivery, Note, Run, State, Tables, columns};
+use crate::tables::{Delivery, Kept, Note, Run, State, Tables, columns};
 use crate::values;
 
 /// Statements whose rows have an order. The others are compared as sets.
-const ORDERED: [Statement; 5] =
-    [postgres::LIST, postgres::SEARCH, postgres::CALLBACKS, postgres::REMEMBERED, postgres::RUNS];
+const ORDERED: [Statement; 6] =
+    [postgres::KEPT, postgres::LIST, postgres::SEARCH, postgres::CALLBACKS, postgres::REMEMBERED, postgres::RUNS];
 
 /// A statement, and what its parameters are picked by.
 #[derive(Clone)]
@@ -182,7 +182,7 @@ impl Pick<'_> {
                 values![run, topic, self.of(&["", "", "i1"]), self.limit()]
             }
             postgres::DOUBT => values![self.of(&["", "i1"]), self.limit(), self.ms()],
-            postgres::COUNTS | postgres::SWEEP | postgres::SWEEP_KEYS | postgres::SWEEP_RUNS => {
+            postgres::COUNTS | postgres::SWEEP | postgres::SWEEP_KEYS | postgres::SWEEP_RUNS | postgres::SWEEP_KEPT => {
                 values![self.limit()]
             }
             postgres::RECORD_RUN => {
@@ -197,7 +197,19 @@ impl Pick<'_> {
             postgres::SOURCE_NOTES => values![self.limit()],
             postgres::SWEEP_NOTES => values![self.limit(), self.ms()],
             postgres::NOTES => values![self.of(&[r#"["n1", "n2", "schema"]"#, r#"{"n1": 1}"#])],
-            postgres::READY => values![],
+            postgres::KEEP => {
+                let row = |id: &str| serde_json::json!({ "id": id, "reference": "w", "source": null, "delivery": nth });
+                let rows = [row(self.id()), row(self.id())];
+                let rows = Value::from_iter(rows).to_string();
+                let rows = rows.replace(&format!("\"delivery\":{nth}"), &format!("\"delivery\":\"{nth}\""));
+                values![self.of(&[rows.clone(), rows, r#"{"id": 1}"#.to_owned()]), self.ms()]
+            }
+            postgres::KEPT => values![self.of(&["", "i1"]), self.of(&["~", "i3"]), self.limit()],
+            postgres::SHOW_KEPT => values![self.id()],
+            postgres::REPLACE_NOTE => {
+                values![self.of(&["n1", "n2"]), self.of(&["v1", "v2", "v3"]), self.of(&[None, Some("v1"), Some("v2")])]
+            }
+            postgres::READY => values![self.of(&[true, false])],
             postgres::IMPORT => self.import(nth),
             postgres::REMEMBERED => values![self.of(&["", "k1"]), self.limit()],
             postgres::RUNS => values![self.of(&["", "r1"]), self.limit()],
@@ -238,11 +250,12 @@ impl Pick<'_> {
     }
 }
 
-/// All rows of the server: deliveries, runs, notes.
+/// All rows of the server: deliveries, runs, kept payloads, notes.
 async fn dump(sql: &ServerConnection) -> Vec<Value> {
     const ALL: &str = "
         SELECT to_jsonb(d)::text FROM (SELECT * FROM sluice_delivery ORDER BY key) AS d
         UNION ALL SELECT to_jsonb(r)::text FROM (SELECT * FROM sluice_run ORDER BY run) AS r
+        UNION ALL SELECT to_jsonb(k)::text FROM (SELECT * FROM sluice_kept ORDER BY id) AS k
         UNION ALL SELECT to_jsonb(n)::text FROM (SELECT * FROM sluice_note ORDER BY name) AS n";
     let rows = sql.client.query(ALL, &[]).await.unwrap();
     rows.iter().map(|row| serde_json::from_str(row.get(0)).unwrap()).collect()
@@ -251,13 +264,17 @@ async fn dump(sql: &ServerConnection) -> Vec<Value> {
 /// All rows of the model.
 fn dump_of(tables: &Tables) -> Vec<Value> {
     let deliveries = tables.deliveries().iter().map(Delivery::to_json);
-    deliveries.chain(tables.runs().map(Run::to_json)).chain(tables.notes().map(Note::to_json)).collect()
+    deliveries
+        .chain(tables.runs().map(Run::to_json))
+        .chain(tables.kept().map(Kept::to_json))
+        .chain(tables.notes().map(Note::to_json))
+        .collect()
 }
 
-/// The keys of deliveries and runs that have changed or gone.
+/// The keys of deliveries, runs and kept payloads that have changed or gone.
 fn changed(before: &[Value], after: &[Value]) -> BTreeSet<String> {
     let gone = before.iter().filter(|row| !after.contains(row));
-    gone.filter_map(|row| row.get("key").or(row.get("run"))?.as_str().map(str::to_owned)).collect()
+    gone.filter_map(|row| row.get("key").or(row.get("run")).or(row.get("id"))?.as_str().map(str::to_owned)).collect()
 }
 
 /// An answer that doesn't depend on an order which is open.
@@ -277,7 +294,7 @@ async fn compare(
     seen: &RefCell<BTreeSet<String>>,
 ) -> Result<(), TestCaseError> {
     let reset = format!(
-        "DELETE FROM sluice_delivery; DELETE FROM sluice_run; DELETE FROM sluice_note;
+        "DELETE FROM sluice_delivery; DELETE FROM sluice_run; DELETE FROM sluice_note; DELETE FROM sluice_kept;
         UPDATE test_clock SET ms = {START}; SELECT setval('sluice_seq', 1, false);
         INSERT INTO sluice_note VALUES ('schema', '{}', {START}, {START})",
         postgres::SCHEMA_VERSION
@@ -374,6 +391,14 @@ const SEEN: &[&str] = &[
     "notes Refused",
     "source_notes  reads",
     "sweep_notes  writes",
+    "keep  writes",
+    "keep  reads",
+    "keep Refused",
+    "kept  reads",
+    "show_kept  reads",
+    "sweep_kept  writes",
+    "replace_note  writes",
+    "replace_note  reads",
     "import Text(\"new\") writes",
     "import Text(\"there\") reads",
     "import Text(\"held\") reads",

@@ -22,6 +22,7 @@ mod callbacks;
 mod claims;
 mod differential;
 mod drains;
+mod kept;
 mod model;
 mod mutations;
 mod operator;

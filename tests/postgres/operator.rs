@@ -168,7 +168,7 @@ law!(notes_and_runs_are_kept: notes());
 
 async fn notes(database: &impl Database) {
     let sql = database.connect().await;
-    let ready = &sql.run(READY, values![]).await.unwrap()[0];
+    let ready = &sql.run(READY, values![true]).await.unwrap()[0];
     assert_eq!((ready.get::<bool>("has_schema"), ready.get::<Option<String>>("lacks")), (true, None));
     let read = async |name: &str| {
         let rows = sql.run(NOTES, values![format!(r#"["{name}", "none"]"#)]).await.unwrap();

@@ -138,7 +138,12 @@ fn arguments(name: &str) -> &'static str {
         ("import", "'k500x', 'k500x', 'i500x', 'pending', '', 'w', NULL, '\\x00', NULL, 1000, 0, 0, NULL, 'queue', 1"),
         ("remembered", "'k500', 100"),
         ("runs", "'run500', 100"),
-        ("ready", ""),
+        ("ready", "true"),
+        ("keep", "'[{\"id\": \"i500\", \"reference\": \"w\", \"delivery\": \"{}\"}]', 1000"),
+        ("kept", "'i500', '~', 500"),
+        ("show_kept", "'i500'"),
+        ("sweep_kept", "5000"),
+        ("replace_note", "'fault', 'y', 'x'"),
         ("probe", "60000"),
     ]);
     arguments[name]
@@ -174,7 +179,9 @@ async fn fill(sql: &Client, [starts, callbacks, due, waiting, queued, dead]: [i6
         INSERT INTO sluice_run SELECT 'run' || n, NULL, true, sluice_clock() - 100000 + n * 100
         FROM generate_series(1, {all}) AS n;
         INSERT INTO sluice_note SELECT 'note' || n, 'x', 0, 0 FROM generate_series(1, {all}) AS n;
-        VACUUM ANALYZE sluice_delivery, sluice_run, sluice_note;"
+        INSERT INTO sluice_kept SELECT 'i' || n, 'w' || n % 50, NULL, '{{}}', sluice_clock() - 100000 + n * 100
+        FROM generate_series(1, {all}) AS n;
+        VACUUM ANALYZE sluice_delivery, sluice_run, sluice_kept, sluice_note;"
     );
     // `VACUUM` is not part of a transaction, so each statement is sent by itself.
     for statement in fill.split(';').filter(|statement| !statement.trim().is_empty()) {
@@ -202,7 +209,7 @@ async fn scans(sql: &Client, name: &str, text: &str, arguments: &str) -> Vec<Str
             .collect();
         assert!(!plan.is_empty());
         // Those that run in each pass of a drain read no more rows than they take, either: the index has their order.
-        let of_drain = ["take", "sweep", "sweep_keys", "sweep_runs"].contains(&name);
+        let of_drain = ["take", "sweep", "sweep_keys", "sweep_runs", "sweep_kept"].contains(&name);
         let is_slow =
             |line: &String| line.contains("Seq Scan") || of_drain && (line.contains("Sort") || line.contains("Bitmap"));
         if plan.iter().any(is_slow) {

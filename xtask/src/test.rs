@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use xtask::component;
-use xtask::shell::{apt_install, cargo, command, install, install_from_npm, run as run_command, target};
+use xtask::shell::{apt_install, cargo, command, has, install, install_from_npm, run as run_command, succeeds, target};
 
 use crate::engines::Engine;
 use crate::{engines, postgres, prose, site, tool};
@@ -173,14 +173,36 @@ fn interop() -> Result<()> {
     install(&[("chromium", "chromium"), ("chromedriver", "chromium-driver")])?;
     install(&[("nginx", "nginx-light"), ("systemd-analyze", "systemd")])?;
     install(&REDIS)?;
+    let prometheus = target.join("prometheus");
+    unpack_prometheus(&prometheus)?;
 
     compile_host()?;
     run_command(
         command(venv.join("bin/python"), ["-m", "pytest", "tests/interop"])
             .env("SLUICE_XTASK", std::env::current_exe()?)
+            .env("SLUICE_PROMETHEUS", prometheus.join("usr/bin"))
             .env("SLUICE_HOST_BIN", target.join("debug/sluice-host"))
             .env("SLUICE_NODE_MODULES", npm.join("node_modules")),
     )
+}
+
+/// Ensures that Prometheus is there: installed, or else Debian's, unpacked into a directory. It is not installed, because
+/// the package starts a server, and recommends one that exports the state of the machine.
+fn unpack_prometheus(directory: &Path) -> Result<()> {
+    if directory.join("usr/bin/promtool").exists() || (has("prometheus") && has("promtool")) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(directory)?;
+    let mut download = command("apt-get", ["download", "-qq", "prometheus"]);
+    let download = download.current_dir(directory);
+    // Debian's container images have no lists of packages.
+    if !succeeds(download) && !(succeeds(&mut command("apt-get", ["update", "-qq"])) && succeeds(download)) {
+        bail!("prometheus is missing; on Debian, `apt-get install prometheus`");
+    }
+    let files = std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let package = files.iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    let package = package.context("apt-get has downloaded no package")?;
+    run_command(command("dpkg-deb", ["--extract"]).arg(package).arg(directory))
 }
 
 /// Checks licenses, sources and banned crates. Advisories are left out, because they need the network at each run, and

@@ -22,7 +22,7 @@ pub(super) fn sparkline(label: &str, points: &[Point], write: impl Fn(u64) -> St
     let mut points = points.to_vec();
     points.sort_by_key(|(at, _)| *at);
     let values = || points.iter().map(|(_, value)| *value);
-    let (Some(least), Some(greatest), Some(last)) = (values().min(), values().max(), values().last()) else {
+    let (Some(least), Some(greatest), Some(last)) = (values().min(), values().max(), values().next_back()) else {
         return html! {};
     };
     let text = format!("{label}: last {}, between {} and {}", write(last), write(least), write(greatest));
@@ -60,6 +60,7 @@ fn scaled(value: u128, max: u128, length: u128) -> Option<u128> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "a test reports an error by failing")]
 mod tests {
     use super::*;
 

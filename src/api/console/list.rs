@@ -59,10 +59,10 @@ fn render(query: &ListQuery, found: &Found, now: Timestamp) -> Response<Vec<u8>>
         } @else {
             (rows(found, query.state, now))
         }
+        (paging(query, found))
         @if !found.page.deliveries.is_empty() || found.page.next.is_some() {
             (actions(query))
         }
-        (paging(query, found))
     };
     page(Tab::Deliveries, "Deliveries", &content)
 }
@@ -99,6 +99,7 @@ fn controls(query: &ListQuery, [pending, dead]: [usize; 2]) -> Markup {
                     (text) " (" (count) ")"
                 }
             }
+            a href="/console/replay" { "Replay" }
         }
         form.search.above role="search" action="/console/deliveries" {
             input type="hidden" name="state" value=(query.state.as_str());

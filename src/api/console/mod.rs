@@ -7,6 +7,7 @@ pub(super) mod list;
 pub(super) mod overview;
 pub(super) mod preflight;
 pub(super) mod repair;
+pub(super) mod replay;
 pub(super) mod sources;
 
 mod auth;

@@ -121,8 +121,8 @@ impl View<'_> {
         let Self { repair, selection, repaired } = self;
         let total = count(repaired.count, "delivery", "deliveries");
         let (heading, effect) = match repair {
-            Repair::Delete => ("Deleted", "removed, with their keys."),
-            _ => ("Redelivered", "pending and due now. The drain sends them."),
+            Repair::Delete => ("Deleted", "deleted."),
+            _ => ("Redelivered", "pending and due now. The drain sends what is due."),
         };
         let content = html! {
             (notice(if repaired.skipped.total() > 0 { Tone::Busy } else { Tone::Good }, &html! {

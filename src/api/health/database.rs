@@ -18,16 +18,19 @@ const MIN_VERSION: i64 = 13_00_00;
 /// The least time between two writes of [`PROBE`], in ms, however often `/readyz` is called.
 const PROBE_INTERVAL: i64 = 60_000;
 
-/// Checks that the database can be used, and returns a warning if it could block requests without a limit. The error
-/// names what is wrong.
-pub(super) async fn check(sql: &impl Sql, url: &Secret) -> Result<Option<String>, String> {
+/// Checks that the database can be used, and returns a warning if it could block requests without a limit. `keeps`
+/// says whether the payloads of delivered starts are kept. The error names what is wrong.
+pub(super) async fn check(sql: &impl Sql, url: &Secret, keeps: bool) -> Result<Option<String>, String> {
     let failed = |error: SqlError| format!("{error}: {}", advice(error));
     let connection = sql.connect(url).await.map_err(failed)?;
     let query =
         async |statement, parameters: &[SqlValue]| connection.query(statement, parameters).await.map_err(failed);
     let limits = settings(&query(SETTINGS, &[]).await?)?;
-    schema(&query(READY.sql, &[]).await?)?;
+    schema(&query(READY.sql, &[SqlValue::Bool(false)]).await?)?;
     version(&query(NOTES.sql, &[SqlValue::Text(r#"["schema"]"#.to_owned())]).await?)?;
+    if keeps {
+        kept(&query(READY.sql, &[SqlValue::Bool(true)]).await?)?;
+    }
     connection.execute(PROBE.sql, &[SqlValue::Int(PROBE_INTERVAL)]).await.map_err(failed)?;
     Ok(warning(url, limits))
 }
@@ -76,6 +79,16 @@ fn schema(rows: &[SqlRow]) -> Result<(), String> {
             "the database has no schema for Sluice, or not the whole of it, on the role's `search_path`: run schema.sql, \
              version {SCHEMA_VERSION}"
         )),
+    }
+}
+
+/// Checks the row of [`READY`] with the table of kept payloads, when the rest of the schema is there.
+fn kept(rows: &[SqlRow]) -> Result<(), String> {
+    match rows.first().and_then(|row| row.first()) {
+        Some(SqlValue::Bool(true)) => schema(rows),
+        _ => Err("`keep_hours` in `settings` needs the table sluice_kept, which the schema of an earlier release lacks: run \
+                  schema.sql again, and grant the role its privileges"
+            .to_owned()),
     }
 }
 
@@ -170,6 +183,11 @@ mod tests {
     #[test]
     fn schema_has_to_be_whole_and_of_this_version() {
         assert_eq!(schema(&[vec![SqlValue::Bool(true), SqlValue::Null]]), Ok(()));
+        assert_eq!(kept(&[vec![SqlValue::Bool(true), SqlValue::Null]]), Ok(()));
+        assert!(kept(&[vec![SqlValue::Bool(false), SqlValue::Null]]).is_err_and(|it| it.contains("sluice_kept")));
+        assert!(
+            kept(&[vec![SqlValue::Bool(true), text("DELETE ON sluice_kept")]]).is_err_and(|it| it.contains("GRANT"))
+        );
         let lacks = schema(&[vec![SqlValue::Bool(true), text("DELETE ON sluice_run")]]);
         assert!(lacks.is_err_and(|problem| problem.contains("GRANT DELETE ON sluice_run")));
         assert!(schema(&[vec![SqlValue::Bool(false), SqlValue::Null]]).is_err() && schema(&[]).is_err());

@@ -55,11 +55,10 @@ fn death_is_told_once_and_the_next_one_a_minute_later() {
     let first = told(pass(&mut note, deaths([1]), None, at(0)));
     assert_eq!((first.deaths.clone(), first.oldest), (deaths([1]), None));
     note.end(&first, Told::Yes, at(1));
-    assert_eq!((pass(&mut note, Deaths::default(), None, at(2)), note.due()), (Decision::Wait(None), None));
+    assert_eq!(pass(&mut note, Deaths::default(), None, at(2)), Decision::Wait(None));
     for second in [10, 59] {
         assert_eq!(pass(&mut note, deaths([second]), None, at(second)), Decision::Wait(Some(at(60))));
     }
-    assert_eq!(note.due(), Some(at(60)));
     let second = told(pass(&mut note, Deaths::default(), None, at(60)));
     assert_eq!(second.deaths, deaths([10, 59]));
     note.end(&second, Told::Yes, at(60));
@@ -93,7 +92,7 @@ fn alert_without_an_end_is_told_again() {
 fn death_during_an_alert_is_left_to_the_next_one() {
     let mut note = Note::default();
     let alert = told(pass(&mut note, deaths([1]), None, at(0)));
-    pass(&mut note, deaths([2]), None, at(2));
+    note.add(deaths([2]));
     note.end(&alert, Told::Yes, at(3));
     assert_eq!(told(pass(&mut note, Deaths::default(), None, at(60))).deaths, deaths([2]));
 }

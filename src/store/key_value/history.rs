@@ -12,6 +12,7 @@ use crate::json;
 use crate::ports::{Clock, KeyValue, StoreError};
 use crate::store::codec_error;
 use crate::store::sample::{self, Sample};
+use crate::store::source_note::{NoteKind, kind_of};
 
 /// Maximum number of names of notes.
 const MAX_NAMES: usize = 256;
@@ -22,7 +23,7 @@ pub(super) struct History {
     v: u32,
     /// The ring of samples, without the last one.
     samples: Vec<Sample>,
-    /// The last parts of the names of the notes about sources that the last list of keys had, sorted.
+    /// The last parts of the names of the notes about keys and refused requests, sorted.
     pub(super) source_notes: Vec<String>,
 }
 
@@ -52,7 +53,7 @@ impl<H: KeyValue + Clock> KeyValueStore<'_, H> {
             sample::push(&mut history.samples, complete, self.host.now());
         }
         let names = list.0.iter().filter_map(|name| match Name::parse(name) {
-            Name::SourceNote(rest) => Some(rest.to_owned()),
+            Name::SourceNote(rest) if kind_of(rest).is_some_and(NoteKind::is_seen) => Some(rest.to_owned()),
             _ => None,
         });
         history.source_notes = names.collect();

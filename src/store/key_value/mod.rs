@@ -19,6 +19,7 @@
 //! - [`LONGEST_STALL`]: no request stops for longer between two of its operations and then goes on.
 //! - [`MAX_CLOCK_SKEW`](crate::time::MAX_CLOCK_SKEW): the clocks of two hosts differ by at most this.
 
+mod archive;
 mod ceiling;
 mod claim;
 mod export;

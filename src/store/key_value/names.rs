@@ -17,6 +17,7 @@
 //! | `sluice:fault` | the configuration fault that an operator has to fix |
 //! | `sluice:twice` | the last delivery that has two runs |
 //! | `sluice:width`, `sluice:refusal` | the note about the drain's width, and the engine's last refusal |
+//! | `sluice:alert` | the note about alerts |
 //! | `sluice:queues` | the queues whose first delivery waits for its next attempt |
 //! | `sluice:doubt` | the time until which pending deliveries may have been sent, as an operator says |
 //! | `sluice:note:{kind}:{h}` | a note about a source or its keys; `{h}` is 32 hexadecimal digits of its name's SHA-256 |
@@ -49,6 +50,8 @@ pub(super) const TWICE: &str = "sluice:twice";
 pub(super) const WIDTH: &str = "sluice:width";
 /// The engine's last refusal of a fresh delivery.
 pub(super) const REFUSAL: &str = "sluice:refusal";
+/// The note about alerts.
+pub(super) const ALERT: &str = "sluice:alert";
 /// The queues that are held.
 pub(super) const QUEUES: &str = "sluice:queues";
 /// The time until which pending deliveries may have been sent.

@@ -607,6 +607,17 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         self.host.set(names::REFUSAL, refusal.as_bytes()).await
     }
 
+    async fn alert_note(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.host.get(names::ALERT).await?.and_then(|bytes| String::from_utf8(bytes).ok()))
+    }
+
+    /// Writes it in any case: passes have the lease, so only a delivery that dies after its response can write it at the
+    /// same moment, and one of the two is lost then.
+    async fn replace_alert_note(&self, _: Option<&str>, note: &str) -> Result<bool, StoreError> {
+        self.host.set(names::ALERT, note.as_bytes()).await?;
+        Ok(true)
+    }
+
     async fn sweep(&self, pass: &mut Pass, end: Duration) -> Result<bool, StoreError> {
         let end = self.host.now().plus(end.saturating_sub(self.host.monotonic()));
         pass.lease.scan.more = false;
@@ -622,6 +633,10 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         Ok(pass.pending)
     }
 
+    fn sample(&self, pass: &Pass, note: &PassNote) -> Sample {
+        pass.sample(note, self.host.now())
+    }
+
     async fn end_pass(&self, pass: Pass, note: PassNote) -> Result<(), StoreError> {
         let offered = pass.next_due(&note.held);
         let sample = pass.sample(&note, self.host.now());
@@ -631,6 +646,7 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         let is_unknown = note.pending && next_due.is_none() && !is_unreadable;
         lease.scan.more = more || !ids.is_empty() || is_unknown;
         (lease.scan.at, lease.scan.summary) = (self.host.now(), note.summary);
+        let next_due = next_due.into_iter().chain(note.alert_due).min();
         (lease.scan.again, lease.scan.next_due) = (notified, next_due);
         lease.scan.pending = u64::try_from(pending).unwrap_or(u64::MAX);
         let sampled = self.add_sample(&mut lease.scan, sample, &list).await;
@@ -782,7 +798,14 @@ impl<H: KeyValue + Clock + Rng> Outbox for KeyValueStore<'_, H> {
         let (scan, _) = Scan::last(self.host).await?;
         let store = self.health(&scan).await?;
         let drained = (scan.at > Timestamp(0)).then_some((scan.at, scan.summary));
-        Ok(Faults { engine, twice: twice.filter(|twice| twice.is_shown(self.host.now())), queues, drained, store })
+        Ok(Faults {
+            engine,
+            twice: twice.filter(|twice| twice.is_shown(self.host.now())),
+            queues,
+            drained,
+            sample: scan.sample,
+            store,
+        })
     }
 
     async fn held_queues(&self) -> Result<Vec<HeldQueue>, StoreError> {

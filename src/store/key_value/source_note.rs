@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::claim::Claims;
+use super::history::History;
 use super::lease::Scan;
 use super::names::{self, Name};
 use super::state::KeyValueStore;
@@ -74,6 +75,16 @@ impl<H: KeyValue + Clock + Rng> SourceNotes for KeyValueStore<'_, H> {
                 break;
             }
             notes.extend(self.noted(name).await?.map(|note| (kind, note)));
+        }
+        Ok(notes)
+    }
+
+    /// Costs 1 read, and 1 for each note.
+    async fn seen_source_notes(&self, limit: usize) -> Result<Vec<(NoteKind, String)>, StoreError> {
+        let mut notes = Vec::new();
+        for name in History::read(self.host).await?.source_notes.iter().take(limit) {
+            let Some(kind) = kind_of(name).filter(|kind| kind.is_seen()) else { continue };
+            notes.extend(self.noted(&names::source_note(name)).await?.map(|note| (kind, note)));
         }
         Ok(notes)
     }

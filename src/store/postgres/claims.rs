@@ -107,7 +107,7 @@ impl Known {
 impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
     /// Claims a key by the row of its delivery. `also` is a key whose pending delivery comes first. Without `holds`, the
     /// delivery is only stored.
-    async fn claim_row(
+    pub(super) async fn claim_row(
         &self,
         delivery: &mut Delivery<'_>,
         key: Key,

@@ -88,6 +88,14 @@
 //! | `reference, id` | callbacks | [`CALLBACKS`] |
 //! | `expires` | delivered; dead with a key | [`SWEEP`], [`SWEEP_KEYS`] |
 //!
+//! # Kept payloads
+//!
+//! While `keep_hours` is set, each start that is delivered has a row in a table of its own ([`KEEP`]), written before its
+//! sender has the response: work after the response may be lost. That is one statement more, before [`SETTLE`]; it is
+//! apart from that, since an error of it must not keep a delivery from being settled. Without the setting, no statement
+//! but [`SWEEP`] names the table, so a database without it goes on working. Pages of [`KEPT`] are read by the primary key,
+//! and filtered by the component: a second index would cost each start more than a rare replay gains.
+//!
 //! # A callback
 //!
 //! A callback holds one key at a time: that of run and topic while no look has named its task, then that of the task.
@@ -98,6 +106,7 @@
 //! The columns `topic` and `delivery` stay when a callback is delivered, to answer conflicts and to list the callbacks
 //! of a run.
 
+mod archive;
 mod claims;
 mod outbox;
 mod repair;
@@ -125,13 +134,20 @@ pub struct PostgresStore<'a, H> {
     /// How long a callback is remembered.
     callback_retention: Retention,
     limits: Limits,
+    /// How long the payloads of delivered starts are kept.
+    keep: Duration,
 }
 
 impl<'a, H> PostgresStore<'a, H> {
     /// The database of this URL, with the retention of starts and of callbacks.
     pub(super) fn new(host: &'a H, url: Secret, retention: [Retention; 2], limits: Limits) -> Self {
         let [retention, callback_retention] = retention;
-        Self { host, url, retention, callback_retention, limits }
+        Self { host, url, retention, callback_retention, limits, keep: Duration::ZERO }
+    }
+
+    /// The same, with the time for which the payloads of delivered starts are kept.
+    pub(super) fn keeping(self, keep: Duration) -> Self {
+        Self { keep, ..self }
     }
 }
 
@@ -227,6 +243,8 @@ statements! {
     RUN = "run";
     /// Writes a note.
     WRITE_NOTE = "write_note";
+    /// Writes a note that nobody has changed meanwhile.
+    REPLACE_NOTE = "replace_note";
     /// Deletes a note.
     CLEAR_NOTE = "clear_note";
     /// Reads notes.
@@ -239,6 +257,14 @@ statements! {
     READY = "ready";
     /// Writes a row to see whether there is room for one.
     PROBE = "probe";
+    /// Keeps the payloads of delivered starts.
+    KEEP = "keep";
+    /// Lists starts whose payloads are kept.
+    KEPT = "kept";
+    /// Reads a start whose payload is kept.
+    SHOW_KEPT = "show_kept";
+    /// Deletes kept payloads whose time is over.
+    SWEEP_KEPT = "sweep_kept";
     /// Imports a delivery from another store.
     IMPORT = "import";
     /// Lists the keys of remembered deliveries.

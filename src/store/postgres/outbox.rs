@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use super::session::{Columns, held, json, mark_maybe_sent, milliseconds, number, optional, text};
 use super::{
     CLAIM, CLEAR_NOTE, COUNTS, DEAD_LETTER, DELETE, DOUBT, LIST, NOTES, PROMISE, PostgresStore, RELEASE, RENEW,
-    RESCHEDULE, SETTLE, SHOW, SWEEP, SWEEP_KEYS, SWEEP_RUNS, Statement, TAKE, TAKE_HEADS, TAKE_ONE, WRITE_NOTE, half,
-    kept_for, lease_length, send_until,
+    REPLACE_NOTE, RESCHEDULE, SETTLE, SHOW, SWEEP, SWEEP_KEPT, SWEEP_KEYS, SWEEP_RUNS, Statement, TAKE, TAKE_HEADS,
+    TAKE_ONE, WRITE_NOTE, half, kept_for, lease_length, send_until,
 };
 use crate::delivery::width::Due;
 use crate::delivery::{Delivery, DeliveryId, Filter, Hold, Row, StoredError, Work};
@@ -32,6 +32,9 @@ const SWEPT_AT_ONCE: usize = 1_000;
 const DOUBTED_AT_ONCE: usize = 1_000;
 /// How long a drain leaves a delivery alone that can't be decoded.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(15 * 60);
+
+/// The name of the note about alerts.
+const ALERT: &str = "alert";
 
 /// A pass of a drain.
 #[derive(Debug)]
@@ -401,14 +404,29 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         self.write_note("refusal", text(refusal)).await
     }
 
+    async fn alert_note(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.notes(&[ALERT]).await?.pop().map(|(_, value, _)| value))
+    }
+
+    async fn replace_alert_note(&self, before: Option<&str>, note: &str) -> Result<bool, StoreError> {
+        Ok(!self.query(REPLACE_NOTE, &[text(ALERT), text(note), optional(before)]).await?.is_empty())
+    }
+
     async fn sweep(&self, _: &mut Pass, end: Duration) -> Result<bool, StoreError> {
-        for statement in [SWEEP, SWEEP_KEYS, SWEEP_RUNS] {
+        let mut has_kept = false;
+        for statement in [SWEEP, SWEEP_KEYS, SWEEP_RUNS, SWEEP_KEPT] {
+            if statement == SWEEP_KEPT && !has_kept {
+                continue;
+            }
             loop {
                 if self.host.monotonic() >= end {
                     return Ok(true);
                 }
                 let mut rows = self.query(statement, &[number(SWEPT_AT_ONCE)]).await?;
                 let swept = rows.first_mut().map(Columns::number).transpose()?.unwrap_or_default();
+                if statement == SWEEP {
+                    has_kept = rows.first_mut().map(Columns::bool).transpose()?.unwrap_or_default();
+                }
                 if swept < SWEPT_AT_ONCE {
                     break;
                 }
@@ -425,20 +443,23 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
         Ok(pass.counts.0)
     }
 
-    /// Passes that end at the same moment may miss each other's counts in the sample.
-    async fn end_pass(&self, pass: Pass, note: PassNote) -> Result<(), StoreError> {
-        let now = self.host.now();
+    fn sample(&self, pass: &Pass, note: &PassNote) -> Sample {
         let (pending, dead, oldest) = pass.counts;
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let sample = Sample {
-            at: now,
+        Sample {
+            at: self.host.now(),
             pending: count(pending),
             dead: count(dead),
             oldest: oldest.map(|id| id.at()),
             keys: None,
             delivered: note.delivered,
             failed: note.failed,
-        };
+        }
+    }
+
+    /// Passes that end at the same moment may miss each other's counts in the sample.
+    async fn end_pass(&self, pass: Pass, note: PassNote) -> Result<(), StoreError> {
+        let (now, sample) = (self.host.now(), self.sample(&pass, &note));
         let (last, mut ring) = self.sampled().await?;
         let (sample, complete) = sample.follow(last);
         if let Some(complete) = complete {
@@ -603,6 +624,7 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
                 "queues" => faults.queues = read_json::read(value.as_bytes()).unwrap_or_default(),
                 "drain" => {
                     let note: Option<DrainNote> = read_json::read(value.as_bytes()).ok();
+                    faults.sample = note.as_ref().and_then(|note| note.sample);
                     faults.drained = note.map(|note| (note.at, note.summary));
                 }
                 "fault" => faults.engine = Some(EngineFault { at: since, reason: value }),

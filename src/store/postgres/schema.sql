@@ -2,12 +2,13 @@
 --
 --     psql --single-transaction --set ON_ERROR_STOP=1 --file schema.sql DATABASE_URL
 --
--- Running it again changes nothing; over the schema of another version it fails. src/store/postgres/mod.rs describes
--- the life of a row and the use of each index.
+-- Running it again adds what a later release has added: the table of kept payloads, in 0.2. An addition is no new
+-- version, so older and newer components use one database side by side. Over the schema of another version it fails.
+-- src/store/postgres/mod.rs describes the life of a row and the use of each index.
 --
 -- The role of the component needs no more than these privileges:
 --
---     GRANT SELECT, INSERT, UPDATE, DELETE ON sluice_note, sluice_delivery, sluice_run TO ROLE;
+--     GRANT SELECT, INSERT, UPDATE, DELETE ON sluice_note, sluice_delivery, sluice_run, sluice_kept TO ROLE;
 --     GRANT USAGE ON SEQUENCE sluice_seq TO ROLE;
 --
 -- Points in time are milliseconds since the Unix epoch, by the database's clock, as the component reads and writes
@@ -122,6 +123,17 @@ CREATE TABLE IF NOT EXISTS sluice_run (
     expires int8 NOT NULL
 );
 CREATE INDEX IF NOT EXISTS sluice_run_expires ON sluice_run (expires);
+
+-- The payloads of delivered starts, while `keep_hours` is set: an operator can replay them. The id says when a start was
+-- received.
+CREATE TABLE IF NOT EXISTS sluice_kept (
+    id        text COLLATE "C" PRIMARY KEY,
+    reference text COLLATE "C" NOT NULL, -- the workflow
+    source    text COLLATE "C",          -- the name of the source
+    delivery  text NOT NULL,             -- the stored form of the delivery: JSON
+    expires   int8 NOT NULL
+);
+CREATE INDEX IF NOT EXISTS sluice_kept_expires ON sluice_kept (expires);
 
 INSERT INTO sluice_note (name, value, since, changed)
     VALUES ('schema', '1', sluice_clock(), sluice_clock())

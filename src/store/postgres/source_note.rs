@@ -51,4 +51,10 @@ impl<H: Sql + Clock + Rng> SourceNotes for PostgresStore<'_, H> {
         }
         Ok(notes)
     }
+
+    async fn seen_source_notes(&self, limit: usize) -> Result<Vec<(NoteKind, String)>, StoreError> {
+        let mut notes = self.source_notes(limit).await?;
+        notes.retain(|(kind, _)| kind.is_seen());
+        Ok(notes)
+    }
 }

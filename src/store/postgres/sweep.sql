@@ -1,4 +1,5 @@
--- Deletes delivered rows that have expired, at most $1. Returns the number of deleted rows.
+-- Deletes delivered rows that have expired, at most $1. Returns the number of deleted rows, and
+-- whether there is a table of kept payloads to sweep, which an older schema lacks.
 WITH gone AS (
     DELETE FROM sluice_delivery AS d
     WHERE d.key = ANY (ARRAY(
@@ -11,4 +12,7 @@ WITH gone AS (
     ))
     RETURNING 1
 )
-SELECT count(*)::int8 AS swept FROM gone
+SELECT count(*)::int8 AS swept,
+    has_table_privilege(to_regclass('sluice_kept'), 'UPDATE') IS TRUE
+        AND has_table_privilege(to_regclass('sluice_kept'), 'DELETE') IS TRUE AS has_kept
+FROM gone

@@ -217,6 +217,11 @@ impl Database {
         }
     }
 
+    /// Takes the table of kept payloads away, as in the schema of an earlier release.
+    pub fn drop_kept(&self) {
+        self.tables.borrow_mut().drop_kept();
+    }
+
     /// Gives the schema another version.
     pub fn set_schema_version(&self, version: &str) {
         self.tables.borrow_mut().set_schema_version(version);

@@ -32,6 +32,9 @@ const SLEEP: u64 = 10_000;
 /// The doors of the claims, in the key-value store.
 const DOOR: &str = "sluice:won:";
 
+/// The samples of the drain, which no case looks at.
+const HISTORY: &str = "sluice:history";
+
 /// What only a drain reads. Nobody writes the form in the course of a case.
 const OF_DRAIN: [&str; 3] = ["sluice:width", "sluice:refusal", "sluice:asked:"];
 
@@ -161,7 +164,7 @@ impl<'s> View<'s> {
 
     /// The kind of step of an operation on a key.
     fn step_of(&self, key: &str) -> Step {
-        if key == STORE_FORM {
+        if key == STORE_FORM || key == HISTORY {
             return Step::Private;
         }
         let of_drain = [PENDING, NOTIFICATION].iter().chain(&OF_DRAIN).any(|prefix| key.starts_with(prefix));

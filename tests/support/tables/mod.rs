@@ -7,6 +7,7 @@
 mod claim;
 mod drain;
 mod holder;
+mod kept;
 mod operator;
 mod rows;
 mod statements;
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use sluice::ports::{SqlRow, SqlValue};
 use sluice::store::postgres::{self, SCHEMA_VERSION, Statement};
 
-pub use rows::{Deliveries, Delivery, Note, Run, State};
+pub use rows::{Deliveries, Delivery, Kept, Note, Run, State};
 pub use statements::{columns, statement};
 pub use values::{FromValue, ToValue};
 
@@ -64,6 +65,7 @@ pub enum Write {
     Delivery(Option<Delivery>, Option<Delivery>),
     Run(Option<Run>, Option<Run>),
     Note(Option<Note>, Option<Note>),
+    Kept(Option<Kept>, Option<Kept>),
 }
 
 /// The tables.
@@ -72,6 +74,9 @@ pub struct Tables {
     deliveries: Deliveries,
     runs: BTreeMap<String, Run>,
     notes: BTreeMap<String, Note>,
+    kept: BTreeMap<String, Kept>,
+    /// Whether the schema has the table of kept payloads.
+    has_kept: bool,
     /// The last value of `sluice_seq`. Neither an error nor a fail-over sets it back.
     sequence: i64,
     /// The last commits, the oldest first.
@@ -90,6 +95,8 @@ impl Tables {
             deliveries: Deliveries::default(),
             runs: BTreeMap::new(),
             notes: BTreeMap::from([(schema.name.clone(), schema)]),
+            kept: BTreeMap::new(),
+            has_kept: true,
             sequence: 0,
             journal: VecDeque::new(),
             writes: Vec::new(),
@@ -107,6 +114,15 @@ impl Tables {
 
     pub fn notes(&self) -> impl Iterator<Item = &Note> {
         self.notes.values()
+    }
+
+    pub fn kept(&self) -> impl Iterator<Item = &Kept> {
+        self.kept.values()
+    }
+
+    /// Takes the table of kept payloads away, as in the schema of an earlier release.
+    pub fn drop_kept(&mut self) {
+        (self.kept, self.has_kept) = (BTreeMap::new(), false);
     }
 
     /// The last commits, the oldest first: at most 10,000.
@@ -204,6 +220,11 @@ impl Tables {
             postgres::COUNTS => self.counts(call),
             postgres::RECORD_RUN => self.record_run(call),
             postgres::RUN => self.read_run(call),
+            postgres::KEEP => self.keep(call),
+            postgres::KEPT => self.list_kept(call),
+            postgres::SHOW_KEPT => self.show_kept(call),
+            postgres::SWEEP_KEPT => self.sweep_kept(call),
+            postgres::REPLACE_NOTE => self.replace_note(call),
             postgres::WRITE_NOTE => self.write_note(call),
             postgres::CLEAR_NOTE => self.clear_note(call),
             postgres::NOTES => self.read_notes(call),
@@ -212,7 +233,7 @@ impl Tables {
             postgres::IMPORT => self.import(call),
             postgres::REMEMBERED => self.remembered(call),
             postgres::RUNS => self.list_runs(call),
-            postgres::READY => Ok(vec![values![true, None::<String>]]),
+            postgres::READY => Ok(vec![values![self.has_kept || !call.get::<bool>(1), None::<String>]]),
             // The model always has room.
             postgres::PROBE => Ok(Vec::new()),
             Statement { name, .. } => panic!("the model doesn't know the statement {name}"),
@@ -275,6 +296,10 @@ impl Tables {
                 Write::Run(old, new) => {
                     new.map(|new| self.runs.remove(&new.run));
                     old.map(|old| self.runs.insert(old.run.clone(), old));
+                }
+                Write::Kept(old, new) => {
+                    new.map(|new| self.kept.remove(&new.id));
+                    old.map(|old| self.kept.insert(old.id.clone(), old));
                 }
                 Write::Note(old, new) => {
                     new.map(|new| self.notes.remove(&new.name));

@@ -143,6 +143,22 @@ impl Tables {
         Ok(Vec::new())
     }
 
+    pub(super) fn replace_note(&mut self, call: &Call<'_>) -> Result<Vec<SqlRow>, Refused> {
+        let (name, value, before): (String, String, Option<String>) = (call.get(1), call.get(2), call.get(3));
+        let old = self.notes.get(&name);
+        let is_written = match old {
+            None => before.is_none(),
+            Some(old) => Some(&old.value) == before.as_ref() || old.value == value,
+        };
+        if !is_written {
+            return Ok(Vec::new());
+        }
+        let since = old.map_or(call.now, |old| old.since);
+        let row = values![name];
+        self.write(Note { name, value, since, changed: call.now });
+        Ok(vec![row])
+    }
+
     pub(super) fn clear_note(&mut self, call: &Call<'_>) -> Result<Vec<SqlRow>, Refused> {
         if let Some(old) = self.notes.remove(&call.get::<String>(1)) {
             self.writes.push(Write::Note(Some(old), None));

@@ -64,6 +64,25 @@ pub struct Note {
     pub changed: i64,
 }
 
+/// A row of `sluice_kept`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Kept {
+    pub id: String,
+    pub reference: String,
+    pub source: Option<String>,
+    pub delivery: String,
+    pub expires: i64,
+}
+
+impl Kept {
+    pub fn to_json(&self) -> Value {
+        json!({
+            "id": self.id, "reference": self.reference, "source": self.source, "delivery": self.delivery,
+            "expires": self.expires
+        })
+    }
+}
+
 impl Delivery {
     pub fn is_pending(&self) -> bool {
         self.state == State::Pending

@@ -85,7 +85,11 @@ pub fn columns(statement: Statement) -> &'static [&'static str] {
         postgres::CALLBACKS => &["id", "key", "state", "delivery", "received", "changed"],
         postgres::COUNTS => &["pending", "dead", "oldest", "due", "now"],
         postgres::DOUBT => &["id"],
-        postgres::SWEEP | postgres::SWEEP_KEYS | postgres::SWEEP_RUNS | postgres::SWEEP_NOTES => &["swept"],
+        postgres::SWEEP => &["swept", "has_kept"],
+        postgres::SWEEP_KEYS | postgres::SWEEP_RUNS | postgres::SWEEP_NOTES | postgres::SWEEP_KEPT => &["swept"],
+        postgres::KEPT => &["id", "reference", "source"],
+        postgres::SHOW_KEPT => &["delivery"],
+        postgres::REPLACE_NOTE => &["name"],
         postgres::RUN => &["scope", "unseen"],
         postgres::NOTES => &["name", "value", "since", "changed", "now"],
         postgres::SOURCE_NOTES => &["name", "value", "changed", "now"],
@@ -93,7 +97,7 @@ pub fn columns(statement: Statement) -> &'static [&'static str] {
         postgres::IMPORT => &["standing", "id", "state", "digest", "accepted"],
         postgres::REMEMBERED => &["key"],
         postgres::RUNS => &["run"],
-        postgres::RECORD_RUN | postgres::WRITE_NOTE | postgres::CLEAR_NOTE => &[],
+        postgres::RECORD_RUN | postgres::WRITE_NOTE | postgres::CLEAR_NOTE | postgres::KEEP => &[],
         Statement { name, .. } => panic!("the model doesn't know the statement {name}"),
     }
 }
