@@ -123,9 +123,9 @@ class Console:
         Then runs a drain, which adds its own."""
         now, samples = int(time.time() * 1_000), []
         for minute in [*range(118, 70, -1), *range(40, 0, -1)]:
-            at, wave = now - minute * 60_000, max(0, math.sin((118 - minute) / 9))
+            at, wave = now - minute * 60_000, max(0, math.sin((118 - minute) / 12.5))
             pending = round(40 * wave)
-            sample = {"at": at, "pending": pending, "dead": 1 + (minute <= 30), "failed": int(minute == 30)}
+            sample = {"at": at, "pending": pending, "dead": int(minute <= 30), "failed": int(minute == 30)}
             oldest = {"oldest": at - 90_000 * (1 + pending // 10)} if pending else {}
             samples.append(sample | {"delivered": round(25 * wave)} | oldest)
         history = json.dumps({"v": 1, "samples": samples, "source_notes": []})
@@ -133,7 +133,7 @@ class Console:
         with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection, connection:
             statement = "INSERT OR REPLACE INTO spin_key_value (store, key, value) VALUES (?, ?, ?)"
             connection.execute(statement, ["default", "sluice:history", history.encode()])
-        requests.post(f"{self.url}/api/v2/drain", headers=OPERATOR, timeout=60).raise_for_status()
+        requests.post(f"{self.url}/api/v2/deliveries/drain", headers=OPERATOR, timeout=60).raise_for_status()
 
 
 def main(page) -> str:
@@ -440,7 +440,7 @@ def test_screenshots_of_the_docs(browser, console, tmp_path):
     browser.get(console.at("/console", "me:op3rator@"))
     for name, size, scheme, height, path in (
         ("overview", "wide", "light", 1180, "/console"),
-        ("overview-phone", "phone", "dark", 844, "/console"),
+        ("overview-phone", "phone", "dark", 1500, "/console"),
         ("sources", "wide", "light", 900, "/console/sources"),
         ("delivery", "wide", "dark", 1180, f"/console/deliveries/{ids['pending']}"),
         ("phone", "phone", "light", 844, "/console/deliveries"),

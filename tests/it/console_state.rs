@@ -13,7 +13,7 @@ fn overview_compares_the_limits_of_the_engine_with_the_settings() {
         open(&world, "/console")
     };
     let page = overview(Value::Null, &[]);
-    assert_has(&page, &["An early one is kept for up to 7 days", "524288 bytes. The engine"]);
+    assert_has(&page, &["An early one is kept for up to 7 days", "524,288 bytes; the engine"]);
     assert!(!page.contains("Starts known"), "{page}");
     for (limits, settings, expected) in [
         (json!({ "retention_hours": 24 }), &[][..], "For 24 h at the engine; a delivery is retried for at most 24 h<"),
@@ -22,8 +22,8 @@ fn overview_compares_the_limits_of_the_engine_with_the_settings() {
             &[("retry_max_hours", 30)],
             ">Too short</span> The engine knows a start for 24 h, and a delivery is retried for 30 h: a start that is sent again later may start a second run",
         ),
-        (json!({ "max_body_bytes": 1_000 }), &[], ">1000 bytes, the engine's limit<"),
-        (json!({ "max_body_bytes": 9_000 }), &[("max_body_bytes", 100)], ">100 bytes. The engine takes 9000<"),
+        (json!({ "max_body_bytes": 1_000 }), &[], ">1,000 bytes, the engine's limit<"),
+        (json!({ "max_body_bytes": 9_000 }), &[("max_body_bytes", 100)], ">100 bytes; the engine takes 9,000<"),
     ] {
         let _row = row(&limits);
         assert_has(&overview(limits, settings), &[expected]);
@@ -82,7 +82,7 @@ fn sources_are_listed_with_what_is_noted_of_them() {
             r##"<a href="#source-0"><bdi class="name">github</bdi></a>"##,
             r#"<h2 id="source-0"><bdi>github</bdi></h2>"#,
             "<span>GitHub</span>",
-            "<span>In 3 minutes, last 60 s ago</span><small><bdi>",
+            "<span>3 noted, the last one 60 s ago</span><small><bdi>",
             "<span>a scheme of its own, 1 token</span>",
             "<span>4 min ago</span>",
             r#"<span>2 tokens <span class="chip bad">Stopped</span></span>"#,

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::format::span;
+use super::format::{number, span};
 use super::layout::{Tone, chip};
 use crate::callback::Status;
 use crate::config::Settings;
@@ -77,12 +77,12 @@ fn callbacks(settings: &Settings<'_>) -> Markup {
 
 /// The largest payload that is accepted, and the limit that decides.
 fn largest_payload(engine: &Engine<'_>, max_body_bytes: usize) -> Markup {
-    let of_engine = engine.profile.max_body_bytes().ok().flatten();
+    let bytes = |limit: usize| number(u64::try_from(limit).unwrap_or(u64::MAX));
     html! {
-        @match of_engine {
-            Some(limit) if limit < max_body_bytes => { (limit) " bytes, the engine's limit" }
-            Some(limit) => { (max_body_bytes) " bytes. The engine takes " (limit) }
-            None => { (max_body_bytes) " bytes. The engine's profile names no limit" }
+        @match engine.profile.max_body_bytes().ok().flatten() {
+            Some(limit) if limit < max_body_bytes => { (bytes(limit)) " bytes, the engine's limit" }
+            Some(limit) => { (bytes(max_body_bytes)) " bytes; the engine takes " (bytes(limit)) }
+            None => { (bytes(max_body_bytes)) " bytes; the engine's profile names no limit" }
         }
     }
 }

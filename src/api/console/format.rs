@@ -41,6 +41,19 @@ pub(super) fn span(duration: Duration) -> String {
     format!("{} {unit}", seconds.checked_div(size).unwrap_or(seconds).max(1))
 }
 
+/// Formats a number with commas between its thousands: `5,000,000`.
+pub(super) fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && digits.len().saturating_sub(at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Formats a number with its noun: `1 delivery`, `2 deliveries`.
 pub(super) fn count(number: usize, singular: &str, plural: &str) -> String {
     format!("{number} {}", if number == 1 { singular } else { plural })
@@ -49,6 +62,15 @@ pub(super) fn count(number: usize, singular: &str, plural: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thousands_are_separated() {
+        for (given, text) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (524_288, "524,288"), (u64::MAX, "18,446,744,073,709,551,615")]
+        {
+            assert_eq!(number(given), text);
+        }
+    }
 
     #[test]
     fn span_has_one_unit() {

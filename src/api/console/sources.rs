@@ -3,7 +3,7 @@
 use http::Response;
 use maud::{Markup, html};
 
-use super::format::{ago, count, time};
+use super::format::{ago, count, number, time};
 use super::layout::{Tab, Tone, chip, page};
 use crate::api::problem::Problem;
 use crate::api::sources::{Configured, SourceRow, SourceRows, configured, failed_fetches};
@@ -48,7 +48,7 @@ fn overview(rows: &SourceRows, now: Timestamp) -> Markup {
 }
 
 fn overview_row(at: usize, row: &SourceRow, now: Timestamp) -> Markup {
-    let minutes = row.refused.iter().fold(0_u32, |sum, refused| sum.saturating_add(refused.count));
+    let noted = row.refused.iter().fold(0_u64, |sum, refused| sum.saturating_add(refused.count.into()));
     html! {
         tr {
             td data-of="Source" { a href={ "#source-" (at) } { bdi.name { (row.name) } } }
@@ -62,7 +62,7 @@ fn overview_row(at: usize, row: &SourceRow, now: Timestamp) -> Markup {
             td data-of="Refused" {
                 @match row.refused.first() {
                     Some(last) => {
-                        span { "In " (count(usize::try_from(minutes).unwrap_or(usize::MAX), "minute", "minutes")) ", last " (ago(last.at, now)) }
+                        span { (number(noted)) " noted, the last one " (ago(last.at, now)) }
                         small { bdi { (last.detail) } }
                     }
                     None => { span { "None" } }
