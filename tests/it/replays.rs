@@ -92,7 +92,7 @@ fn dry_run_says_how_many_and_which() {
     let dry = replay(&world, "workflow=a");
     let listed = dry["deliveries"].as_array().unwrap();
     assert_eq!((&dry["dry_run"], &dry["count"], &dry["next"]), (&json!(true), &json!(2), &Value::Null));
-    let expected = |n: usize| (&listed[n]["id"] == ids[2 * n].as_str(), listed[n]["ref"] == "a");
+    let expected = |n: usize| (listed[n]["id"] == ids[2 * n].as_str(), listed[n]["ref"] == "a");
     assert_eq!([expected(0), expected(1)], [(true, true); 2]);
     assert_eq!(dry.get("replayed"), None);
     assert!(world.engine.take_calls().is_empty() && world.pending().is_empty(), "a dry run acts");

@@ -32,7 +32,7 @@ fn pass_leaves_what_it_knows_at_its_end() {
     world.drain();
     let sample = last(&world);
     assert_eq!((sample.pending, sample.dead, sample.delivered, sample.failed), (3, 0, 0, 0));
-    assert_eq!(sample.oldest, Some(NOW / MINUTE * MINUTE).map(Timestamp));
+    assert_eq!(sample.oldest, Some(Timestamp(NOW / MINUTE * MINUTE)));
 
     world.engine.recover();
     world.engine.script(answer(400, ""));

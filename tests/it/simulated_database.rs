@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Request;
-use sluice::ports::{Clock, Http, Sql, SqlConnection, SqlError, SqlRow, Timeouts};
+use sluice::ports::{Clock, Http, Sql, SqlConnection, SqlError, SqlRow, SqlValue, Timeouts};
 use sluice::secret::Secret;
 use sluice::store::postgres::{CLAIM, READY, SETTLE, Statement, TAKE};
 
@@ -13,11 +13,7 @@ use crate::values;
 const LEASE: i64 = 1_000;
 
 /// Runs a statement on a connection of its own.
-async fn run(
-    world: &World,
-    statement: Statement,
-    parameters: Vec<sluice::ports::SqlValue>,
-) -> Result<Vec<SqlRow>, SqlError> {
+async fn run(world: &World, statement: Statement, parameters: Vec<SqlValue>) -> Result<Vec<SqlRow>, SqlError> {
     connect(world).await?.query(statement.sql, &parameters).await
 }
 
@@ -102,7 +98,7 @@ fn fail_over_loses_the_last_commits_and_breaks_connections() {
         world.database().lose_last(2);
         assert_eq!(keys(&world), ["a", "b"]);
         assert_eq!(settle(&world, "a").await.unwrap(), [values!["a"]], "it is under way again");
-        assert_eq!(old.query(READY.sql, &values![false]).await, Err(SqlError::Broken));
+        assert_eq!(old.query(READY.sql, &[SqlValue::Bool(false)]).await, Err(SqlError::Broken));
         assert_eq!(run(&world, READY, values![false]).await.unwrap(), [values![true, None::<String>]]);
     });
 }

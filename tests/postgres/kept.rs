@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use sluice::store::postgres::{KEEP, KEPT, NOTES, REPLACE_NOTE, SHOW_KEPT, SWEEP, SWEEP_KEPT};
 
-use crate::session::{Connection, Database, KEEP as MS};
+use crate::session::{Database, KEEP as MS};
 use crate::{law, values};
 
 law!(kept_payload_is_listed_until_its_time_is_over: kept());
