@@ -161,7 +161,7 @@ fn delivery_that_waits_too_long_is_told_as_long_as_it_does() {
     assert_eq!((alerts(&world).len(), world.pending().len()), (2, 0), "it is delivered");
 }
 
-/// Whichever pass comes first tells; the other one leaves its deaths to the next alert.
+/// The first pass tells; the other one leaves its deaths to the next alert.
 #[test]
 fn passes_at_the_same_moment_send_one_alert() {
     StoreKind::Postgres.choose();
