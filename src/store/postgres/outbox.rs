@@ -542,29 +542,7 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
             Some((state, Ok(_))) => state == DeliveryState::Dead,
             None => return Ok(Operated::Unknown),
         };
-        let (token, begun) = (self.token(), self.host.monotonic());
-        let mut rows = self.query(TAKE_ONE, &[text(id.to_string()), text(&token), milliseconds(self.lease())]).await?;
-        if let Some(columns) = rows.first_mut() {
-            return Ok(match self.taken(columns, &token, self.until(begun)).await? {
-                Err(_) => Operated::Damaged,
-                Ok((mut delivery, _)) if delivery.is_in_flight(self.host.now(), &self.limits) => {
-                    let _: Effect = self.reschedule(&mut delivery).await?;
-                    Operated::InFlight
-                }
-                Ok((mut delivery, _)) => {
-                    delivery.renew(self.host.now(), &self.limits);
-                    if was_dead && delivery.work.queue().is_some() {
-                        delivery.requeued = Some(self.host.now());
-                    }
-                    if was_dead && let (Work::Start(_), Some(claim)) = (&delivery.work, &mut delivery.claim) {
-                        // While it was dead, another delivery may have had its key: its run is looked up first.
-                        claim.contended = true;
-                    }
-                    Operated::Done((delivery, None))
-                }
-            });
-        }
-        self.why_not(id).await
+        Ok(self.take_now(id, was_dead).await?.map(|delivery| (delivery, None)))
     }
 
     async fn end_one(&self, _: Option<Pass>) -> Result<(), StoreError> {
@@ -668,6 +646,37 @@ impl<H: Sql + Clock + Rng> Outbox for PostgresStore<'_, H> {
 }
 
 impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
+    /// Takes a delivery that is pending, or was dead a moment ago, with its age and attempts reset.
+    pub(super) async fn take_now(
+        &self,
+        id: DeliveryId,
+        was_dead: bool,
+    ) -> Result<Operated<Delivery<'static>>, StoreError> {
+        let (token, begun) = (self.token(), self.host.monotonic());
+        let mut rows = self.query(TAKE_ONE, &[text(id.to_string()), text(&token), milliseconds(self.lease())]).await?;
+        if let Some(columns) = rows.first_mut() {
+            return Ok(match self.taken(columns, &token, self.until(begun)).await? {
+                Err(_) => Operated::Damaged,
+                Ok((mut delivery, _)) if delivery.is_in_flight(self.host.now(), &self.limits) => {
+                    let _: Effect = self.reschedule(&mut delivery).await?;
+                    Operated::InFlight
+                }
+                Ok((mut delivery, _)) => {
+                    delivery.renew(self.host.now(), &self.limits);
+                    if was_dead && delivery.work.queue().is_some() {
+                        delivery.requeued = Some(self.host.now());
+                    }
+                    if was_dead && let (Work::Start(_), Some(claim)) = (&delivery.work, &mut delivery.claim) {
+                        // While it was dead, another delivery may have had its key: its run is looked up first.
+                        claim.contended = true;
+                    }
+                    Operated::Done(delivery)
+                }
+            });
+        }
+        self.why_not(id).await
+    }
+
     /// Why an operation of an operator had no effect. If another delivery with the same content has the key of a dead
     /// letter, that is deleted.
     async fn why_not<T>(&self, id: DeliveryId) -> Result<Operated<T>, StoreError> {

@@ -12,7 +12,7 @@ use super::PostgresStore;
 use crate::delivery::{Delivery, DeliveryId, StoredError};
 use crate::ports::{Clock, Rng, Sql, StoreError};
 use crate::store::repair::{Repair, Repaired, Selection};
-use crate::store::{Effect, Operated, Outbox as _};
+use crate::store::{DeliveryState, Effect, Operated, Outbox as _};
 
 /// Number of deliveries that one statement reads.
 const READ_AT_ONCE: usize = 50;
@@ -42,7 +42,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
                     repaired.next = after;
                     return Ok(repaired);
                 }
-                self.repair_one(repair, id, delivery, &mut repaired).await?;
+                self.repair_one(repair, *state, id, delivery, &mut repaired).await?;
                 after = Some(id);
             }
             let Some(next) = page.next else { return Ok(repaired) };
@@ -53,6 +53,7 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
     async fn repair_one(
         &self,
         repair: Repair,
+        state: DeliveryState,
         id: DeliveryId,
         delivery: Result<Delivery<'static>, StoredError>,
         repaired: &mut Repaired,
@@ -61,13 +62,21 @@ impl<H: Sql + Clock + Rng> PostgresStore<'_, H> {
         let operated = match repair {
             Repair::DryRun if delivery.as_ref().is_ok_and(is_in_flight) => Operated::InFlight,
             Repair::DryRun => Operated::Done(()),
-            Repair::Redeliver => match self.take_one(id, Duration::ZERO).await? {
-                Operated::Done((mut delivery, _)) => match self.reschedule(&mut delivery).await? {
-                    Effect::Done => Operated::Done(()),
-                    Effect::Late => Operated::InFlight,
-                },
-                other => other.map(drop),
-            },
+            Repair::Redeliver if delivery.is_err() => Operated::Damaged,
+            Repair::Redeliver => {
+                let taken = match state {
+                    DeliveryState::Dead => self.take_now(id, true).await?,
+                    // It may be dead by now.
+                    DeliveryState::Pending => self.take_one(id, Duration::ZERO).await?.map(|(delivery, _)| delivery),
+                };
+                match taken {
+                    Operated::Done(mut delivery) => match self.reschedule(&mut delivery).await? {
+                        Effect::Done => Operated::Done(()),
+                        Effect::Late => Operated::InFlight,
+                    },
+                    other => other.map(drop),
+                }
+            }
             Repair::Delete => self.delete(id, Duration::ZERO).await?,
         };
         let skipped = &mut repaired.skipped;
