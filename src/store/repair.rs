@@ -6,7 +6,7 @@ use crate::store::DeliveryState;
 /// Number of deliveries that a dry run shows.
 pub const MAX_SHOWN: usize = 20;
 
-/// What is done with the deliveries that are selected.
+/// The operation on the deliveries that are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repair {
     /// Nothing: they are counted.

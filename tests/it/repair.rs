@@ -219,7 +219,7 @@ fn operation_needs_a_state_and_knows_its_parameters() {
         let missing = world.as_operator("POST", &format!("{path}?dry_run=false")).problem(400, "missing-parameter");
         assert_eq!(missing["field"], "state");
         for (query, field) in [
-            ("workfow=report", "workfow"),
+            ("work=report", "work"),
             ("q=report", "q"),
             ("workflow=", "workflow"),
             ("workflow=a*b", "workflow"),
@@ -373,7 +373,7 @@ fn with_dead_letters() -> World {
     world
 }
 
-/// What has to hold once the operation was repeated after a fault.
+/// The state of the world once the operation was repeated after a fault.
 #[track_caller]
 fn assert_repaired(world: &World, path: &str) {
     let uri = format!("{path}?state=dead&failure=422&dry_run=false");

@@ -134,7 +134,7 @@ fn all_conditions_have_to_hold() {
             received_from: at(digits[2], AT.0, AT.0 + 1),
             received_to: at(digits[3], AT.0 + 1, AT.0),
             failure: choose(digits[4], "404", "500"),
-            text: choose(digits[5], "DEP", "bui"),
+            text: choose(digits[5], "DEP", "build"),
         };
         assert_eq!(filter.matches(&delivery), !digits.contains(&2), "{filter:?}");
         assert_eq!(filter.is_empty(), digits == [0; 6], "{filter:?}");
