@@ -399,6 +399,7 @@ def filled_pages(ids: dict) -> list:
         "/console/preflight?ref=nightly-build", "/console/sources",
         "/console/deliveries?workflow=*&received_from=2026-11-24T08:30",
         "/console/deliveries/redeliver?state=dead&workflow=rel*", "/console/deliveries/delete?state=pending",
+        "/console/replay",
     ]
 
 
