@@ -162,7 +162,19 @@ fn variable_that_is_gone_has_a_place() {
         })
         .collect();
     let new: Vec<_> = names().filter(|name| !kept.contains(name)).collect();
-    assert_eq!(new, ["link_token", "drain_token", "metrics_token", "cors_origins", "open"]);
+    assert_eq!(
+        new,
+        [
+            "link_token",
+            "drain_token",
+            "metrics_token",
+            "cors_origins",
+            "keep_hours",
+            "alert_workflow",
+            "alert_after_minutes",
+            "open"
+        ]
+    );
 }
 
 #[test]
