@@ -71,8 +71,6 @@ pub struct Settings<'h> {
     pub keep: Duration,
     /// `alert_workflow` and `alert_after_minutes`: the alerts, if there are any.
     pub alerts: Option<Alerts>,
-    /// `public_url`: scheme, host and port at which Sluice is reached, if they are known.
-    pub public_url: Option<String>,
 }
 
 /// When an alert is sent, and to which workflow.
@@ -82,6 +80,8 @@ pub struct Alerts {
     pub workflow: WorkflowRef,
     /// How long the oldest pending delivery may wait.
     pub after: Duration,
+    /// `public_url`: scheme, host and port at which Sluice is reached, if they are known.
+    pub public_url: Option<String>,
 }
 
 impl Settings<'_> {
@@ -168,7 +168,6 @@ impl<'h, H: Variables> Config<'h, H> {
             store: StoreSize { doors: self.get(&members::DOORS)?, max_keys: self.get(&members::MAX_KEYS)? },
             move_from: self.move_from()?,
             keep: self.keep()?,
-            public_url: self.get(&members::PUBLIC_URL)?,
         })
     }
 
@@ -279,7 +278,9 @@ impl<'h, H: Variables> Config<'h, H> {
         if let Some(engine) = engine {
             engine.accepts(&workflow).map_err(|rule| self.invalid(&members::ALERT_WORKFLOW, rule.to_string()))?;
         }
-        Ok(Some(Alerts { workflow, after }))
+        // `/readyz` shows its error, which is none of the alert.
+        let public_url = self.get(&members::PUBLIC_URL).unwrap_or_default();
+        Ok(Some(Alerts { workflow, after, public_url }))
     }
 
     /// Reads `routes`; `None` if it is empty. The table has to fit the configured engine, as far as that is valid

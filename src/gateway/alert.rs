@@ -143,7 +143,7 @@ impl<H: Host> Gateway<'_, H> {
     async fn send_alert(&self, alerts: &Alerts, alert: &Alert) -> Verdict {
         let arrival = self.host.arrival_time();
         let id = DeliveryId::new(arrival, self.host.random());
-        let source = self.settings.public_url.as_deref().unwrap_or(DEFAULT_SOURCE);
+        let source = alerts.public_url.as_deref().unwrap_or(DEFAULT_SOURCE);
         let Ok(whole) = RawValue::from_string(alert.to_event(id, source, arrival.at)) else {
             return Verdict::Unreachable { reason: "the alert can't be encoded".to_owned() };
         };

@@ -48,6 +48,7 @@ ELSEWHERE = {
     ("docs/postgresql.md", "createdb"): "needs PostgreSQL",
     ("docs/postgresql.md", "psql"): "needs PostgreSQL",
     ("docs/postgresql.md", "sh deploy/move.sh"): "needs PostgreSQL",
+    ("docs/runbook.md", "operator -X POST"): "needs PostgreSQL",
     ("docs/runbook.md", "redis-cli"): "needs Spin and Redis",
     ("docs/start.md", "cargo xtask"): "builds and tests everything",
 }

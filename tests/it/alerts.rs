@@ -245,3 +245,13 @@ fn wrong_workflow_is_an_error_at_readyz() {
     world.get("/readyz").wrong_setting("alert_after_minutes");
     assert_eq!(world.get("/readyz").status(), 503);
 }
+
+/// Only links, and the schemes of some senders, need `public_url`.
+#[on_each_store]
+fn error_in_the_public_url_stops_neither_deliveries_nor_alerts() {
+    let world = world().setting("public_url", "nonsense");
+    store_dying(&world);
+    assert_eq!(world.drain()["rejected"], 1);
+    assert_eq!(told(&world), [1]);
+    assert_eq!(alerts(&world)[0]["source"], "/sluice");
+}
