@@ -196,7 +196,9 @@ fn unpack_prometheus(directory: &Path) -> Result<()> {
     let mut download = command("apt-get", ["download", "-qq", "prometheus"]);
     let download = download.current_dir(directory);
     // Debian's container images have no lists of packages.
-    if !succeeds(download) && !(succeeds(&mut command("apt-get", ["update", "-qq"])) && succeeds(download)) {
+    let update = &mut command("apt-get", ["update", "-qq"]);
+    let is_there = succeeds(download) || (succeeds(update) && succeeds(download));
+    if !is_there {
         bail!("prometheus is missing; on Debian, `apt-get install prometheus`");
     }
     let files = std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
