@@ -78,7 +78,7 @@ fn seconds(at: Timestamp) -> f64 {
     float(at.0) / 1_000.0
 }
 
-/// What is written for one request.
+/// The metrics of one response.
 #[derive(Debug)]
 struct Gauges(Vec<Gauge>);
 

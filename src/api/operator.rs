@@ -91,6 +91,15 @@ pub(super) fn limit_parameter(query: &Query) -> Result<usize, Problem> {
     limit.ok_or_else(|| invalid_parameter("limit", &format!("a whole number from 1 to {MAX_LIMIT}")))
 }
 
+/// Reads `dry_run`: whether an operation on many deliveries only says what it would do, which is the default.
+pub(super) fn dry_run_parameter(query: &Query) -> Result<bool, Problem> {
+    match query.one("dry_run")? {
+        None | Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(_) => Err(invalid_parameter("dry_run", "`true`, the default, or `false`, to act")),
+    }
+}
+
 pub(super) fn invalid_parameter(name: &'static str, rule: &str) -> Problem {
     Problem::new(Kind::InvalidParameter, format!("`{name}` must be {rule}")).field(name)
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::filter::{self, Client};
 use super::operator::{
-    DeliverySummary, REQUESTED_DRAIN_BUDGET, after_parameter, authorize, invalid_parameter, state_parameter, to_problem,
+    DeliverySummary, REQUESTED_DRAIN_BUDGET, after_parameter, authorize, dry_run_parameter, invalid_parameter,
+    state_parameter, to_problem,
 };
 use super::problem::Problem;
 use super::query::{Query, missing};
@@ -30,11 +31,7 @@ pub(super) async fn run(
     let names: Vec<&'static str> = PARAMETERS.into_iter().chain(filter::PARAMETERS).collect();
     query.allow_only(&names)?;
     let selection = selection(&query, Client::Program)?;
-    let is_dry_run = match query.one("dry_run")? {
-        None | Some("true") => true,
-        Some("false") => false,
-        Some(_) => return Err(invalid_parameter("dry_run", "`true`, the default, or `false`, to act")),
-    };
+    let is_dry_run = dry_run_parameter(&query)?;
     let done = if is_dry_run { Repair::DryRun } else { repair };
     let repaired = gateway.repair(done, &selection, REQUESTED_DRAIN_BUDGET).await;
     let repaired = repaired.map_err(|error| to_problem(context, error.into()))?;

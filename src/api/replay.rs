@@ -4,7 +4,9 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 use super::filter::{self, Client};
-use super::operator::{REQUESTED_DRAIN_BUDGET, after_parameter, authorize, invalid_parameter, to_problem};
+use super::operator::{
+    REQUESTED_DRAIN_BUDGET, after_parameter, authorize, dry_run_parameter, invalid_parameter, to_problem,
+};
 use super::problem::{Kind, Problem};
 use super::query::{Query, invalid_reference};
 use super::{RequestContext, respond};
@@ -38,11 +40,7 @@ pub(super) async fn run(context: &mut RequestContext<'_, '_, impl Host>) -> Resu
     let query = Query::parse(context.query)?;
     query.allow_only(&PARAMETERS)?;
     let mut replay = read(&query, &gateway, Client::Program)?;
-    replay.is_dry_run = match query.one("dry_run")? {
-        None | Some("true") => true,
-        Some("false") => false,
-        Some(_) => return Err(invalid_parameter("dry_run", "`true`, the default, or `false`, to act")),
-    };
+    replay.is_dry_run = dry_run_parameter(&query)?;
     replay.trace = context.trace();
     let replayed = gateway.replay(&replay, REQUESTED_DRAIN_BUDGET).await;
     let replayed = replayed.map_err(|error| to_problem(context, error.into()))?;

@@ -177,16 +177,23 @@ fn failure<'d>(delivery: Option<&'d Delivery<'_>>) -> &'d str {
 
 /// The deliveries of a selection in words.
 fn words(state: DeliveryState, filter: &Filter) -> Markup {
-    let Filter { workflow, source, received_from, received_to, failure, text } = filter;
     html! {
         (if filter.is_empty() { "All " } else { "" }) (state.as_str()) " deliveries"
+        (origin(filter))
+        @if let Some(failure) = &filter.failure { ", with " bdi { (failure) } " in the last failure" }
+        @if let Some(text) = &filter.text { ", with " bdi { (text) } " in workflow, run or topic" }
+        "."
+    }
+}
+
+/// The conditions of a filter on workflow, source and time, in words.
+pub(super) fn origin(filter: &Filter) -> Markup {
+    let Filter { workflow, source, received_from, received_to, .. } = filter;
+    html! {
         @if let Some(workflow) = workflow { " of the workflow " code { (workflow) } }
         @if let Some(source) = source { " from the source " code { (source) } }
         @if let Some(from) = received_from { ", received from " (time(*from)) " on" }
         @if let Some(to) = received_to { ", received before " (time(*to)) }
-        @if let Some(failure) = failure { ", with " bdi { (failure) } " in the last failure" }
-        @if let Some(text) = text { ", with " bdi { (text) } " in workflow, run or topic" }
-        "."
     }
 }
 

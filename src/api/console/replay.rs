@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::format::{ago, count, time};
 use super::layout::{Tab, Tone, notice, page};
+use super::repair::origin;
 use crate::api::filter::{self, Client};
 use crate::api::operator::{self, REQUESTED_DRAIN_BUDGET};
 use crate::api::problem::Problem;
@@ -170,10 +171,7 @@ impl View<'_> {
         let filter = &self.replay.filter;
         html! {
             (if filter.is_empty() { "All delivered starts that are kept" } else { "Delivered starts" })
-            @if let Some(workflow) = &filter.workflow { " of the workflow " code { (workflow) } }
-            @if let Some(source) = &filter.source { " from the source " code { (source) } }
-            @if let Some(from) = filter.received_from { ", received from " (time(from)) " on" }
-            @if let Some(to) = filter.received_to { ", received before " (time(to)) }
+            (origin(filter))
             @if let Some(text) = &filter.text { ", with " bdi { (text) } " in the workflow" }
             @if let Some(to) = &self.replay.to { ", to the workflow " code { (to.as_str()) } }
             "."
