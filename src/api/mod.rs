@@ -122,7 +122,7 @@ pub async fn handle<'h>(host: &'h impl Host, request: Request<impl Body>) -> Han
         response_policy: ResponsePolicy::UNKNOWN,
     };
     let result = match limits::check(&parts.uri, &parts.headers) {
-        Ok(()) => dispatch(&mut context, endpoint, &mut body).await,
+        Ok(()) => on_heap(|| dispatch(&mut context, endpoint, &mut body)).await,
         Err(problem) => Err(problem),
     };
     context.note_verified();
@@ -177,41 +177,48 @@ async fn dispatch<H: Host>(
         console::authorize(context, body).await?;
     }
     match endpoint {
-        Endpoint::Event => event::post(context, body).await,
-        Endpoint::Callback => callback::complete(context, body).await,
-        Endpoint::Webhook if context.method == Method::POST => webhook::post(context, body).await,
+        Endpoint::Event => on_heap(|| event::post(context, body)).await,
+        Endpoint::Callback => on_heap(|| callback::complete(context, body)).await,
+        Endpoint::Webhook if context.method == Method::POST => on_heap(|| webhook::post(context, body)).await,
         Endpoint::Webhook => webhook::ask(context),
-        Endpoint::CallbackLinks => link::create(context, body).await,
-        Endpoint::CallbackLink => link::answer(context, body).await,
-        Endpoint::Callbacks { run } => operator::callbacks(context, &run).await,
-        Endpoint::Deliveries => operator::list(context).await,
-        Endpoint::Delivery { id } => operator::delivery(context, &id).await,
-        Endpoint::Redeliver { id } => operator::redeliver(context, &id).await,
-        Endpoint::Drain => operator::drain(context).await,
-        Endpoint::Doubt => operator::doubt(context).await,
-        Endpoint::Replay => replay::run(context).await,
-        Endpoint::RedeliverAll => repair::run(context, Repair::Redeliver).await,
-        Endpoint::DeleteAll => repair::run(context, Repair::Delete).await,
-        Endpoint::Move => move_store::run(context).await,
-        Endpoint::Preflight => preflight::show(context).await,
-        Endpoint::Sources => sources::list(context).await,
-        Endpoint::Metrics => metrics::show(context).await,
+        Endpoint::CallbackLinks => on_heap(|| link::create(context, body)).await,
+        Endpoint::CallbackLink => on_heap(|| link::answer(context, body)).await,
+        Endpoint::Callbacks { run } => on_heap(|| operator::callbacks(context, &run)).await,
+        Endpoint::Deliveries => on_heap(|| operator::list(context)).await,
+        Endpoint::Delivery { id } => on_heap(|| operator::delivery(context, &id)).await,
+        Endpoint::Redeliver { id } => on_heap(|| operator::redeliver(context, &id)).await,
+        Endpoint::Drain => on_heap(|| operator::drain(context)).await,
+        Endpoint::Doubt => on_heap(|| operator::doubt(context)).await,
+        Endpoint::Replay => on_heap(|| replay::run(context)).await,
+        Endpoint::RedeliverAll => on_heap(|| repair::run(context, Repair::Redeliver)).await,
+        Endpoint::DeleteAll => on_heap(|| repair::run(context, Repair::Delete)).await,
+        Endpoint::Move => on_heap(|| move_store::run(context)).await,
+        Endpoint::Preflight => on_heap(|| preflight::show(context)).await,
+        Endpoint::Sources => on_heap(|| sources::list(context)).await,
+        Endpoint::Metrics => on_heap(|| metrics::show(context)).await,
         Endpoint::OpenApi => Ok(openapi::document(context.headers)),
-        Endpoint::Console => console::overview::show(context).await,
-        Endpoint::ConsoleDrain => console::overview::drain(context).await,
-        Endpoint::ConsoleDeliveries => console::list::show(context).await,
-        Endpoint::ConsoleRedeliverAll => console::repair::answer(context, Repair::Redeliver).await,
-        Endpoint::ConsoleDeleteAll => console::repair::answer(context, Repair::Delete).await,
-        Endpoint::ConsoleDelivery { id } => console::delivery::show(context, &id).await,
-        Endpoint::ConsoleRedeliver { id } => console::delivery::redeliver(context, &id).await,
-        Endpoint::ConsoleDelete { id } => console::delivery::delete(context, &id).await,
-        Endpoint::ConsoleReplay => console::replay::answer(context).await,
-        Endpoint::ConsoleCallbacks => console::callbacks::show(context).await,
-        Endpoint::ConsolePreflight => console::preflight::show(context).await,
-        Endpoint::ConsoleSources => console::sources::show(context).await,
+        Endpoint::Console => on_heap(|| console::overview::show(context)).await,
+        Endpoint::ConsoleDrain => on_heap(|| console::overview::drain(context)).await,
+        Endpoint::ConsoleDeliveries => on_heap(|| console::list::show(context)).await,
+        Endpoint::ConsoleRedeliverAll => on_heap(|| console::repair::answer(context, Repair::Redeliver)).await,
+        Endpoint::ConsoleDeleteAll => on_heap(|| console::repair::answer(context, Repair::Delete)).await,
+        Endpoint::ConsoleDelivery { id } => on_heap(|| console::delivery::show(context, &id)).await,
+        Endpoint::ConsoleRedeliver { id } => on_heap(|| console::delivery::redeliver(context, &id)).await,
+        Endpoint::ConsoleDelete { id } => on_heap(|| console::delivery::delete(context, &id)).await,
+        Endpoint::ConsoleReplay => on_heap(|| console::replay::answer(context)).await,
+        Endpoint::ConsoleCallbacks => on_heap(|| console::callbacks::show(context)).await,
+        Endpoint::ConsolePreflight => on_heap(|| console::preflight::show(context)).await,
+        Endpoint::ConsoleSources => on_heap(|| console::sources::show(context)).await,
         Endpoint::Health => Ok(health::alive()),
-        Endpoint::Ready => health::ready(context).await,
+        Endpoint::Ready => on_heap(|| health::ready(context)).await,
     }
+}
+
+/// Moves a future to the heap. It is made in the frame of this function. Made in that of its caller, it would take room on
+/// the stack for as long as it runs, and the host resets the stack's memory after each request.
+#[inline(never)]
+pub(crate) fn on_heap<'f, F: Future + 'f>(make: impl FnOnce() -> F) -> Pin<Box<dyn Future<Output = F::Output> + 'f>> {
+    Box::pin(make())
 }
 
 /// The context of the request that is being handled: the host, the head of the request, and the state from which the
@@ -354,7 +361,8 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
         // In the contract, the response to a callback has no body.
         let is_start = matches!(work, Work::Start(_));
         let has_key = key.is_some();
-        let mut receipt = gateway.accept(work, key, self.trace(), wait).await;
+        let trace = self.trace();
+        let mut receipt = on_heap(|| gateway.accept(work, key, trace, wait)).await;
         self.log.delivery(&receipt);
         self.is_noted |= has_key || !is_start || is_pending_or_sampled(&receipt);
         self.background = work_after_response(gateway, &mut receipt);

@@ -48,13 +48,13 @@ mod bindings {
 
 #[http_component]
 async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
-    wait::drive(serve(request, responder)).await;
+    api::on_heap(|| wait::drive(serve(request, responder))).await;
 }
 
 async fn serve(request: IncomingRequest, responder: ResponseOutparam) {
     let started = monotonic_clock::now();
     let spin = Spin::default();
-    let handled = api::handle(&spin, incoming::request(request)).await;
+    let handled = api::on_heap(|| api::handle(&spin, incoming::request(request))).await;
     if let Err(error) = incoming::respond(handled.response, responder).await {
         eprintln!("the response was not sent: {error:#}");
     }

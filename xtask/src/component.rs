@@ -19,22 +19,21 @@ const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web
 /// The compiler of these packages.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
-/// Linker arguments for the initial memory of an instance: 576 KB, of which 256 KB are stack. The rest is static data
-/// and a heap that a small request doesn't outgrow.
+/// Linker arguments for the initial memory of an instance: 512 KB, of which 96 KB are stack and about 360 KB static data.
+/// The rest is a heap that a small request doesn't outgrow.
 ///
-/// Each request runs in a new instance, and the host resets its memory afterwards. With the default stack of 1 MB and a
-/// memory that grows, which changes page protections of the whole process, growth and reset take about a third of a
-/// request's cost: see `bare, linked as Sluice` in docs/benchmarks.md. The deepest accepted JSON overflows a stack of
-/// 24 KB, but not one of 32 KB (`host/tests/e2e/deep.rs`).
-const MEMORY: [&str; 2] = ["-Clink-arg=-zstack-size=262144", "-Clink-arg=--initial-memory=786432"];
+/// Each request runs in a new instance. Afterwards, the host resets the whole memory, up to 2 MB in Spin, whether it was
+/// used or not, so a smaller memory makes each request faster. One that grows costs even more, because growth changes
+/// page protections of the whole process. `host/tests/e2e/deep.rs` has the requests with the deepest stacks.
+const MEMORY: [&str; 2] = ["-Clink-arg=-zstack-size=98304", "-Clink-arg=--initial-memory=524288"];
 
 /// Enables SIMD, which every version of Spin supports. Structures are then copied with fewer instructions, which makes
 /// the component 25 KB smaller.
 const SIMD: &str = "-Ctarget-feature=+simd128";
 
-/// Minimum size of the heap within the initial memory, in bytes. With less, each request would grow its memory: raise
-/// `MEMORY`.
-pub const MIN_HEAP: u64 = 128 << 10;
+/// Minimum size of the heap within the initial memory, in bytes. With less, a request with a small body would grow its
+/// memory: raise `MEMORY`.
+pub const MIN_HEAP: u64 = 48 << 10;
 
 /// The environment variable with flags for rustc, separated by U+001F. Cargo reads no other flags then, and with
 /// `--target` it passes these to the target's crates only.

@@ -1,5 +1,5 @@
-//! The most deeply nested payload that Sluice accepts doesn't overflow the component's stack, whose size `MEMORY` in
-//! `xtask/src/component.rs` sets.
+//! The requests that take the most of the component's stack don't overflow it: those with the most deeply nested payload
+//! and expression, and with the longest public key. `MEMORY` in `xtask/src/component.rs` sets its size.
 
 use crate::setup::{JSON, ReservedPort, Setup};
 
@@ -54,5 +54,36 @@ async fn deepest_payload_is_stored_and_shown() {
         let page = setup.send("GET", &format!("/console/deliveries/{id}"), &[BASIC], "").await;
         assert!(page.status == 200 && page.text().contains(id), "{page}");
         setup.operator("GET", &format!("/api/v2/deliveries/{id}")).await.assert_status(200);
+    }
+}
+
+/// The operations of an expression can nest as deeply as there are operations in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn deepest_expression_is_evaluated() {
+    const OPERATIONS: usize = 128;
+    for (open, text, close) in
+        [("(", "DATA('/a') = 'x'", ")"), ("NOT ", "DATA('/a') = 'x'", ""), ("LENGTH(", "DATA('/a')", ")")]
+    {
+        // One for the comparison, and one for DATA.
+        let levels = OPERATIONS - 2;
+        let sql = format!("{}{text}{}", open.repeat(levels), close.repeat(levels));
+        let sql = if text.contains('=') { sql } else { format!("{sql} = 1") };
+        let routes = format!(r#"[{{"workflow":"w","from":"webhook","filter":{{"sql":"{sql}"}}}}]"#);
+        let setup = Setup::with_variables(&[("routes", &routes)]).await;
+        let reply = setup.send("POST", "/api/v2/webhook", &[JSON], r#"{"a":"x"}"#).await;
+        assert!(matches!(reply.status, 200 | 204), "{sql}: {reply}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signature_of_the_longest_key_is_verified() {
+    let key = serde_json::Value::from(include_str!("deep/rsa-4096.pem"));
+    let sender = r#"{"algorithm":"rsa-sha256","headers":["x-sig"],"encoding":"base64"}"#;
+    let sources = format!(r#"[{{"name":"acme","sender":{sender},"secrets":[{key}]}}]"#);
+    let setup = Setup::with_variables(&[("sources", &sources)]).await;
+    // RSASSA-PKCS1-v1_5 with SHA-256, by `openssl dgst -sha256 -sign`.
+    let signature = ("x-sig", include_str!("deep/rsa-4096.signature"));
+    for (body, status) in [(r#"{"a":1}"#, 200), (r#"{"a":2}"#, 401)] {
+        setup.send("POST", "/api/v2/webhook?ref=w", &[JSON, signature], body).await.assert_status(status);
     }
 }
