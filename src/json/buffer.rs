@@ -98,7 +98,7 @@ impl<'b> Unchecked<'b> {
         };
         let text = found.filter(|(_, depth)| *depth <= max).and_then(|(value, _)| self.bytes.get(value));
         // The grammar allows only ASCII outside of strings, so this checks the whole text.
-        match text.and_then(|text| raw_value(std::str::from_utf8(text).ok()?)) {
+        match text.and_then(|text| raw_value(simdutf8::basic::from_utf8(text).ok()?)) {
             Some(raw) => Ok(raw),
             None => checked_by_parser(self.bytes, max),
         }

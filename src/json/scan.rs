@@ -8,8 +8,14 @@
 
 use std::ops::Range;
 
-use super::token::{is_blank, name, scalar, text, without_blanks};
+use super::token::{LOOKAHEAD, is_blank, name, scalar, text, without_blanks};
 use super::{BYTE_ORDER_MARK, MAX_DEPTH};
+
+/// The most bytes at the end of a piece whose tokens are read in a copy.
+const TAIL: usize = 64;
+
+/// A bit for each level.
+const _: () = assert!(MAX_DEPTH <= 128);
 
 /// The state of a check.
 #[derive(Clone, Debug)]
@@ -19,8 +25,8 @@ pub(super) struct Scanner {
     seen: usize,
     /// Offsets of the value in the text.
     value: Range<usize>,
-    /// Whether each open array or object is an object.
-    open: [bool; MAX_DEPTH],
+    /// A bit for each open array or object, the innermost one's being the lowest: whether it is an object.
+    open: u128,
     /// Number of open arrays and objects.
     depth: usize,
     /// The greatest depth so far.
@@ -139,7 +145,7 @@ impl State {
 
 impl Default for Scanner {
     fn default() -> Self {
-        Self { state: State::Start(0), seen: 0, value: 0..0, open: [false; MAX_DEPTH], depth: 0, deepest: 0 }
+        Self { state: State::Start(0), seen: 0, value: 0..0, open: 0, depth: 0, deepest: 0 }
     }
 }
 
@@ -164,19 +170,36 @@ impl Scanner {
 
     /// Reads tokens within an array or object. Stops at its end, and at a token that goes on in the next piece or is no
     /// JSON.
-    fn whole_tokens<'p>(&mut self, mut state: State, mut rest: &'p [u8]) -> (State, &'p [u8]) {
+    fn whole_tokens<'p>(&mut self, state: State, rest: &'p [u8]) -> (State, &'p [u8]) {
+        let (state, rest) = self.tokens(state, rest);
+        // The last tokens of a piece are read in a copy, with bytes behind them that belong to no token.
+        let mut last = [0; TAIL + LOOKAHEAD];
+        let Some(copy) = last.get_mut(..rest.len()).filter(|copy| copy.len() <= TAIL && self.depth > 0) else {
+            return (state, rest);
+        };
+        copy.copy_from_slice(rest);
+        let (state, unread) = self.tokens(state, &last);
+        let read = last.len().saturating_sub(unread.len());
+        (state, rest.get(read..).unwrap_or_default())
+    }
+
+    /// Reads tokens within an array or object. Stops at its end, and at a token that is no JSON or is not followed by
+    /// [`LOOKAHEAD`] bytes.
+    fn tokens<'p>(&mut self, mut state: State, mut rest: &'p [u8]) -> (State, &'p [u8]) {
         while self.depth > 0 {
             rest = without_blanks(rest);
-            let token = match state {
-                State::FirstName | State::Name => name(rest).map(|after| (State::Value, after)),
-                State::Value | State::FirstElement => scalar(rest).map(|after| match without_blanks(after) {
-                    [b',', after @ ..] => (self.after_comma(), after),
-                    after => (State::AfterValue, after),
-                }),
-                _ => None,
-            };
-            let Some(token) = token.or_else(|| self.punctuation(state, rest)) else { break };
-            (state, rest) = token;
+            if let State::Name | State::FirstName = state
+                && let Some(after) = name(rest)
+            {
+                (state, rest) = (State::Value, without_blanks(after));
+            }
+            if let State::Value | State::FirstElement = state
+                && let Some(after) = scalar(rest)
+            {
+                (state, rest) = (State::AfterValue, without_blanks(after));
+            }
+            let Some(next) = self.punctuation(state, rest) else { break };
+            (state, rest) = next;
         }
         (state, rest)
     }
@@ -185,17 +208,19 @@ impl Scanner {
     fn punctuation<'p>(&mut self, state: State, rest: &'p [u8]) -> Option<(State, &'p [u8])> {
         let (byte, after) = rest.split_first()?;
         let next = match (state, byte) {
+            (State::AfterValue, b',') => {
+                if self.is_in_object() {
+                    State::Name
+                } else {
+                    State::Value
+                }
+            }
             (State::Value | State::FirstElement, b'{' | b'[') => self.value(*byte),
-            (State::AfterValue, b',') => self.after_comma(),
-            (State::AfterValue, b'}') | (State::FirstName, b'}') if self.is_in_object() => self.close(),
-            (State::AfterValue, b']') | (State::FirstElement, b']') if !self.is_in_object() => self.close(),
+            (State::AfterValue | State::FirstName, b'}') if self.is_in_object() => self.close(),
+            (State::AfterValue | State::FirstElement, b']') if !self.is_in_object() => self.close(),
             _ => return None,
         };
         Some((next, after))
-    }
-
-    fn after_comma(&self) -> State {
-        if self.is_in_object() { State::Name } else { State::Value }
     }
 
     /// Reads a byte, or a part of a token: `rest` begins with `byte`, and `after` follows it. Returns the next state and
@@ -298,21 +323,24 @@ impl Scanner {
     }
 
     fn open(&mut self, is_object: bool) -> State {
-        let Some(level) = self.open.get_mut(self.depth) else { return State::Refused };
-        *level = is_object;
+        if self.depth == MAX_DEPTH {
+            return State::Refused;
+        }
+        self.open = self.open << 1 | u128::from(is_object);
         self.depth = self.depth.saturating_add(1);
         self.deepest = self.deepest.max(self.depth);
         if is_object { State::FirstName } else { State::FirstElement }
     }
 
     fn close(&mut self) -> State {
+        self.open >>= 1;
         self.depth = self.depth.saturating_sub(1);
         State::AfterValue
     }
 
     /// Whether the innermost open array or object is an object.
     fn is_in_object(&self) -> bool {
-        self.depth.checked_sub(1).and_then(|level| self.open.get(level)).is_some_and(|is_object| *is_object)
+        self.open & 1 == 1
     }
 }
 
