@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::token::{LOOKAHEAD, is_blank, name, scalar, text, without_blanks};
+use super::token::{END, LOOKAHEAD, is_blank, name, scalar, short_member, text, without_blanks};
 use super::{BYTE_ORDER_MARK, MAX_DEPTH};
 
 /// The most bytes at the end of a piece whose tokens are read in a copy.
@@ -16,6 +16,35 @@ const TAIL: usize = 64;
 
 /// A bit for each level.
 const _: () = assert!(MAX_DEPTH <= 128);
+
+/// Reads members of an object and the comma behind each. Stops behind the last one, and before a name or value that is not
+/// read at once, such as an array or object. If the object is an element of an array, the objects behind it are read, too.
+fn members(mut state: State, mut rest: &[u8], is_element: bool) -> (State, &[u8]) {
+    loop {
+        while let Some((after, has_next)) = short_member(rest) {
+            (state, rest) = (State::Name, after);
+            if !has_next {
+                match after {
+                    [b'}', b',', b'{', b'"', ..] if is_element => rest = after.get(3..).unwrap_or_default(),
+                    _ => return (State::AfterValue, after),
+                }
+            }
+        }
+        let Some(value) = name(rest).map(without_blanks) else { return (state, rest) };
+        let Some(after) = scalar(value).map(without_blanks) else { return (State::Value, value) };
+        let [b',', next @ ..] = after else { return (State::AfterValue, after) };
+        (state, rest) = (State::Name, without_blanks(next));
+    }
+}
+
+/// Reads elements of an array, as [`members`] does.
+fn elements(mut state: State, mut rest: &[u8]) -> (State, &[u8]) {
+    loop {
+        let Some(after) = scalar(rest).map(without_blanks) else { return (state, rest) };
+        let [b',', next @ ..] = after else { return (State::AfterValue, after) };
+        (state, rest) = (State::Value, without_blanks(next));
+    }
+}
 
 /// The state of a check.
 #[derive(Clone, Debug)]
@@ -171,9 +200,9 @@ impl Scanner {
     /// Reads tokens within an array or object. Stops at its end, and at a token that goes on in the next piece or is no
     /// JSON.
     fn whole_tokens<'p>(&mut self, state: State, rest: &'p [u8]) -> (State, &'p [u8]) {
-        let (state, rest) = self.tokens(state, rest);
+        let (state, rest) = self.tokens(state, without_blanks(rest));
         // The last tokens of a piece are read in a copy, with bytes behind them that belong to no token.
-        let mut last = [0; TAIL + LOOKAHEAD];
+        let mut last = [END; TAIL + LOOKAHEAD];
         let Some(copy) = last.get_mut(..rest.len()).filter(|copy| copy.len() <= TAIL && self.depth > 0) else {
             return (state, rest);
         };
@@ -187,50 +216,49 @@ impl Scanner {
     /// [`LOOKAHEAD`] bytes.
     fn tokens<'p>(&mut self, mut state: State, mut rest: &'p [u8]) -> (State, &'p [u8]) {
         while self.depth > 0 {
-            rest = without_blanks(rest);
-            if let State::Name | State::FirstName = state
-                && let Some(after) = name(rest)
-            {
-                (state, rest) = (State::Value, without_blanks(after));
-            }
-            if let State::Value | State::FirstElement = state
-                && let Some(after) = scalar(rest)
-            {
-                (state, rest) = (State::AfterValue, without_blanks(after));
-            }
-            let Some(next) = self.punctuation(state, rest) else { break };
-            (state, rest) = next;
-        }
-        (state, rest)
-    }
-
-    /// Reads the beginning or the end of an array or object, or a comma in one.
-    fn punctuation<'p>(&mut self, state: State, rest: &'p [u8]) -> Option<(State, &'p [u8])> {
-        let (byte, after) = rest.split_first()?;
-        let next = match (state, byte) {
-            (State::AfterValue, b',') => {
-                if self.is_in_object() {
-                    State::Name
-                } else {
-                    State::Value
+            if let State::Value | State::FirstElement = state {
+                match rest {
+                    [b'{', after @ ..] => (state, rest) = (self.open(true), without_blanks(after)),
+                    [b'[', after @ ..] => {
+                        (state, rest) = (self.open(false), without_blanks(after));
+                        continue;
+                    }
+                    _ if !self.is_in_object() => (state, rest) = elements(state, rest),
+                    _ => {
+                        let Some(after) = scalar(rest) else { break };
+                        (state, rest) = (State::AfterValue, without_blanks(after));
+                    }
                 }
             }
-            (State::Value | State::FirstElement, b'{' | b'[') => self.value(*byte),
-            (State::AfterValue | State::FirstName, b'}') if self.is_in_object() => self.close(),
-            (State::AfterValue | State::FirstElement, b']') if !self.is_in_object() => self.close(),
-            _ => return None,
-        };
-        Some((next, after))
+            if let State::Name | State::FirstName = state {
+                (state, rest) = members(state, rest, self.depth > 1 && self.open & 2 == 0);
+            }
+            match (state, rest) {
+                (State::AfterValue | State::FirstName, [b'}', after @ ..]) if self.is_in_object() => {
+                    (state, rest) = (self.close(), after);
+                }
+                (State::AfterValue | State::FirstElement, [b']', after @ ..]) if !self.is_in_object() => {
+                    (state, rest) = (self.close(), after);
+                }
+                (State::AfterValue, [b',', ..]) | (State::Value | State::FirstElement, [b'{' | b'[', ..]) => {}
+                _ => break,
+            }
+            // White space behind the whole value is no part of it.
+            if self.depth == 0 {
+                break;
+            }
+            rest = without_blanks(rest);
+            if let (State::AfterValue, [b',', after @ ..]) = (state, rest) {
+                state = if self.is_in_object() { State::Name } else { State::Value };
+                rest = without_blanks(after);
+            }
+        }
+        (state, rest)
     }
 
     /// Reads a byte, or a part of a token: `rest` begins with `byte`, and `after` follows it. Returns the next state and
     /// the unread part of the piece.
     fn step<'p>(&mut self, state: State, byte: u8, rest: &'p [u8], after: &'p [u8], piece: &[u8]) -> (State, &'p [u8]) {
-        if self.depth > 0
-            && let Some(read) = self.punctuation(state, rest)
-        {
-            return read;
-        }
         let next = match state {
             State::Text { is_name } => {
                 let (length, end) = text(rest);
@@ -379,7 +407,12 @@ mod tests {
     }
 
     /// Fragments of JSON, which make many texts that are almost right.
-    const FRAGMENTS: [&str; 44] = [
+    const FRAGMENTS: [&str; 49] = [
+        "\"a\":",
+        "\"a\":1,",
+        "\"b\":\"c\"}",
+        ",{\"n\":",
+        "0.5}",
         "{",
         "}",
         "[",
@@ -443,15 +476,52 @@ mod tests {
 
     #[test]
     fn damage_to_each_byte_is_judged_as_by_serde_json() {
-        let text = br#" {"a\u00e9\\":[1,-0.5e+3,0,{"":null}],"long text of more than eight bytes":true,"b":[[],{}]} "#;
-        assert!(scan(text, 0).is_some());
-        for at in 0..text.len() {
-            for byte in 0..=0xff {
-                let mut damaged = text.to_vec();
-                damaged[at] = byte;
-                assert_eq!(scan(&damaged, at), reference(&damaged), "{:?}", String::from_utf8_lossy(&damaged));
+        let members = br#""a":1,"b":"c","d":true},{"e":12.50,"f":false,"g":null},{"h":0,"#;
+        let text = br#""a\u00e9\\":[1,-0.5e+3,0,{"":null}],"long text of more than eight bytes":true,"b":[[],{}]"#;
+        // With few bytes behind them, and with many.
+        for spaces in [1, 2 * LOOKAHEAD + TAIL] {
+            let text = [b" [{", &members[..], text, b"}]", &vec![b' '; spaces]].concat();
+            assert!(scan(&text, 0).is_some());
+            for at in 0..text.len().min(180) {
+                for byte in 0..=0xff {
+                    let mut damaged = text.clone();
+                    damaged[at] = byte;
+                    assert_eq!(scan(&damaged, at), reference(&damaged), "{:?}", String::from_utf8_lossy(&damaged));
+                    assert_eq!(scan(&damaged, 0), reference(&damaged), "{:?}", String::from_utf8_lossy(&damaged));
+                }
+                assert_same(&text[..at]);
             }
-            assert_same(&text[..at]);
+        }
+    }
+
+    #[test]
+    fn tokens_of_any_length_are_judged_as_by_serde_json() {
+        for length in 0..40 {
+            let letters = "x".repeat(length);
+            let digits = "7".repeat(length);
+            for token in [
+                format!("\"{letters}\""),
+                format!("\"{letters}\\n\""),
+                format!("\"{letters}\u{1}\""),
+                format!("\"{letters}é\""),
+                digits.clone(),
+                format!("-{digits}"),
+                format!("0{digits}"),
+                format!("1.{digits}"),
+                format!("1.{digits}e"),
+                format!("1e-{digits}"),
+                format!("{digits}\0"),
+                " ".repeat(length),
+            ] {
+                for text in [
+                    format!("{{\"a\":{token}}}"),
+                    format!("{{{token}:1,\"b\":{token} ,{token}: {token}}}"),
+                    format!("[{token},{token}, {token}]"),
+                ] {
+                    assert_same(text.as_bytes());
+                    assert_same(format!("[{text},{text}{}]", " ".repeat(140)).as_bytes());
+                }
+            }
         }
     }
 
@@ -479,6 +549,15 @@ mod tests {
             at in 0_usize..60,
         ) {
             let text = parts.concat();
+            prop_assert_eq!(scan(text.as_bytes(), at), reference(text.as_bytes()), "{:?}", text);
+        }
+
+        #[test]
+        fn any_text_in_an_object_is_judged_as_by_serde_json(
+            parts in proptest::collection::vec(proptest::sample::select(&FRAGMENTS[..]), 0..12),
+            at in 0_usize..60,
+        ) {
+            let text = format!("[{{{}}}]{}", parts.concat(), " ".repeat(140));
             prop_assert_eq!(scan(text.as_bytes(), at), reference(text.as_bytes()), "{:?}", text);
         }
 
