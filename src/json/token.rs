@@ -62,7 +62,7 @@ pub(super) fn name(text: &[u8]) -> Option<&[u8]> {
 const WINDOW: usize = 128;
 
 /// Reads a member in the most frequent form, with few comparisons: a name and a scalar of at most 15 bytes each, without
-/// white space, escapes, sign or exponent. A comma behind it is read, too; the result says so. Otherwise, a closing brace follows.
+/// escapes, sign or exponent, and with at most one space, behind the colon. A comma behind it is read, too; the result says so. Otherwise, a closing brace or a line break follows.
 #[inline]
 pub(super) fn short_member(text: &[u8]) -> Option<(&[u8], bool)> {
     let window: &[u8; WINDOW] = text.first_chunk()?;
@@ -71,25 +71,26 @@ pub(super) fn short_member(text: &[u8]) -> Option<(&[u8], bool)> {
     if window.get(colon..colon.saturating_add(2))? != b"\":" {
         return None;
     }
-    let value = colon.saturating_add(2);
+    let blanks = usize::from(window.get(colon.saturating_add(2)) == Some(&b' '));
+    let value = colon.saturating_add(2).saturating_add(blanks);
     let end = match window.get(value)? {
         b'"' => {
             let end = plain_end(window, value.saturating_add(1))?;
             window.get(end).filter(|byte| **byte == b'"')?;
             end.saturating_add(1)
         }
-        b'0'..=b'9' => short_number(window, value)?,
+        digit @ b'0'..=b'9' => short_number(window, value, *digit)?,
         _ => match u32::from_ne_bytes(*window.get(value..)?.first_chunk()?) {
             TRUE | NULL => value.saturating_add(4),
             FALS if window.get(value.saturating_add(4)) == Some(&b'e') => value.saturating_add(5),
             _ => return None,
         },
     };
-    match window.get(end)? {
-        b',' => Some((text.get(end.saturating_add(1)..)?, true)),
-        b'}' => Some((text.get(end..)?, false)),
-        _ => None,
+    let byte = *window.get(end)?;
+    if byte == b',' {
+        return Some((text.get(end.saturating_add(1)..)?, true));
     }
+    matches!(byte, b'}' | b'\n').then_some((text.get(end..)?, false))
 }
 
 /// The position of the first of 16 bytes from a position on that ends the plain characters of a string; if there is none,
@@ -102,11 +103,10 @@ fn plain_end(window: &[u8; WINDOW], at: usize) -> Option<usize> {
 
 /// The position behind a number of at most 15 digits, without a sign or an exponent.
 #[inline]
-fn short_number(window: &[u8; WINDOW], at: usize) -> Option<usize> {
+fn short_number(window: &[u8; WINDOW], at: usize, first: u8) -> Option<usize> {
     let digits = digit(block(window, at)?).to_bitmask();
     let integer = run(digits);
-    let is_zero = window.get(at) == Some(&b'0');
-    if is_zero && integer > 1 {
+    if first == b'0' && integer > 1 {
         return None;
     }
     let end = at.saturating_add(integer);
