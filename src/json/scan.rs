@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::token::{END, LOOKAHEAD, is_blank, name, scalar, short_member, text, without_blanks};
+use super::token::{END, LOOKAHEAD, is_blank, name, scalar, short_members, text, without_blanks};
 use super::{BYTE_ORDER_MARK, MAX_DEPTH};
 
 /// The most bytes at the end of a piece whose tokens are read in a copy.
@@ -21,40 +21,22 @@ const _: () = assert!(MAX_DEPTH <= 128);
 /// read at once, such as an array or object. If the object is an element of an array, the objects behind it are read, too.
 fn members(mut state: State, mut rest: &[u8], is_element: bool) -> (State, &[u8]) {
     loop {
-        let (after, has_next) = short_members(rest, is_element);
-        if !has_next {
-            return (State::AfterValue, without_blanks(after));
-        }
-        if after.len() < rest.len() {
-            (state, rest) = (State::Name, after);
-        }
         if let [..=b' ', ..] = rest {
-            let next = without_blanks(rest);
-            if next.len() == rest.len() {
-                return (state, rest);
+            rest = without_blanks(rest);
+        } else {
+            let (after, has_next) = short_members(rest, is_element);
+            if !has_next {
+                return (State::AfterValue, after);
             }
-            rest = next;
-            continue;
+            if after.len() < rest.len() {
+                (state, rest) = (State::Name, without_blanks(after));
+            }
         }
         let Some(value) = name(rest).map(without_blanks) else { return (state, rest) };
         let Some(after) = scalar(value).map(without_blanks) else { return (State::Value, value) };
         let [b',', next @ ..] = after else { return (State::AfterValue, after) };
         (state, rest) = (State::Name, next);
     }
-}
-
-/// Reads members with [`short_member`], and says like it whether a name follows. This loop is a function of its own so that
-/// all of its values are in registers.
-#[inline(never)]
-fn short_members(mut rest: &[u8], is_element: bool) -> (&[u8], bool) {
-    while let Some((after, has_next)) = short_member(rest) {
-        rest = match after {
-            _ if has_next => after,
-            [b'}', b',', b'{', b'"', ..] if is_element => after.get(3..).unwrap_or_default(),
-            _ => return (after, false),
-        };
-    }
-    (rest, true)
 }
 
 /// Reads elements of an array, as [`members`] does.

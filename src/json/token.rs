@@ -58,75 +58,92 @@ pub(super) fn name(text: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Number of bytes that have to begin with a member so that [`short_member`] reads it.
+/// Number of bytes that must follow so that [`short_members`] reads members in the first 64 of them.
 const WINDOW: usize = 128;
 
-/// Reads a member in the most frequent form, with few comparisons: a name and a scalar of at most 15 bytes each, without
-/// escapes, sign or exponent, and with at most one space, behind the colon. A comma behind it is read, too; the result says so. Otherwise, a closing brace or a line break follows.
-#[inline]
-pub(super) fn short_member(text: &[u8]) -> Option<(&[u8], bool)> {
-    let window: &[u8; WINDOW] = text.first_chunk()?;
-    let [b'"', ..] = window else { return None };
-    let colon = plain_end(window, 1)?;
-    if window.get(colon..colon.saturating_add(2))? != b"\":" {
-        return None;
-    }
-    let blanks = usize::from(window.get(colon.saturating_add(2)) == Some(&b' '));
-    let value = colon.saturating_add(2).saturating_add(blanks);
-    let end = match window.get(value)? {
-        b'"' => {
-            let end = plain_end(window, value.saturating_add(1))?;
-            window.get(end).filter(|byte| **byte == b'"')?;
-            end.saturating_add(1)
+/// Reads members in the most frequent form, as many as there are, with few operations that depend on each other: a name and a
+/// scalar without white space, escapes, sign or exponent, and a comma or brace behind them. The comma is read, too; the brace
+/// is not, unless the object is an element of an array, and another object follows. Returns what follows, and whether that
+/// is a name.
+#[inline(never)]
+pub(super) fn short_members(mut rest: &[u8], is_element: bool) -> (&[u8], bool) {
+    while let Some(window) = rest.first_chunk() {
+        let (mut read, mut ends) = (0, bits(window, special));
+        let others = !bits(window, digit);
+        while let Some((end, later)) = short_member(window, read, ends, others) {
+            ends = later;
+            read = match window.get(end..end.saturating_add(4)) {
+                Some([b',', ..]) => end.saturating_add(1),
+                Some(b"},{\"") if is_element => end.saturating_add(3),
+                Some([b'}', ..]) => return (rest.get(end..).unwrap_or_default(), false),
+                _ => break,
+            };
         }
-        digit @ b'0'..=b'9' => short_number(window, value, *digit)?,
-        _ => match u32::from_ne_bytes(*window.get(value..)?.first_chunk()?) {
-            TRUE | NULL => value.saturating_add(4),
-            FALS if window.get(value.saturating_add(4)) == Some(&b'e') => value.saturating_add(5),
-            _ => return None,
-        },
-    };
-    let byte = *window.get(end)?;
-    if byte == b',' {
-        return Some((text.get(end.saturating_add(1)..)?, true));
+        if read == 0 {
+            break;
+        }
+        rest = rest.get(read..).unwrap_or_default();
     }
-    matches!(byte, b'}' | b'\n').then_some((text.get(end..)?, false))
+    (rest, true)
 }
 
-/// The position of the first of 16 bytes from a position on that ends the plain characters of a string; if there is none,
-/// the position behind them.
+/// Reads a member at a position. `ends` has a bit for each later byte that may end a string, and `others` for each byte that
+/// is no digit. Returns the position behind the member, and the bits of `ends` for what follows.
 #[inline]
-fn plain_end(window: &[u8; WINDOW], at: usize) -> Option<usize> {
-    let ends = special(block(window, at)?).to_bitmask();
-    Some(at.saturating_add(run(!ends)))
-}
-
-/// The position behind a number of at most 15 digits, without a sign or an exponent.
-#[inline]
-fn short_number(window: &[u8; WINDOW], at: usize, first: u8) -> Option<usize> {
-    let digits = digit(block(window, at)?).to_bitmask();
-    let integer = run(digits);
-    if first == b'0' && integer > 1 {
+fn short_member(window: &[u8; WINDOW], at: usize, ends: u64, others: u64) -> Option<(usize, u64)> {
+    let (quote, ends) = next(ends)?;
+    let (colon, ends) = next(ends)?;
+    if quote != at || window.get(at) != Some(&b'"') || window.get(colon..colon.saturating_add(2))? != b"\":" {
         return None;
     }
-    let end = at.saturating_add(integer);
+    let value = colon.saturating_add(2);
+    match window.get(value)? {
+        b'"' => {
+            let (_, ends) = next(ends)?;
+            let (end, ends) = next(ends)?;
+            (window.get(end) == Some(&b'"')).then_some((end.saturating_add(1), ends))
+        }
+        first @ b'0'..=b'9' => Some((short_number(window, value, *first, others)?, ends)),
+        _ => match u32::from_ne_bytes(*window.get(value..)?.first_chunk()?) {
+            TRUE | NULL => Some((value.saturating_add(4), ends)),
+            FALS if window.get(value.saturating_add(4)) == Some(&b'e') => Some((value.saturating_add(5), ends)),
+            _ => None,
+        },
+    }
+}
+
+/// The position behind a number that begins with this digit.
+#[inline]
+fn short_number(window: &[u8; WINDOW], at: usize, first: u8, others: u64) -> Option<usize> {
+    let (end, _) = next(others & u64::MAX.checked_shl(u32::try_from(at).ok()?)?)?;
+    if first == b'0' && end > at.saturating_add(1) {
+        return None;
+    }
     if window.get(end) != Some(&b'.') {
         return Some(end);
     }
-    let fraction = run(digits >> integer >> 1);
-    if fraction == 0 { None } else { Some(end.saturating_add(1).saturating_add(fraction)) }
+    let fraction = end.saturating_add(1);
+    let (end, _) = next(others & u64::MAX.checked_shl(u32::try_from(fraction).ok()?)?)?;
+    (end > fraction).then_some(end)
 }
 
-/// The 16 bytes from a position on.
+/// The position of the lowest bit, and the bits above it.
 #[inline]
-fn block(window: &[u8; WINDOW], at: usize) -> Option<&[u8; 16]> {
-    window.get(at..at.saturating_add(16))?.try_into().ok()
+fn next(bits: u64) -> Option<(usize, u64)> {
+    if bits == 0 {
+        return None;
+    }
+    // The mask tells the compiler that this is a position in the window.
+    Some((usize::try_from(bits.trailing_zeros() & 63).ok()?, bits & bits.wrapping_sub(1)))
 }
 
-/// The number of ones at the low end of 16 bits.
+/// A bit for each of the first 64 bytes of a window.
 #[inline]
-fn run(bits: u32) -> usize {
-    usize::try_from((!bits | 1 << 16).trailing_zeros()).unwrap_or_default()
+fn bits(window: &[u8; WINDOW], find: impl Fn(&[u8; 16]) -> u8x16) -> u64 {
+    let (blocks, _) = window.as_chunks();
+    let [first, second, third, fourth, ..] = blocks else { return 0 };
+    let bits = |block| u64::from(find(block).to_bitmask());
+    bits(first) | bits(second) << 16 | bits(third) << 32 | bits(fourth) << 48
 }
 
 /// Reads a string, a number, `true`, `false` or `null`.
