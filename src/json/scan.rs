@@ -1,7 +1,8 @@
 //! A check of JSON that takes a text in pieces, such as a body while it arrives: its grammar (RFC 8259), its depth, and
 //! the place of its value. It keeps no more than its state.
 //!
-//! Whole tokens are read at once, and members of the most frequent form many at a time; a token that goes on in the next piece is read byte by byte.
+//! Whole tokens are read at once, and members of the most frequent form many at a time; a token that
+//! goes on in the next piece is read byte by byte.
 //!
 //! It replaces the check by `serde_json`, which needs the whole text and has no bound on the depth of a raw value. It
 //! accepts the same texts, as the tests show, and leaves the reason for a refusal to `serde_json`.

@@ -232,7 +232,8 @@ fn special(block: &[u8; 16]) -> u8x16 {
 /// The digits.
 #[inline]
 fn digit(block: &[u8; 16]) -> u8x16 {
-    (u8x16::new(*block) - u8x16::splat(b'0')).simd_le(u8x16::splat(9))
+    // This maps the digits, 0x30 to 0x39, to their values, and other bytes to greater ones.
+    (u8x16::new(*block) ^ u8x16::splat(0x30)).simd_le(u8x16::splat(9))
 }
 
 /// The position of the first byte that a comparison has found.
