@@ -98,7 +98,7 @@ impl<'b> Unchecked<'b> {
         };
         let text = found.filter(|(_, depth)| *depth <= max).and_then(|(value, _)| self.bytes.get(value));
         // The grammar allows only ASCII outside of strings, so this checks the whole text.
-        match text.and_then(|text| raw_value(std::str::from_utf8(text).ok()?)) {
+        match text.and_then(|text| raw_value(simdutf8::basic::from_utf8(text).ok()?)) {
             Some(raw) => Ok(raw),
             None => checked_by_parser(self.bytes, max),
         }
@@ -122,5 +122,24 @@ mod tests {
         let mut buffer = Buffer::with_capacity(0);
         buffer.push(b"[\"\xff\"]".to_vec());
         assert_eq!(super::super::value(&buffer).unwrap_err(), JsonError::NotUtf8 { at: 2 });
+    }
+    #[test]
+    fn bytes_that_are_not_utf8_are_refused_everywhere() {
+        let text = "{\"name\":\"Größe\",\"n\":1,\"long\":\"abcdefghijklmnopqrstuvwxyzé😀abcdefghijklmnopqrstuvwxyz\"}";
+        let blanks = " ".repeat(140);
+        for text in [text.to_owned(), format!("[{text},{text}]{blanks}")] {
+            for at in 0..text.len().min(180) {
+                for byte in [0x7f, 0x80, 0xa9, 0xc0, 0xc3, 0xe2, 0xed, 0xf0, 0xf5, 0xff] {
+                    let mut damaged = text.clone().into_bytes();
+                    damaged[at] = byte;
+                    let mut buffer = Buffer::with_capacity(damaged.len());
+                    buffer.push(damaged[..at].to_vec());
+                    buffer.push(damaged[at..].to_vec());
+                    let expected = std::str::from_utf8(&damaged)
+                        .is_ok_and(|damaged| serde_json::from_str::<&RawValue>(damaged).is_ok());
+                    assert_eq!(super::super::value(&buffer).is_ok(), expected, "{damaged:?}");
+                }
+            }
+        }
     }
 }
