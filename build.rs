@@ -32,9 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     document.apply_merge()?;
     let json = serde_json::to_vec(&document)?;
     fs::write(output.join("openapi.json.lz4"), lz4_flex::compress_prepend_size(&json))?;
-    let (presets, names) = presets()?;
+    let Tables { presets, names, detection } = presets()?;
     fs::write(output.join("presets.rs"), presets)?;
     fs::write(output.join("preset_names.rs"), names)?;
+    fs::write(output.join("preset_detection.rs"), detection)?;
     fs::write(output.join("profiles.rs"), profiles()?)?;
     Ok(())
 }
@@ -123,11 +124,18 @@ fn document(file: &str, profile: &str) -> Result<String, Box<dyn Error>> {
     Ok(literal)
 }
 
-/// The lists of statuses in the rules of a profile, each once.
-fn statuses(rules: &RawValue) -> Result<BTreeSet<String>, Box<dyn Error>> {
+/// The ranges of statuses in the rules of a profile, each once.
+fn statuses(rules: &RawValue) -> Result<BTreeSet<(u16, u16)>, Box<dyn Error>> {
     let rules: Vec<Map<String, Value>> = serde_json::from_str(rules.get())?;
-    let statuses = rules.iter().map(|rule| rule.get("status")?.as_str().map(str::to_owned));
-    Ok(statuses.collect::<Option<_>>().ok_or("a rule in `answers` has no `status`")?)
+    let mut ranges = BTreeSet::new();
+    for rule in rules {
+        let list = rule.get("status").and_then(Value::as_str).ok_or("a rule in `answers` has no `status`")?;
+        for item in list.split(',') {
+            let (first, last) = item.split_once('-').unwrap_or((item, item));
+            ranges.insert((first.parse()?, last.parse()?));
+        }
+    }
+    Ok(ranges)
 }
 
 /// A JSON text without the white space between its values. The order of members stays, unlike in a [`Value`].
@@ -148,8 +156,16 @@ type Presets = BTreeMap<String, Map<String, Value>>;
 /// The members of a file, as `src/sender/preset.rs` lists them.
 const MEMBERS: [&str; 9] = ["title", "aliases", "pages", "setup", "secret", "notes", "detect", "before", "sender"];
 
-/// The table of presets, and the index of their names and aliases, as expressions in Rust.
-fn presets() -> Result<(String, String), Box<dyn Error>> {
+/// The table of presets, with its indices, as expressions in Rust.
+struct Tables {
+    presets: String,
+    /// The names and aliases, sorted, each with its preset's index.
+    names: String,
+    /// The first header of each set by which presets are detected, sorted, with their indices.
+    detection: String,
+}
+
+fn presets() -> Result<Tables, Box<dyn Error>> {
     let mut presets = Presets::new();
     for entry in fs::read_dir(PRESETS)? {
         let path = entry?.path();
@@ -162,8 +178,12 @@ fn presets() -> Result<(String, String), Box<dyn Error>> {
         presets.insert(name, preset);
     }
     let (mut table, mut names) = ("&[\n".to_owned(), BTreeMap::new());
+    let mut detection: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
     for (at, name) in order(&presets)?.into_iter().enumerate() {
         entry(&mut table, &name, &presets).map_err(|error| format!("{name}: {error}"))?;
+        for first in detect(&presets[&name]).iter().filter_map(|set| set.first()) {
+            detection.entry(first).or_default().insert(at);
+        }
         for own in std::iter::once(&*name).chain(texts(presets[&name].get("aliases"))) {
             if names.insert(own.to_owned(), at).is_some() {
                 return Err(format!("{name}: `{own}` is also another sender's name").into());
@@ -171,7 +191,13 @@ fn presets() -> Result<(String, String), Box<dyn Error>> {
         }
     }
     table.push(']');
-    Ok((table, format!("&{:?}", names.into_iter().collect::<Vec<_>>())))
+    let detection =
+        detection.into_iter().map(|(first, presets)| format!("({first:?}, &{:?}),", Vec::from_iter(presets)));
+    Ok(Tables {
+        presets: table,
+        names: format!("&{:?}", Vec::from_iter(names)),
+        detection: format!("&[{}]", detection.collect::<String>()),
+    })
 }
 
 /// The names in the order of detection.
@@ -214,8 +240,7 @@ fn entry(table: &mut String, name: &str, presets: &Presets) -> Result<(), Box<dy
         Some("204") => "Only204",
         Some(_) => return Err("`success` is unknown".into()),
     };
-    let detect: Vec<Vec<&str>> =
-        preset.get("detect").and_then(Value::as_array).into_iter().flatten().map(|set| texts(Some(set))).collect();
+    let detect = detect(preset);
     if detect.iter().any(Vec::is_empty) {
         return Err("`detect` must be an array of arrays of headers".into());
     }
@@ -236,6 +261,11 @@ fn entry(table: &mut String, name: &str, presets: &Presets) -> Result<(), Box<dy
         serde_json::to_string(sender)?,
     )?;
     Ok(())
+}
+
+/// The sets of headers by which a preset is detected.
+fn detect(preset: &Map<String, Value>) -> Vec<Vec<&str>> {
+    preset.get("detect").and_then(Value::as_array).into_iter().flatten().map(|set| texts(Some(set))).collect()
 }
 
 /// The schemes of a sender: its own, or those of the one that it is like, with the members that it has instead.

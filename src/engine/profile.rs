@@ -170,9 +170,10 @@ pub(super) struct Document<'a> {
     wait: Option<Part<'a>>,
     #[serde(borrow)]
     answers: Part<'a>,
-    /// The statuses for which [`answers`](Self::answers) has rules; `None` if the build has not listed them.
+    /// The first and last of the statuses for which [`answers`](Self::answers) has rules; `None` if the build has not
+    /// listed them.
     #[serde(skip)]
-    answered: Option<&'static [&'static str]>,
+    answered: Option<&'static [(u16, u16)]>,
     #[serde(borrow, default)]
     pub(super) error_code: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -297,7 +298,7 @@ impl<'a> Document<'a> {
             list.is_none_or(|list| includes(&list, status))
         };
         let mut rules = Vec::new();
-        if self.answered.is_some_and(|lists| !lists.iter().any(|list| includes(list, status))) {
+        if self.answered.is_some_and(|ranges| !ranges.iter().any(|(first, last)| (*first..=*last).contains(&status))) {
             return Ok(rules);
         }
         for (at, rule) in json::each_element(self.answers.value()).into_iter().flatten().enumerate() {
