@@ -5,7 +5,7 @@
 //! - The index of the presets in `src/sender/presets/` (see `src/sender/preset.rs`), so that neither names nor headers
 //!   are parsed at run time, and none can differ from its file. `setup` and `notes` are for documents, and left out.
 //! - The engines' profiles in `src/engine/profiles/`, split into their members (see `src/engine/profile.rs`), without the
-//!   white space between their values.
+//!   white space between their values. `start`, `run` and `limits`, which each start of a run needs, are read as well.
 #![allow(clippy::disallowed_methods, reason = "cargo passes the output directory in the environment")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,33 +32,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     document.apply_merge()?;
     let json = serde_json::to_vec(&document)?;
     fs::write(output.join("openapi.json.lz4"), lz4_flex::compress_prepend_size(&json))?;
-    let (presets, names) = presets()?;
+    let Tables { presets, names, detection } = presets()?;
     fs::write(output.join("presets.rs"), presets)?;
     fs::write(output.join("preset_names.rs"), names)?;
+    fs::write(output.join("preset_detection.rs"), detection)?;
     fs::write(output.join("profiles.rs"), profiles()?)?;
     Ok(())
 }
 
-/// The members of a profile that are always there.
-const REQUIRED: [&str; 2] = ["start", "answers"];
-/// Those that may be missing.
-const OPTIONAL: [&str; 18] = [
+/// The members of a profile that stay JSON and may be missing.
+const OPTIONAL: [&str; 15] = [
     "settings",
     "required",
     "scope",
     "auth",
-    "headers",
     "workflow",
     "run_names",
     "mark",
-    "limits",
     "reserved_params",
     "find",
     "look",
     "resume",
     "cancel",
     "describe",
-    "run",
     "tasks",
     "wait",
 ];
@@ -80,12 +76,18 @@ fn document(file: &str, profile: &str) -> Result<String, Box<dyn Error>> {
     let mut members: BTreeMap<&str, &RawValue> = serde_json::from_str(profile)?;
     members.remove("$schema");
     let mut literal = "Document { _schema: None, ".to_owned();
-    let answered = statuses(members.get("answers").ok_or("`answers` is missing")?)?;
-    write!(literal, "answered: Some(&{:?}), ", Vec::from_iter(answered))?;
-    for name in REQUIRED {
-        let json = members.remove(name).ok_or_else(|| format!("`{name}` is missing"))?;
-        write!(literal, "{name}: Part::of_build({:?}), ", compact(json.get()))?;
-    }
+    let answers = members.remove("answers").ok_or("`answers` is missing")?;
+    write!(literal, "answers: Part::of_build({:?}), ", compact(answers.get()))?;
+    write!(literal, "answered: Some(&{:?}), ", Vec::from_iter(statuses(answers)?))?;
+    let mut form = |name: &str| members.remove(name).map(|json| serde_json::from_str::<Form>(json.get())).transpose();
+    let start = form("start")?.ok_or("`start` is missing")?;
+    write!(literal, "start: Lazy::Read(&{}), ", start_form(start)?)?;
+    let run = form("run")?.map(run_form).transpose()?;
+    write!(literal, "run: {}, ", option(run.map(|run| format!("Lazy::Read(&{run})"))))?;
+    let limits = form("limits")?.map(limits_form).transpose()?;
+    write!(literal, "limits: {}, ", option(limits.map(|limits| format!("Lazy::Read(&{limits})"))))?;
+    let headers = form("headers")?.map(|headers| texts_form(&headers)).transpose()?;
+    write!(literal, "headers: {}, ", option(headers))?;
     for name in OPTIONAL {
         match members.remove(name) {
             Some(json) => write!(literal, "{name}: Some(Part::of_build({:?})), ", compact(json.get()))?,
@@ -123,11 +125,163 @@ fn document(file: &str, profile: &str) -> Result<String, Box<dyn Error>> {
     Ok(literal)
 }
 
-/// The lists of statuses in the rules of a profile, each once.
-fn statuses(rules: &RawValue) -> Result<BTreeSet<String>, Box<dyn Error>> {
+/// The members of a form, in their order. Each is removed when it is read.
+type Form = Map<String, Value>;
+
+/// An `Option` as an expression in Rust.
+fn option(expression: Option<String>) -> String {
+    expression.map_or_else(|| "None".to_owned(), |it| format!("Some({it})"))
+}
+
+/// An expression of the type `Text`.
+fn text_form(text: &Value) -> Result<String, Box<dyn Error>> {
+    Ok(format!("Text::of_build({:?})", text.as_str().ok_or("a text is of another type")?))
+}
+
+/// An expression of the type `Texts`.
+fn texts_form(texts: &Form) -> Result<String, Box<dyn Error>> {
+    let pair = |(name, text): (&String, &Value)| Ok(format!("(Text::of_build({name:?}), {}), ", text_form(text)?));
+    let pairs: Result<String, Box<dyn Error>> = texts.iter().map(pair).collect();
+    Ok(format!("Lazy::Read(&[{}])", pairs?))
+}
+
+/// Removes a text that may be missing: an expression of the type `Option<Text>`.
+fn take_text(form: &mut Form, name: &str) -> Result<String, Box<dyn Error>> {
+    Ok(option(form.remove(name).as_ref().map(text_form).transpose()?))
+}
+
+/// Removes a list of texts: an expression of the type `List<Text>`.
+fn take_texts(form: &mut Form, name: &str) -> Result<String, Box<dyn Error>> {
+    let texts: Result<Vec<String>, _> =
+        texts(form.remove(name).as_ref()).iter().map(|it| text_form(&(*it).into())).collect();
+    Ok(format!("List::Read(&[{}])", texts?.join(", ")))
+}
+
+/// Removes an object that may be missing.
+fn take_object(form: &mut Form, name: &str) -> Result<Option<Form>, Box<dyn Error>> {
+    Ok(form.remove(name).map(serde_json::from_value).transpose()?)
+}
+
+/// Checks that each member was read.
+fn end(form: &Form) -> Result<(), String> {
+    form.keys().next().map_or(Ok(()), |name| Err(format!("unknown member `{name}`")))
+}
+
+/// The name of a variant of an enumeration: `NotStarted` for `not-started`.
+fn variant(name: &str) -> String {
+    let word = |word: &str| word.get(..1).unwrap_or_default().to_uppercase() + word.get(1..).unwrap_or_default();
+    name.split('-').map(word).collect()
+}
+
+/// An expression of the type `StartForm`.
+fn start_form(mut start: Form) -> Result<String, Box<dyn Error>> {
+    let mut request = take_object(&mut start, "request")?.ok_or("`start/request` is missing")?;
+    let mut required = |name| text_form(&request.remove(name).ok_or("`method` or `path` is missing")?);
+    let (method, path) = (required("method")?, required("path")?);
+    let mut texts =
+        |name| Ok::<_, Box<dyn Error>>(option(take_object(&mut request, name)?.as_ref().map(texts_form).transpose()?));
+    let (query, headers) = (texts("query")?, texts("headers")?);
+    let body = match request.remove("form").as_ref().and_then(Value::as_str) {
+        Some("cloudevent") => "CloudEvent",
+        form => &variant(form.unwrap_or("json")),
+    };
+    let template = format!(
+        "Template {{ method: {method}, path: {path}, query: {query}, headers: {headers}, form: BodyForm::{body}, body: {} }}",
+        option(request.remove("body").map(|body| node(&body)).transpose()?.map(|node| format!("Lazy::Read(&{node})"))),
+    );
+    end(&request)?;
+    let proof = match start.remove("proof").ok_or("`start/proof` is missing")? {
+        Value::Object(mut proof) => {
+            let at = proof.remove("at").ok_or("`start/proof` has no `at`")?;
+            let at = format!("Proof::At({}, {})", text_form(&at)?, take_text(&mut proof, "equals")?);
+            end(&proof)?;
+            at
+        }
+        name => format!("Proof::{}", variant(name.as_str().unwrap_or_default())),
+    };
+    let reference = take_text(&mut start, "reference")?;
+    end(&start)?;
+    Ok(format!("StartForm {{ request: {template}, proof: Lazy::Read(&{proof}), reference: {reference} }}"))
+}
+
+/// A value in a body, as an expression of the type `Node`.
+fn node(value: &Value) -> Result<String, Box<dyn Error>> {
+    match value {
+        Value::Array(elements) => {
+            let elements: Result<Vec<_>, _> = elements.iter().map(node).collect();
+            Ok(format!("Node::Array(List::Read(&[{}]))", elements?.join(", ")))
+        }
+        Value::Object(members) if members.contains_key("$") => {
+            let mut hole = members.clone();
+            let name = text_form(&hole.remove("$").unwrap_or_default())?;
+            let filter =
+                hole.remove("as").map(|filter| format!("Filter::{}", variant(filter.as_str().unwrap_or_default())));
+            let otherwise = hole.remove("or").map(|json| format!("{:?}", json.to_string()));
+            end(&hole)?;
+            let (filter, otherwise) = (option(filter), option(otherwise));
+            Ok(format!("Node::Hole(BodyHole {{ name: {name}, filter: {filter}, otherwise: {otherwise} }})"))
+        }
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| match (name.as_str(), members.len()) {
+                ("$text", 1) => Ok(format!("Node::Text({})", text_form(value)?)),
+                ("$json", 1) => Ok(format!("Node::Json(Lazy::Read(&{}))", node(value)?)),
+                _ => Ok(format!("({:?}, {})", Value::from(name.as_str()).to_string(), node(value)?)),
+            };
+            let parts: Result<Vec<String>, Box<dyn Error>> = members.iter().map(member).collect();
+            let parts = parts?.join(", ");
+            Ok(if parts.starts_with("Node::") { parts } else { format!("Node::Object(List::Read(&[{parts}]))") })
+        }
+        scalar => Ok(format!("Node::Scalar({:?})", scalar.to_string())),
+    }
+}
+
+/// An expression of the type `EngineLimits`.
+fn limits_form(mut limits: Form) -> Result<String, Box<dyn Error>> {
+    let mut literal = "EngineLimits { ".to_owned();
+    for name in ["max_body_bytes", "retention_hours", "unpaired_surrogates"] {
+        write!(literal, "{name}: {}, ", option(limits.remove(name).map(|value| value.to_string())))?;
+    }
+    end(&limits)?;
+    Ok(literal + "}")
+}
+
+/// An expression of the type `RunForm`.
+fn run_form(mut run: Form) -> Result<String, Box<dyn Error>> {
+    let mut literal = "RunForm { ".to_owned();
+    for name in ["id", "status", "phase", "trigger", "workflow_name"] {
+        write!(literal, "{name}: {}, ", take_text(&mut run, name)?)?;
+    }
+    write!(literal, "child_triggers: {}, ", take_texts(&mut run, "child_triggers")?)?;
+    let workflow_id = take_object(&mut run, "workflow_id")?.map(|mut id| {
+        let at = text_form(&id.remove("at").unwrap_or_default())?;
+        let hex = option(id.remove("hex").map(|hex| hex.to_string()));
+        end(&id)?;
+        Ok::<_, Box<dyn Error>>(format!("WorkflowId {{ at: {at}, hex: {hex} }}"))
+    });
+    write!(literal, "workflow_id: {}, states: Lazy::Read(&[", option(workflow_id.transpose()?))?;
+    let rules: Vec<Form> = run.remove("states").map(serde_json::from_value).transpose()?.unwrap_or_default();
+    for mut rule in rules {
+        let (status, phase) = (take_texts(&mut rule, "status")?, take_texts(&mut rule, "phase")?);
+        let state = variant(rule.remove("state").as_ref().and_then(Value::as_str).unwrap_or_default());
+        end(&rule)?;
+        write!(literal, "StateRule {{ status: {status}, phase: {phase}, state: RunState::{state} }}, ")?;
+    }
+    end(&run)?;
+    Ok(literal + "]) }")
+}
+
+/// The ranges of statuses in the rules of a profile, each once.
+fn statuses(rules: &RawValue) -> Result<BTreeSet<(u16, u16)>, Box<dyn Error>> {
     let rules: Vec<Map<String, Value>> = serde_json::from_str(rules.get())?;
-    let statuses = rules.iter().map(|rule| rule.get("status")?.as_str().map(str::to_owned));
-    Ok(statuses.collect::<Option<_>>().ok_or("a rule in `answers` has no `status`")?)
+    let mut ranges = BTreeSet::new();
+    for rule in rules {
+        let list = rule.get("status").and_then(Value::as_str).ok_or("a rule in `answers` has no `status`")?;
+        for item in list.split(',') {
+            let (first, last) = item.split_once('-').unwrap_or((item, item));
+            ranges.insert((first.parse()?, last.parse()?));
+        }
+    }
+    Ok(ranges)
 }
 
 /// A JSON text without the white space between its values. The order of members stays, unlike in a [`Value`].
@@ -148,8 +302,16 @@ type Presets = BTreeMap<String, Map<String, Value>>;
 /// The members of a file, as `src/sender/preset.rs` lists them.
 const MEMBERS: [&str; 9] = ["title", "aliases", "pages", "setup", "secret", "notes", "detect", "before", "sender"];
 
-/// The table of presets, and the index of their names and aliases, as expressions in Rust.
-fn presets() -> Result<(String, String), Box<dyn Error>> {
+/// The table of presets, with its indices, as expressions in Rust.
+struct Tables {
+    presets: String,
+    /// The names and aliases, sorted, each with its preset's index.
+    names: String,
+    /// The first header of each set by which presets are detected, sorted, with their indices.
+    detection: String,
+}
+
+fn presets() -> Result<Tables, Box<dyn Error>> {
     let mut presets = Presets::new();
     for entry in fs::read_dir(PRESETS)? {
         let path = entry?.path();
@@ -162,8 +324,12 @@ fn presets() -> Result<(String, String), Box<dyn Error>> {
         presets.insert(name, preset);
     }
     let (mut table, mut names) = ("&[\n".to_owned(), BTreeMap::new());
+    let mut detection: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
     for (at, name) in order(&presets)?.into_iter().enumerate() {
         entry(&mut table, &name, &presets).map_err(|error| format!("{name}: {error}"))?;
+        for first in detect(&presets[&name]).iter().filter_map(|set| set.first()) {
+            detection.entry(first).or_default().insert(at);
+        }
         for own in std::iter::once(&*name).chain(texts(presets[&name].get("aliases"))) {
             if names.insert(own.to_owned(), at).is_some() {
                 return Err(format!("{name}: `{own}` is also another sender's name").into());
@@ -171,7 +337,13 @@ fn presets() -> Result<(String, String), Box<dyn Error>> {
         }
     }
     table.push(']');
-    Ok((table, format!("&{:?}", names.into_iter().collect::<Vec<_>>())))
+    let detection =
+        detection.into_iter().map(|(first, presets)| format!("({first:?}, &{:?}),", Vec::from_iter(presets)));
+    Ok(Tables {
+        presets: table,
+        names: format!("&{:?}", Vec::from_iter(names)),
+        detection: format!("&[{}]", detection.collect::<String>()),
+    })
 }
 
 /// The names in the order of detection.
@@ -214,8 +386,7 @@ fn entry(table: &mut String, name: &str, presets: &Presets) -> Result<(), Box<dy
         Some("204") => "Only204",
         Some(_) => return Err("`success` is unknown".into()),
     };
-    let detect: Vec<Vec<&str>> =
-        preset.get("detect").and_then(Value::as_array).into_iter().flatten().map(|set| texts(Some(set))).collect();
+    let detect = detect(preset);
     if detect.iter().any(Vec::is_empty) {
         return Err("`detect` must be an array of arrays of headers".into());
     }
@@ -236,6 +407,11 @@ fn entry(table: &mut String, name: &str, presets: &Presets) -> Result<(), Box<dy
         serde_json::to_string(sender)?,
     )?;
     Ok(())
+}
+
+/// The sets of headers by which a preset is detected.
+fn detect(preset: &Map<String, Value>) -> Vec<Vec<&str>> {
+    preset.get("detect").and_then(Value::as_array).into_iter().flatten().map(|set| texts(Some(set))).collect()
 }
 
 /// The schemes of a sender: its own, or those of the one that it is like, with the members that it has instead.

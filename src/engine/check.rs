@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 
 use http::header::HeaderName;
-use serde_json::value::RawValue;
 
 use super::Profile;
+use super::body::Node;
 use super::form::{
-    BodyForm, Condition, Confirm, Doubt, Proof, ResumeForm, Rule, RuleVerdict, Setting, SettingForm, Template, Text,
+    BodyForm, Condition, Confirm, Doubt, Lazy, Proof, ResumeForm, Rule, RuleVerdict, Setting, SettingForm, Template,
+    Text, Texts,
 };
 use super::profile::{Document, ProfileError, proof};
-use super::request::{holes_of, holes_of_body, is_one_hole};
+use super::request::holes_of;
 use super::response::ranges;
-use crate::json::{self, Part, Pointer};
+use crate::json::{self, JsonType, Part, Pointer};
 
 /// Maximum length of a name, in bytes.
 const MAX_NAME: usize = 64;
@@ -117,7 +118,7 @@ impl<'d, 'p> Check<'d, 'p> {
         require(limits.retention_hours != Some(0), "/limits/retention_hours", "must be at least 1")?;
         self.auth()?;
         let constants = Known { names: &[], texts: &[], json: &[] };
-        self.headers("/headers", document.headers.map(Part::value), constants)?;
+        self.headers("/headers", document.headers, constants)?;
         self.start_and_find()?;
         self.look_and_resume()?;
         self.rest()?;
@@ -377,7 +378,7 @@ impl<'d, 'p> Check<'d, 'p> {
         self.body(&part("body"), template.form, template.body, known)
     }
 
-    fn headers(&self, place: &str, headers: Option<&RawValue>, known: Known<'_>) -> Checked {
+    fn headers(&self, place: &str, headers: Option<Texts<'_>>, known: Known<'_>) -> Checked {
         for (name, value) in members(place, headers)? {
             let place = format!("{place}/{}", Pointer::escape(&name));
             require(name.parse::<HeaderName>().is_ok(), &place, "must have the name of a header")?;
@@ -386,26 +387,34 @@ impl<'d, 'p> Check<'d, 'p> {
         Ok(())
     }
 
-    fn body(&self, place: &str, form: BodyForm, body: Option<&RawValue>, known: Known<'_>) -> Checked {
+    fn body(&self, place: &str, form: BodyForm, body: Option<Lazy<'_, Node<'_>>>, known: Known<'_>) -> Checked {
         let Some(body) = body else {
             let needs_body = matches!(form, BodyForm::Raw | BodyForm::Urlencoded);
             return require(!needs_body, place, "must be there for this `form`");
         };
+        let node = body.get(Node::read);
         match form {
             BodyForm::Json => {}
             BodyForm::CloudEvent => return Err(error(place, "must not be there: the event is the body")),
-            BodyForm::Raw => require(is_one_hole(body), place, "must be one hole, such as {\"$\":\"data\"}")?,
+            BodyForm::Raw => {
+                let is_one_hole = matches!(node, Ok(Node::Hole(_)));
+                require(is_one_hole, place, "must be one hole, such as {\"$\":\"data\"}")?;
+            }
             BodyForm::Urlencoded => {
-                let members = json::members(body).ok_or_else(|| error(place, "must be an object"))?;
-                let is_flat = |value: &RawValue| {
-                    json::elements(value).is_none()
-                        && (json::members(value).is_none() || holes_of_body(value).is_ok_and(|holes| holes.len() == 1))
+                let is_object = |json: Part<'_>| json::type_of(json.value()) == JsonType::Object;
+                let is_other = matches!(body, Lazy::Json(json) if !is_object(json));
+                require(!is_other, place, "must be an object")?;
+                let is_flat = |value: &Node<'_>| match value {
+                    Node::Scalar(_) => true,
+                    Node::Array(_) => false,
+                    value => value.holes().is_ok_and(|holes| holes.len() == 1),
                 };
-                let is_flat = members.iter().all(|(_, value)| is_flat(value));
+                let members = body.get(Node::read_members);
+                let is_flat = matches!(members, Ok(Node::Object(all)) if all.iter().all(|(_, value)| is_flat(value)));
                 require(is_flat, place, "must be a flat object of texts and holes")?;
             }
         }
-        let holes = holes_of_body(body);
+        let holes = node.and_then(|node| node.holes());
         let holes = holes.map_err(|_| error(place, "has a malformed `$`, `$text` or `$json`"))?;
         let unknown = holes.iter().find(|hole| {
             !self.knows(hole, known) && !known.json.contains(&hole.as_str()) && !self.constants.contains(*hole)
@@ -424,8 +433,8 @@ impl<'d, 'p> Check<'d, 'p> {
         self.text(place, text, known)
     }
 
-    fn text_value(&self, place: &str, value: &RawValue, known: Known<'_>) -> Checked {
-        let text = json::text(value).ok_or_else(|| error(place, "must be a string"))?;
+    fn text_value(&self, place: &str, value: Option<Text<'_>>, known: Known<'_>) -> Checked {
+        let text = value.ok_or_else(|| error(place, "must be a string"))?;
         self.holes(place, &text, known)
     }
 
@@ -485,12 +494,18 @@ fn check_pointer(place: &str, pointer: Option<&Text<'_>>) -> Checked {
     require(is_pointer, place, "must be a JSON Pointer, such as `/id`")
 }
 
-/// The members of an object of texts.
-fn members<'v>(place: &str, object: Option<&'v RawValue>) -> Result<Vec<(String, &'v RawValue)>, ProfileError> {
-    let Some(object) = object else { return Ok(Vec::new()) };
+/// The members of an object of texts. A value that is no text is `None`.
+fn members<'v>(place: &str, object: Option<Texts<'v>>) -> Result<Vec<(Text<'v>, Option<Text<'v>>)>, ProfileError> {
+    let object = match object {
+        None => return Ok(Vec::new()),
+        Some(Lazy::Read(texts)) => {
+            return Ok(texts.iter().map(|(name, text)| (name.clone(), Some(text.clone()))).collect());
+        }
+        Some(Lazy::Json(object)) => object.value(),
+    };
     let members = json::members(object).ok_or_else(|| error(place, "must be an object"))?;
     let named = members.into_iter().map(|(name, value)| {
-        json::text(name).map(|name| (name, value)).ok_or_else(|| error(place, "must have Unicode names"))
+        Text::of(name).map(|name| (name, Text::of(value))).ok_or_else(|| error(place, "must have Unicode names"))
     });
     named.collect()
 }

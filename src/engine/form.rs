@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Deref;
 
 use serde::Deserialize;
@@ -10,6 +9,7 @@ use serde::de::{Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 
 use super::Operation;
+use super::body::Node;
 use super::preflight::PreflightForm;
 use super::profile::{ProfileError, read};
 use crate::callback::Status;
@@ -24,6 +24,11 @@ impl<'a> Text<'a> {
     /// A text that the build has read.
     pub(super) const fn of_build(text: &'a str) -> Self {
         Self(Cow::Borrowed(text))
+    }
+
+    /// The text of a JSON string; `None` for a value of another type, or if it is no Unicode text.
+    pub(super) fn of(value: &'a RawValue) -> Option<Self> {
+        json::borrowed_text(value).map(Self)
     }
 }
 
@@ -69,41 +74,109 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// A list whose elements are read when they are needed.
+/// A part of a profile that is read when it is needed, or that the build has read.
 #[derive(Debug)]
-pub(super) struct List<'a, T>(Option<Part<'a>>, PhantomData<T>);
+pub(super) enum Lazy<'a, T: ?Sized> {
+    /// Read by the build.
+    Read(&'a T),
+    Json(Part<'a>),
+}
 
-impl<T> Default for List<'_, T> {
-    fn default() -> Self {
-        Self(None, PhantomData)
+impl<T: ?Sized> Clone for Lazy<'_, T> {
+    fn clone(&self) -> Self {
+        *self
     }
 }
 
-impl<'a, T: Deserialize<'a>> List<'a, T> {
-    /// The elements. A malformed one is an error.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Result<T, InvalidValue>> {
-        self.elements().map(json::form)
+impl<T: ?Sized> Copy for Lazy<'_, T> {}
+
+impl<'de: 'a, 'a, T: ?Sized> Deserialize<'de> for Lazy<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Part::deserialize(deserializer).map(Self::Json)
+    }
+}
+
+impl<'a, T: Clone> Lazy<'a, T> {
+    /// The part itself.
+    pub(super) fn get<E>(self, read: impl FnOnce(Part<'a>) -> Result<T, E>) -> Result<T, E> {
+        match self {
+            Self::Read(part) => Ok(part.clone()),
+            Self::Json(json) => read(json),
+        }
+    }
+}
+
+impl<T> Default for Lazy<'_, [T]> {
+    fn default() -> Self {
+        Self::Read(&[])
+    }
+}
+
+impl<'a, T: Clone + Deserialize<'a>> Lazy<'a, [T]> {
+    /// The elements, each read when it is reached. A malformed one is an error.
+    pub(super) fn iter(self) -> impl Iterator<Item = Result<T, InvalidValue>> {
+        let (read, json) = match self {
+            Self::Read(list) => (list, None),
+            Self::Json(json) => (&[][..], json::each_element(json.value())),
+        };
+        read.iter().cloned().map(Ok).chain(json.into_iter().flatten().map(json::form))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.elements().next().is_none()
-    }
-
-    fn elements(&self) -> impl Iterator<Item = &'a RawValue> {
-        self.0.and_then(|part| json::each_element(part.value())).into_iter().flatten()
+    pub(super) fn is_empty(self) -> bool {
+        match self {
+            Self::Read(list) => list.is_empty(),
+            Self::Json(json) => json::each_element(json.value()).is_none_or(|mut elements| elements.next().is_none()),
+        }
     }
 
     /// Reads all elements. The error has the place in the list.
-    pub(super) fn check(&self) -> Result<Vec<T>, InvalidValue> {
-        self.0.map_or_else(|| Ok(Vec::new()), Part::form)
+    pub(super) fn check(self) -> Result<Vec<T>, InvalidValue> {
+        match self {
+            Self::Read(list) => Ok(list.to_vec()),
+            Self::Json(json) => json.form(),
+        }
     }
 }
 
-impl<'de: 'a, 'a, T> Deserialize<'de> for List<'a, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Part::deserialize(deserializer).map(|part| Self(Some(part), PhantomData))
+/// A list in a form: read by the build, or from JSON.
+#[derive(Clone)]
+pub(super) enum List<'a, T> {
+    /// Read by the build.
+    Read(&'a [T]),
+    Own(Vec<T>),
+}
+
+impl<T> Deref for List<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Read(list) => list,
+            Self::Own(list) => list,
+        }
     }
 }
+
+impl<T: fmt::Debug> fmt::Debug for List<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T> Default for List<'_, T> {
+    fn default() -> Self {
+        Self::Read(&[])
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<'_, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::Own)
+    }
+}
+
+/// An object of texts with holes.
+pub(super) type Texts<'a> = Lazy<'a, [(Text<'a>, Text<'a>)]>;
 
 /// The form of a constant's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -250,13 +323,13 @@ pub enum Doubt {
 }
 
 /// The request that starts a run.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StartForm<'a> {
     #[serde(borrow)]
     pub(super) request: Template<'a>,
     #[serde(borrow)]
-    pub(super) proof: &'a RawValue,
+    pub(super) proof: Lazy<'a, Proof<'a>>,
     /// The run's reference: a text with holes. By default the text that proves the start.
     #[serde(borrow, default)]
     pub(super) reference: Option<Text<'a>>,
@@ -264,7 +337,7 @@ pub(super) struct StartForm<'a> {
 
 /// The proof that a response is the engine's, and what it says. In a profile it is a name, or an object with `at` or
 /// `header`.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Proof<'a> {
     /// `run`: a run that the engine runs, has run, or that somebody has cancelled.
     Run,
@@ -337,7 +410,7 @@ pub(super) struct FindForm<'a> {
     pub(super) label: Option<Text<'a>>,
     /// The proof that the response is the run, if it is no list.
     #[serde(borrow, default)]
-    pub(super) proof: Option<&'a RawValue>,
+    pub(super) proof: Option<Lazy<'a, Proof<'a>>>,
     /// The run's reference, as in [`StartForm::reference`].
     #[serde(borrow, default)]
     pub(super) reference: Option<Text<'a>>,
@@ -380,7 +453,7 @@ pub(super) struct ResumeForm<'a> {
     #[serde(default)]
     pub(super) statuses: Option<Vec<Status>>,
     #[serde(borrow)]
-    pub(super) proof: &'a RawValue,
+    pub(super) proof: Lazy<'a, Proof<'a>>,
     #[serde(default)]
     pub(super) confirm: Confirm,
 }
@@ -423,16 +496,14 @@ pub(super) struct Template<'a> {
     pub(super) method: Text<'a>,
     #[serde(borrow)]
     pub(super) path: Text<'a>,
-    /// An object of texts with holes.
     #[serde(borrow, default)]
-    pub(super) query: Option<&'a RawValue>,
-    /// An object of texts with holes.
+    pub(super) query: Option<Texts<'a>>,
     #[serde(borrow, default)]
-    pub(super) headers: Option<&'a RawValue>,
+    pub(super) headers: Option<Texts<'a>>,
     #[serde(default)]
     pub(super) form: BodyForm,
     #[serde(borrow, default)]
-    pub(super) body: Option<&'a RawValue>,
+    pub(super) body: Option<Lazy<'a, Node<'a>>>,
 }
 
 /// The form in which a body is sent.
@@ -451,7 +522,7 @@ pub(super) enum BodyForm {
 }
 
 /// The places of a run's parts, and the meaning of its status. A profile names those that its engine has.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RunForm<'a> {
     #[serde(borrow, default)]
@@ -464,7 +535,7 @@ pub(super) struct RunForm<'a> {
     pub(super) trigger: Option<Text<'a>>,
     /// The triggers of runs that another run has started. They carry the label of that run.
     #[serde(borrow, default)]
-    pub(super) child_triggers: Vec<Text<'a>>,
+    pub(super) child_triggers: List<'a, Text<'a>>,
     #[serde(borrow, default)]
     pub(super) workflow_id: Option<WorkflowId<'a>>,
     /// The place of the workflow's name, if a run has it.
@@ -472,11 +543,11 @@ pub(super) struct RunForm<'a> {
     pub(super) workflow_name: Option<Text<'a>>,
     /// The states that the statuses mean. Without any, each run is active.
     #[serde(borrow, default)]
-    pub(super) states: List<'a, StateRule<'a, RunState>>,
+    pub(super) states: Lazy<'a, [StateRule<'a, RunState>]>,
 }
 
 /// The id of a run's workflow.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkflowId<'a> {
     /// Its place in a run.
@@ -514,7 +585,7 @@ pub(super) struct TasksForm<'a> {
     #[serde(borrow)]
     pub(super) status: Text<'a>,
     #[serde(borrow)]
-    pub(super) states: List<'a, StateRule<'a, WaitStateName>>,
+    pub(super) states: Lazy<'a, [StateRule<'a, WaitStateName>]>,
     /// Whether a task shows only once the run has reached it.
     #[serde(default)]
     pub(super) later: bool,
@@ -545,13 +616,13 @@ pub(super) struct TopicForm<'a> {
 }
 
 /// The state that a status means, in any phase or in one of these.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StateRule<'a, S> {
     #[serde(borrow)]
-    pub(super) status: Vec<Text<'a>>,
+    pub(super) status: List<'a, Text<'a>>,
     #[serde(borrow, default)]
-    pub(super) phase: Vec<Text<'a>>,
+    pub(super) phase: List<'a, Text<'a>>,
     pub(super) state: S,
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::request::inert;
+use super::body::inert;
 use super::*;
 use crate::delivery::{DeliveryId, Payload, Start};
 use crate::reference::{RunRef, Topic};

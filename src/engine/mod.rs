@@ -11,6 +11,7 @@
 pub mod preflight;
 
 mod auth;
+mod body;
 mod check;
 mod cloud_event;
 mod constants;
@@ -35,7 +36,7 @@ use serde::Deserialize;
 
 use crate::callback::{Callback, Status};
 use crate::delivery::{Delivery, FoundRun, RunView, RunWorkflow, Verdict, Work};
-use crate::json::{self, Part};
+use crate::json;
 use crate::reference::{RunRef, WorkflowRef};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -582,7 +583,7 @@ impl Engine<'_> {
         start: Option<&crate::delivery::Start<'_>>,
     ) -> Result<Request<Vec<u8>>, RequestError> {
         let mut request = request::build(&self.url, template, holes, capacity, start)?;
-        request::add_headers(request.headers_mut(), self.document().headers.map(Part::value), holes)?;
+        request::add_headers(request.headers_mut(), self.document().headers, holes)?;
         request.headers_mut().extend(trace.clone());
         Ok(request)
     }

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::form::{
-    AuthForm, DescribeForm, Doubt, EngineLimits, FindForm, LookForm, Mark, Proof, RequestForm, ResumeForm, Rule,
-    RunForm, Scope, Setting, StartForm, TasksForm, Text, WaitRule, WorkflowId,
+    AuthForm, DescribeForm, Doubt, EngineLimits, FindForm, Lazy, LookForm, Mark, Proof, RequestForm, ResumeForm, Rule,
+    RunForm, Scope, Setting, StartForm, TasksForm, Text, Texts, WaitRule, WorkflowId,
 };
 use super::response::includes;
 use crate::json::{self, InvalidValue, Part};
@@ -24,7 +24,12 @@ use crate::json::{self, InvalidValue, Part};
 pub const DEFAULT_PROFILE: &str = "boomerang";
 
 /// The built-in profiles: the files in `src/engine/profiles`, which `build.rs` splits into their members.
-const BUILT_IN: &[Document<'static>] = include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
+const BUILT_IN: &[Document<'static>] = {
+    use super::body::{BodyHole, Filter, Node};
+    use super::form::{BodyForm, List, StateRule, Template};
+    use crate::delivery::RunState;
+    include!(concat!(env!("OUT_DIR"), "/profiles.rs"))
+};
 
 /// The error of a profile that doesn't follow the form. Completes the sentence "the profile …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -138,7 +143,7 @@ pub(super) struct Document<'a> {
     #[serde(borrow, default)]
     auth: Option<Part<'a>>,
     #[serde(borrow, default)]
-    pub(super) headers: Option<Part<'a>>,
+    pub(super) headers: Option<Texts<'a>>,
     #[serde(borrow, default)]
     workflow: Option<Part<'a>>,
     #[serde(borrow, default)]
@@ -146,12 +151,12 @@ pub(super) struct Document<'a> {
     #[serde(borrow, default)]
     mark: Option<Part<'a>>,
     #[serde(borrow, default)]
-    limits: Option<Part<'a>>,
+    limits: Option<Lazy<'a, EngineLimits>>,
     #[serde(borrow, default)]
     reserved_params: Option<Part<'a>>,
     pub(super) doubt: Doubt,
     #[serde(borrow)]
-    start: Part<'a>,
+    start: Lazy<'a, StartForm<'a>>,
     #[serde(borrow, default)]
     find: Option<Part<'a>>,
     #[serde(borrow, default)]
@@ -163,16 +168,17 @@ pub(super) struct Document<'a> {
     #[serde(borrow, default)]
     describe: Option<Part<'a>>,
     #[serde(borrow, default)]
-    run: Option<Part<'a>>,
+    run: Option<Lazy<'a, RunForm<'a>>>,
     #[serde(borrow, default)]
     tasks: Option<Part<'a>>,
     #[serde(borrow, default)]
     wait: Option<Part<'a>>,
     #[serde(borrow)]
     answers: Part<'a>,
-    /// The statuses for which [`answers`](Self::answers) has rules; `None` if the build has not listed them.
+    /// The first and last of the statuses for which [`answers`](Self::answers) has rules; `None` if the build has not
+    /// listed them.
     #[serde(skip)]
-    answered: Option<&'static [&'static str]>,
+    answered: Option<&'static [(u16, u16)]>,
     #[serde(borrow, default)]
     pub(super) error_code: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -229,7 +235,7 @@ impl<'a> Document<'a> {
     }
 
     pub(super) fn limits(&self) -> Result<EngineLimits, ProfileError> {
-        self.limits.map_or_else(|| Ok(EngineLimits::default()), |raw| read("limits", raw))
+        self.limits.map_or_else(|| Ok(EngineLimits::default()), |limits| limits.get(|part| read("limits", part)))
     }
 
     pub(super) fn reserved_params(&self) -> Result<Vec<Text<'a>>, ProfileError> {
@@ -237,7 +243,7 @@ impl<'a> Document<'a> {
     }
 
     pub(super) fn start(&self) -> Result<StartForm<'a>, ProfileError> {
-        read("start", self.start)
+        self.start.get(|part| read("start", part))
     }
 
     /// The lookup by the mark; `None` if the profile has none.
@@ -266,13 +272,17 @@ impl<'a> Document<'a> {
     }
 
     pub(super) fn run(&self) -> Result<RunForm<'a>, ProfileError> {
-        self.run.map_or_else(|| Ok(RunForm::default()), |raw| read("run", raw))
+        self.run.map_or_else(|| Ok(RunForm::default()), |run| run.get(|part| read("run", part)))
     }
 
     /// The id of a run's workflow, without the rest of [`run`](Self::run).
     pub(super) fn workflow_id(&self) -> Result<Option<WorkflowId<'a>>, ProfileError> {
-        let form = self.run.and_then(|run| json::member(run.value(), "workflow_id")).map(json::form).transpose();
-        form.map_err(|error| ProfileError::within("/run/workflow_id", error))
+        let part = match self.run {
+            None => return Ok(None),
+            Some(Lazy::Read(run)) => return Ok(run.workflow_id.clone()),
+            Some(Lazy::Json(run)) => json::member(run.value(), "workflow_id"),
+        };
+        part.map(json::form).transpose().map_err(|error| ProfileError::within("/run/workflow_id", error))
     }
 
     /// The tasks of a run; `None` if the profile has `wait`, or needs no looks.
@@ -297,7 +307,7 @@ impl<'a> Document<'a> {
             list.is_none_or(|list| includes(&list, status))
         };
         let mut rules = Vec::new();
-        if self.answered.is_some_and(|lists| !lists.iter().any(|list| includes(list, status))) {
+        if self.answered.is_some_and(|ranges| !ranges.iter().any(|(first, last)| (*first..=*last).contains(&status))) {
             return Ok(rules);
         }
         for (at, rule) in json::each_element(self.answers.value()).into_iter().flatten().enumerate() {
@@ -321,12 +331,15 @@ pub(super) fn read<'a, T: Deserialize<'a>>(member: &'static str, part: Part<'a>)
 }
 
 /// Reads the proof in a member of a profile.
-pub(super) fn proof<'a>(member: &'static str, raw: &'a RawValue) -> Result<Proof<'a>, ProfileError> {
-    Proof::read(raw).map_err(|error| ProfileError::within(&format!("/{member}/proof"), error))
+pub(super) fn proof<'a>(member: &'static str, proof: Lazy<'a, Proof<'a>>) -> Result<Proof<'a>, ProfileError> {
+    let within = |error| ProfileError::within(&format!("/{member}/proof"), error);
+    proof.get(|part| Proof::read(part.value()).map_err(within))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::EngineUrl;
+    use super::super::request::{self, Hole};
     use super::*;
 
     #[test]
@@ -337,6 +350,35 @@ mod tests {
             assert_eq!(profile.name(), name);
         }
         assert!(Profile::built_in(DEFAULT_PROFILE).is_some() && Profile::built_in("no-such-engine").is_none());
+    }
+
+    /// The build reads `start`, `run` and `limits` by itself, so it must read in them what a profile of an operator means.
+    #[test]
+    fn forms_that_the_build_has_read_are_those_of_the_files() {
+        let optional = ["source", "replay_of", "params_object", "attributes", "service_account", "default_image"];
+        for name in Profile::names() {
+            let file = format!("{}/src/engine/profiles/{name}.json", env!("CARGO_MANIFEST_DIR"));
+            let file = std::fs::read_to_string(file).unwrap();
+            let (built, own) = (Profile::built_in(name).unwrap(), Profile::parse(&file).unwrap());
+            let (built, own) = (built.document(), own.document());
+            let run = |document: &Document<'_>| {
+                let run = document.run().unwrap();
+                let (states, rest) = (run.states.check().unwrap(), RunForm { states: Lazy::default(), ..run });
+                format!("{rest:?} {states:?} {:?}", document.limits().unwrap())
+            };
+            assert_eq!(run(built), run(own), "{name}");
+            let start = |document: &Document<'_>| {
+                let StartForm { request, proof: raw, reference } = document.start().unwrap();
+                let request = |has: &dyn Fn(&str) -> bool| {
+                    let hole = |name: &str| has(name).then(|| Hole::Text(name.to_owned().into()));
+                    let url = EngineUrl::parse("http://engine").unwrap();
+                    request::build(&url, &request, &hole, 0, None).map(|request| format!("{request:?}"))
+                };
+                let requests = (request(&|_| true), request(&|name| !optional.contains(&name)));
+                format!("{:?} {reference:?} {requests:?}", proof("start", raw).unwrap())
+            };
+            assert_eq!(start(built), start(own), "{name}");
+        }
     }
 
     /// `RunStatus` of the engine: each status that a run can have is listed once, and so is each of a task.

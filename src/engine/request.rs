@@ -11,12 +11,11 @@ use std::collections::BTreeMap;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::ser::Serializer;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::form::{BodyForm, Template};
-use super::names::base64;
+use super::body::Node;
+use super::form::{BodyForm, Lazy, List, Template, Text, Texts};
 use super::{EngineUrl, RequestError, cloud_event};
 use crate::callback::Callback;
 use crate::delivery::{Payload, Start, Trigger};
@@ -41,21 +40,6 @@ pub(super) enum Hole<'a> {
 
 /// The values of a request's holes.
 pub(super) type Holes<'h, 'a> = dyn Fn(&str) -> Option<Hole<'a>> + 'h;
-
-/// The form of a value in a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Filter {
-    /// A JSON value becomes a JSON string with its text.
-    Text,
-    /// A string with the base64 of the JSON's bytes, or of a text's bytes.
-    Base64,
-    /// A text in lower case.
-    Lower,
-    /// Like [`Text`](Self::Text), with only plain characters in its strings: braces, `$` and characters that are not
-    /// printable ASCII are escaped. It is the same JSON to a parser, and no template to an engine that renders those.
-    Inert,
-}
 
 /// A param of a run, or a result of a callback.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -204,14 +188,14 @@ pub(super) fn build(
     let is_json = match (template.form, template.body) {
         (BodyForm::Json, Some(value)) => {
             body.reserve_exact(capacity);
-            fill(value, holes, &mut body)?
+            value.get(Node::read)?.fill(holes, &mut body)?
         }
         (BodyForm::Raw, Some(value)) => {
             body.reserve_exact(capacity);
-            raw(value, holes, &mut body)?
+            value.get(Node::read)?.fill_raw(holes, &mut body)?
         }
         (BodyForm::Urlencoded, Some(value)) => {
-            body = urlencoded(value, holes)?;
+            body = value.get(Node::read_members)?.urlencoded(holes)?;
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
             false
         }
@@ -226,18 +210,18 @@ pub(super) fn build(
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     add_headers(&mut headers, template.headers, holes)?;
-    let mut request = Request::builder().method(method).uri(url.join(&target).ok_or(RequestError)?);
-    if let Some(all) = request.headers_mut() {
-        *all = headers;
-    }
-    request.body(body).map_err(|_| RequestError)
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = url.join(&target).ok_or(RequestError)?;
+    *request.headers_mut() = headers;
+    Ok(request)
 }
 
 /// Appends the query to a path.
-fn add_query(target: &mut String, query: Option<&RawValue>, holes: &Holes<'_, '_>) -> Result<(), RequestError> {
-    for (name, value) in texts(query)? {
-        let value = expand(&value, holes, |_, text| Ok(text.to_owned()))?;
-        push_parameter(target, &name, &value);
+fn add_query(target: &mut String, query: Option<Texts<'_>>, holes: &Holes<'_, '_>) -> Result<(), RequestError> {
+    for (name, value) in texts(query)?.iter() {
+        let value = expand(value, holes, |_, text| Ok(text.to_owned()))?;
+        push_parameter(target, name, &value);
     }
     Ok(())
 }
@@ -253,11 +237,11 @@ pub(super) fn push_parameter(target: &mut String, name: &str, value: &str) {
 /// Adds headers of a profile.
 pub(super) fn add_headers(
     headers: &mut HeaderMap,
-    given: Option<&RawValue>,
+    given: Option<Texts<'_>>,
     holes: &Holes<'_, '_>,
 ) -> Result<(), RequestError> {
-    for (name, value) in texts(given)? {
-        let value = expand(&value, holes, |_, text| Ok(text.to_owned()))?;
+    for (name, value) in texts(given)?.iter() {
+        let value = expand(value, holes, |_, text| Ok(text.to_owned()))?;
         let name: HeaderName = name.parse().map_err(|_| RequestError)?;
         let is_printable = value.bytes().all(|b| matches!(b, b' '..=b'~')) && value.trim() == value;
         let value: Option<HeaderValue> = value.parse().ok().filter(|_| is_printable);
@@ -267,11 +251,17 @@ pub(super) fn add_headers(
 }
 
 /// The names and texts of an object.
-fn texts(object: Option<&RawValue>) -> Result<Vec<(String, String)>, RequestError> {
-    let Some(object) = object else { return Ok(Vec::new()) };
-    let members = json::members(object).ok_or(RequestError)?;
-    let texts = members.into_iter().map(|(name, value)| json::text(name).zip(json::text(value)).ok_or(RequestError));
-    texts.collect()
+fn texts(object: Option<Texts<'_>>) -> Result<List<'_, (Text<'_>, Text<'_>)>, RequestError> {
+    match object {
+        None => Ok(List::default()),
+        Some(Lazy::Read(texts)) => Ok(List::Read(texts)),
+        Some(Lazy::Json(part)) => {
+            let members = json::members(part.value()).ok_or(RequestError)?;
+            let texts =
+                members.into_iter().map(|(name, value)| Text::of(name).zip(Text::of(value)).ok_or(RequestError));
+            texts.collect::<Result<_, _>>().map(List::Own)
+        }
+    }
 }
 
 /// The value of a hole as a text; `None` for JSON.
@@ -318,239 +308,4 @@ pub(super) fn holes_of(text: &str) -> Option<Vec<&str>> {
         rest = after;
     }
     (!rest.contains('}')).then_some(names)
-}
-
-/// A hole in a body.
-struct BodyHole {
-    name: String,
-    filter: Option<Filter>,
-    /// The JSON that is written if the hole has no value.
-    otherwise: Option<Box<RawValue>>,
-}
-
-/// The meaning of an object in a body.
-enum Node<'t> {
-    /// `{"$": NAME}`, perhaps with `as` and `or`.
-    Hole(BodyHole),
-    /// `{"$text": TEXT}`.
-    Text(String),
-    /// `{"$json": BODY}`: the text of a body.
-    Json(&'t RawValue),
-    /// Members that are written as they are.
-    Members(Vec<(&'t RawValue, &'t RawValue)>),
-}
-
-impl<'t> Node<'t> {
-    /// Reads a value; `None` if it isn't an object.
-    fn read(template: &'t RawValue) -> Result<Option<Self>, RequestError> {
-        let Some(members) = json::members(template) else { return Ok(None) };
-        if !members.iter().any(|(name, _)| name.get().starts_with("\"$")) {
-            return Ok(Some(Self::Members(members)));
-        }
-        let named = |wanted: &str| members.iter().find(|(name, _)| name.get() == wanted).map(|(_, value)| *value);
-        if let Some(hole) = named("\"$\"") {
-            let name = json::text(hole).ok_or(RequestError)?;
-            let filter = named("\"as\"").map(|raw| serde_json::from_str(raw.get())).transpose();
-            let filter: Option<Filter> = filter.map_err(|_| RequestError)?;
-            let otherwise = named("\"or\"").map(ToOwned::to_owned);
-            let expected = [filter.is_some(), otherwise.is_some()].into_iter().filter(|is_given| *is_given).count();
-            let expected = expected.saturating_add(1);
-            return if members.len() == expected {
-                Ok(Some(Self::Hole(BodyHole { name, filter, otherwise })))
-            } else {
-                Err(RequestError)
-            };
-        }
-        match (named("\"$text\""), named("\"$json\""), members.len()) {
-            (Some(text), None, 1) => json::text(text).map(|text| Some(Self::Text(text))).ok_or(RequestError),
-            (None, Some(body), 1) => Ok(Some(Self::Json(body))),
-            (None, None, _) => Ok(Some(Self::Members(members))),
-            _ => Err(RequestError),
-        }
-    }
-}
-
-/// Whether a body is one hole.
-pub(super) fn is_one_hole(template: &RawValue) -> bool {
-    matches!(Node::read(template), Ok(Some(Node::Hole(_))))
-}
-
-/// The names of the holes in a body; an error if a hole is malformed.
-pub(super) fn holes_of_body(template: &RawValue) -> Result<Vec<String>, RequestError> {
-    if let Some(elements) = json::elements(template) {
-        return Ok(elements.into_iter().map(holes_of_body).collect::<Result<Vec<_>, _>>()?.concat());
-    }
-    Ok(match Node::read(template)? {
-        None => Vec::new(),
-        Some(Node::Hole(hole)) => vec![hole.name],
-        Some(Node::Text(text)) => holes_of(&text).ok_or(RequestError)?.into_iter().map(str::to_owned).collect(),
-        Some(Node::Json(body)) => holes_of_body(body)?,
-        Some(Node::Members(members)) => {
-            let holes = members.into_iter().map(|(_, value)| holes_of_body(value));
-            holes.collect::<Result<Vec<_>, _>>()?.concat()
-        }
-    })
-}
-
-/// Writes the value that a template stands for. Returns false if it has none, and is omitted.
-fn fill(template: &RawValue, holes: &Holes<'_, '_>, out: &mut Vec<u8>) -> Result<bool, RequestError> {
-    if let Some(elements) = json::elements(template) {
-        return fill_all(elements.into_iter().map(|value| (None, value)), (b'[', b']'), holes, out);
-    }
-    match Node::read(template)? {
-        // Neither an array nor an object: no hole.
-        None => {
-            out.extend_from_slice(template.get().as_bytes());
-            Ok(true)
-        }
-        Some(Node::Hole(hole)) => fill_hole(&hole, holes, out),
-        Some(Node::Text(text)) => write(&expand(&text, holes, |_, text| Ok(text.to_owned()))?, out),
-        Some(Node::Json(body)) => {
-            let mut json = Vec::new();
-            let has_value = fill(body, holes, &mut json)?;
-            if has_value {
-                write(&String::from_utf8(json).map_err(|_| RequestError)?, out)?;
-            }
-            Ok(has_value)
-        }
-        Some(Node::Members(members)) => {
-            fill_all(members.into_iter().map(|(name, value)| (Some(name), value)), (b'{', b'}'), holes, out)
-        }
-    }
-}
-
-/// Writes an array or an object. It is omitted if it has values and none of them is written.
-fn fill_all<'t>(
-    values: impl Iterator<Item = (Option<&'t RawValue>, &'t RawValue)>,
-    (open, close): (u8, u8),
-    holes: &Holes<'_, '_>,
-    out: &mut Vec<u8>,
-) -> Result<bool, RequestError> {
-    let start = out.len();
-    let (mut has_values, mut is_first) = (false, true);
-    out.push(open);
-    for (name, value) in values {
-        has_values = true;
-        let end = out.len();
-        if !is_first {
-            out.push(b',');
-        }
-        if let Some(name) = name {
-            out.extend_from_slice(name.get().as_bytes());
-            out.push(b':');
-        }
-        if fill(value, holes, out)? {
-            is_first = false;
-        } else {
-            out.truncate(end);
-        }
-    }
-    if is_first && has_values {
-        out.truncate(start);
-        return Ok(false);
-    }
-    out.push(close);
-    Ok(true)
-}
-
-fn fill_hole(hole: &BodyHole, holes: &Holes<'_, '_>, out: &mut Vec<u8>) -> Result<bool, RequestError> {
-    let Some(value) = holes(&hole.name) else {
-        let otherwise = hole.otherwise.as_ref().map(|json| out.extend_from_slice(json.get().as_bytes()));
-        return Ok(otherwise.is_some());
-    };
-    match (hole.filter, value) {
-        (None | Some(Filter::Text), Hole::Text(text)) => write(&text, out),
-        (Some(Filter::Lower), Hole::Text(text)) => write(&text.to_lowercase(), out),
-        (Some(Filter::Base64), Hole::Text(text)) => write(&base64(text.as_bytes()), out),
-        (None, value) => {
-            value.write_json(out)?;
-            Ok(true)
-        }
-        (Some(Filter::Text), Hole::Json(value)) => write(&value.get(), out),
-        (Some(Filter::Base64), Hole::Json(value)) => write(&base64(value.get()), out),
-        (Some(Filter::Text), value) => write(&value.json()?, out),
-        (Some(Filter::Base64), value) => write(&base64(value.json()?), out),
-        (Some(Filter::Inert), value) => write(&inert(&value.json()?), out),
-        (Some(Filter::Lower), _) => Err(RequestError),
-    }
-}
-
-/// Escapes the characters in a JSON text's strings that are braces, `$`, or not printable ASCII.
-pub(super) fn inert(json: &str) -> String {
-    let mut escaped = String::with_capacity(json.len());
-    let (mut in_string, mut after_backslash) = (false, false);
-    for c in json.chars() {
-        let is_plain = matches!(c, ' '..='~') && !matches!(c, '{' | '}' | '$');
-        if in_string && !is_plain && !after_backslash {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
-            }
-            continue;
-        }
-        if c == '"' && !after_backslash {
-            in_string = !in_string;
-        }
-        after_backslash = in_string && c == '\\' && !after_backslash;
-        escaped.push(c);
-    }
-    escaped
-}
-
-impl Hole<'_> {
-    fn write_json(&self, out: &mut Vec<u8>) -> Result<(), RequestError> {
-        match self {
-            Self::Text(text) => drop(write(text, out)?),
-            Self::Json(value) => out.extend_from_slice(value.get().as_bytes()),
-            Self::Built(json) => out.extend_from_slice(json.as_bytes()),
-            Self::Number(number) => out.extend_from_slice(number.as_bytes()),
-            Self::Params(params) => drop(write(params, out)?),
-            Self::Object(members) => {
-                let mut object = serde_json::Serializer::new(out);
-                object.collect_map(members.iter().copied()).map_err(|_| RequestError)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn json(&self) -> Result<String, RequestError> {
-        let mut json = Vec::new();
-        self.write_json(&mut json)?;
-        String::from_utf8(json).map_err(|_| RequestError)
-    }
-}
-
-/// Writes the bytes of one hole. Returns whether they are JSON.
-fn raw(template: &RawValue, holes: &Holes<'_, '_>, out: &mut Vec<u8>) -> Result<bool, RequestError> {
-    let Some(Node::Hole(hole)) = Node::read(template)? else { return Err(RequestError) };
-    match holes(&hole.name) {
-        None => Ok(false),
-        Some(Hole::Text(text)) => {
-            out.extend_from_slice(text.as_bytes());
-            Ok(false)
-        }
-        Some(value) => {
-            value.write_json(out)?;
-            Ok(true)
-        }
-    }
-}
-
-/// Encodes a flat object as a form. JSON becomes its text.
-fn urlencoded(template: &RawValue, holes: &Holes<'_, '_>) -> Result<Vec<u8>, RequestError> {
-    let mut form = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in json::members(template).ok_or(RequestError)? {
-        let mut json = Vec::new();
-        if !fill(value, holes, &mut json)? {
-            continue;
-        }
-        let value = String::from_utf8(json).map_err(|_| RequestError)?;
-        let text = serde_json::from_str::<String>(&value).unwrap_or(value);
-        form.append_pair(&json::text(name).ok_or(RequestError)?, &text);
-    }
-    Ok(form.finish().into_bytes())
-}
-
-fn write(value: &impl Serialize, out: &mut Vec<u8>) -> Result<bool, RequestError> {
-    serde_json::to_writer(out, value).map_err(|_| RequestError)?;
-    Ok(true)
 }

@@ -17,7 +17,7 @@ use super::profile::Document;
 use super::request::{Hole, expand};
 use super::{Constants, Names, Operation, malformed};
 use crate::delivery::Verdict;
-use crate::json::{self, JsonType, Pointer, Tree};
+use crate::json::{self, JsonType, Tree};
 use crate::time::Timestamp;
 
 /// The reader of a response to an operation.
@@ -240,7 +240,7 @@ impl<'v> Value<'v> {
 
     /// The value at a place. A `null` is none.
     pub(super) fn at(&self, place: &str) -> Option<&'v RawValue> {
-        let found = Pointer::parse(place)?.find_in(self.0.as_ref()?)?.value();
+        let found = self.0.as_ref()?.at(place)?.value();
         (json::type_of(found) != JsonType::Null).then_some(found)
     }
 

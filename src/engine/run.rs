@@ -4,7 +4,7 @@ use http::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::form::{FindForm, List, Proof, RunForm, StateRule, TasksForm, Text, TopicForm, WaitStateName};
+use super::form::{FindForm, Lazy, Proof, RunForm, StateRule, TasksForm, Text, TopicForm, WaitStateName};
 use super::malformed;
 use super::profile::{ProfileError, proof};
 use super::response::{Reader, Refused, Success, Value};
@@ -37,14 +37,14 @@ fn run_state(value: &Value<'_>, form: &RunForm<'_>) -> Result<Option<RunState>, 
     }
     let text_at = |place: &Option<Text<'_>>| place.as_ref().and_then(|place| value.text_at(place));
     // A run of Argo Workflows has no status until its controller has seen it.
-    state("run", &form.states, &text_at(&form.status).unwrap_or_default(), text_at(&form.phase).as_deref())
+    state("run", form.states, &text_at(&form.status).unwrap_or_default(), text_at(&form.phase).as_deref())
 }
 
 /// The state that a status means, by the rules in `states` of a member of the profile. `None` if no rule names the
 /// status.
-fn state<'a, S: Deserialize<'a>>(
+fn state<'a, S: Clone + Deserialize<'a>>(
     member: &str,
-    rules: &List<'a, StateRule<'a, S>>,
+    rules: Lazy<'a, [StateRule<'a, S>]>,
     status: &str,
     phase: Option<&str>,
 ) -> Result<Option<S>, Verdict> {
@@ -309,7 +309,7 @@ fn named(id: &str) -> String {
 /// Reads a task that waits; `None` without an id, or without a status that the profile knows.
 fn wait_task(value: &Value<'_>, form: &TasksForm<'_>) -> Result<Option<WaitTask>, Verdict> {
     let (Some(id), Some(status)) = (id_at(value, &form.id), value.text_at(&form.status)) else { return Ok(None) };
-    let Some(state) = state("tasks", &form.states, &status, None)? else { return Ok(None) };
+    let Some(state) = state("tasks", form.states, &status, None)? else { return Ok(None) };
     let state = WaitState::from(state);
     let topic = topic(value, &form.topic);
     // A topic is resolved when the run reaches the task; from then on its text is what the engine compares.

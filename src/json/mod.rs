@@ -207,9 +207,15 @@ impl<'a> Part<'a> {
     }
 }
 
+impl<'a> From<&'a RawValue> for Part<'a> {
+    fn from(value: &'a RawValue) -> Self {
+        Self(value.get())
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Part<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&RawValue>::deserialize(deserializer).map(|raw| Self(raw.get()))
+        <&RawValue>::deserialize(deserializer).map(Self::from)
     }
 }
 

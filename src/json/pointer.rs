@@ -1,5 +1,7 @@
 //! JSON Pointers (RFC 6901), evaluated on JSON text as it was received.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::Tree;
@@ -11,7 +13,7 @@ pub struct Pointer(Vec<String>);
 impl Pointer {
     /// Parses a pointer. It starts with `/`, and `~` occurs only as `~0` or `~1` (section 3).
     pub fn parse(text: &str) -> Option<Self> {
-        text.strip_prefix('/')?.split('/').map(unescape).collect::<Option<_>>().map(Self)
+        steps(text)?.map(|step| step.map(Cow::into_owned)).collect::<Option<_>>().map(Self)
     }
 
     /// Escapes one step of a pointer (section 3).
@@ -27,15 +29,26 @@ impl Pointer {
 
     /// Like [`find`](Self::find), in a value into which other pointers lead as well.
     pub fn find_in<'t, 'a>(&self, tree: &'t Tree<'a>) -> Option<&'t Tree<'a>> {
-        self.0.iter().try_fold(tree, |tree, step| match tree.elements() {
-            Some(elements) => elements.get(index(step)?),
-            None => tree.member(step),
-        })
+        self.0.iter().try_fold(tree, |tree, step| tree.enter(step))
     }
 
     /// Like [`find`](Self::find), but never enters an array: a step such as `0` is always a member's name.
     pub fn find_in_objects<'a>(&self, value: &'a RawValue) -> Option<&'a RawValue> {
         self.0.iter().try_fold(value, |value, step| super::member(value, step))
+    }
+}
+
+impl<'a> Tree<'a> {
+    /// Like [`Pointer::find_in`], for a pointer that is used once; `None` if it isn't one.
+    pub fn at(&self, pointer: &str) -> Option<&Self> {
+        steps(pointer)?.try_fold(self, |tree, step| tree.enter(&step?))
+    }
+
+    fn enter(&self, step: &str) -> Option<&Self> {
+        match self.elements() {
+            Some(elements) => elements.get(index(step)?),
+            None => self.member(step),
+        }
     }
 }
 
@@ -47,14 +60,20 @@ fn enter<'a>(value: &'a RawValue, step: &str) -> Option<&'a RawValue> {
     }
 }
 
+/// The steps of a pointer without their escapes, each `None` if it is malformed. `None` for a text that doesn't start with
+/// a slash.
+fn steps(pointer: &str) -> Option<impl Iterator<Item = Option<Cow<'_, str>>>> {
+    Some(pointer.strip_prefix('/')?.split('/').map(unescape))
+}
+
 /// Removes the escapes of one step: `~1` first, because `~01` must not become a slash (section 4). `None` if a `~`
 /// isn't followed by `0` or `1`.
-fn unescape(step: &str) -> Option<String> {
+fn unescape(step: &str) -> Option<Cow<'_, str>> {
     if !step.contains('~') {
-        return Some(step.to_owned());
+        return Some(step.into());
     }
     let is_escaped = step.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-    is_escaped.then(|| step.replace("~1", "/").replace("~0", "~"))
+    is_escaped.then(|| step.replace("~1", "/").replace("~0", "~").into())
 }
 
 /// The array index that a step stands for: digits without a leading zero (section 4).
@@ -105,6 +124,7 @@ mod tests {
             let parsed = Pointer::parse(pointer).unwrap();
             assert_eq!(parsed.find(document).map(RawValue::get), expected, "{pointer}");
             assert_eq!(parsed.find_in(&tree).map(|found| found.value().get()), expected, "{pointer}");
+            assert_eq!(tree.at(pointer).map(|found| found.value().get()), expected, "{pointer}");
         }
     }
 
@@ -112,6 +132,7 @@ mod tests {
     fn invalid_pointer_is_rejected() {
         for text in ["", "foo", "/a~", "/a~2", "/~/", "/~~01"] {
             assert_eq!(Pointer::parse(text), None, "{text}");
+            assert!(Tree::new(raw(r#"{"":1,"a":2,"~":3,"foo":4}"#)).at(text).is_none(), "{text}");
         }
     }
 

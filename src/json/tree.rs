@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
@@ -15,7 +14,8 @@ pub struct Tree<'a> {
 }
 
 enum Parts<'a> {
-    Object(BTreeMap<Cow<'a, str>, Tree<'a>>),
+    /// Sorted by name; of members with the same name, the last one comes last.
+    Object(Vec<(Cow<'a, str>, Tree<'a>)>),
     Array(Vec<Tree<'a>>),
     None,
 }
@@ -35,7 +35,10 @@ impl<'a> Tree<'a> {
     /// there is no such member, or if the value isn't an object.
     pub fn member(&self, name: &str) -> Option<&Self> {
         match self.parts() {
-            Parts::Object(members) => members.get(name),
+            Parts::Object(members) => {
+                let last = members.partition_point(|(own, _)| **own <= *name).checked_sub(1)?;
+                members.get(last).filter(|(own, _)| own == name).map(|(_, value)| value)
+            }
             Parts::Array(_) | Parts::None => None,
         }
     }
@@ -61,6 +64,8 @@ impl<'a> Parts<'a> {
         let Some(members) = members(value) else { return Self::None };
         // No text is equal to a name with an unpaired surrogate.
         let named = members.into_iter().filter_map(|(name, value)| Some((borrowed_text(name)?, Tree::new(value))));
-        Self::Object(named.collect())
+        let mut named: Vec<_> = named.collect();
+        named.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Self::Object(named)
     }
 }

@@ -101,8 +101,12 @@ impl Preset {
 
     /// The sender that these headers identify.
     pub fn by_headers(headers: &HeaderMap) -> Option<&'static Self> {
-        let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        PRESETS.iter().find(|preset| preset.detect.iter().any(|set| set.iter().all(|name| names.contains(name))))
+        let sends = |preset: &&usize| {
+            let sets = PRESETS.get(**preset).map_or(&[][..], |preset| preset.detect);
+            sets.iter().any(|set| set.iter().all(|name| headers.contains_key(*name)))
+        };
+        let first = headers.keys().flat_map(detected_by).filter(sends).min()?;
+        PRESETS.get(*first)
     }
 
     /// The name, and the aliases.
@@ -119,6 +123,15 @@ impl Preset {
 /// The known senders, in the order of detection: by name, but for those that send the headers of another one as well,
 /// which come before it.
 pub static PRESETS: &[Preset] = include!(concat!(env!("OUT_DIR"), "/presets.rs"));
+
+/// The indices of the presets with a set of headers that begins with this one.
+fn detected_by(header: &HeaderName) -> &'static [usize] {
+    let at = DETECTION.binary_search_by_key(&header.as_str(), |(name, _)| name).ok();
+    at.and_then(|at| DETECTION.get(at)).map_or(&[], |(_, presets)| presets)
+}
+
+/// The first header of each set in [`detect`](Preset::detect), sorted, with the indices of its presets.
+static DETECTION: &[(&str, &[usize])] = include!(concat!(env!("OUT_DIR"), "/preset_detection.rs"));
 
 /// The names and aliases, sorted, each with the index of its preset.
 static NAMES: &[(&str, usize)] = include!(concat!(env!("OUT_DIR"), "/preset_names.rs"));
