@@ -161,7 +161,7 @@ fn mark(form: &Mark<'_>, label: &str) -> String {
         MarkForm::Lower => label.to_ascii_lowercase().into(),
         MarkForm::Uuid => uuid(label).into(),
     };
-    prefix.to_owned() + &spelled
+    [prefix, &*spelled].concat()
 }
 
 /// A UUID of version 8 with 122 bits of the SHA-256 of a text.
