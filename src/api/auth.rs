@@ -4,7 +4,7 @@
 use std::fmt;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, Response};
 use serde_json::value::RawValue;
 
 use super::problem::{Kind, Problem};
@@ -28,6 +28,11 @@ use crate::source::{
     Action, Authority, Candidate, Clues, FailedVerification, Found, OldSecret, Proof, RunWorkflow, Source,
     SourceSender, Sources, Via, Workflow,
 };
+
+/// `x-access-token`: an access token, as `Authorization: Bearer` has it.
+const X_ACCESS_TOKEN: HeaderName = HeaderName::from_static("x-access-token");
+/// `spin-full-url`: the URL that the host received, from Spin.
+const SPIN_FULL_URL: HeaderName = HeaderName::from_static("spin-full-url");
 
 /// The sources that a request may come from, found before its body is read.
 pub(super) struct Authentication<'r, 'h> {
@@ -261,7 +266,7 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
     pub(super) fn authenticate(&mut self, query: &Query) -> Result<Authentication<'r, 'h>, Problem> {
         let named = query.source()?;
         let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
-        let given = [super::bearer(self.headers), text("x-access-token").map(str::trim), query.one("access_token")?];
+        let given = [super::bearer(self.headers), text(X_ACCESS_TOKEN).map(str::trim), query.one("access_token")?];
         let given: Vec<&str> = given.into_iter().flatten().collect();
         let found = match self.config.sources() {
             Ok(sources) => {
@@ -373,7 +378,7 @@ impl<'r, 'h, H: Host> RequestContext<'r, 'h, H> {
     /// Returns the URL that the host received, from Spin's `spin-full-url` header. Spin appends this header, so all but
     /// the last one come from the client.
     pub(super) fn received_url(&self) -> Option<&str> {
-        self.headers.get_all("spin-full-url").iter().next_back().and_then(|value| value.to_str().ok())
+        self.headers.get_all(SPIN_FULL_URL).iter().next_back().and_then(|value| value.to_str().ok())
     }
 }
 

@@ -6,6 +6,7 @@
 use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 
+use super::TRACEPARENT;
 use crate::gateway::{DrainSummary, Receipt, Report};
 use crate::ports::StoreError;
 use crate::source::Refused;
@@ -140,7 +141,7 @@ impl LogLine {
 /// Returns the id of the trace in `traceparent` (W3C Trace Context, section 3.2); `None` if the header is missing, invalid
 /// or repeated.
 fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all("traceparent").iter();
+    let mut values = headers.get_all(TRACEPARENT).iter();
     let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
     let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let is_id = |text: &str, length| text.len() == length && is_hex(text) && text.bytes().any(|byte| byte != b'0');

@@ -64,6 +64,10 @@ pub use log::LogLine;
 use prefer::{PREFERENCE_APPLIED, Prefer};
 use problem::{Kind, Problem};
 
+/// `traceparent` (W3C Trace Context, section 3.2).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// `tracestate` (W3C Trace Context, section 3.3).
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// `sluice-delivery`: the id of the delivery that a response is about.
 pub const SLUICE_DELIVERY: HeaderName = HeaderName::from_static("sluice-delivery");
 /// `sluice-outcome`: the outcome of the delivery, which is `delivered`, `pending`, `duplicate`, `rejected` or
@@ -320,9 +324,9 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
     /// Returns the request's trace headers (W3C Trace Context), which are passed on to the engine.
     fn trace(&self) -> HeaderMap {
         let mut trace = HeaderMap::new();
-        for name in ["traceparent", "tracestate"] {
-            for value in self.headers.get_all(name) {
-                trace.append(name, value.clone());
+        for name in [TRACEPARENT, TRACESTATE] {
+            for value in self.headers.get_all(&name) {
+                trace.append(&name, value.clone());
             }
         }
         trace

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+/// `Prefer`: the preferences of a sender (RFC 7240, section 2).
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// `Preference-Applied`: the preferences that the response follows (RFC 7240, section 3).
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -24,7 +26,7 @@ impl Prefer {
     /// Reads the headers. Unknown and malformed preferences are ignored, as section 2 of the RFC requires.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut prefer = Self::default();
-        for value in headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()) {
+        for value in headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()) {
             for preference in split(value) {
                 // None of these preferences has parameters, which would follow `;`.
                 let preference = preference.split(';').next().unwrap_or_default();

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, Response};
 use serde_json::value::RawValue;
 
 use super::auth::{Admission, Admitted};
@@ -25,6 +25,8 @@ use crate::source::{Source, Via};
 
 /// Maximum bytes of an `Idempotency-Key`.
 const MAX_KEY: usize = 255;
+/// `Idempotency-Key`: a key that the sender has chosen.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Answers a question that a sender asks by GET or HEAD.
 pub(super) fn ask(context: &mut RequestContext<'_, '_, impl Host>) -> Result<Response<Vec<u8>>, Problem> {
@@ -204,7 +206,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         let detail = format!("the Idempotency-Key {flaw}: send one of 1 to {MAX_KEY} visible ASCII characters");
         Err(Problem::new(Kind::InvalidParameter, detail).field("Idempotency-Key"))
     };
-    let mut values = headers.get_all("idempotency-key").iter();
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return invalid("is present more than once");

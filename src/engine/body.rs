@@ -1,4 +1,7 @@
 //! The bodies of a profile's requests: JSON with holes.
+//!
+//! A hole is the object `{"$": "name"}`; it becomes a JSON value, which keeps the sender's spelling. A member or element
+//! whose hole has no value is omitted, and so is an object or array that would be left empty.
 
 use serde::Deserialize;
 use serde::ser::{Serialize, Serializer};

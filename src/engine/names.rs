@@ -156,11 +156,12 @@ fn form(names: &[Text<'_>]) -> String {
 /// The mark of a delivery, as the engine takes it.
 fn mark(form: &Mark<'_>, label: &str) -> String {
     let prefix = form.prefix.as_deref().unwrap_or_default();
-    match form.form {
-        MarkForm::AsIs => format!("{prefix}{label}"),
-        MarkForm::Lower => format!("{prefix}{}", label.to_ascii_lowercase()),
-        MarkForm::Uuid => format!("{prefix}{}", uuid(label)),
-    }
+    let spelled = match form.form {
+        MarkForm::AsIs => Cow::Borrowed(label),
+        MarkForm::Lower => label.to_ascii_lowercase().into(),
+        MarkForm::Uuid => uuid(label).into(),
+    };
+    [prefix, &*spelled].concat()
 }
 
 /// A UUID of version 8 with 122 bits of the SHA-256 of a text.

@@ -5,7 +5,8 @@
 //! error that names it.
 //!
 //! Reading one costs little: a document is split into its members, which stay text, and an operation parses only the
-//! members that it needs. Places in a response are JSON Pointers; requests are templates (see [`super::request`]).
+//! members that it needs. Of a built-in profile, the build has read those that each start needs. Places in a response are
+//! JSON Pointers; requests are templates (see [`super::request`]).
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

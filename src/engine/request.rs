@@ -1,9 +1,8 @@
 //! Builds requests from the templates of a profile.
 //!
 //! A hole in a path, a query or a header is written `{name}`. In a path, it becomes exactly one percent-encoded segment,
-//! except for `base_path`, which is a path itself. A hole in a body is the object `{"$": "name"}`; it becomes a JSON
-//! value, which keeps the sender's spelling. A member or element whose hole has no value is omitted, and so is an object
-//! or array that would be left empty. `docs/engines/README.md` lists the holes of each operation.
+//! except for `base_path`, which is a path itself. Bodies are filled in [`super::body`].
+//! `docs/engines/README.md` lists the holes of each operation.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
