@@ -413,8 +413,9 @@ fn is_pending_or_sampled(receipt: &Receipt<'_>) -> bool {
     }
 }
 
-/// Returns the work that remains after the response. It is the attempt, if that is still running. After a sample of the
-/// deliveries that the engine accepted, and after a callback whose sender doesn't wait, it is a short drain.
+/// Returns the work that remains after the response. It is the attempt, if that is still running, or the write of the
+/// outcome. After a sample of the deliveries that the engine accepted, and after a callback whose sender doesn't wait, it
+/// is a short drain.
 fn work_after_response<'h, H: Host>(gateway: Gateway<'h, H>, receipt: &mut Receipt<'h>) -> Option<Background<'h>> {
     if let Some(attempt) = receipt.background.take() {
         return Some(Box::pin(async move { vec![log::report(&attempt.await)] }));
@@ -429,13 +430,21 @@ fn work_after_response<'h, H: Host>(gateway: Gateway<'h, H>, receipt: &mut Recei
     }
     let is_sampled = matches!(receipt.outcome, Outcome::Delivered { .. }) && receipt.id.is_sampled();
     let is_stored = receipt.drains && matches!(receipt.outcome, Outcome::Pending { .. });
-    if !is_sampled && !is_stored {
+    let (drains, unsettled) = (is_sampled || is_stored, receipt.unsettled.take());
+    if !drains && unsettled.is_none() {
         return None;
     }
     Some(Box::pin(async move {
-        match gateway.drain(BACKGROUND_DRAIN_BUDGET, Eagerness::Obeys).await {
-            Ok(drained) if drained.is_idle() => Vec::new(),
-            drained => vec![log::drained(gateway.now(), &drained)],
+        let mut lines = Vec::new();
+        if let Some(unsettled) = unsettled {
+            lines.extend(gateway.settle_late(&unsettled).await.as_ref().map(log::report));
         }
+        if drains {
+            match gateway.drain(BACKGROUND_DRAIN_BUDGET, Eagerness::Obeys).await {
+                Ok(drained) if drained.is_idle() => {}
+                drained => lines.push(log::drained(gateway.now(), &drained)),
+            }
+        }
+        lines
     }))
 }

@@ -8,9 +8,10 @@ use futures_util::future::{Either, select};
 use http::{HeaderMap, StatusCode};
 
 use super::send::{Sending, Sent};
-use super::{Gateway, Receipt, Report};
+use super::{Gateway, Receipt, Report, Unsettled};
 use crate::delivery::width::Refusal;
 use crate::delivery::{Delivery, DeliveryId, Key, Outcome, Verdict, Work};
+use crate::engine::Doubt;
 use crate::ports::{Host, StoreError};
 use crate::store::{Claim, Claims as _, Effect, Joined, Outbox as _, SEND_WITHIN};
 
@@ -143,6 +144,11 @@ impl<'a, H: Host> Gateway<'a, H> {
     /// Concludes an attempt that ended while its sender waited.
     async fn conclude_in_time(&self, mut delivery: Delivery<'_>, sent: Sent) -> Receipt<'a> {
         let mut receipt = match delivery.conclude_attempt(sent.verdict, self.now(), &self.settings.limits) {
+            Outcome::Delivered { body } if self.may_settle_late(&delivery, &body) => {
+                let mut receipt = Receipt::new(delivery.id, Outcome::Delivered { body: body.clone() });
+                receipt.unsettled = Some(Unsettled { delivery: delivery.into_owned(), body });
+                return Receipt { engine_status: sent.engine_status, ..receipt };
+            }
             Outcome::Delivered { body } => self.delivered(&delivery, body).await,
             rejected @ Outcome::Rejected { .. } => self.rejected(&delivery, rejected).await,
             // A delivery that has used up its attempts is stored as pending too: the drain moves it to the dead
@@ -266,17 +272,40 @@ impl<'a, H: Host> Gateway<'a, H> {
         Ok(receipt)
     }
 
+    /// Whether the outcome of a start that the engine has accepted may be written after the response. If this instance
+    /// dies in between, the next delivery of the key, or the drain that takes over its row, finds the run or sends the
+    /// start again with the same mark, which is made of the key. Nothing would restore the scope of its run.
+    fn may_settle_late(&self, delivery: &Delivery<'_>, body: &[u8]) -> bool {
+        matches!(self.settings.engine.profile.doubt(), Doubt::Find | Doubt::Resend)
+            && delivery.claim.is_some()
+            && self.other_scope(delivery, body).is_none()
+    }
+
     /// Records a delivery that the engine has accepted.
     async fn delivered(&self, delivery: &Delivery<'_>, body: Vec<u8>) -> Receipt<'a> {
+        let warnings = self.settle(delivery, &body).await;
+        Receipt { warnings, ..Receipt::new(delivery.id, Outcome::Delivered { body }) }
+    }
+
+    /// Records a start that the engine has accepted, after its sender got its response. Returns a report for the log if
+    /// that fails.
+    pub async fn settle_late(&self, unsettled: &Unsettled) -> Option<Report> {
+        let Unsettled { delivery, body } = unsettled;
+        let warnings = self.settle(delivery, body).await;
+        let report = |warnings| {
+            let outcome = Outcome::Delivered { body: Vec::new() };
+            Report { at: self.now(), id: delivery.id, outcome, warnings }
+        };
+        (!warnings.is_empty()).then(|| report(warnings))
+    }
+
+    /// Writes what the store has of a delivery that the engine has accepted. Returns warnings.
+    async fn settle(&self, delivery: &Delivery<'_>, body: &[u8]) -> Vec<String> {
         // Before the key is settled: a repeat by the sender would find it settled, and keep nothing.
-        let unkept = self.keep_payloads(&[delivery]).await;
-        let recorded = self.store().settle(delivery, &body).await;
-        let scoped = self.record_scope(delivery, &body).await;
-        let mut receipt = Receipt::new(delivery.id, Outcome::Delivered { body });
-        receipt.warnings.extend(unkept);
-        receipt.warn(recorded);
-        receipt.warn(scoped);
-        receipt
+        let mut warnings: Vec<_> = self.keep_payloads(&[delivery]).await.into_iter().collect();
+        warnings.extend(self.store().settle(delivery, body).await.err().map(|error| error.to_string()));
+        warnings.extend(self.record_scope(delivery, body).await.err().map(|error| error.to_string()));
+        warnings
     }
 
     /// Releases the key of a rejected delivery: its sender may send it again.

@@ -174,7 +174,7 @@ impl<H: Host> Gateway<'_, H> {
     }
 
     /// Returns the run and the scope that a start's reference names, unless that is the default one.
-    fn other_scope(&self, delivery: &Delivery<'_>, run: &[u8]) -> Option<(String, String)> {
+    pub(super) fn other_scope(&self, delivery: &Delivery<'_>, run: &[u8]) -> Option<(String, String)> {
         let Work::Start(start) = &delivery.work else { return None };
         let scope = start.workflow.scope()?;
         let is_default = self.settings.engine.scopes().first().is_some_and(|default| default == scope);

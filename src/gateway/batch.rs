@@ -49,13 +49,19 @@ impl<'a, H: Host> Gateway<'a, H> {
             }
             let (left, trace) = (end.since(self.now()), trace.clone());
             in_flight.push(Box::pin(async move {
-                let receipt = if self.host.monotonic() >= last {
+                let mut receipt = if self.host.monotonic() >= last {
                     Receipt::new(DeliveryId::new(self.host.arrival_time(), self.host.random()), Outcome::NotTaken)
                 } else if left.is_zero() {
                     self.enqueue(work, key, trace).await
                 } else {
                     self.accept_one(work, key, trace, left).await
                 };
+                // The response may be seconds away, and repeats would wait for it.
+                if let Some(unsettled) = receipt.unsettled.take() {
+                    receipt
+                        .warnings
+                        .extend(self.settle_late(&unsettled).await.into_iter().flat_map(|late| late.warnings));
+                }
                 (index, receipt)
             }));
         }

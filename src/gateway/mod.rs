@@ -129,6 +129,8 @@ pub struct Receipt<'a> {
     pub warnings: Vec<String>,
     /// The work that remains once the sender has its response.
     pub background: Option<Background<'a>>,
+    /// The delivery whose outcome is still to be written ([`Gateway::settle_late`]).
+    pub unsettled: Option<Unsettled>,
     /// Whether a drain has to follow the response, for a callback whose sender doesn't wait.
     pub drains: bool,
     /// The engine's refusal of a fresh delivery, to be written after the response
@@ -138,7 +140,16 @@ pub struct Receipt<'a> {
 
 impl Receipt<'_> {
     fn new(id: DeliveryId, outcome: Outcome) -> Self {
-        Self { id, engine_status: None, outcome, warnings: Vec::new(), background: None, drains: false, refusal: None }
+        Self {
+            id,
+            engine_status: None,
+            outcome,
+            warnings: Vec::new(),
+            background: None,
+            unsettled: None,
+            drains: false,
+            refusal: None,
+        }
     }
 
     /// The receipt of a delivery that can't be accepted because the store failed.
@@ -152,6 +163,14 @@ impl Receipt<'_> {
     fn warn<T>(&mut self, result: Result<T, StoreError>) {
         self.warnings.extend(result.err().map(|error| error.to_string()));
     }
+}
+
+/// A start that the engine has accepted, whose key has no outcome yet. Until it has one, repeats wait for it.
+#[derive(Debug)]
+pub struct Unsettled {
+    delivery: Delivery<'static>,
+    /// The engine's response.
+    body: Vec<u8>,
 }
 
 /// Work that runs after the response. It ends with the instance, so everything that must not be lost is stored before.

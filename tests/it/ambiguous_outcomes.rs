@@ -337,21 +337,21 @@ fn contended_delivery_is_dropped_once_the_key_is_settled() {
     let world = World::with_operator().slow(100);
     world.run(async {
         let (first, second) = join(
-            world.handle(request("POST", EVENT_URI, &[JSON, ("prefer", "wait=10")], EVENT)),
-            world.handle(request("POST", EVENT_URI, &[JSON, ASYNC], EVENT)),
+            world.serve(request("POST", EVENT_URI, &[JSON, ("prefer", "wait=10")], EVENT)),
+            world.serve(request("POST", EVENT_URI, &[JSON, ASYNC], EVENT)),
         )
         .await;
-        assert_eq!((first.0.status(), second.0.outcome()), (200, (200, Some("duplicate"))));
+        assert_eq!((first.status(), second.outcome()), (200, (200, Some("duplicate"))));
     });
     // With a slower engine the second request can't wait for the first, and is contended.
     let world = World::with_operator().slow(1_000);
     world.run(async {
         let (first, second) = join(
-            world.handle(request("POST", EVENT_URI, &[JSON], EVENT)),
-            world.handle(request("POST", EVENT_URI, &[JSON, ASYNC], EVENT)),
+            world.serve(request("POST", EVENT_URI, &[JSON], EVENT)),
+            world.serve(request("POST", EVENT_URI, &[JSON, ASYNC], EVENT)),
         )
         .await;
-        assert_eq!((first.0.status(), second.0.outcome()), (200, world.contended()));
+        assert_eq!((first.status(), second.outcome()), (200, world.contended()));
     });
     world.advance(20_000);
     world.engine.take_calls();
@@ -367,11 +367,11 @@ fn other_payload_under_a_contended_key_becomes_dead_letter() {
     let headers = |prefer| [JSON, ("idempotency-key", "k"), ("prefer", prefer)];
     world.run(async {
         let (first, second) = join(
-            world.handle(request("POST", WEBHOOK_URI, &headers("wait=2"), r#"{"n":1}"#)),
-            world.handle(request("POST", WEBHOOK_URI, &headers("respond-async"), r#"{"n":2}"#)),
+            world.serve(request("POST", WEBHOOK_URI, &headers("wait=2"), r#"{"n":1}"#)),
+            world.serve(request("POST", WEBHOOK_URI, &headers("respond-async"), r#"{"n":2}"#)),
         )
         .await;
-        assert_eq!((first.0.status(), second.0.outcome()), (200, (202, Some("pending"))));
+        assert_eq!((first.status(), second.outcome()), (200, (202, Some("pending"))));
     });
     world.advance(20_000);
     assert_eq!(world.drain()["rejected"], 1);

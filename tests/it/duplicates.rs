@@ -201,12 +201,7 @@ fn one_of_many_concurrent_requests_is_sent() {
             [(100, (200, "delivered"), (200, "duplicate")), (2_700, (202, "pending"), (202, "duplicate"))]
         {
             let world = World::new().slow(latency);
-            let replies = world.run(async {
-                let replies = join_all((0..8).map(|_| world.handle(keyed.request()))).await;
-                let (replies, rests): (Vec<_>, Vec<_>) = replies.into_iter().unzip();
-                join_all(rests.into_iter().map(|rest| world.finish(rest))).await;
-                replies
-            });
+            let replies = world.run(join_all((0..8).map(|_| world.serve(keyed.request()))));
             for (n, reply) in replies.iter().enumerate() {
                 let _row = row(format!("{}, {latency} ms, request {n}", keyed.uri));
                 let (status, outcome) = if n == 0 { first } else { others };
@@ -227,9 +222,9 @@ fn duplicate_across_a_window_boundary_is_known() {
             let _row = row(format!("{}, {before} ms before the boundary, then {later} ms later", keyed.uri));
             let world = World::new().slow(200);
             world.clock.set(boundary - before);
-            let ((first, _), (second, _)) = world.run(join(world.handle(keyed.request()), async {
+            let (first, second) = world.run(join(world.serve(keyed.request()), async {
                 world.sleep(Duration::from_millis(later)).await;
-                world.handle(keyed.request()).await
+                world.serve(keyed.request()).await
             }));
             assert_eq!(first.outcome(), (200, Some("delivered")));
             assert_eq!(second.outcome(), (200, Some("duplicate")));
@@ -245,9 +240,9 @@ fn late_clock_at_a_window_boundary_starts_one_run() {
         let _row = row(keyed.uri);
         let world = World::with_operator().slow(200);
         world.clock.set(boundary + 10);
-        let ((first, _), (late, _)) = world.run(join(world.handle(keyed.request()), async {
+        let (first, late) = world.run(join(world.serve(keyed.request()), async {
             world.clock.set(boundary - 10);
-            world.handle(keyed.request()).await
+            world.serve(keyed.request()).await
         }));
         assert_eq!(first.outcome(), (200, Some("delivered")));
         // The late one finds the claim of the other window, and waits for its outcome.

@@ -237,11 +237,15 @@ impl World {
 
     /// Handles a request, then completes the work that is left after the response.
     pub fn send(&self, request: Request<impl Body>) -> Reply {
-        self.run(async {
-            let (reply, background) = self.handle(request).await;
-            self.finish(background).await;
-            reply
-        })
+        self.run(self.serve(request))
+    }
+
+    /// Handles a request, then completes the work that is left after the response, as the shell does: for requests that
+    /// run side by side. Another one may wait for that work.
+    pub async fn serve(&self, request: Request<impl Body>) -> Reply {
+        let (reply, background) = self.handle(request).await;
+        self.finish(background).await;
+        reply
     }
 
     /// Handles a request up to the response; the work that is left has to be passed to [`World::finish`].

@@ -239,6 +239,9 @@ async fn deliver(view: &View<'_>, workload: Workload, nth: usize, response: &Cel
     if let Some(background) = receipt.background {
         background.await;
     }
+    if let Some(unsettled) = receipt.unsettled {
+        assert_eq!(gateway.settle_late(&unsettled).await, None);
+    }
 }
 
 /// Runs a future that is not scheduled and therefore never waits.

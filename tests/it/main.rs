@@ -38,6 +38,7 @@ mod handshake;
 mod health_and_log;
 mod interleavings;
 mod keys;
+mod late_outcomes;
 mod layering;
 mod links;
 mod metrics;

@@ -57,7 +57,7 @@
 //! | without a key, the engine answers in time | – |
 //! | without a key, stored | [`CLAIM`] of its id, without a token |
 //! | on an `ordered` route | [`CLAIM`], without a token |
-//! | first of a key | [`CLAIM`], [`SETTLE`] |
+//! | first of a key | [`CLAIM`]; after the response, [`SETTLE`] |
 //! | first of a key, refused by the engine | [`CLAIM`], [`RELEASE`]; if another sender has a 2xx for it, [`DEAD_LETTER`] too |
 //! | first of a key, to be attempted later | [`CLAIM`], [`RESCHEDULE`] |
 //! | first of a key, the engine is slow | [`CLAIM`], [`PROMISE`]; after the response, [`SETTLE`] or another end |
@@ -91,8 +91,8 @@
 //! # Kept payloads
 //!
 //! While `keep_hours` is set, each start that is delivered has a row in a table of its own ([`KEEP`]), written before its
-//! sender has the response: work after the response may be lost. That is one statement more, before [`SETTLE`]; it is
-//! apart from that, since an error of it must not keep a delivery from being settled. Without the setting, no statement
+//! sender has the response, or before [`SETTLE`] if that follows the response: until then, the row of the claim has the
+//! payload, and the drain that takes it over keeps it. That is one statement more, apart from [`SETTLE`], since an error of it must not keep a delivery from being settled. Without the setting, no statement
 //! but [`SWEEP`] names the table, so a database without it goes on working. Pages of [`KEPT`] are read by the primary key,
 //! and filtered by the component: a second index would cost each start more than a rare replay gains.
 //!
