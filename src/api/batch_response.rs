@@ -10,7 +10,7 @@ use super::prefer::{PREFERENCE_APPLIED, Prefer};
 use super::problem::{Kind, Problem, ProblemSummary};
 use super::{BACKGROUND_DRAIN_BUDGET, Background, RequestContext, SLUICE_OUTCOME, is_pending_or_sampled, respond};
 use crate::delivery::{Key, Outcome, Start, Work};
-use crate::gateway::{Eagerness, Gateway, Receipt};
+use crate::gateway::{Eagerness, Gateway, Receipt, on_heap};
 use crate::ports::Host;
 use crate::sender::SuccessCriterion;
 
@@ -125,10 +125,10 @@ impl<'h, H: Host> RequestContext<'_, 'h, H> {
     ) -> Result<Response<Vec<u8>>, Problem> {
         if starts.len() > 1 {
             let items = starts.into_iter().map(|start| Item { event: None, start: Some(start) }).collect();
-            return self.deliver_all(gateway, items).await;
+            return on_heap(|| self.deliver_all(gateway, items)).await;
         }
         match starts.pop() {
-            Some((start, key)) => self.deliver(gateway, Work::Start(start), key).await,
+            Some((start, key)) => on_heap(|| self.deliver(gateway, Work::Start(start), key)).await,
             None => Ok(self.unmatched()),
         }
     }

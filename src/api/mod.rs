@@ -54,7 +54,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use crate::config::Config;
 use crate::delivery::{Key, Outcome, Work};
 use crate::gateway::sources::{remember_refusal, remember_verified};
-use crate::gateway::{Eagerness, Gateway, Receipt, Repair, Report};
+use crate::gateway::{Eagerness, Gateway, Receipt, Repair, Report, on_heap};
 use crate::ports::{Body, Host};
 use crate::sender::{ResponsePolicy, SuccessCriterion};
 use crate::source::{FailedVerification, Refused};
@@ -216,13 +216,6 @@ async fn dispatch<H: Host>(
         Endpoint::Health => Ok(health::alive()),
         Endpoint::Ready => on_heap(|| health::ready(context)).await,
     }
-}
-
-/// Moves a future to the heap. It is made in the frame of this function. Made in that of its caller, it would take room on
-/// the stack for as long as it runs, and the host resets the stack's memory after each request.
-#[inline(never)]
-pub(crate) fn on_heap<'f, F: Future + 'f>(make: impl FnOnce() -> F) -> Pin<Box<dyn Future<Output = F::Output> + 'f>> {
-    Box::pin(make())
 }
 
 /// The context of the request that is being handled: the host, the head of the request, and the state from which the

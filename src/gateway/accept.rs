@@ -8,7 +8,7 @@ use futures_util::future::{Either, select};
 use http::{HeaderMap, StatusCode};
 
 use super::send::{Sending, Sent};
-use super::{Gateway, Receipt, Report, Unsettled};
+use super::{Gateway, Receipt, Report, Unsettled, on_heap};
 use crate::delivery::width::Refusal;
 use crate::delivery::{Delivery, DeliveryId, Key, Outcome, Verdict, Work};
 use crate::engine::Doubt;
@@ -40,11 +40,11 @@ impl<'a, H: Host> Gateway<'a, H> {
         wait: Duration,
     ) -> Receipt<'a> {
         let work = match work {
-            Work::Resolve(callback) => return self.accept_callback(callback, trace, wait).await,
+            Work::Resolve(callback) => return on_heap(|| self.accept_callback(callback, trace, wait)).await,
             start @ Work::Start(_) => start,
         };
         if work.queue().is_some() {
-            let mut receipt = self.enqueue(work, key, trace).await;
+            let mut receipt = on_heap(|| self.enqueue(work, key, trace)).await;
             receipt.drains = true;
             return receipt;
         }
@@ -53,13 +53,13 @@ impl<'a, H: Host> Gateway<'a, H> {
             Err(receipt) => return receipt,
         };
         if wait.is_zero() {
-            return self.store_then_send(delivery).await;
+            return on_heap(|| self.store_then_send(delivery)).await;
         }
         delivery.begin_attempt(self.now(), &self.settings.limits);
         let sending = self.send(&delivery);
         match select(sending, pin!(self.host.sleep(wait))).await {
             Either::Left((sent, _)) => self.conclude_in_time(delivery, sent).await,
-            Either::Right(((), sending)) => self.store_while_sending(delivery, sending).await,
+            Either::Right(((), sending)) => on_heap(|| self.store_while_sending(delivery, sending)).await,
         }
     }
 

@@ -117,6 +117,13 @@ impl<H: Clock> Gateway<'_, H> {
     }
 }
 
+/// Moves a future to the heap. It is made in the frame of this function: made in that of its caller, it would take room on
+/// the stack for as long as it runs, which is part of the memory that the host resets after each request.
+#[inline(never)]
+pub(crate) fn on_heap<'f, F: Future + 'f>(make: impl FnOnce() -> F) -> Pin<Box<dyn Future<Output = F::Output> + 'f>> {
+    Box::pin(make())
+}
+
 /// The result of accepting a delivery.
 pub struct Receipt<'a> {
     /// The id of the delivery; for a duplicate, of the first delivery of its key.

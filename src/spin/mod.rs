@@ -25,6 +25,7 @@ use wasi::io::streams::StreamError;
 use wasi::random::random;
 
 use crate::api;
+use crate::gateway::on_heap;
 use crate::ports::{self, SendError, SqlError, StoreError, Timeouts, VariableError};
 use crate::secret::Secret;
 use crate::time::{ArrivalTime, Timestamp};
@@ -48,13 +49,13 @@ mod bindings {
 
 #[http_component]
 async fn handle(request: IncomingRequest, responder: ResponseOutparam) {
-    api::on_heap(|| wait::drive(serve(request, responder))).await;
+    on_heap(|| wait::drive(serve(request, responder))).await;
 }
 
 async fn serve(request: IncomingRequest, responder: ResponseOutparam) {
     let started = monotonic_clock::now();
     let spin = Spin::default();
-    let handled = api::on_heap(|| api::handle(&spin, incoming::request(request))).await;
+    let handled = on_heap(|| api::handle(&spin, incoming::request(request))).await;
     if let Err(error) = incoming::respond(handled.response, responder).await {
         eprintln!("the response was not sent: {error:#}");
     }
