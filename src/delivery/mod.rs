@@ -227,6 +227,16 @@ impl<'a> Delivery<'a> {
         }
     }
 
+    /// The delivery without the payload and the params of its start, of which copies may be large.
+    #[must_use]
+    pub fn without_payload(mut self) -> Self {
+        if let Work::Start(start) = &mut self.work {
+            start.payload = Payload::Webhook(Cow::Borrowed(RawValue::NULL));
+            start.params = Vec::new();
+        }
+        self
+    }
+
     /// Copies the borrowed parts.
     pub fn into_owned(self) -> Delivery<'static> {
         let work = match self.work {

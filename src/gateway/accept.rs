@@ -146,6 +146,8 @@ impl<'a, H: Host> Gateway<'a, H> {
         let mut receipt = match delivery.conclude_attempt(sent.verdict, self.now(), &self.settings.limits) {
             Outcome::Delivered { body } if self.may_settle_late(&delivery, &body) => {
                 let mut receipt = Receipt::new(delivery.id, Outcome::Delivered { body: body.clone() });
+                // Of the payload, only a copy that is kept is made.
+                let delivery = if self.keeps_payloads() { delivery } else { delivery.without_payload() };
                 receipt.unsettled = Some(Unsettled { delivery: delivery.into_owned(), body });
                 return Receipt { engine_status: sent.engine_status, ..receipt };
             }
