@@ -202,7 +202,7 @@ fn number(text: &[u8]) -> Option<&[u8]> {
             exponent => digits(exponent)?,
         };
     }
-    (after.first() != Some(&END)).then_some(after)
+    after.first().is_some_and(|byte| *byte != END).then_some(after)
 }
 
 /// Reads at least one digit.

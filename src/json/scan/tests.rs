@@ -152,6 +152,13 @@ fn tokens_of_any_length_are_judged_as_by_serde_json() {
 }
 
 #[test]
+fn zero_at_the_end_of_a_piece_may_go_on() {
+    for text in ["[0.5]", "[0e1]", "[-0.5,0]", "{\"a\":0.5}"] {
+        assert_same(text.as_bytes());
+    }
+}
+
+#[test]
 fn byte_order_mark_may_arrive_in_pieces() {
     assert_same("\u{feff}{}".as_bytes());
     assert_same(b"\xef\xbb{}");
