@@ -20,18 +20,20 @@ const _: () = assert!(MAX_DEPTH <= 128);
 
 /// Reads members of an object and the comma behind each. Stops behind the last one, and before a name or value that is not
 /// read at once, such as an array or object. If the object is an element of an array, the objects behind it are read, too.
-fn members(mut state: State, mut rest: &[u8], is_element: bool) -> (State, &[u8]) {
+/// Sets `spaced` if there is white space between members, which the next ones are then expected to have, too.
+fn members<'p>(mut state: State, mut rest: &'p [u8], is_element: bool, spaced: &mut bool) -> (State, &'p [u8]) {
     loop {
         if let [..=b' ', ..] = rest {
+            *spaced = true;
             rest = without_blanks(rest);
-        } else {
-            let (after, has_next) = short_members(rest, is_element);
-            if !has_next {
-                return (State::AfterValue, after);
-            }
-            if after.len() < rest.len() {
-                (state, rest) = (State::Name, without_blanks(after));
-            }
+        }
+        let (after, has_next) =
+            if *spaced { short_members::<true>(rest, is_element) } else { short_members::<false>(rest, is_element) };
+        if !has_next {
+            return (State::AfterValue, after);
+        }
+        if after.len() < rest.len() {
+            (state, rest) = (State::Name, without_blanks(after));
         }
         let Some(value) = name(rest).map(without_blanks) else { return (state, rest) };
         let Some(after) = scalar(value).map(without_blanks) else { return (State::Value, value) };
@@ -218,10 +220,11 @@ impl Scanner {
     /// Reads tokens within an array or object. Stops at its end, and at a token that is no JSON or is not followed by
     /// [`LOOKAHEAD`] bytes.
     fn tokens<'p>(&mut self, mut state: State, mut rest: &'p [u8]) -> (State, &'p [u8]) {
+        let mut spaced = false;
         while self.depth > 0 {
             if let State::Value | State::FirstElement = state {
                 match rest {
-                    [b'{', after @ ..] => (state, rest) = (self.open(true), without_blanks(after)),
+                    [b'{', after @ ..] => (state, rest) = (self.open(true), after),
                     [b'[', after @ ..] => {
                         (state, rest) = (self.open(false), without_blanks(after));
                         continue;
@@ -234,7 +237,7 @@ impl Scanner {
                 }
             }
             if let State::Name | State::FirstName = state {
-                (state, rest) = members(state, rest, self.depth > 1 && self.open & 2 == 0);
+                (state, rest) = members(state, rest, self.depth > 1 && self.open & 2 == 0, &mut spaced);
             }
             match (state, rest) {
                 (State::AfterValue | State::FirstName, [b'}', after @ ..]) if self.is_in_object() => {

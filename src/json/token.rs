@@ -33,10 +33,7 @@ fn behind_blanks<'t>(mut text: &'t [u8], after: &'t [u8]) -> &'t [u8] {
         return after;
     }
     while let Some((block, after)) = text.split_first_chunk() {
-        let block = u8x16::new(*block);
-        let is = |byte| block.simd_eq(u8x16::splat(byte));
-        let others = !(is(b' ') | is(b'\n') | is(b'\t') | is(b'\r'));
-        match first(others) {
+        match first(!blank(block)) {
             Some(at) => return text.get(at..).unwrap_or_default(),
             None => text = after,
         }
@@ -62,19 +59,40 @@ pub(super) fn name(text: &[u8]) -> Option<&[u8]> {
 const WINDOW: usize = 128;
 
 /// Reads members in the most frequent form, as many as there are, with few operations that depend on each other: a name and a
-/// scalar without white space, escapes, sign or exponent, and a comma or brace behind them. The comma is read, too; the brace
-/// is not, unless the object is an element of an array, and another object follows. Returns what follows, and whether that
-/// is a name.
+/// scalar without escapes, sign or exponent, and a comma or brace behind them. The comma is read, too; the brace is not,
+/// unless the object is an element of an array, and another object follows. Returns what follows, and whether that is a
+/// name.
+///
+/// If the text is `SPACED`, one space may follow a colon, and any white space a scalar, comma or brace. Otherwise there is
+/// none, and the members are read faster.
 #[inline(never)]
-pub(super) fn short_members(mut rest: &[u8], is_element: bool) -> (&[u8], bool) {
+pub(super) fn short_members<const SPACED: bool>(mut rest: &[u8], is_element: bool) -> (&[u8], bool) {
     while let Some(window) = rest.first_chunk() {
         let (mut read, mut ends) = (0, bits(window, special));
         let others = !bits(window, digit);
-        while let Some((end, later)) = short_member(window, read, ends, others) {
+        let visible = if SPACED { !bits(window, blank) } else { u64::MAX };
+        while let Some((end, later)) = short_member::<SPACED>(window, read, ends, others) {
             ends = later;
             read = match window.get(end..end.saturating_add(4)) {
-                Some([b',', ..]) => end.saturating_add(1),
+                Some([b',', b'"', ..]) => end.saturating_add(1),
+                Some([b',', b' ', b'"', ..]) if SPACED => end.saturating_add(2),
                 Some(b"},{\"") if is_element => end.saturating_add(3),
+                _ if SPACED => {
+                    let Some((at, after)) = next(visible & from(end)) else { break };
+                    // The next name begins here, if it does within the window. The bits of `visible` only confirm it, since
+                    // this position is known earlier.
+                    ends = without_controls(window, ends);
+                    let (name, _) = next(ends).unwrap_or((WINDOW, 0));
+                    match window.get(at) {
+                        Some(b',') if next(after).is_some_and(|(at, _)| at == name) => name,
+                        Some(b',') => at.saturating_add(1),
+                        Some(b'}') if is_element && is_next_element(window, after, name) => name,
+                        // The next object may begin behind the window: the next window begins with this member.
+                        Some(b'}') if is_element && read > 0 => break,
+                        Some(b'}') => return (rest.get(at..).unwrap_or_default(), false),
+                        _ => break,
+                    }
+                }
                 Some([b'}', ..]) => return (rest.get(end..).unwrap_or_default(), false),
                 _ => break,
             };
@@ -83,20 +101,48 @@ pub(super) fn short_members(mut rest: &[u8], is_element: bool) -> (&[u8], bool) 
             break;
         }
         rest = rest.get(read..).unwrap_or_default();
+        if SPACED {
+            rest = without_blanks(rest);
+        }
     }
     (rest, true)
+}
+
+/// The bits of `ends` behind white space. Spaces have none.
+#[inline]
+fn without_controls(window: &[u8; WINDOW], mut ends: u64) -> u64 {
+    while let Some((at, later)) = next(ends)
+        && let Some(b'\n' | b'\t' | b'\r') = window.get(at)
+    {
+        ends = later;
+    }
+    ends
+}
+
+/// Whether a comma, a brace, and a name at this position are the next visible bytes.
+#[inline]
+fn is_next_element(window: &[u8; WINDOW], mut visible: u64, name: usize) -> bool {
+    let mut position = |byte| {
+        let (at, later) = next(visible)?;
+        visible = later;
+        (window.get(at) == Some(&byte)).then_some(at)
+    };
+    position(b',').is_some() && position(b'{').is_some() && position(b'"') == Some(name)
 }
 
 /// Reads a member at a position. `ends` has a bit for each later byte that may end a string, and `others` for each byte that
 /// is no digit. Returns the position behind the member, and the bits of `ends` for what follows.
 #[inline]
-fn short_member(window: &[u8; WINDOW], at: usize, ends: u64, others: u64) -> Option<(usize, u64)> {
+fn short_member<const SPACED: bool>(window: &[u8; WINDOW], at: usize, ends: u64, others: u64) -> Option<(usize, u64)> {
     let (quote, ends) = next(ends)?;
     let (colon, ends) = next(ends)?;
     if quote != at || window.get(at) != Some(&b'"') || window.get(colon..colon.saturating_add(2))? != b"\":" {
         return None;
     }
-    let value = colon.saturating_add(2);
+    let mut value = colon.saturating_add(2);
+    if SPACED && window.get(value) == Some(&b' ') {
+        value = value.saturating_add(1);
+    }
     match window.get(value)? {
         b'"' => {
             let (_, ends) = next(ends)?;
@@ -115,7 +161,7 @@ fn short_member(window: &[u8; WINDOW], at: usize, ends: u64, others: u64) -> Opt
 /// The position behind a number that begins with this digit.
 #[inline]
 fn short_number(window: &[u8; WINDOW], at: usize, first: u8, others: u64) -> Option<usize> {
-    let (end, _) = next(others & u64::MAX.checked_shl(u32::try_from(at).ok()?)?)?;
+    let (end, _) = next(others & from(at))?;
     if first == b'0' && end > at.saturating_add(1) {
         return None;
     }
@@ -123,7 +169,7 @@ fn short_number(window: &[u8; WINDOW], at: usize, first: u8, others: u64) -> Opt
         return Some(end);
     }
     let fraction = end.saturating_add(1);
-    let (end, _) = next(others & u64::MAX.checked_shl(u32::try_from(fraction).ok()?)?)?;
+    let (end, _) = next(others & from(fraction))?;
     (end > fraction).then_some(end)
 }
 
@@ -135,6 +181,12 @@ fn next(bits: u64) -> Option<(usize, u64)> {
     }
     // The mask tells the compiler that this is a position in the window.
     Some((usize::try_from(bits.trailing_zeros() & 63).ok()?, bits & bits.wrapping_sub(1)))
+}
+
+/// The bits of the bytes from a position on.
+#[inline]
+fn from(at: usize) -> u64 {
+    u32::try_from(at).ok().and_then(|at| u64::MAX.checked_shl(at)).unwrap_or_default()
 }
 
 /// A bit for each of the first 64 bytes of a window.
@@ -202,7 +254,7 @@ fn number(text: &[u8]) -> Option<&[u8]> {
             exponent => digits(exponent)?,
         };
     }
-    (after.first() != Some(&END)).then_some(after)
+    after.first().is_some_and(|byte| *byte != END).then_some(after)
 }
 
 /// Reads at least one digit.
@@ -227,6 +279,16 @@ fn special(block: &[u8; 16]) -> u8x16 {
     // This maps the quotation mark, 0x22, to 0x20, and the control characters to each other.
     let quotes_and_controls = (block ^ u8x16::splat(0x02)).simd_le(u8x16::splat(0x20));
     quotes_and_controls | block.simd_eq(u8x16::splat(b'\\'))
+}
+
+/// White space.
+#[inline]
+fn blank(block: &[u8; 16]) -> u8x16 {
+    let block = u8x16::new(*block);
+    let is = |byte| block.simd_eq(u8x16::splat(byte));
+    // This maps the tabulator, 0x09, to the carriage return, 0x0d.
+    let tabs_and_returns = (block | u8x16::splat(0x04)).simd_eq(u8x16::splat(b'\r'));
+    is(b' ') | is(b'\n') | tabs_and_returns
 }
 
 /// The digits.

@@ -27,18 +27,24 @@ fn reference(text: &[u8]) -> Option<(&[u8], usize)> {
 }
 
 fn assert_same(text: &[u8]) {
+    let expected = reference(text);
     for at in 0..=text.len() {
-        assert_eq!(scan(text, at), reference(text), "{:?} in pieces at {at}", String::from_utf8_lossy(text));
+        assert_eq!(scan(text, at), expected, "{:?} in pieces at {at}", String::from_utf8_lossy(text));
     }
 }
 
 /// Fragments of JSON, which make many texts that are almost right.
-const FRAGMENTS: [&str; 49] = [
+const FRAGMENTS: [&str; 54] = [
     "\"a\":",
     "\"a\":1,",
     "\"b\":\"c\"}",
     ",{\"n\":",
     "0.5}",
+    "\"a\": 1, ",
+    "\n  \"b\": \"c\"",
+    ",\r\n\t\"d\": true",
+    "\n}, {\n",
+    "\n                 ",
     "{",
     "}",
     "[",
@@ -121,6 +127,56 @@ fn damage_to_each_byte_is_judged_as_by_serde_json() {
 }
 
 #[test]
+fn damage_to_each_byte_of_indented_text_is_judged_as_by_serde_json() {
+    let text = concat!(
+        "[{\n  \"a\": 1,\n  \"b\": \"c\",\r\n\t\"d\": true\n}, {\n",
+        "\"e\": 0.5, \"f\": false, \"g\": null,\n\n    \"h\": {}\n}\n]"
+    );
+    for spaces in [0, 2 * LOOKAHEAD + TAIL] {
+        let text = [text.as_bytes(), &vec![b' '; spaces]].concat();
+        assert!(scan(&text, 0).is_some());
+        for at in 0..text.len().min(120) {
+            for byte in 0..=0xff {
+                let mut damaged = text.clone();
+                damaged[at] = byte;
+                let expected = reference(&damaged);
+                assert_eq!(scan(&damaged, at), expected, "{:?}", String::from_utf8_lossy(&damaged));
+                assert_eq!(scan(&damaged, 0), expected, "{:?}", String::from_utf8_lossy(&damaged));
+            }
+        }
+        assert_same(&text);
+    }
+}
+
+#[test]
+fn white_space_at_each_place_is_judged_as_by_serde_json() {
+    let tokens =
+        r#"[ { "a" : 1 , "b" : "c" , "d" : true } , { "e" : null } , { "f" : 0.5 , "g" : [ 2 , { } ] } , { } , 3 ]"#;
+    let count = tokens.split(' ').count();
+    let long = " ".repeat(70);
+    let indentation = format!("\n{}", " ".repeat(17));
+    let blanks = [" ", "  ", "\n", "\n  ", "\r\n\t\t", "\t", &indentation, &long, "\u{b}", "\n\0 ", "\n\"", ",", "\n}"];
+    for usual in ["", " ", "\n    "] {
+        for place in 0..count {
+            for blank in blanks {
+                let mut text = String::new();
+                for (at, token) in tokens.split(' ').enumerate() {
+                    text += if at == place { blank } else { usual };
+                    text += token;
+                }
+                assert_same(text.as_bytes());
+                text += &long;
+                text += &long;
+                let expected = reference(text.as_bytes());
+                for at in [0, 1, 40, 80] {
+                    assert_eq!(scan(text.as_bytes(), at), expected, "{text:?} in pieces at {at}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn tokens_of_any_length_are_judged_as_by_serde_json() {
     for length in 0..40 {
         let letters = "x".repeat(length);
@@ -143,11 +199,19 @@ fn tokens_of_any_length_are_judged_as_by_serde_json() {
                 format!("{{\"a\":{token}}}"),
                 format!("{{{token}:1,\"b\":{token} ,{token}: {token}}}"),
                 format!("[{token},{token}, {token}]"),
+                format!("{{\n  {token}: {token},\n  \"b\": {token}\n}}"),
             ] {
                 assert_same(text.as_bytes());
                 assert_same(format!("[{text},{text}{}]", " ".repeat(140)).as_bytes());
             }
         }
+    }
+}
+
+#[test]
+fn zero_at_the_end_of_a_piece_may_go_on() {
+    for text in ["[0.5]", "[0e1]", "[-0.5,0]", "{\"a\":0.5}"] {
+        assert_same(text.as_bytes());
     }
 }
 
