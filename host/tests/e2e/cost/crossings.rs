@@ -1,6 +1,7 @@
 //! The cost of each path in calls from the component into its host: the table in "Calls into the host" of
 //! docs/reliability.md.
 
+use std::cmp::Reverse;
 use std::fmt::Write;
 
 use sluice_host::spin::costs::Costs;
@@ -79,7 +80,10 @@ async fn fewest(case: &Case, costs: Costs) -> Crossings {
         let log = std::fs::read_to_string(setup.data.state_dir().join("logs/sluice_stdout.txt")).unwrap();
         assert_eq!(log.lines().count(), REQUESTS, "{log}");
     }
-    counted.into_iter().min_by_key(|crossings| crossings.total).unwrap()
+    // Of several with as many crossings, the one with the most imports: `tracing` misses the first call of an import if
+    // another test makes a subscriber at the same moment.
+    let imports = |crossings: &Crossings| crossings.imports.values().sum::<u64>();
+    counted.into_iter().min_by_key(|crossings| (crossings.total, Reverse(imports(crossings)))).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
