@@ -152,7 +152,7 @@ fn short_member<const SPACED: bool>(window: &[u8; WINDOW], at: usize, ends: u64,
         first @ b'0'..=b'9' => Some((short_number(window, value, *first, others)?, ends)),
         _ => match u32::from_ne_bytes(*window.get(value..)?.first_chunk()?) {
             TRUE | NULL => Some((value.saturating_add(4), ends)),
-            FALS if window.get(value.saturating_add(4)) == Some(&b'e') => Some((value.saturating_add(5), ends)),
+            _ if window.get(value..value.saturating_add(5))? == b"false" => Some((value.saturating_add(5), ends)),
             _ => None,
         },
     }
@@ -204,7 +204,7 @@ pub(super) fn scalar(text: &[u8]) -> Option<&[u8]> {
     match text {
         [b'"', after @ ..] => string(after),
         [b'-' | b'0'..=b'9', ..] => number(text),
-        [b'f', after @ ..] => after.strip_prefix(b"alse"),
+        [b'f', ..] => text.strip_prefix(b"false"),
         _ => {
             let (word, after) = text.split_first_chunk()?;
             matches!(u32::from_ne_bytes(*word), TRUE | NULL).then_some(after)
@@ -213,7 +213,6 @@ pub(super) fn scalar(text: &[u8]) -> Option<&[u8]> {
 }
 
 const TRUE: u32 = u32::from_ne_bytes(*b"true");
-const FALS: u32 = u32::from_ne_bytes(*b"fals");
 const NULL: u32 = u32::from_ne_bytes(*b"null");
 
 /// Reads a string behind its first quotation mark.

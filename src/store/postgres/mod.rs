@@ -92,9 +92,10 @@
 //!
 //! While `keep_hours` is set, each start that is delivered has a row in a table of its own ([`KEEP`]), written before its
 //! sender has the response, or before [`SETTLE`] if that follows the response: until then, the row of the claim has the
-//! payload, and the drain that takes it over keeps it. That is one statement more, apart from [`SETTLE`], since an error of it must not keep a delivery from being settled. Without the setting, no statement
-//! but [`SWEEP`] names the table, so a database without it goes on working. Pages of [`KEPT`] are read by the primary key,
-//! and filtered by the component: a second index would cost each start more than a rare replay gains.
+//! payload, and the drain that takes it over keeps it. That is one statement more, apart from [`SETTLE`], since an error of
+//! it must not keep a delivery from being settled. Without the setting, no statement but [`SWEEP`] names the table, so a
+//! database without it goes on working. Pages of [`KEPT`] are read by the primary key, and filtered by the component: a
+//! second index would cost each start more than a rare replay gains.
 //!
 //! # A callback
 //!
