@@ -294,11 +294,10 @@ impl<'a, H: Host> Gateway<'a, H> {
     pub async fn settle_late(&self, unsettled: &Unsettled) -> Option<Report> {
         let Unsettled { delivery, body } = unsettled;
         let warnings = self.settle(delivery, body).await;
-        let report = |warnings| {
-            let outcome = Outcome::Delivered { body: Vec::new() };
-            Report { at: self.now(), id: delivery.id, outcome, warnings }
-        };
-        (!warnings.is_empty()).then(|| report(warnings))
+        if warnings.is_empty() {
+            return None;
+        }
+        Some(Report { at: self.now(), id: delivery.id, outcome: Outcome::Delivered { body: Vec::new() }, warnings })
     }
 
     /// Writes what the store has of a delivery that the engine has accepted. Returns warnings.
